@@ -61,11 +61,11 @@ class Policy(NamedTuple):
 
 def locked(lock: str) -> list[Package]:
     """Return the packages of a lock."""
-    found = []
+    packages = []
     for match in filter(None, map(LINE.match, lock.splitlines())):
         name = re.sub(r"[-_.]+", "-", match["name"]).lower()
-        found.append(Package(name, match["version"], match["marker"] is None or Marker(match["marker"]).evaluate()))
-    return found
+        packages.append(Package(name, match["version"], match["marker"] is None or Marker(match["marker"]).evaluate()))
+    return packages
 
 
 def read_policy(table: Mapping[str, Any]) -> Policy:

@@ -15,11 +15,11 @@ from packaging.utils import parse_wheel_filename
 
 PYTHON = (3, 13)
 # Key: `uname -s`-`uname -m`. Value: values of the markers, then allowed starts and ends of a wheel's platform tag.
-PLATFORMS = {
-    "Linux-x86_64": ("linux", "Linux", "posix", "x86_64", ("manylinux", "linux"), "x86_64"),
-    "Linux-aarch64": ("linux", "Linux", "posix", "aarch64", ("manylinux", "linux"), "aarch64"),
+PLATFORMS: dict[str, tuple[str, str, str, str, tuple[str, ...], tuple[str, ...]]] = {
+    "Linux-x86_64": ("linux", "Linux", "posix", "x86_64", ("manylinux", "linux"), ("x86_64",)),
+    "Linux-aarch64": ("linux", "Linux", "posix", "aarch64", ("manylinux", "linux"), ("aarch64",)),
     "Darwin-arm64": ("darwin", "Darwin", "posix", "arm64", ("macosx",), ("arm64", "universal2")),
-    "Windows-AMD64": ("win32", "Windows", "nt", "AMD64", ("win",), "amd64"),
+    "Windows-AMD64": ("win32", "Windows", "nt", "AMD64", ("win",), ("amd64",)),
 }
 
 

@@ -1,4 +1,4 @@
-"""The grid, trial by trial: params, learning rates, data and key of each, and which are already there."""
+"""Jobs of the benchmark: params, learning rates, data and cache key of every trial of the grid."""
 
 import copy
 from collections.abc import Sequence
@@ -24,15 +24,15 @@ from medtune.runtime.paths import RunPaths
 
 @dataclass(frozen=True)
 class TrialJob:
-    """One trial, ready to be computed anywhere that sees `prepared` and `out`.
+    """One trial, ready to run on any machine that has the prepared data and the artifacts folder.
 
     Attributes:
-        trial: which.
-        params: its own, with the learning rates that it chooses from.
+        trial: identity of the trial.
+        params: params of the trial, with the learning rates to select from.
         threads: CPU threads.
-        with_validation: whether the share applies to the validation patients, too.
-        prepared: folder of its data set.
-        key: its cache key.
+        with_validation: True if the percentage also applies to the validation patients.
+        prepared: folder of the prepared data.
+        key: cache key.
     """
 
     trial: TrialId
@@ -43,7 +43,7 @@ class TrialJob:
     key: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for another process."""
+        """Convert to JSON values for another process."""
         return {
             "trial": asdict(self.trial),
             "params": self.params.model_dump(mode="json"),
@@ -55,54 +55,63 @@ class TrialJob:
 
 
 def list_trials(grid: BenchmarkParams, tree: dict[str, Any]) -> dict[TrialId, Params]:
-    """Every trial of the grid with its params, in order; a method is left out where it does not fit the backbone.
+    """List all trials of the grid with their params, in order.
+
+    A method is left out for a backbone that it does not support.
+
+    Args:
+        grid: grid of the benchmark.
+        tree: params tree that the trials share.
+
+    Returns:
+        Params by trial.
 
     Raises:
-        InputError: unknown method, one that fits no backbone of the grid, or params that are wrong.
+        InputError: a method is unknown or supports no backbone of the grid, or params are invalid.
     """
     from medtune.models.backbones import family
 
     methods = all_methods() if grid.methods == "all" else grid.methods
-    plans = {method: parse_method(method, grid.head) for method in methods}
-    found: dict[TrialId, Params] = {}
-    fits: dict[str, bool] = dict.fromkeys(methods, False)
-    for data, own_data in grid.data.items():
-        for backbone, own_model in grid.backbones.items():
-            base = _merged(tree, {"data": own_data, "model": {"backbone": backbone, **own_model}})
+    specs = {method: parse_method(method, grid.head) for method in methods}
+    params: dict[TrialId, Params] = {}
+    compatible: set[str] = set()
+    for data, data_section in grid.data.items():
+        for backbone, model_section in grid.backbones.items():
+            base = _merged(tree, {"data": data_section, "model": {"backbone": backbone, **model_section}})
             kind = family(base["model"]["backbone"])
-            for method, chosen in plans.items():
-                if not _is_compatible(chosen, kind):
+            for method, spec in specs.items():
+                if not _is_compatible(spec, kind):
                     continue
-                fits[method] = True
+                compatible.add(method)
                 for percent in grid.percent:
                     for seed in grid.seeds:
                         trial = TrialId(data, backbone, method, percent, seed)
-                        found[trial] = _params(base, chosen, trial, grid.lr.get(method))
-    if grid.methods != "all" and (unfit := [method for method, fit in fits.items() if not fit]):
+                        params[trial] = _params(base, spec, trial, grid.lr.get(method))
+    if grid.methods != "all" and (unsupported := [method for method in methods if method not in compatible]):
         raise InputError(
-            f"benchmark.methods: {unfit[0]!r} does not support {', '.join(grid.backbones)}; it supports the families "
-            f"{supported(_plugin(plans[unfit[0]]))} (docs/methods.md)"
+            f"benchmark.methods={unsupported[0]}: the method does not support {', '.join(grid.backbones)}. It supports "
+            f"the families {supported(_plugin(specs[unsupported[0]]))} (docs/methods.md)."
         )
-    return found
+    return params
 
 
 def build_jobs(grid: BenchmarkParams, params: dict[TrialId, Params], paths: RunPaths) -> list[TrialJob]:
-    """Every trial with its data prepared and its key made; each data set is decoded once."""
-    ready: dict[str, tuple[Path, PreparedDataset]] = {}
-    made = []
-    for trial, own in params.items():
-        if trial.data not in ready:
-            folder = _prepare(own, paths, trial.data)
-            ready[trial.data] = folder, open_prepared(replace(paths, data=folder))
-        folder, prepared = ready[trial.data]
-        made.append(build_job(grid, trial, own, folder, prepared))
-    return made
+    """Prepare the data of all trials and build their jobs; each dataset is prepared once."""
+    datasets: dict[str, tuple[Path, PreparedDataset]] = {}
+    jobs = []
+    for trial, trial_params in params.items():
+        if trial.data not in datasets:
+            folder = _prepare(trial_params, paths, trial.data)
+            datasets[trial.data] = folder, open_prepared(replace(paths, data=folder))
+        folder, prepared = datasets[trial.data]
+        jobs.append(build_job(grid, trial, trial_params, folder, prepared))
+    return jobs
 
 
 def build_job(
     grid: BenchmarkParams, trial: TrialId, params: Params, folder: Path, prepared: PreparedDataset
 ) -> TrialJob:
-    """One trial's work on its prepared data."""
+    """Build the job of one trial on its prepared data."""
     from medtune.benchmark import trial as trials
 
     params = _with_min_steps(params, grid.min_steps)
@@ -112,38 +121,39 @@ def build_job(
 
 
 def find_record(job: TrialJob, paths: RunPaths) -> Artifact | None:
-    """The trial's verified record, if it is there."""
+    """Return the verified record of a trial; None if it does not exist."""
     from medtune.benchmark import trial as trials
 
     return find_artifact(trials.record_dir(paths, job.trial), job.key)
 
 
 def check(params: Sequence[Params]) -> None:
-    """Refuse a backbone, weights or image size that do not fit together, and weights that cannot be fetched.
+    """Check backbones, weights and image sizes, once per combination.
 
-    Each combination is checked once.
+    Args:
+        params: params of the trials.
 
     Raises:
-        InputError: says which.
+        InputError: a backbone, its weights and the image size are incompatible, or weights cannot be downloaded.
     """
     from medtune.models.backbones import check_backbone
     from medtune.stages.dry_run import check_hub
 
     seen = set()
-    for one in params:
-        model = one.model_dump_json(include={"model": {"backbone", "weights", "backbone_args", "head"}})
-        if (combination := (model, one.data.image_size)) not in seen:
+    for trial_params in params:
+        model = trial_params.model_dump_json(include={"model": {"backbone", "weights", "backbone_args", "head"}})
+        if (combination := (model, trial_params.data.image_size)) not in seen:
             seen.add(combination)
-            check_hub(one)
-            check_backbone(one)
+            check_hub(trial_params)
+            check_backbone(trial_params)
 
 
-def _is_compatible(chosen: MethodSpec, kind: str) -> bool:
-    return chosen.peft == "none" or supports(_plugin(chosen), kind)
+def _is_compatible(spec: MethodSpec, kind: str) -> bool:
+    return spec.peft == "none" or supports(_plugin(spec), kind)
 
 
-def _plugin(chosen: MethodSpec) -> ModuleType:
-    return registry.load_plugin(METHODS, chosen.peft, "benchmark.methods")
+def _plugin(spec: MethodSpec) -> ModuleType:
+    return registry.load_plugin(METHODS, spec.peft, "benchmark.methods")
 
 
 def _merged(tree: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
@@ -152,34 +162,34 @@ def _merged(tree: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     return base
 
 
-def _params(base: dict[str, Any], chosen: MethodSpec, trial: TrialId, rates: list[float] | None) -> Params:
-    """Params of a trial; the last stage chooses from `rates`, or from the grid of what it trains."""
-    own = {
-        STAGES[chosen.schedule][-1]: {"lr": rates or "auto"},
+def _params(base: dict[str, Any], spec: MethodSpec, trial: TrialId, rates: list[float] | None) -> Params:
+    """Build the params of a trial; the last stage selects a learning rate from `rates` or from LR_GRID."""
+    overlay = {
+        STAGES[spec.schedule][-1]: {"lr": rates or "auto"},
         "seed": trial.seed,
-        "schedule": chosen.schedule,
-        "model": {"head": {"kind": chosen.head}, "peft": {"method": chosen.peft}},
-        "tracking": {"mode": "disabled"},  # the benchmark is one run, not a run a trial
+        "schedule": spec.schedule,
+        "model": {"head": {"kind": spec.head}, "peft": {"method": spec.peft}},
+        "tracking": {"mode": "disabled"},  # one W&B run for the benchmark, not one per trial
     }
-    return validate(_merged(base, own))
+    return validate(_merged(base, overlay))
 
 
 def _with_min_steps(params: Params, min_steps: int) -> Params:
     """Return `params` whose stages have at least `min_steps` optimizer steps."""
     stages = {name: getattr(params, name) for name in ("frozen", "finetune")}
-    least = {name: max(own.min_steps, min_steps) for name, own in stages.items()}
     return params.model_copy(
-        update={name: own.model_copy(update={"min_steps": least[name]}) for name, own in stages.items()}
+        update={
+            name: section.model_copy(update={"min_steps": max(section.min_steps, min_steps)})
+            for name, section in stages.items()
+        }
     )
 
 
 def _prepare(params: Params, paths: RunPaths, label: str) -> Path:
     from medtune.stages import data
 
-    if find_artifact(paths.prepared, data_key(params)):  # what `dvc repro` prepared is the same set
-        own = paths
-    else:
-        own = RunPaths(paths.cache / "benchmark" / "data" / label, paths.cache)
-    info(f"benchmark: data set {label}")
-    data.run(params, own)
-    return own.prepared
+    if not find_artifact(paths.prepared, data_key(params)):  # reuse data that `dvc repro` prepared
+        paths = RunPaths(paths.cache / "benchmark" / "data" / label, paths.cache)
+    info(f"benchmark: dataset {label}")
+    data.run(params, paths)
+    return paths.prepared

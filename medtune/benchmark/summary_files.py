@@ -1,4 +1,4 @@
-"""What a benchmark leaves: results.csv, report.html, and one W&B run."""
+"""Results of a benchmark: results.csv, report.html and one W&B run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,10 +23,21 @@ def write_summary(
     errors: dict[TrialId, str],
     paths: RunPaths,
 ) -> list[str]:
-    """Writes both files over every trial of the grid, pending and failed ones too; gives what follows from them."""
+    """Write results.csv and report.html about all trials of the grid, including pending and failed ones.
+
+    Args:
+        grid: grid of the benchmark.
+        jobs: jobs of all trials.
+        records: record by trial; None if the trial is not finished.
+        errors: error message of each failed trial.
+        paths: paths of the run.
+
+    Returns:
+        The recommendations and warnings of the report.
+    """
     folder = paths.stage("benchmark")
     folder.mkdir(parents=True, exist_ok=True)
-    trials = [_trial(work.trial, records[work.trial], errors.get(work.trial)) for work in jobs]
+    trials = [_trial(job.trial, records[job.trial], errors.get(job.trial)) for job in jobs]
     write_results(folder / "results.csv", trials)
     params = jobs[0].params
     page = folder / "report.html"
@@ -34,24 +45,24 @@ def write_summary(
     for line in lines:
         info(f"benchmark: {line}")
     pending = sum(trial.status == "pending" for trial in trials)
-    info(f"benchmark: {page}" + (f" ({pending} trials are still to be computed)" if pending else ""))
+    info(f"benchmark: {page}" + (f" ({pending} trials are pending)" if pending else ""))
     return lines
 
 
 def log_summary(
     tree: dict[str, Any], records: dict[TrialId, Artifact | None], lines: Sequence[str], metric: str
 ) -> None:
-    """One W&B run of the whole grid: a table of its trials, and the findings."""
+    """Log one W&B run for the grid, with a table of its trials and the recommendations."""
     params = validate(tree)
     done = {trial: record.result() for trial, record in records.items() if record}
     key = digest(sorted(record.key for record in records.values() if record))
     columns = ("data", "backbone", "method", "percent", "seed", "lr", metric, "lo", "hi", "trainable", "seconds")
     rows = []
     for trial, result in done.items():
-        figure = result["metrics"][metric]
+        entry = result["metrics"][metric]
         lr = ", ".join(f"{rate:g}" for rate in result["lr"])
-        named = (trial.data, trial.backbone, trial.method, trial.percent, trial.seed, lr)
-        rows.append((*named, figure["value"], figure["lo"], figure["hi"], result["trainable"], result["seconds"]))
+        identity = (trial.data, trial.backbone, trial.method, trial.percent, trial.seed, lr)
+        rows.append((*identity, entry["value"], entry["lo"], entry["hi"], result["trainable"], result["seconds"]))
     with start_run("benchmark", key, key, params, "benchmark") as run:
         run.table("cells", columns, rows)
         run.summary({"cells": len(done), "findings": list(lines)})

@@ -1,4 +1,4 @@
-"""One trial of the benchmark: a method trained with the learning rate that validation prefers, judged on test."""
+"""Trial of the benchmark: train a method with the learning rate selected on validation, and evaluate it on test."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from filelock import FileLock
 
 from medtune.benchmark.grid import TrialId
@@ -27,21 +28,24 @@ SPLITS = ("train", "val", "test")
 
 
 def record_dir(paths: RunPaths, trial: TrialId) -> Path:
-    """Where a trial's record lies."""
+    """Return the folder of a trial's record."""
     return paths.stage("benchmark") / "cells" / trial.slug
 
 
 def trial_key(
     params: Params, prepared: "PreparedDataset", trial: TrialId, threads: int, with_validation: bool = True
 ) -> str:
-    """Cache key of one trial.
+    """Compute the cache key of one trial.
 
     Args:
-        params: of the trial.
-        prepared: its data set, whole; what its share takes follows from percent and seed.
-        trial: which trial.
-        threads: CPU threads; they decide the last digits.
-        with_validation: whether the share applies to the validation patients, too.
+        params: params of the trial.
+        prepared: complete prepared data. The percentage and the seed of the trial determine the subset.
+        trial: identity of the trial.
+        threads: CPU threads, which affect rounding.
+        with_validation: True if the percentage also applies to the validation patients.
+
+    Returns:
+        The key.
     """
     inputs = {
         "data": prepared.digest,
@@ -56,43 +60,43 @@ def trial_key(
 
 
 def run(params: Params, paths: RunPaths, trial: TrialId, threads: int, with_validation: bool = True) -> Artifact:
-    """Compute one trial; resume if an earlier run was interrupted.
+    """Run one trial; resume if an earlier run was interrupted.
 
     Args:
-        params: of the trial.
-        paths: the prepared data, and where records and unfinished work go.
-        trial: which trial.
+        params: params of the trial.
+        paths: paths of the prepared data, the records and unfinished work.
+        trial: identity of the trial.
         threads: CPU threads.
-        with_validation: whether the share applies to the validation patients, too.
+        with_validation: True if the percentage also applies to the validation patients.
 
     Returns:
-        The record: result.json with the metrics, predictions.csv of the test images.
+        The record, with the metrics in result.json and the predictions for the test images in predictions.csv.
 
     Raises:
-        RuntimeError: the loss is not finite at any rate, or a logit is not.
+        RuntimeError: the loss is not finite at any learning rate, or a logit is not finite.
     """
     from medtune.data.prepared import open_prepared
 
     prepared = open_prepared(paths)
     folder, key = record_dir(paths, trial), trial_key(params, prepared, trial, threads, with_validation)
-    work = paths.cache / "benchmark" / "work" / key
-    work.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{work}.lock"):  # a worker that was given up for dead may still be at it
-        if done := find_artifact(folder, key):
-            return done
+    tmp_dir = paths.cache / "benchmark" / "work" / key
+    tmp_dir.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{tmp_dir}.lock"):  # a worker that was considered dead may still run this trial
+        if finished := find_artifact(folder, key):
+            return finished
         import torch
 
         from medtune.training.memory import PeakMemory
 
         torch.set_num_threads(threads)
         memory = PeakMemory(device_name())
-        own = replace(paths, subset=TrainSubset(trial.percent, trial.seed, with_validation))
-        part = open_prepared(own)
-        out = replace(own, out=work, data=own.prepared)
-        stages = {fold: _train(params, out, fold) for fold in params.data.split.test_folds}
-        trained = {fold: one[-1] for fold, one in stages.items()}
-        seconds = round(sum(stage.result()["seconds"] for one in stages.values() for stage in one), 1)
-        folds = _evaluate(params, part, trained)
+        subset_paths = replace(paths, subset=TrainSubset(trial.percent, trial.seed, with_validation))
+        subset = open_prepared(subset_paths)
+        train_paths = replace(subset_paths, out=tmp_dir, data=subset_paths.prepared)
+        stages = {fold: _train(params, train_paths, fold) for fold in params.data.split.test_folds}
+        trained = {fold: artifacts[-1] for fold, artifacts in stages.items()}
+        seconds = round(sum(artifact.result()["seconds"] for fold in stages.values() for artifact in fold), 1)
+        folds = _evaluate(params, subset, trained)
         peak = memory.megabytes()
 
         unfinished = partial_dir(folder)
@@ -104,8 +108,8 @@ def run(params: Params, paths: RunPaths, trial: TrialId, threads: int, with_vali
             **_rates(list(trained.values())),
             "monitor": getattr(params, params.training_stages[-1]).monitor,
             "metrics": _test(params, prepared, folds, unfinished),
-            **_provenance_facts(params, part),
-            **_cost(params, next(iter(trained.values())), seconds, part),
+            **_provenance_facts(params, subset),
+            **_cost(params, next(iter(trained.values())), seconds, subset),
             "peak_memory_mb": peak,
             "device": device_class(),
             "threads": threads,
@@ -113,13 +117,13 @@ def run(params: Params, paths: RunPaths, trial: TrialId, threads: int, with_vali
             "provenance": provenance(),
         }
         artifact = commit(folder, key, record)
-        shutil.rmtree(work, ignore_errors=True)
-    Path(f"{work}.lock").unlink(missing_ok=True)
+        shutil.rmtree(tmp_dir, ignore_errors=True)
+    Path(f"{tmp_dir}.lock").unlink(missing_ok=True)
     return artifact
 
 
 def _train(params: Params, paths: RunPaths, fold: int) -> list[Artifact]:
-    """The finished stages of one test fold."""
+    """Run the training stages of one test fold."""
     from medtune.stages import finetune, frozen
 
     stages = {"frozen": frozen, "finetune": finetune}
@@ -127,9 +131,13 @@ def _train(params: Params, paths: RunPaths, fold: int) -> list[Artifact]:
 
 
 def _rates(trained: Sequence[Artifact]) -> dict[str, Any]:
-    """The learning rates that the folds chose and tried, and validation scores at the chosen ones.
+    """Collect the selected and the tried learning rates with validation scores.
 
-    Scores are means over the folds. They are None where one fold's is undefined.
+    Args:
+        trained: artifact of the last training stage per fold.
+
+    Returns:
+        Fields of result.json. Scores are means over folds, or None if a fold's score is undefined.
     """
     results = [artifact.result() for artifact in trained]
     by_rate: dict[float, list[dict[str, Any]]] = {}
@@ -142,11 +150,11 @@ def _rates(trained: Sequence[Artifact]) -> dict[str, Any]:
         "trials": [
             {
                 "lr": rate,
-                "epoch": own[0]["epoch"],
-                "seconds": round(sum(candidate["seconds"] for candidate in own), 1),
-                "validation": dict(_means([candidate["validation"] for candidate in own])),
+                "epoch": candidates[0]["epoch"],
+                "seconds": round(sum(candidate["seconds"] for candidate in candidates), 1),
+                "validation": dict(_means([candidate["validation"] for candidate in candidates])),
             }
-            for rate, own in sorted(by_rate.items())
+            for rate, candidates in sorted(by_rate.items())
         ],
         "validation": dict(_means([result["best"]["validation"] for result in results])),
     }
@@ -154,13 +162,13 @@ def _rates(trained: Sequence[Artifact]) -> dict[str, Any]:
 
 def _means(scores: Sequence[Mapping[str, float | None]]) -> Iterator[tuple[str, float | None]]:
     for name in scores[0]:
-        values = [own[name] for own in scores]
+        values = [fold[name] for fold in scores]
         known = [value for value in values if value is not None]
         yield name, sum(known) / len(known) if len(known) == len(values) else None
 
 
 def _evaluate(params: Params, prepared: "PreparedDataset", trained: Mapping[int, Artifact]) -> "list[FoldResult]":
-    """Result of each test fold; `trained`: what was trained for it."""
+    """Evaluate the trained network of each test fold."""
     from medtune.evaluation.outputs import OutputsRequest
     from medtune.evaluation.slides import to_slides
     from medtune.training.trained_outputs import compute_trained_outputs
@@ -173,7 +181,7 @@ def _evaluate(params: Params, prepared: "PreparedDataset", trained: Mapping[int,
 
 
 def _test(params: Params, prepared: "PreparedDataset", folds: "Sequence[FoldResult]", folder: Path) -> dict[str, Any]:
-    """Every test metric with its interval; writes the predictions they come from."""
+    """Compute all test metrics with intervals, and write the predictions."""
     from medtune.data.slide_dataset import by_slide
     from medtune.evaluation.intervals import intervals
 
@@ -184,20 +192,20 @@ def _test(params: Params, prepared: "PreparedDataset", folds: "Sequence[FoldResu
     task.write_predictions(folder / PREDICTIONS_FILE, prepared, pooled)
     stats = pooled.stats(options)
     test = intervals(base.metrics(kind), stats, options.confidence)
-    return {name: one.as_dict() for name, one in test.items()}
+    return {name: interval.as_dict() for name, interval in test.items()}
 
 
 def _provenance_facts(params: Params, prepared: "PreparedDataset") -> dict[str, Any]:
-    """What it was trained and tested on; of slides, not of their tiles."""
+    """Describe the training and test data; for slides, count slides instead of tiles."""
     from medtune.data.slide_dataset import by_slide
 
     prepared = by_slide(prepared) if prepared.slides else prepared
     folds = params.data.split.test_folds
-    rows = {role: [prepared.indices(fold)[role] for fold in folds] for role in SPLITS}
-    patients = {role: {group for own in rows[role] for group in prepared.patient_ids[own].tolist()} for role in SPLITS}
+    rows = {split: [prepared.indices(fold)[split] for fold in folds] for split in SPLITS}
+    patients = {split: set(prepared.patient_ids[np.concatenate(rows[split])].tolist()) for split in SPLITS}
     return {
-        "images": {role: sum(len(own) for own in rows[role]) for role in SPLITS},
-        "groups": {role: len(patients[role]) for role in SPLITS},
+        "images": {split: sum(map(len, rows[split])) for split in SPLITS},
+        "groups": {split: len(patients[split]) for split in SPLITS},
         "groups_known": bool(prepared.info["groups_known"]),
         "protocol": params.data.split.protocol,
         "folds": list(folds),
@@ -206,14 +214,14 @@ def _provenance_facts(params: Params, prepared: "PreparedDataset") -> dict[str, 
 
 
 def _cost(params: Params, trained_stage: Artifact, seconds: float, prepared: "PreparedDataset") -> dict[str, Any]:
-    """Trained parameters, and the time that training took at the chosen rate."""
+    """Compute the number of trained parameters, the training time and the throughput."""
     import torch
 
     result = trained_stage.result()
-    task = base.training(params.task.kind)  # before the context: a module imported in it would have meta constants
+    task = base.training(params.task.kind)  # outside the context, because imports inside it would create meta constants
     with torch.device("meta"):
         plain = task.build(params, result["n_outputs"], load_weights=False)
-    head, backbone = (sum(p.numel() for p in part.parameters()) for part in (plain.head, plain.backbone))
+    head, backbone = (sum(p.numel() for p in module.parameters()) for module in (plain.head, plain.backbone))
     trained = result["trainable"] - head
     used = [getattr(params, stage) for stage in params.training_stages]
     images = [len(prepared.indices(fold)["train"]) for fold in params.data.split.test_folds]

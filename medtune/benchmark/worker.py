@@ -1,4 +1,4 @@
-"""One trial computed in whatever process it was sent to."""
+"""Execution of one trial, in this process or in a worker."""
 
 import io
 from collections.abc import Callable
@@ -14,20 +14,23 @@ from medtune.runtime.artifact import Artifact
 from medtune.runtime.device import device_class
 from medtune.runtime.paths import RunPaths
 
-# Told of a trial that ended: its record, or what went wrong; gives the line that was said of it.
+# Callback for a finished trial, with its record or an error message. It returns the logged line.
 OnResult = Callable[[TrialJob, Artifact | None, str | None], str]
 
 
 def run_job(job: dict[str, Any], out: str, cache: str) -> dict[str, str]:
-    """The finished record of one trial, as `Artifact.as_dict()`.
+    """Run one trial.
 
     Args:
-        job: from `TrialJob.as_dict`.
-        out: folder of artifacts/.
-        cache: folder of unfinished work and stored features.
+        job: result of `TrialJob.as_dict`.
+        out: artifacts folder.
+        cache: folder for unfinished work and stored features.
+
+    Returns:
+        The record of the trial, as `Artifact.as_dict()`.
 
     Raises:
-        RuntimeError: this process would compute something else than was asked for: other code, versions or device.
+        RuntimeError: the code, versions, data or device of this process differ from those of the caller.
     """
     from medtune.benchmark import trial as trials
 
@@ -36,19 +39,19 @@ def run_job(job: dict[str, Any], out: str, cache: str) -> dict[str, str]:
     threads, with_validation = job["threads"], job["with_validation"]
     if trials.trial_key(params, open_prepared(paths), trial, threads, with_validation) != job["key"]:
         raise RuntimeError(
-            f"this worker's code, library versions, data or device ({device_class()}) are not those that asked for the "
-            "trial: restart the workers from the same checkout, or set MEDTUNE_DEVICE for both"
+            f"the code, library versions, data or device ({device_class()}) of this worker differ from those of the "
+            "caller. Restart the workers from the same checkout, or set MEDTUNE_DEVICE for both."
         )
-    with redirect_stdout(io.StringIO()):  # several trials at once: the one who asked says how far they are
+    with redirect_stdout(io.StringIO()):  # trials run in parallel, so only the caller reports progress
         return trials.run(params, paths, trial, threads, with_validation).as_dict()
 
 
 def run_locally(job: TrialJob, paths: RunPaths, retries: int, on_result: OnResult) -> None:
-    """Computes one trial in this process, tried again where it fails."""
+    """Run one trial in this process, with retries."""
     for attempt in range(retries + 1):
         try:
             record = Artifact(**run_job(job.as_dict(), str(paths.out), str(paths.cache)))
-        except Exception as error:  # reported as this trial's figure; the others go on
+        except Exception as error:  # record the failure and continue with the remaining trials
             if attempt == retries:
                 on_result(job, None, f"{type(error).__name__}: {error}")
         else:

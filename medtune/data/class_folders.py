@@ -113,8 +113,8 @@ def by_class(root: Path, classes: Collection[str], suffixes: tuple[str, ...] = S
         system = any(path.rstrip("/") == entry.name for path in content.system)
         if entry.is_dir() and not system and entry.name not in tops:
             others = count_types(path for path in content.others if path.startswith(f"{entry.name}/"))
-            content = f" (it contains {format_counts(others)})" if others else ""
-            raise InputError(f"class folder {printable(str(entry))} has no images{content}. Add images or remove it")
+            contents = f" (it contains {format_counts(others)})" if others else ""
+            raise InputError(f"class folder {printable(str(entry))} has no images{contents}. Add images or remove it")
     for path in images:
         if "/" not in path:
             file = printable(str(root / path))

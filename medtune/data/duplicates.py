@@ -67,12 +67,12 @@ def duplicate_report(
 ) -> dict[str, Any]:
     """Return the entry of report.json: counts and examples, with duplicates across splits first."""
     exact = sorted(duplicates.exact, key=lambda rows: not crosses_splits(rows, splits, test_folds))
-    apart = np.zeros(len(duplicates.near), bool)
+    across = np.zeros(len(duplicates.near), bool)
     for fold in test_folds:
         first, second = splits[duplicates.near[:, 0], fold], splits[duplicates.near[:, 1], fold]
-        apart |= (first != second) & (first != "unused") & (second != "unused")
-    near = duplicates.near[np.lexsort((duplicates.near[:, 2], ~apart))] if len(duplicates.near) else duplicates.near
-    apart = np.sort(apart)[::-1]
+        across |= (first != second) & (first != "unused") & (second != "unused")
+    near = duplicates.near[np.lexsort((duplicates.near[:, 2], ~across))] if len(duplicates.near) else duplicates.near
+    across = np.sort(across)[::-1]
     return {
         "exact": {
             "sets": len(exact),
@@ -88,10 +88,10 @@ def duplicate_report(
             "threshold_bits_of_64": NEAR_BITS,
             "pairs": len(near),
             "complete": len(near) < MAX_PAIRS,
-            "across_splits": int(apart.sum()),
+            "across_splits": int(across.sum()),
             "first": [
-                {"paths": [paths[a], paths[b]], "bits": int(bits), "across_splits": bool(is_apart)}
-                for (a, b, bits), is_apart in zip(near[:_SHOWN].tolist(), apart[:_SHOWN].tolist(), strict=True)
+                {"paths": [paths[a], paths[b]], "bits": int(bits), "across_splits": bool(is_across)}
+                for (a, b, bits), is_across in zip(near[:_SHOWN].tolist(), across[:_SHOWN].tolist(), strict=True)
             ],
         },
     }

@@ -76,7 +76,9 @@ def order_sites(samples: Sequence[Sample], params: SplitParams, source: str) -> 
     names = sorted(counts)
     shown = list_names([f"{name} {counts[name]:,}" for name in names])
     if len(names) < 2:
-        raise InputError(f"data.split.protocol=site: only one site ({shown}); at least two are needed")
+        raise InputError(
+            f"data.split.protocol=site: only one site ({shown}), but at least two are needed. Use another protocol"
+        )
     if len(names) != params.folds:
         raise InputError(
             f"data.split.folds={params.folds}: the table has {len(names):,} sites ({shown}), one per fold. Add "

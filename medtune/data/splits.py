@@ -136,7 +136,8 @@ def _patient(
     patient_ids = np.array([sample.patient_id for sample in samples])
     if (n_patients := len(np.unique(patient_ids))) < params.folds:
         raise InputError(
-            f"data.split.folds={params.folds}: source {source} has only {n_patients} patients. Use folds<={n_patients}"
+            f"data.split.folds={params.folds}: source {source} has only {n_patients} patients. Use fewer folds, "
+            "or add patients"
         )
     folds = grouped_stratified_folds(
         labels, patient_ids, params.folds, assigned.lookup(patient_ids.tolist()) if assigned else None
@@ -182,7 +183,8 @@ def _official(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams
         splits = np.repeat(splits, params.folds, axis=1)
     if splits.shape[1] != params.folds:
         raise InputError(
-            f"data.split.folds={params.folds}: {splits.shape[1]} folds are published. Use folds={splits.shape[1]}"
+            f"data.split.folds={params.folds}: {splits.shape[1]} folds are published. Use "
+            f"data.split.folds={splits.shape[1]}"
         )
     notes = []
     if by_folder:
@@ -264,7 +266,8 @@ def _hold_out_validation(labels: np.ndarray, samples: Sequence[Sample], source: 
         shared = [len(np.intersect1d(labels[folds == fold], labels[folds != fold])) for fold in range(5)]
     else:
         shared = [int((labels[folds == fold].any(0) & labels[folds != fold].any(0)).sum()) for fold in range(5)]
-    return folds == int(np.argmax(shared))
+    validation: np.ndarray = folds == int(np.argmax(shared))
+    return validation
 
 
 def _images_per_class(labels: np.ndarray) -> np.ndarray:

@@ -84,11 +84,11 @@ def find_training_data(bundle: Path, document: Mapping[str, Any], given: Path | 
                 f"--training-data={given}: not the data that this bundle was trained on. Use the original folder."
             )
         return prepared
-    beside = bundle.resolve().parent.parent / "data" / "prepared"
-    if digest is None or not beside.is_dir():
+    prepared_folder = bundle.resolve().parent.parent / "data" / "prepared"
+    if digest is None or not prepared_folder.is_dir():
         return None
     try:
-        prepared = load_prepared(beside)
+        prepared = load_prepared(prepared_folder)
     except InputError:
         return None
     return prepared if prepared.digest == digest else None

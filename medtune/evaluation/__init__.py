@@ -1,1 +1,1 @@
-"""Metrics with intervals, calibration, pictures."""
+"""Evaluation shared by all tasks: metrics, confidence intervals, the gate and reports."""

@@ -1,8 +1,8 @@
 """Logistic-regression baselines on frozen features, compared with the model on the same test images.
 
-A model that is not better than twenty lines of scikit-learn on the features of the same backbone is not worth its
-training. Each fold's baseline is fitted on all images that are not test images: the fold's training and validation
-images, since it needs no validation. Its decision is the most probable class.
+They show whether training is better than a few lines of scikit-learn on the features of the same backbone. Each
+fold's baseline is fitted on the fold's training and validation images, because it needs no validation. It predicts
+the most probable class.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,26 +33,31 @@ class Baseline(Protocol):
     """A model that is fitted in seconds on features of the frozen backbone."""
 
     def fit_and_predict(
-        self, features: npt.NDArray, targets: npt.NDArray, test: npt.NDArray, n_outputs: int
-    ) -> npt.NDArray:
+        self, features: npt.NDArray[Any], targets: npt.NDArray[Any], test: npt.NDArray[Any], n_outputs: int
+    ) -> npt.NDArray[Any]:
         """Fit on `features` (n, D) and `targets` (n, ...); return a bundle's outputs (m, ...) for `test` (m, D)."""
 
     def document(self, classes: tuple[str, ...]) -> dict[str, Any]:
-        """The fields of bundle.json that `medtune.tasks.base.Evaluation.from_bundle` reads of its decision rule."""
+        """Return the decision rule as the bundle.json fields that `Evaluation.from_bundle` reads."""
 
 
 class Features(Protocol):
-    """Features of images by a frozen backbone."""
+    """Image features computed by a frozen backbone."""
 
     names: tuple[str, ...]
 
     def fetch(self, name: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """(n, C) features `name` of the images `rows` (n,)."""
+        """Return the features `name`, shape (n, C), of the images with the indices `rows`, shape (n,)."""
 
 
 def rows_needed(prepared: "PreparedDataset", requests: Iterable[OutputsRequest]) -> npt.NDArray[np.int64]:
-    """Rows of all images that the baselines of some folds are fitted on or predict."""
-    rows = [split for one in requests for name, split in prepared.indices(one.fold).items() if name != "external"]
+    """Return the indices of all images that the baselines of these folds are fitted on or predict."""
+    rows = [
+        indices
+        for request in requests
+        for split, indices in prepared.indices(request.fold).items()
+        if split != "external"
+    ]
     return np.unique(np.concatenate(rows))
 
 
@@ -69,21 +74,21 @@ def evaluate_baselines(
     """Fit the baselines of all folds and compare them with the model.
 
     Args:
-        task: the task's evaluation (`medtune.tasks.base.Evaluation`).
-        fitting: the task's baseline.
-        prepared: the data; tiles where the images are slides.
-        requests: one per fold.
+        task: evaluation functions of the task (`medtune.tasks.base.Evaluation`).
+        fitting: baseline of the task.
+        prepared: prepared data. For slides, this is the set of tiles.
+        requests: one request per fold.
         model: predictions of the model for the test images of all folds, in the order of `requests`.
-        features: of all `rows_needed`.
-        metrics: of the task.
-        options: section evaluate.
+        features: features of all images in `rows_needed`.
+        metrics: metrics of the task.
+        options: section `evaluate` of the params.
 
     Returns:
-        For each baseline `{name, title, test, fold_means, difference}`: its metrics by name, their means over folds,
-        and the model's less the baseline's, paired by patient. Metrics and differences are as `Interval.as_dict` gives
-        them.
+        One entry `{name, title, test, fold_means, difference}` per baseline. `test` has its metrics by name and
+        `fold_means` their means over folds. `difference` is the model's metric minus the baseline's, paired by patient.
+        Metrics and differences have the format of `Interval.as_dict`.
     """
-    compared, own = [], model.stats(options)
+    compared, model_stats = [], model.stats(options)
     document, outputs = fitting.document(prepared.classes), len(prepared.classes)
     with progress("evaluate: baselines", len(features.names) * len(requests), "fits") as advance:
         for name in features.names:
@@ -94,7 +99,7 @@ def evaluate_baselines(
                 probabilities = fitting.fit_and_predict(
                     features.fetch(name, fitted_on), prepared.targets[fitted_on], features.fetch(name, test), outputs
                 )
-                # A bundle gives the probabilities of each network for tiles; this is one network.
+                # For tiles, a bundle returns probabilities per network. A baseline is a single network.
                 output = probabilities[:, None] if prepared.slides else probabilities
                 parts.append(task.from_bundle(prepared, test, output, document))
                 advance()
@@ -105,40 +110,41 @@ def evaluate_baselines(
                     "title": TITLES[name],
                     "test": _as_dicts(intervals(metrics, stats, options.confidence)),
                     "fold_means": fold_means(parts, metrics, options),
-                    "difference": _as_dicts(paired_interval(metrics, own, stats, options.confidence)),
+                    "difference": _as_dicts(paired_interval(metrics, model_stats, stats, options.confidence)),
                 }
             )
     return compared
 
 
 def baseline_lines(baselines: Sequence[Mapping[str, Any]], metrics: Sequence[Metric]) -> list[str]:
-    """One line per baseline: headline metrics, and how much better or worse the model is."""
+    """Return one line per baseline with its headline metrics and the model's difference from them."""
     lines = []
-    for one in baselines:
-        found = []
+    for baseline in baselines:
+        parts = []
         for metric in metrics:
-            if metric.headline and metric.name in one["test"] and one["test"][metric.name]["value"] is not None:
-                own, difference = one["test"][metric.name], one["difference"][metric.name]
-                found.append(f"{metric.title} {own['value']:.3f} (model {_signed(difference)})")
-        lines.append(f"{one['title']}: {', '.join(found)}")
+            result = baseline["test"].get(metric.name)
+            if metric.headline and result is not None and result["value"] is not None:
+                difference = baseline["difference"][metric.name]
+                parts.append(f"{metric.title} {result['value']:.3f} (model {_signed(difference)})")
+        lines.append(f"{baseline['title']}: {', '.join(parts)}")
     return lines
 
 
 SECTION = """\
-{% macro ends(figure) %}{% if figure.reason is defined %}no interval: {{ figure.reason }}{% else %}\
-{{ figure.lo|number }} to {{ figure.hi|number }}{% endif %}{% endmacro %}\
+{% macro ends(metric) %}{% if metric.reason is defined %}no interval: {{ metric.reason }}{% else %}\
+{{ metric.lo|number }} to {{ metric.hi|number }}{% endif %}{% endmacro %}\
 <h2>Baselines</h2>
 <table>
 <tr><th>baseline</th><th>metric</th><th class="n">baseline</th><th class="n">{{ percent }} % interval</th>
-<th class="n">model less baseline</th><th class="n">{{ percent }} % interval</th></tr>
+<th class="n">model minus baseline</th><th class="n">{{ percent }} % interval</th></tr>
 {% for row in rows %}<tr><td>{{ row.title }}</td><td>{{ row.metric }}</td><td class="n">{{ row.test.value|number }}\
 {% if row.fold_mean %}<small>mean over folds {{ row.fold_mean.mean|number }}</small>{% endif %}</td>
 <td class="n">{{ ends(row.test) }}</td>
 <td class="n">{{ row.difference.value|number }}</td>
 <td class="n">{{ ends(row.difference) }}</td></tr>
 {% endfor %}</table>
-<p class="facts">Fitted on features of the frozen backbone, on the training and validation images of each fold, with
-balanced class weights and the most probable class as decision. Differences are paired by patient.
+<p class="facts">The baselines are fitted on features of the frozen backbone with balanced class weights. They use the
+training and validation images of each fold and predict the most probable class. Differences are paired by patient.
 {% if verdict %}<b>{{ verdict }}.</b>{% endif %}</p>
 """
 
@@ -146,12 +152,15 @@ balanced class weights and the most probable class as decision. Differences are 
 def baseline_section(
     baselines: Sequence[Mapping[str, Any]], metrics: Sequence[Metric], facts: Mapping[str, Any]
 ) -> str:
-    """Return the section of report.html on the headline metrics; empty without baselines.
+    """Render the section of report.html about the baselines.
 
     Args:
-        baselines: from `evaluate_baselines`.
-        metrics: of the task.
-        facts: `medtune.evaluation.facts.common_facts`, and `baseline_verdict`.
+        baselines: result of `evaluate_baselines`.
+        metrics: metrics of the task. Only headline metrics are shown.
+        facts: result of `medtune.evaluation.facts.common_facts`, plus `baseline_verdict`.
+
+    Returns:
+        HTML; an empty string if there are no baselines.
     """
     if not baselines:
         return ""
@@ -159,42 +168,42 @@ def baseline_section(
     environment.filters["number"] = lambda value: "–" if value is None else f"{value:.3f}"
     rows = [
         {
-            "title": one["title"],
+            "title": baseline["title"],
             "metric": metric.title + metric.positive_note(facts.get("positive")),
-            "test": one["test"][metric.name],
-            "fold_mean": one["fold_means"].get(metric.name),
-            "difference": one["difference"][metric.name],
+            "test": baseline["test"][metric.name],
+            "fold_mean": baseline["fold_means"].get(metric.name),
+            "difference": baseline["difference"][metric.name],
         }
-        for one in baselines
+        for baseline in baselines
         for metric in metrics
-        if metric.headline and metric.name in one["test"]
+        if metric.headline and metric.name in baseline["test"]
     ]
     page = environment.from_string(SECTION)
     return page.render(rows=rows, percent=facts["percent"], verdict=facts.get("baseline_verdict"))
 
 
 def verdict(baselines: Sequence[Mapping[str, Any]], metric: Metric | None) -> str | None:
-    """One sentence if a baseline is better than the model in `metric`; None if none is, or nothing is known."""
+    """Return one sentence about the best baseline if it beats the model in `metric`, otherwise None."""
     if metric is None:
         return None
-    worse = []
-    for one in baselines:
-        difference = one["difference"].get(metric.name, {})
+    better = []
+    for baseline in baselines:
+        difference = baseline["difference"].get(metric.name, {})
         if difference.get("value") is not None and metric.sign * difference["value"] < 0:
-            worse.append((metric.sign * difference["value"], one, difference))
-    if not worse:
+            better.append((metric.sign * difference["value"], baseline, difference))
+    if not better:
         return None
-    _, one, difference = min(worse, key=lambda entry: entry[0])
+    _, best, difference = min(better, key=lambda entry: entry[0])
     if difference["lo"] is None:
-        shown = "no interval of the difference"
+        significance = "no interval of the difference"
     elif difference["hi"] < 0 if metric.sign > 0 else difference["lo"] > 0:
-        shown = "a significant difference"
+        significance = "a significant difference"
     else:
-        shown = "no significant difference"
-    title = one["title"][0].upper() + one["title"][1:]
+        significance = "no significant difference"
+    title = best["title"][0].upper() + best["title"][1:]
     return (
-        f"{title} is better than this model: {metric.title} {one['test'][metric.name]['value']:.3f}, "
-        f"model {_signed(difference)}, {shown}"
+        f"{title} is better than this model: {metric.title} {best['test'][metric.name]['value']:.3f}, "
+        f"model {_signed(difference)}, {significance}"
     )
 
 
@@ -204,5 +213,5 @@ def _signed(difference: Mapping[str, Any]) -> str:
     return f"{difference['value']:+.3f} ({difference['lo']:+.3f} to {difference['hi']:+.3f})"
 
 
-def _as_dicts(found: Mapping[str, Interval]) -> dict[str, dict[str, Any]]:
-    return {name: one.as_dict() for name, one in found.items()}
+def _as_dicts(by_name: Mapping[str, Interval]) -> dict[str, dict[str, Any]]:
+    return {name: interval.as_dict() for name, interval in by_name.items()}

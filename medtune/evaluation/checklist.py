@@ -1,6 +1,7 @@
-"""checklist.md: items of TRIPOD+AI and CLAIM, filled in with what MedTune knows of a run; the rest is for the authors.
+"""Reporting checklist (checklist.md) with the items of TRIPOD+AI and CLAIM.
 
-Facts come from params, the prepared data and the evaluation; nothing is inferred. The text names no patient.
+MedTune fills in the items it has facts for. Facts come from the params, the prepared data and the evaluation, and
+nothing is inferred. The authors complete the other items. The text contains no patient id.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,8 +25,8 @@ _SHOWN = 12
 HEAD = """\
 # Reporting checklists
 
-Filled in by MedTune from the params, the data and the evaluation `{key}`. Read every answer before you submit it, and
-complete the items marked "{unknown}". Subjects are abridged; the publications have the full wording.
+MedTune filled in these checklists from the params, the data and the evaluation `{key}`. Check every answer before you
+submit it, and complete the items marked "{unknown}". Subjects are abridged. The publications have the full wording.
 """
 
 
@@ -40,22 +41,24 @@ def write_checklist(
     """Write the checklist.
 
     Args:
-        path: checklist.md.
+        path: file to write, checklist.md.
         params: all params.
-        prepared: the data.
-        facts: of the evaluation, as in the report.
-        test: interval of each metric of the test images by name, with `value`, `lo` and `hi`.
-        metrics: of the task.
+        prepared: prepared data.
+        facts: facts of the evaluation, as in the report.
+        test: test metrics by name, with the attributes `value`, `lo` and `hi`.
+        metrics: metrics of the task.
     """
     answers = {
         **_data(params, prepared, facts),
         **_model(params, facts),
         **_evaluation(params, facts, test, metrics),
     }
-    parts = [HEAD.format(key=facts["key"], unknown=UNKNOWN.strip("*"))]
+    sections = [HEAD.format(key=facts["key"], unknown=UNKNOWN.strip("*"))]
     for title, items in (("TRIPOD+AI (Collins et al. 2024)", TRIPOD_AI), ("CLAIM (Mongan, Moy and Kahn 2020)", CLAIM)):
-        parts.append("\n".join([f"## {title}", "", "| item | subject | answer |", "|-|-|-|", *_rows(items, answers)]))
-    write_text(path, "\n".join([*parts, ""]))
+        sections.append(
+            "\n".join([f"## {title}", "", "| item | subject | answer |", "|-|-|-|", *_rows(items, answers)])
+        )
+    write_text(path, "\n".join([*sections, ""]))
 
 
 def _rows(items: Sequence[Item], answers: Mapping[str, str]) -> list[str]:
@@ -78,41 +81,41 @@ def _data(params: Params, prepared: "PreparedDataset", facts: Mapping[str, Any])
     folds = facts["folds"]
     by_image = info["protocol"] in IMAGE_LEVEL_PROTOCOLS or info.get("leaked_groups")
     level = "patients" if known and not by_image else "images, not patients"
-    drawn = "taken from the data" if info["protocol"] == "column" else "drawn by MedTune"
+    origin = "taken from the data" if info["protocol"] == "column" else "assigned by MedTune"
     sites = info.get("sites")
     return {
         "source": f"{info['name']} (params: data.source={data.source}). {info['citation']}. Representativeness: "
         + UNKNOWN,
-        "sites": f"Sites: {list_names(list(sites), _SHOWN)}; each was tested by networks trained on the others."
+        "sites": f"Sites: {list_names(list(sites), _SHOWN)}. Networks trained on the other sites tested each site."
         if sites
         else "",
         "left_out": " ".join(info["notes"][:_SHOWN]) + f" Eligibility of patients: {UNKNOWN}",
         "preparation": f"Images are resized to {data.image_size} x {data.image_size} pixels (data.resize="
         f"{data.resize}) and normalized inside the network. Identical images in different splits are reported. "
-        f"Known faults: {' '.join(info['faults']) or 'none recorded.'}",
+        f"Known issues: {' '.join(info['faults']) or 'no issue is recorded.'}",
         "outcome": f"Classes: {list_names(list(classes), _SHOWN)}"
         + (f"; positive class: {facts['positive']}" if facts.get("positive") else "")
-        + f". Labels as in the data. How and when they were assessed: {UNKNOWN}",
-        "predictors": "The pixels of one image; no clinical variables.",
-        "sample_size": f"{info['n_images']:,} {facts['unit']}, {patients}. Images per class: {shown}{more}. Tested: "
+        + f". Labels are used as in the data. How and when they were assessed: {UNKNOWN}",
+        "predictors": "The pixels of one image. No clinical variables are used.",
+        "sample_size": f"{info['n_images']:,} {facts['unit']}, {patients}. Images per class: {shown}{more}. Test set: "
         f"{facts['n_images']:,} {facts['unit']} of {facts['n_groups']:,} {'patients' if known else 'images'}. "
         f"Rationale: {UNKNOWN}",
-        "missing": f"Images that cannot be read: data.on_bad_image={data.on_bad_image}. Missing labels are refused.",
+        "missing": f"Images that cannot be read: data.on_bad_image={data.on_bad_image}. A missing label is an error.",
         "partitions": f"Protocol {info['protocol']}: training, validation and test in {len(folds)} "
-        f"fold{'s' * (len(folds) != 1)}, {drawn}, seed {params.seed}. Test images are used for no choice.",
-        "disjoint": f"Disjoint by {level}.",
-        "availability": f"Licence of the images: {info['licence'] or UNKNOWN}. Access: {UNKNOWN}",
+        f"fold{'s' * (len(folds) != 1)}, {origin}, seed {params.seed}. No setting is selected on test images.",
+        "disjoint": f"The splits are disjoint at the level of {level}.",
+        "availability": f"License of the images: {info['licence'] or UNKNOWN}. Access: {UNKNOWN}",
         "label_errors": _label_errors(facts) + f" Variability: {UNKNOWN}",
     }
 
 
 def _label_errors(facts: Mapping[str, Any]) -> str:
-    found = facts.get("label_errors")
-    if not found:
+    errors = facts.get("label_errors")
+    if not errors:
         return ""
     return (
-        f"{found['candidates']:,} of {found['n_images']:,} {facts['unit']} are candidates for label errors "
-        "(label_errors.csv); none was corrected automatically."
+        f"{errors['candidates']:,} of {errors['n_images']:,} {facts['unit']} are candidates for label errors "
+        "(label_errors.csv). No label was corrected automatically."
     )
 
 
@@ -127,22 +130,22 @@ def _model(params: Params, facts: Mapping[str, Any]) -> dict[str, str]:
     last = getattr(params, params.training_stages[-1])
     packages = versions["packages"]
     listed = ", ".join(f"{name} {version}" for name, version in packages.items()) if isinstance(packages, dict) else ""
-    weights = [last.class_weights] if isinstance(last.class_weights, str) else ["given per class"]
+    class_weights = last.class_weights if isinstance(last.class_weights, str) else "set per class"
     return {
-        "model": f"Backbone {model.backbone}, head {model.head.kind}, trained part: {model.peft.method}. Input: uint8 "
+        "model": f"Backbone {model.backbone}, head {model.head.kind}, PEFT method: {model.peft.method}. Input: uint8 "
         f"RGB, {params.data.image_size} x {params.data.image_size}. Output: one probability per class.",
         "initialization": f"Backbone weights: {'a local file' if '/' in model.weights else model.weights}; seed "
         f"{params.seed}.",
-        "training": f"Schedule {params.schedule}. {'; '.join(stages)}. Augmentation and all other params: result.json "
-        "and params.yaml. Internal validation: validation images of each fold.",
-        "selection": f"The best epoch by validation {last.monitor}. Weights kept: {facts['stage']}.",
-        "imbalance": f"Class weights in the loss: {', '.join(weights)} (params: class_weights).",
+        "training": f"Schedule {params.schedule}. {'; '.join(stages)}. result.json and params.yaml have the "
+        "augmentation and all other params. Internal validation uses the validation images of each fold.",
+        "selection": f"The best epoch by validation {last.monitor}. Selected stage: {facts['stage']}.",
+        "imbalance": f"Class weights in the loss: {class_weights} (params: class_weights).",
         "code": f"MedTune, git revision {versions.get('git') or 'unknown'}, Python {versions['python']}; {listed}. "
         "Apache-2.0.",
-        "availability_model": "ONNX bundle with bundle.json and a model card; preprocessing, calibration and decision "
-        "are part of it.",
-        "poor_input": "Files that cannot be decoded are refused with the reason, and so are images of the wrong "
-        "bit depth or range. Every other image gets a class, also one that shows none of them.",
+        "availability_model": "ONNX bundle with bundle.json and a model card. It includes preprocessing, "
+        "calibration and the decision rule.",
+        "poor_input": "Files that cannot be decoded and images with the wrong bit depth or range are rejected with "
+        "a reason. Every other image gets a class, even if it shows no class.",
     }
 
 
@@ -160,25 +163,26 @@ def _evaluation(
         if "coverage" in sets
         else ""
     )
-    by = list_names([one["column"] for one in subgroups], _SHOWN)
+    by = list_names([document["column"] for document in subgroups], _SHOWN)
     return {
         "objectives": "Development with internal evaluation"
         + (" and evaluation on external images" if external else "")
         + f". Hypotheses: {UNKNOWN}",
         "measures": ", ".join(metric.title for metric in shown) + ".",
-        "uncertainty": f"{100 * params.evaluate.confidence:g} % intervals over {person}; the network is held fixed.",
+        "uncertainty": f"{100 * params.evaluate.confidence:g} % intervals over {person}. "
+        "The trained networks are held fixed.",
         "results": f"Test, {facts['percent']} % intervals: {results}.{abstention}",
-        "prediction": "One forward pass per image; probabilities are calibrated on validation images "
+        "prediction": "One forward pass per image. Probabilities are calibrated on validation images "
         f"(evaluate.calibration={params.evaluate.calibration}).",
-        "decision": f"Probabilities; decision by evaluate.threshold={params.evaluate.threshold}, chosen on validation "
-        "data. metrics.json has the rule of each fold.",
-        "subgroups": f"Metrics and gaps by {by}: see the report." if subgroups else "",
-        "external": f"External test images: {external['n_images']:,} of {external['n_groups']:,} {person}; see the "
+        "decision": f"Probabilities. The decision uses evaluate.threshold={params.evaluate.threshold}, selected on "
+        "validation data. metrics.json has the rule of each fold.",
+        "subgroups": f"The report has metrics and gaps by {by}." if subgroups else "",
+        "external": f"External test images: {external['n_images']:,} of {external['n_groups']:,} {person}. See the "
         f"report. Differences from the training data: {UNKNOWN}"
         if external
         else "No external images were evaluated.",
         "ensembling": "metrics.json and bundle.json state which networks of the folds are exported.",
-        "errors": "The report shows the most confident mistakes, the confusion of classes and the share of correct "
+        "errors": "The report shows the most confident errors, the confusion matrix and the fraction of correct "
         f"images per patient. Interpretation: {UNKNOWN}",
         "limitations": " ".join([*facts["warnings"], f"Further limitations: {UNKNOWN}"]),
     }

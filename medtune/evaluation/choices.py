@@ -1,4 +1,4 @@
-"""What validation chose in the training stages of a network: C, or the learning rate and the epoch."""
+"""Hyperparameters selected on validation in each training stage: C, or the learning rate and the epoch."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,23 +9,26 @@ Choices = dict[str, dict[str, Any]]
 def record_choices(
     stage: str, strength: float | None, lr: float | None, epoch: int, upstream: Sequence[Mapping[str, Any]] = ()
 ) -> Choices:
-    """Collect what result.json says under `choices`: `{stage: {"C": ...}}` or `{stage: {"lr": ..., "epoch": ...}}`.
+    """Collect the selected hyperparameters of this stage and the previous ones.
 
     Args:
-        stage: this stage.
-        strength: C of a head that was solved; None for other heads.
-        lr: chosen learning rate.
-        epoch: best epoch at this rate; 0 is the network of the stage before.
-        upstream: result.json of the stages before.
+        stage: name of this stage.
+        strength: C of a head that a solver fits; None for heads that are trained by gradient descent.
+        lr: selected learning rate.
+        epoch: best epoch at this rate. 0 is the network of the previous stage.
+        upstream: result.json of the previous stages.
+
+    Returns:
+        Value of `choices` in result.json: `{stage: {"C": ...}}` or `{stage: {"lr": ..., "epoch": ...}}`.
     """
-    before = {name: choice for result in upstream for name, choice in result.get("choices", {}).items()}
-    return {**before, stage: {"lr": lr, "epoch": epoch} if strength is None else {"C": strength}}
+    previous = {name: choice for result in upstream for name, choice in result.get("choices", {}).items()}
+    return {**previous, stage: {"lr": lr, "epoch": epoch} if strength is None else {"C": strength}}
 
 
 def describe_choices(choices: Mapping[str, Mapping[str, Any]]) -> str:
-    """`C 2`, `lr 0.01, epoch 7`, with several stages `frozen: C 2; finetune: lr 0.0001, epoch 3`."""
-    found = {name: _describe(choice) for name, choice in choices.items()}
-    return "; ".join(f"{name}: {text}" for name, text in found.items()) if len(found) > 1 else "".join(found.values())
+    """Format as `C 2` or `lr 0.01, epoch 7`; with several stages, `frozen: C 2; finetune: lr 0.0001, epoch 3`."""
+    texts = {name: _describe(choice) for name, choice in choices.items()}
+    return "; ".join(f"{name}: {text}" for name, text in texts.items()) if len(texts) > 1 else "".join(texts.values())
 
 
 def _describe(choice: Mapping[str, Any]) -> str:

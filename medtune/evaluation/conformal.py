@@ -1,13 +1,15 @@
 """Conformal calibration of prediction sets with patients as the exchangeable unit.
 
-Images of one patient depend on each other, so the quantile of split conformal prediction over images promises too
-much. Each of K calibration patients gets the weight 1 / (K + 1), shared by its images, and the rest of the weight lies
-at infinity (hierarchical conformal prediction: Lee, Barber and Willett, 2023, "Distribution-free inference with
-hierarchical data", eq. 5; without the point at infinity it is the pooled CDF of Dunn, Wasserman and Ramdas, 2022). The
-set of an image of a new patient then contains its label with at least the requested probability, for any number of
-calibration patients that admits a set at all.
+Images of one patient depend on each other, so the guarantee of split conformal prediction over images does not hold.
+Here each of K calibration patients has the weight 1 / (K + 1), divided equally among its images. The remaining weight
+1 / (K + 1) is at infinity. The set of an image of a new patient then contains its label with at least the requested
+probability. This holds for any K that allows a set at all.
 
-The score of an image is the probability of its label: the set holds every class that reaches a limit.
+This is hierarchical conformal prediction (Lee, Barber and Willett, 2023, "Distribution-free inference with
+hierarchical data", eq. 5). Without the point at infinity it is the pooled CDF of Dunn, Wasserman and Ramdas, 2022.
+
+The score of an image is the probability of its label. A prediction set contains every class whose probability reaches
+a limit.
 """
 
 import math
@@ -25,20 +27,20 @@ _ROUNDING = 1e-9
 
 
 def min_patients(coverage: float) -> int:
-    """Fewest patients that admit a set of the requested coverage: K / (K + 1) must reach it."""
+    """Return the smallest number of patients K for which K / (K + 1) reaches the requested coverage (0..1)."""
     return math.ceil(coverage / (1 - coverage) - _ROUNDING)
 
 
-def lowest_probability(label_probabilities: Floats, patient_ids: npt.NDArray, coverage: float) -> float | None:
-    """Compute the limit that a class must reach to be in the set.
+def lowest_probability(label_probabilities: Floats, patient_ids: npt.NDArray[Any], coverage: float) -> float | None:
+    """Compute the probability that a class must reach to be in the set.
 
     Args:
         label_probabilities: (n,) probability of each calibration image's label.
-        patient_ids: (n,) patients.
-        coverage: requested, 0..1.
+        patient_ids: (n,) patient of each image.
+        coverage: requested coverage, 0..1.
 
     Returns:
-        The limit, 0..1; None where there are too few patients.
+        The limit, 0..1; None if there are too few patients.
     """
     patients, member, images = np.unique(patient_ids, return_inverse=True, return_counts=True)
     if len(patients) < min_patients(coverage):
@@ -50,38 +52,44 @@ def lowest_probability(label_probabilities: Floats, patient_ids: npt.NDArray, co
 
 
 def calibrate(
-    probabilities: Floats, labels: npt.NDArray, patient_ids: npt.NDArray, classes: Sequence[str], coverage: float
+    probabilities: Floats,
+    labels: npt.NDArray[Any],
+    patient_ids: npt.NDArray[Any],
+    classes: Sequence[str],
+    coverage: float,
 ) -> dict[str, Any]:
-    """Fit the limits of prediction sets: one per class where each class has enough patients, else one for all.
+    """Fit the limits of prediction sets.
+
+    There is one limit per class if every class has enough patients. Otherwise all classes share one limit.
 
     Args:
-        probabilities: (n, classes) of the calibration images, by networks that were not trained on them.
+        probabilities: (n, classes) probabilities of the calibration images, from networks not trained on them.
         labels: (n,) class indices.
-        patient_ids: (n,) patients.
+        patient_ids: (n,) patient of each image.
         classes: class names, in the order of the columns.
-        coverage: requested, 0..1.
+        coverage: requested coverage, 0..1.
 
     Returns:
-        bundle.json's `prediction_sets`: `coverage`, `holds_for` (`each class`, or `all images together`),
-        `min_probability` and `patients` by class; or `reason`, why there are no sets.
+        Value of `prediction_sets` in bundle.json. It has `coverage`, `holds_for` (`each class` or
+        `all images together`), and `min_probability` and `patients` by class. If there are no sets, it has `reason`.
     """
     if any(SEPARATOR in name for name in classes):
         return {"reason": f"a class name contains {SEPARATOR}, which separates the classes of a set"}
     scores = probabilities[np.arange(len(labels)), labels]
-    needed, found = min_patients(coverage), len(np.unique(patient_ids))
-    if found < needed:
+    needed, n_patients = min_patients(coverage), len(np.unique(patient_ids))
+    if n_patients < needed:
         return {
             "reason": f"a coverage of {100 * coverage:g} % needs calibration images of at least {needed} patients; "
-            f"there are {found}"
+            f"there are {n_patients}"
         }
     if absent := [name for k, name in enumerate(classes) if not (labels == k).any()]:
-        return {"reason": f"no calibration image is {list_names(absent, 5)}"}
+        return {"reason": f"no calibration image has the class {list_names(absent, 5)}"}
     by_class = [labels == k for k in range(len(classes))]
-    patients = [len(np.unique(patient_ids[chosen])) for chosen in by_class]
+    patients = [len(np.unique(patient_ids[selected])) for selected in by_class]
     conditional = min(patients) >= needed
     limits = [
-        lowest_probability(scores[chosen], patient_ids[chosen], coverage)
-        for chosen in (by_class if conditional else [np.ones(len(labels), bool)] * len(classes))
+        lowest_probability(scores[selected], patient_ids[selected], coverage)
+        for selected in (by_class if conditional else [np.ones(len(labels), bool)] * len(classes))
     ]
     return {
         "coverage": coverage,

@@ -1,4 +1,7 @@
-"""Metrics of all folds where the test metrics are those of one: the exported model contains the networks of all."""
+"""Cross-validated metrics for an exported model whose test metrics cover a single fold.
+
+The exported model contains the networks of all folds, so its report also needs the metrics of all folds.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,19 +21,22 @@ PREDICTIONS_FILE = "predictions_cross_validation.csv"
 def cross_validate(
     folds: Sequence[FoldResult], pooled: Any, metrics: Sequence[Metric], options: EvaluateParams
 ) -> dict[str, Any]:
-    """Metrics of the pooled test images of all folds, and per fold, as metrics.json has them.
+    """Compute metrics of the pooled test images of all folds, and per fold.
 
     Args:
-        folds: every fold; each network predicts images of patients that it has not seen.
-        pooled: their test predictions.
-        metrics: of the task.
-        options: section evaluate.
+        folds: results of all folds. Each network predicts images of patients it has not seen.
+        pooled: pooled test predictions of all folds.
+        metrics: metrics of the task.
+        options: section `evaluate` of the params.
+
+    Returns:
+        Value of `cross_validation` in metrics.json.
     """
-    found = intervals(metrics, pooled.stats(options), options.confidence)
+    by_name = intervals(metrics, pooled.stats(options), options.confidence)
     return {
         "n_images": len(pooled.rows),
         "n_groups": len(np.unique(pooled.patient_ids)),
-        "metrics": {name: interval.as_dict() for name, interval in found.items()},
+        "metrics": {name: interval.as_dict() for name, interval in by_name.items()},
         "fold_means": fold_means([fold.test for fold in folds], metrics, options),
         "folds": [
             {"fold": fold.fold, "kept": fold.selected_stage, "test": values(metrics, fold.test.stats(options))}
@@ -40,25 +46,25 @@ def cross_validate(
 
 
 def headlines(metrics: Sequence[Metric], test: Mapping[str, Interval], facts: Mapping[str, Any]) -> list[str]:
-    """Headline metrics, one line: of all folds first, since the exported model rests on all, then of a named fold."""
-    own = summary_line(metrics, test, facts)
+    """Return lines with the headline metrics: first those of all folds, then those of the requested fold."""
+    requested_fold = summary_line(metrics, test, facts)
     if not facts.get("cross_validation"):
-        return [own]
-    whole = metrics_line(facts["cross_validation"], metrics, facts["groups_known"])
-    return [f"cross-validation, all folds: {whole}", f"test fold {facts['folds'][0]['fold']}: {own}"]
+        return [requested_fold]
+    all_folds = metrics_line(facts["cross_validation"], metrics, facts["groups_known"])
+    return [f"cross-validation, all folds: {all_folds}", f"test fold {facts['folds'][0]['fold']}: {requested_fold}"]
 
 
 def cross_validation_section(
     document: Mapping[str, Any] | None, metrics: Sequence[Metric], facts: Mapping[str, Any]
 ) -> str:
-    """Return the section of report.html; empty where the test metrics are those of all folds already."""
+    """Render the section of report.html; empty if the test metrics already cover all folds."""
     if not document:
         return ""
     n = len(document["folds"])
     exported = "averages them" if facts["final"]["kind"] == "ensemble" else "was trained on all images"
     return metrics_section(
         "Cross-validation",
-        f"{n} networks, each tested on patients that it has not seen. The exported model {exported}",
+        f"{n} networks, each tested on patients it has not seen. The exported model {exported}",
         document,
         metrics,
         facts,

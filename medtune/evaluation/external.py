@@ -1,4 +1,4 @@
-"""Facts of a bundle's evaluation on external data, in the form of `medtune.evaluation.facts.common_facts`."""
+"""Facts about the evaluation of a bundle on external data, in the format of `facts.common_facts`."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,16 +21,20 @@ def external_facts(
     warnings: Sequence[str],
     key: str,
 ) -> dict[str, Any]:
-    """Collect the facts that do not depend on the task; no fold was trained, so there are none.
+    """Collect the facts that do not depend on the task.
 
     Args:
-        prepared: the external data.
-        predictions: of the bundle.
-        document: bundle.json.
-        options: section evaluate.
-        external: what metrics.json says under `external`.
-        warnings: what limits the metrics, one sentence each.
-        key: of this evaluation.
+        prepared: external data.
+        predictions: predictions of the bundle.
+        document: content of bundle.json.
+        options: section `evaluate` of the params.
+        external: value of `external` in metrics.json.
+        warnings: limitations of the metrics, one sentence each.
+        key: cache key of this evaluation.
+
+    Returns:
+        Facts by name, as `medtune.evaluation.facts.common_facts` returns them. `folds` is empty because no network was
+        trained.
     """
     info, trained, exported = prepared.info, document.get("params") or {}, document.get("exported") or {}
     model = trained.get("model") or {}

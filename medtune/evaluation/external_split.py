@@ -1,4 +1,4 @@
-"""External test images (protocol column): scored by the finished networks, and used for nothing else."""
+"""Evaluation of external test images (protocol column), which are never used for training or selection."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -37,58 +37,65 @@ def evaluate_external(
     options: EvaluateParams,
     metrics: Sequence[Metric],
 ) -> tuple[dict[str, Any] | None, Any]:
-    """Evaluate the external images as the exported model predicts them: the mean of its networks, and its decision.
+    """Evaluate the external images with the exported model: the mean of its networks and its decision rule.
 
     Args:
-        task: the task's evaluation (`medtune.tasks.base.Evaluation`).
-        rules: calibration of each of its networks.
-        requests: one per network.
-        outputs: of each network, in the same order.
-        prepared: the data, by slide if it is a set of slides.
-        decision: of the exported model.
-        options: section evaluate.
-        metrics: of the task.
+        task: evaluation functions of the task (`medtune.tasks.base.Evaluation`).
+        rules: calibration of each network.
+        requests: one request per network.
+        outputs: outputs of each network, in the same order.
+        prepared: prepared data, by slide for a set of slides.
+        decision: decision rule of the exported model.
+        options: section `evaluate` of the params.
+        metrics: metrics of the task.
 
     Returns:
-        What metrics.json says under `external_test`, and the predictions; None twice without external images.
+        A tuple of the value of `external_test` in metrics.json and the predictions. Both are None if there are no
+        external images.
     """
     if EXTERNAL not in requests[0].indices:
         return None, None
-    members = [own.calibrate(found[EXTERNAL]) for own, found in zip(rules, outputs, strict=True)]
+    members = [rule.calibrate(by_split[EXTERNAL]) for rule, by_split in zip(rules, outputs, strict=True)]
     document = {"decision": decision, "classes": list(prepared.classes)}
     pooled = task.from_bundle(prepared, requests[0].indices[EXTERNAL], np.mean(members, axis=0), document)
-    found = intervals(metrics, pooled.stats(options), options.confidence)
+    by_name = intervals(metrics, pooled.stats(options), options.confidence)
     return {
         "n_images": len(pooled.rows),
         "n_groups": len(np.unique(pooled.patient_ids)),
-        "metrics": {name: one.as_dict() for name, one in found.items()},
+        "metrics": {name: interval.as_dict() for name, interval in by_name.items()},
     }, pooled
 
 
 def external_section(external: Mapping[str, Any] | None, metrics: Sequence[Metric], facts: Mapping[str, Any]) -> str:
-    """Return the section of report.html; empty without external images.
+    """Render the section of report.html about external test images.
 
     Args:
-        external: from `evaluate_external`.
-        metrics: of the task.
-        facts: `medtune.evaluation.facts.common_facts`, and the task's own.
+        external: result of `evaluate_external`.
+        metrics: metrics of the task.
+        facts: result of `medtune.evaluation.facts.common_facts`, plus the facts of the task.
+
+    Returns:
+        HTML; an empty string if there are no external images.
     """
     if not external:
         return ""
-    return metrics_section("External test images", "Never used for a choice", external, metrics, facts)
+    return metrics_section("External test images", "Never used for training or selection", external, metrics, facts)
 
 
 def metrics_section(
     title: str, sentence: str, document: Mapping[str, Any], metrics: Sequence[Metric], facts: Mapping[str, Any]
 ) -> str:
-    """Return a section of report.html with a table of metrics.
+    """Render a section of report.html with a table of metrics.
 
     Args:
-        title: of the section.
-        sentence: above the table, without a full stop.
-        document: `n_images`, `n_groups` and `metrics`, as metrics.json has them.
-        metrics: of the task.
-        facts: `medtune.evaluation.facts.common_facts`, and the task's own.
+        title: heading of the section.
+        sentence: text above the table, without a full stop.
+        document: `n_images`, `n_groups` and `metrics`, as in metrics.json.
+        metrics: metrics of the task.
+        facts: result of `medtune.evaluation.facts.common_facts`, plus the facts of the task.
+
+    Returns:
+        HTML.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["number"] = _number
@@ -108,12 +115,12 @@ def metrics_section(
 
 
 def external_line(external: Mapping[str, Any], metrics: Sequence[Metric], groups_known: bool) -> str:
-    """Return the headline metrics of the external images in one line."""
+    """Return one line with the headline metrics of the external images."""
     return f"external: {metrics_line(external, metrics, groups_known)}"
 
 
 def metrics_line(document: Mapping[str, Any], metrics: Sequence[Metric], groups_known: bool) -> str:
-    """Return the headline metrics of a part of metrics.json (`n_images`, `n_groups`, `metrics`) in one line."""
+    """Return one line with the headline metrics of `document`: `n_images`, `n_groups` and `metrics`."""
     shown = []
     for metric in metrics:
         if metric.headline and (entry := document["metrics"].get(metric.name)):

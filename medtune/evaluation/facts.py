@@ -1,4 +1,4 @@
-"""Facts that every report states: protocol, folds and their metrics, leaks, notes on the data."""
+"""Facts that every report states: protocol, folds and their metrics, leakage, and notes on the data."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -7,12 +7,10 @@ import numpy as np
 
 from medtune.config.schema import EvaluateParams, Params
 from medtune.evaluation.metric import Metric, values
+from medtune.evaluation.result import EvaluationResult, Predictions, unit
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
-
-# What metrics.json holds of the common facts.
-from medtune.evaluation.result import EvaluationResult, Predictions, unit
 
 
 def common_facts(
@@ -26,12 +24,15 @@ def common_facts(
     """Collect the facts that do not depend on the task.
 
     Args:
-        result: the evaluation.
+        result: result of the evaluation.
         params: all params.
         key: cache key of the evaluation.
-        metrics: of the task.
-        decision: of the exported model.
+        metrics: metrics of the task.
+        decision: decision rule of the exported model.
         validation: pooled predictions for the validation images.
+
+    Returns:
+        Facts by name. Reports, metrics.json and the model card use them.
     """
     info, options, pooled = result.prepared.info, params.evaluate, result.pooled
     return {
@@ -63,7 +64,7 @@ def common_facts(
         ],
         "fold_means": fold_means([fold.test for fold in result.folds], metrics, options),
         "percent": f"{100 * options.confidence:g}",
-        # The split notes its leaks itself; here they are a warning, worded for the test metrics.
+        # `warnings` already reports leakage, worded for the test metrics.
         "notes": [
             *_slide_notes(result),
             *info["faults"],
@@ -80,25 +81,28 @@ def common_facts(
 def fold_means(
     folds: Sequence[Predictions], metrics: Sequence[Metric], options: EvaluateParams
 ) -> dict[str, dict[str, float]]:
-    """Compute `{mean, lowest, highest}` over the test folds, by metric; empty for one fold.
+    """Compute the mean and the range of each metric over the test folds.
 
-    Pooled predictions mix networks whose probabilities need not be comparable, which lowers a pooled AUROC; a mean over
-    folds does not. A metric that is undefined in a fold is left out.
+    Pooled predictions mix networks whose probabilities may not be comparable, which lowers a pooled AUROC. A mean over
+    folds does not have this problem.
 
     Args:
         folds: predictions of the test images of each fold.
-        metrics: of the task.
-        options: section evaluate.
+        metrics: metrics of the task.
+        options: section `evaluate` of the params.
+
+    Returns:
+        `{mean, lowest, highest}` by metric, without metrics that are undefined in a fold. Empty for a single fold.
     """
     if len(folds) < 2:
         return {}
     by_fold = [values(metrics, fold.stats(options)) for fold in folds]
-    found = {}
+    means = {}
     for name in by_fold[0]:
-        defined = [value for each in by_fold if (value := each.get(name)) is not None]
+        defined = [value for fold in by_fold if (value := fold.get(name)) is not None]
         if len(defined) == len(by_fold):
-            found[name] = {"mean": float(np.mean(defined)), "lowest": min(defined), "highest": max(defined)}
-    return found
+            means[name] = {"mean": float(np.mean(defined)), "lowest": min(defined), "highest": max(defined)}
+    return means
 
 
 def _slide_notes(result: EvaluationResult) -> list[str]:
@@ -106,24 +110,24 @@ def _slide_notes(result: EvaluationResult) -> list[str]:
     if "n_tiles" not in info:
         return []
     return [
-        f"Images are slides here: every number refers to {info['n_slides']} slides, each predicted from its tiles "
-        f"({info['n_tiles']} in all)."
+        f"Images are slides: all numbers refer to {info['n_slides']} slides, which are predicted from "
+        f"{info['n_tiles']} tiles."
     ]
 
 
-# Protocols that do not keep a patient's images on one side.
+# Protocols that may put images of one patient into different splits.
 IMAGE_LEVEL_PROTOCOLS = ("image", "hcrf-1-1-2")
 
 
 def leak_warnings(prepared: "PreparedDataset") -> list[str]:
-    """Warn of patients on both sides of the split, and of splits that ignore patients."""
+    """Return warnings about patients in several splits and about protocols that ignore patients."""
     leaked, protocol = prepared.info.get("leaked_groups") or [], prepared.info["protocol"]
     if leaked:
         n_patients = prepared.info.get("n_groups", len(np.unique(prepared.patient_ids)))
         return [
             f"Leak: {len(leaked)} of {n_patients} patients have images in more than one of training, validation "
-            f"and test (protocol {protocol}): these figures are no estimate for new patients."
+            f"and test (protocol {protocol}). These metrics do not estimate the performance on new patients."
         ]
     if protocol in IMAGE_LEVEL_PROTOCOLS:
-        return [f"Protocol {protocol} splits images, not patients: a leak between them cannot be excluded."]
+        return [f"Protocol {protocol} splits images, not patients: leakage between the splits cannot be ruled out."]
     return []

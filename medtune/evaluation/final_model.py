@@ -1,4 +1,4 @@
-"""What the exported model is, and whose metrics are reported: facts for report, metrics.json, card and output."""
+"""Description of the exported model and of the networks whose metrics are reported."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,10 +14,10 @@ def final_model(params: Params, trained: Sequence[Artifact]) -> dict[str, Any]:
 
     Args:
         params: all params.
-        trained: the networks of all folds, and the refit one if there is one.
+        trained: networks of all folds, and the refit network if there is one.
 
     Returns:
-        `kind` (`ensemble`, `single` or `refit`), `what`, a sentence, and for `refit` its `choices`.
+        `kind` (`ensemble`, `single` or `refit`) and `what`, a description in sentences. For `refit` also its `choices`.
     """
     by_fold = {int(artifact.result()["fold"]): artifact.result() for artifact in trained}
     if params.final == "refit":
@@ -25,14 +25,14 @@ def final_model(params: Params, trained: Sequence[Artifact]) -> dict[str, Any]:
         return {
             "kind": "refit",
             "what": f"The exported model is one network that was trained on all {refit['images']['train']:,} labeled "
-            f"images ({describe_choices(refit['choices'])}; chosen in cross-validation). No patient is left to test "
-            "it: the metrics are those of the networks of the folds, each on test images that it has not seen.",
+            f"images ({describe_choices(refit['choices'])}, selected by cross-validation). No patient is left to test "
+            "it. The metrics are those of the networks of the folds, each on test images it has not seen.",
             "choices": refit["choices"],
         }
     if len(by_fold) > 1:
         return {
             "kind": "ensemble",
             "what": f"The exported model averages the networks of all {len(by_fold)} folds. The metrics are those of "
-            "these networks, each on test images that it has not seen.",
+            "these networks, each on test images it has not seen.",
         }
-    return {"kind": "single", "what": "The exported model is the network whose metrics these are."}
+    return {"kind": "single", "what": "The exported model is the network that these metrics describe."}

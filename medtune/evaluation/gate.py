@@ -1,9 +1,12 @@
-"""Does a newly trained model replace the accepted one? A paired interval over patients, and what both must pass.
+"""The gate: decide whether a newly trained model (challenger) replaces the accepted one (champion).
 
-Both models are scored without the same patient each time, whom neither was trained on; the new one is promoted only
-where the lower end of the interval of the difference is above `gate.min_improvement`. Of two equally good models the
-new one is promoted in at most half of 1 - `evaluate.confidence`, 2.5 % (docs/statistics.md). This interval is slightly
-wider than a report's, because there an interval may err to both sides and here only to one.
+Both models are evaluated on the same patients, who are in neither training set. The gate computes a paired jackknife
+interval of the difference over these patients. It promotes the challenger only if the lower end of this interval is
+above `gate.min_improvement`.
+
+If both models are equally good, the challenger is promoted in at most (1 - `evaluate.confidence`) / 2 of cases, 2.5 %
+by default (docs/statistics.md). The interval is slightly wider than in reports. There an error on either side counts,
+here only an error on one side.
 """
 
 from collections.abc import Sequence
@@ -16,15 +19,23 @@ from medtune.evaluation.intervals import Interval, intervals, paired_interval
 from medtune.evaluation.metric import Metric, PatientStats
 from medtune.evaluation.significance import detectable_difference
 
-# `Metric.size_power` where all images of a patient have the same error.
-IMAGES_ALIKE = 2.0
-# Share of the errors that `evaluate.confidence` allows: what is left covers that the t-distribution is approximate.
-ERRORS_USED = 0.9
+# `Metric.size_power` if all images of a patient have the same error.
+SAME_ERROR_POWER = 2.0
+# Fraction of the allowed error rate that the interval uses. The rest covers the approximation by the t-distribution.
+ERROR_FRACTION = 0.9
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A metric that must not be shown to be further from 0 than `bound`; `key` is the param that sets the bound."""
+    """Largest allowed distance of a metric from 0.
+
+    A model is rejected only if the complete confidence interval is beyond the bound.
+
+    Attributes:
+        metric: limited metric.
+        bound: largest allowed distance from 0.
+        key: param that sets the bound.
+    """
 
     metric: Metric
     bound: float
@@ -33,12 +44,12 @@ class Limit:
 
 @dataclass(frozen=True)
 class ModelStats:
-    """One model on the common test images.
+    """Statistics of one model on the common test images.
 
     Attributes:
-        name: of its bundle.
-        stats: of its predictions by patient, as its own decision rule makes them.
-        faults: what its parity check found; empty where it passed.
+        name: name of the bundle.
+        stats: statistics per patient of the predictions, made with the decision rule of the model.
+        faults: problems found by the parity check; empty if it passed.
     """
 
     name: str
@@ -48,13 +59,13 @@ class ModelStats:
 
 @dataclass(frozen=True)
 class ModelScores:
-    """One model's metrics on the common patients.
+    """Metrics of one model on the common patients.
 
     Attributes:
-        name: of its bundle.
-        score: the metric compared.
-        limited: the metrics that have a limit, by name.
-        faults: what its parity check found.
+        name: name of the bundle.
+        score: compared metric.
+        limited: metrics that have a limit, by name.
+        faults: problems found by the parity check.
     """
 
     name: str
@@ -65,21 +76,23 @@ class ModelScores:
 
 @dataclass(frozen=True)
 class GateDecision:
-    """What the gate decided, with its figures.
+    """Decision of the gate and the metrics behind it.
 
     Attributes:
-        promoted: the challenger becomes the champion.
-        reasons: why, sentences; of a refusal, everything that stood against it.
-        metric: the metric compared.
-        tolerance: what the difference's lower end had to be above.
-        difference: by how much the challenger is better, paired over patients: challenger less champion, or the
-            reverse where lower is better; None without a champion or common patients.
-        challenger, champion: their figures; None where there was none or nothing to score.
-        detectable: difference that as many patients of the same kind show in four of five cases; None where there is
+        promoted: True if the challenger becomes the champion.
+        reasons: reasons as sentences. A rejection lists every reason.
+        metric: name of the compared metric.
+        tolerance: bound that the lower end of the difference must exceed.
+        difference: improvement over the champion, paired by patient. It is challenger minus champion, or the reverse
+            if lower is better. None without a champion or common patients.
+        challenger: metrics of the challenger; None if it was not evaluated.
+        champion: metrics of the champion; None if there is no champion or it was not evaluated.
+        detectable: difference that the same number of similar patients detects with a power of 80 %; None if there is
             no interval.
-        n_images, n_patients: compared on.
-        notes: what was left out of the comparison, and why.
-        positive: positive class of two, which the metrics are about; None where there is none.
+        n_images: number of compared images.
+        n_patients: number of compared patients.
+        notes: patients or images left out of the comparison, with reasons.
+        positive: positive class of a two-class task; None in other tasks.
     """
 
     promoted: bool
@@ -96,17 +109,17 @@ class GateDecision:
     positive: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values: for the bundle, the history and the dashboards."""
+        """Convert to JSON values for the bundle, the history and the dashboards."""
         return asdict(self)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row a figure, for tables."""
-        sides = [("challenger", self.challenger), ("champion", self.champion)]
+        """Return table rows, one per metric of each model and one for the difference."""
+        models = [("challenger", self.challenger), ("champion", self.champion)]
         rows = [
-            _row(f"{who} {what}", figure)
-            for who, side in sides
-            if side is not None
-            for what, figure in ((self.metric, side.score), *side.limited.items())
+            _row(f"{role} {name}", interval)
+            for role, scores in models
+            if scores is not None
+            for name, interval in ((self.metric, scores.score), *scores.limited.items())
         ]
         return rows if self.difference is None else [*rows, _row(f"difference of {self.metric}", self.difference)]
 
@@ -124,37 +137,39 @@ def decide(
     """Decide on images that neither model was trained on.
 
     Args:
-        challenger: the new model.
-        champion: the accepted model, on the same images; None: there is none yet, and the new one must only pass its
-            own checks.
-        n_images: the images that both were scored on.
-        metric: the one that `gate.metric` names.
+        challenger: newly trained model.
+        champion: accepted model, on the same images. Without one, the challenger must only pass its own checks.
+        n_images: number of images that both models are evaluated on.
+        metric: metric that `gate.metric` names.
         limits: bounds that both models must keep.
-        gate: what is asked.
-        evaluate: confidence of the intervals.
-        positive: positive class of two, to name it.
+        gate: section `gate` of the params.
+        evaluate: section `evaluate` of the params, for the confidence of the intervals.
+        positive: positive class of a two-class task, to name it in the reasons.
+
+    Returns:
+        The decision, with a reason for every check that failed.
 
     Raises:
-        InputError: `metric` is not defined for the classes, as sensitivity of more than two.
+        InputError: `metric` is not defined for these classes, for example sensitivity with more than two classes.
     """
     if not metric.defined(challenger.stats):
         raise InputError(f"gate.metric={metric.name}: not defined for these classes. Choose another metric.")
     metrics = list(dict.fromkeys([metric, *(limit.metric for limit in limits)]))
     model_scores = []
     for model in (challenger, *([champion] if champion else [])):
-        found = intervals(metrics, model.stats, evaluate.confidence)
-        limited = {limit.metric.name: found[limit.metric.name] for limit in limits}
-        model_scores.append(ModelScores(model.name, found[metric.name], limited, model.faults))
-    reasons = [reason for scored in model_scores for reason in _blocking_reasons(scored, limits)]
+        by_name = intervals(metrics, model.stats, evaluate.confidence)
+        limited = {limit.metric.name: by_name[limit.metric.name] for limit in limits}
+        model_scores.append(ModelScores(model.name, by_name[metric.name], limited, model.faults))
+    reasons = [reason for scores in model_scores for reason in _blocking_reasons(scores, limits)]
     difference = detectable = None
-    fewest, of_a_class = _fewest_patients(challenger.stats)
+    fewest, of_rarest_class = _fewest_patients(challenger.stats)
     if fewest < gate.min_patients_per_class:
         reasons.append(
-            f"{fewest} test patients{of_a_class} that neither model has seen; gate.min_patients_per_class is "
-            f"{gate.min_patients_per_class}"
+            f"only {fewest} test patients{of_rarest_class} that neither model has seen, below "
+            f"gate.min_patients_per_class={gate.min_patients_per_class}"
         )
     if champion:
-        # Lower is better: champion less challenger.
+        # Swapped if lower is better, so that a positive difference is always an improvement.
         better, worse = (challenger.stats, champion.stats)[:: metric.sign]
         difference = compare([metric], better, worse, evaluate.confidence)[metric.name]
         detectable = detectable_difference(_cautious(metric), better, worse, _stricter(evaluate.confidence))
@@ -180,44 +195,44 @@ def decide(
 def compare(
     metrics: Sequence[Metric], first: PatientStats, second: PatientStats, confidence: float
 ) -> dict[str, Interval]:
-    """Compute the gate's intervals of differences, `first` less `second`, by metric; arguments as `paired_interval`."""
+    """Compute the gate's intervals of `first` minus `second` by metric; arguments as in `paired_interval`."""
     return paired_interval([_cautious(metric) for metric in metrics], first, second, _stricter(confidence))
 
 
 def _stricter(confidence: float) -> float:
-    return 1 - ERRORS_USED * (1 - confidence)
+    return 1 - ERROR_FRACTION * (1 - confidence)
 
 
 def _cautious(metric: Metric) -> Metric:
-    """Return the metric with fewer degrees of freedom: images of a patient count as more alike."""
-    return replace(metric, size_power=min(metric.size_power + 1, IMAGES_ALIKE))
+    """Return the metric with fewer degrees of freedom, treating images of a patient as more similar."""
+    return replace(metric, size_power=min(metric.size_power + 1, SAME_ERROR_POWER))
 
 
 def rejection(reasons: Sequence[str], gate: GateParams, notes: Sequence[str] = ()) -> GateDecision:
-    """The decision where the two models cannot be compared."""
+    """Return the decision for two models that cannot be compared."""
     return GateDecision(False, tuple(reasons), gate.metric, gate.min_improvement, notes=tuple(notes))
 
 
 def _blocking_reasons(model: ModelScores, limits: Sequence[Limit]) -> list[str]:
     reasons = [f"{model.name}: {fault}" for fault in model.faults]
     for limit in limits:
-        one = model.limited[limit.metric.name]
-        if one.value is None or one.lo is None or one.hi is None:
+        metric = model.limited[limit.metric.name]
+        if metric.value is None or metric.lo is None or metric.hi is None:
             continue
-        if one.lo > limit.bound or one.hi < -limit.bound:
-            nearest = min(abs(one.lo), abs(one.hi))
+        if metric.lo > limit.bound or metric.hi < -limit.bound:
+            nearest = min(abs(metric.lo), abs(metric.hi))
             reasons.append(
-                f"{model.name}: {limit.metric.title} is {one.value:+.3f} ({one.lo:+.3f} to {one.hi:+.3f}): at least "
-                f"{nearest:.3f} from 0, above {limit.key}={limit.bound:g}"
+                f"{model.name}: {limit.metric.title} is {metric.value:+.3f} ({metric.lo:+.3f} to {metric.hi:+.3f}), "
+                f"at least {nearest:.3f} from 0, above {limit.key}={limit.bound:g}"
             )
     return reasons
 
 
 def _fewest_patients(stats: PatientStats) -> tuple[int, str]:
-    """Patients of the rarest class that the images show, and how a sentence names them; all without classes."""
+    """Count the patients of the rarest class in the images, with a phrase for messages; all patients if no classes."""
     count = getattr(stats, "patients_per_class", None)
-    shown = [n for n in count().tolist() if n] if count is not None else []
-    return (min(shown), " of the rarest class") if shown else (stats.n_patients, "")
+    counts = [n for n in count().tolist() if n] if count is not None else []
+    return (min(counts), " of the rarest class") if counts else (stats.n_patients, "")
 
 
 def _insufficient_improvement(difference: Interval, detectable: float | None, gate: GateParams, name: str) -> list[str]:
@@ -225,10 +240,14 @@ def _insufficient_improvement(difference: Interval, detectable: float | None, ga
         return [f"the difference of {name} has no interval: {difference.reason}"]
     if difference.lo > gate.min_improvement:
         return []
-    power = "" if detectable is None else f"; so many patients show a difference of {detectable:.3f} in 4 of 5 cases"
+    power = (
+        ""
+        if detectable is None
+        else f"; this many patients detect a difference of {detectable:.3f} with a power of 80 %"
+    )
     return [
-        f"{name} {difference.value:+.3f} against the champion, lower end {difference.lo:+.3f}, "
-        f"is not above gate.min_improvement {gate.min_improvement:+g}{power}"
+        f"{name} {difference.value:+.3f} against the champion: the lower end {difference.lo:+.3f} "
+        f"is not above gate.min_improvement={gate.min_improvement:+g}{power}"
     ]
 
 
@@ -239,4 +258,4 @@ def _explain_promotion(difference: Interval | None, name: str) -> str:
 
 
 def _row(name: str, metric: Interval) -> dict[str, Any]:
-    return {"figure": name, "value": metric.value, "lo": metric.lo, "hi": metric.hi}
+    return {"metric": name, "value": metric.value, "lo": metric.lo, "hi": metric.hi}

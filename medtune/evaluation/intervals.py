@@ -1,15 +1,17 @@
-"""Confidence intervals over patients: delete-one-patient jackknife and Student's t on the scale of the metric.
+"""Confidence intervals over patients: delete-one-patient jackknife with Student's t on the scale of the metric.
 
-A metric between two bounds is compared on the logit scale, so that no end leaves the bounds and the interval of a value
-near one of them is as skewed as it should be. Calibration metrics are skewed beyond that, and their t is transformed
-(Hall 1992). Where a value without a patient is at a bound, whose logit is infinite,
-it is put `AT_BOUND` of the whole value's distance from that bound. Where nothing varies between patients, as at a
-sensitivity of 1, other patients may still differ: if their share were above 1 - (alpha / 2)^(1 / n), n patients would
-show one (Clopper and Pearson 1934). The interval is as wide as that share, at the bounds of the metric, moves the
-value: no interval has width zero.
+Metrics between two bounds use the logit scale. The interval then stays within the bounds and has a realistic skew for
+values near a bound. Calibration metrics are more skewed, so their t statistic is also transformed (Hall 1992). The
+logit is infinite if a leave-one-out value is at a bound. Such a value is moved away from the bound by the fraction
+`AT_BOUND` of the distance between the bound and the full-sample value.
 
-docs/statistics.md has the coverage by simulation. The network is held fixed: an interval says how far other patients
-would move the metric, not how far another training run would.
+If the metric does not vary between patients, for example at a sensitivity of 1, other patients may still differ. If
+their fraction were above 1 - (alpha / 2)^(1 / n), n patients would probably include one (Clopper and Pearson 1934). The
+interval covers the change of the metric if this fraction of patients had the worst or the best value. No interval
+therefore has width zero.
+
+docs/statistics.md has the coverage by simulation. The trained network is held fixed. An interval describes the
+variation between samples of patients, not between training runs.
 """
 
 from collections.abc import Sequence
@@ -21,25 +23,26 @@ import numpy as np
 from medtune.evaluation.jackknife import Jackknife, jackknife
 from medtune.evaluation.metric import Floats, Metric, PatientStats, compute, nan_to_none
 
-# Fewer patients say nothing about others.
+# Fewer patients give no usable interval.
 MIN_PATIENTS = 5
-# Below this many patients of a class, a note says that the intervals rest on few patients.
+# With fewer patients of a class, reports note that the intervals are based on few patients.
 FEW_PATIENTS = 10
 AT_BOUND = 0.2
 _EPS = 1e-10
-# A skewness below this changes nothing.
-SYMMETRIC = 1e-6
+# A smaller skewness has no effect on the interval.
+MIN_SKEWNESS = 1e-6
 UNDEFINED = "undefined: the labels lack a class it needs"
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A metric, or a difference of two, with its confidence interval over patients.
+    """Metric, or difference of two metrics, with its confidence interval over patients.
 
     Attributes:
-        value: of the whole set; None where undefined.
-        lo, hi: ends, lo < hi; None where there is no interval.
-        reason: why there is no interval; None where there is one.
+        value: value for the full sample; None if undefined.
+        lo: lower end, below `hi`; None if there is no interval.
+        hi: upper end; None if there is no interval.
+        reason: reason why there is no interval; None if there is one.
     """
 
     value: float | None
@@ -48,7 +51,7 @@ class Interval:
     reason: str | None = None
 
     def as_dict(self) -> dict[str, float | str | None]:
-        """JSON values for metrics.json: `reason` only where there is one."""
+        """Convert to JSON values for metrics.json; `reason` is included only if it is set."""
         entry = asdict(self)
         return entry if self.reason else {name: entry[name] for name in ("value", "lo", "hi")}
 
@@ -57,67 +60,74 @@ def intervals(metrics: Sequence[Metric], stats: PatientStats, confidence: float 
     """Compute metrics with their confidence intervals over patients.
 
     Args:
-        metrics: those to compute; the ones not defined for `stats` are left out.
-        stats: of the set of images.
-        confidence: coverage aimed at, 0..1.
+        metrics: metrics to compute.
+        stats: statistics of the images.
+        confidence: nominal coverage, 0..1.
+
+    Returns:
+        Intervals by name, without metrics that are not defined for `stats`.
     """
-    whole = {name: float(value[0]) for name, value in compute(metrics, stats).items()}
+    full = {name: float(value[0]) for name, value in compute(metrics, stats).items()}
     if stats.n_patients < MIN_PATIENTS:
-        return {name: _without(value, too_few(stats.n_patients)) for name, value in whole.items()}
+        return {name: _no_interval(value, too_few(stats.n_patients)) for name, value in full.items()}
     design = jackknife(stats)
     left = design.leave_out(metrics, stats)
     return {
         metric.name: metric_interval(
             metric,
-            whole[metric.name],
+            full[metric.name],
             left[metric.name],
             design,
-            metric.rests_on(stats),
+            metric.sample_size(stats),
             confidence,
             metric.bounds_of(stats) if metric.bounds_of else None,
         )
         for metric in metrics
-        if metric.name in whole
+        if metric.name in full
     }
 
 
 def paired_interval(
     metrics: Sequence[Metric], first: PatientStats, second: PatientStats, confidence: float = 0.95
 ) -> dict[str, Interval]:
-    """Compute the difference of two sets of predictions for the same images: `first` less `second`, by metric.
+    """Compute the difference between two sets of predictions for the same images, `first` minus `second`.
 
-    Both are scored without the same patient each time, so that what they share cancels out.
+    The same patient is left out of both sets at a time. Variation that both sets share therefore cancels.
 
     Args:
-        metrics: those to compare; the ones not defined for the images are left out.
-        first, second: statistics of the two sets of predictions, of the same patients in the same order.
-        confidence: coverage aimed at, 0..1.
+        metrics: metrics to compare.
+        first: statistics of the first set of predictions.
+        second: statistics of the second set, with the same patients in the same order.
+        confidence: nominal coverage, 0..1.
+
+    Returns:
+        Intervals of the difference by name, without metrics that are not defined for the images.
 
     Raises:
-        ValueError: the statistics are of different numbers of patients or images.
+        ValueError: the numbers of patients or images differ.
     """
     if (first.n_patients, first.width) != (second.n_patients, second.width):
         raise ValueError(
-            f"{first.n_patients} patients with {first.width} images, and {second.n_patients} with {second.width}: "
-            "these cannot be paired"
+            f"{first.n_patients} patients with {first.width} images cannot be paired with "
+            f"{second.n_patients} patients with {second.width} images"
         )
-    whole = [compute(metrics, stats) for stats in (first, second)]
-    value = {name: float((whole[0][name] - whole[1][name])[0]) for name in whole[0]}
+    full = [compute(metrics, stats) for stats in (first, second)]
+    differences = {name: float((full[0][name] - full[1][name])[0]) for name in full[0]}
     if first.n_patients < MIN_PATIENTS:
-        return {name: _without(one, too_few(first.n_patients)) for name, one in value.items()}
+        return {name: _no_interval(value, too_few(first.n_patients)) for name, value in differences.items()}
     design = jackknife(first)
     left = [design.leave_out(metrics, stats) for stats in (first, second)]
     return {
         metric.name: difference_interval(
             metric,
-            value[metric.name],
+            differences[metric.name],
             left[0][metric.name] - left[1][metric.name],
             design,
-            metric.rests_on(first),
+            metric.sample_size(first),
             confidence,
         )
         for metric in metrics
-        if metric.name in value
+        if metric.name in differences
     }
 
 
@@ -130,35 +140,38 @@ def metric_interval(
     confidence: float,
     bounds: tuple[float, float] | None = None,
 ) -> Interval:
-    """Interval of one metric.
+    """Compute the interval of one metric.
 
     Args:
-        metric: which has its scale.
-        value: of the whole set, NaN where undefined.
-        left: (G,) without each group of `design`, NaN where undefined.
-        design: which patients were left out together.
-        n_patients: patients that the metric rests on.
-        confidence: coverage aimed at, 0..1.
-        bounds: narrower ones than the metric's.
+        metric: metric, which determines the scale.
+        value: value for the full sample, NaN if undefined.
+        left: (G,) values without each group of `design`, NaN if undefined.
+        design: jackknife design, which states the patients that are left out together.
+        n_patients: number of patients that the metric depends on.
+        confidence: nominal coverage, 0..1.
+        bounds: narrower bounds than those of the metric.
+
+    Returns:
+        The interval, or the value with the reason why it has no interval.
     """
     if reason := _missing(value, left) or metric.no_interval or insufficient(metric, n_patients):
-        return _without(value, reason)
+        return _no_interval(value, reason)
     low, high = bounds or metric.bounds
     if np.isfinite(low) and np.isfinite(high):
-        share = (value - low) / (high - low)
-        shares = np.clip((left - low) / (high - low), AT_BOUND * share, 1 - AT_BOUND * (1 - share))
-        inside = _EPS < share < 1 - _EPS
+        scaled = (value - low) / (high - low)
+        scaled_left = np.clip((left - low) / (high - low), AT_BOUND * scaled, 1 - AT_BOUND * (1 - scaled))
+        inside = _EPS < scaled < 1 - _EPS
         ends = (
-            _t_ends(metric, _logit(share), _logit(shares), design, n_patients, confidence, metric.skewed)
+            _t_ends(metric, _logit(scaled), _logit(scaled_left), design, n_patients, confidence, metric.skewed)
             if inside
             else None
         )
-        unit = _unseen(share, (0.0, 1.0), n_patients, confidence) if ends is None else _expit(np.array(ends))
+        unit = _unseen(scaled, (0.0, 1.0), n_patients, confidence) if ends is None else _expit(np.array(ends))
         lo, hi = (float(low + (high - low) * end) for end in unit)
         return Interval(value, min(lo, value), max(hi, value))
     ends = _t_ends(metric, value, left, design, n_patients, confidence, metric.skewed)
     if ends is None:
-        return _without(value, "it is the same without each patient: nothing says how far others would move it")
+        return _no_interval(value, "it does not change if any patient is left out, so its variation is unknown")
     return Interval(value, max(ends[0], low), min(ends[1], high))
 
 
@@ -171,40 +184,43 @@ def difference_interval(
     confidence: float,
     comparisons: int = 1,
 ) -> Interval:
-    """Interval of a difference of two values of a metric.
+    """Compute the interval of a difference between two values of a metric.
 
     Args:
-        metric: which has its bounds.
-        value: difference on the whole set, NaN where undefined.
-        left: (G,) difference without each group of `design`, NaN where undefined.
-        design: which patients were left out together.
-        n_patients: patients that the metric rests on.
-        confidence: coverage aimed at, 0..1.
-        comparisons: differences whose intervals are to hold at once (Bonferroni).
+        metric: metric, which determines the bounds.
+        value: difference for the full sample, NaN if undefined.
+        left: (G,) differences without each group of `design`, NaN if undefined.
+        design: jackknife design, which states the patients that are left out together.
+        n_patients: number of patients that the metric depends on.
+        confidence: nominal coverage, 0..1.
+        comparisons: number of differences whose intervals hold simultaneously (Bonferroni).
+
+    Returns:
+        The interval, or the difference with the reason why it has no interval.
     """
     if reason := _missing(value, left) or metric.no_interval or insufficient(metric, n_patients):
-        return _without(value, reason)
+        return _no_interval(value, reason)
     confidence = 1 - (1 - confidence) / comparisons
     extent = metric.bounds[1] - metric.bounds[0]
     ends = _t_ends(metric, value, left, design, n_patients, confidence)
     if ends is None:
         if not np.isfinite(extent):
-            return _without(value, "no patient tells the two apart: nothing says how far others would")
+            return _no_interval(value, "no patient differs between the two, so the variation is unknown")
         ends = _unseen(value, (-extent, extent), n_patients, confidence)
     return Interval(value, max(ends[0], -extent), min(ends[1], extent))
 
 
 def too_few(n_patients: int) -> str:
-    """Why there is no interval."""
+    """Return the reason why so few patients have no interval."""
     return f"{n_patients} patient{'' if n_patients == 1 else 's'}: an interval needs {MIN_PATIENTS}"
 
 
 def insufficient(metric: Metric, n_patients: float) -> str | None:
-    """Return why a metric that rests on so many patients has no interval; None where it has one."""
+    """Return the reason why a metric has too few patients for an interval; None if it has enough."""
     if n_patients >= metric.min_patients:
         return None
     counted = f"{n_patients:.3g} patient{'' if n_patients == 1 else 's'}"
-    return f"it rests on {counted}: its interval needs {metric.min_patients}"
+    return f"it depends on {counted}: its interval needs {metric.min_patients}"
 
 
 def _t_ends(
@@ -216,7 +232,7 @@ def _t_ends(
     confidence: float,
     skewed: bool = False,
 ) -> tuple[float, float] | None:
-    """Ends on the scale of `value`; None where it is the same without each patient of a stratum."""
+    """Compute the ends on the scale of `value`; None if leaving out a patient never changes it."""
     from scipy.stats import t
 
     error, degrees = design.spread(left, n_patients, metric.size_power)
@@ -228,23 +244,28 @@ def _t_ends(
 
 
 def _unskew(width: float, error: float, skewness: float) -> float:
-    """Distance at which Hall's (1992) cubic transformation of a skewed t reaches `width`."""
-    if abs(skewness) < SYMMETRIC:
+    """Return the distance at which Hall's (1992) cubic transformation of a skewed t statistic reaches `width`."""
+    if abs(skewness) < MIN_SKEWNESS:
         return width
     return float(3 * error * (np.cbrt(1 + skewness * (width / error - skewness / 6)) - 1) / skewness)
 
 
 def _unseen(value: float, bounds: tuple[float, float], n_patients: float, confidence: float) -> tuple[float, float]:
-    """Ends of a value that is the same without each patient: those whom `n_patients` may not show move it.
+    """Compute the ends for a value that does not change if any patient is left out.
+
+    The largest fraction of differing patients that a sample may miss moves the value towards each bound.
 
     Args:
-        value: within `bounds`.
+        value: value within `bounds`.
         bounds: lowest and highest possible value.
-        n_patients: that the value rests on.
-        confidence: coverage aimed at, 0..1.
+        n_patients: number of patients that the value depends on.
+        confidence: nominal coverage, 0..1.
+
+    Returns:
+        Lower and upper end.
     """
-    share = 1 - ((1 - confidence) / 2) ** (1 / max(n_patients, 1))
-    return value - share * (value - bounds[0]), value + share * (bounds[1] - value)
+    fraction = 1 - ((1 - confidence) / 2) ** (1 / max(n_patients, 1))
+    return value - fraction * (value - bounds[0]), value + fraction * (bounds[1] - value)
 
 
 def _missing(value: float, left: Floats) -> str | None:
@@ -252,17 +273,16 @@ def _missing(value: float, left: Floats) -> str | None:
         return UNDEFINED
     undefined = int(np.isnan(left).sum())
     if undefined:
-        each = "that one" if undefined == 1 else "each of them"
-        return f"undefined without {undefined} of the patients: it rests on {each}"
+        return f"undefined without {undefined} of the patients"
     return None
 
 
-def _without(value: float, reason: str) -> Interval:
+def _no_interval(value: float, reason: str) -> Interval:
     return Interval(nan_to_none(value), None, None, UNDEFINED if np.isnan(value) else reason)
 
 
-def _logit(share: Any) -> Any:
-    return np.log(share) - np.log1p(-share)
+def _logit(probability: Any) -> Any:
+    return np.log(probability) - np.log1p(-probability)
 
 
 def _expit(value: Floats) -> Floats:

@@ -1,9 +1,9 @@
-"""Metrics with each patient left out in turn, and the standard error that follows from them.
+"""Jackknife over patients: metrics without each patient, and their standard error.
 
-Images of one patient resemble each other, so a patient is left out with all its images (Efron and Stein 1981). Patients
-with one class form strata: a set of 5 benign and 12 malignant patients is a sample of each, and the degrees of freedom
-of a metric are those of the patients that it rests on. Above `MAX_GROUPS` patients, groups of them are left out
-(Kott 2001), so that 100,000 images take seconds.
+Images of one patient are similar, so each patient is left out with all images (Efron and Stein 1981). Patients with a
+single class form one stratum per class. Five benign and twelve malignant patients are a sample of each stratum, so a
+metric has the degrees of freedom of the patients it depends on. With more than `MAX_GROUPS` patients, groups of
+patients are left out (Kott 2001). 100,000 images then take seconds.
 """
 
 from collections.abc import Sequence
@@ -16,17 +16,17 @@ from medtune.evaluation.metric import Floats, Metric, PatientStats, compute
 
 Ints = npt.NDArray[np.int64]
 MAX_GROUPS = 200
-CHUNK_CELLS = 2_000_000  # weights held at once: 16 MB as float64
+MAX_WEIGHTS = 2_000_000  # weights in memory at a time: 16 MB as float64
 
 
 @dataclass(frozen=True)
 class Jackknife:
-    """Which patients are left out together.
+    """Jackknife design: the groups of patients that are left out together.
 
     Attributes:
-        group: (P,) group of each patient, 0 to G - 1; up to `MAX_GROUPS` patients each is a group of its own.
-        stratum: (G,) stratum of each group, 0 to S - 1; a stratum has at least two groups where there are two.
-        size: (G,) images of each group.
+        group: (P,) group of each patient, 0 to G - 1. Up to `MAX_GROUPS` patients, every patient is a group.
+        stratum: (G,) stratum of each group, 0 to S - 1. A stratum has at least two groups if there are two.
+        size: (G,) number of images of each group.
     """
 
     group: Ints
@@ -41,15 +41,18 @@ class Jackknife:
     def leave_out(
         self, metrics: Sequence[Metric], stats: PatientStats, members: Ints | None = None
     ) -> dict[str, Floats]:
-        """Compute metrics (G,) without each group, by name; NaN where undefined.
+        """Compute metrics without each group.
 
         Args:
-            metrics: those to compute.
-            stats: of all patients, or of some of them.
-            members: index of each patient of `stats` among all patients; None: these are all.
+            metrics: metrics to compute.
+            stats: statistics of all patients or of a subset.
+            members: index of each patient of `stats` among all patients. None means that `stats` has all patients.
+
+        Returns:
+            (G,) values by name, NaN if undefined.
         """
         group = self.group if members is None else self.group[members]
-        chunk = max(1, CHUNK_CELLS // max(len(group), stats.width))
+        chunk = max(1, MAX_WEIGHTS // max(len(group), stats.width))
         parts: dict[str, list[Floats]] = {}
         for start in range(0, self.n_groups, chunk):
             left_out = np.arange(start, min(start + chunk, self.n_groups))
@@ -59,12 +62,15 @@ class Jackknife:
         return {name: np.concatenate(values) for name, values in parts.items()}
 
     def spread(self, left: Floats, patients: float, size_power: float) -> tuple[float, float]:
-        """Return the standard error of a metric and its degrees of freedom (Satterthwaite 1946).
+        """Compute the standard error of a metric and its degrees of freedom (Satterthwaite 1946).
 
         Args:
-            left: (G,) the metric, on the scale of the interval, without each group; finite.
-            patients: that the metric rests on; there are fewer degrees of freedom than these.
-            size_power: as `Metric.size_power` says.
+            left: (G,) finite values without each group, on the scale of the interval.
+            patients: number of patients that the metric depends on, which limits the degrees of freedom.
+            size_power: see `Metric.size_power`.
+
+        Returns:
+            Standard error and degrees of freedom.
         """
         n = np.bincount(self.stratum)
         mean = np.bincount(self.stratum, weights=left) / n
@@ -75,17 +81,23 @@ class Jackknife:
         return total**0.5, min(degrees, max(patients - 1.0, 1.0))
 
     def degrees(self, size_power: float) -> Floats:
-        """Return the degrees of freedom (S,) of each stratum: its effective number of groups less one, at least one.
+        """Compute the degrees of freedom of each stratum: the effective number of groups minus one, at least one.
 
-        The variance of what a group contributes is taken as proportional to its images to the power of `size_power`
-        (Bell and McCaffrey 2002).
+        The variance of a group's contribution is assumed to be proportional to `size ** size_power` (Bell and
+        McCaffrey 2002).
+
+        Args:
+            size_power: see `Metric.size_power`.
+
+        Returns:
+            (S,) degrees of freedom.
         """
-        share = self.size**size_power
-        effective = np.bincount(self.stratum, weights=share) ** 2 / np.bincount(self.stratum, weights=share**2)
+        variance = self.size**size_power
+        effective = np.bincount(self.stratum, weights=variance) ** 2 / np.bincount(self.stratum, weights=variance**2)
         return np.maximum(effective - 1, 1.0)
 
     def skewness(self, left: Floats) -> float:
-        """Return the skewness of a metric's distribution, estimated from its values (G,) without each group."""
+        """Estimate the skewness of a metric's distribution from its values without each group, shape (G,)."""
         n = np.bincount(self.stratum)
         mean = np.bincount(self.stratum, weights=left) / n
         influence = (mean[self.stratum] - left) * np.sqrt((n - 1) / n)[self.stratum]
@@ -93,31 +105,33 @@ class Jackknife:
 
 
 def jackknife(stats: PatientStats, strata: Ints | None = None) -> Jackknife:
-    """Decide which patients are left out together.
+    """Build the jackknife design.
 
     Args:
-        stats: of the set of images. Its `strata` (P,), if it has them, are the class of each patient with one class,
-            and its `sizes` (P,) the images of each patient.
-        strata: (P,) instead of those of `stats`.
+        stats: statistics of the images. Optional attributes are `strata` (P,), the class of each patient with a single
+            class, and `sizes` (P,), the number of images of each patient.
+        strata: (P,) strata that replace those of `stats`.
+
+    Returns:
+        The design.
     """
     n = stats.n_patients
-    found = getattr(stats, "strata", None) if strata is None else strata
+    strata = getattr(stats, "strata", None) if strata is None else strata
     sizes = np.asarray(getattr(stats, "sizes", np.ones(n)), np.float64)
-    stratum = _without_singles(np.zeros(n, np.int64) if found is None else np.unique(found, return_inverse=True)[1])
+    stratum = _merge_singles(np.zeros(n, np.int64) if strata is None else np.unique(strata, return_inverse=True)[1])
     counts = np.bincount(stratum)
     most = _groups_per_stratum(counts)
-    group, of_group, start = np.empty(n, np.int64), [], 0
+    group, parts, start = np.empty(n, np.int64), [], 0
     for k, count in enumerate(counts.tolist()):
         groups = min(count, most)
         group[stratum == k] = start + np.arange(count) % groups
-        of_group.append(np.full(groups, k))
+        parts.append(np.full(groups, k))
         start += groups
-    of_groups = np.concatenate(of_group)
-    return Jackknife(group, of_groups, np.bincount(group, weights=sizes).astype(np.float64))
+    return Jackknife(group, np.concatenate(parts), np.bincount(group, weights=sizes).astype(np.float64))
 
 
-def _without_singles(stratum: Ints) -> Ints:
-    """Strata 0 to S - 1 in which those of one patient are merged, or joined to the largest if there is one such."""
+def _merge_singles(stratum: Ints) -> Ints:
+    """Merge the strata with one patient; a lone one joins the largest stratum. Return strata 0 to S - 1."""
     counts = np.bincount(stratum)
     single = counts == 1
     if single.any() and len(counts) > 1:
@@ -127,7 +141,7 @@ def _without_singles(stratum: Ints) -> Ints:
 
 
 def _groups_per_stratum(counts: Ints) -> int:
-    """Most groups of a stratum, at least 2, so that all strata together have at most `MAX_GROUPS` where they can."""
+    """Return the largest number of groups per stratum, at least 2, that keeps the total within `MAX_GROUPS`."""
     most = int(counts.max())
     if counts.sum() > MAX_GROUPS:
         low, high = 2, most

@@ -1,5 +1,7 @@
-"""Candidates for label errors: confident learning (Northcutt, Jiang and Chuang, 2021, "Confident learning: estimating
-uncertainty in dataset labels", eq. 1 to 3), from predictions of networks that were not trained on the images.
+"""Candidates for label errors, found by confident learning.
+
+Northcutt, Jiang and Chuang, 2021, "Confident learning: estimating uncertainty in dataset labels", eq. 1 to 3. The
+predictions come from networks that were not trained on the images.
 """
 
 from dataclasses import dataclass
@@ -13,11 +15,11 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Candidates:
-    """Images whose label is doubtful, the most doubtful first.
+    """Images whose label is probably wrong, the most suspicious first.
 
     Attributes:
-        positions: (m,) positions in the images that were given.
-        suggested: (m,) class indices.
+        positions: (m,) positions in the given images.
+        suggested: (m,) suggested class indices.
     """
 
     positions: Ints
@@ -28,11 +30,12 @@ def average_predictions(rows: Ints, probabilities: Floats) -> tuple[Ints, Ints, 
     """Average the predictions of images that several networks predicted.
 
     Args:
-        rows: (p,) image of each prediction.
-        probabilities: (p, k) of each prediction.
+        rows: (p,) image index of each prediction.
+        probabilities: (p, k) probabilities of each prediction.
 
     Returns:
-        The images (n,), ascending; the position of the first prediction of each (n,); the means (n, k).
+        Image indices (n,) in ascending order, the position of each image's first prediction (n,), and the mean
+        probabilities (n, k).
     """
     images, first, member, counts = np.unique(rows, return_index=True, return_inverse=True, return_counts=True)
     sums = np.zeros((len(images), probabilities.shape[1]))
@@ -43,14 +46,18 @@ def average_predictions(rows: Ints, probabilities: Floats) -> tuple[Ints, Ints, 
 def find_label_errors(labels: Ints, probabilities: Floats) -> Candidates:
     """Find images that probably belong to another class than their label's, and rank them.
 
-    The threshold of a class is the mean probability of that class among the images labelled so. An image counts for the
-    most probable of the classes whose thresholds it reaches. The counts by label and class, scaled to the images of
-    each label, estimate how many images of a label belong to each other class. As many are taken, by the margin: the
-    probability of the other class minus that of the label, which must be positive ("prune by noise rate").
+    The threshold of a class is the mean probability of that class among the images with this label. An image counts
+    for the most probable class whose threshold it reaches. The counts by label and class are scaled to the number of
+    images per label. They estimate how many images of a label belong to each other class. This number of images is
+    selected by the margin ("prune by noise rate"). The margin is the probability of the other class minus that of the
+    label, and must be positive.
 
     Args:
         labels: (n,) class indices.
-        probabilities: (n, classes), out of sample.
+        probabilities: (n, classes) out-of-sample probabilities.
+
+    Returns:
+        The candidates, sorted by margin.
     """
     n, classes = probabilities.shape
     thresholds = np.full(classes, np.inf)
@@ -63,14 +70,14 @@ def find_label_errors(labels: Ints, probabilities: Floats) -> Candidates:
     )
     margins, suggested = np.full(n, -np.inf), labels.astype(np.int64)
     for label in np.unique(pairs[0]):
-        own, members = pairs[0] == label, np.flatnonzero(labels == label)
-        for other, count in zip(pairs[1][own], counts[own], strict=True):
+        of_label, members = pairs[0] == label, np.flatnonzero(labels == label)
+        for other, count in zip(pairs[1][of_label], counts[of_label], strict=True):
             if other == label:
                 continue
             margin = probabilities[members, other] - probabilities[members, label]
-            taken = np.argsort(-margin, kind="stable")[: round(count / counts[own].sum() * len(members))]
-            better = taken[margin[taken] > np.maximum(margins[members[taken]], 0)]
+            selected = np.argsort(-margin, kind="stable")[: round(count / counts[of_label].sum() * len(members))]
+            better = selected[margin[selected] > np.maximum(margins[members[selected]], 0)]
             margins[members[better]], suggested[members[better]] = margin[better], other
-    doubtful = np.flatnonzero(suggested != labels)
-    order = doubtful[np.argsort(-margins[doubtful], kind="stable")]
+    suspicious = np.flatnonzero(suggested != labels)
+    order = suspicious[np.argsort(-margins[suspicious], kind="stable")]
     return Candidates(order, suggested[order])

@@ -1,4 +1,4 @@
-"""A metric as one object, computed from additive statistics per patient that resampling can re-weight."""
+"""Metric objects, computed from additive statistics per patient that resampling can re-weight."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ Floats = npt.NDArray[np.float64]
 
 
 class PatientStats(Protocol):
-    """Everything that metrics need of a set of images, summed per patient.
+    """Statistics of a set of images, summed per patient, from which all metrics are computed.
 
-    May have `strata` (n_patients,), the class of each patient that has one class and the number of classes for the
-    others, and `sizes` (n_patients,), images of each patient: intervals use them.
+    Two optional attributes are used for intervals. `strata` (n_patients,) is the class of each patient with a single
+    class, and the number of classes for other patients. `sizes` (n_patients,) is the number of images per patient.
     """
 
     @property
@@ -23,12 +23,18 @@ class PatientStats(Protocol):
 
     @property
     def width(self) -> int:
-        """Values that `weighted` holds per row of weights; bounds the memory of an interval."""
+        """Number of values per row of weights in `weighted`; limits the memory for an interval."""
 
     def weighted(self, weights: Floats) -> Any:
-        """Statistics with each patient counted `weights` (R, n_patients) times: the argument of every formula.
+        """Compute the statistics with each patient counted `weights` times.
 
-        Intermediate results that several formulas use belong there as cached properties.
+        Intermediate results that several formulas share are cached properties of the result.
+
+        Args:
+            weights: (R, n_patients) weights of the patients.
+
+        Returns:
+            The argument of every formula.
         """
 
 
@@ -37,7 +43,7 @@ SIZE_POWER = 1.5
 
 
 def always(stats: Any) -> bool:
-    """True: the metric is defined for every set of images."""
+    """Return True: the metric is defined for every set of images."""
     return True
 
 
@@ -52,30 +58,28 @@ class Metric:
 
     Attributes:
         name: key in metrics.json, params.yaml and W&B.
-        title: for people, as in "balanced accuracy".
-        direction: `max` where higher is better, `min` where lower is better, `target` where a value between is best:
-            models are not compared by such a metric.
-        formula: weighted statistics -> (R,) values, one per row of weights; NaN where undefined.
+        title: name in reports, for example "balanced accuracy".
+        direction: `max` if higher is better, `min` if lower is better, `target` if `target` is the best value. Models
+            are not compared by metrics with a target.
+        formula: function from weighted statistics to (R,) values, one per row of weights; NaN if undefined.
         order: position in tables, lowest first.
-        each_epoch: computed on validation after every epoch; `monitor` may name it.
-        headline: shown in the one-line summary of an evaluation.
-        defined: statistics -> whether the metric applies to this set of images at all.
-        of_positive: of two classes, it is about the positive one.
-        bounds: lowest and highest possible value; intervals of a metric between two bounds are computed on the logit
-            scale, others as they are.
-        rests_on: statistics -> number of patients that the metric rests on, as those of the positive class for
-            sensitivity; the interval of a value at a bound follows from it.
-        bounds_of: statistics -> narrower bounds that follow from the images, for the scale of the interval; None: those
-            in `bounds`.
-        skewed: values of patients are so skewed that the interval takes it into account (Hall 1992).
-        min_patients: of those that it rests on; fewer give no interval, because its coverage by simulation is not 93 to
+        each_epoch: True if the metric is computed on validation after every epoch. `monitor` may then name it.
+        headline: True if the one-line summary of an evaluation shows the metric.
+        defined: function from statistics to True if the metric applies to these images.
+        of_positive: True if the metric describes the positive class of two classes.
+        bounds: lowest and highest possible value. With two finite bounds, the interval is computed on the logit scale.
+        sample_size: function from statistics to the number of patients the metric depends on. For sensitivity, these
+            are the patients of the positive class. It determines the interval of a value at a bound.
+        bounds_of: function from statistics to narrower bounds for the scale of the interval; None for `bounds`.
+        skewed: True if the interval corrects for the skewness of the values of patients (Hall 1992).
+        min_patients: smallest number of patients for an interval. With fewer, the simulated coverage is outside 93 to
             97 %.
-        size_power: the variance of what a patient contributes grows with this power of the patient's images, 0 to 2;
-            the more unequal these variances are, the fewer degrees of freedom there are. 1 would be right if the images
-            of a patient were independent, 2 if they were alike. 0 for ratios within a class: their standard error with
-            few patients is too large as it is, because leaving a patient out also changes the images they are over.
+        size_power: exponent from 0 to 2. The variance of a patient's contribution is assumed to grow with this power
+            of the number of images. More unequal variances give fewer degrees of freedom. 1 is correct for independent
+            images of a patient, 2 for identical ones. Ratios within a class use 0. Their standard error with few
+            patients is already too large, because leaving out a patient also changes the denominator.
         target: best value of a metric whose direction is `target`.
-        no_interval: why it has no interval, where its coverage by simulation is not what it should be.
+        no_interval: reason why the metric has no interval, if its simulated coverage is poor.
     """
 
     name: str
@@ -88,7 +92,7 @@ class Metric:
     defined: Callable[[Any], bool] = always
     of_positive: bool = False
     bounds: tuple[float, float] = (0.0, 1.0)
-    rests_on: Callable[[Any], float] = all_patients
+    sample_size: Callable[[Any], float] = all_patients
     bounds_of: Callable[[Any], tuple[float, float]] | None = None
     skewed: bool = False
     min_patients: int = 1
@@ -98,16 +102,16 @@ class Metric:
 
     @property
     def sign(self) -> int:
-        """1 where higher is better, -1 where lower is better."""
+        """Sign of an improvement: 1 if higher is better, -1 if lower is better."""
         return 1 if self.direction == "max" else -1
 
     def positive_note(self, positive: str | None) -> str:
-        """Text after the metric's name that names the positive class, " (positive: malignant)"; empty where none is."""
+        """Return the suffix for the metric's title, such as " (positive: malignant)"; empty if it does not apply."""
         return f" (positive: {positive})" if self.of_positive and positive is not None else ""
 
 
-def in_order(metrics: Iterable[Metric]) -> tuple[Metric, ...]:
-    """Metrics sorted for tables: by `order`, then by name."""
+def sort_metrics(metrics: Iterable[Metric]) -> tuple[Metric, ...]:
+    """Sort metrics for tables, by `order` and then by name."""
     return tuple(sorted(metrics, key=lambda metric: (metric.order, metric.name)))
 
 
@@ -115,12 +119,12 @@ def compute(metrics: Iterable[Metric], stats: PatientStats, weights: Floats | No
     """Compute metrics of a set of images, re-weighted by patient.
 
     Args:
-        metrics: those to compute; the ones not defined for `stats` are left out.
-        stats: of the set of images.
-        weights: (R, n_patients) how often each patient counts; None: once each, R = 1.
+        metrics: metrics to compute.
+        stats: statistics of the images.
+        weights: (R, n_patients) weights of the patients; None for equal weights with R = 1.
 
     Returns:
-        (R,) values by name, NaN where undefined.
+        (R,) values by name, NaN if undefined. Metrics that are not defined for `stats` are left out.
     """
     weighted = stats.weighted(np.ones((1, stats.n_patients)) if weights is None else weights)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -128,10 +132,10 @@ def compute(metrics: Iterable[Metric], stats: PatientStats, weights: Floats | No
 
 
 def values(metrics: Iterable[Metric], stats: PatientStats) -> dict[str, float | None]:
-    """Compute metrics of a set of images as JSON values by name; None where undefined."""
+    """Compute metrics of a set of images as JSON values by name; None if undefined."""
     return {name: nan_to_none(value[0]) for name, value in compute(metrics, stats).items()}
 
 
 def nan_to_none(value: float) -> float | None:
-    """Convert to a float that JSON can hold: None for NaN."""
+    """Convert to a JSON value: None for NaN."""
     return None if np.isnan(value) else float(value)

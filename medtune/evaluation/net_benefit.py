@@ -1,8 +1,9 @@
-"""Decision curves: what acting on a model's probability is worth (Vickers and Elkin 2006, "Decision curve analysis").
+"""Decision curves: net benefit of acting on a model's probability (Vickers and Elkin 2006, "Decision curve analysis").
 
-A decision maker who acts from a probability of t on values a false positive at t / (1 - t) of a true positive. The net
-benefit is TP / n - FP / n * t / (1 - t). A model is useful at t only if it is above both acting on every image and
-acting on none, whose net benefit is 0. It refers to the prevalence of the images.
+A decision maker acts if the probability is at least t. One false positive then costs t / (1 - t) of the value of one
+true positive. The net benefit is TP / n - FP / n * t / (1 - t). A model is useful at t only if its net benefit is above
+that of acting on every image and above 0, the net benefit of never acting. The net benefit depends on the prevalence
+in the images.
 """
 
 from collections.abc import Mapping
@@ -23,8 +24,8 @@ class DecisionCurve:
     """Net benefit per image at each of `THRESHOLDS`.
 
     Attributes:
-        model: (99,) of acting where the probability reaches the threshold.
-        treat_all: (99,) of acting on every image.
+        model: (99,) net benefit of acting if the probability reaches the threshold.
+        treat_all: (99,) net benefit of acting on every image.
     """
 
     model: Floats
@@ -32,7 +33,7 @@ class DecisionCurve:
 
     @property
     def useful(self) -> npt.NDArray[np.bool_]:
-        """(99,) the model is above acting on all images and on none."""
+        """(99,) True where the model is above acting on all images and above never acting."""
         return self.model > np.maximum(self.treat_all, 0)
 
 
@@ -40,8 +41,11 @@ def decision_curve(positive: npt.NDArray[np.bool_], probabilities: Floats) -> De
     """Compute the net benefit of calibrated probabilities.
 
     Args:
-        positive: (n,) the image shows what is to be found.
-        probabilities: (n,) that it does.
+        positive: (n,) True if the image is positive.
+        probabilities: (n,) calibrated probabilities that the image is positive.
+
+    Returns:
+        The decision curve.
     """
     odds, prevalence = THRESHOLDS / (1 - THRESHOLDS), float(positive.mean())
     acted = probabilities[None, :] >= THRESHOLDS[:, None]
@@ -50,7 +54,7 @@ def decision_curve(positive: npt.NDArray[np.bool_], probabilities: Floats) -> De
 
 
 def useful_range(curve: DecisionCurve) -> list[float] | None:
-    """Lowest and highest threshold of the longest stretch over which the model is useful; None where it never is."""
+    """Return the ends of the longest range of thresholds in which the model is useful; None if there is none."""
     best: list[float] | None = None
     start, length = 0, 0
     for position, useful in enumerate([*curve.useful.tolist(), False]):

@@ -1,4 +1,4 @@
-"""Decision curves as one plot with a panel per class."""
+"""Plot of decision curves with one panel per class."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,11 +14,11 @@ COLUMNS = 4
 
 
 def draw_decision_curves(path: Path, curves: Mapping[str, DecisionCurve], title: str) -> None:
-    """Draw the net benefit of the model, of acting on all images and on none.
+    """Draw the net benefit of the model, of acting on all images and of never acting.
 
     Args:
         path: PNG file to write.
-        curves: by class; the first `MAX_PANELS` are drawn.
+        curves: decision curves by class. The first `MAX_PANELS` are drawn.
         title: second line of the title.
     """
     shown = dict(list(curves.items())[:MAX_PANELS])
@@ -30,7 +30,7 @@ def draw_decision_curves(path: Path, curves: Mapping[str, DecisionCurve], title:
             axes.axis("off")
         for axes, (name, curve) in zip(grid.flat, shown.items(), strict=False):
             top = max(float(curve.treat_all[0]), float(np.max(curve.model)), 0.02)
-            axes.axhline(0, color=GRAY, lw=0.8, ls=":", label="act on none")
+            axes.axhline(0, color=GRAY, lw=0.8, ls=":", label="never act")
             axes.plot(THRESHOLDS, curve.treat_all, color=COLORS[1], lw=1.0, ls="--", label="act on all")
             axes.plot(THRESHOLDS, curve.model, color=COLORS[0], lw=1.6, label="model")
             axes.set(xlim=(0, 1), ylim=(-0.25 * top, 1.1 * top), xlabel="threshold probability", ylabel="net benefit")

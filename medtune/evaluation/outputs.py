@@ -1,4 +1,7 @@
-"""Store a network's outputs for a fold's images that are scored, so that a change of `evaluate.*` reuses them."""
+"""Stored network outputs for the validation and test images of a fold.
+
+An evaluation with other `evaluate.*` params reuses them.
+"""
 
 import io
 from collections.abc import Callable, Sequence
@@ -30,14 +33,14 @@ Outputs = dict[str, npt.NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class OutputsRequest:
-    """Which logits: of one chain's trained model on its validation and test images.
+    """Request for the logits of one fold's network on its validation and test images.
 
     Attributes:
-        fold: the chain's test fold.
-        trained: the model.
-        indices: rows of the manifest for each of `SPLITS`, and for `EXTERNAL` where there are such images; of a network
-            that was trained on all images only the latter.
-        key: what their content follows from.
+        fold: test fold.
+        trained: artifact of the trained network.
+        indices: image indices for each of `SPLITS`, and for `EXTERNAL` if there are external images. A network that was
+            trained on all images has only `EXTERNAL`.
+        key: cache key of the logits.
     """
 
     fold: int
@@ -47,32 +50,32 @@ class OutputsRequest:
 
     @classmethod
     def for_artifact(cls, trained: Artifact, prepared: "PreparedDataset") -> "OutputsRequest":
-        """The logits that evaluating `trained` needs."""
+        """Build the request for all logits that the evaluation of `trained` needs."""
         fold = int(trained.result()["fold"])
         split_digest = prepared.split_digest(fold)
         rows = prepared.indices(fold)
-        # trained.key holds the source of the network's code, trained.sha256 its weights.
+        # trained.key covers the source code of the network, trained.sha256 covers its weights.
         source = source_fingerprint("medtune.evaluation.outputs")
         key = digest(["logits", trained.key, trained.sha256, prepared.digest, split_digest, source])
         external = prepared.external_indices(fold)
-        also = {EXTERNAL: external} if len(external) else {}
+        external_indices = {EXTERNAL: external} if len(external) else {}
         unseen = {} if fold == REFIT else {split: rows[split] for split in SPLITS}
-        return cls(fold, trained, unseen | also, key)
+        return cls(fold, trained, unseen | external_indices, key)
 
 
 def load_outputs(request: OutputsRequest, cache: Path) -> Outputs | None:
-    """Stored logits (n, classes) by role, or None where there are none, or they are damaged."""
+    """Load stored logits (n, classes) by split; None if they are missing or corrupted."""
     try:
         content = strip_bytes_checksum(_path(request, cache).read_bytes())
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             outputs = {split: stored[split] for split in request.indices}
-            whole = str(stored["key"]) == request.key
-    except Exception:  # a zip that is none has errors of its own
+            key_matches = str(stored["key"]) == request.key
+    except Exception:  # a corrupted zip file raises many kinds of errors
         return None
-    shapes = whole and all(
+    valid = key_matches and all(
         outputs[split].ndim > 1 and len(outputs[split]) == len(rows) for split, rows in request.indices.items()
     )
-    return outputs if shapes and all(np.isfinite(found).all() for found in outputs.values()) else None
+    return outputs if valid and all(np.isfinite(logits).all() for logits in outputs.values()) else None
 
 
 def compute_outputs(
@@ -83,15 +86,18 @@ def compute_outputs(
     batch_size: int,
     advance: Callable[..., None],
 ) -> Outputs:
-    """Logits (n, classes) by role, float32.
+    """Compute the logits of one network.
 
     Args:
-        request: which.
-        model: in eval mode.
-        images: all images of the data set (n, H, W, 3), uint8.
+        request: requested logits.
+        model: trained network in eval mode.
+        images: all images of the dataset, (n, H, W, 3) uint8.
         device: torch device.
-        batch_size: images at once.
-        advance: called with the number of images done.
+        batch_size: images per batch.
+        advance: called with the number of finished images.
+
+    Returns:
+        (n, classes) float32 logits by split.
 
     Raises:
         RunError: a logit is not finite.
@@ -121,22 +127,22 @@ def compute_shared_outputs(
     batch_size: int,
     advance: Callable[..., None],
 ) -> list[Outputs]:
-    """Logits of several heads on one frozen backbone, which runs once per image that any of them scores.
+    """Compute the logits of several heads that share one frozen backbone, which runs once per image.
 
-    The stored training features are in half precision; these are not, so the logits equal those of
-    `compute_outputs` up to the last digits that a batch of other images changes.
+    Stored training features have half precision, but these features do not. The logits therefore equal those of
+    `compute_outputs`, except for rounding differences between batches.
 
     Args:
-        requests: one per head.
-        model: any of the trained models, in eval mode; its backbone, normalization and feature kind are those of all.
-        heads: of the trained models, in the order of `requests`.
-        images: all images of the data set (n, H, W, 3), uint8.
+        requests: one request per head.
+        model: any of the trained models, in eval mode. All share its backbone, normalization and feature kind.
+        heads: heads of the trained models, in the order of `requests`.
+        images: all images of the dataset, (n, H, W, 3) uint8.
         device: torch device.
-        batch_size: images at once.
-        advance: called with the number of images done.
+        batch_size: images per batch.
+        advance: called with the number of finished images.
 
     Returns:
-        For each request its logits (n, classes) by role, float32.
+        (n, classes) float32 logits by split, one dictionary per request.
 
     Raises:
         RunError: a logit is not finite.
@@ -152,21 +158,22 @@ def compute_shared_outputs(
         for start in range(0, len(rows), batch_size):
             batch = rows[start : start + batch_size]
             features = model.features(model.preprocess(torch.from_numpy(images[batch]).to(device)))
-            for head, own, done in zip(heads, scored, parts, strict=True):
-                if (mask := np.isin(batch, own)).any():
-                    done.append(head(features[torch.from_numpy(mask).to(device)]).float().cpu().numpy())
+            for head, indices, logits in zip(heads, scored, parts, strict=True):
+                if (mask := np.isin(batch, indices)).any():
+                    logits.append(head(features[torch.from_numpy(mask).to(device)]).float().cpu().numpy())
             advance(len(batch))
-    found = []
-    for request, own, done in zip(requests, scored, parts, strict=True):
-        values = np.concatenate(done)
-        found.append({split: values[np.searchsorted(own, indices)] for split, indices in request.indices.items()})
-        for split, outputs in found[-1].items():
-            _check_finite(request, split, outputs)
-    return found
+    all_outputs = []
+    for request, indices, logits in zip(requests, scored, parts, strict=True):
+        values = np.concatenate(logits)
+        outputs = {split: values[np.searchsorted(indices, wanted)] for split, wanted in request.indices.items()}
+        for split, split_logits in outputs.items():
+            _check_finite(request, split, split_logits)
+        all_outputs.append(outputs)
+    return all_outputs
 
 
 def _without_tf32() -> "AbstractContextManager[None]":
-    """TF32 convolutions would put a GPU's logits further from the bundle's than its parity gate allows."""
+    """Disable TF32, with which a GPU's logits differ from the bundle's by more than the parity check allows."""
     import torch
 
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
@@ -176,17 +183,17 @@ def _check_finite(request: OutputsRequest, split: str, outputs: npt.NDArray[np.f
     if bad := int((~np.isfinite(outputs.reshape(len(outputs), -1))).any(axis=1).sum()):
         raise RunError(
             f"{network_name(request.fold)}: {bad} of {len(outputs)} {split} images have logits that are not finite "
-            f"({request.trained.path}): its training diverged; lower the learning rate"
+            f"({request.trained.path}). The training diverged. Lower the learning rate."
         )
 
 
 def store_outputs(request: OutputsRequest, outputs: Outputs, cache: Path) -> None:
-    """Keeps `outputs` for `load_outputs`."""
+    """Store `outputs` for `load_outputs`."""
     arrays: dict[str, Any] = {"key": np.array(request.key), **outputs}
     stream = io.BytesIO()
     np.savez(stream, **arrays)
     with atomic_write(_path(request, cache)) as temporary:
-        temporary.write_bytes(add_bytes_checksum(stream.getvalue()))  # a zip leaves some of its own bits unchecked
+        temporary.write_bytes(add_bytes_checksum(stream.getvalue()))  # zip checksums do not cover all bytes
 
 
 def _path(request: OutputsRequest, cache: Path) -> Path:
@@ -194,9 +201,10 @@ def _path(request: OutputsRequest, cache: Path) -> Path:
 
 
 def save_outputs(path: Path, requests: Sequence[OutputsRequest], outputs: Sequence[Outputs]) -> None:
-    """Write the outputs of all networks with their rows, `fold<k>_<split>_logits` and `fold<k>_<split>_rows`.
+    """Write the outputs of all networks with their image indices to one npz file.
 
-    Names of the network that was trained on all images begin with `refit_`.
+    The arrays are `fold<k>_<split>_logits` and `fold<k>_<split>_rows`. Those of the network that was trained on all
+    images begin with `refit_`.
     """
     arrays: dict[str, Any] = {}
     for request, fold_outputs in zip(requests, outputs, strict=True):

@@ -1,7 +1,8 @@
-"""Ratios of two numbers that are summed over patients, with the interval that every metric has."""
+"""Ratios of two sums over patients, with the same confidence intervals as metrics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +16,10 @@ NONE: Mapping[str, float] = {}
 
 @dataclass(frozen=True)
 class PatientRatios:
-    """Numerator and denominator of each ratio per patient; implements `medtune.evaluation.metric.PatientStats`.
+    """Numerators and denominators per patient; implements `medtune.evaluation.metric.PatientStats`.
 
     Attributes:
-        sums: (patients, 2) by name.
+        sums: (patients, 2) numerators and denominators by name of the ratio.
     """
 
     sums: Mapping[str, Floats]
@@ -34,7 +35,7 @@ class PatientRatios:
         return len(self.sums)
 
     def weighted(self, weights: Floats) -> dict[str, Floats]:
-        """(R,) ratios by name, with each patient counted `weights` (R, patients) times; NaN where undefined."""
+        """Return (R,) ratios by name with patients weighted by `weights` (R, patients); NaN if undefined."""
         totals = {name: weights @ sums for name, sums in self.sums.items()}
         return {
             name: np.divide(total[:, 0], total[:, 1], out=np.full(len(total), np.nan), where=total[:, 1] > 0)
@@ -42,14 +43,16 @@ class PatientRatios:
         }
 
 
-def sum_by_patient(values: npt.NDArray, counted: npt.NDArray, patient_ids: npt.NDArray, equal: bool = False) -> Floats:
-    """Sum up a mean of images per patient.
+def sum_by_patient(
+    values: npt.NDArray[Any], counted: npt.NDArray[Any], patient_ids: npt.NDArray[Any], equal: bool = False
+) -> Floats:
+    """Sum the numerator and the denominator of a mean over images per patient.
 
     Args:
-        values: (n,) of the images.
-        counted: (n,) true where the image belongs to the mean.
-        patient_ids: (n,) the patient of each image.
-        equal: each patient counts once, whatever the number of images.
+        values: (n,) values of the images.
+        counted: (n,) True if the image is part of the mean.
+        patient_ids: (n,) patient of each image.
+        equal: give every patient the same weight, independent of the number of images.
 
     Returns:
         (patients, 2) numerators and denominators, patients in the order of their sorted ids.
@@ -63,19 +66,24 @@ def sum_by_patient(values: npt.NDArray, counted: npt.NDArray, patient_ids: npt.N
 def ratio_intervals(
     sums: Mapping[str, Floats], options: EvaluateParams, highest: Mapping[str, float] = NONE
 ) -> dict[str, Interval]:
-    """Compute ratios with their intervals over patients.
+    """Compute ratios with their confidence intervals over patients.
 
     Args:
         sums: (patients, 2) numerators and denominators by name.
-        options: section evaluate.
-        highest: largest possible value by name, 1 where not given; the lowest is 0.
+        options: section `evaluate` of the params.
+        highest: largest possible value by name, 1 by default. The smallest is 0.
+
+    Returns:
+        Intervals by name.
     """
     metrics = [_metric(name, highest.get(name, 1.0)) for name in sums]
     return intervals(metrics, PatientRatios(sums), options.confidence)
 
 
 def _metric(name: str, highest: float) -> Metric:
-    def rests_on(stats: PatientRatios) -> int:
+    def sample_size(stats: PatientRatios) -> int:
         return int((stats.sums[name][:, 1] > 0).sum())
 
-    return Metric(name, name, "max", lambda found: found[name], bounds=(0.0, highest), rests_on=rests_on, size_power=0)
+    return Metric(
+        name, name, "max", lambda ratios: ratios[name], bounds=(0.0, highest), sample_size=sample_size, size_power=0
+    )

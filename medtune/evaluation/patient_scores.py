@@ -1,4 +1,4 @@
-"""One probability per patient from those of the patient's images."""
+"""Probabilities per patient, combined from the probabilities of the patient's images."""
 
 from typing import Literal
 
@@ -13,17 +13,17 @@ def combine_images(probabilities: Floats, member: npt.NDArray[np.int64], n_patie
     """Combine the probabilities of each patient's images.
 
     Args:
-        probabilities: (n, classes), rows sum to 1; two classes for `max` and `noisy_or`.
-        member: (n,) index of each image's patient, 0 to n_patients - 1; every patient has an image.
+        probabilities: (n, classes) probabilities that sum to 1 per row. `max` and `noisy_or` need two classes.
+        member: (n,) patient index of each image, 0 to n_patients - 1. Every patient has an image.
         n_patients: number of patients.
-        how: `mean` of all classes; `max` of the second class; `noisy_or`, the probability that at least one image is of
-            the second class if images were independent, 1 - prod(1 - p).
+        how: `mean` averages all classes. `max` takes the maximum for the second class. `noisy_or` is 1 - prod(1 - p),
+            the probability that at least one of several independent images shows the second class.
 
     Returns:
-        (n_patients, classes), rows sum to 1.
+        (n_patients, classes) probabilities that sum to 1 per row.
 
     Raises:
-        ValueError: `max` or `noisy_or` of other than two classes.
+        ValueError: `max` or `noisy_or` is used with more or fewer than two classes.
     """
     if how == "mean":
         sums = np.zeros((n_patients, probabilities.shape[1]))

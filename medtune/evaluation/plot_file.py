@@ -1,4 +1,4 @@
-"""Plots of an evaluation as PNG files: colors that the color-blind tell apart, and equal bytes for equal plots."""
+"""PNG plots of an evaluation, with color-blind-safe colors and reproducible bytes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +8,10 @@ from typing import Any, BinaryIO
 import matplotlib
 from cycler import cycler
 
-matplotlib.use("Agg")  # no display needed, nor looked for
+matplotlib.use("Agg")  # works without a display
 from matplotlib import pyplot as plt
 
-# Okabe and Ito (2008), without the yellow that vanishes on white.
+# Okabe and Ito (2008) without yellow, which is invisible on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
 GRAY = "#7F7F7F"
 DPI = 120
@@ -30,11 +30,11 @@ STYLE: Any = {
 
 @contextmanager
 def plot_file(path: Path | BinaryIO, size: tuple[float, float], **grid: Any) -> Iterator[Any]:
-    """The axes of a new figure of `size` inches; on leaving it is written as a PNG to `path`."""
+    """Yield the axes of a new figure of `size` inches; write it to `path` as PNG on exit."""
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=size, **grid)
         try:
             yield axes
-            figure.savefig(path, metadata={"Software": None})  # equal pictures, equal bytes
+            figure.savefig(path, metadata={"Software": None})  # version numbers would change the bytes
         finally:
             plt.close(figure)

@@ -1,8 +1,8 @@
-"""How many more patients would halve an interval: the precision that more data buy, not the accuracy.
+"""Number of additional patients that would halve an interval.
 
-The recall of a class rests on the patients with images of that class. Its interval is proportional to
-t(n - 1) / sqrt(n) for n of them (on the logit scale, which halves alike near the middle of the range). This assumes
-that new patients vary as the present ones and that the recall stays the same.
+More data improve the precision of a metric, not its value. The recall of a class depends on the n patients with images
+of that class. Its interval is proportional to t(n - 1) / sqrt(n) on the logit scale. This assumes that new patients
+vary like the present ones and that the recall does not change.
 """
 
 import numpy as np
@@ -12,32 +12,32 @@ from medtune.evaluation.metric import Floats
 
 ASSUMPTION = (
     "An interval is proportional to t(n - 1) / sqrt(n) for the n patients with images of the class, if new patients "
-    "vary as the present ones. This is about precision: it does not say that the metrics would improve."
+    "vary like the present ones. More patients make the metrics more precise, not better."
 )
 
 
 def patients_to_halve(n_patients: int, confidence: float = 0.95) -> int:
-    """Compute how many patients more would halve an interval over `n_patients`, at least 2 of them."""
+    """Compute the number of additional patients that halve an interval over `n_patients`, which is at least 2."""
     from scipy.stats import t
 
     def width(n: int) -> float:
         return float(t.ppf(0.5 + confidence / 2, n - 1) / np.sqrt(n))
 
-    wanted, low, high = width(n_patients) / 2, n_patients, 4 * n_patients  # four times as many always suffice
+    target, low, high = width(n_patients) / 2, n_patients, 4 * n_patients  # four times as many always suffice
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if width(middle) <= wanted else (middle, high)
+        low, high = (low, middle) if width(middle) <= target else (middle, high)
     return high - n_patients
 
 
 def variance_of_ratio(sums: Floats) -> float:
-    """Delete-one-patient jackknife variance of a ratio of sums.
+    """Compute the delete-one-patient jackknife variance of a ratio of sums.
 
     Args:
         sums: (patients, 2) numerators and denominators.
 
     Returns:
-        NaN where the ratio is undefined without a patient.
+        The variance; NaN if the ratio is undefined without some patient.
     """
     n, total = len(sums), sums.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):

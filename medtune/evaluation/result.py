@@ -1,4 +1,4 @@
-"""One evaluation of a task: predictions of each fold, pooled, and the facts that reports and JSON files state."""
+"""Result of an evaluation: predictions per fold and pooled, and the facts for reports and JSON files."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
     from medtune.evaluation.outputs import OutputsRequest
 
-# What metrics.json holds of the common facts.
+# Common facts that metrics.json includes.
 METRICS_KEYS = ("n_images", "n_groups", "protocol", "stage", "validation", "folds", "fold_means", "warnings")
 
 
@@ -27,31 +27,31 @@ class Predictions(Protocol):
 
     @property
     def rows(self) -> npt.NDArray[np.int64]:
-        """(n,) rows of the manifest."""
+        """(n,) image indices in the manifest."""
 
     @property
-    def patient_ids(self) -> npt.NDArray:
+    def patient_ids(self) -> npt.NDArray[Any]:
         """(n,) patient ids."""
 
     def select(self, positions: npt.NDArray[np.int64]) -> "Predictions":
-        """Predictions for the images at `positions` (m,), in their order: a subgroup of the images."""
+        """Return the predictions for the images at `positions` (m,), in this order."""
 
     def stats(self, options: EvaluateParams) -> PatientStats:
-        """Statistics per patient that every metric follows from; patients in the order of their sorted ids."""
+        """Compute the statistics per patient for all metrics; patients are sorted by id."""
 
 
 class Rules(Protocol):
-    """Post-processing and decision of a network."""
+    """Post-processing and decision rule of a network."""
 
-    def calibrate(self, logits: npt.NDArray) -> npt.NDArray:
-        """Final output (n, ...) of a network, from what it gave."""
+    def calibrate(self, logits: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Convert the logits of a network to its final output (n, ...)."""
 
     def record(self) -> dict[str, Any]:
-        """Post-processing and decision fitted on validation, as JSON values: what export needs of the network."""
+        """Return the post-processing and the decision rule fitted on validation, as JSON values for the export."""
 
 
 class FoldResult(Rules, Protocol):
-    """One fold, evaluated."""
+    """Evaluation result of one fold."""
 
     @property
     def fold(self) -> int:
@@ -59,7 +59,7 @@ class FoldResult(Rules, Protocol):
 
     @property
     def selected_stage(self) -> str:
-        """Training stage whose weights these are, `frozen` or `finetune`."""
+        """Training stage whose weights are used, `frozen` or `finetune`."""
 
     @property
     def val(self) -> Predictions:
@@ -72,17 +72,17 @@ class FoldResult(Rules, Protocol):
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """One evaluation.
+    """Result of one evaluation.
 
     Attributes:
-        prepared: the data.
-        requests: which network was run on which images, one per requested test fold.
-        outputs: of each fold's network by split, in the order of `requests`.
-        folds: results, in the same order; the task's own `FoldResult`.
-        pooled: predictions for the test images of these folds; the task's own `Predictions`.
+        prepared: prepared data.
+        requests: network and images of each requested test fold.
+        outputs: outputs of each fold's network by split, in the order of `requests`.
+        folds: results per fold, in the same order; instances of the task's `FoldResult`.
+        pooled: predictions for the test images of these folds; an instance of the task's `Predictions`.
         test: metrics of `pooled` by name.
-        document: bundle.json of an evaluation without folds.
-        trained: results of all folds, where fewer are requested.
+        document: bundle.json if a bundle is evaluated without folds.
+        trained: results of all folds, if only some folds are requested.
     """
 
     prepared: "PreparedDataset"
@@ -96,12 +96,12 @@ class EvaluationResult:
 
     @property
     def all_folds(self) -> Sequence[Any]:
-        """Results of all folds, also of those whose test images are not requested; empty for a bundle."""
+        """Results of all folds, including folds that are not requested; empty for a bundle."""
         return self.trained or self.folds
 
     @property
     def title(self) -> str:
-        """Subtitle of every plot of the test images: protocol and n."""
+        """Subtitle of all plots of the test images, with the protocol and the number of images."""
         info = self.prepared.info
         patients = (
             f" of {len(np.unique(self.pooled.patient_ids))} patients" if info["groups_known"] else ", no patient ids"
@@ -111,20 +111,23 @@ class EvaluationResult:
 
 
 def unit(info: Mapping[str, Any]) -> str:
-    """What the numbers of a set refer to, from its dataset.json: images or slides."""
+    """Return the unit of a dataset from its dataset.json: images or slides."""
     return "slides" if "n_slides" in info else "images"
 
 
 def write_metrics(
     path: Path, test: Mapping[str, Interval], facts: Mapping[str, Any], of_task: Sequence[str]
 ) -> dict[str, Any]:
-    """Write metrics.json and return its content.
+    """Write metrics.json.
 
     Args:
-        path: metrics.json.
+        path: file to write, metrics.json.
         test: metrics of the pooled test images.
-        facts: of the evaluation.
-        of_task: names of the task's own facts to keep.
+        facts: facts of the evaluation.
+        of_task: names of the facts of the task to include.
+
+    Returns:
+        Content of the file.
     """
     content = {
         "test": {name: interval.as_dict() for name, interval in test.items()},
@@ -144,7 +147,7 @@ def write_metrics(
         },
         **({"unit": "slides"} if facts.get("unit") == "slides" else {}),
         "stages_kept": {str(fold["fold"]): fold["kept"] for fold in facts["folds"]},
-        # One sentence: `dvc metrics show` makes a column of every value that is not in a list.
+        # A single string, because `dvc metrics show` has a column for every value outside a list.
         "intervals": f"{facts['percent']} %, jackknife over {'patients' if facts['groups_known'] else 'images'} with "
         "Student's t; the trained networks are held fixed",
     }
@@ -153,32 +156,32 @@ def write_metrics(
 
 
 def site_lines(metrics: Sequence[Metric], facts: Mapping[str, Any]) -> list[str]:
-    """Headline metrics per site under protocol site, one line each."""
+    """Return one line per site with the headline metrics, under protocol site."""
     lines = []
-    for row in facts["folds"]:
-        if "site" in row:
-            found = [(metric.title, row["test"].get(metric.name)) for metric in metrics if metric.headline]
-            shown = ", ".join(f"{title} {'–' if value is None else f'{value:.3f}'}" for title, value in found)
-            lines.append(f"site {row['site']}: {shown} on {row['n_images']} images")
+    for fold in facts["folds"]:
+        if "site" in fold:
+            headline = [(metric.title, fold["test"].get(metric.name)) for metric in metrics if metric.headline]
+            shown = ", ".join(f"{title} {'–' if value is None else f'{value:.3f}'}" for title, value in headline)
+            lines.append(f"site {fold['site']}: {shown} on {fold['n_images']} images")
     return lines
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON values atomically; NaN is refused."""
+    """Write JSON values atomically; NaN is an error."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def summary_line(metrics: Sequence[Metric], test: Mapping[str, Interval], facts: Mapping[str, Any]) -> str:
-    """Headline metrics with their intervals in one line."""
+    """Return one line with the headline metrics and their intervals."""
 
-    def three(value: float | None) -> str:
+    def number(value: float | None) -> str:
         return "–" if value is None else f"{value:.3f}"
 
     shown = []
     for metric in metrics:
-        if metric.headline and (one := test.get(metric.name)):
-            between = "" if one.lo is None else f" ({three(one.lo)} to {three(one.hi)})"
-            shown.append(f"{metric.title} {three(one.value)}{between}")
+        if metric.headline and (interval := test.get(metric.name)):
+            between = "" if interval.lo is None else f" ({number(interval.lo)} to {number(interval.hi)})"
+            shown.append(f"{metric.title} {number(interval.value)}{between}")
     whose = f"of {facts['n_groups']} patients" if facts["groups_known"] else "(patients unknown)"
     positive = f"; positive class: {facts['positive']}" if facts.get("positive") else ""
     return f"{', '.join(shown)} on {facts['n_images']} {facts.get('unit', 'images')} {whose}{positive}"

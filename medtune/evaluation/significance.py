@@ -1,4 +1,4 @@
-"""What a difference of two models says: its p-value, and which difference so many patients can show."""
+"""Significance of a difference between two models: p-value and smallest detectable difference."""
 
 import numpy as np
 
@@ -10,17 +10,17 @@ ZERO = 1e-10
 
 
 def p_value(metric: Metric, value: float, left: Floats, design: Jackknife, n_patients: float) -> float:
-    """Two-sided p-value of "no difference" by the t-distribution; 1 where no patient tells the two apart.
+    """Compute the two-sided p-value of "no difference" from the t-distribution.
 
     Args:
-        metric: which is compared.
-        value: difference on the whole set.
-        left: (G,) difference without each group of `design`.
-        design: which patients were left out together.
-        n_patients: patients that the metric rests on.
+        metric: compared metric.
+        value: difference for the full sample.
+        left: (G,) differences without each group of `design`.
+        design: jackknife design, which states the patients that are left out together.
+        n_patients: number of patients that the metric depends on.
 
     Returns:
-        0..1; NaN where there is no interval.
+        The p-value, 0..1. It is 1 if no patient differs between the two, and NaN if there is no interval.
     """
     from scipy.stats import t
 
@@ -35,15 +35,23 @@ def p_value(metric: Metric, value: float, left: Floats, design: Jackknife, n_pat
 def detectable_difference(
     metric: Metric, first: PatientStats, second: PatientStats, confidence: float = 0.95, power: float = 0.8
 ) -> float | None:
-    """Difference whose interval excludes 0 in a share `power` of sets with as many patients that vary as much.
+    """Compute the difference whose interval excludes 0 with probability `power`, for similar patients.
 
-    Arguments as in `paired_interval`. None where there is no interval.
+    Args:
+        metric: compared metric.
+        first: statistics of the first set of predictions.
+        second: statistics of the second set, with the same patients in the same order.
+        confidence: coverage of the interval that must exclude 0, 0..1.
+        power: statistical power, 0..1.
+
+    Returns:
+        The difference; None if there is no interval.
     """
     if first.n_patients < MIN_PATIENTS:
         return None
     design = jackknife(first)
     left = [design.leave_out([metric], stats)[metric.name] for stats in (first, second)]
-    return detectable(metric, left[0] - left[1], design, metric.rests_on(first), confidence, power)
+    return detectable(metric, left[0] - left[1], design, metric.sample_size(first), confidence, power)
 
 
 def detectable(
@@ -54,18 +62,18 @@ def detectable(
     confidence: float = 0.95,
     power: float = 0.8,
 ) -> float | None:
-    """Difference that is shown in a share `power` of sets with as many patients that vary as much.
+    """Compute the difference that is detected with probability `power`, for similar patients.
 
     Args:
-        metric: which is compared.
-        left: (G,) the difference without each group of `design`.
-        design: which patients are left out together.
-        n_patients: patients that the metric rests on.
-        confidence: coverage of the interval that must exclude 0.
-        power: 0..1.
+        metric: compared metric.
+        left: (G,) differences without each group of `design`.
+        design: jackknife design, which states the patients that are left out together.
+        n_patients: number of patients that the metric depends on.
+        confidence: coverage of the interval that must exclude 0, 0..1.
+        power: statistical power, 0..1.
 
     Returns:
-        The difference; None if there is no interval, or the difference does not vary.
+        The difference; None if there is no interval, or if the difference does not vary.
     """
     from scipy.stats import t
 

@@ -1,4 +1,4 @@
-"""Outputs of tiles as outputs of slides: from here on, every number of an evaluation refers to slides."""
+"""Aggregation of tile outputs to slide outputs; all later numbers of an evaluation refer to slides."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,73 +18,76 @@ if TYPE_CHECKING:
 def to_slides(
     prepared: "PreparedDataset", requests: Sequence[OutputsRequest], outputs: Sequence[Outputs], kind: str
 ) -> "tuple[PreparedDataset, list[OutputsRequest], list[Outputs]]":
-    """Aggregate logits of tiles to logits of slides; what is no set of tiles comes back as it is.
+    """Aggregate the logits of tiles to logits of slides; data without tiles are returned unchanged.
 
     Args:
-        prepared: the data.
-        requests: which logits these are, one per fold.
-        outputs: (n, ...) outputs of the network by split, in the order of `requests`.
-        kind: how tiles become slides, `model.head.aggregation`.
+        prepared: prepared data.
+        requests: one request per fold.
+        outputs: (n, ...) outputs of the networks by split, in the order of `requests`.
+        kind: aggregation method, `model.head.aggregation`.
 
     Returns:
-        The same for slides, as logits (slides, classes).
+        Data, requests and logits (slides, classes) of the slides.
     """
     if not prepared.slides:
         return prepared, list(requests), list(outputs)
     slides = by_slide(prepared, kind)
-    own_requests, own_outputs = [], []
+    slide_requests, slide_outputs = [], []
     for request, logits in zip(requests, outputs, strict=True):
         rows, values = {}, {}
         for split, tiles in request.indices.items():
             rows[split], values[split] = aggregate(slides, tiles, logits[split], kind)
-        own_requests.append(replace(request, indices=rows))
-        own_outputs.append(values)
-    return slides, own_requests, own_outputs
+        slide_requests.append(replace(request, indices=rows))
+        slide_outputs.append(values)
+    return slides, slide_requests, slide_outputs
 
 
 def slide_probabilities(
     prepared: "PreparedDataset", tiles: np.ndarray, outputs: np.ndarray, document: Mapping[str, Any]
 ) -> tuple[SlideDataset, np.ndarray, np.ndarray]:
-    """Slides of `tiles` as a bundle predicts them: `member_probabilities`, averaged over the networks."""
-    slides, rows, found = member_probabilities(prepared, tiles, outputs, document)
-    return slides, rows, found.mean(axis=1)
+    """Compute the slide probabilities of a bundle: `member_probabilities`, averaged over the networks."""
+    slides, rows, probabilities = member_probabilities(prepared, tiles, outputs, document)
+    return slides, rows, probabilities.mean(axis=1)
 
 
 def member_probabilities(
     prepared: "PreparedDataset", tiles: np.ndarray, outputs: np.ndarray, document: Mapping[str, Any]
 ) -> tuple[SlideDataset, np.ndarray, np.ndarray]:
-    """Slides of `tiles` as each network of a bundle predicts them.
+    """Compute the slide probabilities of each network of a bundle.
 
     Args:
-        prepared: a set of tiles.
-        tiles: (n,) rows of it.
-        outputs: (n, M, ...) of each network for these tiles.
-        document: bundle.json.
+        prepared: set of tiles.
+        tiles: (n,) indices of the tiles.
+        outputs: (n, M, ...) outputs of the M networks for these tiles.
+        document: content of bundle.json.
 
     Returns:
-        The set of slides, (s,) rows of it, ascending, and (s, M, classes) calibrated probabilities.
+        The set of slides, (s,) slide indices in ascending order, and (s, M, classes) calibrated probabilities.
     """
     slides = by_slide(prepared)
     assert slides.slide_index is not None
     member = slides.slide_index[tiles]
     rows = np.unique(member)
-    kind, each = document["aggregation"], temperatures(document)
-    found = np.stack([tiles_to_slide.member_probabilities(outputs[member == row], kind, each) for row in rows])
-    return slides, rows, found
+    kind, scales = document["aggregation"], temperatures(document)
+    return (
+        slides,
+        rows,
+        np.stack([tiles_to_slide.member_probabilities(outputs[member == row], kind, scales) for row in rows]),
+    )
 
 
 def aggregate(slides: SlideDataset, tiles: np.ndarray, outputs: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the slides of `tiles`, and their logits.
+    """Aggregate the outputs of one network for tiles to slides.
 
     Args:
-        slides: the slides.
-        tiles: (n,) rows of the set of tiles.
-        outputs: (n, ...) of the network for these tiles: logits, and under attention their score.
-        kind: how tiles become slides.
+        slides: set of slides.
+        tiles: (n,) indices of the tiles.
+        outputs: (n, ...) outputs for these tiles: logits, and the attention score if `kind` is attention.
+        kind: aggregation method.
 
     Returns:
-        (s,) rows of slides, ascending, and (s, classes) float64: the logarithm of the tiles' mean probabilities, or
-        their evidence weighted by attention.
+        (s,) slide indices in ascending order and (s, classes) float64 logits. The logits are the logarithm of the mean
+        tile probabilities, or the tile logits weighted by attention.
     """
     assert slides.slide_index is not None
     rows, member = np.unique(slides.slide_index[tiles], return_inverse=True)

@@ -1,10 +1,11 @@
-"""The subgroup of each image, from the columns that `evaluate.by` names."""
+"""Subgroups of the images, from the columns that `evaluate.by` names."""
 
 import itertools
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,16 +21,16 @@ MAX_VALUES = 12
 
 @dataclass(frozen=True)
 class SubgroupColumn:
-    """A column as subgroups.
+    """Column that divides the images into subgroups.
 
     Attributes:
-        name: of the column, as in the table.
-        values: (n,) subgroup of each image of the data set.
-        order: all subgroups, in the order of tables; images without a value are the last one.
+        name: name of the column, as in the table.
+        values: (n,) subgroup of each image of the dataset.
+        order: all subgroups in the order of tables. Images without a value are the last subgroup.
     """
 
     name: str
-    values: npt.NDArray
+    values: npt.NDArray[Any]
     order: tuple[str, ...]
 
 
@@ -39,18 +40,23 @@ def subgroup_columns(
     """Divide the images by each column of `evaluate.by`.
 
     Args:
-        options: section evaluate.
-        columns: value of each image by the name of the column; empty where none is recorded.
-        allowed: values that would be taken for a missing value otherwise (`data.allow_values`).
+        options: section `evaluate` of the params.
+        columns: value of each image by name of the column. A missing value is an empty string.
+        allowed: values that otherwise count as missing (`data.allow_values`).
+
+    Returns:
+        One entry per column.
 
     Raises:
-        InputError: no such column, a column with too many values or with values that differ in spelling only, or a
-            value that is no number where `evaluate.bins` divides numbers.
+        InputError: the column does not exist, has too many values, or has values that differ only in spelling. Or
+            `evaluate.bins` names a column with a value that is not a number.
     """
     known = tuple(columns)
     by_name = {name: find_metadata_column(known, name, "evaluate.by") for name in options.by}
     if len(set(by_name.values())) < len(by_name):
-        raise InputError(f"evaluate.by={', '.join(options.by)}: two of these are the same column. Name each once.")
+        raise InputError(
+            f"evaluate.by={', '.join(options.by)}: two names mean the same column. Name every column once."
+        )
     return [
         _divide(column, metadata_values(columns[column], allowed), options.bins.get(name))
         for name, column in by_name.items()
@@ -75,15 +81,18 @@ def _check_values(name: str, recorded: Counter[str]) -> None:
         numbers = [_number(value) for value in recorded]
         if all(number is not None for number in numbers):
             middle = sorted(number for number in numbers if number is not None)[len(numbers) // 2]
-            fix = f"Divide its numbers into ranges: evaluate.bins={{{name}: [{middle:g}]}}"
+            fix = f"Divide the numbers into ranges with evaluate.bins={{{name}: [{middle:g}]}}"
         else:
-            fix = "Add a column with fewer values to the table"
-        raise InputError(f"evaluate.by={name}: {len(recorded):,} different values; at most {MAX_VALUES}. {fix}.")
-    if sets := similar(recorded.elements(), label_key):
-        shown = "; ".join(" and ".join(spell(*found)) for found in sets)
+            fix = "Use a column with fewer values"
         raise InputError(
-            f"evaluate.by={name}: values {shown} differ in case, blanks, Unicode form or a trailing .0 only. Write "
-            "them alike in the table."
+            f"evaluate.by={name}: the column has {len(recorded):,} different values, at most {MAX_VALUES} are allowed. "
+            f"{fix}."
+        )
+    if sets := similar(recorded.elements(), label_key):
+        shown = "; ".join(" and ".join(spell(*spellings)) for spellings in sets)
+        raise InputError(
+            f"evaluate.by={name}: the values {shown} differ only in case, blanks, Unicode form or a trailing .0. Use "
+            "one spelling in the table."
         )
 
 
@@ -92,16 +101,19 @@ def _in_ranges(name: str, values: Sequence[str], limits: Sequence[float]) -> tup
     names = [f"below {shown[0]}"]
     names += [f"{low} to below {high}" for low, high in itertools.pairwise(shown)]
     names.append(f"{shown[-1]} or more")
-    found = []
+    ranges = []
     for value in values:
         if value == NOT_RECORDED:
-            found.append(value)
+            ranges.append(value)
             continue
         number = _number(value)
         if number is None:
-            raise InputError(f"evaluate.bins.{name}: {value!r} is no number. Remove it, or correct the table.")
-        found.append(names[int(np.searchsorted(limits, number, side="right"))])
-    return found, names
+            raise InputError(
+                f"evaluate.bins.{name}: the column has the value {value!r}, which is not a number. Remove this key, or "
+                "correct the table."
+            )
+        ranges.append(names[int(np.searchsorted(limits, number, side="right"))])
+    return ranges, names
 
 
 def _number(value: str) -> float | None:

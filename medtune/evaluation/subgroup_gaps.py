@@ -17,18 +17,18 @@ DIFFERENT_CLASSES = "averages over different classes"
 
 @dataclass(frozen=True)
 class JointValues:
-    """Metrics of every subgroup, and the same without each group of all patients.
+    """Metrics of every subgroup for the full sample and without each group of patients.
 
     Attributes:
-        design: which patients were left out together; its strata are the subgroups of a patient and its class.
-        stats: of each subgroup.
-        whole: values (1,) by subgroup and name.
-        left: values (G,) by subgroup and name.
+        design: jackknife design of all patients. A stratum is a combination of a patient's subgroups and class.
+        stats: statistics of each subgroup.
+        full: (1,) values for the full sample by subgroup and name.
+        left: (G,) values without each group of patients by subgroup and name.
     """
 
     design: Jackknife
     stats: Mapping[str, PatientStats]
-    whole: Mapping[str, Mapping[str, Floats]]
+    full: Mapping[str, Mapping[str, Floats]]
     left: Mapping[str, Mapping[str, Floats]]
 
 
@@ -39,14 +39,17 @@ def leave_out_jointly(
     metrics: Sequence[Metric],
     advance: Callable[[float], object],
 ) -> JointValues:
-    """Compute the metrics of each subgroup without the same patients each time.
+    """Compute the metrics of all subgroups, leaving out the same patients in all of them at a time.
 
     Args:
         everyone: statistics of all patients.
-        members: indices of each subgroup's patients among all of them, in the order of its statistics.
-        stats: of each subgroup.
-        metrics: those to compute.
-        advance: called with the share of the work that was done, in total one half.
+        members: indices of the patients of each subgroup among all patients, in the order of its statistics.
+        stats: statistics of each subgroup.
+        metrics: metrics to compute.
+        advance: called with the fraction of the work that was done. The fractions sum to 0.5.
+
+    Returns:
+        The metrics of all subgroups.
 
     Raises:
         ValueError: the statistics of a subgroup do not have one entry per patient.
@@ -63,30 +66,33 @@ def leave_out_jointly(
     for name, index in members.items():
         left[name] = design.leave_out(metrics, stats[name], index) if len(members) > 1 else {}
         advance(0.5 / len(members))
-    return JointValues(design, stats, {name: compute(metrics, one) for name, one in stats.items()}, left)
+    return JointValues(design, stats, {name: compute(metrics, part) for name, part in stats.items()}, left)
 
 
 def gaps_of(metric: Metric, joint: JointValues, lacking: Mapping[str, Sequence[str]], confidence: float) -> list[Gap]:
-    """Compute the differences of a metric between every two subgroups.
+    """Compute the differences of a metric between all pairs of subgroups.
 
     Args:
-        metric: which.
-        joint: of `leave_out_jointly`.
-        lacking: classes that each subgroup lacks, if the metric averages over classes; otherwise empty.
-        confidence: coverage aimed at, 0..1; of each interval, and of all at once where there are several.
+        metric: metric to compare.
+        joint: result of `leave_out_jointly`.
+        lacking: classes missing in each subgroup, if the metric averages over classes; otherwise empty.
+        confidence: nominal coverage, 0..1. It applies to each interval and to the simultaneous intervals.
+
+    Returns:
+        One gap per pair.
     """
     pairs = list(itertools.combinations(joint.stats, 2))
     comparable = [pair for pair in pairs if _gap(metric, joint, pair, lacking, confidence, 1).difference.lo is not None]
-    found = []
+    gaps = []
     for pair in pairs:
         gap = _gap(metric, joint, pair, lacking, confidence, 1)
         if len(comparable) > 1 and pair in comparable:
-            all_at_once = _gap(metric, joint, pair, lacking, confidence, len(comparable)).difference
-            if all_at_once.lo is not None and all_at_once.hi is not None:
-                ends = all_at_once.lo, all_at_once.hi
+            simultaneous = _gap(metric, joint, pair, lacking, confidence, len(comparable)).difference
+            if simultaneous.lo is not None and simultaneous.hi is not None:
+                ends = simultaneous.lo, simultaneous.hi
                 gap = Gap(metric.name, *pair, gap.difference, len(comparable), ends)
-        found.append(gap)
-    return found
+        gaps.append(gap)
+    return gaps
 
 
 def _gap(
@@ -99,18 +105,18 @@ def _gap(
 ) -> Gap:
     first, second = pair
     name, stats = metric.name, [joint.stats[side] for side in pair]
-    difference = float(joint.whole[first][name][0] - joint.whole[second][name][0])
+    difference = float(joint.full[first][name][0] - joint.full[second][name][0])
     if lacking and lacking[first] != lacking[second]:
         return Gap(name, first, second, Interval(None, None, None, DIFFERENT_CLASSES))
-    fewest = min(one.n_patients for one in stats)
+    fewest = min(part.n_patients for part in stats)
     if fewest < MIN_PATIENTS and not np.isnan(difference):
         return Gap(name, first, second, Interval(difference, None, None, too_few(fewest)))
-    fewest_of_metric = min(metric.rests_on(one) for one in stats)
+    fewest_of_metric = min(metric.sample_size(part) for part in stats)
     if (reason := insufficient(metric, fewest_of_metric)) and not np.isnan(difference):
         return Gap(name, first, second, Interval(difference, None, None, reason))
     left = joint.left[first][name] - joint.left[second][name]
-    # Two independent samples: their degrees of freedom add up, and Satterthwaite's weigh them.
-    patients = sum(map(metric.rests_on, stats))
+    # The degrees of freedom of two independent samples add up; Satterthwaite's formula weights them.
+    patients = sum(map(metric.sample_size, stats))
     return Gap(
         name,
         first,

@@ -1,4 +1,4 @@
-"""Subgroups and the differences between them: what `medtune.evaluation.subgroups` computes."""
+"""Data classes for subgroups and the differences between them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,15 +8,15 @@ from medtune.evaluation.intervals import Interval
 
 @dataclass(frozen=True)
 class Subgroup:
-    """The images with one value of a column.
+    """Images with the same value of a column.
 
     Attributes:
-        value: of the column, a range of numbers, or `medtune.evaluation.subgroup_columns.NOT_RECORDED`.
-        n_images: images.
-        n_patients: patients with at least one of these images.
-        support: patients with images of each class, by class; empty in a task without classes.
-        metrics: by name; a metric without a value or an interval has a reason.
-        notes: what limits these metrics, one sentence each.
+        value: value of the column, a range of numbers, or `medtune.evaluation.subgroup_columns.NOT_RECORDED`.
+        n_images: number of images.
+        n_patients: number of patients with at least one of these images.
+        support: number of patients with images of each class; empty in a task without classes.
+        metrics: metrics by name. A metric without a value or an interval has a reason.
+        notes: limitations of these metrics, one sentence each.
     """
 
     value: str
@@ -27,7 +27,7 @@ class Subgroup:
     notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON values for metrics.json."""
+        """Convert to JSON values for metrics.json."""
         return {
             "value": self.value,
             "n_images": self.n_images,
@@ -40,14 +40,15 @@ class Subgroup:
 
 @dataclass(frozen=True)
 class Gap:
-    """A metric's difference between two subgroups.
+    """Difference of a metric between two subgroups.
 
     Attributes:
         metric: name of the metric.
-        first, second: the subgroups' values.
-        difference: metric of `first` less that of `second`, with its paired interval over patients.
-        n_pairs: pairs of subgroups that have such an interval for this metric.
-        simultaneous: interval that holds for all of these pairs at once; None where there is one pair, or none.
+        first: value of the first subgroup.
+        second: value of the second subgroup.
+        difference: metric of `first` minus that of `second`, with its paired interval over patients.
+        n_pairs: number of pairs of subgroups that have an interval for this metric.
+        simultaneous: interval that holds for all these pairs simultaneously; None for fewer than two pairs.
     """
 
     metric: str
@@ -59,13 +60,13 @@ class Gap:
 
     @property
     def ends(self) -> tuple[float, float] | None:
-        """The interval to print for the largest of several differences; None where there is none."""
+        """Interval to print for the largest of several differences; None if there is none."""
         if self.simultaneous is not None or self.difference.lo is None or self.difference.hi is None:
             return self.simultaneous
         return self.difference.lo, self.difference.hi
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON values for metrics.json."""
+        """Convert to JSON values for metrics.json."""
         entry = {"metric": self.metric, "first": self.first, "second": self.second, **self.difference.as_dict()}
         if self.simultaneous is None:
             return entry
@@ -74,12 +75,12 @@ class Gap:
 
 @dataclass(frozen=True)
 class Subgroups:
-    """The subgroups of one column.
+    """Subgroups of one column.
 
     Attributes:
         column: name of the column.
-        subgroups: one per value, in the order of tables.
-        gaps: one per metric and pair of subgroups.
+        subgroups: one subgroup per value, in the order of tables.
+        gaps: one gap per metric and pair of subgroups.
     """
 
     column: str
@@ -87,18 +88,18 @@ class Subgroups:
     gaps: tuple[Gap, ...]
 
     def largest(self) -> dict[str, Gap]:
-        """Largest difference per metric, among pairs with an interval if there are any."""
-        found: dict[str, Gap] = {}
+        """Return the largest gap per metric. Pairs with an interval take precedence over pairs without one."""
+        largest: dict[str, Gap] = {}
         for gap in self.gaps:
             if gap.difference.value is None:
                 continue
-            before = found.get(gap.metric)
-            if before is None or _size(gap) > _size(before):
-                found[gap.metric] = gap
-        return found
+            previous = largest.get(gap.metric)
+            if previous is None or _size(gap) > _size(previous):
+                largest[gap.metric] = gap
+        return largest
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON values for metrics.json."""
+        """Convert to JSON values for metrics.json."""
         return {
             "column": self.column,
             "subgroups": [subgroup.as_dict() for subgroup in self.subgroups],

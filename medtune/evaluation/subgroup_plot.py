@@ -1,4 +1,4 @@
-"""Plot of the subgroups: each headline metric with its interval, beside that of all test images."""
+"""Plot of headline metrics with intervals per subgroup, compared with all test images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,15 +17,17 @@ def draw_subgroups(
     title: str,
     unit: str = "patients",
 ) -> None:
-    """Draw one panel per headline metric with a line per subgroup; a gray line is the value of all test images.
+    """Draw one panel per headline metric with one line per subgroup.
+
+    A gray vertical line is the value for all test images.
 
     Args:
         path: PNG file to write.
-        documents: what metrics.json says under `subgroups`.
-        test: metrics of all test images by name, with an attribute `value`.
-        metrics: of the task.
+        documents: value of `subgroups` in metrics.json.
+        test: metrics of all test images by name, with the attribute `value`.
+        metrics: metrics of the task.
         title: second line of the title.
-        unit: what the intervals are over, patients or images.
+        unit: resampling unit of the intervals, patients or images.
     """
     shown = [metric for metric in metrics if metric.headline and metric.name in test]
     lines = [(document["column"], subgroup) for document in documents for subgroup in document["subgroups"]]

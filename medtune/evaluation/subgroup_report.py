@@ -1,4 +1,4 @@
-"""The section of report.html about subgroups."""
+"""Section of report.html about subgroups."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -26,10 +26,10 @@ SECTION = """\
 {% endfor %}</table></div>
 {% if notes[document.column] %}<ul class="facts">{% for text in notes[document.column] %}<li>{{ text }}</li>
 {% endfor %}</ul>{% endif %}
-{% endfor %}<p class="facts">Value with {{ percent }} % interval over {{ unit }}. A gap is the difference between two
-subgroups; its interval comes from leaving out each of all {{ unit }} in turn, so {{ unit }} in both subgroups are left
-out of both. With more than two subgroups the interval of the largest gap holds for all pairs at once. subgroups.csv and
-metrics.json have every pair.</p>
+{% endfor %}<p class="facts">Each entry is a value with its {{ percent }} % interval over {{ unit }}. A gap is the
+difference between two subgroups. Its interval comes from a jackknife over all {{ unit }}: {{ unit }} in both subgroups
+are left out of both. With more than two subgroups, the interval of the largest gap holds for all pairs simultaneously.
+subgroups.csv and metrics.json have every pair.</p>
 <img alt="subgroups" src="data:image/png;base64,{{ plot }}">
 """
 MAX_CLASSES = 10
@@ -38,20 +38,23 @@ MAX_CLASSES = 10
 def subgroup_section(
     documents: Sequence[Mapping[str, Any]], metrics: Sequence[Metric], facts: Mapping[str, Any], plot: Path
 ) -> str:
-    """Return the section as HTML; empty without subgroups.
+    """Render the section of report.html about subgroups.
 
     Args:
-        documents: what metrics.json says under `subgroups`.
-        metrics: of the task.
-        facts: `medtune.evaluation.facts.common_facts`.
+        documents: value of `subgroups` in metrics.json.
+        metrics: metrics of the task.
+        facts: result of `medtune.evaluation.facts.common_facts`.
         plot: PNG file of `medtune.evaluation.subgroup_plot`.
+
+    Returns:
+        HTML; an empty string if there are no subgroups.
     """
     if not documents:
         return ""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {"entry": format_entry, "gap": format_gap}
     environment.globals |= {"largest": largest_gap}
-    defined = {name for document in documents for one in document["subgroups"] for name in one["metrics"]}
+    defined = {name for document in documents for subgroup in document["subgroups"] for name in subgroup["metrics"]}
     return environment.from_string(SECTION).render(
         documents=documents,
         metrics=[metric for metric in metrics if metric.name in defined],
@@ -66,11 +69,11 @@ def subgroup_section(
 
 
 def unit_of(facts: Mapping[str, Any]) -> str:
-    """What the intervals are over: patients, or images or slides where no patients are known."""
+    """Return the resampling unit of the intervals: patients, or images or slides if patients are unknown."""
     return "patients" if facts["groups_known"] else facts.get("unit", "images")
 
 
 def _classes(document: Mapping[str, Any]) -> list[str]:
-    """Classes whose patients are counted; none where there are too many for a table."""
-    names = list(dict.fromkeys(name for one in document["subgroups"] for name in one["patients_by_class"]))
+    """Return the classes whose patients the table counts; empty if there are too many for a table."""
+    names = list(dict.fromkeys(name for subgroup in document["subgroups"] for name in subgroup["patients_by_class"]))
     return names if len(names) <= MAX_CLASSES else []

@@ -1,4 +1,4 @@
-"""The subgroups of one evaluation, as metrics.json states them."""
+"""Subgroups of one evaluation in the format of metrics.json."""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,17 @@ if TYPE_CHECKING:
 
 
 def prepared_columns(prepared: "PreparedDataset", options: EvaluateParams) -> list[SubgroupColumn]:
-    """Subgroup of each image of the prepared set, by column.
+    """Divide the images of the prepared data by each column of `evaluate.by`.
+
+    Args:
+        prepared: prepared data.
+        options: section `evaluate` of the params.
+
+    Returns:
+        One entry per column.
 
     Raises:
-        InputError: as `medtune.evaluation.subgroup_columns.subgroup_columns` says.
+        InputError: see `medtune.evaluation.subgroup_columns.subgroup_columns`.
     """
     if not options.by:
         return []
@@ -35,12 +42,12 @@ def evaluate_subgroups(
     """Evaluate the subgroups that `evaluate.by` names.
 
     Args:
-        prepared: the data.
-        predictions: for some of its images.
-        metrics: of the task.
+        prepared: prepared data.
+        predictions: predictions for some of its images.
+        metrics: metrics of the task.
         class_averages: names of the metrics that average over classes.
-        options: section evaluate.
-        advance: called with the share of a column that was done.
+        options: section `evaluate` of the params.
+        advance: called with the fraction of a column that was done.
 
     Returns:
         One entry per column, as JSON values.

@@ -1,6 +1,6 @@
-"""Subgroups as tables: terminal, CSV, W&B and model card.
+"""Tables of subgroups for the terminal, CSV, W&B and the model card.
 
-All take what metrics.json says under `subgroups`: `medtune.evaluation.subgroups.Subgroups.as_dict`, one per column.
+`documents` is always the value of `subgroups` in metrics.json: one `Subgroups.as_dict` per column.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ _NONE = "–"
 
 
 def format_entry(entry: Document | None) -> str:
-    """`0.812 (0.700 to 0.900)`, without the interval where there is none; a dash without a value."""
+    """Format as `0.812 (0.700 to 0.900)`; without an interval `0.812`, without a value a dash."""
     if entry is None or entry["value"] is None:
         return _NONE
     between = "" if entry["lo"] is None else f" ({entry['lo']:.3f} to {entry['hi']:.3f})"
@@ -24,7 +24,7 @@ def format_entry(entry: Document | None) -> str:
 
 
 def format_gap(gap: Document | None) -> str:
-    """`F - M: +0.100 (+0.010 to +0.190)`, with the interval for all pairs where there are several."""
+    """Format as `F - M: +0.100 (+0.010 to +0.190)`, with the simultaneous interval if there are several pairs."""
     if gap is None:
         return _NONE
     lo, hi = gap.get("simultaneous") or (gap["lo"], gap["hi"])
@@ -33,24 +33,25 @@ def format_gap(gap: Document | None) -> str:
 
 
 def largest_gap(document: Document, metric: str) -> Document | None:
-    """Entry of the largest difference of a metric; None where no difference is defined."""
+    """Return the entry of the largest gap in a metric; None if no gap is defined."""
     return next((gap for gap in document["largest_gaps"] if gap["metric"] == metric), None)
 
 
 def reasons(document: Document) -> list[str]:
-    """What limits the metrics of each subgroup and why values and intervals are missing, one sentence per cause."""
-    found = []
+    """Return one sentence per limitation of a subgroup and per reason for a missing value or interval."""
+    sentences = []
     for subgroup in document["subgroups"]:
         by_reason: dict[str, list[str]] = {}
         for name, entry in subgroup["metrics"].items():
             if entry.get("reason") and subgroup["n_images"]:
                 by_reason.setdefault(entry["reason"], []).append(name.replace("_", " "))
-        every = len(subgroup["metrics"])
+        n_metrics = len(subgroup["metrics"])
         causes = [
-            cause if len(names) == every else f"{', '.join(names)}: {cause}" for cause, names in by_reason.items()
+            reason if len(names) == n_metrics else f"{', '.join(names)}: {reason}"
+            for reason, names in by_reason.items()
         ]
-        found += [f"{subgroup['value']}: {text}." for text in (*subgroup["notes"], *causes)]
-    return found
+        sentences += [f"{subgroup['value']}: {text}." for text in (*subgroup["notes"], *causes)]
+    return sentences
 
 
 def table_lines(
@@ -59,10 +60,13 @@ def table_lines(
     """Yield the lines of one table per column, with the headline metrics and the largest gap of each.
 
     Args:
-        documents: one per column.
-        metrics: of the task.
-        groups_known: patients are known; else each image counts as one.
+        documents: one document per column.
+        metrics: metrics of the task.
+        groups_known: True if patients are known. Otherwise every image counts as one patient.
         unit: images or slides.
+
+    Yields:
+        Lines of text.
     """
     patients = "patients" if groups_known else f"patients ({unit})"
     for document in documents:
@@ -90,7 +94,7 @@ def table_lines(
 
 
 def table_rows(documents: Sequence[Document]) -> Iterator[list[object]]:
-    """Yield rows under `COLUMNS`: every metric of every subgroup, then every difference between two (`against`)."""
+    """Yield rows with the columns `COLUMNS`: first all metrics of all subgroups, then all gaps (`against`)."""
     for document in documents:
         by_value = {subgroup["value"]: subgroup for subgroup in document["subgroups"]}
         for value, subgroup in by_value.items():
@@ -107,7 +111,7 @@ def write_subgroups(path: Path, documents: Sequence[Document]) -> None:
 
 
 def markdown_lines(documents: Sequence[Document], metrics: Sequence[Metric]) -> Iterator[str]:
-    """Yield the lines of one Markdown table per column, as `table_lines`."""
+    """Yield the lines of one Markdown table per column, with the content of `table_lines`."""
     for document in documents:
         shown = [metric for metric in metrics if metric.headline and metric.name in _names(document)]
         yield f"By {_escape(document['column'])}:"

@@ -1,12 +1,12 @@
-"""Metrics per subgroup, and how far subgroups are apart.
+"""Metrics per subgroup, and differences between subgroups.
 
-A subgroup's own interval is the one that an evaluation of its images alone would have. The differences between
-subgroups come from one joint jackknife over all patients: a patient with images in two subgroups is left out of both,
-so what the subgroups share cancels out.
+The interval of a subgroup is the one that an evaluation of its images alone would have. The differences between
+subgroups come from one joint jackknife over all patients. A patient with images in two subgroups is left out of both,
+so shared variation cancels.
 
-Differences are given for every pair, not for each subgroup against the rest: the rest is a mixture, in which images
-without a recorded value would count. The largest of many differences is large by chance. Its `simultaneous` interval
-covers all pairs at once (Bonferroni).
+Differences are computed for all pairs, not for each subgroup against the rest. The rest would be a mixture that
+includes images without a recorded value. The largest of many differences may be large by chance. Its `simultaneous`
+interval therefore covers all pairs (Bonferroni).
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -26,22 +26,22 @@ _SHOWN = 5
 
 
 class Images(Protocol):
-    """Predictions for some images, of which a part can be selected."""
+    """Predictions for images from which a subset can be selected."""
 
     @property
-    def patient_ids(self) -> npt.NDArray:
+    def patient_ids(self) -> npt.NDArray[Any]:
         """(n,) patient ids."""
 
     def select(self, positions: npt.NDArray[np.int64]) -> "Images":
-        """Predictions for the images at `positions`, in their order."""
+        """Return the predictions for the images at `positions`, in this order."""
 
     def stats(self, options: Any) -> PatientStats:
-        """Statistics per patient, patients in the order of their sorted ids."""
+        """Compute the statistics per patient; patients are sorted by id."""
 
 
 def compare(
     column: str,
-    values: npt.NDArray,
+    values: npt.NDArray[Any],
     order: Sequence[str],
     images: Images,
     metrics: Sequence[Metric],
@@ -50,22 +50,25 @@ def compare(
     class_averages: Collection[str] = (),
     advance: Callable[[float], object] = lambda done: None,
 ) -> Subgroups:
-    """Compute every metric per subgroup and its difference between every two subgroups.
+    """Compute all metrics per subgroup and their differences between all pairs of subgroups.
 
     Args:
         column: name of the column.
         values: (n,) subgroup of each image.
-        order: all subgroups, in the order of tables; one without images is reported too.
+        order: all subgroups in the order of tables, including those without images.
         images: predictions for the n images.
-        metrics: of the task.
-        options: section evaluate.
+        metrics: metrics of the task.
+        options: section `evaluate` of the params.
         classes: class names; empty in a task without classes.
-        class_averages: names of the metrics that average over the classes that the images show.
-        advance: called with the share of the work that was done, in total 1.
+        class_averages: names of the metrics that average over the classes present in the images.
+        advance: called with the fraction of the work that was done. The fractions sum to 1.
+
+    Returns:
+        Subgroups and gaps of the column.
     """
-    found = {name: np.flatnonzero(values == name) for name in order}
-    present = [name for name in order if len(found[name])]
-    parts = {name: images.select(found[name]) for name in present}
+    positions = {name: np.flatnonzero(values == name) for name in order}
+    present = [name for name in order if len(positions[name])]
+    parts = {name: images.select(positions[name]) for name in present}
     stats = {name: part.stats(options) for name, part in parts.items()}
     support = {name: _support(stats[name], classes) for name in present}
     all_classes = {label for counts in support.values() for label, count in counts.items() if count}
@@ -78,9 +81,9 @@ def compare(
             undefined = {metric.name: Interval(None, None, None, NO_IMAGES) for metric in defined}
             subgroups.append(Subgroup(name, 0, 0, {}, undefined, (NO_IMAGES,)))
             continue
-        own = intervals(defined, stats[name], options.confidence)
+        by_name = intervals(defined, stats[name], options.confidence)
         notes = _notes(support[name], lacking[name], stats[name].n_patients)
-        subgroups.append(Subgroup(name, len(found[name]), stats[name].n_patients, support[name], own, notes))
+        subgroups.append(Subgroup(name, len(positions[name]), stats[name].n_patients, support[name], by_name, notes))
         advance(0.5 / len(present))
     everyone = np.unique(images.patient_ids)
     members = {name: np.searchsorted(everyone, np.unique(part.patient_ids)) for name, part in parts.items()}
@@ -104,7 +107,9 @@ def _notes(support: Mapping[str, int], lacking: Sequence[str], n_patients: int) 
     notes = []
     if lacking:
         names = list_names(lacking, _SHOWN)
-        notes.append(f"no image is {names}: averages over classes leave {'it' if len(lacking) == 1 else 'them'} out")
+        notes.append(
+            f"no image has the class {names}, so averages over classes exclude {'it' if len(lacking) == 1 else 'them'}"
+        )
     if n_patients >= MIN_PATIENTS:
         few = [f"{count} with {label}" for label, count in support.items() if 0 < count < FEW_PATIENTS]
         if few:

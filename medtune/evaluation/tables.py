@@ -1,4 +1,4 @@
-"""CSV files of every task: atomic writing, and learning curves joined over folds and stages."""
+"""CSV files: atomic writing, and learning curves joined over folds and stages."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ Row = Sequence[object]
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Row]) -> None:
-    """Writes rows under `header`, atomically, with plain line ends; None becomes an empty cell."""
+    """Write `header` and rows atomically, with Unix line ends; None becomes an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
@@ -22,7 +22,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Row]) -> None:
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
-    """Rows of a trained artifact's history.csv as numbers; empty cells are left out. Empty if there is no file."""
+    """Read history.csv as numbers without empty cells; return an empty list if the file does not exist."""
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as stream:
@@ -30,19 +30,19 @@ def read_history(path: Path) -> list[dict[str, float]]:
 
 
 def join_history(stages: Sequence[tuple[str, Sequence[Sequence[dict[str, float]]]]]) -> list[dict[str, object]]:
-    """One curve through all training stages: means over folds, epochs counted on from stage to stage.
+    """Join the learning curves of all training stages, averaged over folds; epochs continue between stages.
 
     Args:
-        stages: name and, for each fold, the rows of its history.csv, in the order they ran.
+        stages: name of each stage and the rows of history.csv per fold, in the order of training.
 
     Returns:
-        Rows `{epoch, stage, folds, <columns of history.csv>}`; `folds` that reached the epoch.
+        Rows `{epoch, stage, folds, <columns of history.csv>}`. `folds` is the number of folds that reached the epoch.
     """
     joined: list[dict[str, object]] = []
     done = 0
     for stage, folds in stages:
         last = 0
-        # Stage 2 begins by scoring stage 1's best again, as epoch 0: a point that is already there.
+        # Epoch 0 of stage 2 evaluates the best network of stage 1 again, which the curve already has.
         for epoch in sorted({int(row["epoch"]) for rows in folds for row in rows} - ({0} if done else set())):
             rows = [row for rows in folds for row in rows if row["epoch"] == epoch]
             names = [n for n in dict.fromkeys(n for row in rows for n in row) if n not in ("epoch", "step", "seconds")]
@@ -54,6 +54,6 @@ def join_history(stages: Sequence[tuple[str, Sequence[Sequence[dict[str, float]]
 
 
 def write_history(path: Path, joined: Sequence[dict[str, object]]) -> None:
-    """`epoch,stage,folds,lr,train/loss,val/...`, a line an epoch."""
+    """Write the columns `epoch,stage,folds,lr,train/loss,val/...`, with one line per epoch."""
     columns = list(dict.fromkeys(["epoch", "stage", "folds", *(name for row in joined for name in row)]))
     write_csv(path, columns, ([row.get(name) for name in columns] for row in joined))

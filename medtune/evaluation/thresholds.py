@@ -1,7 +1,7 @@
-"""The decision threshold of a probability, chosen on pooled validation predictions.
+"""Decision threshold of a probability, selected on pooled validation predictions.
 
-A threshold that is fitted to few patients is unstable. So 0.5 stays unless another threshold is shown to be better on
-patients that were not used to fit it.
+A threshold that is fitted to few patients is unstable. The threshold therefore stays at 0.5 unless another one is
+significantly better on patients that were not used to fit it.
 """
 
 from collections.abc import Mapping
@@ -14,24 +14,24 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 DEFAULT = 0.5
-# Patients per side below which no threshold is compared with 0.5.
+# With fewer patients per class, no threshold is compared with 0.5.
 MIN_PATIENTS = 10
-# A tuned threshold is the centre of all thresholds whose balanced accuracy is this close to the best.
+# A tuned threshold is the center of all thresholds whose balanced accuracy is this close to the best.
 TOLERANCE = 0.03
-PARTS = 10
+N_FOLDS = 10
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class ThresholdChoice:
-    """A chosen threshold.
+    """Selected threshold.
 
     Attributes:
-        threshold: from it on, a probability is positive.
-        why: how it was chosen, one sentence without a full stop.
-        images: validation images that it was chosen from.
-        patients: validation patients with negative and with positive images.
-        failed: True if what was asked for could not be chosen.
+        threshold: smallest probability that counts as positive.
+        why: explanation of the selection, one sentence without a full stop.
+        images: number of validation images it was selected on.
+        patients: number of validation patients with negative and with positive images.
+        failed: True if the requested criterion could not be met.
     """
 
     threshold: float
@@ -41,7 +41,7 @@ class ThresholdChoice:
     failed: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """What bundle.json and metrics.json say of the choice, besides the threshold."""
+        """Convert to the fields of bundle.json and metrics.json, without the threshold."""
         return {
             "chosen_on": "validation",
             "why": self.why,
@@ -52,75 +52,91 @@ class ThresholdChoice:
 
 
 def choose_threshold(
-    probabilities: npt.NDArray, positive: npt.NDArray, patient_ids: npt.NDArray, criterion: str | Mapping[str, float]
+    probabilities: npt.NDArray[Any],
+    positive: npt.NDArray[Any],
+    patient_ids: npt.NDArray[Any],
+    criterion: str | Mapping[str, float],
 ) -> ThresholdChoice:
-    """Choose the threshold of one probability.
+    """Select the threshold of one probability.
 
     Args:
-        probabilities: (n,) calibrated, of the positive class or finding, 0..1.
-        positive: (n,) bool, the image is positive.
-        patient_ids: (n,) patients.
-        criterion: `argmax`, always 0.5. `balanced_accuracy`, 0.5 or a threshold that is better with a confidence of
-            95 %. `{"specificity": s}` and `{"sensitivity": s}`, the threshold that reaches s on these images and loses
-            the least of the other.
+        probabilities: (n,) calibrated probabilities of the positive class or finding, 0..1.
+        positive: (n,) True if the image is positive.
+        patient_ids: (n,) patient of each image.
+        criterion: `argmax` always gives 0.5. `balanced_accuracy` gives 0.5, or a threshold that is better with a
+            confidence of 95 %. `{"specificity": s}` and `{"sensitivity": s}` give the threshold that reaches s on these
+            images with the best value of the other metric.
+
+    Returns:
+        The threshold and an explanation.
     """
-    found, is_positive = np.asarray(probabilities, np.float64), np.asarray(positive, bool)
+    scores, is_positive = np.asarray(probabilities, np.float64), np.asarray(positive, bool)
     patients = tuple(len(np.unique(patient_ids[is_positive == side])) for side in (False, True))
-    facts = (len(found), (patients[0], patients[1]))
+    facts = (len(scores), (patients[0], patients[1]))
     if isinstance(criterion, Mapping):
         ((name, target),) = ((key, value) for key, value in criterion.items() if value is not None)
-        return _reach(found, is_positive, name, target, *facts)
+        return _reach(scores, is_positive, name, target, *facts)
     if criterion == "argmax":
-        return ThresholdChoice(DEFAULT, f"{DEFAULT}, as evaluate.threshold says", *facts)
+        return ThresholdChoice(DEFAULT, f"{DEFAULT}, as evaluate.threshold={criterion} specifies", *facts)
     if not min(patients):
         return ThresholdChoice(DEFAULT, f"validation has images of one class only: threshold {DEFAULT}", *facts, True)
     if min(patients) < MIN_PATIENTS:
         counts = f"{patients[0]} negative and {patients[1]} positive validation patients"
-        return ThresholdChoice(DEFAULT, f"{DEFAULT}: {counts}, and {MIN_PATIENTS} of each are needed", *facts)
-    low, value, high = _advantage(found, is_positive, patient_ids)
-    shown = f"balanced accuracy {value:+.3f} ({low:+.3f} to {high:+.3f}) on patients left out"
+        return ThresholdChoice(DEFAULT, f"{DEFAULT}: {counts}, but {MIN_PATIENTS} of each are needed", *facts)
+    low, value, high = _advantage(scores, is_positive, patient_ids)
+    shown = f"balanced accuracy {value:+.3f} ({low:+.3f} to {high:+.3f}) on held-out patients"
     if not low > 0:
-        return ThresholdChoice(DEFAULT, f"{DEFAULT}: a tuned threshold is not shown to be better, {shown}", *facts)
-    tuned = best_threshold(found, is_positive)
+        return ThresholdChoice(DEFAULT, f"{DEFAULT}: a tuned threshold is not significantly better, {shown}", *facts)
+    tuned = best_threshold(scores, is_positive)
     return ThresholdChoice(tuned, f"tuned: better than {DEFAULT}, {shown}", *facts)
 
 
 def best_threshold(probabilities: Floats, positive: Bools, tolerance: float = TOLERANCE) -> float:
-    """Centre of the thresholds around the best balanced accuracy that lose at most `tolerance` of it.
+    """Return the center of the thresholds whose balanced accuracy is close to the best.
 
     Args:
-        probabilities: (n,) of the positive class.
-        positive: (n,) bool, of both values.
-        tolerance: of the balanced accuracy, 0..1.
+        probabilities: (n,) probabilities of the positive class.
+        positive: (n,) True if the image is positive. Both values occur.
+        tolerance: allowed loss of balanced accuracy, 0..1.
+
+    Returns:
+        The threshold, 0..1.
     """
     edges, below, missed = _curve(probabilities, positive)
     heights = (below + 1 - missed) / 2
     good = heights >= heights.max() - tolerance
-    found = []
+    centers = []
     for top in np.flatnonzero(heights >= heights.max() - 1e-12):
         low = high = top
         while low > 0 and good[low - 1]:
             low -= 1
         while high < len(heights) - 1 and good[high + 1]:
             high += 1
-        found.append(float(edges[low] + edges[high + 1]) / 2)
-    return min(found, key=lambda centre: abs(centre - DEFAULT))
+        centers.append(float(edges[low] + edges[high + 1]) / 2)
+    return min(centers, key=lambda center: abs(center - DEFAULT))
 
 
 def _curve(probabilities: Floats, positive: Bools) -> tuple[Floats, Floats, Floats]:
-    """Edges (m + 1,), and the shares (m,) of negatives and of positives below them.
+    """Compute the fractions of negatives and of positives below every distinct threshold.
 
-    All thresholds in (edges[i], edges[i + 1]] decide alike.
+    All thresholds in (edges[i], edges[i + 1]] give the same decisions.
+
+    Args:
+        probabilities: (n,) probabilities of the positive class.
+        positive: (n,) True if the image is positive. Both values occur.
+
+    Returns:
+        Edges (m + 1,), fractions of negatives (m,) and fractions of positives (m,).
     """
     levels = np.unique(probabilities)
     lowest = 0.0 if levels[0] > 0 else np.nextafter(levels[0], -np.inf)
     highest = 1.0 if levels[-1] < 1 else np.nextafter(levels[-1], np.inf)
     edges = np.concatenate([[lowest], levels, [highest]])
-    shares = []
+    fractions = []
     for side in (False, True):
-        own = np.sort(probabilities[positive == side])
-        shares.append(np.searchsorted(own, edges[1:], side="left") / len(own))
-    return edges, shares[0], shares[1]
+        of_side = np.sort(probabilities[positive == side])
+        fractions.append(np.searchsorted(of_side, edges[1:], side="left") / len(of_side))
+    return edges, fractions[0], fractions[1]
 
 
 def _reach(
@@ -132,34 +148,41 @@ def _reach(
     edges, specificity, missed = _curve(probabilities, positive)
     sensitivity = 1 - missed
     if name == "specificity":
-        chosen = int(np.flatnonzero(specificity >= target - 1e-12)[0])
+        selected = int(np.flatnonzero(specificity >= target - 1e-12)[0])
     else:
-        chosen = int(np.flatnonzero(sensitivity >= target - 1e-12)[-1])
-    threshold = float(edges[chosen] + edges[chosen + 1]) / 2
-    if threshold <= edges[chosen]:  # neighbors in double precision
-        threshold = float(edges[chosen + 1])
-    reached = f"specificity {specificity[chosen]:.3f} and sensitivity {sensitivity[chosen]:.3f} on validation"
+        selected = int(np.flatnonzero(sensitivity >= target - 1e-12)[-1])
+    threshold = float(edges[selected] + edges[selected + 1]) / 2
+    if threshold <= edges[selected]:  # the edges are adjacent in double precision
+        threshold = float(edges[selected + 1])
+    reached = f"specificity {specificity[selected]:.3f} and sensitivity {sensitivity[selected]:.3f} on validation"
     few = min(patients) < MIN_PATIENTS
     counts = f", from only {patients[0]} negative and {patients[1]} positive patients" if few else ""
     return ThresholdChoice(threshold, f"{name} of at least {target:g}: {reached}{counts}", images, patients, few)
 
 
-def _advantage(probabilities: Floats, positive: Bools, patient_ids: npt.NDArray) -> tuple[float, float, float]:
-    """Balanced accuracy of tuned thresholds minus that of 0.5: lower end, value, upper end.
+def _advantage(probabilities: Floats, positive: Bools, patient_ids: npt.NDArray[Any]) -> tuple[float, float, float]:
+    """Compute the gain in balanced accuracy of tuned thresholds over 0.5, by cross-validation over patients.
 
-    The threshold of each patient is tuned on others.
-    The interval is a jackknife over patients with Student's t. Patients are divided into `PARTS` with the classes
-    spread over them.
+    The threshold of each patient is tuned on the other folds. The patients are divided into `N_FOLDS` folds with
+    balanced classes. The interval is a jackknife over patients with Student's t.
+
+    Args:
+        probabilities: (n,) probabilities of the positive class.
+        positive: (n,) True if the image is positive.
+        patient_ids: (n,) patient of each image.
+
+    Returns:
+        Lower end, value and upper end of the gain.
     """
     from scipy.stats import t
 
     patients, member = np.unique(patient_ids, return_inverse=True)
-    share = np.bincount(member, weights=positive) / np.bincount(member)
-    part = np.empty(len(patients), np.int64)
-    part[np.argsort(share, kind="stable")] = np.arange(len(patients)) % PARTS
+    positive_fraction = np.bincount(member, weights=positive) / np.bincount(member)
+    fold = np.empty(len(patients), np.int64)
+    fold[np.argsort(positive_fraction, kind="stable")] = np.arange(len(patients)) % N_FOLDS
     threshold = np.empty(len(probabilities))
-    for k in range(PARTS):
-        out = part[member] == k
+    for k in range(N_FOLDS):
+        out = fold[member] == k
         inside = positive[~out]
         threshold[out] = best_threshold(probabilities[~out], inside) if 0 < inside.sum() < len(inside) else DEFAULT
     gain = (probabilities >= threshold).astype(float) - (probabilities >= DEFAULT)
@@ -171,8 +194,9 @@ def _advantage(probabilities: Floats, positive: Bools, patient_ids: npt.NDArray)
     )
     left = sums.sum(axis=1, keepdims=True) - sums
 
-    def difference(hits: npt.NDArray) -> npt.NDArray:
-        return (hits[0] / hits[1] - hits[2] / hits[3]) / 2
+    def difference(hits: Floats) -> Floats:
+        gain: Floats = (hits[0] / hits[1] - hits[2] / hits[3]) / 2
+        return gain
 
     value, without = float(difference(sums.sum(axis=1))), difference(left)
     n = len(patients)

@@ -1,1 +1,1 @@
-"""From a trained network to a verified ONNX bundle."""
+"""Export of trained networks to a verified ONNX bundle."""

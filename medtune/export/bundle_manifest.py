@@ -1,4 +1,4 @@
-"""What bundle.json says of a network: facts gathered from the artifacts it came from, none typed in by hand."""
+"""Content of bundle.json, collected from the artifacts of the exported networks."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from medtune.tasks import base
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
-# Of evaluate's record of a fold: its post-processing, and its decision for patients that its network has not seen.
+# Fields of a fold's evaluation: its post-processing, and its decision rule for patients its network has not seen.
 MEMBER_KEYS = ("temperature", "scale", "offset", "decision")
 
 
@@ -32,22 +32,25 @@ def build_manifest(
     normalization: tuple[list[float], list[float]],
     key: str,
 ) -> dict[str, Any]:
-    """bundle.json without what export measures: parity, shipped files and their sha256s.
+    """Build bundle.json, except for the fields that export measures: parity, files and their SHA-256 checksums.
 
     Args:
         params: all params.
-        prepared: the data.
-        evaluated: what evaluate published.
-        trained: the exported networks, in the order of the graph's output `members`.
-        rules: calibration and decision of each, from evaluate's result.json.
-        metrics: evaluate's metrics.json.
+        prepared: prepared data.
+        evaluated: artifact of the evaluate stage.
+        trained: exported networks, in the order of the graph's output `members`.
+        rules: calibration and decision rule of each network, from result.json of the evaluate stage.
+        metrics: metrics.json of the evaluate stage.
         normalization: mean and std of the network, for images scaled to 0..1.
-        key: the export's cache key.
+        key: cache key of the export.
+
+    Returns:
+        JSON values.
     """
     record = evaluated.result()
     prepared = by_slide(prepared) if prepared.slides else prepared
     folds = [int(artifact.result()["fold"]) for artifact in trained]
-    size, mean, std = params.data.image_size, *([round(value, 6) for value in part] for part in normalization)
+    size, mean, std = params.data.image_size, *([round(value, 6) for value in values] for values in normalization)
     return {
         "schema_version": SCHEMA_VERSION,
         "name": f"{prepared.info['name']}: {params.model.backbone}, {params.model.head.kind}",
@@ -79,16 +82,16 @@ def build_manifest(
         },
         MEMBERS: [
             {
-                # The rows of evaluate's predictions that this network made are those whose role_<fold> is test.
-                # A refit network has seen all of them: null.
+                # In predictions.csv, this network made the rows whose role_<fold> is test. A refit network made none
+                # of them, because it was trained on all images.
                 "fold": None if fold == REFIT else fold,
                 "stage": artifact.result()["kept"],
                 "choices": artifact.result().get("choices", {}),
                 "source_key": artifact.key,
                 "source_sha256": artifact.sha256,
-                **{name: value for name, value in own.items() if name in MEMBER_KEYS},
+                **{name: value for name, value in rule.items() if name in MEMBER_KEYS},
             }
-            for fold, artifact, own in zip(folds, trained, rules, strict=True)
+            for fold, artifact, rule in zip(folds, trained, rules, strict=True)
         ],
         "data": {
             "name": prepared.info["name"],
@@ -100,23 +103,23 @@ def build_manifest(
             "n_groups": prepared.info["n_groups"],
             "groups_known": prepared.info["groups_known"],
             "counts": class_counts(prepared, folds),
-            # How many, not who: the bundle goes to others, and groups are patients.
+            # Bundles are passed to other people, so patient ids must not appear in them.
             "n_leaked_groups": len(prepared.info["leaked_groups"]),
-            # The split's own note of its leaks is left out: the warnings of the figures say it.
+            # The warnings of the metrics already report leakage.
             "faults": [*prepared.info["faults"], *(n for n in prepared.info["notes"] if not n.startswith("LEAK"))],
         },
         "data_digest": prepared.digest,
         "protocol": prepared.info["protocol"],
         "weights": weights_info(params),
         "metrics": metrics,
-        "params": params.model_dump(mode="json", exclude={"gate", "handoff"}),  # where bundles go is nobody's business
+        "params": params.model_dump(mode="json", exclude={"gate", "handoff"}),  # may contain private paths and URLs
         "versions": provenance(),
         "key": key,
     }
 
 
 def prediction_rules(metrics: dict[str, Any]) -> dict[str, Any]:
-    """What evaluate calibrated for predictions besides the decision: prediction sets and the rule for patients."""
+    """Return the prediction sets and the patient-level decision rule that the evaluate stage calibrated."""
     rules = {}
     calibration = metrics.get("prediction_sets", {}).get("calibration", {})
     if "min_probability" in calibration:
@@ -128,20 +131,20 @@ def prediction_rules(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def class_counts(prepared: "PreparedDataset", folds: Sequence[int]) -> dict[str, dict[str, int]]:
-    """Images per class: all, and in each part of the split if it is the same for all networks."""
-    parts = prepared.indices(folds[0]) if len(folds) == 1 and folds[0] != REFIT else {}
+    """Count the images per class: in total, and per split if all networks have the same split."""
+    splits = prepared.indices(folds[0]) if len(folds) == 1 and folds[0] != REFIT else {}
     counts = {}
     for index, name in enumerate(prepared.classes):
         members = prepared.has(index)
         counts[name] = {
             "all": int(members.sum()),
-            **{part: int(members[rows].sum()) for part, rows in parts.items()},
+            **{split: int(members[rows].sum()) for split, rows in splits.items()},
         }
     return counts
 
 
 def weights_info(params: Params) -> dict[str, str]:
-    """Where the pretrained weights came from, and their licence as far as it is stated."""
+    """Return the source of the pretrained weights and their license, if it is stated."""
     import timm
 
     from medtune.models.weights import read_shipped_metadata
@@ -152,7 +155,7 @@ def weights_info(params: Params) -> dict[str, str]:
         card = read_shipped_metadata(model.backbone)
         return facts | {"source": card.get("source", "bundled"), "licence": card.get("licence") or "not stated"}
     if model.weights == "none":
-        return facts | {"source": "none: trained from random weights", "licence": "none needed"}
+        return facts | {"source": "none: trained from random weights", "licence": "not required"}
     if model.weights == "hub":
         pretrained = timm.get_pretrained_cfg(model.backbone)
         return facts | {

@@ -1,4 +1,4 @@
-"""The networks of all folds as one module: uint8 pixels to the mean of their calibrated outputs, and each of them."""
+"""Ensemble of the networks of all folds, as one module from uint8 pixels to calibrated outputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from medtune.serving.members import DECISION, MEMBERS
 
 @dataclass(frozen=True)
 class Member:
-    """One trained network.
+    """Trained network of an ensemble.
 
     Attributes:
-        network: merged, in eval mode, on the CPU.
-        output_layer: from its logits (B, ...) to its final output.
+        network: merged network in eval mode on the CPU.
+        output_layer: layer from the logits (B, ...) to the final output.
     """
 
     network: Classifier
@@ -25,23 +25,23 @@ class Member:
 
 
 class Ensemble(nn.Module):
-    """uint8 (B, H, W, 3) to the outputs of M networks; networks with the same backbone share it.
+    """Module from uint8 images (B, H, W, 3) to the outputs of M networks, which share equal backbones.
 
     Attributes:
-        networks: one per distinct backbone; its own head is the head of its first member.
-        heads: one per member.
-        output_layers: one per member.
+        networks: one network per distinct backbone, with the head of its first member.
+        heads: one head per member.
+        output_layers: one output layer per member.
         shared: index in `networks` of each member.
-        names: of what `forward` returns.
+        names: names of the tensors that `forward` returns.
     """
 
     def __init__(self, members: Sequence[Member], output: str | None, decision_layer: nn.Module | None = None) -> None:
         """Combine trained networks.
 
         Args:
-            members: at least one.
-            output: name of the mean of the outputs; None where there is no mean, only `members`.
-            decision_layer: from the mean (B, ...) to the decision, int64; None: there is none.
+            members: trained networks, at least one.
+            output: name of the mean of the outputs; None to return only the outputs of the members.
+            decision_layer: layer from the mean (B, ...) to the int64 decision; None for no decision.
         """
         super().__init__()
         networks: dict[str, Classifier] = {}
@@ -58,7 +58,14 @@ class Ensemble(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """uint8 (B, H, W, 3) to a tensor per entry of `names`: (B, ...), the decision (B, ...), (B, M, ...)."""
+        """Compute the outputs.
+
+        Args:
+            images: (B, H, W, 3) uint8.
+
+        Returns:
+            One tensor per entry of `names`: the mean (B, ...), the decision (B, ...) and the members (B, M, ...).
+        """
         pixels = self.networks[0].preprocess(images)  # type: ignore[operator]
         features = [network.features(pixels) for network in self.networks]  # type: ignore[operator]
         outputs = torch.stack(
@@ -68,9 +75,9 @@ class Ensemble(nn.Module):
             ],
             dim=1,
         )
-        found: list[Tensor] = []
+        combined: list[Tensor] = []
         if len(self.names) > 1:
-            found.append(outputs.mean(dim=1))
+            combined.append(outputs.mean(dim=1))
         if self.decision_layer is not None:
-            found.append(self.decision_layer(found[0]))
-        return (*found, outputs)
+            combined.append(self.decision_layer(combined[0]))
+        return (*combined, outputs)

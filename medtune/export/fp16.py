@@ -1,8 +1,8 @@
-"""An fp32 ONNX graph with its heavy operators in fp16, and what fp16 would ruin still in fp32.
+"""Conversion of an fp32 ONNX graph to mixed precision: matrix products in fp16, sensitive operators in fp32.
 
-onnxruntime's own converter is not used: for a tensor between two operators that stay in fp32 it writes a cast
-to fp16 and back, which rounds what was to be kept; shared weights give it two nodes of one name, which
-onnxruntime refuses to load; and weights beyond fp16's range are clipped without a word.
+onnxruntime's converter has three problems that this module avoids. It casts tensors between two fp32 operators to fp16
+and back, which rounds them. It gives two nodes the same name for shared weights, and onnxruntime cannot load the
+result. It silently clips weights beyond the range of fp16.
 """
 
 import numpy as np
@@ -12,40 +12,43 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from medtune.export.onnx_file import MAX_INLINE_BYTES, MIN_EXTERNAL_BYTES, check_graph, weight_bytes
 
 FP16_OPS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "Attention"})
-# These run in fp16 where they are given fp16. All others stay in fp32: norms, softmax, sums, powers, divisions.
+# These run in fp16 if an input is fp16. All others stay in fp32: norms, softmax, sums, powers, divisions.
 PASS_THROUGH_OPS = frozenset(
     """Add Sub Mul Neg Relu LeakyRelu PRelu Elu Gelu Erf Sigmoid Tanh HardSigmoid HardSwish Mish Swish Where MaxPool
     AveragePool GlobalMaxPool Transpose Reshape Flatten Squeeze Unsqueeze Slice Split Concat Gather Expand Tile Pad
     Identity DepthToSpace SpaceToDepth""".split()  # noqa: SIM905
 )
-# Of weights alone, these only change the shape: the weights are stored in fp16 before it.
+# Applied to a weight, these only change its shape, so the weight can be stored in fp16.
 SHAPE_OPS = frozenset({"Reshape", "Transpose"})
 FP16_MAX = float(np.finfo(np.float16).max)
 
 
 def to_half(model: onnx.ModelProto, emulate: bool = False, max_inline_bytes: int = MAX_INLINE_BYTES) -> onnx.ModelProto:
-    """A copy of `model` that computes in fp16 from its first to before its last heavy operator.
+    """Convert a graph to fp16, from the first operator in `FP16_OPS` up to, but not including, the last one.
 
-    Pre-processing, the last linear layer, temperature, softmax, inputs and outputs stay in fp32.
+    Preprocessing, the last linear layer, temperature, softmax, inputs and outputs stay in fp32.
 
     Args:
-        model: an fp32 graph.
-        emulate: a graph for measuring instead: all in fp32, with every value that the other one holds in
-            fp16 rounded to it. That is what a GPU gives (sums in fp32, results in fp16, beyond 65504
-            infinite); onnxruntime's CPU runs fp16 graphs in fp32 throughout, and so shows neither.
-        max_inline_bytes: of weights; protobuf cannot serialize more at once.
+        model: fp32 graph.
+        emulate: return an fp32 graph that rounds every fp16 value instead. It gives the results of a GPU, which
+            accumulates in fp32 and overflows above 65504. onnxruntime's CPU provider runs fp16 graphs in fp32 and
+            therefore shows no rounding.
+        max_inline_bytes: largest size of the weights in the graph. Protobuf has a limit.
+
+    Returns:
+        A converted copy of the graph.
 
     Raises:
-        ValueError: the graph holds what has no safe fp16 form; the message says what.
+        ValueError: the graph has a part that cannot be converted safely.
     """
     typed = _with_types(model, max_inline_bytes)
     graph = typed.graph
     if typed.functions or any(a.HasField("g") or a.graphs for node in graph.node for a in node.attribute):
         raise ValueError("the graph has subgraphs")
     conversion = _Conversion(graph, emulate)
-    kept = _boundary_nodes(graph)
+    boundary = _boundary_nodes(graph)
     for index, node in enumerate(graph.node):
-        conversion.add(node, keep=index in kept)
+        conversion.add(node, keep_fp32=index in boundary)
     conversion.finish([output.name for output in graph.output])
 
     used = {name for node in conversion.nodes for name in node.input}
@@ -59,13 +62,13 @@ def to_half(model: onnx.ModelProto, emulate: bool = False, max_inline_bytes: int
 
 
 def _with_types(model: onnx.ModelProto, limit: int) -> onnx.ModelProto:
-    """A copy of `model` with the type of every value; the weights of a large one are left out meanwhile."""
+    """Copy a graph and infer the types of all values; large weights are removed during the inference."""
     if weight_bytes(model) <= limit:
         return onnx.shape_inference.infer_shapes(model, strict_mode=True)
     light = onnx.ModelProto()
     light.CopyFrom(model)
     for tensor in light.graph.initializer:
-        if len(tensor.raw_data) > MIN_EXTERNAL_BYTES:  # smaller ones are shapes, which decide other shapes
+        if len(tensor.raw_data) > MIN_EXTERNAL_BYTES:  # smaller ones may be shapes, which the inference needs
             tensor.ClearField("raw_data")
     typed = onnx.shape_inference.infer_shapes(light, strict_mode=True)
     for tensor, original in zip(typed.graph.initializer, model.graph.initializer, strict=True):
@@ -74,7 +77,7 @@ def _with_types(model: onnx.ModelProto, limit: int) -> onnx.ModelProto:
 
 
 class _Conversion:
-    """The nodes so far. A float tensor `x` has an fp16 form `x.half`, made where it is first asked for."""
+    """Converted nodes so far. The fp16 form of a float tensor `x` is `x.half`, which is created on first use."""
 
     def __init__(self, graph: onnx.GraphProto, emulate: bool) -> None:
         self._emulate = emulate
@@ -85,13 +88,13 @@ class _Conversion:
         for value in (*graph.input, *graph.value_info, *graph.output):
             self._types[value.name] = value.type.tensor_type.elem_type
         self._computed_half: set[str] = set()
-        self._there = {*self._fp32, *(value.name for value in graph.input)}
+        self._available = {*self._fp32, *(value.name for value in graph.input)}
 
-    def add(self, node: NodeProto, keep: bool) -> None:
-        """Appends `node`, in fp16 where it gains by it; `keep`: in fp32 in any case."""
+    def add(self, node: NodeProto, keep_fp32: bool) -> None:
+        """Append a node, converted to fp16 if it benefits, unless `keep_fp32` is set."""
         given_half = any(name in self._computed_half for name in node.input)
         of_weights = node.op_type in SHAPE_OPS and node.input[0] in self._fp32
-        half = not keep and (
+        half = not keep_fp32 and (
             node.op_type in FP16_OPS or of_weights or (node.op_type in PASS_THROUGH_OPS and given_half)
         )
         copy = NodeProto()
@@ -101,17 +104,17 @@ class _Conversion:
         if half:
             self._half_outputs(copy)
             self._computed_half.update(node.output)
-        self._there.update(copy.output)
+        self._available.update(copy.output)
 
     def _half_outputs(self, node: NodeProto) -> None:
-        for place, name in enumerate(node.output):
+        for position, name in enumerate(node.output):
             if not self._is_float(name):
                 continue
-            node.output[place] = f"{name}.half"
+            node.output[position] = f"{name}.half"
             if self._emulate:
-                node.output[place] = f"{name}.unrounded"
+                node.output[position] = f"{name}.unrounded"
                 self._round(f"{name}.unrounded", f"{name}.half")
-                self._there.add(f"{name}.half")
+                self._available.add(f"{name}.half")
         if node.op_type == "Attention" and not self._emulate:
             node.attribute.append(helper.make_attribute("softmax_precision", TensorProto.FLOAT))
 
@@ -123,7 +126,7 @@ class _Conversion:
         self.nodes.append(helper.make_node("Cast", [source], [target], name=f"{target}.cast", to=to))
 
     def finish(self, outputs: list[str]) -> None:
-        """Makes sure that every graph output is there under its own name, in fp32."""
+        """Make every graph output available in fp32 under its original name."""
         for name in outputs:
             self._as_dtype(name, half=False)
 
@@ -135,27 +138,27 @@ class _Conversion:
     def _as_dtype(self, name: str, half: bool) -> str:
         if not self._is_float(name):
             return name
-        wanted, other = (f"{name}.half", name) if half else (name, f"{name}.half")
-        if wanted not in self._there:
-            self._there.add(wanted)
+        target, source = (f"{name}.half", name) if half else (name, f"{name}.half")
+        if target not in self._available:
+            self._available.add(target)
             if half and name in self._fp32:
-                self.weights.append(_half_weight(self._fp32[name], wanted, np.float32 if self._emulate else np.float16))
+                self.weights.append(_half_weight(self._fp32[name], target, np.float32 if self._emulate else np.float16))
             elif half and self._emulate:
-                self._round(other, wanted)
+                self._round(source, target)
             else:
-                self._cast(other, wanted, TensorProto.FLOAT16 if half else TensorProto.FLOAT)
-        return wanted
+                self._cast(source, target, TensorProto.FLOAT16 if half else TensorProto.FLOAT)
+        return target
 
 
 def _half_weight(tensor: TensorProto, name: str, stored: type[np.floating]) -> TensorProto:
     values = numpy_helper.to_array(tensor)
     if values.size and (largest := float(np.abs(values).max())) > FP16_MAX:
-        raise ValueError(f"{tensor.name} holds {largest:.3g}, beyond fp16's {FP16_MAX:.0f}")
+        raise ValueError(f"{tensor.name} has a value of {largest:.3g}, above the fp16 maximum of {FP16_MAX:.0f}")
     return numpy_helper.from_array(values.astype(np.float16).astype(stored), name)
 
 
 def _boundary_nodes(graph: onnx.GraphProto) -> set[int]:
-    """Indices of the nodes before the first heavy operator, and from the last one on."""
+    """Return the indices of the nodes before the first operator in `FP16_OPS`, and from the last one on."""
     before, seen = set(), {value.name for value in graph.input}
     weights = {tensor.name for tensor in graph.initializer}
     for index, node in enumerate(graph.node):
@@ -163,10 +166,10 @@ def _boundary_nodes(graph: onnx.GraphProto) -> set[int]:
         if dynamic and node.op_type not in FP16_OPS and all(name in seen for name in dynamic):
             before.add(index)
             seen.update(node.output)
-    wanted, after = {value.name for value in graph.output}, set()
+    needed, after = {value.name for value in graph.output}, set()
     for index, node in reversed(list(enumerate(graph.node))):
-        if wanted.intersection(node.output):
+        if needed.intersection(node.output):
             after.add(index)
             if node.op_type not in FP16_OPS:
-                wanted.update(node.input)
+                needed.update(node.input)
     return before | after

@@ -1,4 +1,4 @@
-"""Attention in its plain form, which ONNX can express for any number of dimensions."""
+"""Plain attention instead of PyTorch's fused attention, for export to ONNX."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +15,16 @@ def uses_fused_attention(model: nn.Module) -> bool:
 
 @contextmanager
 def plain_attention(model: nn.Module) -> Iterator[None]:
-    """Let timm's layers compute attention step by step while the block runs.
+    """Disable fused attention in timm's layers within the context.
 
-    Results differ by rounding only (below 1e-6). The exporter writes fused attention for four dimensions alone, but
-    Hiera and SAM use five.
+    The exporter supports fused attention only for four dimensions, but Hiera and SAM use five. Results differ only by
+    rounding (below 1e-6).
+
+    Args:
+        model: network to change temporarily.
+
+    Yields:
+        Nothing.
     """
     changed = [module for module in model.modules() if getattr(module, ATTRIBUTE, False)]
     for module in changed:

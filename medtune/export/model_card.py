@@ -1,4 +1,4 @@
-"""The bundle's MODEL_CARD.md: facts from bundle.json, each as it is there, and nothing else."""
+"""Model card of a bundle (MODEL_CARD.md), rendered from the facts in bundle.json."""
 
 from typing import Any
 
@@ -13,24 +13,25 @@ from medtune.tasks import base
 NOTICE = "Research use only: not a medical device, not for diagnosis or treatment."
 
 TEMPLATE = """\
-{% macro ends(figure) %}{% if figure.reason is defined %}no interval: {{ figure.reason }} | {% else %}\
-{{ number(figure.lo) }} | {{ number(figure.hi) }}{% endif %}{% endmacro %}\
+{% macro ends(entry) %}{% if entry.reason is defined %}no interval: {{ entry.reason }} | {% else %}\
+{{ number(entry.lo) }} | {{ number(entry.hi) }}{% endif %}{% endmacro %}\
 # {{ name }}
 
 **{{ notice }}**
 
 {{ text.purpose }}
-Backbone `{{ params.model.backbone }}`, head `{{ params.model.head.kind }}`, kept stage: {{ exported.stage }}
-(schedule `{{ params.schedule }}`, trained part `{{ params.model.peft.method }}`).
+Backbone `{{ params.model.backbone }}`, head `{{ params.model.head.kind }}`, selected stage: {{ exported.stage }}
+(schedule `{{ params.schedule }}`, PEFT method `{{ params.model.peft.method }}`).
 
 ## How to run
 ```
 medtune verify FOLDER                      # verify every file, run the samples
 medtune predict FOLDER IMAGES --out predictions.csv
 ```
-onnxruntime >= {{ requires.onnxruntime }}, numpy and Pillow are all it needs. {{ text.inside }} are
-inside the graph: it takes uint8 RGB (N, {{ input.shape[1] }}, {{ input.shape[2] }}, 3) and gives {{ text.output }}.
-Any other size is brought there by `{{ preprocessing.resize }}`, {{ preprocessing.interpolation }} with antialiasing.
+The bundle needs only onnxruntime >= {{ requires.onnxruntime }}, numpy and Pillow. {{ text.inside }} are
+part of the graph. Its input is uint8 RGB (N, {{ input.shape[1] }}, {{ input.shape[2] }}, 3).
+Its output is {{ text.output }}.
+Images of another size are resized by `{{ preprocessing.resize }}`, {{ preprocessing.interpolation }}, antialiased.
 {{ text.decision }}
 
 | precision | file | shipped | largest difference from the trained network | {{ text.agreement }} |
@@ -66,50 +67,50 @@ Split protocol `{{ protocol }}`. Data digest `{{ data_digest }}`.
 {% endfor %}
 {%- endif %}
 {%- if shown_counts | length < data.counts | length %}
-The table has the {{ shown_counts | length }} most frequent of {{ data.counts | length }} classes; bundle.json has all.
+The table has the {{ shown_counts | length }} most frequent of {{ data.counts | length }} classes. bundle.json has all.
 {% endif %}
-- Licence of the data: {{ data.licence or "not stated" }}. `sample_input.npy` holds \
-some of its images, under the same licence.
+- License of the data: {{ data.licence or "not stated" }}. `sample_input.npy` contains \
+some of its images under the same license.
 - Citation: {{ data.citation or "not stated" }}
 {%- for fault in data.faults %}
-- Known fault: {{ fault }}
+- Known issue: {{ fault }}
 {%- endfor %}
 
-## Figures
+## Metrics
 {% for warning in metrics.warnings | default([]) -%}
 **{{ warning }}**
 
 {% endfor -%}
 {% if not data.groups_known -%}
-**Without patient ids, images of one patient in training and test cannot be excluded.**
+**There are no patient ids. Images of one patient may be in both training and test.**
 
 {% endif -%}
 {% set unit = "patient" if data.groups_known else "image" -%}
 {{ metrics.n_images }} test images of {{ metrics.n_groups }} {{ unit }}s, stage {{ metrics.stage }}, \
 protocol `{{ metrics.protocol }}`. \
-Intervals: {{ percent(params.evaluate.confidence) }}, jackknife over {{ unit }}s; the network is held fixed.
+Intervals: {{ percent(params.evaluate.confidence) }}, jackknife over {{ unit }}s. The trained network is held fixed.
 {% if exported.final == "refit" -%}
 {{ metrics.final.what }}
 {%- elif members | length > 1 -%}
 This bundle averages the probabilities of {{ members | length }} networks, one per test fold. Together they were \
-trained on all of these images. The figures are not those of the average, for which no patient is left. They are \
-those of the networks of the folds, each on {{ unit }}s that it had not seen.
+trained on all of these images, so no {{ unit }} is left to test the average. The metrics are those of the \
+individual networks, each on {{ unit }}s it had not seen.
 {%- else -%}
-This bundle is the network that made them.
+This bundle is the network that was tested.
 {%- endif %}
 
 {% if positive is defined -%}
-Positive class: `{{ positive }}`. Sensitivity, specificity, AUROC, average precision and the threshold are about it.
+Positive class: `{{ positive }}`. Sensitivity, specificity, AUROC, average precision and the threshold refer to it.
 
 {% endif -%}
 {% if metrics.cross_validation is defined -%}
-Cross-validated, all {{ metrics.cross_validation.folds | length }} networks, each on {{ unit }}s that it had not seen: \
+Cross-validation with all {{ metrics.cross_validation.folds | length }} networks, each on {{ unit }}s it had not seen: \
 {{ metrics.cross_validation.n_images }} images of {{ metrics.cross_validation.n_groups }} {{ unit }}s.
 
 | metric | value | from | to |
 |-|-|-|-|
-{% for metric, figure in metrics.cross_validation.metrics.items() -%}
-| {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ ends(figure) }} |
+{% for metric, entry in metrics.cross_validation.metrics.items() -%}
+| {{ metric | replace("_", " ") }} | {{ number(entry.value) }} | {{ ends(entry) }} |
 {% endfor %}
 Test fold {{ exported.test_folds | join(", ") }} alone: {{ metrics.n_images }} images of {{ metrics.n_groups }} \
 {{ unit }}s.
@@ -117,30 +118,30 @@ Test fold {{ exported.test_folds | join(", ") }} alone: {{ metrics.n_images }} i
 {% endif -%}
 | metric | value | from | to |
 |-|-|-|-|
-{% for metric, figure in metrics.test.items() if figure is mapping -%}
-| {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ ends(figure) }} |
+{% for metric, entry in metrics.test.items() if entry is mapping -%}
+| {{ metric | replace("_", " ") }} | {{ number(entry.value) }} | {{ ends(entry) }} |
 {% endfor %}
 {%- if metrics.external_test is defined %}
-External test images, never used for a choice: {{ metrics.external_test.n_images }} images of \
+External test images, never used for training or selection: {{ metrics.external_test.n_images }} images of \
 {{ metrics.external_test.n_groups }} {{ unit }}s.
 
 | metric | value | from | to |
 |-|-|-|-|
-{% for metric, figure in metrics.external_test.metrics.items() -%}
-| {{ metric | replace("_", " ") }} | {{ number(figure.value) }} | {{ ends(figure) }} |
+{% for metric, entry in metrics.external_test.metrics.items() -%}
+| {{ metric | replace("_", " ") }} | {{ number(entry.value) }} | {{ ends(entry) }} |
 {% endfor %}
 {%- endif %}
-{% for one in metrics.baselines | default([]) %}
+{% for baseline in metrics.baselines | default([]) %}
 {%- if loop.first %}
-Baselines, fitted on features of the frozen backbone; differences are paired by {{ unit }}.
+Baselines are fitted on features of the frozen backbone. Differences are paired by {{ unit }}.
 
-| baseline | metric | value | model less baseline | from | to |
+| baseline | metric | value | model minus baseline | from | to |
 |-|-|-|-|-|-|
 {% endif -%}
-{% for name in headline if name in one.test -%}
-{% set gap = one.difference[name] -%}
-| {{ one.title }} | {{ name | replace("_", " ") }} | {{ number(one.test[name].value) }} | {{ number(gap.value) }} | \
-{{ ends(gap) }} |
+{% for name in headline if name in baseline.test -%}
+{% set difference = baseline.difference[name] -%}
+| {{ baseline.title }} | {{ name | replace("_", " ") }} | {{ number(baseline.test[name].value) }} | \
+{{ number(difference.value) }} | {{ ends(difference) }} |
 {% endfor -%}
 {% endfor %}
 {% if metrics.baseline_verdict is defined and metrics.baseline_verdict %}
@@ -150,38 +151,44 @@ Baselines, fitted on features of the frozen backbone; differences are paired by 
 {% if subgroups %}
 ### Subgroups
 {{ subgroups }}
-A gap is the difference between two subgroups, with its interval over {{ unit }}s in both; with more than two subgroups
-this interval holds for all pairs at once. bundle.json has every metric and pair (`metrics.subgroups`).
+A gap is the difference between two subgroups with its interval over {{ unit }}s. With more than two subgroups
+this interval holds for all pairs simultaneously. bundle.json has every metric and pair (`metrics.subgroups`).
 {% endif %}
 ### Networks
-| test fold | weights | chosen on validation |
+| test fold | weights | selected on validation |
 |-|-|-|
 {% for member in members -%}
 | {{ "none: trained on all images" if member.fold is none else member.fold }} | {{ member.stage }} | \
 {{ describe_choices(member.choices) or "not stated" }} |
 {% endfor %}
 ## Limits
-- Measured on {{ data.name }} only. Other scanners, stains, magnifications and populations: unknown.
+- Measured on {{ data.name }} only. Performance with other scanners, stains, magnifications and populations is unknown.
 {{ text.limits }}
 
 ## Weights
-- Pretrained: {{ weights.backbone }}, {{ weights.source }}; licence: {{ weights.licence }}.
-- The network was made from these weights and from the data: heed the terms of both.
+- Pretrained: {{ weights.backbone }}, {{ weights.source }}; license: {{ weights.licence }}.
+- The network is derived from these weights and from the data. Check both licenses before use.
 
 ## Provenance
 - key `{{ key }}`, seed {{ params.seed }}, git revision `{{ versions.git or "unknown" }}`\
 {{ " with uncommitted changes" if versions.dirty }}
 - python {{ versions.python }}{% for package, version in versions.packages.items() %}, {{ package }} {{ version }}\
 {% endfor %}
-- all params, figures and sha256s: `bundle.json`
+- all params, metrics and SHA-256 checksums: `bundle.json`
 """
 
 
 def render_card(document: dict[str, Any]) -> str:
-    """The card of a bundle whose bundle.json says `document`.
+    """Render the model card.
+
+    Args:
+        document: content of bundle.json.
+
+    Returns:
+        Markdown.
 
     Raises:
-        jinja2.UndefinedError: a fact is missing; the message names it.
+        jinja2.UndefinedError: a fact is missing. The message names it.
     """
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)
     task = base.export(document["task"]["kind"])
@@ -210,8 +217,8 @@ def _most_frequent(counts: dict[str, dict[str, int]]) -> dict[str, dict[str, int
     return {names[k]: counts[names[k]] for k in most_frequent(np.array([counts[name]["all"] for name in names]))}
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %".replace(".0 %", " %")
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %".replace(".0 %", " %")
 
 
 def _number(value: float | None) -> str:

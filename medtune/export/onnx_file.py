@@ -1,4 +1,4 @@
-"""An ONNX graph as a file, with its weights inside or, above protobuf's limit, in a second file beside it."""
+"""ONNX files. Weights above protobuf's size limit are stored in a second file."""
 
 import tempfile
 from collections.abc import Callable
@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from medtune.export.onnx_outputs import stacked
+from medtune.export.onnx_outputs import stack_outputs
 from medtune.serving.session import open_session
 
-# Protobuf cannot write more than 2 GiB; the rest of the graph is far below the difference.
+# Protobuf cannot write more than 2 GiB. The difference is enough for the graph itself.
 MAX_INLINE_BYTES = 1_900_000_000
 # Smaller tensors stay in the graph.
 MIN_EXTERNAL_BYTES = 1024
@@ -23,10 +23,14 @@ def weight_bytes(graph: onnx.ModelProto) -> int:
 
 
 def check_graph(graph: onnx.ModelProto, limit: int = MAX_INLINE_BYTES) -> None:
-    """Check a graph as the onnx package does.
+    """Check a graph with the checker of the onnx package.
+
+    Args:
+        graph: graph to check.
+        limit: bytes of weights above which a file is written for the check.
 
     Raises:
-        onnx.checker.ValidationError: it is not a valid graph.
+        onnx.checker.ValidationError: the graph is not valid.
     """
     if weight_bytes(graph) <= limit:
         onnx.checker.check_model(graph, full_check=True)
@@ -40,12 +44,12 @@ def write_graph(graph: onnx.ModelProto, path: Path, limit: int = MAX_INLINE_BYTE
     """Write a graph.
 
     Args:
-        graph: unchanged afterwards.
-        path: the file.
-        limit: bytes of weights above which they go into `<path>.data`.
+        graph: graph to write. It is not changed.
+        path: file to write.
+        limit: bytes of weights above which the weights are written to `<path>.data`.
 
     Returns:
-        Names of the files with weights beside `path`; none if they are inside.
+        Names of the files with weights next to `path`; empty if the graph contains its weights.
     """
     if weight_bytes(graph) <= limit:
         path.write_bytes(graph.SerializeToString())
@@ -60,23 +64,23 @@ def write_graph(graph: onnx.ModelProto, path: Path, limit: int = MAX_INLINE_BYTE
         location=data,
         size_threshold=min(MIN_EXTERNAL_BYTES, limit),
     )
-    onnx.load_external_data_for_model(graph, str(path.parent))  # writing took the weights out of the graph
+    onnx.load_external_data_for_model(graph, str(path.parent))  # writing removed the weights from the graph
     for tensor in graph.graph.initializer:
         tensor.ClearField("data_location")
     return [data]
 
 
 def open_graph(path: Path, external: list[str], busy_wait: bool = True) -> Predict:
-    """Open a written graph on the CPU: uint8 (b, H, W, 3) to what `medtune.export.onnx_outputs.stacked` gives."""
+    """Open a graph file on the CPU; return a function from uint8 (b, H, W, 3) to `onnx_outputs.stack_outputs`."""
     opened = open_session(
         path.read_bytes(), path.name, "cpu", "fp32", busy_wait=busy_wait, folder=path.parent, external=external
     )
     names = [node.name for node in opened.get_outputs()]
-    return lambda images: stacked(names, opened.run(None, {"images": images}))
+    return lambda images: stack_outputs(names, opened.run(None, {"images": images}))
 
 
 def predictor_of(graph: onnx.ModelProto, limit: int = MAX_INLINE_BYTES, busy_wait: bool = True) -> Predict:
-    """Open a graph that is not written yet."""
+    """Open a graph that was not written to a file; see `open_graph`."""
     with tempfile.TemporaryDirectory(prefix="medtune-onnx-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "model.onnx"
         return open_graph(path, write_graph(graph, path, limit), busy_wait)

@@ -1,4 +1,4 @@
-"""The network as a consumer gets it: one ONNX graph from uint8 pixels to the task's output."""
+"""Export of a network to one ONNX graph, from uint8 pixels to the output of the task."""
 
 import io
 import logging
@@ -17,14 +17,14 @@ from medtune.export.onnx_file import check_graph
 from medtune.serving.one_line import first_line
 
 INPUT = "images"
-# They print pages about what the error says in a line.
+# These loggers print pages about an error that has a one-line message.
 QUIET = ("torch.onnx", "torch.export", "torch._dynamo", "torch._export", "torch.fx", "torch._functorch")
 _OPERATOR = re.compile(r"torch\.ops\.([\w.]+)|op='([\w.]+)'|\b((?:aten|prims|torchvision)(?:::|\.)\w+)")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class ExportError(RuntimeError):
-    """A part of the network has no ONNX counterpart: one line of plain text that names the operator if it is known."""
+    """A part of the network has no ONNX counterpart. The message is one line and names the operator if known."""
 
 
 def to_onnx(
@@ -34,19 +34,22 @@ def to_onnx(
     metadata: Mapping[str, str],
     outputs: Sequence[str] = ("probabilities",),
 ) -> onnx.ModelProto:
-    """`model` as a checked fp32 ONNX graph for any number of images, weights inside.
+    """Export a network to a checked fp32 ONNX graph with its weights, for any batch size.
 
     Args:
-        model: uint8 (B, H, W, 3) to its outputs, on the CPU.
-        image_size: H = W, pixels.
-        opset: ONNX operator set.
-        metadata: written into the file, where ONNX viewers show it.
-        outputs: their names.
+        model: network from uint8 (B, H, W, 3) to its outputs, on the CPU.
+        image_size: height and width, pixels.
+        opset: version of the ONNX operator set.
+        metadata: properties of the graph, which ONNX viewers show.
+        outputs: names of the outputs.
+
+    Returns:
+        The graph.
 
     Raises:
         ExportError: a part of the network has no ONNX counterpart.
     """
-    # A batch of one would be taken for a constant, and the graph would then hold for one image only.
+    # The exporter treats a batch size of 1 as a constant.
     example = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -62,7 +65,7 @@ def to_onnx(
                     program = _export(model, example, opset, outputs)
             except torch.onnx.OnnxExporterError as again:
                 raise ExportError(describe(again)) from again
-    graph = program.model_proto
+    graph: onnx.ModelProto = program.model_proto
     strip_debug_info(graph)
     onnx.helper.set_model_props(graph, dict(metadata))
     check_graph(graph)
@@ -70,7 +73,7 @@ def to_onnx(
 
 
 def _export(model: nn.Module, example: torch.Tensor, opset: int, outputs: Sequence[str]) -> Any:
-    # Before some errors it prints the graph.
+    # The exporter prints the graph before some errors.
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         return torch.onnx.export(
             model,
@@ -87,25 +90,25 @@ def _export(model: nn.Module, example: torch.Tensor, opset: int, outputs: Sequen
 
 
 def describe(error: BaseException) -> str:
-    """Return what the exporter could not write: the operator, and the first line of the innermost error."""
-    chain: list[BaseException] = [error]
-    while (inner := chain[-1].__cause__ or chain[-1].__context__) and len(chain) < 20:
-        chain.append(inner)
-    found = next((match for each in chain for match in _OPERATOR.finditer(str(each))), None)
-    operator = next(filter(None, found.groups()), "") if found else ""
-    reason = _ANSI.sub("", first_line(chain[-1]))
+    """Return a message with the operator and the first line of the innermost error."""
+    errors: list[BaseException] = [error]
+    while (inner := errors[-1].__cause__ or errors[-1].__context__) and len(errors) < 20:
+        errors.append(inner)
+    match = next((match for cause in errors for match in _OPERATOR.finditer(str(cause))), None)
+    operator = next(filter(None, match.groups()), "") if match else ""
+    reason = _ANSI.sub("", first_line(errors[-1]))
     name = f"operator {operator.removesuffix('.default')}: " if operator else ""
     return f"the network cannot be exported to ONNX ({name}{reason})"
 
 
 def strip_debug_info(model: onnx.ModelProto) -> None:
-    """Removes what the exporter notes of the Python that made each node: file paths, stack traces."""
+    """Remove file paths and stack traces that the exporter stores for each node."""
     for holder in (model.graph, *model.functions):
         holder.doc_string = ""
         del holder.metadata_props[:]
         values = [*holder.value_info]
         if isinstance(holder, onnx.GraphProto):
             values += [*holder.input, *holder.output, *holder.initializer]
-        for part in (*holder.node, *values):
-            part.doc_string = ""
-            del part.metadata_props[:]
+        for entry in (*holder.node, *values):
+            entry.doc_string = ""
+            del entry.metadata_props[:]

@@ -1,4 +1,4 @@
-"""The outputs of an exported graph as one array, so that all of them are compared with the network's."""
+"""Stacking of all outputs of an exported graph, for comparison with the network."""
 
 from collections.abc import Sequence
 
@@ -7,18 +7,18 @@ import numpy as np
 from medtune.serving.members import DECISION, MEMBERS
 
 
-def stacked(names: Sequence[str], found: Sequence[np.ndarray]) -> np.ndarray:
-    """Outputs of an exported graph as one array.
+def stack_outputs(names: Sequence[str], outputs: Sequence[np.ndarray]) -> np.ndarray:
+    """Stack the outputs of an exported graph into one array.
 
     Args:
-        names: of the outputs.
-        found: (n, ...) per name.
+        names: names of the outputs.
+        outputs: (n, ...) output per name.
 
     Returns:
-        (n, 1 + M, ...): the mean, then each member. (n, M, ...) where there is no mean, and (n, ...) of a graph without
-        members.
+        (n, 1 + M, ...) with the mean first and then the M members. The shape is (n, M, ...) without a mean, and
+        (n, ...) for a graph without members.
     """
-    by_name = dict(zip(names, found, strict=True))
+    by_name = dict(zip(names, outputs, strict=True))
     by_name.pop(DECISION, None)
     members = by_name.pop(MEMBERS, None)
     if members is None or not by_name:

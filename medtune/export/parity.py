@@ -1,4 +1,4 @@
-"""Whether an exported model still gives the trained network's outputs, and why it is refused where it does not."""
+"""Parity between the exported model and the trained network."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,12 +11,12 @@ from medtune.config.schema import ExportParams
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
-# Batch sizes below the largest see this many images; the largest sees all.
+# Smaller batch sizes are checked on this many images, the largest on all images.
 SMALL_N = 32
 
 
 def stratified_sample(labels: Ints, candidates: Ints, n: int) -> Ints:
-    """At most `n` of `candidates` (row numbers), taken from each class in turn, sorted."""
+    """Return at most `n` of the image indices `candidates`, sorted and balanced over the classes."""
     ranks = np.zeros(len(candidates), np.int64)
     for label in np.unique(labels[candidates]):
         members = labels[candidates] == label
@@ -24,31 +24,34 @@ def stratified_sample(labels: Ints, candidates: Ints, n: int) -> Ints:
     return np.sort(candidates[np.argsort(ranks, kind="stable")[:n]])
 
 
-def whole_slides(slides: Sequence[str], labels: Ints, candidates: Ints, n: int) -> Ints:
-    """Tiles of whole slides, sorted: slides of each class in turn, until another would make more than `n` tiles.
+def sample_slides(slides: Sequence[str], labels: Ints, candidates: Ints, n: int) -> Ints:
+    """Select complete slides, balanced over the classes, with at most `n` tiles in total.
 
     Args:
-        slides: the slide of each tile.
+        slides: slide of each tile.
         labels: (tiles,) class indices.
-        candidates: rows of tiles to choose from.
-        n: most tiles, unless the first slide alone has more.
+        candidates: indices of the tiles to select from.
+        n: largest number of tiles, unless the first slide alone has more.
+
+    Returns:
+        Sorted indices of the tiles.
     """
-    rows = candidates.tolist()
-    counts = Counter(slides[row] for row in rows)
-    label_of = {slides[row]: int(labels[row]) for row in rows}
-    before: Counter[int] = Counter()  # slides of each class so far
-    turns = {}
+    tiles = candidates.tolist()
+    counts = Counter(slides[tile] for tile in tiles)
+    label_of = {slides[tile]: int(labels[tile]) for tile in tiles}
+    slides_per_class: Counter[int] = Counter()
+    rank = {}
     for slide in counts:
-        turns[slide] = before[label_of[slide]]
-        before[label_of[slide]] += 1
-    chosen: set[str] = set()
+        rank[slide] = slides_per_class[label_of[slide]]
+        slides_per_class[label_of[slide]] += 1
+    selected: set[str] = set()
     total = 0
-    for slide in sorted(counts, key=turns.__getitem__):
-        if chosen and total + counts[slide] > n:
+    for slide in sorted(counts, key=rank.__getitem__):
+        if selected and total + counts[slide] > n:
             break
-        chosen.add(slide)
+        selected.add(slide)
         total += counts[slide]
-    return np.array(sorted(row for row in rows if slides[row] in chosen), np.int64)
+    return np.array(sorted(tile for tile in tiles if slides[tile] in selected), np.int64)
 
 
 def compare_outputs(
@@ -59,46 +62,58 @@ def compare_outputs(
     batch_sizes: list[int],
     comparable: Callable[[Floats], Floats] = np.asarray,
 ) -> dict[str, Any]:
-    """Compare `predict` with `reference` (n, ...), as JSON values.
+    """Compare the outputs of an exported model with those of the trained network.
 
     Args:
-        reference: outputs of the trained network, eager fp32.
-        predict: uint8 (b, H, W, 3) -> (b, ...), the exported model.
+        reference: (n, ...) outputs of the trained network, in eager fp32.
+        predict: exported model, from uint8 (b, H, W, 3) to (b, ...).
         images: (n, H, W, 3) real images.
-        agreement: what the task says of (reference, outputs of all images).
-        batch_sizes: each is tried; the largest on all images.
-        comparable: values whose differences count, (n, ...) from outputs (n, ...).
+        agreement: function of the task from (reference, outputs of all images) to additional fields.
+        batch_sizes: batch sizes to check. The largest is used for all images.
+        comparable: function from outputs (n, ...) to the values to compare (n, ...).
+
+    Returns:
+        JSON values for the field `parity` of bundle.json.
     """
-    wanted = comparable(reference)
-    differences, lost, found = {}, 0, reference
+    expected = comparable(reference)
+    differences, n_nan, outputs = {}, 0, reference
     for size in sorted(set(batch_sizes)):
         n = len(images) if size == max(batch_sizes) else min(len(images), max(SMALL_N, size))
-        found = np.concatenate([predict(images[i : min(i + size, n)]) for i in range(0, n, size)])
-        lost += int((~np.isfinite(found.reshape(n, -1))).any(1).sum())
-        differences[str(size)] = float(np.abs(comparable(found) - wanted[:n]).max())
+        outputs = np.concatenate([predict(images[i : min(i + size, n)]) for i in range(0, n, size)])
+        n_nan += int((~np.isfinite(outputs.reshape(n, -1))).any(1).sum())
+        differences[str(size)] = float(np.abs(comparable(outputs) - expected[:n]).max())
     return {
         "images": len(images),
-        "max_abs_diff": max(differences.values()) if not lost else None,
-        "max_abs_diff_by_batch_size": differences if not lost else None,
-        **agreement(reference, found),
-        "nan": lost,
+        "max_abs_diff": max(differences.values()) if not n_nan else None,
+        "max_abs_diff_by_batch_size": differences if not n_nan else None,
+        **agreement(reference, outputs),
+        "nan": n_nan,
     }
 
 
 def rejection_reason(
-    figures: dict[str, Any],
+    metrics: dict[str, Any],
     precision: str,
     params: ExportParams,
     of_task: Callable[[dict[str, Any], str, ExportParams], str | None],
 ) -> str | None:
-    """Why a precision with these `figures` must not be shipped; None where it may.
+    """Check if a precision passes the parity check.
 
-    fp32 and fp16 outputs may differ from the network's by their tolerance; the rest is the task's to say.
+    fp32 and fp16 outputs may differ from those of the network by their tolerance. The task decides about the rest.
+
+    Args:
+        metrics: result of `compare_outputs`.
+        precision: fp32, fp16 or int8.
+        params: section `export` of the params.
+        of_task: check of the task, with the same arguments.
+
+    Returns:
+        Reason why the precision must not be shipped; None if it passes.
     """
-    if figures["nan"]:
-        return f"{figures['nan']} images came out NaN"
+    if metrics["nan"]:
+        return f"the output of {metrics['nan']} images is NaN or infinite"
     if precision != "int8":
         tolerance = params.fp32_tolerance if precision == "fp32" else params.fp16_tolerance
-        if figures["max_abs_diff"] > tolerance:
-            return f"outputs differ by up to {figures['max_abs_diff']:.2g}; export allows {tolerance:g}"
-    return of_task(figures, precision, params)
+        if metrics["max_abs_diff"] > tolerance:
+            return f"outputs differ by up to {metrics['max_abs_diff']:.2g}, export allows {tolerance:g}"
+    return of_task(metrics, precision, params)

@@ -1,4 +1,4 @@
-"""One precision of the bundle: made, measured against the trained network, written where it passes, else refused."""
+"""Precisions of a bundle: create the graph, check parity with the trained network, and write it if it passes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 
 from medtune.config.schema import ExportParams
 from medtune.export.onnx_file import MAX_INLINE_BYTES, predictor_of, weight_bytes, write_graph
-from medtune.export.onnx_outputs import stacked
+from medtune.export.onnx_outputs import stack_outputs
 from medtune.runtime import console
 from medtune.serving.bundle import SAMPLE_TOLERANCE
 from medtune.serving.manifest import BundleError
@@ -23,24 +23,25 @@ if TYPE_CHECKING:
 
 FILES = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
 N_SAMPLES = 4
-# The fp16 file itself, beside its emulation, is tried on so many images.
+# Number of images to check the fp16 file on, in addition to its emulation.
 N_FILE_CHECKS = 32
 SPEED_BATCHES = (1, 32)
-# Another CPU rounds the fp32 parts otherwise, which may move a value by one step of 8 bits.
+# Other CPUs round the fp32 parts differently, which may change a value by one 8-bit step.
 INT8_MARGIN = 2e-2
 ExportedPrecision = tuple["onnx.ModelProto", dict[str, Any], str | None]
 
 
 @dataclass(frozen=True)
 class PrecisionExporter:
-    """What precisions are made from.
+    """Exporter of the precisions of one bundle.
 
     Attributes:
-        fp32: the exported graph.
-        check: what each is compared on.
-        calibration: uint8 training images (n, H, W, 3).
-        params: what each must pass.
-        max_inline_bytes: of weights; above it they lie in a file beside the graph, which `external_data` names.
+        fp32: exported graph.
+        check: parity check for every precision.
+        calibration: function that returns uint8 training images (n, H, W, 3).
+        params: section `export` of the params, with the tolerances.
+        max_inline_bytes: largest size of the weights in the graph. Larger weights are stored in a second file, which
+            `external_data` in bundle.json names.
     """
 
     fp32: "onnx.ModelProto"
@@ -50,7 +51,12 @@ class PrecisionExporter:
     max_inline_bytes: int = MAX_INLINE_BYTES
 
     def export(self, tmp_dir: Path, manifest: dict[str, Any], precision: str) -> None:
-        """Writes one precision's file to `tmp_dir` where it passes, and says in `manifest` what was found.
+        """Write the file of one precision if it passes, and record the result in the manifest.
+
+        Args:
+            tmp_dir: folder for the file.
+            manifest: bundle.json, which is changed.
+            precision: fp32, fp16 or int8.
 
         Raises:
             RuntimeError: fp32 does not pass.
@@ -58,9 +64,9 @@ class PrecisionExporter:
         entry: dict[str, Any] = {"file": FILES[precision], "shipped": False, "reason": None}
         manifest["precisions"][precision], manifest["parity"][precision] = entry, None
         try:
-            make = {"fp32": self._fp32, "fp16": self._fp16, "int8": self._int8}[precision]
-            graph, manifest["parity"][precision], entry["reason"] = make(entry)
-        except (ValueError, BundleError) as error:  # not convertible, or onnxruntime refuses the result
+            build = {"fp32": self._fp32, "fp16": self._fp16, "int8": self._int8}[precision]
+            graph, manifest["parity"][precision], entry["reason"] = build(entry)
+        except (ValueError, BundleError) as error:  # not convertible, or onnxruntime cannot load the result
             entry["reason"] = str(error)
         if entry["reason"] is None:
             if external := write_graph(graph, tmp_dir / entry["file"], self.max_inline_bytes):
@@ -82,62 +88,64 @@ class PrecisionExporter:
     def _fp16(self, entry: dict[str, Any]) -> ExportedPrecision:
         from medtune.export.fp16 import to_half
 
-        # onnxruntime's CPU computes fp16 graphs in fp32: what a GPU would give is measured on an emulation.
+        # onnxruntime's CPU provider computes fp16 graphs in fp32, so an emulation shows the results of a GPU.
         emulated = self._open(to_half(self.fp32, True, self.max_inline_bytes))
         graph = to_half(self.fp32, False, self.max_inline_bytes)
-        figures, reason = self.check.evaluate(emulated, "fp16", self.params)
-        on_cpu, refused = self.check.subset(N_FILE_CHECKS).evaluate(self._open(graph), "fp16", self.params)
+        metrics, reason = self.check.evaluate(emulated, "fp16", self.params)
+        on_cpu, reason_on_cpu = self.check.subset(N_FILE_CHECKS).evaluate(self._open(graph), "fp16", self.params)
         entry["sample_tolerance"] = max(SAMPLE_TOLERANCE["fp16"], self.params.fp16_tolerance) * self.check.scale
-        figures |= {"measured_on": "fp16 arithmetic emulated, sums in fp32", "file_on_cpu": on_cpu}
-        return graph, figures, reason or refused
+        metrics |= {"measured_on": "fp16 arithmetic emulated, sums in fp32", "file_on_cpu": on_cpu}
+        return graph, metrics, reason or reason_on_cpu
 
     def _int8(self, entry: dict[str, Any]) -> ExportedPrecision:
-        """The 8-bit graph; it must say the same, and pay: what is no faster is not worth any difference."""
+        """Quantize the graph; it must pass the parity check and be faster than fp32."""
         from medtune.export import latency
         from medtune.export.int8 import to_int8
 
         if weight_bytes(self.fp32) > self.max_inline_bytes:
-            raise ValueError("onnxruntime quantizes no graph with weights in another file")
+            raise ValueError("onnxruntime cannot quantize a graph with weights in a separate file")
         images = self.calibration()
         console.info(f"export: int8, calibrated on {len(images)} training images")
         graph = to_int8(self.fp32, images)
-        # Threads that spin between two requests would take the other session's cores.
-        asked = {
+        # Spinning threads of one session would slow down the other session.
+        predictors = {
             "fp32": self._open(self.fp32, busy_wait=False),
             "int8": self._open(graph, busy_wait=False),
         }
-        figures, reason = self.check.evaluate(asked["int8"], "int8", self.params)
-        times = latency.speedups(latency.benchmark_interleaved(asked, self.check.images, SPEED_BATCHES), "fp32", "int8")
+        metrics, reason = self.check.evaluate(predictors["int8"], "int8", self.params)
+        times = latency.speedups(
+            latency.benchmark_interleaved(predictors, self.check.images, SPEED_BATCHES), "fp32", "int8"
+        )
         samples = self.check.samples(N_SAMPLES)
-        off = float(np.abs(asked["int8"](samples) - asked["fp32"](samples)).max())
+        difference = float(np.abs(predictors["int8"](samples) - predictors["fp32"](samples)).max())
         entry |= {
             "calibration_images": len(images),
-            **self.check.task.losses(figures),
+            **self.check.task.losses(metrics),
             "speedup": min(times.values()),
             "speedup_by_batch_size": times,
-            "sample_tolerance": round(off + INT8_MARGIN * self.check.scale, 4) if not figures["nan"] else None,
+            "sample_tolerance": round(difference + INT8_MARGIN * self.check.scale, 4) if not metrics["nan"] else None,
         }
-        return graph, figures, "; ".join(filter(None, (reason, self._too_slow(entry["speedup"])))) or None
+        return graph, metrics, "; ".join(filter(None, (reason, self._too_slow(entry["speedup"])))) or None
 
     def _too_slow(self, speedup: float) -> str | None:
         if speedup >= self.params.int8_min_speedup:
             return None
         return (
-            f"{speedup:.2f} times as fast as fp32 here; export.int8_min_speedup wants {self.params.int8_min_speedup:g}"
+            f"{speedup:.2f} times as fast as fp32 here, below export.int8_min_speedup={self.params.int8_min_speedup:g}"
         )
 
 
 def session(
     graph: bytes, folder: Path | None = None, external: list[str] | None = None, busy_wait: bool = True
 ) -> "onnxruntime.InferenceSession":
-    """An exported graph on the CPU; `folder` and `external` as in `open_session`."""
+    """Open an exported graph on the CPU; `folder` and `external` are the arguments of `open_session`."""
     return open_session(
         graph, FILES["fp32"], "cpu", "fp32", busy_wait=busy_wait, folder=folder, external=external or ()
     )
 
 
 def predictor(graph: bytes, busy_wait: bool = True) -> Callable[[np.ndarray], np.ndarray]:
-    """uint8 (b, H, W, 3) to what `medtune.export.onnx_outputs.stacked` gives of an exported graph."""
+    """Open an exported graph; return a function from uint8 (b, H, W, 3) to `onnx_outputs.stack_outputs`."""
     opened = session(graph, busy_wait=busy_wait)
     names = [node.name for node in opened.get_outputs()]
-    return lambda images: stacked(names, opened.run(None, {"images": images}))
+    return lambda images: stack_outputs(names, opened.run(None, {"images": images}))

@@ -1,1 +1,1 @@
-"""Loop, augmentation, features, checkpoints."""
+"""Training loop, augmentation, feature cache and checkpoints."""

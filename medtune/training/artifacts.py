@@ -1,4 +1,4 @@
-"""From a finished training run to its artifact: weights, curve and record."""
+"""Artifacts of training stages: weights, training curve and result.json."""
 
 import csv
 import io
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from medtune.config.errors import RunError
@@ -25,7 +26,14 @@ VALIDATION_OUTPUTS_FILE = "validation_outputs.npz"
 
 
 def prepare_checkpoint_dir(folder: Path) -> Path:
-    """Where the checkpoints of an unfinished run lie, beside its finished place; cleared of half-written files."""
+    """Create the checkpoint directory of a run and delete partially written files in it.
+
+    Args:
+        folder: artifact folder of the run.
+
+    Returns:
+        The checkpoint directory next to `folder`.
+    """
     directory = checkpoint_dir(folder)
     directory.mkdir(parents=True, exist_ok=True)
     for leftover in directory.glob(".*.tmp"):
@@ -36,26 +44,30 @@ def prepare_checkpoint_dir(folder: Path) -> Path:
 def save_stage_artifact(
     folder: Path,
     config: TrainerConfig,
-    found: SearchResult,
+    search: SearchResult,
     weights: dict[str, Tensor],
     params: Params,
     prepared: PreparedDataset,
     saved_part: str,
     record: dict[str, Any],
 ) -> Artifact:
-    """Publishes what `config` learned as the trained artifact `folder`, and clears its checkpoints.
+    """Publish the trained artifact of a run and delete its checkpoints.
 
     Args:
         folder: artifacts/<stage>/fold-<k>.
         config: the run.
-        found: its candidates for the learning rate; the curve and scores are those of the chosen one.
-        weights: what is kept of the best epoch; they become model.safetensors.
+        search: the candidates for the learning rate; curve and scores are those of the selected candidate.
+        weights: weights of the best epoch, saved as model.safetensors.
         params: all params, written into result.json.
-        prepared: the data it learned from.
-        saved_part: `head`, `all` (a plain network), or `adapted` (with what a PEFT method added), in model.safetensors.
-        record: what else result.json says.
+        prepared: the training data.
+        saved_part: content of model.safetensors: `head`, `all` (a plain network) or `adapted` (a network with a PEFT
+            method that cannot be merged).
+        record: additional entries of result.json.
+
+    Returns:
+        The published artifact.
     """
-    state, tmp_dir = found.state, partial_dir(folder)
+    state, tmp_dir = search.state, partial_dir(folder)
     shutil.rmtree(tmp_dir, ignore_errors=True)
     tmp_dir.mkdir(parents=True)
     checkpoint.save(
@@ -81,8 +93,8 @@ def save_stage_artifact(
                     k.removeprefix("val/"): None if v != v else v for k, v in best.items() if k.startswith("val/")
                 },
             },
-            "lr": found.lr,
-            "trials": [trial.as_dict() for trial in found.trials],
+            "lr": search.lr,
+            "trials": [trial.as_dict() for trial in search.trials],
             "images": {"train": len(config.train), "val": len(config.val)},
             "data_digest": prepared.digest,
             "seconds": round(state.seconds, 1),
@@ -94,25 +106,33 @@ def save_stage_artifact(
     return artifact
 
 
-def save_validation_outputs(folder: Path, rows: np.ndarray, outputs: np.ndarray) -> None:
-    """Write outputs (n, ...) of the validation images `rows` (n,) by weights that never saw them."""
+def save_validation_outputs(folder: Path, rows: npt.NDArray[Any], outputs: npt.NDArray[Any]) -> None:
+    """Write the outputs (n, ...) for the validation images `rows` (n,) of weights not trained on these images."""
     with (folder / VALIDATION_OUTPUTS_FILE).open("wb") as stream:
         np.savez(stream, rows=rows, outputs=outputs)
 
 
-def load_validation_outputs(artifact: Artifact, rows: np.ndarray) -> np.ndarray | None:
-    """Outputs (n, ...) for the validation images `rows` (n,); None where the kept weights never saw these images.
+def load_validation_outputs(artifact: Artifact, rows: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+    """Load the outputs for the validation images of weights not trained on these images.
+
+    Args:
+        artifact: of a training stage.
+        rows: (n,) indices of the validation images.
+
+    Returns:
+        Outputs (n, ...); None if the saved weights themselves were not trained on these images.
 
     Raises:
-        RunError: the file holds other rows.
+        RunError: the file has outputs for other images.
     """
     path = artifact.folder / VALIDATION_OUTPUTS_FILE
     if not path.exists():
         return None
     with np.load(path, allow_pickle=False) as stored:
         if not np.array_equal(stored["rows"], rows):
-            raise RunError(f"{path}: does not hold the validation images of this fold")
-        return stored["outputs"]
+            raise RunError(f"{path}: it has outputs for other images than the validation images of this fold")
+        outputs: npt.NDArray[Any] = stored["outputs"]
+        return outputs
 
 
 def _history_csv(history: list[dict[str, float]]) -> str:

@@ -1,7 +1,6 @@
-"""Batch augmentation on the device, drawn anew for each image; no image leaves its range.
+"""Random augmentation of batches on the device, with separate random values for each image.
 
-Everything works on floats in 0..1 made from uint8 here: brightness and contrast cannot clip a 0..255
-image to white, the fault that blanked half the training images of CDTM's reference code.
+Images are converted from uint8 to floats in 0..1 first. Brightness and contrast would clip floats in 0..255 to white.
 """
 
 import math
@@ -15,10 +14,10 @@ from medtune.config.training import AugmentParams, Border
 from medtune.training.replicas import ALL_ROWS
 from medtune.training.transfer import to_device
 
-# Ruifrok & Johnston 2001: optical density of haematoxylin, eosin and DAB in red, green and blue.
+# Ruifrok & Johnston 2001: optical density of hematoxylin, eosin and DAB in red, green and blue.
 STAIN_BASIS = torch.tensor([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
 STAIN_INVERSE = torch.linalg.inv(STAIN_BASIS)
-# Where each of the eight views finds (x, y) in the image, from -1 to 1 on both axes: quarter turns, then mirrored.
+# Maps from (x, y) in each of the eight views to the image, -1 to 1 on both axes: quarter turns, then mirrored ones.
 DIHEDRAL_MAPS = torch.tensor(
     [
         [[mirror * across, -mirror * down], [down, across]]
@@ -26,34 +25,43 @@ DIHEDRAL_MAPS = torch.tensor(
         for across, down in ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
     ]
 )
-# Pixels this far apart tell most coloured images from grey ones.
+# Distance of the pixels in a quick test that recognizes most color images.
 STRIDE = 16
 
 
 class PerSampleRng:
-    """Random numbers for every row of a batch, of which some rows' are taken: who computes a row does not change it.
+    """Random numbers per image that do not depend on the process that computes the image.
+
+    Every process draws the numbers of the complete batch and uses those of its rows.
 
     Args:
-        generator: CPU generator that every draw comes from, so that a run can be repeated.
-        batch: number of rows.
-        rows: those that are wanted.
+        generator: CPU generator of all random numbers, for reproducible runs.
+        batch: number of images in the batch.
+        rows: images for which numbers are returned.
     """
 
     def __init__(self, generator: torch.Generator, batch: int, rows: slice) -> None:
         self.generator, self.batch, self.rows = generator, batch, rows
 
     def integers(self, high: int) -> Tensor:
-        """(rows,) in 0..high - 1."""
+        """Draw integers (rows,) in 0..high - 1."""
         return torch.randint(high, (self.batch,), generator=self.generator)[self.rows]
 
     def bernoulli(self, probability: float) -> Tensor:
-        """(rows,) 1.0 with `probability`, else 0.0; a probability of 1 takes no random number."""
+        """Draw (rows,) values that are 1.0 with `probability` and otherwise 0.0.
+
+        Args:
+            probability: 0..1; at 1, no random numbers are consumed.
+
+        Returns:
+            Values (rows,).
+        """
         if probability == 1:
             return torch.ones(self.batch)[self.rows]
         return (torch.rand(self.batch, generator=self.generator)[self.rows] < probability).float()
 
     def uniform(self, n_values: int, limit: float) -> Tensor:
-        """(rows, each) in -limit..limit."""
+        """Draw uniform values (rows, n_values) in -limit..limit."""
         values = torch.rand(self.batch * n_values, generator=self.generator).mul_(2).sub_(1).mul_(limit)
         return values.view(self.batch, n_values)[self.rows]
 
@@ -65,17 +73,17 @@ def augment(
     batch: int | None = None,
     rows: slice = ALL_ROWS,
 ) -> Tensor:
-    """Randomly changed images: uint8 (B, H, W, 3) -> float (B, 3, H, W) in 0..1. Arguments as in `vary`."""
+    """Augment uint8 images (B, H, W, 3) to float images (B, 3, H, W) in 0..1; arguments as in `vary`."""
     return vary(images, params, generator, batch, rows)[0]
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How each image of a batch was moved, to move its target alike.
+    """Geometric transformation of each image of a batch, to apply the same to its target.
 
     Attributes:
-        views: (B,) dihedral views, part of `theta` where that is given.
-        theta: (B, 2, 3) affine maps as for `_resample`.
+        views: (B,) dihedral views; `theta` includes them if it is not None.
+        theta: (B, 2, 3) affine maps for `_resample`.
         border: as in `AugmentParams`.
     """
 
@@ -84,7 +92,14 @@ class Geometry:
     border: Border = "reflect"
 
     def __call__(self, target: Tensor) -> Tensor:
-        """Move (B, C, H, W) as the images were moved, with nearest-neighbor sampling; integers stay integers."""
+        """Transform targets (B, C, H, W) with nearest-neighbor sampling.
+
+        Args:
+            target: (B, C, H, W).
+
+        Returns:
+            The transformed targets in the same dtype.
+        """
         if self.theta is not None:
             return _resample(target.float(), self.theta, self.border, "nearest").to(target.dtype)
         return target if self.views is None else dihedral(target, self.views)
@@ -97,16 +112,23 @@ def vary(
     batch: int | None = None,
     rows: slice = ALL_ROWS,
 ) -> tuple[Tensor, Geometry]:
-    """Randomly change images: uint8 (B, H, W, 3) -> float (B, 3, H, W) in 0..1, and how they were moved.
+    """Augment images and return the geometric part of the transformation.
 
     Args:
-        images: on any device.
-        params: which changes and how strong.
-        generator: of the draws.
-        batch, rows: where `images` are the rows `rows` of a larger batch, drawn for as in the whole of it.
+        images: uint8 (B, H, W, 3) on any device.
+        params: strength of each transformation.
+        generator: generator of all random numbers.
+        batch: size of the complete batch, if `images` are only some of its images.
+        rows: indices of `images` in the complete batch.
+
+    Returns:
+        Augmented images, float (B, 3, H, W) in 0..1, and their geometric transformation.
+
+    Raises:
+        TypeError: the images are not uint8.
     """
     if images.dtype != torch.uint8:
-        raise TypeError(f"augment takes uint8 images, got {images.dtype}")
+        raise TypeError(f"augment requires uint8 images, got {images.dtype}")
     rng = PerSampleRng(generator, len(images) if batch is None else batch, rows)
     x = images.permute(0, 3, 1, 2).float().div_(255)
     views = rng.integers(8) if params.dihedral else _flips(rng, params.flip) if params.flip else None
@@ -120,41 +142,44 @@ def vary(
     if params.contrast or params.brightness:
         contrast = 1 + _sample_scalar(x, params.contrast, params.color_probability, rng) if params.contrast else 1
         brightness = 1 + _sample_scalar(x, params.brightness, params.color_probability, rng) if params.brightness else 1
-        middle = x.mean((1, 2, 3), keepdim=True)  # contrast leaves it where it is
-        x = x.mul_(contrast * brightness).add_(middle * (1 - contrast) * brightness)
+        mean = x.mean((1, 2, 3), keepdim=True)  # contrast does not change it
+        x = x.mul_(contrast * brightness).add_(mean * (1 - contrast) * brightness)
     return x.clamp_(0, 1), Geometry(views, theta, params.border)
 
 
 def dihedral(x: Tensor, views: Tensor) -> Tensor:
-    """Each (C, H, W) image in one of the eight flips and quarter turns; view 0 is the image itself.
+    """Apply one of the eight flips and quarter turns to each image; view 0 is the image itself.
 
     Args:
         x: (B, C, H, W) with H = W.
-        views: (B,) integers 0..7: quarter turns `view % 4`, mirrored first where `view >= 4`.
+        views: (B,) integers 0..7. Images are rotated by `view % 4` quarter turns, after a mirroring if `view >= 4`.
+
+    Returns:
+        The transformed images (B, C, H, W).
     """
     out = torch.empty_like(x)
-    for view in views.unique().tolist():
-        # Positions, not a mask: a GPU would be asked how many.
-        chosen = to_device((views == view).nonzero()[:, 0], x.device)
-        part = x[chosen]
-        part = part.flip(3) if view >= 4 else part
-        out[chosen] = part.rot90(view % 4, (2, 3))
+    for view in views.unique().tolist():  # type: ignore[no-untyped-call]
+        # Indices instead of a mask, because a mask synchronizes with the GPU.
+        indices = to_device((views == view).nonzero()[:, 0], x.device)
+        images = x[indices]
+        images = images.flip(3) if view >= 4 else images
+        out[indices] = images.rot90(view % 4, (2, 3))
     return out
 
 
 def _flips(rng: PerSampleRng, probability: float) -> Tensor:
-    """(rows,) dihedral views that flip horizontally and, independently, vertically with `probability`."""
+    """Draw dihedral views (rows,) that flip horizontally and, independently, vertically with `probability`."""
     horizontal, vertical = rng.bernoulli(probability), rng.bernoulli(probability)
-    # View 4 is the horizontal flip, 2 the half turn (both flips), 6 the two together (the vertical flip).
+    # View 4 is the horizontal flip, view 2 the half turn (both flips), and view 6 the vertical flip.
     return (4 * (horizontal != vertical) + 2 * vertical).long()
 
 
 def _affine_maps(params: AugmentParams, rng: PerSampleRng, views: Tensor | None) -> Tensor:
-    """(rows, 2, 3) where each pixel comes from: zoom, turn and shift, then the view, as one affine map of (x, y)."""
+    """Draw affine maps (rows, 2, 3) from output to input (x, y), which combine zoom, rotation, shift and view."""
     applied = rng.bernoulli(params.affine_probability)
     angle = rng.uniform(1, math.radians(params.rotate))[:, 0] * applied
     zoom = 1 / (1 + rng.uniform(1, params.scale)[:, 0] * applied)
-    shift = rng.uniform(2, 2 * params.shift) * applied[:, None]  # a side is 2 long in grid units
+    shift = rng.uniform(2, 2 * params.shift) * applied[:, None]  # the side of an image is 2 in grid units
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
     theta = torch.stack([cos, -sin, shift[:, 0], sin, cos, shift[:, 1]], 1).view(-1, 2, 3)
     return theta if views is None else DIHEDRAL_MAPS[views] @ theta
@@ -165,7 +190,7 @@ def _resample(x: Tensor, theta: Tensor, border: Border = "reflect", mode: str = 
     theta = to_device(theta, x.device)
     grid = x.new_empty(len(x), *x.shape[2:], 2)
     down, across = ((2 * torch.arange(n, device=x.device) + 1) / n - 1 for n in x.shape[2:])
-    for axis in range(2):  # one sum a place, where F.affine_grid takes a product of matrices
+    for axis in range(2):  # one addition per pixel; F.affine_grid would multiply matrices
         rows = theta[:, axis, 1, None] * down + theta[:, axis, 2, None]
         columns = theta[:, axis, 0, None] * across
         torch.add(rows[:, :, None], columns[:, None, :], out=grid[..., axis])
@@ -174,12 +199,19 @@ def _resample(x: Tensor, theta: Tensor, border: Border = "reflect", mode: str = 
 
 
 def _jitter_stain(x: Tensor, strength: float, rng: PerSampleRng, grayscale: Tensor | None) -> Tensor:
-    """Scale and shift each stain's amount (Tellez et al. 2018, arXiv 1707.06183).
+    """Scale and shift the amount of each stain (Tellez et al. 2018, arXiv 1707.06183).
 
-    Leaves `grayscale` images as they are. Writes into `x`, unless some are.
+    Args:
+        x: images in 0..1 (B, 3, H, W), modified in place unless some are grayscale.
+        strength: largest relative change of the scale; the largest shift is half of it.
+        rng: source of random numbers.
+        grayscale: (B, 1, 1, 1) True for images to leave unchanged; None for none.
+
+    Returns:
+        The changed images.
     """
     scale, shift = 1 + rng.uniform(3, strength), rng.uniform(3, strength / 2)
-    # Density to amounts, amounts changed, and back: one matrix an image, so that no amounts are written out.
+    # One matrix per image converts density to stain amounts, scales them and converts back, which saves memory.
     mixing = to_device(STAIN_BASIS.T @ (scale[:, :, None] * STAIN_INVERSE.T), x.device)
     shifted = to_device(-(shift @ STAIN_BASIS)[:, :, None], x.device)
     light = (x if grayscale is None else x.clone()).clamp_(1 / 255, 1).log_().flatten(2)
@@ -188,8 +220,16 @@ def _jitter_stain(x: Tensor, strength: float, rng: PerSampleRng, grayscale: Tens
 
 
 def _is_grayscale(images: Tensor) -> Tensor | None:
-    """(B, 1, 1, 1) which of the uint8 (B, H, W, 3) images have no colour; None where none is."""
-    if not images.is_cuda and not _equal_channels(images[:, ::STRIDE, ::STRIDE]).any():  # a GPU would be asked
+    """Find grayscale images.
+
+    Args:
+        images: uint8 (B, H, W, 3).
+
+    Returns:
+        (B, 1, 1, 1) True for grayscale images; None if a quick test on the CPU finds none.
+    """
+    # The quick test would synchronize with a GPU.
+    if not images.is_cuda and not _equal_channels(images[:, ::STRIDE, ::STRIDE]).any():
         return None
     return _equal_channels(images).view(-1, 1, 1, 1)
 

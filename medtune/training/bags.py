@@ -1,8 +1,9 @@
-"""Slides as bags of stored features: what a head that pools tiles is trained on."""
+"""Batches of slides as bags of stored tile features, for heads that pool tiles."""
 
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from medtune.data.slide_dataset import SlideDataset
@@ -15,10 +16,10 @@ from medtune.training.transfer import to_device
 
 
 class BagSource:
-    """Rows of a set of slides as `Bags`; memory is that of one batch of slides."""
+    """Batch source that loads the tile features of one batch of slides at a time as `Bags`."""
 
     def __init__(self, store: FeatureStore, slides: SlideDataset, device: torch.device) -> None:
-        """Group the tiles of `store` by the slides of `slides`."""
+        """Assign the tiles of `store` to the slides of `slides`."""
         assert slides.slide_index is not None
         self.store, self.device = store, device
         order = np.argsort(slides.slide_index, kind="stable")
@@ -26,18 +27,18 @@ class BagSource:
         self.tiles = np.split(order, np.cumsum(counts)[:-1])
 
     def train(
-        self, indices: np.ndarray, generator: torch.Generator, selected: slice = ALL_ROWS
+        self, indices: npt.NDArray[Any], generator: torch.Generator, selected: slice = ALL_ROWS
     ) -> tuple[Any, SpatialTransform]:
-        """Bags of slides, float32; all tiles of a slide are in one of the stored views, drawn for the slide."""
+        """Load bags of slides in float32; all tiles of a slide have the same randomly drawn view."""
         views = PerSampleRng(generator, len(indices), selected).integers(self.store.views)
         return self._bags(indices[selected], views.numpy()), Geometry(views)
 
-    def score(self, indices: np.ndarray) -> Any:
-        """Bags of slides, float32, view 0."""
+    def score(self, indices: npt.NDArray[Any]) -> Any:
+        """Load bags of slides in float32 and view 0."""
         return self._bags(indices, np.zeros(len(indices), np.int64))
 
-    def _bags(self, slides: np.ndarray, views: np.ndarray) -> Bags:
+    def _bags(self, slides: npt.NDArray[Any], views: npt.NDArray[Any]) -> Bags:
         tiles = [self.tiles[row] for row in slides.tolist()]
-        sizes = [len(own) for own in tiles]
+        sizes = [len(indices) for indices in tiles]
         features = self.store.fetch(np.concatenate(tiles), np.repeat(views, sizes))
         return Bags(to_device(features, self.device).float(), sizes)

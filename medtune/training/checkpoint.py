@@ -1,4 +1,4 @@
-"""Checkpoints without pickle: one safetensors file with its own digest, replaced atomically."""
+"""Checkpoints as safetensors files with a checksum, replaced atomically."""
 
 import hashlib
 import json
@@ -20,24 +20,37 @@ CHECKPOINT_FILE = "checkpoint.safetensors"
 
 
 def save(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-    """Writes tensors and JSON `meta` to `path`: the old file or the new one is there, never a part.
+    """Write tensors and metadata atomically.
+
+    Args:
+        path: the file.
+        tensors: by name.
+        meta: JSON values.
 
     Raises:
-        RunError: it could not be written.
+        RunError: the file could not be written.
     """
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     text = canonical_json(meta)
     with atomic_write(path) as temporary:
-        # One entry: several would be written in random order, and equal weights should be equal bytes.
+        # A single entry, because several would be written in random order and make files of equal weights differ.
         header = {"medtune": canonical_json({"meta": text, "digest": _digest(tensors, text)})}
         try:
             save_file(tensors, temporary, header)
-        except SafetensorError as error:  # a full disk, in its own words
-            raise RunError(f"{path} cannot be written: {error}; make room and run again to go on") from error
+        except SafetensorError as error:  # for example a full disk
+            raise RunError(f"{path}: it cannot be written ({error}). Free disk space, then rerun to resume") from error
 
 
 def read(path: Path, key: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Tensors and meta of `path`; None where it is absent, damaged, or its meta carries another key."""
+    """Read and verify a checkpoint.
+
+    Args:
+        path: the file.
+        key: required cache key; None accepts any.
+
+    Returns:
+        Tensors and metadata; None if the file is missing or damaged, or has another key.
+    """
     try:
         with safe_open(path, framework="pt") as stream:
             header = json.loads((stream.metadata() or {})["medtune"])
@@ -51,16 +64,16 @@ def read(path: Path, key: str | None = None) -> tuple[dict[str, Tensor], dict[st
 
 
 def _digest(tensors: dict[str, Tensor], text: str) -> str:
-    found = hashlib.sha256(text.encode())
+    checksum = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         value = tensors[name]
-        found.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
-        found.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+        checksum.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
+        checksum.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return checksum.hexdigest()
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state as flat tensors `optim.<parameter>.<name>`; hyper-parameters come from params."""
+    """Return the state of the optimizer as tensors `optim.<parameter>.<name>`, without hyperparameters."""
     return {
         f"optim.{index}.{name}": torch.as_tensor(value)
         for index, state in optimizer.state_dict()["state"].items()
@@ -70,35 +83,42 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Puts back what `optimizer_tensors` took."""
+    """Restore the state that `optimizer_tensors` returned."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optim."):
             _, index, name = key.split(".", 2)
             state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    # A file has no strides; fused optimizers go through parameter and moments side by side in memory.
-    for parameter, own in optimizer.state.items():
-        for name, value in own.items():
+    # Files do not contain strides, but fused optimizers require the same memory layout for parameters and moments.
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
             if value.shape == parameter.shape and value.stride() != parameter.stride():
-                own[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def add_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """`tensors` under `prefix.`."""
+    """Add `prefix.` to the names of tensors."""
     return {f"{prefix}.{name}": value for name, value in tensors.items()}
 
 
 def strip_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The entries of `tensors` under `prefix.`, without it."""
+    """Return the tensors whose names start with `prefix.`, without the prefix."""
     return {name[len(prefix) + 1 :]: value for name, value in tensors.items() if name.startswith(prefix + ".")}
 
 
 def load_trained(artifact: Artifact) -> "Classifier":
-    """The classifier that a training stage kept: eval mode, on the CPU, ready to evaluate or export.
+    """Load the network that a training stage saved.
+
+    Args:
+        artifact: of a training stage.
+
+    Returns:
+        The network on the CPU in eval mode.
 
     Raises:
-        RunError: the file is damaged, or the pretrained weights under a stored head have changed.
+        RunError: the file is damaged, or the pretrained weights of the backbone have changed since the head was
+            trained.
     """
     from medtune.config.load import validate
     from medtune.models.adapt import adapt
@@ -109,12 +129,15 @@ def load_trained(artifact: Artifact) -> "Classifier":
     params = validate(result["params"])
     stored = read(artifact.folder / "model.safetensors")
     if stored is None:
-        raise RunError(f"{artifact.path}: model.safetensors is damaged")
+        raise RunError(f"{artifact.path}: model.safetensors is damaged. Delete the folder and run again")
     tensors, meta = stored
     model = base.training(params.task.kind).build(params, result["n_outputs"], load_weights=meta["holds"] == "head")
     if meta["holds"] == "head":
         if state_sha256(model.backbone) != result["backbone_sha256"]:
-            raise RunError(f"{artifact.path}: the pretrained weights are not those that its head was trained on")
+            raise RunError(
+                f"{artifact.path}: the pretrained weights have changed since the head was trained. Restore them, or "
+                "train again"
+            )
         model.head.load_state_dict(tensors, strict=True)
     else:
         if meta["holds"] == "adapted":

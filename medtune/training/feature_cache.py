@@ -1,16 +1,18 @@
-"""Features of a frozen backbone, computed once: a memory-mapped, content-addressed half-precision store.
+"""Cache of the features of a frozen backbone: memory-mapped, content-addressed, in half precision.
 
-One folder a dihedral view, named by everything the features depend on; every fold, share, head and later run that
-needs the same view finds there what others computed, and adds the rows that it is the first to need. Written in a
-stream: memory does not grow with the set.
+Each dihedral view has a folder, whose name is a digest of everything that the features depend on. All folds, training
+fractions, heads and later runs share it. Each run computes only the rows that are missing and adds them. Features are
+written batch by batch, so that memory does not grow with the data set.
 """
 
 import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from filelock import FileLock
 
@@ -30,20 +32,23 @@ from medtune.training.feature_store import FEATURES_FILE, INDICES_FILE, FeatureS
 BATCH = 32
 
 
-def required_indices(splits: Mapping[str, np.ndarray], views: int, refit: bool = False) -> list[np.ndarray]:
-    """Rows that a fold reads in each of `views` views: training images in all, validation images in view 0.
+def required_indices(splits: Mapping[str, npt.NDArray[Any]], views: int, refit: bool = False) -> list[npt.NDArray[Any]]:
+    """List the images that a fold needs in each view: training images in all views, validation images in view 0.
 
     Args:
-        splits: its rows by part, as `PreparedDataset.indices` gives them.
-        views: 1 to 8.
-        refit: whether it trains on the validation images too, in the end.
+        splits: image indices by split, from `PreparedDataset.indices`.
+        views: number of views, 1 to 8.
+        refit: True if the final head is also trained on the validation images.
+
+    Returns:
+        Image indices per view.
     """
     both = np.union1d(splits["train"], splits["val"])
     return [both, *[both if refit else splits["train"]] * (views - 1)]
 
 
-def store_bytes(indices_by_view: Sequence[np.ndarray], tokens: int, channels: int) -> int:
-    """Disk that the features of `indices_by_view`, rows by view, take."""
+def store_bytes(indices_by_view: Sequence[npt.NDArray[Any]], tokens: int, channels: int) -> int:
+    """Return the disk space in bytes for the features of `indices_by_view`, image indices per view."""
     return sum(map(len, indices_by_view)) * tokens * channels * 2
 
 
@@ -52,19 +57,22 @@ def compute_features(
     model: Classifier,
     prepared: PreparedDataset,
     params: Params,
-    indices_by_view: Sequence[np.ndarray],
+    indices_by_view: Sequence[npt.NDArray[Any]],
     cache: Path,
     device: str,
 ) -> FeatureStore:
-    """The store that holds `indices_by_view`, computing only the rows that are not there.
+    """Compute the features that are missing in the cache.
 
     Args:
-        model: on `device`, in eval mode; its backbone and what its head reads decide the features.
-        prepared: the packed set.
-        params: the backbone's name and arguments; weights and transform enter through `model`.
-        indices_by_view: rows by view, for views 0 to at most 7.
-        cache: folder of the content-addressed store.
-        device: where the backbone runs.
+        model: on `device`, in eval mode. Its backbone and feature kind determine the features.
+        prepared: the prepared data set.
+        params: all params; name and arguments of the backbone are read.
+        indices_by_view: image indices per view, for views 0 to at most 7.
+        cache: folder of the cache.
+        device: torch device of the backbone.
+
+    Returns:
+        A store with the features of `indices_by_view`.
     """
     base = {
         "images": prepared.pixels_digest,
@@ -94,14 +102,14 @@ def compute_features(
         stored.append(shards)
         new += len(missing)
     if not new:
-        info(f"features: found in the store ({folder.name})")
+        info(f"features: read from the cache ({folder.name})")
     return FeatureStore(len(prepared.labels), stored)
 
 
 def _write_shard(
     model: Classifier,
     prepared: PreparedDataset,
-    rows: np.ndarray,
+    rows: npt.NDArray[Any],
     view: int,
     folder: Path,
     key: str,
@@ -114,15 +122,15 @@ def _write_shard(
     np.save(tmp_dir / INDICES_FILE, rows)
     array, done = None, 0
     with progress(label, len(rows), "images") as advance:
-        # All about as long: convolutions on a CPU give other last digits in batches of fewer than 16.
+        # Batches of equal size, because CPU convolutions round differently in batches of fewer than 16.
         for batch in np.array_split(rows, -(-len(rows) // BATCH)):
             images = torch.from_numpy(prepared.images[batch]).to(device)
             x = dihedral(model.preprocess(images), torch.full((len(images),), view))
             features = model.features(x).half()
             if not features.isfinite().all():
                 raise RunError(
-                    f"features of {prepared.paths[batch[0]]} and after exceed half precision. "
-                    "Use frozen.feature_views=online"
+                    f"features exceed half precision, from {prepared.paths[batch[0]]} on. "
+                    "Set frozen.feature_views=online"
                 )
             if array is None:
                 array = np.lib.format.open_memmap(
@@ -140,10 +148,13 @@ def _write_shard(
 
 
 def _reserve_disk(path: Path) -> None:
-    """Takes the disk that a file's length stands for: on a full one, writing into its memory would end the process.
+    """Allocate the disk space of a sparse file, because writing to a memory map on a full disk kills the process.
+
+    Args:
+        path: a file with its final length.
 
     Raises:
-        OSError: there is not so much.
+        OSError: the disk is full.
     """
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as stream:

@@ -1,7 +1,7 @@
-"""Stored features of one prepared set: parts on disk, each whole or absent, and the table that finds a row in them.
+"""Stored features of a prepared data set, in shards that are written atomically.
 
-A dihedral view is a folder of parts. A part holds the rows that were missing when it was written, so that whoever
-wants more rows adds a part and computes nothing twice.
+Each dihedral view has a folder of shards. A shard contains the images that were missing when it was written, so that
+no feature is computed twice.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from medtune.runtime.artifact import find_artifact
@@ -20,31 +22,42 @@ INDICES_FILE, FEATURES_FILE = "rows.npy", "features.npy"
 
 @dataclass(frozen=True)
 class FeatureShard:
-    """Some rows of one view.
+    """Features of some images in one view.
 
     Attributes:
-        indices: (m,) row numbers in the prepared set.
+        indices: (m,) image indices in the prepared data set.
         features: (m, N, C) float16, memory-mapped.
     """
 
-    indices: np.ndarray
-    features: np.ndarray
+    indices: npt.NDArray[Any]
+    features: npt.NDArray[Any]
 
     @classmethod
     def open(cls, folder: Path) -> "FeatureShard":
-        """The part in the finished `folder`.
+        """Open a published shard.
+
+        Args:
+            folder: of the shard.
+
+        Returns:
+            The shard.
 
         Raises:
-            ValueError: a file of it is no .npy of numbers. np.load takes more than those.
+            ValueError: a file is not a .npy file of numbers.
         """
-        read = np.lib.format.open_memmap
+        read = np.lib.format.open_memmap  # np.load also accepts other formats
         return cls(np.array(read(folder / INDICES_FILE, mode="r")), read(folder / FEATURES_FILE, mode="r"))
 
 
 def load_shards(view: Path, key: str) -> tuple[list[FeatureShard], Path]:
-    """The whole parts of a view, every byte verified, and the place of the next one.
+    """Load the valid shards of a view and verify their checksums.
 
-    The next one takes the first number that is free, or whose part is damaged: that part's rows are missing, then.
+    Args:
+        view: folder of the view.
+        key: cache key of the features.
+
+    Returns:
+        The shards, and the folder for the next shard. It has the lowest number that is free or has a damaged shard.
     """
     shards = {}
     for path in view.iterdir():
@@ -55,13 +68,18 @@ def load_shards(view: Path, key: str) -> tuple[list[FeatureShard], Path]:
 
 
 class FeatureStore:
-    """Features of some rows of a prepared set in some views; memory does not grow with their number."""
+    """Features of images of a prepared data set in one or more views, read from memory-mapped shards."""
 
     def __init__(self, images: int, views: Sequence[Sequence[FeatureShard]]) -> None:
-        """Takes the parts of each view, of a set of `images` images."""
+        """Index the shards.
+
+        Args:
+            images: number of images in the data set.
+            views: shards per view.
+        """
         self.arrays = [shard.features for view in views for shard in view]
         self.offsets = np.cumsum([0, *(len(array) for array in self.arrays)])
-        self.positions = np.full((len(views), images), -1)  # in the arrays, as if they lay one behind the other
+        self.positions = np.full((len(views), images), -1)  # in the concatenation of the arrays
         offsets = iter(self.offsets)
         for number, view in enumerate(views):
             for shard in view:
@@ -72,16 +90,23 @@ class FeatureStore:
         """Number of views."""
         return len(self.positions)
 
-    def fetch(self, indices: np.ndarray, views: np.ndarray | None = None) -> torch.Tensor:
-        """float16 (B, N, C) features of images `indices`, each in its view (view 0 where not given).
+    def fetch(self, indices: npt.NDArray[Any], views: npt.NDArray[Any] | None = None) -> torch.Tensor:
+        """Read the features of images.
+
+        Args:
+            indices: (B,) image indices.
+            views: (B,) view of each image; None is view 0.
+
+        Returns:
+            Features (B, N, C), float16.
 
         Raises:
-            LookupError: one of them was never stored.
+            LookupError: the features of an image are not stored.
         """
-        chosen = np.zeros(len(indices), int) if views is None else views
-        positions = self.positions[chosen, indices]
+        views = np.zeros(len(indices), int) if views is None else views
+        positions = self.positions[views, indices]
         if (missing := np.flatnonzero(positions < 0)).size:
-            raise LookupError(f"image {indices[missing[0]]} is not stored in view {chosen[missing[0]]}")
+            raise LookupError(f"image {indices[missing[0]]} is not stored in view {views[missing[0]]}")
         shard_of = np.searchsorted(self.offsets, positions, side="right") - 1
         out = np.empty((len(indices), *self.arrays[0].shape[1:]), np.float16)
         for shard in np.unique(shard_of):

@@ -1,4 +1,4 @@
-"""A training stage that is finished, and what its run left beside it."""
+"""Lookup of finished training stages and cleanup of their checkpoints."""
 
 import shutil
 from pathlib import Path
@@ -8,17 +8,24 @@ from medtune.runtime.artifact import Artifact, checkpoint_dir, find_artifact
 
 
 def find_finished(folder: Path, key: str) -> Artifact | None:
-    """The finished artifact at `folder`, or None; its own run's checkpoints are cleared away.
+    """Find a finished artifact and delete the checkpoints of its run.
 
-    They are still there where that run was killed just after it published. Those of another key stay: that run may
-    yet go on.
+    Checkpoints remain if a run was killed just after it published. Checkpoints of another key are kept, because that
+    run may be resumed.
+
+    Args:
+        folder: artifact folder.
+        key: cache key.
+
+    Returns:
+        The artifact; None if there is none with this key.
     """
     with distributed.main_process_first():
-        done = find_artifact(folder, key)
-        if done and distributed.rank() == 0 and (left := checkpoint_dir(folder)).exists():
+        artifact = find_artifact(folder, key)
+        if artifact and distributed.rank() == 0 and (checkpoints := checkpoint_dir(folder)).exists():
             from medtune.training import checkpoint
 
-            files = list(left.rglob("*.safetensors"))
+            files = list(checkpoints.rglob("*.safetensors"))
             if not files or any(checkpoint.read(file, key) for file in files):
-                shutil.rmtree(left, ignore_errors=True)
-    return done
+                shutil.rmtree(checkpoints, ignore_errors=True)
+    return artifact

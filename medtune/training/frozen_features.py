@@ -1,4 +1,4 @@
-"""Features of the pretrained backbone for the logistic-regression baselines, from the feature store."""
+"""Features of the pretrained backbone for logistic-regression baselines, from the feature cache."""
 
 from pathlib import Path
 
@@ -17,21 +17,21 @@ CLASS_TOKEN, MEAN = "class_token", "mean_feature"
 
 
 class FrozenFeatures:
-    """Class token and mean feature of some images by the backbone as it was before training.
+    """Class token and mean feature of images from the backbone before training.
 
     Attributes:
-        store: of these features.
-        names: the features that this backbone has: `class_token`, if there is one, and `mean_feature`.
+        store: the stored features.
+        names: names of the features: `class_token`, if the backbone has one, and `mean_feature`.
     """
 
     def __init__(self, store: FeatureStore, channels: int) -> None:
-        """Take the stored features (n, 1, C or 2C) of a backbone with C channels."""
+        """Wrap the stored features (n, 1, C or 2C) of a backbone with C channels."""
         self.store, self._channels = store, channels
         doubled = store.arrays[0].shape[2] == 2 * channels
         self.names: tuple[str, ...] = (CLASS_TOKEN, MEAN) if doubled else (MEAN,)
 
     def fetch(self, name: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """(n, C) features `name` of the images `rows` (n,)."""
+        """Return the features `name` (n, C) of the images `rows` (n,)."""
         both = self.store.fetch(rows).numpy()[:, 0].astype(np.float32)
         return both[:, : self._channels] if name == CLASS_TOKEN else both[:, -self._channels :]
 
@@ -39,19 +39,22 @@ class FrozenFeatures:
 def compute_frozen_features(
     params: Params, prepared: PreparedDataset, rows: npt.NDArray[np.int64], cache: Path, device: str
 ) -> FrozenFeatures:
-    """Read the features of `rows` from the store, computing those that are not there.
+    """Read features from the cache and compute those that are missing.
 
     Args:
         params: all params.
-        prepared: the packed set.
-        rows: images whose features are asked for.
-        cache: folder of the store.
-        device: where the backbone runs.
+        prepared: the prepared data set.
+        rows: image indices.
+        cache: folder of the cache.
+        device: torch device of the backbone.
+
+    Returns:
+        The features of `rows`.
     """
     import torch
     from torch import nn
 
-    torch.manual_seed(params.seed)  # a backbone without weights is that of training
+    torch.manual_seed(params.seed)  # the same initialization as in training, for a backbone without weights
     backbone = create_backbone(params)
     shape = token_shape(backbone, params.data.image_size)
     model = Classifier(backbone, nn.Identity(), "summary", *normalization(params, backbone)).to(device).eval()

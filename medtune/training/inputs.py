@@ -1,9 +1,10 @@
-"""What the training loop is fed: stored features, or images augmented on the device."""
+"""Batch sources of the training loop: stored features, or images augmented on the device."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -19,44 +20,47 @@ from medtune.training.transfer import to_device
 
 
 class BatchSource(Protocol):
-    """Rows of the prepared set as a network's input."""
+    """Source of network inputs for images of the prepared data set."""
 
     def train(
-        self, indices: np.ndarray, generator: torch.Generator, selected: slice
+        self, indices: npt.NDArray[Any], generator: torch.Generator, selected: slice
     ) -> tuple[Tensor, SpatialTransform]:
-        """Input for a training step: `selected` of `indices`, randomly varied, and the geometry of its images.
+        """Load randomly augmented inputs for a training step.
 
         Args:
-            indices: of a whole batch.
-            generator: every draw comes from it, for all of `indices`, whichever are taken.
+            indices: image indices of a complete batch.
+            generator: generator of all random numbers. They are drawn for all of `indices`.
             selected: rows of the batch that this process computes.
+
+        Returns:
+            Inputs of the selected images, and their spatial transform.
         """
 
-    def score(self, indices: np.ndarray) -> Tensor:
-        """Input as it is when the model is used."""
+    def score(self, indices: npt.NDArray[Any]) -> Tensor:
+        """Load inputs without augmentation."""
 
 
 class FeatureSource:
-    """Features from the store, each image in a randomly drawn view."""
+    """Stored features, each image in a randomly drawn view."""
 
     def __init__(self, store: FeatureStore, device: torch.device) -> None:
         self.store, self.device = store, device
 
     def train(
-        self, indices: np.ndarray, generator: torch.Generator, selected: slice = ALL_ROWS
+        self, indices: npt.NDArray[Any], generator: torch.Generator, selected: slice = ALL_ROWS
     ) -> tuple[Tensor, SpatialTransform]:
-        """float32 (B, N, C), one of the stored views each."""
+        """Load features (B, N, C), float32, of a randomly drawn view per image."""
         views = PerSampleRng(generator, len(indices), selected).integers(self.store.views)
         inputs = to_device(self.store.fetch(indices[selected], views.numpy()), self.device).float()
         return inputs, Geometry(views)
 
-    def score(self, indices: np.ndarray) -> Tensor:
-        """float32 (B, N, C), view 0."""
+    def score(self, indices: npt.NDArray[Any]) -> Tensor:
+        """Load features (B, N, C), float32, of view 0."""
         return to_device(self.store.fetch(indices), self.device).float()
 
 
 class PackedImageSource:
-    """Normalised images from the packed uint8 set."""
+    """Normalized images from the prepared uint8 images."""
 
     def __init__(
         self,
@@ -69,51 +73,55 @@ class PackedImageSource:
         self.images, self.model, self.params, self.device = prepared.images, model, params, device
         self.channels_last = channels_last
 
-    def _load(self, indices: np.ndarray) -> Tensor:
+    def _load(self, indices: npt.NDArray[Any]) -> Tensor:
         return to_device(torch.from_numpy(self.images[indices]), self.device)
 
     def _with_memory_format(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
 
     def train(
-        self, indices: np.ndarray, generator: torch.Generator, selected: slice = ALL_ROWS
+        self, indices: npt.NDArray[Any], generator: torch.Generator, selected: slice = ALL_ROWS
     ) -> tuple[Tensor, SpatialTransform]:
-        """(B, 3, H, W), augmented."""
+        """Load augmented images (B, 3, H, W)."""
         images, geometry = vary(self._load(indices[selected]), self.params, generator, len(indices), selected)
         return self._with_memory_format(self.model.normalize(images)), geometry
 
-    def score(self, indices: np.ndarray) -> Tensor:
-        """(B, 3, H, W), as they are."""
+    def score(self, indices: npt.NDArray[Any]) -> Tensor:
+        """Load images (B, 3, H, W) without augmentation."""
         return self._with_memory_format(self.model.preprocess(self._load(indices)))
 
 
 def iterate_labeled(
-    source: BatchSource, indices: np.ndarray, targets: np.ndarray, seed: int, size: int = 64
+    source: BatchSource, indices: npt.NDArray[Any], targets: npt.NDArray[Any], seed: int, size: int = 64
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Each of `indices` once, as it is when the model is used, with its target (B, ...), in an order drawn from `seed`.
+    """Iterate once over images without augmentation, in random order.
 
     Args:
-        source: inputs of rows.
-        indices: of the prepared set.
-        targets: (n, ...) of the whole set.
-        seed: of the order; nothing is drawn before the first batch is asked for.
-        size: B.
+        source: batch source.
+        indices: image indices.
+        targets: (n, ...) targets of the complete data set.
+        seed: seed of the order.
+        size: batch size B.
+
+    Yields:
+        Inputs and targets (B, ...) of a batch.
     """
     order = epoch_order(indices, torch.Generator().manual_seed(seed))
     for start in range(0, len(order), size):
-        part = order[start : start + size]
-        yield source.score(part), torch.from_numpy(np.ascontiguousarray(targets[part]))
+        batch = order[start : start + size]
+        yield source.score(batch), torch.from_numpy(np.ascontiguousarray(targets[batch]))
 
 
 class FrozenBackboneModel(nn.Module):
-    """Backbone without gradient, then the head: for a frozen stage that runs the backbone every epoch."""
+    """Backbone without gradients and trained head, for a frozen stage that runs the backbone in every epoch."""
 
     def __init__(self, model: Classifier) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised (B, 3, H, W) -> output of the head."""
+        """Map normalized images (B, 3, H, W) to the output of the head."""
         with torch.no_grad():
             features = self.model.features(images)
-        return self.model.head(features.float())
+        output: Tensor = self.model.head(features.float())
+        return output

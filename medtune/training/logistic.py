@@ -4,9 +4,9 @@ The problem is that of scikit-learn's multinomial LogisticRegression, for the lo
 
     minimize over W, b:  |W|^2 / 2 + C * sum_i w_i * loss(W z_i + b, y_i),   mean of w_i = 1,
 
-on features z = (x - mean) / s that are centered and divided by one common scale, s^2 = the total variance of x, so
-that |z|^2 is 1 on average and one value of C suits backbones of any width. A scale per channel would raise channels
-that hardly vary, such as those of rarely active ReLUs (docs/log.md has the comparison). The result is returned for the
+on centered and scaled features z = (x - mean) / s. The common scale is s^2 = the total variance of x, so that the mean
+of |z|^2 is 1 and one value of C suits backbones of any width. A scale per channel would amplify channels with little
+variation, such as those of rarely active ReLUs (docs/log.md has the comparison). The solution is returned for the
 unscaled features.
 """
 
@@ -34,7 +34,7 @@ class LinearSolution:
     Attributes:
         weight: (outputs, D) float32.
         bias: (outputs,) float32.
-        iterations: of L-BFGS.
+        iterations: number of L-BFGS iterations.
         loss: mean weighted loss of the training images, without the penalty.
     """
 
@@ -44,12 +44,12 @@ class LinearSolution:
     loss: float
 
     def state_dict(self, names: Sequence[str]) -> dict[str, Tensor]:
-        """State of a head whose only parameters are `names`: weight, then bias."""
+        """Return the state dict of a head whose only parameters are `names`, weight and bias in this order."""
         return dict(zip(names, (self.weight, self.bias), strict=True))
 
 
 class FeatureProblem:
-    """The training problem on some rows of a store, for any C; every stored view of a row counts 1 / views."""
+    """Training problem on stored features, for any C. Every stored view of an image has weight 1 / views."""
 
     def __init__(
         self,
@@ -60,15 +60,15 @@ class FeatureProblem:
         outputs: int,
         device: torch.device,
     ) -> None:
-        """Measure the features' mean and scale.
+        """Compute mean and scale of the features.
 
         Args:
             store: features (n, 1, D) in one or more views.
-            rows: (m,) training rows, stored in all views.
-            targets: (n, ...) of the whole prepared set.
-            objective: the task's loss.
-            outputs: of the head.
-            device: where the loss is computed.
+            rows: (m,) indices of training images, stored in all views.
+            targets: (n, ...) targets of the complete data set.
+            objective: loss of the task.
+            outputs: number of outputs of the head.
+            device: torch device of the loss.
         """
         self.store, self.rows, self.targets, self.outputs, self.device = store, rows, targets, outputs, device
         self.objective = objective.to(device)
@@ -81,15 +81,18 @@ class FeatureProblem:
         for _, x in self._stored():
             square = square + (x - self.mean).square().sum()
         self.scale = float((square / count).sqrt()) or 1.0
-        held = count * self.mean.numel() * 8 <= IN_MEMORY_BYTES
-        self._chunks = list(self._scaled()) if held else None
+        fits_in_memory = count * self.mean.numel() * 8 <= IN_MEMORY_BYTES
+        self._chunks = list(self._scaled()) if fits_in_memory else None
 
     def solve(self, strength: float, start: LinearSolution | None = None) -> LinearSolution:
         """Find the optimum.
 
         Args:
             strength: C.
-            start: a solution for another C to start from.
+            start: solution for another C, from which the solver starts.
+
+        Returns:
+            The optimum.
 
         Raises:
             RunError: L-BFGS did not converge to finite values.
@@ -97,8 +100,8 @@ class FeatureProblem:
         weight = self.mean.new_zeros(self.outputs, self.mean.numel())
         bias = self.mean.new_zeros(self.outputs)
         if start is not None:
-            own = start.weight.to(self.mean)
-            weight, bias = own * self.scale, start.bias.to(self.mean) + own @ self.mean
+            initial = start.weight.to(self.mean)
+            weight, bias = initial * self.scale, start.bias.to(self.mean) + initial @ self.mean
         weight.requires_grad_(True)
         bias.requires_grad_(True)
         solver = torch.optim.LBFGS(
@@ -109,7 +112,7 @@ class FeatureProblem:
             history_size=20,
             line_search_fn="strong_wolfe",
         )
-        # Where the loss averages over findings, the penalty of each finding has to be averaged too.
+        # If the loss is a mean over findings, the penalty must be a mean too.
         terms = self.objective.averaged_terms(self.outputs)
         penalty = 1 / (2 * strength * len(self.rows) * terms)
 
@@ -118,14 +121,14 @@ class FeatureProblem:
             value = 0.0
             for target, z in self._chunks or self._scaled():
                 loss = self.objective.loss(z @ weight.T + bias, target) / (self.total * self.store.views)
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 value += float(loss.detach())
             self.loss = value
             regularizer = penalty * weight.square().sum()
-            regularizer.backward()
+            regularizer.backward()  # type: ignore[no-untyped-call]
             return value + float(regularizer.detach())
 
-        solver.step(closure)
+        solver.step(closure)  # type: ignore[no-untyped-call]
         closure()
         weight, bias = weight.detach(), bias.detach()
         if not (weight.isfinite().all() and bias.isfinite().all()):
@@ -136,7 +139,7 @@ class FeatureProblem:
         return LinearSolution(unscaled.float().cpu(), shifted.float().cpu(), iterations, self.loss)
 
     def _stored(self) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """Rows and their (B, D) features, view by view."""
+        """Yield image indices and their features (B, D), view by view."""
         for view in range(self.store.views):
             for start in range(0, len(self.rows), CHUNK):
                 rows = self.rows[start : start + CHUNK]
@@ -144,7 +147,7 @@ class FeatureProblem:
                 yield rows, x.to(self.device).double().flatten(1)
 
     def _scaled(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Targets and scaled (B, D) features."""
+        """Yield targets and scaled features (B, D)."""
         for rows, x in self._stored():
             yield self._target(rows), (x - self.mean) / self.scale
 

@@ -1,7 +1,7 @@
-"""The training loop of both stages: mixed precision, accumulation, EMA, best epoch, exact resume, several processes.
+"""Training loop of both stages, with mixed precision, EMA, exact resume and distributed training.
 
-Processes that train together go through the same steps: each computes its rows of every batch, all then have the same
-gradients, weights, averages, scores and decisions, and the first writes them down.
+In distributed training, each process computes its rows of every batch. After each step, all processes have the same
+gradients, weights, averages and scores. The main process writes checkpoints.
 """
 
 import math
@@ -22,11 +22,11 @@ from medtune.training.trainer_config import TrainerConfig, TrainingState
 from medtune.training.transfer import to_device
 
 LOG_EVERY = 20
-WORST = -1e30  # of a metric that is undefined; finite, since checkpoints are JSON
+WORST = -1e30  # score for undefined metrics; finite, because checkpoints contain JSON
 
 
 class Trainer:
-    """Runs a `TrainerConfig` to its end, from its checkpoint where there is one."""
+    """Training run of a `TrainerConfig`, resumed from its checkpoint if there is one."""
 
     def __init__(self, config: TrainerConfig, device: str) -> None:
         self.config = config
@@ -38,7 +38,7 @@ class Trainer:
         self.device = self.accelerator.device
         optimizer = build_optimizer(config.network, config.params, config.lr, config.decay_vectors, config.head_lr)
         self.network, self.optimizer = self.accelerator.prepare(config.network, optimizer)
-        # Every batch size has a graph of its own, whatever came before it, or a resumed run would differ.
+        # One graph per batch size, because a dynamic graph depends on earlier batches and would prevent exact resume.
         self.forward = torch.compile(self.network, dynamic=False) if config.compile else self.network
         self.objective = config.objective.to(self.device)
         self.state = TrainingState()
@@ -56,9 +56,10 @@ class Trainer:
         self.warmup = round(self.steps_per_epoch * config.params.warmup)
 
     def run(self) -> tuple[TrainingState, dict[str, Tensor]]:
-        """Where it ended, and the best epoch's weights: trains to the last epoch or until patience runs out.
+        """Train to the last epoch or until the metric has not improved for `patience` epochs.
 
-        Without validation images, the best epoch is the last.
+        Returns:
+            The final state, and the weights of the best epoch (the last epoch without validation images).
 
         Raises:
             DivergedError: the loss is not finite.
@@ -115,10 +116,10 @@ class Trainer:
         return self._finish_epoch(state.epoch, train_loss, self.optimizer.param_groups[0]["lr"])
 
     def _flush_losses(self) -> None:
-        """Takes in the losses of the steps since the last look; they lie on the device, and reading one waits for it.
+        """Read the pending losses from the device together, because each read synchronizes with it.
 
         Raises:
-            DivergedError: one of them is not finite.
+            DivergedError: a loss is not finite.
         """
         config, state = self.config, self.state
         values = replicas.sum_over_processes(torch.stack(self.pending_losses)).tolist()
@@ -133,27 +134,24 @@ class Trainer:
             config.on_step(state.step, {"train/loss": value, "lr": self.optimizer.param_groups[0]["lr"]})
 
     def _step(self, rows: np.ndarray) -> Tensor:
-        """One step of the optimizer on `rows`; gives its loss (), on the device."""
+        """Run an optimizer step on the images `rows` and return its loss () on the device."""
         config, size = self.config, self.config.params.batch_size
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * lr_factor(self.state.step, self.steps, self.warmup)
 
-        if (
-            distributed.world_size() > 1
-        ):  # layers draw dropout for the rows they have: a stream a process, found again on resuming
+        # Each process draws dropout for its rows only, so it needs a separate stream that a resumed run can restore.
+        if distributed.world_size() > 1:
             torch.manual_seed(stream_seed(config.seed, "torch", self.state.step, distributed.rank()))
         total = config.objective.total(self._targets(rows))
         loss_sum = torch.zeros((), device=self.device)
         for start in range(0, len(rows), size):
             batch = rows[start : start + size]
-            last = start + size >= len(rows)  # gradients are exchanged once a step
+            last = start + size >= len(rows)  # gradients are exchanged once per step
             with nullcontext() if last else self.accelerator.no_sync(self.network):
                 loss = self._loss(batch) / total
-                if start == 0 and config.penalty is not None:
-                    loss = (
-                        loss + config.penalty() / distributed.world_size()
-                    )  # once a step, however many batches and processes
-                self.accelerator.backward(loss * distributed.world_size())  # the exchange takes the mean
+                if start == 0 and config.penalty is not None:  # once per step, for any number of batches and processes
+                    loss = loss + config.penalty() / distributed.world_size()
+                self.accelerator.backward(loss * distributed.world_size())  # gradients are averaged over processes
             loss_sum += loss.detach()
         if config.params.clip_norm:
             self.accelerator.clip_grad_norm_(self.network.parameters(), config.params.clip_norm)
@@ -166,16 +164,16 @@ class Trainer:
         return loss_sum
 
     def _loss(self, batch: np.ndarray) -> Tensor:
-        """() summed over this process's rows of `batch`."""
-        take, weight = replicas.local_slice(len(batch))
-        inputs, move = self.config.source.train(batch, self.augment_rng, take)
+        """Return the loss (), summed over the rows of `batch` that this process computes."""
+        rows, weight = replicas.local_slice(len(batch))
+        inputs, transform = self.config.source.train(batch, self.augment_rng, rows)
         with self.accelerator.autocast():
             output = self.forward(inputs)
-        target = self.objective.augment(to_device(self._targets(batch[take]), self.device), move)
+        target = self.objective.augment(to_device(self._targets(batch[rows]), self.device), transform)
         return self.objective.loss(output.float(), target) * weight
 
     def _targets(self, rows: np.ndarray) -> Tensor:
-        """(rows, ...) on the CPU."""
+        """Return the targets (rows, ...) on the CPU."""
         return torch.from_numpy(np.ascontiguousarray(self.config.targets[rows]))
 
     @torch.no_grad()
@@ -203,7 +201,7 @@ class Trainer:
         candidate = (float(epoch), 0.0)
         if scores:
             value = config.signs.get(config.params.monitor, 1) * row[f"val/{config.params.monitor}"]
-            # AUROC does not exist where validation has one class: then the loss decides.
+            # AUROC is undefined if validation has a single class. The loss decides then.
             candidate = (WORST if math.isnan(value) else value, -row["val/loss"])
         if state.best is None or candidate > state.best:
             state.best, state.best_epoch = candidate, epoch
@@ -219,21 +217,21 @@ class Trainer:
     @torch.inference_mode()
     def _score(self, network: nn.Module) -> dict[str, float]:
         network.eval()
-        found = self.objective.score(self._summary(network), self._targets(self.config.val).to(self.device))
-        return {f"val/{name}": value for name, value in found.items()}
+        scores = self.objective.score(self._summary(network), self._targets(self.config.val).to(self.device))
+        return {f"val/{name}": value for name, value in scores.items()}
 
     def _summary(self, network: nn.Module) -> Tensor:
-        """(n, k) what scoring needs of the validation rows, each batch from one of the processes."""
+        """Compute the summary (n, k) of the validation images for scoring, with the batches split over processes."""
         val, size = self.config.val, self.config.score_batch_size
-        every = range(0, len(val), size)
-        own = every[distributed.rank() :: distributed.world_size()]
-        found = {}
-        for start in own or every[:1]:
+        starts = range(0, len(val), size)
+        local_starts = starts[distributed.rank() :: distributed.world_size()]
+        summaries = {}
+        for start in local_starts or starts[:1]:
             rows = val[start : start + size]
             with self.accelerator.autocast():
                 output = network(self.config.source.score(rows)).float()
-            found[start] = self.objective.summarize(output, to_device(self._targets(rows), self.device))
-        summary = torch.zeros(len(val), next(iter(found.values())).shape[1], device=self.device)
-        for start in own:
-            summary[start : start + size] = found[start]
+            summaries[start] = self.objective.summarize(output, to_device(self._targets(rows), self.device))
+        summary = torch.zeros(len(val), next(iter(summaries.values())).shape[1], device=self.device)
+        for start in local_starts:
+            summary[start : start + size] = summaries[start]
         return replicas.sum_over_processes(summary)

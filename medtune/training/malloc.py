@@ -1,4 +1,4 @@
-"""The C heap of a process that trains."""
+"""Tuning of the C heap for training."""
 
 import ctypes
 
@@ -7,11 +7,11 @@ THRESHOLD_BYTES = 1 << 30  # bytes
 
 
 def retain_freed_memory() -> None:
-    """Lets this process keep what a training step frees for the next one, which wants as much.
+    """Keep memory that a training step frees in this process, because the next step needs as much.
 
-    As it comes, the heap gives arrays of more than 32 MiB back at once (CDTM's gradient has 46 MB), and Dask starts
-    its workers with one that gives everything back: a step then spends up to a third of its time in page faults.
-    Does nothing where the C library is not glibc.
+    By default, glibc returns arrays of more than 32 MiB to the system immediately (CDTM's gradient has 46 MB), and Dask
+    configures its workers to return everything. A step then spends up to a third of its time in page faults. The
+    function has no effect if the C library is not glibc.
     """
     try:
         library = ctypes.CDLL(None)

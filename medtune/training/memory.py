@@ -1,4 +1,4 @@
-"""The most memory that a piece of work held."""
+"""Measurement of peak memory."""
 
 import ctypes
 import gc
@@ -9,7 +9,7 @@ RESET_PEAK = "5"  # see proc(5)
 
 
 class PeakMemory:
-    """Peak since it was made: allocated on the GPU where work runs there, else this process's above what it held."""
+    """Peak memory since creation: allocated GPU memory, or the increase of this process's resident memory on a CPU."""
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -21,14 +21,14 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats()
             return
         try:
-            ctypes.CDLL(None).malloc_trim(0)  # else what earlier work freed still counts
+            ctypes.CDLL(None).malloc_trim(0)  # otherwise freed memory would still count
             CLEAR_REFS.write_text(RESET_PEAK)
             self.before = _resident_kib("VmRSS")
         except (OSError, AttributeError):
-            self.available = False  # not Linux, or a kernel that does not let the peak be reset
+            self.available = False  # not Linux, or the kernel does not allow a reset of the peak
 
     def megabytes(self) -> float | None:
-        """MiB; None where the system does not say."""
+        """Return the peak in MiB; None if the system does not report it."""
         if self.device.startswith("cuda"):
             import torch
 
@@ -38,6 +38,6 @@ class PeakMemory:
         return round((_resident_kib("VmHWM") - self.before) / 2**10, 1)
 
 
-def _resident_kib(which: str) -> int:
-    """KiB of VmRSS (now) or VmHWM (peak)."""
-    return int(next(line for line in STATUS.read_text().splitlines() if line.startswith(which)).split()[1])
+def _resident_kib(field: str) -> int:
+    """Return VmRSS (current) or VmHWM (peak) in KiB."""
+    return int(next(line for line in STATUS.read_text().splitlines() if line.startswith(field)).split()[1])

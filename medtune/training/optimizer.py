@@ -1,4 +1,4 @@
-"""Precision, device and optimizer, as params say and the device allows."""
+"""Accelerator and optimizer of a training run."""
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -9,12 +9,18 @@ from medtune.config.training import TrainingParams
 
 
 def build_accelerator(params: TrainingParams, device: str, unused: bool = False) -> Accelerator:
-    """An Accelerator on `device` with the precision that params ask for and the device has.
+    """Create an Accelerator on a device with the precision of the params.
 
     Args:
         params: `precision` is read.
         device: cpu, cuda, cuda:1, ...
-        unused: whether some trained parameters have no part in the loss; asked where processes train together.
+        unused: True if the loss does not depend on some trained parameters; only used in distributed training.
+
+    Returns:
+        The Accelerator.
+
+    Raises:
+        RuntimeError: the device does not support the precision.
     """
     AcceleratorState._reset_state()
     kind = torch.device(device).type
@@ -22,13 +28,13 @@ def build_accelerator(params: TrainingParams, device: str, unused: bool = False)
     if precision == "auto":
         precision = "bf16" if kind == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     if precision == "fp16" and kind == "cpu":
-        raise RuntimeError("precision fp16 needs a GPU; on a CPU choose fp32 or bf16")
-    # Buffers change alike in every process: from gradients that all have, or not at all.
-    together = DistributedDataParallelKwargs(
+        raise RuntimeError("precision=fp16: it requires a GPU. Use fp32 or bf16 on a CPU")
+    # Broadcasting buffers is unnecessary, because they depend only on gradients that all processes share.
+    ddp_kwargs = DistributedDataParallelKwargs(
         broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=unused
     )
     return Accelerator(
-        mixed_precision="no" if precision == "fp32" else precision, cpu=kind == "cpu", kwargs_handlers=[together]
+        mixed_precision="no" if precision == "fp32" else precision, cpu=kind == "cpu", kwargs_handlers=[ddp_kwargs]
     )
 
 
@@ -39,22 +45,21 @@ def build_optimizer(
     decay_vectors: bool = True,
     head_lr: float | None = None,
 ) -> torch.optim.Optimizer:
-    """Build the optimizer of the parameters that are trained.
+    """Build the optimizer of the trained parameters.
 
-    Weight decay does not apply to vectors: biases, scales of norm layers, and the factors by which a PEFT method
-    multiplies channels, which decay would pull to 0, away from 1 where they change nothing.
+    Weight decay does not apply to vectors: biases, scales of norm layers, and scales of channels in PEFT methods. It
+    would pull scales to 0 instead of 1, where they have no effect.
 
     Args:
         network: parameters with requires_grad are trained.
         params: optimizer and weight decay.
         lr: learning rate.
-        decay_vectors: let Adam decay vectors as well: coupled decay of all parameters, as in the paper of CDTM. AdamW
-            never does.
-        head_lr: highest learning rate of `network.head`, if that is lower than `lr`; None: `lr`.
+        decay_vectors: apply the coupled decay of Adam to vectors too, as in the paper of CDTM. AdamW ignores it.
+        head_lr: upper bound of the learning rate of `network.head`; None applies no bound.
 
     Returns:
-        The optimizer. The head's groups come last. `initial_lr` of each group is its learning rate before warm-up and
-        decay.
+        The optimizer. The parameter groups of the head are last. `initial_lr` of each group is its learning rate before
+        warm-up and decay.
     """
     trained = [p for p in network.parameters() if p.requires_grad]
     vectors = {id(p) for p in _vectors(network)}
@@ -67,20 +72,20 @@ def build_optimizer(
     groups = []
     for in_head in (False, True):
         for is_vector in (False, True):
-            chosen = [p for p in trained if (id(p) in head) == in_head and (id(p) in vectors) == is_vector]
+            parameters = [p for p in trained if (id(p) in head) == in_head and (id(p) in vectors) == is_vector]
             rate = head_lr if in_head else lr
             decay = 0.0 if is_vector else params.weight_decay
-            if chosen:
-                groups.append({"params": chosen, "weight_decay": decay, "lr": rate, "initial_lr": rate})
+            if parameters:
+                groups.append({"params": parameters, "weight_decay": decay, "lr": rate, "initial_lr": rate})
     if params.optimizer == "adam":
         return torch.optim.Adam(groups, lr=lr)
     return torch.optim.AdamW(groups, lr=lr, fused=True)
 
 
 def _vectors(network: nn.Module) -> list[nn.Parameter]:
-    """Parameters with at most one dimension longer than 1, but for the weights of linear layers and convolutions."""
+    """Return parameters with at most one dimension above 1, except weights of linear layers and convolutions."""
     weights = {
-        id(module._parameters.get("weight"))  # the attribute of a parametrized layer would be computed
+        id(module._parameters.get("weight"))  # the attribute of a parametrized layer is a computed tensor
         for module in network.modules()
         if isinstance(module, nn.Linear | nn.modules.conv._ConvNd)
     }

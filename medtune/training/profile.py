@@ -1,6 +1,7 @@
-"""Seconds per image and memory of each kind of training step, measured in a process of its own for medtune.doctor.
+"""Profile of training steps in a separate process for medtune.doctor: seconds per image and memory.
 
-Params come as JSON on stdin, the answer goes as JSON to stdout. The weights are random: time does not depend on them.
+The process reads params as JSON from stdin and writes the result as JSON to stdout. The weights are random, because
+they do not affect the duration.
 """
 
 import json
@@ -22,13 +23,21 @@ from medtune.training.malloc import retain_freed_memory
 from medtune.training.optimizer import build_accelerator, build_optimizer
 
 CLASSES = 4
-SECONDS = 5.0  # each kind of step
+SECONDS = 5.0  # time limit per kind of step
 
 
 def measure(step: Callable[[int], None], batch_size: int, device: torch.device) -> dict[str, float]:
-    """`seconds` an image of `step`, which is told a batch size, and the `batch` it was measured with.
+    """Measure the duration of a step.
 
-    A batch of two tells whether the one wanted can be had in the time there is.
+    A batch of two images is timed first. It replaces the requested batch if that would exceed the time limit.
+
+    Args:
+        step: called with a batch size.
+        batch_size: requested batch size.
+        device: torch device.
+
+    Returns:
+        `seconds` per image, and the `batch` size of the measurement.
     """
 
     def timed(batch: int) -> float:
@@ -51,7 +60,14 @@ def measure(step: Callable[[int], None], batch_size: int, device: torch.device) 
 
 
 def profile_steps(params: Params) -> dict[str, Any]:
-    """What a forward pass, a step of the head and a step of stage 2 take, where the schedule has them."""
+    """Measure a forward pass, and a training step of each stage in the schedule.
+
+    Args:
+        params: all params.
+
+    Returns:
+        Measurements by name: `forward`, `head` and `train` as from `measure`, `memory` in bytes, and the `device`.
+    """
     retain_freed_memory()
     bare = params.model_copy(update={"model": params.model.model_copy(update={"weights": "none"})})
     device = torch.device(device_name())
@@ -65,22 +81,22 @@ def profile_steps(params: Params) -> dict[str, Any]:
     def forward(batch: int) -> None:
         model.features(images(batch))
 
-    found: dict[str, Any] = {"device": str(device), "forward": measure(forward, 32, device)}
+    result: dict[str, Any] = {"device": str(device), "forward": measure(forward, 32, device)}
     base = _peak_memory(device)
     if "frozen" in params.training_stages:
         with torch.no_grad():
             shape = model.features(images(2)).shape[1:]
         step = _trainer(params, "frozen", model.head, lambda batch: torch.randn(batch, *shape, device=device))
-        found["head"] = measure(step, params.frozen.batch_size, device)
+        result["head"] = measure(step, params.frozen.batch_size, device)
     if "finetune" in params.training_stages:
         model = adapt(model, bare)
         if params.finetune.gradient_checkpointing:
             model.backbone.set_grad_checkpointing(True)  # type: ignore[operator]
-        found["train"] = measure(_trainer(params, "finetune", model, images), params.finetune.batch_size, device)
-    last = found.get("train") or found["forward"]
-    wanted = params.finetune.batch_size if "train" in found else last["batch"]
-    found["memory"] = base + max(_peak_memory(device) - base, 0) * wanted / last["batch"]
-    return found
+        result["train"] = measure(_trainer(params, "finetune", model, images), params.finetune.batch_size, device)
+    last = result.get("train") or result["forward"]
+    batch_size = params.finetune.batch_size if "train" in result else last["batch"]
+    result["memory"] = base + max(_peak_memory(device) - base, 0) * batch_size / last["batch"]
+    return result
 
 
 def _trainer(
@@ -105,14 +121,14 @@ def _trainer(
 
 
 def _peak_memory(device: torch.device) -> float:
-    """Most that this process had so far of the machine's memory, bytes."""
+    """Return the peak resident memory of this process in bytes."""
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def main() -> None:
-    """Answers once."""
+    """Read params from stdin and print the measurements."""
     print(json.dumps(profile_steps(validate(json.load(sys.stdin)))))
 
 

@@ -1,8 +1,8 @@
-"""Search of the learning rate of one training stage: every candidate is trained, validation chooses.
+"""Learning-rate search of a training stage: train with every candidate and select the best on validation.
 
-A candidate is a whole training run from the same initial weights. It leaves a record beside its checkpoint, so that an
-interrupted search does not repeat it. Memory does not grow with the candidates: the initial weights and those of the
-best candidate are on disk.
+Each candidate is a complete training run from the same initial weights. It writes a record next to its checkpoint, so
+that an interrupted search does not repeat it. The initial weights and the weights of the best candidate are stored on
+disk, so that memory does not grow with the number of candidates.
 """
 
 import gc
@@ -23,18 +23,18 @@ from medtune.training.trainer_config import TrainerConfig, TrainingState
 from medtune.training.trainer_state import state_from_json, state_to_json
 
 START_FILE, RECORD_FILE = "start.safetensors", "trial.safetensors"
-# Told the candidate's number, from 0, its rate and its folder; gives the run, whose network may be in any state.
+# Called with the candidate's number from 0, its rate and its folder. The network of the result may be in any state.
 Configure = Callable[[int, float, Path], TrainerConfig]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate.
+    """Candidate of a learning-rate search.
 
     Attributes:
         lr: learning rate.
-        state: where training ended; None if the loss was not finite.
-        failure: message of the failed run; empty if it did not fail.
+        state: final state; None if the loss was not finite.
+        failure: message of a failed run, otherwise empty.
     """
 
     lr: float
@@ -43,11 +43,11 @@ class Trial:
 
     @property
     def score(self) -> tuple[float, float] | None:
-        """Best validation score and negative loss, by which candidates are compared; None if it diverged."""
+        """Best validation score and negative loss, for comparison of candidates; None if training diverged."""
         return self.state.best if self.state else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what result.json says of it."""
+        """Return the entry of the candidate in result.json."""
         if self.state is None:
             return {"lr": self.lr, "failure": self.failure}
         best = self.state.best_row
@@ -62,13 +62,13 @@ class Trial:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found.
+    """Result of a learning-rate search.
 
     Attributes:
-        trials: every candidate, by ascending rate; none for a head that is solved without one.
-        lr: the chosen rate, if there is one.
-        state: where its training ended.
-        weights: of its best epoch.
+        trials: all candidates by ascending rate; empty for a solved head, which has no learning rate.
+        lr: selected rate; None for a solved head.
+        state: final state of the selected candidate.
+        weights: weights of its best epoch.
     """
 
     trials: list[Trial]
@@ -78,31 +78,35 @@ class SearchResult:
 
     @classmethod
     def of_one(cls, lr: float, state: TrainingState, weights: dict[str, Tensor]) -> "SearchResult":
-        """Result with a single candidate."""
+        """Create a result with a single candidate."""
         return cls([Trial(lr, state)], lr, state, weights)
 
 
 def search(
     rates: Sequence[float], configure: Configure, folder: Path, key: str, device: str, label: str
 ) -> SearchResult:
-    """Train with every learning rate and return the one with the best validation score; ties go to the lower loss.
+    """Train with every learning rate and select the best validation score; the lower loss breaks ties.
 
     Args:
-        rates: candidates, ascending. A single one is trained in `folder` itself.
-        configure: gives the run of a candidate.
-        folder: checkpoints and records of unfinished work.
-        key: of the stage; records of another key are ignored.
+        rates: candidates, ascending. A single candidate is trained in `folder` itself.
+        configure: creates the run of a candidate.
+        folder: for checkpoints and records of unfinished candidates.
+        key: cache key of the stage; records with another key are ignored.
         device: torch device.
         label: params key of the rate, for messages.
 
+    Returns:
+        The selected candidate and all trials.
+
     Raises:
         DivergedError: the loss is not finite at any rate.
+        RunError: a record on disk is damaged.
     """
     if len(rates) == 1:
         try:
             state, weights = _train(configure(0, rates[0], folder), device)
         except DivergedError as error:
-            raise _all_diverged(rates, str(error), label) from error
+            raise DivergedError(_all_diverged(rates, str(error), label)) from error
         return SearchResult.of_one(rates[0], state, weights)
     trials: list[Trial] = []
     best: Trial | None = None
@@ -113,19 +117,19 @@ def search(
         trial = _read(config, rate, key) or _run(config, rate, key, device, folder / START_FILE)
         trials.append(trial)
         if trial.score is None:
-            info(f"{trial.failure}; the rate is left out")
+            info(f"{trial.failure}; this rate is excluded")
         elif best is None or best.score is None or trial.score > best.score:
             _drop_weights(best, folder, key)
             best = trial
         else:
             _drop_weights(trial, folder, key)
     if best is None or best.state is None:
-        raise _all_diverged(rates, trials[0].failure, label)
+        raise DivergedError(_all_diverged(rates, trials[0].failure, label))
     stored = checkpoint.read(_record(folder, best.lr), key)
     if stored is None:
-        if distributed.rank() > 0:  # only the first process publishes
+        if distributed.rank() > 0:  # only the main process publishes
             return SearchResult(trials, best.lr, best.state, {})
-        raise RunError(f"{_record(folder, best.lr)} is damaged. Delete its folder and run again")
+        raise RunError(f"{_record(folder, best.lr)}: the file is damaged. Delete its folder and run again")
     return SearchResult(trials, best.lr, best.state, stored[0])
 
 
@@ -141,10 +145,10 @@ def _train(config: TrainerConfig, device: str) -> tuple[TrainingState, dict[str,
 def _run(config: TrainerConfig, rate: float, key: str, device: str, start: Path) -> Trial:
     """Train a candidate from the initial weights, or resume it, and write its record."""
     config.checkpoint_dir.mkdir(parents=True, exist_ok=True)
-    if distributed.rank() == 0:  # the other processes receive its weights when training begins
+    if distributed.rank() == 0:  # the other processes receive the weights when training begins
         initial = checkpoint.read(start, key)
         if initial is None:
-            raise RunError(f"{start} is damaged. Run again")
+            raise RunError(f"{start}: the file is damaged. Run again")
         config.saved.load_state_dict(initial[0], strict=True)
         del initial
     weights: dict[str, Tensor] = {}
@@ -153,7 +157,7 @@ def _run(config: TrainerConfig, rate: float, key: str, device: str, start: Path)
         trial = Trial(rate, state)
     except DivergedError as error:
         trial = Trial(rate, None, str(error))
-    gc.collect()  # the optimizer of the finished run
+    gc.collect()  # frees the optimizer of the finished run
     if distributed.rank() == 0:
         _write(config.checkpoint_dir / RECORD_FILE, trial, weights, key)
         (config.checkpoint_dir / checkpoint.CHECKPOINT_FILE).unlink(missing_ok=True)
@@ -179,12 +183,12 @@ def _write(path: Path, trial: Trial, weights: dict[str, Tensor], key: str) -> No
 
 
 def _drop_weights(trial: Trial | None, folder: Path, key: str) -> None:
-    """Keep the record of a candidate that is not the best, without its weights."""
+    """Remove the weights from the record of a candidate that is not the best."""
     if trial is not None and distributed.rank() == 0:
         _write(_record(folder, trial.lr), trial, {}, key)
 
 
-def _all_diverged(rates: Sequence[float], failure: str, label: str) -> DivergedError:
+def _all_diverged(rates: Sequence[float], failure: str, label: str) -> str:
     shown = ", ".join(f"{rate:g}" for rate in rates)
     stage = label.partition(".")[0]
-    return DivergedError(f"{label}={shown}: {failure}. Set {label} below {min(rates):g}, or {stage}.precision=fp32")
+    return f"{label}={shown}: {failure}. Set {label} below {min(rates):g}, or {stage}.precision=fp32"

@@ -1,6 +1,6 @@
-"""Settings of the network that is trained on all labeled images, from what the folds of cross-validation chose.
+"""Settings of the network that is trained on all labeled images, derived from the folds of cross-validation.
 
-Nothing is left to validate it, so it trains for a fixed number of epochs and keeps the last weights.
+No images remain for its validation. It trains for a fixed number of epochs, and the last weights are used.
 """
 
 import statistics
@@ -11,12 +11,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RefitSettings:
-    """What the folds chose.
+    """Settings from the folds.
 
     Attributes:
-        lr: learning rate; None for a head that is solved.
-        epochs: epochs to train of the schedule's `epochs`; 0 keeps the network of the stage before.
-        strength: C of a head that is solved.
+        lr: learning rate; None for a solved head.
+        epochs: number of epochs to train of the `epochs` in the schedule; 0 uses the network of the previous stage.
+        strength: C of a solved head.
     """
 
     lr: float | None = None
@@ -24,22 +24,26 @@ class RefitSettings:
     strength: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """What result.json and the cache key say of it."""
+        """Return the entries for result.json and the cache key."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def refit_settings(results: Sequence[Mapping[str, Any]]) -> RefitSettings:
-    """Take the median over folds of the chosen C, or learning rate and epochs.
+    """Compute the median over folds of the selected C, or of the selected learning rate and epochs.
 
-    Rates and strengths are the lower median, which a fold has tried. The epochs are the median of the best epochs of
-    all folds at that rate, also of folds that chose another one.
+    For rates and strengths, the lower median is used, because at least one fold has tried it. The number of epochs is
+    the median of the best epochs of all folds at that rate, including folds that selected another rate.
 
     Args:
-        results: result.json of one stage, one per fold.
+        results: result.json of one stage per fold.
+
+    Returns:
+        The settings.
     """
-    strengths = [one["C"] for one in results if one.get("C") is not None]
+    strengths = [result["C"] for result in results if result.get("C") is not None]
     if strengths:
         return RefitSettings(strength=statistics.median_low(strengths))
-    lr = statistics.median_low([one["lr"] for one in results])
-    epochs = [trial["epoch"] for one in results for trial in one["trials"] if trial["lr"] == lr and "epoch" in trial]
+    lr = statistics.median_low([result["lr"] for result in results])
+    trials = [trial for result in results for trial in result["trials"]]
+    epochs = [trial["epoch"] for trial in trials if trial["lr"] == lr and "epoch" in trial]
     return RefitSettings(lr, round(statistics.median(epochs)))

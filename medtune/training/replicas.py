@@ -1,6 +1,6 @@
-"""One batch over several processes: which rows are whose, and what all of them must have alike.
+"""Distribution of batches over processes, and synchronization of their state.
 
-With one process every row is its own, and nothing is sent.
+With a single process, there is no communication.
 """
 
 from collections.abc import Callable
@@ -15,9 +15,15 @@ ALL_ROWS = slice(None)
 
 
 def local_slice(batch: int) -> tuple[slice, float]:
-    """Rows of a batch of `batch` that this process computes, and what their loss counts.
+    """Return the rows of a batch that this process computes, and the weight of their loss.
 
-    A process without a row computes the first, at no weight: the others wait for its gradients.
+    A process without a row computes the first row with weight 0, because the other processes wait for its gradients.
+
+    Args:
+        batch: number of rows.
+
+    Returns:
+        Rows and weight.
     """
     count, rank = distributed.world_size(), distributed.rank()
     if count == 1:
@@ -26,7 +32,7 @@ def local_slice(batch: int) -> tuple[slice, float]:
 
 
 def sum_over_processes(values: Tensor) -> Tensor:
-    """`values` summed over the processes, in place."""
+    """Sum `values` over all processes in place and return them."""
     if distributed.world_size() > 1:
         dist.all_reduce(values)
     return values
@@ -34,34 +40,47 @@ def sum_over_processes(values: Tensor) -> Tensor:
 
 @torch.no_grad()
 def broadcast_state(module: nn.Module) -> None:
-    """Gives `module` the first process's state: what was computed before training may differ in its last digits."""
+    """Copy the state of the main process to all, because results before training may be rounded differently."""
     if distributed.world_size() == 1:
         return
     state = module.state_dict()
     for value in state.values():
-        sent = value.contiguous()
-        dist.broadcast(sent, 0)
-        value.copy_(sent)
-    module.load_state_dict(state)  # modules that derive something from their state are told
+        buffer = value.contiguous()
+        dist.broadcast(buffer, 0)
+        value.copy_(buffer)
+    module.load_state_dict(state)  # runs the hooks of modules with values derived from their state
 
 
 def check_same_step(step: int, device: torch.device) -> None:
-    """Raises a RuntimeError where a process stands at another step: it did not find the first one's checkpoint."""
+    """Check that all processes are at the same step, as after reading the same checkpoint.
+
+    Args:
+        step: of this process.
+        device: torch device for communication.
+
+    Raises:
+        RuntimeError: a process is at another step.
+    """
     if distributed.world_size() == 1:
         return
     extremes = torch.tensor([step, -step], device=device)
     dist.all_reduce(extremes, dist.ReduceOp.MAX)
     if (most := int(extremes[0])) != (least := -int(extremes[1])):
-        raise RuntimeError(f"processes stand at steps {least} to {most}: the output folder must be one for all of them")
+        raise RuntimeError(
+            f"processes are at different steps, {least} to {most}. Use an output folder that all processes share"
+        )
 
 
 def has_unused_parameters(network: nn.Module, inputs: Tensor, penalty: Callable[[], Tensor] | None) -> bool:
-    """Whether a trained parameter has no part in the loss, so that its gradient must not be waited for.
+    """Check for trained parameters that the loss does not depend on, for whose gradients no process must wait.
 
     Args:
-        network: put in eval mode, so that no random number is drawn.
-        inputs: a few rows of its input.
+        network: put in eval mode, so that no random numbers are consumed.
+        inputs: a small batch of inputs.
         penalty: as in `TrainerConfig`.
+
+    Returns:
+        True if there are such parameters.
     """
     network.eval()
     total = network(inputs).float().sum() + (penalty() if penalty else 0)

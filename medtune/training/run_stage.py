@@ -1,4 +1,4 @@
-"""One training stage from network to artifact: job, watched run, kept result."""
+"""Execution of a training stage, from the network to the published artifact."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from medtune.tasks import base
 from medtune.tracking import lineage
 from medtune.tracking.candidate_curves import CandidateCurves
 from medtune.tracking.run import start_run
-from medtune.training import artifacts as outcome
+from medtune.training import artifacts
 from medtune.training.inputs import BatchSource
 from medtune.training.rate_search import SearchResult, search
 from medtune.training.refit import RefitSettings
@@ -29,23 +29,28 @@ from medtune.training.trainer_config import SCORE_BATCH_SIZE, TrainerConfig, Tra
 
 @dataclass
 class StageSpec:
-    """What differs between the two stages.
+    """Specification of a training stage: the settings that differ between the two stages.
 
     Attributes:
         stage: params section and artifact folder.
-        network: maps what `source` gives to the task's output.
-        saved: the part whose weights are kept.
-        saved_part: `head` or `all`, what `saved` is.
+        network: maps the inputs of `source` to the task's output.
+        saved: part of the network whose weights are saved.
+        saved_part: content of `saved`, `head` or `all`.
+        source: batch source of the inputs.
         set_modes: puts every module in its training mode.
-        start: network that training starts from, a candidate for the best; None: it is none.
-        upstream: trained artifacts it begins from, for the record.
-        penalty, after_step, compile, head_lr: as in `TrainerConfig`.
-        slides: the set whose rows `source` takes where these are slides; labels, weights and validation refer to it.
+        record: called at the end with the best epoch; returns additional entries of result.json.
+        start: network before training, as a candidate for the best epoch; None excludes it.
+        upstream: trained artifacts from which the stage starts, for the record.
+        penalty: as in `TrainerConfig`.
+        after_step: as in `TrainerConfig`.
+        compile: as in `TrainerConfig`.
+        head_lr: as in `TrainerConfig`.
+        slides: data set of slides, if `source` expects indices of slides; labels, weights and validation refer to it.
         score_batch_size: as in `TrainerConfig`.
-        record: called at the end with the best epoch; what else result.json says.
-        finish: called before it with the best epoch and its weights; gives what is kept, and what `saved_part` it is.
-        solve: finds the weights in one step, in place of the training loop; returns what `Trainer.run` returns.
-        refit: settings of the network that is trained on all images; None for a network of a fold.
+        finish: called before `record` with the best epoch and its weights; returns the weights to save and their
+            `saved_part`.
+        solve: computes the weights in one step instead of the training loop; returns the same as `Trainer.run`.
+        refit: settings of the network that is trained on all images; None for the network of a fold.
     """
 
     stage: Literal["frozen", "finetune"]
@@ -71,9 +76,21 @@ class StageSpec:
 def run_training_stage(
     spec: StageSpec, params: Params, prepared: PreparedDataset, folder: Path, fold: int, key: str, group: str
 ) -> Artifact:
-    """Train to the end with every candidate for the learning rate and publish the best one as `folder`.
+    """Train with every candidate for the learning rate and publish the best one.
 
-    Resumes from records and checkpoints of the same key where there are some.
+    The run resumes from records and checkpoints with the same key.
+
+    Args:
+        spec: the stage.
+        params: all params.
+        prepared: the training data.
+        folder: folder of the artifact.
+        fold: number of the fold, or `REFIT`.
+        key: cache key of the stage.
+        group: W&B group.
+
+    Returns:
+        The published artifact.
     """
     section = getattr(params, spec.stage)
     rates = params.learning_rates(spec.stage)
@@ -88,7 +105,7 @@ def run_training_stage(
         lineage.log_inputs(run, prepared, spec.upstream)
         curves = CandidateCurves(run, spec.stage, rates, section, len(rows["train"]))
 
-        def configure(number: int, rate: float, work: Path) -> TrainerConfig:
+        def configure(number: int, rate: float, checkpoint_dir: Path) -> TrainerConfig:
             candidate = f", rate {number + 1} of {len(rates)}: {rate:g}" if len(rates) > 1 else ""
             return TrainerConfig(
                 name=name + candidate,
@@ -104,7 +121,7 @@ def run_training_stage(
                 lr=rate,
                 seed=stream_seed(params.seed, spec.stage),
                 key=key,
-                checkpoint_dir=work,
+                checkpoint_dir=checkpoint_dir,
                 signs={"loss": -1, **{metric.name: metric.sign for metric in metrics}},
                 start=spec.start,
                 penalty=spec.penalty,
@@ -118,26 +135,30 @@ def run_training_stage(
                 on_epoch=lambda step, values: curves.epoch(number, step, values),
             )
 
-        work = outcome.prepare_checkpoint_dir(folder)
+        checkpoint_dir = artifacts.prepare_checkpoint_dir(folder)
         if spec.solve:
-            found = SearchResult([], None, *spec.solve(configure(0, rates[0], work)))
+            selected = SearchResult([], None, *spec.solve(configure(0, rates[0], checkpoint_dir)))
         else:
-            found = search(rates, configure, work, key, device_name(), f"{spec.stage}.lr")
-        state = found.state
+            selected = search(rates, configure, checkpoint_dir, key, device_name(), f"{spec.stage}.lr")
+        state = selected.state
         curves.chosen(state.history)
         with distributed.main_process_first():
             if distributed.rank() > 0:
                 return _find_published(folder, key)
             saved_part: str = spec.saved_part
-            weights = found.weights
+            weights = selected.weights
             if spec.finish:
                 weights, saved_part = spec.finish(state.best_epoch, weights)
-            config = configure(0, rates[0], work)
+            config = configure(0, rates[0], checkpoint_dir)
             settings = {"refit": spec.refit.as_dict()} if spec.refit else {}
             record = {"stage": spec.stage, "fold": fold, **settings, **spec.record(state.best_epoch)}
-            before = [upstream.result() for upstream in spec.upstream]
-            record["choices"] = record_choices(spec.stage, record.get("C"), found.lr, state.best_epoch, before)
-            artifact = outcome.save_stage_artifact(folder, config, found, weights, params, prepared, saved_part, record)
+            upstream_results = [upstream.result() for upstream in spec.upstream]
+            record["choices"] = record_choices(
+                spec.stage, record.get("C"), selected.lr, state.best_epoch, upstream_results
+            )
+            artifact = artifacts.save_stage_artifact(
+                folder, config, selected, weights, params, prepared, saved_part, record
+            )
         result = artifact.result()
         best_scores = {f"best/{name}": value for name, value in result["best"]["validation"].items()}
         tried = {
@@ -159,13 +180,13 @@ def run_training_stage(
         scores = ", ".join(
             f"{name[3:].partition('/')[0]}: {value:.4g}" for name, value in tried.items() if value is not None
         )
-        info(f"{name}: chose lr {found.lr:g} by validation {section.monitor} ({scores})")
+        info(f"{name}: chose lr {selected.lr:g} by validation {section.monitor} ({scores})")
     return artifact
 
 
 def _find_published(folder: Path, key: str) -> Artifact:
-    """What the first process published."""
+    """Return the artifact that the main process published."""
     artifact = find_artifact(folder, key)
     if artifact is None:
-        raise RuntimeError(f"{folder} is not there: the output folder must be one for all processes")
+        raise RuntimeError(f"{folder}: it does not exist. Use an output folder that all processes share")
     return artifact

@@ -1,4 +1,4 @@
-"""A training run whose head is solved: candidates compared on validation, then one solution on all labeled images."""
+"""Training run with a solved head: select C on validation, then solve on all labeled images."""
 
 import time
 from collections.abc import Sequence
@@ -16,45 +16,49 @@ from medtune.training.trainer_config import TrainerConfig, TrainingState
 
 
 class HeadSolver:
-    """Finds the weights of a head that is linear in stored features: what `StageSpec.solve` asks for.
+    """Solver of a head that is linear in stored features, for `StageSpec.solve`.
 
     Attributes:
-        chosen: value of C that validation chose; None before the head is solved.
+        chosen: value of C that was selected on validation; None before the head is solved.
     """
 
     def __init__(self, store: FeatureStore, candidates: Sequence[float], refit: bool, device: torch.device) -> None:
-        """Take what does not depend on the training run.
+        """Store the settings that do not depend on the training run.
 
         Args:
-            store: features (n, 1, D) of the training images in all views, of the validation images in view 0; if
-                `refit`, of both in all views.
+            store: features (n, 1, D) of the training images in all views and the validation images in view 0. With
+                `refit`, it has both in all views.
             candidates: values of C.
-            refit: whether the head that is kept is solved on training and validation images together. The outputs for
-                the validation images then come from the head that was solved on the training images alone.
-            device: where the loss is computed.
+            refit: solve the final head on training and validation images. The outputs for the validation images still
+                come from the head that was solved on the training images.
+            device: torch device of the loss.
         """
         self.store, self.candidates, self.refit, self.device = store, candidates, refit, device
         self.chosen: float | None = None
 
     def __call__(self, config: TrainerConfig) -> tuple[TrainingState, dict[str, Tensor]]:
-        """Solve the head; return what `Trainer.run` returns, with one row of history.
+        """Solve the head.
 
-        Without validation images there is one candidate, and no scores.
+        Args:
+            config: the run. Without validation images, there must be a single candidate, and there are no scores.
+
+        Returns:
+            State with one row of history, and the weights of the head, as from `Trainer.run`.
         """
-        began, head = time.monotonic(), config.network
+        started, head = time.monotonic(), config.network
         problem = self._problem(config, config.train)
         state, solution = TrainingState(), None
         for strength in self.candidates:
             solution = problem.solve(strength, solution)
             head.load_state_dict(solution.state_dict(list(head.state_dict())))
-            outputs, scores, merit = None, {}, (0.0, 0.0)
+            outputs, scores, rank = None, {}, (0.0, 0.0)
             if len(config.val):
                 outputs = _validation_outputs(config, head, self.device)
                 scores = config.objective.score(outputs, torch.from_numpy(config.targets[config.val]).to(self.device))
                 value = config.signs.get(config.params.monitor, 1) * scores[config.params.monitor]
-                merit = (WORST if np.isnan(value) else value, -scores["loss"])
-            if state.best is None or merit > state.best:
-                state.best, best = merit, (solution, outputs)
+                rank = (WORST if np.isnan(value) else value, -scores["loss"])
+            if state.best is None or rank > state.best:
+                state.best, best = rank, (solution, outputs)
                 self.chosen = strength
                 row = {"epoch": 1, "step": solution.iterations, "lr": float("nan"), "train/loss": solution.loss}
                 state.history = [{**row, **{f"val/{name}": score for name, score in scores.items()}}]
@@ -66,11 +70,12 @@ class HeadSolver:
             solution = self._problem(config, rows).solve(self.chosen, solution)
             state.validation_outputs = outputs.float().cpu().numpy()
         state.epoch = state.best_epoch = 1
-        state.step, state.seconds = solution.iterations, time.monotonic() - began
+        state.step, state.seconds = solution.iterations, time.monotonic() - started
         row, scored = state.history[0], f"val/{config.params.monitor}"
         score = f", {scored} {row[scored]:.3f}" if scored in row else ""
-        found = f"C {self.chosen:g}, {solution.iterations} iterations{score}"
-        info(f"{config.name}: solved on {len(rows):,} images, {found}")
+        info(
+            f"{config.name}: solved on {len(rows):,} images, C {self.chosen:g}, {solution.iterations} iterations{score}"
+        )
         config.on_epoch(state.step, {name: value for name, value in row.items() if not np.isnan(value)})
         return state, solution.state_dict(list(head.state_dict()))
 
@@ -81,8 +86,8 @@ class HeadSolver:
 
 @torch.inference_mode()
 def _validation_outputs(config: TrainerConfig, head: nn.Module, device: torch.device) -> Tensor:
-    """(n, outputs) of the validation images."""
+    """Compute the outputs (n, outputs) for the validation images."""
     assert isinstance(config.source, FeatureSource)
     size = config.score_batch_size
-    parts = [config.source.score(config.val[start : start + size]) for start in range(0, len(config.val), size)]
-    return torch.cat([head(part.to(device)) for part in parts]).float()
+    batches = [config.source.score(config.val[start : start + size]) for start in range(0, len(config.val), size)]
+    return torch.cat([head(batch.to(device)) for batch in batches]).float()

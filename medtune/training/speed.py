@@ -1,4 +1,4 @@
-"""What `auto` comes to for settings that change how fast a step is, and not what it computes."""
+"""Values of `auto` for settings that affect the speed of a step, but not its result."""
 
 import os
 import shutil
@@ -13,18 +13,21 @@ CNN_FAMILIES = {"convnext", "resnet", "mobilenet"}
 
 
 def use_channels_last(setting: bool | Literal["auto"], backbone: str, device: torch.device) -> bool:
-    """Whether weights and images lie with channels innermost: as set; `auto`: CNN families on a GPU.
+    """Resolve `finetune.channels_last`, the memory format with channels innermost.
 
     Args:
-        setting: finetune.channels_last.
+        setting: `auto` enables it for CNN families on a GPU.
         backbone: timm name.
-        device: that trains.
+        device: torch device of the training.
+
+    Returns:
+        True if the format is used.
     """
     return device.type == "cuda" and family(backbone) in CNN_FAMILIES if setting == "auto" else setting
 
 
 def use_compile(setting: bool | Literal["auto"], device: torch.device) -> bool:
-    """Whether training steps run through torch.compile: as set; `auto`: on a GPU, where Triton finds a C compiler."""
+    """Resolve the setting for torch.compile; `auto` enables it on a GPU if Triton and a C compiler are installed."""
     if setting != "auto":
         return setting
     compilers = (os.environ.get("CC"), "cc", "gcc", "clang")

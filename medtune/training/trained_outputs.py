@@ -1,11 +1,8 @@
-"""Outputs of trained networks on the images that they are evaluated on.
-
-Folds that share a frozen backbone run it once per image.
-"""
+"""Outputs of trained networks for evaluation; folds with a common frozen backbone run it once per image."""
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +17,6 @@ from medtune.training.checkpoint import load_trained
 if TYPE_CHECKING:
     from torch import nn
 
-    from medtune.models.classifier import Classifier
-
 
 def compute_trained_outputs(
     requests: Sequence[OutputsRequest],
@@ -30,25 +25,28 @@ def compute_trained_outputs(
     batch_size: int,
     advance: Callable[..., None],
 ) -> Iterator[Outputs]:
-    """Outputs for each request, in their order, each as soon as it is complete.
+    """Compute the outputs for each request.
 
-    Where the kept weights were trained on the validation images, the outputs for these come from weights that were
-    not (`medtune.training.artifacts.load_validation_outputs`).
+    If the saved weights were trained on the validation images, stored outputs of earlier weights replace theirs
+    (`medtune.training.artifacts.load_validation_outputs`).
 
     Args:
         requests: one per trained fold, all trained with the same params.
         images: all images of the data set (n, H, W, 3), uint8.
         device: torch device.
-        batch_size: images at once.
-        advance: called with the number of images done, of `backbone_runs`.
+        batch_size: images per batch.
+        advance: called with the number of finished images, out of `backbone_runs`.
+
+    Yields:
+        Outputs in the order of the requests.
 
     Raises:
         RunError: a logit is not finite, or an artifact is damaged.
     """
     for request, outputs in zip(requests, _computed(requests, images, device, batch_size, advance), strict=True):
-        own = request.indices.get("val")
-        unseen = None if own is None else load_validation_outputs(request.trained, own)
-        yield outputs if unseen is None else outputs | {"val": unseen}
+        rows = request.indices.get("val")
+        stored = None if rows is None else load_validation_outputs(request.trained, rows)
+        yield outputs if stored is None else outputs | {"val": stored}
 
 
 def _computed(
@@ -60,36 +58,42 @@ def _computed(
 ) -> Iterator[Outputs]:
     if shares_backbone(requests):
         first, *others = requests
-        model = cast("Classifier", load_trained(first.trained))
+        model = load_trained(first.trained)
         heads = [model.head, *(_load_head(other.trained, model.head) for other in others)]
         yield from compute_shared_outputs(requests, model, heads, images, device, batch_size, advance)
     else:
         for request in requests:
-            model = cast("Classifier", load_trained(request.trained))
+            model = load_trained(request.trained)
             yield compute_outputs(request, model, images, device, batch_size, advance)
 
 
 def backbone_runs(requests: Sequence[OutputsRequest]) -> int:
-    """Number of images that pass a backbone in `compute_trained_outputs`."""
+    """Return the number of images that pass a backbone in `compute_trained_outputs`."""
     rows = np.concatenate([indices for request in requests for indices in request.indices.values()])
     return len(np.unique(rows) if shares_backbone(requests) else rows)
 
 
 def shares_backbone(requests: Sequence[OutputsRequest]) -> bool:
-    """Whether several networks, trained with the same params, differ in their heads alone.
+    """Check that several networks with the same params differ only in their heads.
 
-    Only the frozen stage records `backbone_sha256`, and `load_trained` verifies it. Networks of stage 2 may differ
-    anywhere.
+    Only the frozen stage records `backbone_sha256`, and `load_trained` verifies it. Networks of stage 2 may differ in
+    all weights.
+
+    Args:
+        requests: one per network.
+
+    Returns:
+        True if they have the same backbone.
     """
     backbones = {request.trained.result().get("backbone_sha256") for request in requests}
     return len(requests) > 1 and len(backbones) == 1 and None not in backbones
 
 
-def _load_head(artifact: Artifact, like: "nn.Module") -> "nn.Module":
-    """The trained head of `artifact`, which has the structure of `like`."""
+def _load_head(artifact: Artifact, template: "nn.Module") -> "nn.Module":
+    """Load the trained head of `artifact`, which has the structure of `template`."""
     stored = checkpoint.read(artifact.folder / "model.safetensors")
     if stored is None:
-        raise RunError(f"{artifact.path}: model.safetensors is damaged")
-    head = deepcopy(like)
+        raise RunError(f"{artifact.path}: model.safetensors is damaged. Delete the folder and run again")
+    head = deepcopy(template)
     head.load_state_dict(stored[0], strict=True)
     return head.eval()

@@ -1,4 +1,4 @@
-"""One training run: what it trains on, and where it stands."""
+"""Configuration and state of a training run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,32 +16,35 @@ SCORE_BATCH_SIZE = 64
 
 @dataclass
 class TrainerConfig:
-    """One training run.
+    """Configuration of a training run.
 
     Attributes:
-        name: for progress lines.
-        network: maps what `source` gives to the task's output; its parameters with requires_grad are trained.
-        saved: the part of `network` whose state is kept (the head, or everything).
-        set_modes: puts every module of `network` in the mode it trains in.
-        source: inputs of rows.
-        targets: (n, ...) of the whole prepared set.
-        objective: the task's loss and validation scores.
-        train, val: rows; without validation rows the last epoch is kept.
-        params: epochs, batch size, ...; the learning rate is in `lr`.
+        name: name in progress lines.
+        network: maps the inputs of `source` to the task's output. Its parameters with requires_grad are trained.
+        saved: part of `network` whose state is saved (the head, or the complete network).
+        set_modes: puts every module of `network` in its training mode.
+        source: batch source of the inputs.
+        targets: (n, ...) targets of the complete data set.
+        objective: loss and validation scores of the task.
+        train: indices of training images.
+        val: indices of validation images. Without them, the weights of the last epoch are used.
+        params: epochs, batch size and other settings, except the learning rate.
         lr: learning rate.
-        head_lr: highest learning rate of the head, if that is lower; None: `lr`.
-        seed: of every stream of random numbers.
-        key: a checkpoint of another key is ignored.
+        head_lr: upper bound of the learning rate of the head; None applies no bound.
+        seed: seed of all streams of random numbers.
+        key: cache key; a checkpoint with another key is ignored.
         checkpoint_dir: folder for the checkpoint.
-        signs: 1 or -1 by metric that `monitor` may name, -1 where lower is better.
-        start: network that training starts from, scored first as epoch 0, a candidate for the best.
-        penalty: gives a term () that is added to the loss of every step.
-        after_step: told (steps done, steps in all) after every optimizer step, before its gradients go.
-        compile: training steps run `network` through torch.compile; scoring and what is kept do not.
+        signs: sign of each metric that `monitor` may name: 1, or -1 if lower is better.
+        start: network before training, scored as epoch 0 and a candidate for the best epoch.
+        penalty: computes a term () that is added to the loss of every step.
+        after_step: called with (steps done, total steps) after every optimizer step, before gradients are cleared.
+        compile: run training steps, but not scoring, through torch.compile.
         decay_vectors: as for `build_optimizer`.
-        score_batch_size: validation rows at once.
-        last_epoch: where training stops, if not after `params.epochs`, for which the learning rate is scheduled.
-        on_step, on_epoch: told (step, values).
+        score_batch_size: validation images per batch.
+        last_epoch: epoch after which training stops, if not `params.epochs`. It does not change the schedule of the
+            learning rate.
+        on_step: called with (step, values) to log a step.
+        on_epoch: called with (step, values) to log an epoch.
     """
 
     name: str
@@ -73,11 +76,11 @@ class TrainerConfig:
 
 @dataclass
 class TrainingState:
-    """Where a run stands; everything but tensors that a checkpoint holds.
+    """Progress of a training run, the contents of a checkpoint except tensors.
 
     Attributes:
-        validation_outputs: (n, ...) of the validation images by weights that never saw them, where the weights that
-            are kept were trained on them; None: the kept weights never saw them.
+        validation_outputs: (n, ...) outputs for the validation images of weights not trained on them; None if the final
+            weights themselves were not trained on them.
     """
 
     epoch: int = 0
@@ -92,5 +95,5 @@ class TrainingState:
 
     @property
     def best_row(self) -> dict[str, float]:
-        """Row of the history of the best epoch."""
+        """History row of the best epoch."""
         return next(row for row in self.history if row["epoch"] == self.best_epoch)

@@ -1,4 +1,4 @@
-"""A trainer's whole state to its checkpoint and back: a cut run ends where the uncut one does."""
+"""Checkpoints of the complete trainer state, so that a resumed run has the same result as an uninterrupted run."""
 
 import math
 import time
@@ -15,7 +15,7 @@ from medtune.training.trainer_config import TrainerConfig, TrainingState
 
 
 class ResumableTrainer(Protocol):
-    """The part of a trainer that its checkpoint holds; `Trainer` of loop.py is one."""
+    """Attributes of a trainer that its checkpoint contains, implemented by `Trainer` in loop.py."""
 
     config: TrainerConfig
     accelerator: Accelerator
@@ -29,7 +29,7 @@ class ResumableTrainer(Protocol):
 
 
 def save_trainer(trainer: ResumableTrainer) -> None:
-    """Writes the checkpoint; of several processes the first does, for their states are one."""
+    """Write the checkpoint in the main process; all processes have the same state."""
     if not trainer.accelerator.is_main_process:
         return
     tensors = checkpoint.add_prefix("model", trainer.config.saved.state_dict())
@@ -48,11 +48,18 @@ def save_trainer(trainer: ResumableTrainer) -> None:
 
 
 def load_trainer(trainer: ResumableTrainer) -> bool:
-    """Whether there was a checkpoint of this run; `trainer` then stands where it was written."""
-    found = checkpoint.read(trainer.config.checkpoint_dir / checkpoint.CHECKPOINT_FILE, trainer.config.key)
-    if found is None:
+    """Restore a trainer from the checkpoint of its run.
+
+    Args:
+        trainer: changed in place.
+
+    Returns:
+        False if there is no checkpoint.
+    """
+    stored = checkpoint.read(trainer.config.checkpoint_dir / checkpoint.CHECKPOINT_FILE, trainer.config.key)
+    if stored is None:
         return False
-    tensors, meta = found
+    tensors, meta = stored
     trainer.config.saved.load_state_dict(checkpoint.strip_prefix("model", tensors), strict=True)
     checkpoint.load_optimizer(trainer.optimizer.optimizer, tensors)
     if trainer.ema is not None:
@@ -70,14 +77,14 @@ def load_trainer(trainer: ResumableTrainer) -> bool:
 
 
 def state_to_json(state: TrainingState) -> dict[str, Any]:
-    """Return `state` as plain JSON values."""
-    # Pairs, since a JSON object is written with its names sorted, and their order is that of history.csv's columns.
+    """Return `state` as JSON values."""
+    # Pairs instead of an object, because keys are sorted on writing and their order is that of the columns.
     history = [[(k, None if math.isnan(v) else v) for k, v in row.items()] for row in state.history]
     return {name: value for name, value in vars(state).items() if name != "validation_outputs"} | {"history": history}
 
 
 def state_from_json(values: dict[str, Any]) -> TrainingState:
-    """Return the state that `state_to_json` wrote; other values are ignored."""
+    """Restore the state from the values of `state_to_json` and ignore other values."""
     state = TrainingState(**{name: values[name] for name in vars(TrainingState()) if name in values})
     state.best = None if state.best is None else (state.best[0], state.best[1])
     state.history = [{k: math.nan if v is None else v for k, v in row} for row in values["history"]]

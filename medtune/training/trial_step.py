@@ -1,4 +1,4 @@
-"""A step of each training stage on a few random images: what cannot be trained shows here in seconds."""
+"""Trial step of each training stage on random images, which detects problems within seconds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,11 +22,11 @@ STEPS = 1
 
 @dataclass
 class TrialResult:
-    """What the steps showed.
+    """Result of the trial steps.
 
     Attributes:
-        network: on the CPU in eval mode, as it would be exported; its weights are random.
-        batch_of_one: why a stage cannot train on a batch of one image, by stage; absent if it can.
+        network: network with random weights, on the CPU in eval mode, as for the export.
+        batch_of_one: error messages of stages that cannot train on a batch of one image.
     """
 
     network: Classifier
@@ -34,19 +34,21 @@ class TrialResult:
 
 
 def run_trial_steps(params: Params, n_outputs: int) -> TrialResult:
-    """Train a network with random weights for a step per stage, with the optimizer and precision of the params.
+    """Train a network with random weights for one step per stage, with the optimizer and precision of the params.
 
     Args:
         params: all params; no weights are read.
-        n_outputs: of the head.
+        n_outputs: number of outputs of the head.
+
+    Returns:
+        The network and the stages that need more than one image per batch.
 
     Raises:
-        InputError: names the stage and what failed: an operation, a loss that is not finite, or a PEFT method whose
-            tensors get no gradient.
+        InputError: a step fails, the loss is not finite, or the tensors of a PEFT method receive no gradients.
     """
     bare = params.model_copy(update={"model": params.model.model_copy(update={"weights": "none"})})
     device = torch.device(device_name())
-    with torch.random.fork_rng():  # the run that follows draws as if there had been no trial
+    with torch.random.fork_rng():  # the trial must not affect the random numbers of the run
         model = base.training(params.task.kind).build(bare, n_outputs, load_weights=False).to(device)
         result = TrialResult(model)
         if "frozen" in params.training_stages:
@@ -54,7 +56,7 @@ def run_trial_steps(params: Params, n_outputs: int) -> TrialResult:
             _guard(params, "frozen", lambda: _train_head(bare, model, device, result, stored))
         if "finetune" in params.training_stages:
             _guard(params, "finetune", lambda: _finetune(bare, model, device, result))
-    model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    model.to(memory_format=torch.contiguous_format)
     result.network = model.to("cpu").float().eval().requires_grad_(False)
     return result
 
@@ -64,7 +66,7 @@ def _guard(params: Params, stage: str, run: Callable[[], None]) -> None:
         run()
     except InputError:
         raise
-    except Exception as error:  # a network raises whatever its first wrong line raises
+    except Exception as error:  # networks raise exceptions of any type
         args = f" with backbone_args {dict(params.model.backbone_args)!r}" if params.model.backbone_args else ""
         raise InputError(
             f"model.backbone={params.model.backbone}: a training step of stage {stage} fails{args} "
@@ -74,7 +76,18 @@ def _guard(params: Params, stage: str, run: Callable[[], None]) -> None:
 
 
 def _train_head(params: Params, model: Classifier, device: torch.device, result: TrialResult, stored: bool) -> None:
-    """A step of the head; `stored`: the features are those of the run, and are stored in half precision."""
+    """Train the head for one step.
+
+    Args:
+        params: all params.
+        model: the network.
+        device: torch device.
+        result: receives the outcome.
+        stored: True if the run stores the same features in half precision.
+
+    Raises:
+        InputError: features exceed half precision.
+    """
     model.requires_grad_(False)
     model.head.requires_grad_(True)
     model.eval()
@@ -94,7 +107,7 @@ def _finetune(params: Params, model: Classifier, device: torch.device, result: T
     innermost = use_channels_last(params.finetune.channels_last, params.model.backbone, device)
     adapt(model, params).to(device)
     if innermost:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(memory_format=torch.channels_last)
     if params.finetune.gradient_checkpointing:
         model.backbone.set_grad_checkpointing(True)  # type: ignore[operator]
     model.train()
@@ -122,15 +135,15 @@ def _steps(
     done: Callable[[int, int], None] | None = None,
 ) -> None:
     section = getattr(params, stage)
-    lr = params.learning_rates(stage)[0]  # higher candidates that diverge are left out
+    lr = params.learning_rates(stage)[0]  # the search excludes higher candidates that diverge
     accelerator = build_accelerator(section, str(inputs.device), False)
     trained, optimizer = accelerator.prepare(network, build_optimizer(network, section, lr))
 
     def loss_of(batch: Tensor) -> Tensor:
-        """Cross-entropy against the first output: any task's loss has such a gradient."""
+        """Return the cross-entropy of the first output, whose gradients resemble those of any task."""
         with accelerator.autocast():
             output = trained(batch).float()
-        loss = output.logsumexp(-1).mean() - output[..., 0].mean()
+        loss: Tensor = output.logsumexp(-1).mean() - output[..., 0].mean()
         return loss + extra() if extra else loss
 
     for step in range(STEPS + 1):
@@ -151,14 +164,14 @@ def _steps(
             done(step + 1, STEPS)
         optimizer.zero_grad(set_to_none=True)
     try:
-        loss_of(inputs[:1]).backward()
-    except Exception as error:  # BatchNorm raises ValueError; what other layers raise is theirs
+        loss_of(inputs[:1]).backward()  # type: ignore[no-untyped-call]
+    except Exception as error:  # BatchNorm raises ValueError, other layers raise exceptions of any type
         result.batch_of_one[stage] = first_line(error)
     network.zero_grad(set_to_none=True)
 
 
 def _check_gradients(params: Params, stage: str, network: nn.Module) -> None:
-    """Refuse a method that changes layers which the backbone does not use."""
+    """Check that the forward pass of the backbone uses the layers that the PEFT method trains."""
     if stage != "finetune" or params.model.peft.method == "none":
         return
     assert isinstance(network, Classifier)

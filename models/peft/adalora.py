@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from medtune.config.schema import PeftParams
+from medtune.config.validation_errors import param_error
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -42,13 +43,14 @@ class Params(PeftParams):
     @model_validator(mode="after")
     def _shrinks(self) -> "Params":
         if self.start < self.rank:
-            raise ValueError(
-                f"start={self.start} is below rank={self.rank}, but ranks only shrink. Use start>={self.rank}"
+            raise param_error(
+                "start", self.start, f"below rank={self.rank}, but ranks only shrink. Use start>={self.rank}"
             )
         if self.warmup + self.final >= 1:
-            raise ValueError(
-                f"warmup={self.warmup} and final={self.final} leave no steps to shrink the ranks. "
-                "Use values whose sum is below 1"
+            raise param_error(
+                "warmup",
+                self.warmup,
+                f"with final={self.final} no steps are left to shrink the ranks. Use values whose sum is below 1",
             )
         return self
 

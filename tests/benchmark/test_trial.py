@@ -1,4 +1,4 @@
-"""One trial of the benchmark: what its record says, how its rate is picked, and that a cut one goes on."""
+"""Trials of the benchmark: record, selection of the learning rate, and resume after an interruption."""
 
 import csv
 import shutil
@@ -24,7 +24,7 @@ def world(make_world):
 
 
 def asked(world, method="lora", percent=50, schedule="full", rates=RATES, **changes):
-    """Params and identity of a trial on the small set."""
+    """Return params and identity of a trial on the small dataset."""
     tree = world.params.model_dump(mode="json")
     tree["schedule"] = schedule
     tree["model"]["peft"] = {"method": method}
@@ -38,7 +38,7 @@ def run(world, params, trial):
     return trials.run(params, world.paths, trial, 1)
 
 
-def test_run__record_says_what_it_cost_and_what_it_is_worth(world):
+def test_run__record_has_costs_and_metrics(world):
     params, trial = asked(world)
     artifact = run(world, params, trial)
     result = artifact.result()
@@ -48,17 +48,17 @@ def test_run__record_says_what_it_cost_and_what_it_is_worth(world):
     assert result["groups"] == {"train": 2, "val": 2, "test": 3}  # half of three patients, rounded up
     assert result["images"] == {"train": 10, "val": 10, "test": 15}
     assert result["images_per_s"] > 0
-    figure = result["metrics"]["accuracy"]
-    assert figure["reason"] == "3 patients: an interval needs 5"
+    entry = result["metrics"]["accuracy"]
+    assert entry["reason"] == "3 patients: an interval needs 5"
     with (artifact.folder / "predictions.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 15
     hits = np.mean([row["label"] == row["prediction"] for row in rows])
-    assert figure["value"] == pytest.approx(hits)
+    assert entry["value"] == pytest.approx(hits)
     assert not (world.paths.cache / "benchmark" / "work" / artifact.key).exists()
 
 
-def test_run__rate_is_the_one_that_validation_prefers(world):
+def test_run__learning_rate_is_selected_on_validation(world):
     params, trial = asked(world, monitor="loss")
     result = run(world, params, trial).result()
     losses = {trial["lr"]: trial["validation"]["loss"] for trial in result["trials"]}
@@ -67,7 +67,7 @@ def test_run__rate_is_the_one_that_validation_prefers(world):
     assert result["validation"]["loss"] == min(losses.values())
 
 
-def test_run__rate_that_diverges_is_left_out_unless_all_do(world):
+def test_run__diverged_learning_rate_is_left_out(world):
     loose = {"ema_decay": None, "clip_norm": None}
     result = run(world, *asked(world, rates=(1e-3, 1e38), **loose)).result()
     assert (result["lr"], [trial["lr"] for trial in result["trials"]]) == ([1e-3], [1e-3])
@@ -75,7 +75,7 @@ def test_run__rate_that_diverges_is_left_out_unless_all_do(world):
         run(world, *asked(world, rates=(1e38,), **loose))
 
 
-def test_run__second_time_is_found_and_cut_one_goes_on(world, monkeypatch):
+def test_run__finished_trial_is_reused_and_interrupted_trial_resumes(world, monkeypatch):
     params, trial = asked(world, schedule="staged", rates=RATES[:1])
     train, begun = finetune.run, []
 
@@ -91,7 +91,7 @@ def test_run__second_time_is_found_and_cut_one_goes_on(world, monkeypatch):
     assert find_artifact(trials.record_dir(world.paths, trial)) is None
     work = next((world.paths.cache / "benchmark" / "work").glob("*/artifacts"))
     kept = find_artifact(work / "frozen" / "fold-1")
-    assert kept is not None  # stage 1 need not be trained again
+    assert kept is not None  # stage 1 is not trained again
     artifact = run(world, params, trial)
     before = (artifact.folder / "result.json").stat().st_mtime_ns
     assert run(world, params, trial) == artifact
@@ -106,7 +106,7 @@ def test_run__heads_and_both_stages(world, schedule, trainable):
     assert result["seconds"] >= 0
 
 
-def test_key__follows_what_counts_and_nothing_else(world):
+def test_trial_key__depends_only_on_relevant_inputs(world):
     prepared = load_prepared(world.paths.prepared)
 
     def key(threads=1, **changes):

@@ -82,7 +82,7 @@ def test_toy_task__is_exported_within_tolerance(walked):
     assert document["task"] == {"kind": "toy"}
     assert document["parity"]["fp32"]["max_abs_diff"] < 1e-4
     assert document["parity"]["fp32"]["consumer"]["max_abs_diff"] < 1e-4
-    assert "share of dark pixels" in (folder / "artifacts" / "export" / "MODEL_CARD.md").read_text()
+    assert "fraction of dark pixels" in (folder / "artifacts" / "export" / "MODEL_CARD.md").read_text()
 
 
 @pytest.mark.slow

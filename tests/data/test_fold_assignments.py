@@ -13,28 +13,28 @@ from medtune.data.folds import grouped_stratified_folds
 def test_new_patients__do_not_move_recorded_patients(tmp_path_factory, before, more, folds, seed):
     rng, path = np.random.default_rng(seed), tmp_path_factory.mktemp("folds") / "folds.csv"
     labels = np.concatenate([[0, 1] * folds, rng.integers(0, 2, before + more)])
-    groups = np.array([f"g{n}" for n in range(len(labels))])
+    patient_ids = np.array([f"g{n}" for n in range(len(labels))])
     old = len(labels) - more
-    first = grouped_stratified_folds(labels[:old], groups[:old], folds)
-    assert read_assignments(path, "folder", folds).write(path, groups[:old].tolist(), first.tolist())
-    kept = read_assignments(path, "folder", folds)
-    again = grouped_stratified_folds(labels, groups, folds, kept.lookup(groups.tolist()))
+    first = grouped_stratified_folds(labels[:old], patient_ids[:old], folds)
+    assert read_assignments(path, "folder", folds).write(path, patient_ids[:old].tolist(), first.tolist())
+    recorded = read_assignments(path, "folder", folds)
+    again = grouped_stratified_folds(labels, patient_ids, folds, recorded.lookup(patient_ids.tolist()))
     assert np.array_equal(again[:old], first)
-    assert kept.is_consistent_with(groups.tolist(), again.tolist())
-    assert not kept.is_consistent_with(groups.tolist(), ((again + 1) % folds).tolist())
-    assert kept.write(path, groups.tolist(), again.tolist()) == (more > 0)
+    assert recorded.is_consistent_with(patient_ids.tolist(), again.tolist())
+    assert not recorded.is_consistent_with(patient_ids.tolist(), ((again + 1) % folds).tolist())
+    assert recorded.write(path, patient_ids.tolist(), again.tolist()) == (more > 0)
     assert np.array_equal(
         grouped_stratified_folds(
-            labels, groups, folds, read_assignments(path, "folder", folds).lookup(groups.tolist())
+            labels, patient_ids, folds, read_assignments(path, "folder", folds).lookup(patient_ids.tolist())
         ),
         again,
     )
 
 
 def test_new_patients__balance_the_folds():
-    labels, groups = np.repeat([0, 1], 12), np.array([f"g{n}" for n in range(24)])
-    kept = {f"g{n}": 0 for n in (*range(4), *range(12, 16))}
-    assigned = grouped_stratified_folds(labels, groups, 3, kept)
+    labels, patient_ids = np.repeat([0, 1], 12), np.array([f"g{n}" for n in range(24)])
+    recorded = {f"g{n}": 0 for n in (*range(4), *range(12, 16))}
+    assigned = grouped_stratified_folds(labels, patient_ids, 3, recorded)
     assert [int(((assigned == fold) & (labels == label)).sum()) for fold in range(3) for label in (0, 1)] == [4] * 6
 
 

@@ -60,7 +60,7 @@ MOVED = Sample("B/moved", "a", "A0", site="B", where="t.csv line 9")
 @pytest.mark.parametrize(
     ("found", "more", "message"),
     [
-        (samples({"A": 6}), {"folds": 2}, r"only one site \(A 12\); at least two are needed"),
+        (samples({"A": 6}), {"folds": 2}, r"only one site \(A 12\), but at least two are needed"),
         (samples({"A": 6, "B": 6}), {"folds": 5}, r"folds=5: the table has 2 sites \(A 12, B 12\).*folds=2"),
         ([*samples({"A": 6, "B": 6}), MOVED], {"folds": 2}, r"patient A0 is at A \(A/0-0\) and B \(t.csv line 9\)"),
         (samples({"A": 6, "a ": 6}), {"folds": 2}, "sites 'A' and 'a ' differ only in case"),

@@ -49,7 +49,7 @@ def test_list_source__drawn_images():
 
 
 def test_list_source__nowhere_to_download_to():
-    with pytest.raises(InputError, match="data\.root=null: data\.download needs a folder"):
+    with pytest.raises(InputError, match=r"data\.root=null: data\.download needs a folder"):
         list_source(breakhis.Params(download=True), has_positive=False)
 
 

@@ -24,44 +24,44 @@ def make(groups: int = 20, each: int = 5, named: bool = True, **more) -> list[Sa
 @given(st.sampled_from(["patient", "image"]), st.integers(3, 6), st.integers(12, 30), st.integers(1, 5), st.booleans())
 def test_split__each_image_is_tested_once_and_no_patient_leaks(protocol, folds, groups, each, every):
     params = SplitParams(protocol=protocol, folds=folds, test_fold="all" if every else 1, allow_missing_classes=True)
-    records = make(groups, each)
-    made = split_samples(records, CLASSES, params, "test")
-    assert ((made.splits == "test").sum(1) == 1).all()
-    assert ((made.splits == "val").sum(1) == 1).all()
-    assert np.array_equal((made.splits == "test").argmax(1), made.folds)
-    again = split_samples(records, CLASSES, params, "test")
-    assert np.array_equal(made.splits, again.splits)
+    samples = make(groups, each)
+    result = split_samples(samples, CLASSES, params, "test")
+    assert ((result.splits == "test").sum(1) == 1).all()
+    assert ((result.splits == "val").sum(1) == 1).all()
+    assert np.array_equal((result.splits == "test").argmax(1), result.folds)
+    again = split_samples(samples, CLASSES, params, "test")
+    assert np.array_equal(result.splits, again.splits)
     if protocol == "patient":
-        assert made.leaked_patients == ()
-        names = np.array([record.patient_id for record in records])
+        assert result.leaked_patients == ()
+        names = np.array([sample.patient_id for sample in samples])
         for fold in range(folds):
             for group in set(names):
-                assert len(set(made.splits[names == group, fold])) == 1
+                assert len(set(result.splits[names == group, fold])) == 1
 
 
-def test_split__image_is_the_papers_and_names_the_leak():
-    records = make()
-    made = split_samples(records, CLASSES, SplitParams(protocol="image"), "test")
-    labels = [record.label for record in records]
+def test_split__image_protocol_equals_scikit_learn_and_reports_the_leak():
+    samples = make()
+    result = split_samples(samples, CLASSES, SplitParams(protocol="image"), "test")
+    labels = [sample.label for sample in samples]
     for fold, (_, test) in enumerate(StratifiedKFold(5, shuffle=True, random_state=1).split(labels, labels)):
-        assert np.array_equal(np.flatnonzero(made.folds == fold), test)
-    assert made.leaked_patients
-    assert set(made.leaked_patients) <= {record.patient_id for record in records}
-    assert made.notes[0].startswith("LEAK: ")
+        assert np.array_equal(np.flatnonzero(result.folds == fold), test)
+    assert result.leaked_patients
+    assert set(result.leaked_patients) <= {sample.patient_id for sample in samples}
+    assert result.notes[0].startswith("LEAK: ")
 
 
 def test_split__chosen_val_fold():
-    made = split_samples(make(), CLASSES, SplitParams(test_fold=2, val_fold=4), "test")
-    assert np.array_equal(made.splits[:, 2] == "val", made.folds == 4)
+    result = split_samples(make(), CLASSES, SplitParams(test_fold=2, val_fold=4), "test")
+    assert np.array_equal(result.splits[:, 2] == "val", result.folds == 4)
 
 
 def test_split__hcrf_trains_on_one_fold_of_four():
-    made = split_samples(make(named=False), CLASSES, SplitParams(protocol="hcrf-1-1-2", folds=4), "test")
+    result = split_samples(make(named=False), CLASSES, SplitParams(protocol="hcrf-1-1-2", folds=4), "test")
     for fold in range(4):
-        parts = {part: set(made.folds[made.splits[:, fold] == part]) for part in ("train", "val", "test")}
+        parts = {part: set(result.folds[result.splits[:, fold] == part]) for part in ("train", "val", "test")}
         assert [len(parts[part]) for part in ("train", "val", "test")] == [1, 1, 2]
         assert fold in parts["test"]
-        assert (made.splits[:, fold] == "train").mean() == 0.25
+        assert (result.splits[:, fold] == "train").mean() == 0.25
 
 
 def test_split__patient_protocol_without_patients_suggests_others():
@@ -84,32 +84,32 @@ def test_split__empty_class_and_single_class():
 
 
 def test_split__class_of_one_patient_is_rejected_or_allowed():
-    records = [*make(), *(Sample(f"z/{image}", "rare", "Z") for image in range(4))]
+    samples = [*make(), *(Sample(f"z/{image}", "rare", "Z") for image in range(4))]
     with pytest.raises(
         InputError,
         match=r"Class rare \(1 patients, 4 images\) is absent from .*val of test fold 1.*allow_missing_classes=true",
     ):
-        split_samples(records, ("a", "b", "rare"), SplitParams(), "test")
-    made = split_samples(records, ("a", "b", "rare"), SplitParams(allow_missing_classes=True), "test")
-    assert "rare" in made.notes[0]
-    assert set(made.splits[-4:, 1]) == {"train"}
+        split_samples(samples, ("a", "b", "rare"), SplitParams(), "test")
+    result = split_samples(samples, ("a", "b", "rare"), SplitParams(allow_missing_classes=True), "test")
+    assert "rare" in result.notes[0]
+    assert set(result.splits[-4:, 1]) == {"train"}
 
 
 def test_split__class_with_fewer_images_than_folds_under_image():
-    records = [*make(named=False), Sample("z/0", "rare"), Sample("z/1", "rare")]
+    samples = [*make(named=False), Sample("z/0", "rare"), Sample("z/1", "rare")]
     with pytest.raises(InputError, match="Class rare"):
-        split_samples(records, ("a", "b", "rare"), SplitParams(protocol="image", test_fold="all"), "test")
+        split_samples(samples, ("a", "b", "rare"), SplitParams(protocol="image", test_fold="all"), "test")
 
 
-def official(records, columns):
+def official(samples, columns):
     return [
         Sample(
-            record.path,
-            record.label,
-            record.patient_id,
-            published_splits=tuple(column[record.patient_id] for column in columns),
+            sample.path,
+            sample.label,
+            sample.patient_id,
+            published_splits=tuple(column[sample.patient_id] for column in columns),
         )
-        for record in records
+        for sample in samples
     ]
 
 
@@ -121,27 +121,27 @@ def test_split__official_carves_validation_by_patient():
             rng.choice([f"P{g}" for g in range(1, 20, 2)], 3, replace=False)
         )
         columns.append({f"P{g}": "test" if f"P{g}" in test else "train" for g in range(20)} | {"P0": "unused"})
-    records = official(make(), columns)
-    made = split_samples(records, CLASSES, SplitParams(protocol="official", test_fold="all"), "test")
-    assert made.leaked_patients == ()
-    names = np.array([record.patient_id for record in records])
-    assert set(made.splits[names == "P0"].ravel()) == {"unused"}
+    samples = official(make(), columns)
+    result = split_samples(samples, CLASSES, SplitParams(protocol="official", test_fold="all"), "test")
+    assert result.leaked_patients == ()
+    names = np.array([sample.patient_id for sample in samples])
+    assert set(result.splits[names == "P0"].ravel()) == {"unused"}
     for fold, column in enumerate(columns):
         published = np.array([column[name] for name in names])
-        assert np.array_equal(made.splits[:, fold] == "test", published == "test")
-        val = made.splits[:, fold] == "val"
+        assert np.array_equal(result.splits[:, fold] == "test", published == "test")
+        val = result.splits[:, fold] == "val"
         assert 0.1 < val.sum() / (published == "train").sum() < 0.35
-        assert len({records[row].label for row in np.flatnonzero(val)}) == 2
-    assert (made.folds == -1).any()
+        assert len({samples[row].label for row in np.flatnonzero(val)}) == 2
+    assert (result.folds == -1).any()
 
 
 def test_split__official_with_one_published_split():
-    records = [Sample(f"{i}", CLASSES[i % 2], published_splits=(("train", "val", "test")[i // 10],)) for i in range(30)]
-    made = split_samples(records, CLASSES, SplitParams(protocol="official"), "test")
-    assert (made.splits[:, 0] == made.splits[:, 4]).all()
-    assert set(made.folds[20:]) == {-1} or set(made.folds[20:]) == {0}
+    samples = [Sample(f"{i}", CLASSES[i % 2], published_splits=(("train", "val", "test")[i // 10],)) for i in range(30)]
+    result = split_samples(samples, CLASSES, SplitParams(protocol="official"), "test")
+    assert (result.splits[:, 0] == result.splits[:, 4]).all()
+    assert set(result.folds[20:]) == {-1} or set(result.folds[20:]) == {0}
     with pytest.raises(InputError, match="Set it to 0"):
-        split_samples(records, CLASSES, SplitParams(protocol="official", test_fold="all"), "test")
+        split_samples(samples, CLASSES, SplitParams(protocol="official", test_fold="all"), "test")
 
 
 def test_split__official_without_published_split():
@@ -150,9 +150,9 @@ def test_split__official_without_published_split():
 
 
 def test_split__official_with_another_number_of_folds():
-    records = official(make(), [{f"P{g}": "train" for g in range(20)}] * 2)
+    samples = official(make(), [{f"P{g}": "train" for g in range(20)}] * 2)
     with pytest.raises(InputError, match="2 folds are published"):
-        split_samples(records, CLASSES, SplitParams(protocol="official"), "test")
+        split_samples(samples, CLASSES, SplitParams(protocol="official"), "test")
 
 
 def test_folders__too_few_images_to_validate():
@@ -162,9 +162,9 @@ def test_folders__too_few_images_to_validate():
 
 
 def test_split__classes_one_level_deeper_are_suggested():
-    records = [Sample(f"set/{label}/{n}.png", "set", f"P{n}") for n, label in enumerate("abab")]
+    samples = [Sample(f"set/{label}/{n}.png", "set", f"P{n}") for n, label in enumerate("abab")]
     with pytest.raises(InputError, match=r"folders \(a, b\) are the classes, set data\.root to the folder set"):
-        split_samples(records, ("set",), SplitParams(), "folder")
+        split_samples(samples, ("set",), SplitParams(), "folder")
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -173,9 +173,9 @@ def test_folders__missing_validation_is_taken_from_train(known):
     test = [
         Sample(f"test/{n}", CLASSES[n % 2], f"T{n}" if known else None, published_splits=("test",)) for n in range(8)
     ]
-    made = split_samples([*train, *test], CLASSES, SplitParams(protocol="folders"), "folder")
-    column = made.splits[:, 1]
+    result = split_samples([*train, *test], CLASSES, SplitParams(protocol="folders"), "folder")
+    column = result.splits[:, 1]
     assert set(column[len(train) :]) == {"test"}
     assert 0.1 < (column[: len(train)] == "val").mean() < 0.3
-    assert made.leaked_patients == ()
-    assert any(f"by {'patient' if known else 'image'}" in note for note in made.notes)
+    assert result.leaked_patients == ()
+    assert any(f"by {'patient' if known else 'image'}" in note for note in result.notes)

@@ -21,56 +21,58 @@ SETS = st.integers(0, 2**32 - 1).flatmap(
 def draw(seed, patients, classes, mixed):
     """Draw labels and patients with 1 to 6 images of one or several classes per patient."""
     rng = np.random.default_rng(seed)
-    groups = np.repeat(np.arange(patients), rng.integers(1, 7, patients))
+    patient_ids = np.repeat(np.arange(patients), rng.integers(1, 7, patients))
     of_patient = rng.integers(0, classes, patients)
-    labels = rng.integers(0, classes, len(groups)) if mixed else of_patient[groups]
-    order = rng.permutation(len(groups))
-    return labels[order], np.array([f"P{group}" for group in groups[order]])
+    labels = rng.integers(0, classes, len(patient_ids)) if mixed else of_patient[patient_ids]
+    order = rng.permutation(len(patient_ids))
+    return labels[order], np.array([f"P{patient}" for patient in patient_ids[order]])
 
 
 @given(SETS, st.integers(0, 9))
-def test_nested_rows__a_smaller_share_is_inside_the_larger(made, seed):
-    labels, groups = draw(*made)
-    shares = [set(nested_subset(labels, groups, percent, seed).tolist()) for percent in (1, 5, 10, 25, 50, 75, 100)]
-    assert all(small <= large for small, large in itertools.pairwise(shares))
-    assert shares[-1] == set(range(len(labels)))
+def test_nested_subset__smaller_percentages_are_subsets(case, seed):
+    labels, patient_ids = draw(*case)
+    subsets = [
+        set(nested_subset(labels, patient_ids, percent, seed).tolist()) for percent in (1, 5, 10, 25, 50, 75, 100)
+    ]
+    assert all(small <= large for small, large in itertools.pairwise(subsets))
+    assert subsets[-1] == set(range(len(labels)))
 
 
 @given(SETS, st.integers(1, 100), st.integers(0, 9))
-def test_nested_subset__selects_all_images_of_patients_of_every_class(made, percent, seed):
-    labels, groups = draw(*made)
-    rows = nested_subset(labels, groups, percent, seed)
-    taken = set(groups[rows])
-    assert np.array_equal(rows, np.flatnonzero(np.isin(groups, list(taken))))
+def test_nested_subset__selects_all_images_of_patients_of_every_class(case, percent, seed):
+    labels, patient_ids = draw(*case)
+    rows = nested_subset(labels, patient_ids, percent, seed)
+    selected = set(patient_ids[rows])
+    assert np.array_equal(rows, np.flatnonzero(np.isin(patient_ids, list(selected))))
     assert set(labels[rows]) == set(labels)
-    least = int(np.ceil(len(set(groups)) * percent / 100))
-    assert least <= len(taken) <= max(least, len(set(labels)))
+    least = int(np.ceil(len(set(patient_ids)) * percent / 100))
+    assert least <= len(selected) <= max(least, len(set(labels)))
 
 
-def test_nested_rows__keeps_the_shares_of_the_classes():
-    groups = np.array([f"P{i:03d}" for i in range(400)])
+def test_nested_subset__preserves_class_fractions():
+    patient_ids = np.array([f"P{i:03d}" for i in range(400)])
     labels = np.repeat([0, 1, 2], [300, 80, 20])
     for percent in (10, 25, 50):
-        counts = np.bincount(labels[nested_subset(labels, groups, percent, 3)])
+        counts = np.bincount(labels[nested_subset(labels, patient_ids, percent, 3)])
         assert np.abs(counts - np.array([300, 80, 20]) * percent / 100).max() <= 2
 
 
-def test_nested_rows__another_seed_takes_others():
-    groups = np.array([f"P{i}" for i in range(40)])
+def test_nested_subset__another_seed_selects_other_patients():
+    patient_ids = np.array([f"P{i}" for i in range(40)])
     labels = np.tile([0, 1], 20)
-    assert not np.array_equal(nested_subset(labels, groups, 25, 1), nested_subset(labels, groups, 25, 2))
-    assert np.array_equal(nested_subset(labels, groups, 25, 1), nested_subset(labels, groups, 25, 1))
+    assert not np.array_equal(nested_subset(labels, patient_ids, 25, 1), nested_subset(labels, patient_ids, 25, 2))
+    assert np.array_equal(nested_subset(labels, patient_ids, 25, 1), nested_subset(labels, patient_ids, 25, 1))
 
 
 @pytest.fixture
 def prepared() -> PreparedDataset:
-    groups = np.repeat([f"P{i:02d}" for i in range(30)], 4)
+    patient_ids = np.repeat([f"P{i:02d}" for i in range(30)], 4)
     folds = np.repeat(np.arange(30) % 3, 4)
-    roles = np.array([["test" if f == k else "val" if f == (k - 1) % 3 else "train" for k in range(3)] for f in folds])
-    names = tuple(f"{group}-{i}" for i, group in enumerate(groups))
+    splits = np.array([["test" if f == k else "val" if f == (k - 1) % 3 else "train" for k in range(3)] for f in folds])
+    names = tuple(f"{patient}-{i}" for i, patient in enumerate(patient_ids))
     images = np.zeros((120, 2, 2, 3), np.uint8)
     labels = np.repeat(np.arange(30) // 3 % 2, 4)
-    return PreparedDataset(Path(), {}, ("a", "b"), names, labels, groups, folds, roles, images, names)
+    return PreparedDataset(Path(), {}, ("a", "b"), names, labels, patient_ids, folds, splits, images, names)
 
 
 def test_subset__keeps_validation_and_test(prepared):

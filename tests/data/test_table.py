@@ -118,7 +118,7 @@ REFUSED = {
     "mysql on a screen": ("t.txt", b"+------+-------+\n| path | label |\n", "line of dashes, as printed"),
     "sqlcmd": ("t.csv", b"path,label\n----,-----\na,b\n", "line of dashes, as printed"),
     "R's spaces": ("t.txt", b'"path" "label" "group"\n"1" "a.png" "x" "p"\n', "separated by spaces. Save it with sep"),
-    "two separators": ("t.csv", b"path,label|group\n", "separated by a comma or |. Name one in the first line"),
+    "two separators": ("t.csv", b"path,label|group\n", r"separated by a comma or \|\. State the separator"),
     "workbook called CSV": ("t.csv", workbook(HEADER), "is an Excel workbook"),
     "old workbook called CSV": ("t.csv", b"\xd0\xcf\x11\xe0\xa1\xb1", "save it as .xlsx or CSV"),
     "Parquet called CSV": ("t.csv", parquet(path=["a"]), "give it the extension .parquet"),

@@ -1,4 +1,4 @@
-"""A baseline that is better than the model is said to be, with its paired interval."""
+"""Reports name a baseline that is better than the model, with its paired interval."""
 
 import pytest
 
@@ -10,7 +10,7 @@ AUROC = base.metric("classification", "auroc")
 
 
 def entry(value, difference, lo, hi, name="mean_feature"):
-    """A baseline whose headline metrics are all alike."""
+    """Return a baseline whose headline metrics are equal."""
     names = [metric.name for metric in METRICS if metric.headline]
     test = {"value": value, "lo": value - 0.1, "hi": value + 0.05}
     gap = {"value": difference, "lo": lo, "hi": hi}
@@ -38,13 +38,13 @@ def entry(value, difference, lo, hi, name="mean_feature"):
         ([entry(0.8, -0.02, None, None)], "model -0.020, no interval of the difference"),
     ],
 )
-def test_verdict__names_the_best_baseline_only_where_one_is_better(baselines, expected):
-    found = verdict(baselines, AUROC)
-    assert (found is None) == (expected is None)
-    assert expected is None or expected in found
+def test_verdict__names_the_best_baseline_only_if_it_is_better(baselines, expected):
+    result = verdict(baselines, AUROC)
+    assert (result is None) == (expected is None)
+    assert expected is None or expected in result
 
 
-def test_verdict__without_the_metric_nothing_is_said():
+def test_verdict__is_none_without_the_metric():
     assert verdict([entry(0.8, -0.02, -0.1, 0.1)], None) is None
 
 
@@ -54,7 +54,7 @@ def test_baseline_lines__show_every_headline_metric():
     assert "AUROC 0.800 (model +0.020 (-0.100 to +0.100))" in line
 
 
-def test_baseline_section__is_empty_without_baselines_and_else_shows_the_verdict():
+def test_baseline_section__shows_the_verdict_and_is_empty_without_baselines():
     facts = {"percent": "95", "positive": "malignant", "baseline_verdict": "A <b> is better"}
     assert baseline_section([], METRICS, facts) == ""
     page = baseline_section([entry(0.8, -0.02, -0.1, 0.1)], METRICS, facts)
@@ -63,7 +63,7 @@ def test_baseline_section__is_empty_without_baselines_and_else_shows_the_verdict
     assert "A &lt;b&gt; is better" in page
 
 
-def test_baseline_section__says_why_there_is_no_interval():
+def test_baseline_section__states_why_there_is_no_interval():
     one = entry(0.8, -0.02, None, None)
     reason = "3 patients: an interval needs 5"
     one["difference"] = {name: gap | {"reason": reason} for name, gap in one["difference"].items()}

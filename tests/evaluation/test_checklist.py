@@ -1,4 +1,4 @@
-"""Every item has a row, and answers come from facts."""
+"""Every checklist item has a row, and all answers come from facts."""
 
 from types import SimpleNamespace
 
@@ -54,13 +54,13 @@ def rows(page: str) -> list[list[str]]:
 
 
 def test_checklist__one_row_per_item_with_an_answer(write):
-    found = rows(write(make_prepared(), make_facts()))
-    assert [row[0] for row in found] == [number for number, _, _ in (*TRIPOD_AI, *CLAIM)]
-    assert all(len(row) == 3 and row[2] for row in found)
-    answered = [row for row in found if row[2] != UNKNOWN]
-    assert 40 < len(answered) < len(found) - 20
-    # An item without a fact is never answered.
-    for row, (_, _, fact) in zip(found, (*TRIPOD_AI, *CLAIM), strict=True):
+    result = rows(write(make_prepared(), make_facts()))
+    assert [row[0] for row in result] == [number for number, _, _ in (*TRIPOD_AI, *CLAIM)]
+    assert all(len(row) == 3 and row[2] for row in result)
+    answered = [row for row in result if row[2] != UNKNOWN]
+    assert 40 < len(answered) < len(result) - 20
+    # MedTune never answers an item without a fact.
+    for row, (_, _, fact) in zip(result, (*TRIPOD_AI, *CLAIM), strict=True):
         assert fact is not None or row[2] == UNKNOWN
 
 
@@ -68,8 +68,8 @@ def test_checklist__facts(write):
     page = write(make_prepared(), make_facts())
     for words in (
         "AUROC 0.900 (0.800 to 0.950)", "accuracy 0.700", "positive class: malignant", "benign: 6, malignant: 6",
-        "1,200 images, 30 patients", "Disjoint by patients.", "3 of 400 images are candidates", "Few patients.",
-        "Set \\| one", "Nobody &lt;2020>", "No external images were evaluated.",
+        "1,200 images, 30 patients", "disjoint at the level of patients.", "3 of 400 images are candidates",
+        "Few patients.", "Set \\| one", "Nobody &lt;2020>", "No external images were evaluated.",
     ):  # fmt: skip
         assert words in page, words
     assert "secret" not in page
@@ -77,8 +77,8 @@ def test_checklist__facts(write):
 
 
 def test_checklist__leaks_and_unknown_patients(write):
-    assert "Disjoint by images, not patients." in write(make_prepared(protocol="image"), make_facts())
-    assert "Disjoint by images, not patients." in write(make_prepared(leaked_groups=["a"]), make_facts())
+    assert "disjoint at the level of images, not patients." in write(make_prepared(protocol="image"), make_facts())
+    assert "disjoint at the level of images, not patients." in write(make_prepared(leaked_groups=["a"]), make_facts())
     assert "patients unknown" in write(make_prepared(), make_facts(groups_known=False))
 
 

@@ -1,4 +1,4 @@
-"""Coverage of prediction sets for images of new patients, whose images resemble each other."""
+"""Coverage of prediction sets for new patients with correlated images."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ CLASSES = ("benign", "malignant")
 
 
 def draw_images(rng: np.random.Generator, n_patients: int):
-    """Probabilities (n, 2), labels and patients: patient effects of sd 1.2, 5 to 25 images each, 2/3 malignant."""
+    """Draw probabilities (n, 2), labels and patients: patient effects of sd 1.2, 5 to 25 images, 2/3 malignant."""
     label, images = (rng.random(n_patients) < 2 / 3).astype(int), rng.integers(5, 26, n_patients)
     label[:2] = 0, 1
     patients = np.repeat(np.arange(n_patients), images)
@@ -27,15 +27,15 @@ def test_calibrate__covers_images_of_new_patients(n_patients):
     rng = np.random.default_rng(n_patients)
     probabilities, labels, patients = draw_images(rng, 4000)
     own = probabilities[np.arange(len(labels)), labels]
-    found = []
+    result = []
     for _ in range(150):
         drawn, truth, who = draw_images(rng, n_patients)
         limit = lowest_probability(drawn[np.arange(len(truth)), truth], who, 0.9)
-        found.append((np.bincount(patients, own >= limit) / np.bincount(patients)).mean())
-    assert 0.895 <= np.mean(found) <= 0.9 + 1.2 / n_patients
+        result.append((np.bincount(patients, own >= limit) / np.bincount(patients)).mean())
+    assert 0.895 <= np.mean(result) <= 0.9 + 1.2 / n_patients
 
 
-def test_calibrate__for_each_class_where_each_has_enough_patients():
+def test_calibrate__per_class_if_every_class_has_enough_patients():
     rng = np.random.default_rng(0)
     fitted = calibrate(*draw_images(rng, 80), CLASSES, 0.9)
     assert fitted["holds_for"] == "each class"
@@ -49,18 +49,19 @@ def test_calibrate__for_each_class_where_each_has_enough_patients():
     assert len(set(fitted["min_probability"].values())) == 1
 
 
-def test_calibrate__refuses_what_cannot_be_calibrated():
+def test_calibrate__states_why_there_are_no_sets():
     rng = np.random.default_rng(1)
     assert "at least 9 patients; there are 8" in calibrate(*draw_images(rng, 8), CLASSES, 0.9)["reason"]
     probabilities, labels, patients = draw_images(rng, 30)
     assert (
-        "no calibration image is benign" in calibrate(probabilities, labels * 0 + 1, patients, CLASSES, 0.9)["reason"]
+        "no calibration image has the class benign"
+        in calibrate(probabilities, labels * 0 + 1, patients, CLASSES, 0.9)["reason"]
     )
     assert "separates" in calibrate(probabilities, labels, patients, ("a|b", "c"), 0.9)["reason"]
 
 
 @pytest.mark.parametrize(("coverage", "patients"), [(0.9, 9), (0.8, 4), (0.95, 19), (0.5, 1), (0.99, 99)])
-def test_min_patients__the_rule_of_n_plus_one(coverage, patients):
+def test_min_patients__follows_the_n_plus_one_rule(coverage, patients):
     assert min_patients(coverage) == patients
     assert lowest_probability(np.ones(patients), np.arange(patients), coverage) == 1
     assert patients == 1 or lowest_probability(np.ones(patients - 1), np.arange(patients - 1), coverage) is None

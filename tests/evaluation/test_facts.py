@@ -1,4 +1,4 @@
-"""Warnings of an evaluation that hold for every task."""
+"""Warnings of an evaluation that apply to all tasks."""
 
 from types import SimpleNamespace
 
@@ -13,7 +13,7 @@ def make_prepared(protocol="patient", leaked=(), n=12):
     return SimpleNamespace(info=info, patient_ids=np.arange(n))
 
 
-def test_leaks__nothing_to_warn_of():
+def test_leak_warnings__empty_without_leakage():
     assert leak_warnings(make_prepared()) == []
 
 
@@ -26,6 +26,6 @@ def test_leaks__nothing_to_warn_of():
         (make_prepared("hcrf-1-1-2"), "splits images, not patients"),
     ],
 )
-def test_leaks__are_said(prepared, words):
-    (found,) = leak_warnings(prepared)
-    assert words in found
+def test_leak_warnings__name_patients_and_protocol(prepared, words):
+    (result,) = leak_warnings(prepared)
+    assert words in result

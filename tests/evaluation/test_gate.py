@@ -18,7 +18,7 @@ def cohort() -> tuple[np.ndarray, np.ndarray]:
 
 
 def model(name: str, wrong: np.ndarray, sure: float = 0.95, faults: tuple[str, ...] = ()) -> ModelStats:
-    """Predictions with confidence `sure`, right except for the patients at `wrong`."""
+    """Return predictions with confidence `sure` that are correct except for the patients at `wrong`."""
     labels, patients = cohort()
     predictions = np.where(np.isin(np.repeat(np.arange(PATIENTS), EACH), wrong), 1 - labels, labels)
     probabilities = np.where(np.arange(2) == predictions[:, None], sure, 1 - sure)
@@ -36,13 +36,13 @@ def decided(new_wrong: range, old_wrong: range | None, gate: GateParams | None =
     return judged(model("new", np.array(new_wrong), **new), champion, gate or GateParams(max_confidence_gap=0.6))
 
 
-def test_judge__better_beyond_doubt_is_promoted_with_its_figures():
+def test_decide__significantly_better_model_is_promoted():
     decision = decided(range(0), range(12))
     assert decision.promoted
     assert decision.difference.value == pytest.approx(0.5)
     assert 0 < decision.difference.lo < 0.5 < decision.difference.hi
     assert (decision.n_images, decision.n_patients) == (PATIENTS * EACH, PATIENTS)
-    assert [row["figure"] for row in decision.rows()] == [
+    assert [row["metric"] for row in decision.rows()] == [
         "challenger balanced_accuracy", "challenger confidence_gap",
         "champion balanced_accuracy", "champion confidence_gap", "difference of balanced_accuracy",
     ]  # fmt: skip
@@ -50,7 +50,7 @@ def test_judge__better_beyond_doubt_is_promoted_with_its_figures():
 
 
 @pytest.mark.parametrize(("metric", "named"), [("sensitivity", True), ("auroc", True), ("accuracy", False)])
-def test_judge__names_the_positive_class_of_metrics_that_are_about_it(metric, named):
+def test_decide__names_the_positive_class(metric, named):
     gate = GateParams(max_confidence_gap=0.6, metric=metric)
     models = model("new", np.arange(0)), model("old", np.arange(12))
     images = int(models[0].stats.confusion.sum())
@@ -60,20 +60,20 @@ def test_judge__names_the_positive_class_of_metrics_that_are_about_it(metric, na
 
 
 @pytest.mark.parametrize(("new", "old"), [(range(12), range(0)), (range(4), range(4)), (range(3), range(4))])
-def test_judge__worse_equal_or_within_chance_is_refused(new, old):
+def test_decide__no_significant_improvement_is_rejected(new, old):
     decision = decided(new, old)
     assert not decision.promoted
-    assert "is not above gate.min_improvement +0" in decision.reasons[0]
+    assert "is not above gate.min_improvement=+0" in decision.reasons[0]
 
 
-def test_judge__a_negative_tolerance_lets_an_equal_one_pass():
+def test_decide__negative_min_improvement_accepts_an_equal_model():
     assert decided(range(4), range(4), GateParams(min_improvement=-0.2, max_confidence_gap=0.6)).promoted
     assert not decided(range(4), range(4), GateParams(min_improvement=-0.1, max_confidence_gap=0.6)).promoted
     assert not decided(range(9), range(4), GateParams(min_improvement=-0.2, max_confidence_gap=0.6)).promoted
 
 
-def test_judge__pairs_patients():
-    """Two models that fail on the same patients differ by nothing, however wide each one's own interval is."""
+def test_decide__pairs_patients():
+    """Two models with errors on the same patients do not differ, even if their intervals are wide."""
     decision = decided(range(8), range(8))
     assert decision.difference.value == 0
     assert decision.difference.hi == pytest.approx(1 - 0.0225 ** (1 / 24))
@@ -81,7 +81,7 @@ def test_judge__pairs_patients():
 
 
 @pytest.mark.parametrize("who", ["new", "old"])
-def test_judge__either_models_calibration_or_parity_stops_it(who):
+def test_decide__calibration_or_parity_of_either_model_blocks(who):
     sides = {"new": model("new", np.arange(0)), "old": model("old", np.arange(12), sure=0.55)}
     assert judged(sides["new"], sides["old"], GateParams()).promoted
     wrong = np.arange(0 if who == "new" else 12)
@@ -96,34 +96,34 @@ def test_judge__either_models_calibration_or_parity_stops_it(who):
     assert decision.reasons == (f"{who}: fp16 samples are off",)
 
 
-def test_judge__the_first_one_needs_only_its_own_checks():
+def test_decide__first_model_needs_only_its_own_checks():
     decision = decided(range(20), None, GateParams(max_confidence_gap=1))
     assert decision.promoted
     assert decision.difference is None
     assert not decided(range(20), None, GateParams(max_confidence_gap=0.1)).promoted
 
 
-def test_judge__too_few_patients_promote_nothing():
+def test_decide__too_few_patients_are_a_rejection():
     decision = decided(range(0), range(12), GateParams(max_confidence_gap=0.6, min_patients_per_class=13))
     assert decision.reasons == (
-        "12 test patients of the rarest class that neither model has seen; gate.min_patients_per_class is 13",
+        "only 12 test patients of the rarest class that neither model has seen, below gate.min_patients_per_class=13",
     )
 
 
-def test_judge__one_patient_promotes_nothing():
+def test_decide__one_patient_is_a_rejection():
     labels = np.array([0, 1, 1])
     better, worse = (
-        ModelStats(name, accumulate(labels, np.eye(2)[found], found, np.array(["p", "p", "p"])))
-        for name, found in (("new", labels), ("old", 1 - labels))
+        ModelStats(name, accumulate(labels, np.eye(2)[result], result, np.array(["p", "p", "p"])))
+        for name, result in (("new", labels), ("old", 1 - labels))
     )
     decision = judged(better, worse, GateParams(max_confidence_gap=1))
     assert decision.reasons == (
-        "1 test patients of the rarest class that neither model has seen; gate.min_patients_per_class is 3",
+        "only 1 test patients of the rarest class that neither model has seen, below gate.min_patients_per_class=3",
         "the difference of balanced_accuracy has no interval: 1 patient: an interval needs 5",
     )
 
 
-def test_judge__lower_is_better_for_an_error():
+def test_decide__lower_is_better_for_an_error():
     sure, unsure = model("new", np.arange(0), sure=0.99), model("old", np.arange(2), sure=0.6)
     decision = judged(sure, unsure, GateParams(max_confidence_gap=1), "brier")
     assert decision.promoted
@@ -131,13 +131,13 @@ def test_judge__lower_is_better_for_an_error():
     assert not judged(unsure, sure, GateParams(max_confidence_gap=1), "brier").promoted
 
 
-def test_refused__says_why():
+def test_rejection__has_reasons():
     decision = rejection(["classes differ"], GateParams(), ["left out"])
     assert not decision.promoted
     assert decision.as_dict()["notes"] == ("left out",)
     assert decision.rows() == []
 
 
-def test_judge__metric_that_these_classes_do_not_have():
+def test_decide__undefined_metric_is_an_error():
     with pytest.raises(InputError, match=r"gate\.metric=quadratic_weighted_kappa: not defined"):
         judged(model("new", np.array([])), None, GateParams(max_confidence_gap=0.6), "quadratic_weighted_kappa")

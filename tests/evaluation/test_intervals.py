@@ -42,15 +42,15 @@ def test_intervals__contain_the_value_and_have_width(patients, classes, seed, si
 
 def test_intervals__do_not_depend_on_the_order_of_patients_or_images():
     labels, probabilities, predictions, ids = make_set(17, 3, seed=5)
-    found = intervals(METRICS, accumulate(labels, probabilities, predictions, ids))
+    result = intervals(METRICS, accumulate(labels, probabilities, predictions, ids))
     order = np.random.default_rng(1).permutation(len(labels))
     renamed = np.array([f"q{99 - int(name[1:]):04}" for name in ids])
     again = intervals(METRICS, accumulate(labels[order], probabilities[order], predictions[order], renamed[order]))
-    for name, one in found.items():
+    for name, one in result.items():
         assert (again[name].lo, again[name].hi) == pytest.approx((one.lo, one.hi), abs=1e-9), name
 
 
-def test_intervals__wider_where_more_confidence_is_asked():
+def test_intervals__are_wider_with_more_confidence():
     stats = accumulate(*make_set(20))
     narrow, wide = intervals(METRICS, stats, 0.8), intervals(METRICS, stats, 0.99)
     for name, one in wide.items():
@@ -59,7 +59,7 @@ def test_intervals__wider_where_more_confidence_is_asked():
 
 
 def test_intervals__auroc_has_delongs_standard_error_for_one_image_per_patient():
-    """DeLong et al. 1988, with the pairwise placements written out."""
+    """Compare with DeLong et al. 1988, using pairwise placements."""
     labels, probabilities, predictions, ids = make_set(60, seed=2, images=1)
     scores = probabilities[:, 1]
     wins = (scores[labels == 1][:, None] > scores[labels == 0][None]).astype(float)
@@ -75,36 +75,36 @@ def test_intervals__auroc_has_delongs_standard_error_for_one_image_per_patient()
     assert (one.lo, one.hi) == pytest.approx(tuple(ends), abs=0.02)
 
 
-def test_intervals__where_nothing_varies_rest_on_the_patients_of_the_metric():
+def test_intervals__without_variation_depend_on_the_patients_of_the_metric():
     labels = np.repeat([0, 1], 10)
-    found = intervals(METRICS, accumulate(labels, np.eye(2)[labels], labels, np.arange(20)))
-    assert found["sensitivity"].hi == 1
-    assert found["sensitivity"].lo == pytest.approx(0.025 ** (1 / 10))
-    assert found["accuracy"].lo == pytest.approx(0.025 ** (1 / 20))
-    assert found["auroc"].lo == pytest.approx(0.025 ** (1 / 20))
+    result = intervals(METRICS, accumulate(labels, np.eye(2)[labels], labels, np.arange(20)))
+    assert result["sensitivity"].hi == 1
+    assert result["sensitivity"].lo == pytest.approx(0.025 ** (1 / 10))
+    assert result["accuracy"].lo == pytest.approx(0.025 ** (1 / 20))
+    assert result["auroc"].lo == pytest.approx(0.025 ** (1 / 20))
 
 
-def test_intervals__of_all_right_are_clopper_pearsons():
+def test_intervals__without_errors_are_clopper_pearson():
     labels = np.repeat([0, 1], 10)
-    found = intervals(METRICS, accumulate(labels, np.eye(2)[labels], labels, np.arange(20)), 0.9)
+    result = intervals(METRICS, accumulate(labels, np.eye(2)[labels], labels, np.arange(20)), 0.9)
     exact = reference.binomtest(20, 20).proportion_ci(0.9, "exact")
-    assert (found["accuracy"].lo, found["accuracy"].hi) == pytest.approx((exact.low, exact.high))
+    assert (result["accuracy"].lo, result["accuracy"].hi) == pytest.approx((exact.low, exact.high))
 
 
 @pytest.mark.parametrize("patients", [1, 4])
-def test_intervals__too_few_patients_have_none(patients):
+def test_intervals__too_few_patients_have_no_interval(patients):
     for one in intervals(METRICS, accumulate(*make_set(patients))).values():
         assert (one.lo, one.hi) == (None, None)
         assert one.reason == "undefined: the labels lack a class it needs" or "an interval needs 5" in one.reason
 
 
-def test_intervals__a_class_of_one_patient_has_none():
+def test_intervals__a_class_with_one_patient_has_no_interval():
     labels = np.array([0] * 9 + [1])
-    found = intervals(METRICS, accumulate(labels, np.eye(2)[labels], labels, np.arange(10)))
-    assert found["auroc"].value == 1
-    assert found["auroc"].lo is None
-    assert found["auroc"].as_dict()["reason"].startswith("undefined without 1 of the patients")
-    assert found["accuracy"].as_dict().keys() == {"value", "lo", "hi"}
+    result = intervals(METRICS, accumulate(labels, np.eye(2)[labels], labels, np.arange(10)))
+    assert result["auroc"].value == 1
+    assert result["auroc"].lo is None
+    assert result["auroc"].as_dict()["reason"].startswith("undefined without 1 of the patients")
+    assert result["accuracy"].as_dict().keys() == {"value", "lo", "hi"}
 
 
 def test_intervals__undefined_metric_is_null():
@@ -113,7 +113,7 @@ def test_intervals__undefined_metric_is_null():
     assert one == Interval(None, None, None, "undefined: the labels lack a class it needs")
 
 
-def test_intervals__a_metric_without_bounds_moves_with_its_scale():
+def test_intervals__unbounded_metric_is_equivariant_to_scale():
     stats = accumulate(*make_set(12))
 
     def scaled(a, b):
@@ -123,7 +123,7 @@ def test_intervals__a_metric_without_bounds_moves_with_its_scale():
     assert (moved.lo, moved.hi) == pytest.approx((3 + 10 * plain.lo, 3 + 10 * plain.hi))
     constant = intervals([scaled(3, 0)], stats)["m"]
     assert constant.lo is None
-    assert "the same without each patient" in constant.reason
+    assert "does not change if any patient is left out" in constant.reason
 
 
 def test_paired_interval__is_students_for_one_image_per_patient():
@@ -138,11 +138,11 @@ def test_paired_interval__is_students_for_one_image_per_patient():
     assert (one.lo, one.hi) == pytest.approx(tuple(right.confidence_interval(0.95)))
 
 
-def test_paired_interval__turns_its_sign_with_the_order():
+def test_paired_interval__changes_its_sign_with_the_order():
     labels, probabilities, predictions, ids = make_set(24, seed=3)
     other = accumulate(labels, *make_set(24, seed=3, signal=0.5)[1:])
-    mine = accumulate(labels, probabilities, predictions, ids)
-    there, back = paired_interval(METRICS, mine, other), paired_interval(METRICS, other, mine)
+    selected = accumulate(labels, probabilities, predictions, ids)
+    there, back = paired_interval(METRICS, selected, other), paired_interval(METRICS, other, selected)
     for name, one in there.items():
         assert (back[name].lo, back[name].hi) == pytest.approx((-one.hi, -one.lo)), name
 
@@ -153,12 +153,12 @@ def test_paired_interval__of_equal_predictions_has_width():
     assert (one.value, one.lo, one.hi) == pytest.approx((0, 0.025 ** (1 / 20) - 1, 1 - 0.025 ** (1 / 20)))
 
 
-def test_paired_interval__refuses_other_patients():
+def test_paired_interval__other_patients_are_an_error():
     with pytest.raises(ValueError, match="cannot be paired"):
         paired_interval(METRICS, accumulate(*make_set(8)), accumulate(*make_set(9)))
 
 
-def test_difference_interval__several_at_once_are_wider():
+def test_difference_interval__simultaneous_intervals_are_wider():
     stats = accumulate(*make_set(20))
     design, metric = jackknife(stats), AUROC[0]
     left = design.leave_out(AUROC, stats)["auroc"] - 0.5
@@ -168,11 +168,11 @@ def test_difference_interval__several_at_once_are_wider():
 
 
 def test_intervals__many_images():
-    found = intervals(METRICS, accumulate(*make_set(4000, 8, images=10)))
-    assert 0.001 < found["auroc"].hi - found["auroc"].lo < 0.05
+    result = intervals(METRICS, accumulate(*make_set(4000, 8, images=10)))
+    assert 0.001 < result["auroc"].hi - result["auroc"].lo < 0.05
 
 
-def test_intervals__none_for_a_metric_whose_intervals_are_not_valid():
+def test_intervals__metric_with_poor_coverage_has_no_interval():
     stats = accumulate(*make_set(20))
     without = [metric for metric in ALL if metric.no_interval]
     assert without

@@ -52,7 +52,7 @@ def test_spread__of_a_difference_of_strata_is_welchs():
     assert design.spread(left, 4, 1)[1] == 3
 
 
-def test_jackknife__many_patients_are_left_out_in_groups_and_rare_classes_one_by_one():
+def test_jackknife__many_patients_form_groups_except_in_rare_classes():
     labels = np.zeros(5000, np.int64)
     labels[::500] = 1
     stats = accumulate(labels, np.full((5000, 2), 0.5), labels, np.arange(5000))
@@ -92,11 +92,11 @@ def test_jackknife__patients_of_unequal_size_have_fewer_degrees_of_freedom():
     assert design.degrees(0) == pytest.approx([3.0])
 
 
-def test_degrees__fall_the_more_the_images_of_a_patient_are_alike():
+def test_degrees__decrease_with_the_similarity_of_a_patients_images():
     labels = np.zeros(30, np.int64)
     ids = np.r_[np.zeros(20, np.int64), np.arange(1, 11)]
     design = jackknife(accumulate(labels, np.full((30, 2), 0.5), labels, ids))
-    found = [float(design.degrees(power)[0]) for power in (0, 1, 1.5, 2)]
-    assert found[0] == 10
-    assert found[1] == pytest.approx(30**2 / (20**2 + 10) - 1)
-    assert found == sorted(found, reverse=True)
+    result = [float(design.degrees(power)[0]) for power in (0, 1, 1.5, 2)]
+    assert result[0] == 10
+    assert result[1] == pytest.approx(30**2 / (20**2 + 10) - 1)
+    assert result == sorted(result, reverse=True)

@@ -1,4 +1,4 @@
-"""The list finds labels that were flipped, from out-of-fold predictions."""
+"""Detection of flipped labels from out-of-fold predictions."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from medtune.evaluation.label_errors import find_label_errors
 
 
 def flip(truth: np.ndarray, classes: int, seed: int):
-    """Labels with 5 % of them changed to another class, and the positions of these."""
+    """Change 5 % of the labels; return the labels and the changed positions."""
     rng = np.random.default_rng(seed)
     wrong = rng.choice(len(truth), len(truth) // 20, replace=False)
     labels = truth.copy()
@@ -31,11 +31,11 @@ def test_find_label_errors__recall_of_flipped_labels(classes, seed):
     rng, truth = np.random.default_rng(seed + 10), np.arange(400) % classes
     features = rng.normal(size=(400, 8)) + 3 * rng.normal(size=(classes, 8))[truth]
     labels, wrong = flip(truth, classes, seed)
-    found = find_label_errors(labels, out_of_fold(features, labels, np.arange(400)))
-    assert np.isin(wrong, found.positions).mean() >= 0.8
-    assert np.isin(found.positions[: len(wrong)], wrong).mean() >= 0.7  # chance: 0.05
-    hit = np.isin(found.positions, wrong)
-    assert (found.suggested[hit] == truth[found.positions[hit]]).mean() >= 0.8
+    result = find_label_errors(labels, out_of_fold(features, labels, np.arange(400)))
+    assert np.isin(wrong, result.positions).mean() >= 0.8
+    assert np.isin(result.positions[: len(wrong)], wrong).mean() >= 0.7  # chance: 0.05
+    hit = np.isin(result.positions, wrong)
+    assert (result.suggested[hit] == truth[result.positions[hit]]).mean() >= 0.8
 
 
 def test_find_label_errors__recall_on_the_synthetic_images():
@@ -48,17 +48,17 @@ def test_find_label_errors__recall_on_the_synthetic_images():
     truth = np.array([sample.label == "solid" for sample in samples]).astype(np.int64)
     labels, wrong = flip(truth, 2, seed=0)
     patients = np.array([sample.patient_id for sample in samples])
-    found = find_label_errors(labels, out_of_fold(np.hstack([blocks, levels, edges]), labels, patients))
-    assert np.isin(wrong, found.positions).mean() >= 0.6
-    assert len(found.positions) <= 2 * len(wrong)
+    result = find_label_errors(labels, out_of_fold(np.hstack([blocks, levels, edges]), labels, patients))
+    assert np.isin(wrong, result.positions).mean() >= 0.6
+    assert len(result.positions) <= 2 * len(wrong)
 
 
-def test_find_label_errors__none_where_every_label_is_the_most_confident():
+def test_find_label_errors__empty_if_every_label_is_most_probable():
     labels = np.array([0, 0, 1, 1])
     assert not len(find_label_errors(labels, np.eye(2)[labels] * 0.8 + 0.1).positions)
 
 
 def test_find_label_errors__a_class_without_images_is_never_suggested():
     probabilities = np.array([[0.1, 0.1, 0.8], [0.2, 0.2, 0.6], [0.3, 0.6, 0.1]])
-    found = find_label_errors(np.array([0, 0, 1]), probabilities)
-    assert 2 not in found.suggested
+    result = find_label_errors(np.array([0, 0, 1]), probabilities)
+    assert 2 not in result.suggested

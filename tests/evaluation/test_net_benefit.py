@@ -28,7 +28,7 @@ def test_decision_curve__never_above_prevalence_and_equal_to_treat_all_for_certa
     np.testing.assert_allclose(decision_curve(positive, positive.astype(float)).model, positive.mean())
 
 
-def test_useful_range__longest_stretch():
+def test_useful_range__is_the_longest_range():
     positive = np.arange(20) < 8
     assert useful_range(decision_curve(positive, np.zeros(20))) is None
     low, high = useful_range(decision_curve(positive, np.where(positive, 0.7, 0.3)))

@@ -22,8 +22,8 @@ def test_ratio_intervals__value_interval_and_undefined():
         "share": sum_by_patient(values, np.ones(200, bool), patients),
         "none": sum_by_patient(values, np.zeros(200, bool), patients),
     }
-    found = ratio_intervals(sums, EvaluateParams())
-    assert found["share"].value == pytest.approx(values.mean())
-    assert found["share"].lo < found["share"].value < found["share"].hi
-    assert found["none"].value is None
-    assert found["none"].reason
+    result = ratio_intervals(sums, EvaluateParams())
+    assert result["share"].value == pytest.approx(values.mean())
+    assert result["share"].lo < result["share"].value < result["share"].hi
+    assert result["none"].value is None
+    assert result["none"].reason

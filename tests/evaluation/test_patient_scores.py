@@ -10,12 +10,12 @@ def test_combine_images__three_ways():
     positive, member = np.array([0.2, 0.5, 1.0, 0.1]), np.array([0, 0, 1, 2])
     both = np.stack([1 - positive, positive], axis=1)
     for how, expected in (("mean", [0.35, 1, 0.1]), ("max", [0.5, 1, 0.1]), ("noisy_or", [0.6, 1, 0.1])):
-        found = combine_images(both, member, 3, how)
-        np.testing.assert_allclose(found[:, 1], expected)
-        np.testing.assert_allclose(found.sum(axis=1), 1)
+        result = combine_images(both, member, 3, how)
+        np.testing.assert_allclose(result[:, 1], expected)
+        np.testing.assert_allclose(result.sum(axis=1), 1)
 
 
-def test_combine_images__several_classes_have_a_mean_only():
+def test_combine_images__several_classes_support_only_the_mean():
     probabilities, member = np.random.default_rng(0).dirichlet(np.ones(3), 6), np.array([0, 1, 1, 1, 0, 2])
     np.testing.assert_allclose(combine_images(probabilities, member, 3, "mean")[1], probabilities[1:4].mean(axis=0))
     with pytest.raises(ValueError, match="two classes, not 3"):

@@ -10,7 +10,7 @@ from medtune.evaluation.projection import patients_to_halve, variance_of_ratio
 
 
 @given(st.integers(2, 500), st.sampled_from([0.8, 0.95, 0.99]))
-def test_patients_to_halve__fewest_that_do(n, confidence):
+def test_patients_to_halve__is_the_smallest_number(n, confidence):
     def width(m):
         return t.ppf(0.5 + confidence / 2, m - 1) / np.sqrt(m)
 
@@ -20,20 +20,20 @@ def test_patients_to_halve__fewest_that_do(n, confidence):
     assert more <= 3 * n
 
 
-def test_patients_to_halve__the_interval_of_that_many_is_half_as_wide():
-    """Simulated: mean width with n patients against that with as many more as projected."""
+def test_patients_to_halve__simulated_interval_is_half_as_wide():
+    """Simulate the mean width with n patients and with the projected number of patients."""
     rng, n = np.random.default_rng(0), 13
 
     def width(patients: int) -> float:
-        found = []
+        result = []
         for _ in range(60):
             share = 1 / (1 + np.exp(-rng.normal(0.3, 1, patients)))
             ids = np.repeat(np.arange(patients), 20)
             correct = rng.random(len(ids)) < share[ids]
             sums = {"recall": sum_by_patient(correct, np.ones(len(ids), bool), ids)}
             one = ratio_intervals(sums, EvaluateParams())["recall"]
-            found.append(one.hi - one.lo)
-        return float(np.mean(found))
+            result.append(one.hi - one.lo)
+        return float(np.mean(result))
 
     assert width(n + patients_to_halve(n)) / width(n) == pytest.approx(0.5, abs=0.06)
 

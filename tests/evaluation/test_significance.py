@@ -28,7 +28,7 @@ def test_p_value__is_students_for_one_image_per_patient():
     assert p_value(ACCURACY, value, left[0] - left[1], design, 40) == pytest.approx(right.pvalue)
 
 
-def test_p_value__none_where_there_is_no_interval():
+def test_p_value__is_nan_without_an_interval():
     _, sets = make_pair()
     design = jackknife(sets[0])
     assert np.isnan(p_value(SENSITIVITY, 0.1, np.linspace(0, 1, 40), design, 3))
@@ -38,5 +38,5 @@ def test_p_value__none_where_there_is_no_interval():
 def test_detectable_difference__is_wider_than_the_interval():
     _, sets = make_pair()
     one = paired_interval([ACCURACY], *sets)["accuracy"]
-    found = detectable_difference(ACCURACY, *sets)
-    assert (one.hi - one.lo) / 2 < found < one.hi - one.lo
+    result = detectable_difference(ACCURACY, *sets)
+    assert (one.hi - one.lo) / 2 < result < one.hi - one.lo

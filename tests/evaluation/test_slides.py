@@ -31,28 +31,28 @@ def softmax(logits):
 
 def test_aggregate__log_of_the_mean_probability():
     logits = np.random.default_rng(0).normal(0, 5, (5, 3))
-    rows, found = aggregate(by_slide(prepared(TILES)), np.array([0, 1, 2, 4, 5]), logits, "mean")
+    rows, result = aggregate(by_slide(prepared(TILES)), np.array([0, 1, 2, 4, 5]), logits, "mean")
     assert rows.tolist() == [0, 2]
     expected = [softmax(logits[:3]).mean(0), softmax(logits[3:]).mean(0)]
-    np.testing.assert_allclose(np.exp(found), expected)
+    np.testing.assert_allclose(np.exp(result), expected)
 
 
 def test_aggregate__extreme_logits_stay_finite():
     logits = np.array([[800.0, 0.0, -800.0]] * 3, np.float32)
-    _, found = aggregate(by_slide(prepared(TILES)), np.arange(3), logits, "mean")
-    np.testing.assert_allclose(found, [[0, -800, -1600]])
+    _, result = aggregate(by_slide(prepared(TILES)), np.arange(3), logits, "mean")
+    np.testing.assert_allclose(result, [[0, -800, -1600]])
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
-def test_slide_probabilities__what_evaluation_and_bundle_say_agrees(temperature):
+def test_slide_probabilities__equal_those_of_the_bundle(temperature):
     logits = np.random.default_rng(1).normal(0, 3, (6, 3))
-    slides, rows, found = slide_probabilities(
+    slides, rows, result = slide_probabilities(
         prepared(TILES), np.arange(6), softmax(logits)[:, None], {"aggregation": "mean", "temperature": temperature}
     )
     _, logs = aggregate(slides, np.arange(6), logits, "mean")
     assert rows.tolist() == [0, 1, 2]
-    np.testing.assert_allclose(found, softmax(logs / temperature))
-    np.testing.assert_allclose(found[1], calibrate(softmax(logits)[3], temperature))
+    np.testing.assert_allclose(result, softmax(logs / temperature))
+    np.testing.assert_allclose(result[1], calibrate(softmax(logits)[3], temperature))
 
 
 def test_to_slides__rows_of_each_split():
@@ -69,9 +69,9 @@ def test_to_slides__rows_of_each_split():
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
-def test_attention__weighted_evidence_and_what_a_bundle_says_agree(temperature):
+def test_attention__slide_logits_equal_those_of_the_bundle(temperature):
     outputs = np.random.default_rng(2).normal(0, 3, (6, 4)).astype(np.float32)
-    slides, rows, found = slide_probabilities(
+    slides, rows, result = slide_probabilities(
         prepared(TILES), np.arange(6), outputs[:, None], {"aggregation": "attention", "temperature": temperature}
     )
     _, logits = aggregate(slides, np.arange(6), outputs, "attention")
@@ -79,28 +79,28 @@ def test_attention__weighted_evidence_and_what_a_bundle_says_agree(temperature):
     for row, members in enumerate(([0, 1, 2], [3], [4, 5])):
         weights = np.exp(exact[members, 3]) / np.exp(exact[members, 3]).sum()
         np.testing.assert_allclose(logits[row], sum(w * exact[m, :3] for w, m in zip(weights, members, strict=True)))
-    np.testing.assert_allclose(found, softmax(logits / temperature))
+    np.testing.assert_allclose(result, softmax(logits / temperature))
     assert rows.tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("kind", "width"), [("mean", 3), ("attention", 4)])
 def test_slide_probabilities__of_several_networks_are_their_mean(kind, width):
-    """Tiles are aggregated and calibrated per network; then the networks are averaged."""
+    """Tiles are aggregated and calibrated per network before the networks are averaged."""
     outputs = np.random.default_rng(3).random((6, 2, width))
     document = {"aggregation": kind, "members": [{"temperature": 0.5}, {"temperature": 2.0}]}
-    _, rows, found = slide_probabilities(prepared(TILES), np.arange(6), outputs, document)
+    _, rows, result = slide_probabilities(prepared(TILES), np.arange(6), outputs, document)
     alone = [
         slide_probabilities(
             prepared(TILES), np.arange(6), outputs[:, m : m + 1], {"aggregation": kind, "temperature": temperature}
         )[2]
         for m, temperature in enumerate((0.5, 2.0))
     ]
-    np.testing.assert_allclose(found, (alone[0] + alone[1]) / 2)
+    np.testing.assert_allclose(result, (alone[0] + alone[1]) / 2)
     assert np.abs(alone[0] - alone[1]).max() > 0.01
     assert rows.tolist() == [0, 1, 2]
 
 
-def test_to_slides__says_how_tiles_became_slides():
+def test_to_slides__records_the_aggregation():
     request = OutputsRequest(0, None, {"val": np.arange(3), "test": np.array([3, 4, 5])}, "key")
     outputs = {"val": np.zeros((3, 4), np.float32), "test": np.zeros((3, 4), np.float32)}
     slides, _, (values,) = to_slides(prepared(TILES), [request], [outputs], "attention")

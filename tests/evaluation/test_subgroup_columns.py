@@ -16,14 +16,14 @@ COLUMNS = {
 
 
 def one(columns, allowed=(), **options):
-    (found,) = subgroup_columns(EvaluateParams(**options), columns, allowed)
-    return found
+    (result,) = subgroup_columns(EvaluateParams(**options), columns, allowed)
+    return result
 
 
 def test_subgroup_columns__missing_values_are_a_subgroup():
-    found = one(COLUMNS, by=["sex"])
-    assert found.values.tolist() == ["F", "M", NOT_RECORDED, "F", NOT_RECORDED, "M"]
-    assert found.order == ("F", "M", NOT_RECORDED)
+    result = one(COLUMNS, by=["sex"])
+    assert result.values.tolist() == ["F", "M", NOT_RECORDED, "F", NOT_RECORDED, "M"]
+    assert result.order == ("F", "M", NOT_RECORDED)
 
 
 def test_subgroup_columns__allowed_values_are_not_missing():
@@ -31,14 +31,14 @@ def test_subgroup_columns__allowed_values_are_not_missing():
 
 
 def test_subgroup_columns__numbers_are_sorted_as_numbers_and_case_of_the_name_does_not_matter():
-    found = one(COLUMNS, by=["site"])
-    assert (found.name, found.order) == ("Site", ("9", "10"))
+    result = one(COLUMNS, by=["site"])
+    assert (result.name, result.order) == ("Site", ("9", "10"))
 
 
 def test_subgroup_columns__ranges():
-    found = one(COLUMNS, by=["age"], bins={"age": [40, 60]})
-    assert found.order == ("below 40", "40 to below 60", "60 or more", NOT_RECORDED)
-    assert found.values.tolist() == [
+    result = one(COLUMNS, by=["age"], bins={"age": [40, 60]})
+    assert result.order == ("below 40", "40 to below 60", "60 or more", NOT_RECORDED)
+    assert result.values.tolist() == [
         "40 to below 60", "below 40", NOT_RECORDED, "60 or more", "60 or more", "below 40",
     ]  # fmt: skip
 
@@ -49,17 +49,17 @@ def test_subgroup_columns__ranges():
 )
 def test_subgroup_columns__every_number_is_in_the_range_of_its_limits(numbers, limits):
     limits = sorted(limits)
-    found = one({"x": [repr(number) for number in numbers]}, by=["x"], bins={"x": limits})
-    assert len(found.order) == len(limits) + 1
-    for number, value in zip(numbers, found.values.tolist(), strict=True):
-        assert found.order.index(value) == sum(limit <= number for limit in limits)
+    result = one({"x": [repr(number) for number in numbers]}, by=["x"], bins={"x": limits})
+    assert len(result.order) == len(limits) + 1
+    for number, value in zip(numbers, result.values.tolist(), strict=True):
+        assert result.order.index(value) == sum(limit <= number for limit in limits)
 
 
 @given(st.lists(st.sampled_from(["A", "B", "", "nan", "unknown", "C c"]), min_size=1, max_size=30))
 def test_subgroup_columns__every_image_is_in_one_subgroup(cells):
-    found = one({"x": cells}, by=["x"])
-    assert set(found.values.tolist()) == set(found.order)
-    assert (found.values == NOT_RECORDED).tolist() == [cell in ("", "nan", "unknown") for cell in cells]
+    result = one({"x": cells}, by=["x"])
+    assert set(result.values.tolist()) == set(result.order)
+    assert (result.values == NOT_RECORDED).tolist() == [cell in ("", "nan", "unknown") for cell in cells]
 
 
 @pytest.mark.parametrize(
@@ -72,17 +72,21 @@ def test_subgroup_columns__every_image_is_in_one_subgroup(cells):
         ),
         ({}, {"by": ["sex"]}, r"evaluate\.by=sex: no such column\. The data set has no further columns"),
         (COLUMNS, {"by": ["Site", "site"]}, "the same column"),
-        (COLUMNS, {"by": ["sex"], "bins": {"sex": [1]}}, r"evaluate\.bins\.sex: 'F' is no number"),
-        ({"sex": ["F", "f "]}, {"by": ["sex"]}, r"evaluate\.by=sex: values 'F' and 'f' differ in case"),
+        (
+            COLUMNS,
+            {"by": ["sex"], "bins": {"sex": [1]}},
+            r"evaluate\.bins\.sex: the column has the value 'F', which is not a number",
+        ),
+        ({"sex": ["F", "f "]}, {"by": ["sex"]}, r"evaluate\.by=sex: the values 'F' and 'f' differ only in case"),
         (
             {"age": [str(k) for k in range(MAX_VALUES + 1)]},
             {"by": ["age"]},
-            r"evaluate\.by=age: 13 different values; at most 12\. .*evaluate\.bins=\{age: \[6\]\}",
+            r"evaluate\.by=age: the column has 13 different values, at most 12 .*evaluate\.bins=\{age: \[6\]\}",
         ),
-        ({"x": [f"v{k}" for k in range(13)]}, {"by": ["x"]}, "13 different values.* Add a column with fewer values"),
+        ({"x": [f"v{k}" for k in range(13)]}, {"by": ["x"]}, "13 different values.* Use a column with fewer values"),
     ],
 )
-def test_subgroup_columns__refused_in_one_line(columns, options, message):
+def test_subgroup_columns__invalid_input_is_an_error(columns, options, message):
     with pytest.raises(InputError, match=message) as error:
         subgroup_columns(EvaluateParams(**options), columns)
     assert "\n" not in str(error.value)

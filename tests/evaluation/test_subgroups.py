@@ -16,7 +16,7 @@ CLASSES = ("no", "yes")
 
 
 def make(n=240, patients=24, seed=0, n_classes=2, labels=None, quality=1.0):
-    """Predictions for n images; `quality` (n,) is how well each is told."""
+    """Return predictions for n images, with `quality` (n,) as the class separation of each image."""
     draw = np.random.default_rng(seed)
     member = draw.integers(0, patients, n)
     labels = draw.integers(0, n_classes, n) if labels is None else labels
@@ -43,9 +43,9 @@ def test_compare__equals_brute_force(n_classes, split_patients):
     if split_patients:  # images of one patient from two scanners
         values = draw.choice(["A", "B", "C"], len(values))
     classes = tuple("abc"[:n_classes])
-    found = run(images, values, classes=classes)
+    result = run(images, values, classes=classes)
 
-    for subgroup in found.subgroups:  # as if the subgroup were evaluated alone
+    for subgroup in result.subgroups:  # as if the subgroup were evaluated alone
         alone = images.select(np.flatnonzero(values == subgroup.value))
         assert subgroup.n_images == (values == subgroup.value).sum()
         assert subgroup.n_patients == len(np.unique(alone.patient_ids))
@@ -55,15 +55,15 @@ def test_compare__equals_brute_force(n_classes, split_patients):
         }
 
     def metrics_without(name):
-        found = {}
+        result = {}
         for value in "ABC":
             own = (values == value) & (images.patient_ids != name)
             args = images.labels[own], images.probabilities[own], images.predictions[own], images.patient_ids[own]
-            found[value] = compute_all(*args)
-        return found
+            result[value] = compute_all(*args)
+        return result
 
     point, left = metrics_without(None), [metrics_without(name) for name in names]
-    # A patient's stratum: the subgroups that it is in, and its class if it has one.
+    # The stratum of a patient combines its subgroups and its class, if it has a single class.
     strata = [
         (
             tuple((values[images.patient_ids == name] == value).any() for value in "ABC"),
@@ -71,8 +71,8 @@ def test_compare__equals_brute_force(n_classes, split_patients):
         )
         for name in names
     ]
-    assert len(found.gaps) == 3 * len(found.subgroups[0].metrics)
-    for gap in found.gaps:
+    assert len(result.gaps) == 3 * len(result.subgroups[0].metrics)
+    for gap in result.gaps:
         difference = point[gap.first][gap.metric] - point[gap.second][gap.metric]
         assert gap.difference.value == pytest.approx(difference, abs=1e-9)
         if gap.difference.lo is None:
@@ -83,7 +83,7 @@ def test_compare__equals_brute_force(n_classes, split_patients):
             own = without[[each == stratum for each in strata]]
             variance += (len(own) - 1) / len(own) * ((own - own.mean()) ** 2).sum()
         half = (gap.difference.hi - gap.difference.lo) / 2
-        if min(strata.count(each) for each in strata) > 1:  # else strata are merged
+        if min(strata.count(each) for each in strata) > 1:  # otherwise strata are merged
             assert 1.6 * variance**0.5 < half  # Student's t at 90 %
         assert gap.difference.lo < gap.difference.value < gap.difference.hi
         assert gap.n_pairs == 3
@@ -91,12 +91,12 @@ def test_compare__equals_brute_force(n_classes, split_patients):
         assert gap.ends[1] > gap.difference.hi
 
 
-def test_compare__equal_images_in_both_subgroups_differ_by_nothing():
+def test_compare__equal_images_in_both_subgroups_have_no_gap():
     images = make(120, 12)
     twice = images.select(np.r_[np.arange(120), np.arange(120)])
-    found = run(twice, np.repeat(["left", "right"], 120))
+    result = run(twice, np.repeat(["left", "right"], 120))
     without_ends = {one.name for one in METRICS if one.no_interval or one.bounds == UNBOUNDED or one.min_patients > 9}
-    for gap in found.gaps:
+    for gap in result.gaps:
         assert gap.difference.value == 0, gap.metric
         if gap.difference.lo is None:
             assert gap.metric in without_ends
@@ -106,23 +106,23 @@ def test_compare__equal_images_in_both_subgroups_differ_by_nothing():
 
 def test_compare__two_subgroups_need_no_simultaneous_interval():
     images = make()
-    found = run(images, np.where(images.patient_ids < "P12", "A", "B"))
-    assert {gap.simultaneous for gap in found.gaps} == {None}
-    gap = found.largest()["auroc"]
+    result = run(images, np.where(images.patient_ids < "P12", "A", "B"))
+    assert {gap.simultaneous for gap in result.gaps} == {None}
+    gap = result.largest()["auroc"]
     assert gap.ends == (gap.difference.lo, gap.difference.hi)
     assert "simultaneous" not in gap.as_dict()
 
 
-def test_compare__largest_gap_is_the_one_that_was_put_there():
+def test_compare__finds_the_planted_largest_gap():
     images = make(quality=np.ones(240))
     values = np.array([("A", "B", "C")[int(name[1:]) % 3] for name in images.patient_ids.tolist()])
     quality = np.where(values == "B", -1.0, np.where(values == "A", 4.0, 2.0))
-    found = run(make(quality=quality), values)
-    gap = found.largest()["balanced_accuracy"]
+    result = run(make(quality=quality), values)
+    gap = result.largest()["balanced_accuracy"]
     assert (gap.first, gap.second) == ("A", "B")
     assert gap.difference.lo > 0.3
     assert abs(gap.difference.value) == max(
-        abs(each.difference.value) for each in found.gaps if each.metric == "balanced_accuracy"
+        abs(each.difference.value) for each in result.gaps if each.metric == "balanced_accuracy"
     )
 
 
@@ -131,17 +131,17 @@ def test_compare__one_class_only():
     images = make(labels=labels)
     values = np.where(labels == 1, "positive site", "mixed site")
     values[:120] = "mixed site"
-    found = run(images, values, order=["mixed site", "positive site"])
-    own = found.subgroups[1].metrics
+    result = run(images, values, order=["mixed site", "positive site"])
+    own = result.subgroups[1].metrics
     assert own["auroc"].value is None
     assert "undefined" in own["auroc"].reason
     assert own["specificity"].value is None
     assert own["accuracy"].lo is not None
     assert own["sensitivity"].lo is not None
-    assert found.subgroups[1].support["no"] == 0
-    assert found.subgroups[1].notes == ("no image is no: averages over classes leave it out",)
-    gaps = {gap.metric: gap.difference for gap in found.gaps}
-    # a mean of one recall is no balanced accuracy
+    assert result.subgroups[1].support["no"] == 0
+    assert result.subgroups[1].notes == ("no image has the class no, so averages over classes exclude it",)
+    gaps = {gap.metric: gap.difference for gap in result.gaps}
+    # the mean of a single recall is not a balanced accuracy
     assert own["balanced_accuracy"].value is not None
     assert gaps["balanced_accuracy"].as_dict() == {
         "value": None, "lo": None, "hi": None, "reason": "averages over different classes",
@@ -150,7 +150,9 @@ def test_compare__one_class_only():
     assert gaps["accuracy"].lo is not None
     assert gaps["sensitivity"].lo is not None
     assert (
-        set(found.largest()) == {name for name, difference in gaps.items() if difference.value is not None} != set(gaps)
+        set(result.largest())
+        == {name for name, difference in gaps.items() if difference.value is not None}
+        != set(gaps)
     )
 
 
@@ -160,16 +162,16 @@ def test_compare__one_class_only():
 def test_compare__too_few_patients_have_values_without_intervals(patients, reason):
     images = make()
     values = np.where(np.isin(images.patient_ids, np.unique(images.patient_ids)[:patients]), "few", "many")
-    found = run(images, values)
-    accuracy = found.subgroups[0].metrics["accuracy"]
+    result = run(images, values)
+    accuracy = result.subgroups[0].metrics["accuracy"]
     assert accuracy.value == pytest.approx(images.select(np.flatnonzero(values == "few")).correct.mean())
     assert (accuracy.lo, accuracy.hi) == (None, None)
     assert reason in accuracy.reason
-    gap = found.largest()["accuracy"]
+    gap = result.largest()["accuracy"]
     assert gap.difference.value is not None
     assert gap.ends is None
     assert "an interval needs 5" in gap.difference.reason
-    assert found.subgroups[1].metrics["accuracy"].lo is not None
+    assert result.subgroups[1].metrics["accuracy"].lo is not None
 
 
 def test_compare__a_gap_with_an_interval_is_preferred():
@@ -177,29 +179,29 @@ def test_compare__a_gap_with_an_interval_is_preferred():
     values = np.array(["A" if name < "P12" else "B" for name in images.patient_ids.tolist()])
     values[images.patient_ids == "P00"] = "C"
     wrong = np.where(images.patient_ids == "P00", 1 - images.labels, images.predictions)
-    found = run(ClassifierPredictions(**(vars(images) | {"predictions": wrong})), values)
-    assert found.subgroups[2].metrics["accuracy"].value == 0
-    gap = found.largest()["accuracy"]
+    result = run(ClassifierPredictions(**(vars(images) | {"predictions": wrong})), values)
+    assert result.subgroups[2].metrics["accuracy"].value == 0
+    gap = result.largest()["accuracy"]
     assert {gap.first, gap.second} == {"A", "B"}
     assert gap.ends is not None
 
 
 def test_compare__subgroup_without_test_images_is_reported():
     images = make()
-    found = run(images, np.where(images.patient_ids < "P12", "A", "B"), order=["A", "B", "C"])
-    absent = found.subgroups[2]
+    result = run(images, np.where(images.patient_ids < "P12", "A", "B"), order=["A", "B", "C"])
+    absent = result.subgroups[2]
     assert (absent.n_images, absent.n_patients, absent.notes) == (0, 0, (NO_IMAGES,))
-    assert absent.metrics.keys() == found.subgroups[0].metrics.keys()
+    assert absent.metrics.keys() == result.subgroups[0].metrics.keys()
     assert {metric.reason for metric in absent.metrics.values()} == {NO_IMAGES}
-    assert "C" not in {name for gap in found.gaps for name in (gap.first, gap.second)}
+    assert "C" not in {name for gap in result.gaps for name in (gap.first, gap.second)}
 
 
 def test_compare__one_subgroup_has_no_gap():
-    found = run(make(), ["A"] * 240)
-    assert (len(found.subgroups), found.gaps, found.largest()) == (1, (), {})
+    result = run(make(), ["A"] * 240)
+    assert (len(result.subgroups), result.gaps, result.largest()) == (1, (), {})
 
 
-def test_compare__statistics_that_merge_patients_are_refused():
+def test_compare__statistics_that_merge_patients_are_an_error():
     @dataclass
     class Merged:
         images: ClassifierPredictions
@@ -217,8 +219,8 @@ def test_compare__statistics_that_merge_patients_are_refused():
         run(Merged(images := make()), np.where(images.patient_ids < "P12", "A", "B"))
 
 
-def test_class_averages__are_the_metrics_that_lose_a_class():
-    """A metric averages over classes if leaving a class out by weight and by selection differ."""
+def test_class_averages__are_the_metrics_that_change_without_a_class():
+    """A metric averages over classes if removing a class by weight and by selection give different values."""
     images = make(120, 12, labels=np.repeat([0, 1, 2], 40), n_classes=3, quality=2.0)
     ids = np.array([f"P{k // 10:02}" for k in range(120)])
     images = ClassifierPredictions(**(vars(images) | {"patient_ids": ids}))
@@ -227,11 +229,11 @@ def test_class_averages__are_the_metrics_that_lose_a_class():
     weights = np.r_[np.ones(8), np.zeros(4)][None]
     weighted = compute(METRICS, images.stats(OPTIONS), weights)
     selected = compute(METRICS, images.select(np.arange(80)).stats(OPTIONS))
-    found = {name for name in weighted if np.isnan(weighted[name][0]) and not np.isnan(selected[name][0])}
-    assert found <= set(CLASS_AVERAGES)
-    assert {"auroc", "balanced_accuracy", "macro_f1", "paper_f1"} <= found
+    result = {name for name in weighted if np.isnan(weighted[name][0]) and not np.isnan(selected[name][0])}
+    assert result <= set(CLASS_AVERAGES)
+    assert {"auroc", "balanced_accuracy", "macro_f1", "paper_f1"} <= result
     assert set(CLASS_AVERAGES) <= {metric.name for metric in METRICS}
 
 
-def test_min_patients__is_what_the_reason_says():
+def test_min_patients__equals_the_number_in_the_reason():
     assert MIN_PATIENTS == 5

@@ -1,4 +1,4 @@
-"""CSV files of every task, and learning curves joined over folds and stages."""
+"""CSV files, and learning curves joined over folds and stages."""
 
 import csv
 
@@ -10,7 +10,7 @@ def read(path):
         return list(csv.DictReader(stream))
 
 
-def test_join_history__counts_epochs_on_and_averages_folds(tmp_path):
+def test_join_history__continues_epochs_and_averages_folds(tmp_path):
     one = [{"epoch": 1, "step": 4, "val/loss": 1.0}, {"epoch": 2, "step": 8, "val/loss": 0.5}]
     two = [{"epoch": 1, "step": 4, "val/loss": 3.0}]
     then = [{"epoch": 0, "val/loss": 0.5}, {"epoch": 1, "val/loss": 0.25, "lr": 0.1}]
@@ -33,6 +33,6 @@ def test_read_history__no_file(tmp_path):
     assert tables.read_history(tmp_path / "history.csv") == []
 
 
-def test_write_csv__hard_names_survive(tmp_path):
+def test_write_csv__special_characters_are_preserved(tmp_path):
     tables.write_csv(tmp_path / "a.csv", ["path", "x"], [['a,"b"\nc', None]])
     assert read(tmp_path / "a.csv") == [{"path": 'a,"b"\nc', "x": ""}]

@@ -11,7 +11,7 @@ from medtune.evaluation.thresholds import MIN_PATIENTS, best_threshold, choose_t
 
 
 def draw_set(draw, patients: int, shift: float, images: int = 8):
-    """Calibrated probabilities moved by `shift` on the logit scale; half of the patients are positive."""
+    """Draw calibrated probabilities shifted by `shift` on the logit scale; half of the patients are positive."""
     member = np.repeat(np.arange(patients), images)
     positive = member % 2 == 1
     logits = np.where(positive, 1.5, -1.5) + draw.normal(0, 1, patients)[member] + draw.normal(0, 1.5, len(member))
@@ -19,13 +19,13 @@ def draw_set(draw, patients: int, shift: float, images: int = 8):
 
 
 def balanced_accuracy(probabilities, positive, threshold):
-    said = probabilities >= threshold
-    return (said[positive].mean() + (~said[~positive]).mean()) / 2
+    message = probabilities >= threshold
+    return (message[positive].mean() + (~message[~positive]).mean()) / 2
 
 
 def test_best__separated_classes_split_in_the_gap():
-    found = best_threshold(np.array([0.6, 0.65, 0.7, 0.8, 0.85, 0.9]), np.array([0, 0, 0, 1, 1, 1], bool))
-    assert found == pytest.approx(0.75)
+    result = best_threshold(np.array([0.6, 0.65, 0.7, 0.8, 0.85, 0.9]), np.array([0, 0, 0, 1, 1, 1], bool))
+    assert result == pytest.approx(0.75)
 
 
 @settings(max_examples=60)
@@ -41,11 +41,11 @@ def test_best__no_threshold_is_better_by_more_than_the_tolerance(seed, n, decima
 def test_choose__balanced_probabilities_keep_one_half():
     choice = choose_threshold(*draw_set(np.random.default_rng(0), 60, 0.0), "balanced_accuracy")
     assert choice.threshold == 0.5
-    assert "not shown to be better" in choice.why
+    assert "not significantly better" in choice.why
     assert (choice.images, choice.patients, choice.failed) == (480, (30, 30), False)
 
 
-def test_choose__a_shift_that_patients_show_is_corrected():
+def test_choose__a_significant_shift_is_corrected():
     choice = choose_threshold(*draw_set(np.random.default_rng(0), 60, 2.5), "balanced_accuracy")
     assert choice.threshold > 0.7
     assert "better than 0.5" in choice.why
@@ -59,7 +59,7 @@ def test_choose__too_few_patients_of_a_class_keep_one_half():
 
 
 def test_choose__is_not_worse_than_one_half_on_new_patients():
-    """Simulation: the mean over 40 sets, for probabilities that need no other threshold and for some that do."""
+    """Simulate 40 datasets, with and without a need for another threshold."""
     draw = np.random.default_rng(1)
     for patients, shift, gain in ((24, 0.0, -0.002), (60, 0.0, -0.002), (60, 2.0, 0.05)):
         new = draw_set(draw, 2000, shift)[:2]
@@ -79,22 +79,22 @@ def test_choose__one_class_falls_back_with_a_reason():
 @given(
     st.integers(0, 10_000), st.integers(2, 50), st.sampled_from(["specificity", "sensitivity"]), st.floats(0.05, 0.99)
 )
-def test_choose__reaches_the_rate_and_loses_the_least_of_the_other(seed, n, name, rate):
+def test_choose__reaches_the_target_with_the_best_other_metric(seed, n, name, rate):
     draw = np.random.default_rng(seed)
     probabilities, positive = draw.choice(np.linspace(0, 1, 9), n), np.arange(n) % 2 == 0
     threshold = choose_threshold(probabilities, positive, np.arange(n), {name: rate}).threshold
 
     def rates(t):
-        said = probabilities >= t
-        found = {"specificity": (~said[~positive]).mean(), "sensitivity": said[positive].mean()}
-        return found[name], found["specificity" if name == "sensitivity" else "sensitivity"]
+        message = probabilities >= t
+        result = {"specificity": (~message[~positive]).mean(), "sensitivity": message[positive].mean()}
+        return result[name], result["specificity" if name == "sensitivity" else "sensitivity"]
 
     assert rates(threshold)[0] >= rate - 1e-9
     others = [rates(t) for t in (*np.unique(probabilities), 2.0)]
     assert rates(threshold)[1] == pytest.approx(max(other for reached, other in others if reached >= rate - 1e-9))
 
 
-def test_choose__few_patients_are_named_where_a_rate_is_asked_for():
+def test_choose__a_target_with_few_patients_is_noted():
     choice = choose_threshold(np.linspace(0, 1, 8), np.arange(8) > 3, np.arange(8), {"sensitivity": 0.9})
     assert choice.failed
     assert choice.why.endswith("from only 4 negative and 4 positive patients")

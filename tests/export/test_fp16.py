@@ -1,4 +1,4 @@
-"""fp16's traps, each in a graph small enough to see through."""
+"""Known problems of fp16, each in a minimal graph."""
 
 import numpy as np
 import onnx
@@ -12,11 +12,11 @@ FLOAT = TensorProto.FLOAT
 
 
 def model(nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray]) -> onnx.ModelProto:
-    """x (n, 4) float -> y (n, 4) float."""
+    """Build a graph from x (n, 4) float to y (n, 4) float."""
     tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()]
     given = helper.make_tensor_value_info("x", FLOAT, ["n", 4])
-    wanted = helper.make_tensor_value_info("y", FLOAT, ["n", 4])
-    graph = helper.make_graph(nodes, "g", [given], [wanted], tensors)
+    expected = helper.make_tensor_value_info("y", FLOAT, ["n", 4])
+    graph = helper.make_graph(nodes, "g", [given], [expected], tensors)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
@@ -30,13 +30,13 @@ def eye(scale: float = 1.0) -> np.ndarray:
 
 
 def types(graph: onnx.ModelProto) -> dict[str, int]:
-    """Element type of what each operator but Cast computes, by output name without `.half`."""
+    """Return the element type of every operator except Cast, by output name without `.half`."""
     inferred = onnx.shape_inference.infer_shapes(graph).graph
-    found = {v.name: v.type.tensor_type.elem_type for v in [*inferred.value_info, *inferred.output]}
-    return {n.output[0].removesuffix(".half"): found[n.output[0]] for n in graph.graph.node if n.op_type != "Cast"}
+    result = {v.name: v.type.tensor_type.elem_type for v in [*inferred.value_info, *inferred.output]}
+    return {n.output[0].removesuffix(".half"): result[n.output[0]] for n in graph.graph.node if n.op_type != "Cast"}
 
 
-def test_to_half__keeps_both_ends_and_norms_in_fp32():
+def test_to_half__boundary_nodes_and_norms_stay_in_fp32():
     nodes = [
         helper.make_node("Mul", ["x", "k"], ["scaled"]),
         helper.make_node("MatMul", ["scaled", "w1"], ["a"]),
@@ -56,7 +56,7 @@ def test_to_half__keeps_both_ends_and_norms_in_fp32():
 
 
 def test_to_half__no_rounding_between_operators_that_stay_in_fp32():
-    """1e-9 under a root is what the stock converter flushes to zero on the way."""
+    """The converter of onnxruntime flushes the 1e-9 under a root to zero."""
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["a"]),
         helper.make_node("Mul", ["a", "zero"], ["none"]),
@@ -69,11 +69,11 @@ def test_to_half__no_rounding_between_operators_that_stay_in_fp32():
     ]
     weights = {"w": eye(), "zero": np.float32(0), "two": np.float32(2), "epsilon": np.float32(1e-9)}
     x = np.ones((1, 4), np.float32) * 0.01
-    found = run(to_half(model(nodes, weights)), x)
-    np.testing.assert_allclose(found, 0.01 / np.sqrt(1e-9), rtol=1e-3)
+    result = run(to_half(model(nodes, weights)), x)
+    np.testing.assert_allclose(result, 0.01 / np.sqrt(1e-9), rtol=1e-3)
 
 
-def test_to_half__weights_behind_a_reshape_are_stored_in_fp16():
+def test_to_half__reshaped_weights_are_stored_in_fp16():
     nodes = [
         helper.make_node("Reshape", ["flat", "shape"], ["square"]),
         helper.make_node("MatMul", ["x", "square"], ["a"]),
@@ -102,14 +102,14 @@ def test_to_half__emulation_shows_the_overflow_that_the_cpu_hides():
     assert np.isfinite(run(to_half(overflow(), emulate=True), x / 10)).all()
 
 
-def test_to_half__refuses_weights_beyond_fp16():
+def test_to_half__weights_beyond_fp16_are_an_error():
     graph = overflow()
     graph.graph.initializer[0].CopyFrom(numpy_helper.from_array(eye(1e5), "big"))
-    with pytest.raises(ValueError, match=r"big holds 1e\+05, beyond fp16's 65504"):
+    with pytest.raises(ValueError, match=r"big has a value of 1e\+05, above the fp16 maximum of 65504"):
         to_half(graph)
 
 
-def test_to_half__refuses_subgraphs():
+def test_to_half__subgraphs_are_an_error():
     branch = helper.make_graph(
         [helper.make_node("Identity", ["x"], ["z"])], "b", [], [helper.make_tensor_value_info("z", FLOAT, ["n", 4])]
     )
@@ -118,7 +118,7 @@ def test_to_half__refuses_subgraphs():
         to_half(model([node], {"c": np.array(True)}))
 
 
-def test_to_half__leaves_the_fp32_model_as_it_was():
+def test_to_half__does_not_change_the_fp32_model():
     graph = overflow()
     before = graph.SerializeToString(deterministic=True)
     to_half(graph)

@@ -1,4 +1,4 @@
-"""The 8-bit graph: what becomes 8 bits in it, what does not, and that it says nearly the same."""
+"""Int8 graphs: quantized nodes, fp32 nodes, and similar outputs."""
 
 import numpy as np
 import onnx
@@ -41,7 +41,7 @@ def exported(backbone: str, head: str, arguments: dict) -> onnx.ModelProto:
         ("test_resnet", "cdtm", {}),
     ],
 )
-def test_to_int8__comes_close_and_keeps_both_ends(backbone, head, arguments):
+def test_to_int8__is_close_and_boundary_nodes_stay_in_fp32(backbone, head, arguments):
     graph = exported(backbone, head, arguments)
     before = graph.SerializeToString(deterministic=True)
     small = to_int8(graph, IMAGES)
@@ -60,7 +60,7 @@ def test_to_int8__comes_close_and_keeps_both_ends(backbone, head, arguments):
 
 
 @pytest.mark.slow
-def test_to_int8__cdtm_s_mixing_matrices_have_8_bits_a_column():
+def test_to_int8__cdtm_mixing_matrices_are_quantized_per_column():
     small = to_int8(exported("test_vit", "cdtm", {"img_size": SIZE}), IMAGES)
     tensors = {t.name: t for t in small.graph.initializer}
     centers, tokens = 300, 4
@@ -71,12 +71,12 @@ def test_to_int8__cdtm_s_mixing_matrices_have_8_bits_a_column():
 
 
 def hand_made(nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray]) -> onnx.ModelProto:
-    """images uint8 (n, 4) -> y (n, 4)."""
+    """Build a graph from images uint8 (n, 4) to y (n, 4)."""
     tensors = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
     given = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", 4])
-    wanted = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])
+    expected = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])
     nodes = [helper.make_node("Cast", ["images"], ["x"], to=TensorProto.FLOAT), *nodes]
-    graph = helper.make_graph(nodes, "g", [given], [wanted], tensors)
+    graph = helper.make_graph(nodes, "g", [given], [expected], tensors)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
@@ -90,13 +90,13 @@ def test_to_int8__products_of_two_activations_and_both_ends_stay_in_fp32():
     assert [node.output[0] for node in quantized_nodes(small)] == ["b"]
 
 
-def test_to_int8__refuses_a_graph_of_two_layers():
+def test_to_int8__graph_with_two_layers_is_an_error():
     nodes = [helper.make_node("MatMul", ["x", "w"], ["a"]), helper.make_node("MatMul", ["a", "w"], ["y"])]
-    with pytest.raises(ValueError, match="no layer to quantise"):
+    with pytest.raises(ValueError, match="no layer to quantize"):
         to_int8(hand_made(nodes, {"w": np.eye(4)}), np.zeros((2, 4), np.uint8))
 
 
-def test_to_int8__says_in_a_line_what_onnxruntime_cannot():
+def test_to_int8__onnxruntime_error_is_one_line():
     nodes = [helper.make_node("MatMul", [i, "w"], [o]) for i, o in (("x", "a"), ("a", "b"), ("b", "y"))]
-    with pytest.raises(ValueError, match="onnxruntime cannot quantise it: "):
+    with pytest.raises(ValueError, match="onnxruntime cannot quantize the graph: "):
         to_int8(hand_made(nodes, {"w": np.eye(4)}), np.zeros((0, 4), np.uint8))

@@ -7,7 +7,7 @@ IMAGES = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1)
 
 
 class Clock:
-    """Time that passes only while a model is asked."""
+    """Clock that advances only while a model runs."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -31,23 +31,23 @@ def model(clock: Clock, seconds: list[float], asked: list):
     return ask
 
 
-def test_race__asks_in_turn_and_takes_medians_without_the_first_round(clock):
+def test_benchmark_interleaved__alternates_and_ignores_the_warm_up(clock):
     order: list[str] = []
     slow, fast = model(clock, [50, 4, 4, 90], asked := []), model(clock, [60, 2, 1, 2], [])
 
     def noted(name, ask):
         return lambda images: (order.append(name), ask(images))
 
-    found = latency.benchmark_interleaved(
+    result = latency.benchmark_interleaved(
         {"slow": noted("slow", slow), "fast": noted("fast", fast)}, IMAGES, [7], rounds=3
     )
     assert order == ["slow", "fast"] * 4
-    assert found == {7: {"slow": 4, "fast": 2}}
+    assert result == {7: {"slow": 4, "fast": 2}}
     assert asked[0] == (7, [0, 1, 2, 3, 4, 0, 1])
-    assert latency.speedups(found, "slow", "fast") == {"7": 2.0}
+    assert latency.speedups(result, "slow", "fast") == {"7": 2.0}
 
 
-def test_race__a_turn_asks_fast_networks_several_times_each_as_often(clock):
+def test_benchmark_interleaved__repeats_fast_networks_equally_often(clock):
     order: list[str] = []
     models = {"slow": model(clock, [0.03], slow := []), "fast": model(clock, [0.001], fast := [])}
     asked = {name: (lambda images, n=name, ask=ask: (order.append(n), ask(images))) for name, ask in models.items()}
@@ -56,6 +56,6 @@ def test_race__a_turn_asks_fast_networks_several_times_each_as_often(clock):
     assert len(slow) == len(fast) == 7
 
 
-def test_race__ends_early_where_networks_are_slow_but_not_before_three_rounds(clock):
+def test_benchmark_interleaved__slow_networks_stop_after_three_rounds(clock):
     latency.benchmark_interleaved({"a": model(clock, [100], asked := [])}, IMAGES, [1])
     assert len(asked) == 1 + latency.MIN_ROUNDS

@@ -5,7 +5,7 @@ import pytest
 
 from medtune.export.model_card import TEMPLATE, _most_frequent, _number
 
-DATA_SECTION = re.search(r"\{% if exported.final == .single. -%\}.*?(?=\n- Licence)", TEMPLATE, re.DOTALL).group()
+DATA_SECTION = re.search(r"\{% if exported.final == .single. -%\}.*?(?=\n- License)", TEMPLATE, re.DOTALL).group()
 
 
 @pytest.mark.parametrize("final", ["single", "ensemble"])
@@ -21,15 +21,20 @@ def test_card__table_of_classes_is_bounded(classes, rows, final):
     assert "|\n\n|" not in text
 
 
-def test_card__says_why_a_metric_has_no_interval():
-    table = re.search(r"\{% for metric, figure in metrics.test.*?\{% endfor %\}", TEMPLATE, re.DOTALL).group()
+def test_card__states_why_a_metric_has_no_interval():
+    table = re.search(r"\{% for metric, entry in metrics.test.*?\{% endfor %\}", TEMPLATE, re.DOTALL).group()
     macro = TEMPLATE[: TEMPLATE.index("{% endmacro %}") + len("{% endmacro %}")]
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     environment.globals["number"] = _number
     figures = {
-        "specificity": {"value": 0.5, "lo": None, "hi": None, "reason": "it rests on 3 patients: its interval needs 4"},
+        "specificity": {
+            "value": 0.5,
+            "lo": None,
+            "hi": None,
+            "reason": "it depends on 3 patients: its interval needs 4",
+        },
         "accuracy": {"value": 0.8, "lo": 0.7, "hi": 0.9},
     }
     text = environment.from_string(macro + table).render(metrics={"test": figures})
-    assert "| specificity | 0.500 | no interval: it rests on 3 patients: its interval needs 4 |  |" in text
+    assert "| specificity | 0.500 | no interval: it depends on 3 patients: its interval needs 4 |  |" in text
     assert "| accuracy | 0.800 | 0.700 | 0.900 |" in text

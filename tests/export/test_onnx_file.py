@@ -1,4 +1,4 @@
-"""Graphs with weights in a second file: the path of networks above protobuf's limit, taken by a tiny one."""
+"""Graphs with weights in a second file, as for networks above protobuf's limit, tested with a tiny network."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.
 
 
 class Tiny(torch.nn.Module):
-    """Two classes from a convolution and two linear layers."""
+    """Network for two classes with a convolution and two linear layers."""
 
     def __init__(self):
         super().__init__()
@@ -43,10 +43,10 @@ def graph():
     return to_onnx(Tiny().eval(), SIDE, 20, {})
 
 
-def test_write__leaves_the_graph_as_it_was_and_gives_the_same(graph, tmp_path):
+def test_write_graph__preserves_the_graph_and_its_outputs(graph, tmp_path):
     before, inside = graph.SerializeToString(), predictor_of(graph)(IMAGES)
     assert write_graph(graph, tmp_path / "small.onnx") == []
-    for _ in range(2):  # a file of an earlier run is replaced, not added to
+    for _ in range(2):  # a file of an earlier run is replaced instead of extended
         assert write_graph(graph, tmp_path / "model.onnx", LIMIT) == ["model.onnx.data"]
     assert (tmp_path / "model.onnx.data").stat().st_size < 1.5 * weight_bytes(graph)
     assert (tmp_path / "model.onnx").stat().st_size < weight_bytes(graph)
@@ -56,7 +56,7 @@ def test_write__leaves_the_graph_as_it_was_and_gives_the_same(graph, tmp_path):
     check_graph(graph, LIMIT)
 
 
-def test_half__of_a_large_graph_is_that_of_a_small_one(graph):
+def test_to_half__large_graph_equals_small_graph(graph):
     for emulate in (False, True):
         small, large = to_half(graph, emulate), to_half(graph, emulate, LIMIT)
         assert small.SerializeToString() == large.SerializeToString()
@@ -64,7 +64,7 @@ def test_half__of_a_large_graph_is_that_of_a_small_one(graph):
 
 @pytest.fixture
 def bundle(graph, tmp_path):
-    """A bundle whose weights lie in model.onnx.data."""
+    """Write a bundle with weights in model.onnx.data."""
 
     def write(listed=True, **changes):
         folder = write_bundle(tmp_path / "bundle")
@@ -98,7 +98,7 @@ def test_bundle__with_listed_weights_loads_and_predicts(bundle, graph):
     assert np.allclose(loaded.run(IMAGES), predictor_of(graph)(IMAGES), atol=1e-6)
 
 
-def test_bundle__refuses_weights_that_are_not_listed_damaged_or_absent(bundle):
+def test_bundle__unlisted_corrupted_or_missing_weights_are_an_error(bundle):
     with pytest.raises(BundleError, match="external data"):
         Bundle.load(bundle(listed=False))
     folder = bundle()
@@ -119,7 +119,7 @@ def test_bundle__refuses_weights_that_are_not_listed_damaged_or_absent(bundle):
 
 
 @pytest.mark.slow
-def test_export__a_real_network_with_its_weights_outside(tmp_path):
+def test_export__network_with_external_weights(tmp_path):
     model = {"backbone": "test_vit", "weights": "none", "head": {"kind": "linear"}, "peft": {"method": "none"},
              "backbone_args": {"img_size": 32}}  # fmt: skip
     network = build(validate({"data": {"source": "synthetic", "image_size": 32}, "model": model}), classes=3)

@@ -1,4 +1,4 @@
-"""The exported graph and its fp16 form, on a ViT, a ConvNeXt and an EfficientNet with random weights."""
+"""Exported graphs and their fp16 form, for a ViT, a ConvNeXt and an EfficientNet with random weights."""
 
 import numpy as np
 import onnx
@@ -32,7 +32,7 @@ def deployed(backbone: str, head: str, arguments: dict) -> InferenceModel:
     network = build(params, 3)
     torch.manual_seed(0)
     with torch.no_grad():
-        for parameter in network.parameters():  # a zero-initialised branch would hide what it does
+        for parameter in network.parameters():  # a zero-initialized branch would have no effect
             parameter += 0.05 * torch.randn_like(parameter)
     return InferenceModel(network, 1.7)
 
@@ -53,7 +53,7 @@ def run(graph: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
         ("test_efficientnet", "ln_linear", {}, 20),
     ],
 )
-def test_to_onnx__equals_the_network_at_every_batch_size_and_half_comes_close(backbone, head, arguments, opset):
+def test_to_onnx__equals_the_network_at_every_batch_size(backbone, head, arguments, opset):
     model = deployed(backbone, head, arguments)
     graph = to_onnx(model, SIZE, opset, {"key": "k"})
     half, emulated = to_half(graph), to_half(graph, emulate=True)
@@ -64,14 +64,14 @@ def test_to_onnx__equals_the_network_at_every_batch_size_and_half_comes_close(ba
         images = np.random.default_rng(n).integers(0, 256, (n, SIZE, SIZE, 3), dtype=np.uint8)
         with torch.inference_mode():
             expected = model(torch.from_numpy(images)).numpy()
-        assert expected.min() > 0.001  # saturated probabilities would agree whatever the logits
+        assert expected.min() > 0.001  # saturated probabilities would agree for any logits
         assert expected.max() < 0.999
         assert np.abs(run(graph, images) - expected).max() < 1e-5
         for form in (half, emulated):
             assert np.abs(run(form, images) - expected).max() < 1e-2
 
 
-def test_to_onnx__is_the_same_file_each_time():
+def test_to_onnx__is_deterministic():
     model = deployed("test_efficientnet", "linear", {})
     first, second = (to_onnx(model, SIZE, 20, {}).SerializeToString(deterministic=True) for _ in range(2))
     assert first == second

@@ -1,4 +1,4 @@
-"""What cannot be exported is said in one line of plain text; what only fused attention prevents is exported."""
+"""Errors of the exporter as one line of plain text, and export without fused attention."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ SIDE = 8
 
 
 class Wrapped(torch.nn.Module):
-    """uint8 (B, 8, 8, 3) to two numbers through `function` of the mean color (B, 3)."""
+    """Network from uint8 (B, 8, 8, 3) to two numbers: `function` of the mean color (B, 3)."""
 
     def __init__(self, function):
         super().__init__()
@@ -45,7 +45,7 @@ def test_export__names_the_operator_in_one_line(function, operator, capfd):
 
 
 class Pixels(torch.nn.Module):
-    """A timm network on uint8 images."""
+    """timm network with uint8 input."""
 
     def __init__(self, network):
         super().__init__()

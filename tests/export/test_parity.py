@@ -15,12 +15,12 @@ DOCUMENT = {"classes": ["a", "b", "c"], "decision": {"kind": "argmax"}}
 
 
 def agreement(labels: np.ndarray, tolerance: float):
-    """What the task says of outputs, with the most probable class as the decision."""
-    return lambda reference, found: task.agreement(reference, found, labels, DOCUMENT, tolerance)
+    """Return the agreement of outputs, with the most probable class as decision."""
+    return lambda reference, result: task.agreement(reference, result, labels, DOCUMENT, tolerance)
 
 
 def compare(candidate: np.ndarray, tolerance: float = 2e-2, sizes: tuple[int, ...] = (1, 7, 32)) -> dict:
-    """Figures of a model that says `candidate[i]` of image i."""
+    """Return the parity metrics of a model whose output for image i is `candidate[i]`."""
     return compare_outputs(
         REFERENCE,
         lambda images: candidate[images[:, 0, 0, 0]],
@@ -34,58 +34,58 @@ def refuse(candidate: np.ndarray, precision: str, **changes: float) -> str | Non
     return rejection_reason(compare(candidate), precision, ExportParams(**changes), task.rejection_reason)
 
 
-def test_measure__finds_the_one_image_that_differs():
+def test_compare_outputs__finds_the_differing_image():
     candidate = REFERENCE.copy()
     candidate[40] = [0, 1, 0] if LABELS[40] == 0 else [1, 0, 0]
     figures = compare(candidate)
     assert figures["argmax_changed"] == figures["argmax_changed_not_toss_up"] == 1
     assert figures["argmax_agreement"] == figures["decision_agreement"] == 0.98
     assert figures["balanced_accuracy_reference"] == 1 > figures["balanced_accuracy"]
-    # the small sizes see 32 images, the largest all of them
+    # smaller batch sizes use 32 images, the largest all images
     assert figures["max_abs_diff_by_batch_size"]["1"] == figures["max_abs_diff_by_batch_size"]["7"] == 0
     assert figures["max_abs_diff_by_batch_size"]["32"] == figures["max_abs_diff"] > 0.1
 
 
-def test_refusal__ships_what_agrees():
+def test_rejection_reason__none_for_equal_outputs():
     assert refuse(REFERENCE, "fp32") is None
     assert refuse(REFERENCE + 1e-3 * RNG.uniform(-1, 1, REFERENCE.shape) * 0.1, "fp16") is None
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_refusal__nan(precision):
+def test_rejection_reason__nan(precision):
     candidate = REFERENCE.copy()
     candidate[3, 1] = np.nan
-    assert "came out NaN" in refuse(candidate, precision)
+    assert "is NaN or infinite" in refuse(candidate, precision)
 
 
-def test_refusal__probabilities_too_far_off():
+def test_rejection_reason__probabilities_differ_too_much():
     assert "allows 0.0001" in refuse(REFERENCE + 2e-4, "fp32")
     assert refuse(REFERENCE + 2e-4, "fp16") is None
     assert "allows 0.02" in refuse(REFERENCE + 3e-2, "fp16")
 
 
 def toss_up(gap: float) -> tuple[np.ndarray, np.ndarray]:
-    """A reference and a candidate whose image 5 changes its class, `gap` being between its two best in the first."""
+    """Return a reference with a gap `gap` between the best classes of image 5, and a candidate with another class."""
     reference, candidate = REFERENCE.copy(), REFERENCE.copy()
     reference[5] = [0.4 + gap / 2, 0.4 - gap / 2, 0.2]
     candidate[5] = [0.4 - 1e-4, 0.4 + 1e-4, 0.2]
     return reference, candidate
 
 
-@pytest.mark.parametrize(("gap", "precision", "said"), [
+@pytest.mark.parametrize(("gap", "precision", "message"), [
     (1e-4, "fp32", "1 of 50 images change"), (1e-4, "fp16", None), (3e-2, "fp16", "1 of 50 images change"),
 ])  # fmt: skip
-def test_refusal__a_toss_up_may_change_under_fp16_only(gap, precision, said):
+def test_rejection_reason__near_tie_may_change_only_in_fp16(gap, precision, message):
     reference, candidate = toss_up(gap)
     figures = compare_outputs(
         reference, lambda images: candidate[images[:, 0, 0, 0]], IMAGES,
         agreement(np.where(np.arange(50) == 5, 2, LABELS), 2e-2), [32],
     )  # fmt: skip
-    found = rejection_reason(figures, precision, ExportParams(fp32_tolerance=1e-2), task.rejection_reason)
-    assert (found is None) if said is None else (said in found)
+    result = rejection_reason(figures, precision, ExportParams(fp32_tolerance=1e-2), task.rejection_reason)
+    assert (result is None) if message is None else (message in result)
 
 
-def test_refusal__balanced_accuracy_falls():
+def test_rejection_reason__balanced_accuracy_decreases():
     reference, candidate = toss_up(1e-4)
     figures = compare_outputs(
         reference, lambda images: candidate[images[:, 0, 0, 0]], IMAGES,
@@ -95,7 +95,7 @@ def test_refusal__balanced_accuracy_falls():
     assert rejection_reason(figures, "fp16", ExportParams(max_metric_drop=0.2), task.rejection_reason) is None
 
 
-def test_refusal__int8_is_held_to_the_balanced_accuracy_alone():
+def test_rejection_reason__int8_depends_only_on_balanced_accuracy():
     far = REFERENCE + 0.1
     assert refuse(far, "int8") is None
     candidate = REFERENCE.copy()
@@ -103,15 +103,15 @@ def test_refusal__int8_is_held_to_the_balanced_accuracy_alone():
     assert "export.int8_max_metric_drop allows 0.005" in refuse(candidate, "int8")
     assert refuse(candidate, "int8", int8_max_metric_drop=0.2) is None
     candidate[3, 1] = np.nan
-    assert "came out NaN" in refuse(candidate, "int8", int8_max_metric_drop=1)
+    assert "is NaN or infinite" in refuse(candidate, "int8", int8_max_metric_drop=1)
 
 
-def test_losses__are_of_the_balanced_accuracy():
+def test_losses__are_losses_of_balanced_accuracy():
     lost = task.losses({"balanced_accuracy_reference": 0.75, "balanced_accuracy": 0.5})
     assert lost == {"balanced_accuracy_drop": 0.25}
 
 
-def test_spread__takes_from_each_class_in_turn():
+def test_stratified_sample__balances_classes():
     labels = np.array([0] * 20 + [1] * 3 + [2])
     candidates = np.arange(24)
     assert np.bincount(labels[stratified_sample(labels, candidates, 6)]).tolist() == [3, 2, 1]

@@ -1,4 +1,4 @@
-"""CDTM and PEFT methods on plain timm models: they train, merge, and refuse what they do not support."""
+"""CDTM and PEFT methods on timm models: training, merging and errors."""
 
 import pytest
 import timm
@@ -23,7 +23,7 @@ def images(count: int = 4) -> torch.Tensor:
 
 
 def train(model: nn.Module, steps: int = 15) -> tuple[float, float]:
-    """The loss before the first step and after the last one."""
+    """Return the loss before the first step and after the last step."""
     torch.manual_seed(0)
     labels = torch.tensor([0, 1, 0, 1])
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
@@ -45,7 +45,7 @@ def test_attach_cdtm__trains_on_every_family(family):
     assert model(images()).shape == (4, 2)
 
 
-def test_attach_cdtm__frozen_backbone_stays_as_it_was():
+def test_attach_cdtm__frozen_backbone_does_not_change():
     backbone = timm_model("vit")
     before = {name: value.clone() for name, value in backbone.state_dict().items() if "head" not in name}
     model = medtune.attach_cdtm(backbone, num_classes=2, centers=8, freeze=True)
@@ -54,14 +54,16 @@ def test_attach_cdtm__frozen_backbone_stays_as_it_was():
     assert all(parameter.requires_grad for parameter in model.head.parameters())
 
 
-def test_attach_cdtm__starts_from_the_images_it_is_shown():
+def test_attach_cdtm__initializes_from_images():
     heads = []
     for shown in (None, [images()[:2], images()[2:]]):
         torch.manual_seed(0)
         heads.append(medtune.attach_cdtm(timm_model("vit"), num_classes=2, centers=8, images=shown).head)
     (first, second) = (head.blocks[0].mix.centers for head in heads)
     assert not torch.equal(first, second)
-    torch.testing.assert_close(second.norm(dim=0), torch.ones(8), atol=0.7, rtol=0)  # directions, the rest nudged
+    torch.testing.assert_close(
+        second.norm(dim=0), torch.ones(8), atol=0.7, rtol=0
+    )  # directions, repeated ones with noise
 
 
 @pytest.mark.parametrize("family", BACKBONES)
@@ -125,7 +127,7 @@ def test_inject_peft__every_method_gives_gradients_to_a_plain_model(method):
         ),
     ],
 )  # fmt: skip
-def test_errors__are_one_line_that_says_what_to_do(call, message):
+def test_errors__are_one_line_with_a_fix(call, message):
     with pytest.raises(medtune.InputError, match=message) as raised:
         call()
     assert "\n" not in str(raised.value)

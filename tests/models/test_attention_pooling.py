@@ -14,7 +14,7 @@ def head(**options):
 
 
 def by_hand(network, tiles):
-    """Equation 9 and a linear layer on the pooled feature, number by number."""
+    """Compute equation 9 and a linear layer on the pooled feature with scalars."""
 
     def linear(layer, vector):
         bias = layer.bias.tolist() if layer.bias is not None else [0.0] * len(layer.weight)
@@ -33,7 +33,7 @@ def by_hand(network, tiles):
 
 
 @pytest.mark.parametrize("norm", [False, True])
-def test_bag_model__equals_equation_9_with_the_classifier_behind_the_pooling(norm):
+def test_bag_model__equals_equation_9_with_the_classifier_after_the_pooling(norm):
     network = head(norm=norm)
     tiles = torch.randn(7, 1, CHANNELS, dtype=torch.float64) * 3
     with torch.no_grad():
@@ -42,7 +42,7 @@ def test_bag_model__equals_equation_9_with_the_classifier_behind_the_pooling(nor
     torch.testing.assert_close(found[0], torch.tensor(expected), rtol=1e-5, atol=1e-6)
 
 
-def test_bag_model__the_order_of_tiles_does_not_count():
+def test_bag_model__does_not_depend_on_the_order_of_tiles():
     network, tiles = head(), torch.randn(9, 1, CHANNELS, dtype=torch.float64)
     with torch.no_grad():
         straight, shuffled = (BagModel(network)(Bags(tiles[order], [9])) for order in (range(9), torch.randperm(9)))

@@ -1,4 +1,4 @@
-"""Backbones: token shapes, weights, and what is refused before work begins."""
+"""Backbones: token shapes, weights, and checks before training."""
 
 import pickle
 
@@ -32,7 +32,7 @@ def params_for(backbone, *sets):
         ("cait_xxs24_224", 224, (196, 192, 1)),
     ],
 )
-def test_check__gives_the_token_shape_without_weights(backbone, size, shape):
+def test_check__returns_the_token_shape_without_weights(backbone, size, shape):
     found = backbones.check_backbone(params_for(backbone, f"data.image_size={size}"))
     assert (found.tokens, found.channels, found.prefix) == shape
     assert found.class_token == (found.prefix > 0)
@@ -42,7 +42,7 @@ PAPER_COUNTS = {"vit_base_patch16_clip_224": 17_077_444, "convnext_base": 10_483
 
 
 @pytest.mark.parametrize(("backbone", "count"), PAPER_COUNTS.items())
-def test_stage1_trainable_count__is_the_papers(backbone, count):
+def test_stage1_trainable_count__equals_the_paper(backbone, count):
     params = params_for(
         backbone,
         "model.head.kind=cdtm",
@@ -56,7 +56,7 @@ def test_stage1_trainable_count__is_the_papers(backbone, count):
 
 
 @pytest.mark.parametrize("backbone", ["vit_base_patch16_clip_224", "convnext_base"])
-def test_transformer_control__has_the_modules_size(backbone):
+def test_transformer_baseline__has_as_many_parameters_as_the_module(backbone):
     params = params_for(backbone, "model.head.kind=transformer")
     head, _ = build_head(params, backbones.check_backbone(params), classes=4)
     assert sum(p.numel() for p in head.parameters()) == pytest.approx(PAPER_COUNTS[backbone], rel=1e-3)
@@ -82,7 +82,7 @@ def test_transformer_control__has_the_modules_size(backbone):
         ),
     ],
 )
-def test_check__refuses_what_does_not_fit(sets, words):
+def test_check__rejects_incompatible_settings(sets, words):
     with pytest.raises(InputError) as caught:
         backbones.check_backbone(load(sets=[*BASE, *sets]))
     assert all(word in str(caught.value) for word in words), caught.value
@@ -121,14 +121,14 @@ class Bomb:
         return (exec, ("raise SystemExit('executed')",))
 
 
-def test_create__a_pickle_with_code_is_refused_unexecuted(tmp_path):
+def test_create__rejects_a_pickle_with_code_without_running_it(tmp_path):
     path = tmp_path / "evil.pth"
     torch.save({"state_dict": Bomb()}, path, pickle_module=pickle)
     with pytest.raises(InputError, match=r"evil.pth: it cannot be read as plain tensors"):
         backbones.create_backbone(params_for("resnet18", f"model.weights={path}"))
 
 
-def test_create__a_truncated_file_is_refused(tmp_path):
+def test_create__rejects_a_truncated_file(tmp_path):
     _, path = saved(tmp_path)
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(InputError, match="cannot be read"):
@@ -145,7 +145,7 @@ def test_build__linear_reads_the_class_token_of_a_vit_and_the_mean_of_a_cnn():
 
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["deit_tiny_patch16_224", "mobilenetv2_100"])
-def test_real_weights__load_with_their_own_normalisation(shared, name):
+def test_real_weights__load_with_their_normalization(shared, name):
     if name == "mobilenetv2_100":
         sets = [
             f"model.weights={shared / 'weights' / 'mobilenetv2_100_tfsame_folded.safetensors'}",
@@ -159,6 +159,6 @@ def test_real_weights__load_with_their_own_normalisation(shared, name):
     assert torch.isfinite(model(torch.randn(1, 3, 224, 224))).all()
 
 
-def test_family__of_no_timm_model_is_said():
+def test_family__rejects_an_unknown_model():
     with pytest.raises(InputError, match="backbone=nonesuch: not a timm model"):
         backbones.family("nonesuch")

@@ -1,4 +1,4 @@
-"""CDTM against its definition."""
+"""Comparison of CDTM with its definition."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from medtune.models.cdtm import CDTM, ClusterAttention
 
 
 def expanded(module: ClusterAttention, x: torch.Tensor) -> torch.Tensor:
-    """The paper's formula as the reference code writes it, with `a` expanded to (B, K, N, N)."""
+    """Compute the paper's formula as in the reference code, with `a` expanded to (B, K, N, N)."""
     query = x.mean(1)
     cosine = torch.nn.functional.cosine_similarity(query[:, :, None], module.centers[None], dim=1)
     a = torch.softmax(cosine, dim=-1)
@@ -28,10 +28,10 @@ def test_weights__are_a_distribution_and_nearly_uniform_at_temperature_one():
     module = ClusterAttention(9, 32, centers=300)
     weights = module.weights(torch.randn(4, 9, 32))
     torch.testing.assert_close(weights.sum(1), torch.ones(4))
-    assert weights.max() < 0.024  # exp(2) / 300, the paper's gate cannot choose
+    assert weights.max() < 0.024  # exp(2) / 300, so the paper's gate is nearly uniform
 
 
-def test_head__with_skip_begins_as_the_identity_around_the_mixing():
+def test_head__with_skip_starts_as_the_identity():
     torch.manual_seed(0)
     head = CDTM(9, 32, 3, centers=7)
     x = torch.randn(2, 9, 32)
@@ -45,7 +45,7 @@ def test_head__with_skip_begins_as_the_identity_around_the_mixing():
 def test_head__every_tensor_gets_a_gradient(options):
     torch.manual_seed(0)
     head = CDTM(9, 32, 3, centers=4, **options)
-    for _ in range(2):  # the second step passes the zero-initialised projection
+    for _ in range(2):  # the second step passes the zero-initialized projection
         head.zero_grad()
         head(torch.randn(5, 9, 32)).square().sum().backward()
         with torch.no_grad():
@@ -55,7 +55,7 @@ def test_head__every_tensor_gets_a_gradient(options):
 
 
 def clouds(n=60, kinds=3, tokens=4, channels=16):
-    """Images around a few kinds, whose tokens are alike."""
+    """Create images in a few clusters with similar tokens."""
     torch.manual_seed(0)
     kind = torch.randn(kinds, channels)
     return kind, (kind.repeat_interleave(n // kinds, 0) + 0.01 * torch.randn(n, channels))[:, None].expand(
@@ -63,7 +63,7 @@ def clouds(n=60, kinds=3, tokens=4, channels=16):
     )
 
 
-def test_prepare__puts_centres_where_the_images_are():
+def test_prepare__places_centers_at_the_images():
     kinds, tokens = clouds()
     head, again = CDTM(4, 16, 2, centers=6), CDTM(4, 16, 2, centers=6)
     head.prepare(tokens.split(7), seed=1)
@@ -74,7 +74,7 @@ def test_prepare__puts_centres_where_the_images_are():
     torch.testing.assert_close(again.blocks[0].mix.centers, head.blocks[0].mix.centers)
 
 
-def test_prepare__standardises_what_the_linear_head_reads():
+def test_prepare__standardizes_the_inputs_of_the_linear_head():
     _, tokens = clouds()
     head = CDTM(4, 16, 2, centers=6)
     head.prepare([tokens], seed=1)
@@ -92,7 +92,7 @@ def test_prepare__paper_init_changes_nothing():
     assert all(torch.equal(before[name], value) for name, value in head.state_dict().items())
 
 
-def test_prepare__more_centres_than_images():
+def test_prepare__supports_more_centers_than_images():
     head = CDTM(4, 16, 2, centers=50)
     head.prepare([torch.randn(9, 4, 16)], seed=1)
     assert torch.isfinite(head.blocks[0].mix.centers).all()
@@ -109,7 +109,7 @@ def test_mixing__gradients_equal_the_expanded_formulas():
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
 
 
-def test_summary__reads_the_class_token_that_the_module_does_not_see():
+def test_summary__reads_the_class_token():
     module = CDTM(4, 8, 2, centers=3, init="normal", summary=True, class_tokens=1).eval()
     x = torch.randn(5, 5, 8)
     changed = x.clone()

@@ -1,4 +1,4 @@
-"""Weights files in the forms that training programs write."""
+"""Weights files in the formats that training programs write."""
 
 import argparse
 import pickle
@@ -41,7 +41,7 @@ MAE = {
     "decoder_pos_embed": torch.zeros(1, 17, 64),
     "decoder_embed.weight": torch.zeros(64, 192),
 }
-# File name, content as a function of the state dict, and what is printed.
+# File name, content as a function of the state dict, and expected output.
 FORMS = {
     "train.pth.tar": (
         lambda s: {"epoch": 1, "state_dict": s, "args": argparse.Namespace(lr=0.1), "version": 2},
@@ -92,7 +92,7 @@ def created(path):
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_weights__are_read_from_every_common_form(name, network, tmp_path, capsys):
+def test_weights__are_read_from_every_common_format(name, network, tmp_path, capsys):
     content, printed = FORMS[name]
     weights._print_once.cache_clear()
     found = created(write(tmp_path / name, content(network.state_dict())))
@@ -114,7 +114,7 @@ def test_weights__are_read_from_every_common_form(name, network, tmp_path, capsy
         (lambda s: {"epoch": 3, "note": "no weights"}, ["contains no state dict"]),
     ],
 )  # fmt: skip
-def test_weights__that_do_not_fit_completely_are_refused(change, says, network, tmp_path):
+def test_weights__that_do_not_fit_completely_are_rejected(change, says, network, tmp_path):
     path = write(tmp_path / "other.pth", change(network.state_dict()))
     with pytest.raises(InputError) as caught:
         created(path)
@@ -122,7 +122,7 @@ def test_weights__that_do_not_fit_completely_are_refused(change, says, network, 
 
 
 class Options:
-    """A class that no safe loader knows."""
+    """Class that safe loaders reject."""
 
 
 @pytest.mark.parametrize("extra", [Options(), np.float64(0.5)])
@@ -137,7 +137,7 @@ def test_read__names_a_foreign_object_without_advice_to_trust_it(extra, tmp_path
     assert len(text.splitlines()) == 1
 
 
-def test_read__resamples_the_position_embedding_or_refuses(network, tmp_path):
+def test_read__resamples_the_position_embedding_or_rejects(network, tmp_path):
     path = write(tmp_path / "other_grid.pth", prefixed("model.", network.state_dict()))
     sets = [f"model.backbone={NAME}", f"model.weights={path}", "data.image_size=96"]
     sets += ["model.backbone_args={img_size: 96, depth: 2}", "model.normalization={mean: [0, 0, 0], std: [1, 1, 1]}"]

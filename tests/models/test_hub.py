@@ -1,4 +1,4 @@
-"""The model hub's cache: a file that is no longer what it is called by is refused."""
+"""Cache of the model hub: rejection of files that do not match their checksum."""
 
 import hashlib
 
@@ -12,7 +12,7 @@ CFG = {"hf_hub_id": "owner/name", "hf_hub_filename": None}
 
 @pytest.fixture
 def blob(tmp_path, monkeypatch):
-    """A cached model.safetensors, as huggingface_hub lays it out."""
+    """Create a cached model.safetensors in the layout of huggingface_hub."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.file_download.HF_HUB_CACHE", str(tmp_path), raising=False)
     place = tmp_path / "models--owner--name"
@@ -26,18 +26,18 @@ def blob(tmp_path, monkeypatch):
     return blob
 
 
-def test_check_cached__whole(blob):
+def test_check_cached__accepts_an_intact_file(blob):
     assert [path.name for path in hub.cached_files(CFG)] == ["model.safetensors"]
     assert hub.check_cached(CFG)
 
 
-def test_check_cached__nothing_there(blob):
+def test_check_cached__without_files(blob):
     assert not hub.check_cached({"hf_hub_id": "owner/other"})
     assert not hub.check_cached({})
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut"])
-def test_check_cached__damaged(blob, harm):
+def test_check_cached__rejects_a_damaged_file(blob, harm):
     content = bytearray(blob.read_bytes())
     content[7] ^= 4
     blob.write_bytes(content if harm == "flip" else content[:9])

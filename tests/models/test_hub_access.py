@@ -1,4 +1,4 @@
-"""Weights that only the hub has: the error comes within seconds and says which file goes where."""
+"""Access to the model hub: fast errors that name the file and its path."""
 
 import socket
 import threading
@@ -15,7 +15,7 @@ CFG = {"hf_hub_id": "timm/vit_small_patch16_224.augreg_in21k"}
 
 @pytest.fixture
 def asked(monkeypatch, tmp_path):
-    """Asks a hub at an address, with nothing in the cache."""
+    """Check the access to a hub at an address with an empty cache."""
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -28,7 +28,7 @@ def asked(monkeypatch, tmp_path):
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Has the paths in `files`, and gives others its `status`."""
+    """Server of the paths in `files`; other paths return `status`."""
 
     files: tuple[str, ...] = ()
     status = 404
@@ -49,7 +49,7 @@ def hub():
     server.shutdown()
 
 
-def test_check__names_file_place_and_the_line_to_use(asked):
+def test_check__names_the_file_its_path_and_the_option(asked):
     with pytest.raises(InputError) as caught:
         asked("http://127.0.0.1:9", "--set model.normalization=x")
     text = str(caught.value)
@@ -60,7 +60,7 @@ def test_check__names_file_place_and_the_line_to_use(asked):
     assert len(text.splitlines()) == 1
 
 
-def test_check__a_server_that_accepts_and_says_nothing_costs_seconds(asked, monkeypatch):
+def test_check__limits_the_time_for_a_silent_server(asked, monkeypatch):
     monkeypatch.setattr(hub_access, "TIMEOUT_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         start = time.monotonic()
@@ -70,20 +70,20 @@ def test_check__a_server_that_accepts_and_says_nothing_costs_seconds(asked, monk
 
 
 @pytest.mark.parametrize(("status", "says"), [(404, "status 404"), (401, "HF_TOKEN"), (503, "status 503")])
-def test_check__names_what_the_hub_answers(asked, hub, status, says):
+def test_check__names_the_status_of_the_hub(asked, hub, status, says):
     hub.RequestHandlerClass.status = status
     with pytest.raises(InputError, match=says):
         asked(f"http://127.0.0.1:{hub.server_port}")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
-def test_check__accepts_a_file_that_is_there(asked, hub, name):
+def test_check__accepts_an_existing_file(asked, hub, name):
     hub.RequestHandlerClass.files = (name,)
     asked(f"http://127.0.0.1:{hub.server_port}")
     assert hub_access._fault([f"http://127.0.0.1:{hub.server_port}/{name}"]) is None
 
 
-def test_check__offline_is_said_and_nothing_is_asked(asked, monkeypatch):
+def test_check__offline_makes_no_request(asked, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(InputError, match="HF_HUB_OFFLINE is set"):
         asked("http://127.0.0.1:9")

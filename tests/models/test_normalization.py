@@ -1,4 +1,4 @@
-"""Normalization: certain, or asked for."""
+"""Normalization of weights files."""
 
 import shutil
 
@@ -24,7 +24,7 @@ def params_for(backbone, weights, *sets):
 @pytest.mark.parametrize(
     "backbone", ["vit_large_patch16_224", "vit_tiny_patch16_224", "vit_small_patch16_224.augreg_in21k", "convnext_base"]
 )
-def test_check__asks_where_a_file_may_have_another(backbone, tmp_path):
+def test_check__requires_a_choice_if_the_normalization_is_ambiguous(backbone, tmp_path):
     with pytest.raises(InputError) as caught:
         check_normalization(params_for(backbone, tmp_path / "mine.safetensors"))
     assert IMAGENET in str(caught.value)
@@ -37,7 +37,7 @@ def test_check__accepts_what_all_published_weights_agree_on(backbone, tmp_path):
     check_normalization(params_for("vit_large_patch16_224", "none"))
 
 
-def test_check__a_given_line_is_accepted_as_it_is_printed(tmp_path):
+def test_check__accepts_the_option_that_it_prints(tmp_path):
     given = HALF.removeprefix("--set ").strip("'")
     check_normalization(params_for("vit_large_patch16_224", tmp_path / "mine.safetensors", given))
 
@@ -53,7 +53,7 @@ def test_normalization__of_a_copy_of_shipped_weights_is_recognized_by_checksum(t
 
 
 @pytest.mark.parametrize("mean", [123.7, -0.1])
-def test_normalization__of_another_scale_is_refused(mean):
+def test_normalization__of_another_scale_is_rejected(mean):
     with pytest.raises(InputError, match=r"model\.normalization\.mean=.*expected values from 0 to 1"):
         load(sets=[f"model.normalization={{mean: [{mean}, 0.5, 0.5], std: [0.2, 0.2, 0.2]}}"])
     with pytest.raises(InputError, match=r"model\.normalization\.std=.*expected values from 0 to 1"):

@@ -14,13 +14,13 @@ def card_of(name):
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def test_bundled__holds_the_default_backbone_within_two_megabytes():
+def test_bundled__has_the_default_backbone_in_two_megabytes():
     assert "test_vit" in NAMES
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 2_000_000
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_card__says_where_the_weights_come_from(name):
+def test_card__states_the_source_of_the_weights(name):
     card = card_of(name)
     assert card["sha256"] == file_sha256(FOLDER / f"{name}.safetensors")
     assert card["licence"] == "Apache-2.0"

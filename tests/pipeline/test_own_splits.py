@@ -69,7 +69,7 @@ def test_column__external_images_have_metrics_of_their_own_and_train_nothing(roo
     assert "external: balanced accuracy" in capsys.readouterr().out
     bundle = export.run(params, paths).folder
     card = (bundle / "MODEL_CARD.md").read_text()
-    assert "External test images, never used for a choice: 6 images of 3 patients." in card
+    assert "External test images, never used for training or selection: 6 images of 3 patients." in card
     document = json.loads((bundle / "bundle.json").read_text())
     assert document["classes"] == ["light", "dark"]
     assert document["positive"] == "dark"

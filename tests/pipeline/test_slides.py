@@ -97,7 +97,7 @@ def test_evaluate__numbers_refer_to_slides(world):
     assert metrics["n_groups"] == 3
     right = sum(row["label"] == row["prediction"] for row in rows)
     assert metrics["test"]["accuracy"]["value"] == pytest.approx(right / 6)
-    assert "Images are slides here" in (paths.stage("evaluate") / "report.html").read_text()
+    assert "Images are slides" in (paths.stage("evaluate") / "report.html").read_text()
 
 
 @pytest.mark.slow

@@ -57,7 +57,7 @@ def test_frozen__rows_are_slides_and_features_are_computed_once(world, capsys):
     assert record["n_outputs"] == len(CLASSES)
     changed = load(None, [f"data.root={folder / 'raw'}", *ATTENTION, "frozen.lr=0.001"])
     frozen.run(changed, RunPaths(folder / "other", folder / "cache", data=paths.prepared))
-    assert "features: found in the store" in capsys.readouterr().out
+    assert "features: read from the cache" in capsys.readouterr().out
 
 
 def test_frozen__features_over_the_budget_are_refused(world):

@@ -106,7 +106,7 @@ def test_keys__subgroups_change_the_evaluation_only(make_world):
     ("changes", "message"),
     [
         ({"by": ["sexe"]}, r"evaluate\.by=sexe: no such column \(did you mean 'sex'\?\)"),
-        ({"by": ["age"]}, r"evaluate\.by=age: 45 different values; at most 12"),
+        ({"by": ["age"]}, r"evaluate\.by=age: the column has 45 different values, at most 12"),
     ],
 )
 def test_preflight__rejects_invalid_subgroups(make_world, changes, message):

@@ -32,7 +32,9 @@ def test_run__refit_exports_one_network_with_the_metrics_of_the_folds(make_world
     assert "| none: trained on all images | frozen | C 2 |" in (folder / "MODEL_CARD.md").read_text()
     assert [fold["choices"] for fold in document["metrics"]["folds"]] == [{"frozen": {"C": 2.0}}] * 3
     assert "<td>C 2</td>" in (evaluated.folder / "report.html").read_text()
-    assert "one network that was trained on all 45 labeled images (C 2;" in (folder / "MODEL_CARD.md").read_text()
+    assert (
+        "one network that was trained on all 45 labeled images (C 2, selected" in (folder / "MODEL_CARD.md").read_text()
+    )
     assert "trained on all 45 labeled images" in (evaluated.folder / "report.html").read_text()
     prepared = load_prepared(world.paths.prepared)
     images = np.ascontiguousarray(prepared.images[:])

@@ -115,60 +115,63 @@ class Server:
         new = {"history": {}, "summary": {}, "used": [], "made": [], "done": False, "about": {}}
         return self.runs.setdefault(run_id, new)
 
-    def answer(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
-        project = {"id": "p", "name": given.get("project"), "entity": {"id": "e", "name": "team"}}
+    def answer(self, name: str, variables: dict[str, Any]) -> dict[str, Any]:
+        project = {"id": "p", "name": variables.get("project"), "entity": {"id": "e", "name": "team"}}
         match name:
             case "Viewer" | "GetDefaultEntity":
                 return {"viewer": {"id": "u", "entity": "team", "username": "me", "teams": {"edges": []}}}
-            case "RunResumeStatus" if given["name"] in self.runs:
-                run = self.runs[given["name"]]
+            case "RunResumeStatus" if variables["name"] in self.runs:
+                run = self.runs[variables["name"]]
                 lines = [run["history"][number] for number in sorted(run["history"])]
                 counts = {"logLineCount": 0, "historyLineCount": len(lines), "eventsLineCount": 0}
                 tails = {"historyTail": json.dumps(lines[-1:]), "eventsTail": "[]"}
                 about = {"displayName": "", "config": "{}", "tags": [], "notes": "", "wandbConfig": '{"t": 1}'}
-                bucket = {"id": "b", "name": given["name"], "summaryMetrics": json.dumps(run["summary"]), **counts}
+                bucket = {"id": "b", "name": variables["name"], "summaryMetrics": json.dumps(run["summary"]), **counts}
                 bucket |= tails | about
                 return {"model": {**project, "bucket": bucket}}
             case "RunResumeStatus":
                 return {"model": None}
             case "UpsertBucket":
-                new = given["name"] not in self.runs
-                self.run(given["name"])["about"] |= {name: value for name, value in given.items() if value is not None}
-                bucket = {"id": "b", "name": given["name"], "displayName": given.get("displayName"), "project": project,
+                new = variables["name"] not in self.runs
+                self.run(variables["name"])["about"] |= {
+                    name: value for name, value in variables.items() if value is not None
+                }
+                bucket = {"id": "b", "name": variables["name"], "displayName": variables.get("displayName"),
+                          "project": project,
                           "historyLineCount": 0}  # fmt: skip
                 return {"upsertBucket": {"bucket": bucket, "inserted": new}}
             case "ServerFeaturesQuery":
                 return {"serverInfo": {"features": []}}
             case "CreateArtifact":
-                one = given["input"]
-                fresh = {"id": f"artifact-{len(self.artifacts)}", "state": "PENDING", "input": one}
-                kept = self.artifacts.setdefault((one["artifactCollectionName"], one["digest"]), fresh)
-                if one["runName"]:
-                    self.run(one["runName"])["made"].append(one["artifactCollectionName"])
-                state = {"id": kept["id"], "state": kept["state"], "artifactSequence": {"latestArtifact": None}}
+                data = variables["input"]
+                fresh = {"id": f"artifact-{len(self.artifacts)}", "state": "PENDING", "input": data}
+                artifact = self.artifacts.setdefault((data["artifactCollectionName"], data["digest"]), fresh)
+                if data["runName"]:
+                    self.run(data["runName"])["made"].append(data["artifactCollectionName"])
+                state = {"id": artifact["id"], "state": artifact["state"], "artifactSequence": {"latestArtifact": None}}
                 return {"createArtifact": {"artifact": state}}
             case "CreateArtifactManifest":
                 file = {"id": "f", "uploadUrl": f"{self.url}/store/manifest.json", "uploadHeaders": []}
                 return {"createArtifactManifest": {"artifactManifest": {"id": "m", "file": file}}}
             case "CommitArtifact":
-                (kept,) = (one for one in self.artifacts.values() if one["id"] == given["artifactID"])
-                kept["state"] = "COMMITTED"
-                return {"commitArtifact": {"artifact": {"id": kept["id"], "digest": ""}}}
+                (artifact,) = (data for data in self.artifacts.values() if data["id"] == variables["artifactID"])
+                artifact["state"] = "COMMITTED"
+                return {"commitArtifact": {"artifact": {"id": artifact["id"], "digest": ""}}}
             case "UseArtifact":
-                one = given["input"]
-                (name,) = (key[0] for key, kept in self.artifacts.items() if kept["id"] == one["artifactID"])
-                self.run(one["runName"])["used"].append(name)
-                return {"useArtifact": {"artifact": {"id": one["artifactID"]}}}
+                data = variables["input"]
+                (name,) = (key[0] for key, artifact in self.artifacts.items() if artifact["id"] == data["artifactID"])
+                self.run(data["runName"])["used"].append(name)
+                return {"useArtifact": {"artifact": {"id": data["artifactID"]}}}
             case "CreateRunFiles":
-                files = [{"name": file, "uploadUrl": f"{self.url}/store/{file}"} for file in given["files"]]
+                files = [{"name": file, "uploadUrl": f"{self.url}/store/{file}"} for file in variables["files"]]
                 return {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}
             case "View":
-                kept = [view for view in self.views if view["name"] == given["viewName"]]
-                nodes = [{"node": {"id": "v", "displayName": "", "spec": view["spec"]}} for view in kept]
+                views = [view for view in self.views if view["name"] == variables["viewName"]]
+                nodes = [{"node": {"id": "v", "displayName": "", "spec": view["spec"]}} for view in views]
                 return {"project": {"allViews": {"edges": nodes}}}
             case "UpsertView2":
-                self.views.append(given)
-                view = {"id": "v", "name": given["name"]}
+                self.views.append(variables)
+                view = {"id": "v", "name": variables["name"]}
                 return {"upsertView": {"view": view, "inserted": True}}
             case _:  # the project is empty
                 return {"project": None}

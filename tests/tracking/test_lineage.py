@@ -154,9 +154,9 @@ def test_log_model__damaged_artifact_does_not_raise(
     with start_run("finetune", FINETUNE, "group", params, "finetune fold 1", 1) as run:
         lineage.log_inputs(run, prepared, [frozen])
         run.log({"train/loss": 1.0}, 20)
-    (found,) = read_runs(cache)
-    assert names(found) == ([DATA], [])
-    assert found.curve("train/loss") == {20: 1.0}
+    (result,) = read_runs(cache)
+    assert names(result) == ([DATA], [])
+    assert result.curve("train/loss") == {20: 1.0}
     assert capsys.readouterr().out.count("W&B") == 1
 
 

@@ -34,15 +34,15 @@ def test_log_evaluation__no_table_without_subgroups(cache: Path, params: Params)
 
 def test_flatten_metrics__patients_and_prediction_sets() -> None:
     entry = {"value": 0.8, "lo": 0.7, "hi": 0.9}
-    found = flatten_metrics(
+    result = flatten_metrics(
         METRICS
         | {
             "patient_level": {"score": "mean", "metrics": {"auroc": entry}},
             "prediction_sets": {"calibration": {}, "coverage": entry, "n_empty": 2},
         }
     )
-    assert (found["patients/auroc"], found["patients/auroc_lo"], found["patients/auroc_hi"]) == (0.8, 0.7, 0.9)
-    assert found["sets/coverage_lo"] == 0.7
+    assert (result["patients/auroc"], result["patients/auroc_lo"], result["patients/auroc_hi"]) == (0.8, 0.7, 0.9)
+    assert result["sets/coverage_lo"] == 0.7
     none = flatten_metrics(METRICS | {"patient_level": {"reason": "x"}, "prediction_sets": {"reason": "x"}})
     assert not any(name.startswith(("patients/", "sets/")) for name in none)
 

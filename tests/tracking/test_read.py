@@ -15,17 +15,17 @@ def test_read_run__logged_values(cache: Path, params: Params) -> None:
         run.log({"val/auroc": math.nan, "val/loss": 0.1234567890123456}, 3)
         run.table("test/classes", ("class", "recall"), [("a & b", None)])
         run.summary({"protocol": "patient", "lists": ["one", "two"], "none": None, "class/a.b/recall": 1.0})
-    (found,) = read_runs(cache)
-    assert math.isnan(found.curve("val/auroc")[3])
-    assert found.curve("val/loss") == {3: 0.1234567890123456}
-    assert (found.summary["protocol"], found.summary["lists"], found.summary["none"]) == (
+    (result,) = read_runs(cache)
+    assert math.isnan(result.curve("val/auroc")[3])
+    assert result.curve("val/loss") == {3: 0.1234567890123456}
+    assert (result.summary["protocol"], result.summary["lists"], result.summary["none"]) == (
         "patient",
         ["one", "two"],
         None,
     )
-    assert found.summary["class/a.b/recall"] == 1.0
-    assert found.summary["test/classes"]["_type"] == "html-file"
-    assert found.summary["test/classes"]["path"] in found.files
+    assert result.summary["class/a.b/recall"] == 1.0
+    assert result.summary["test/classes"]["_type"] == "html-file"
+    assert result.summary["test/classes"]["path"] in result.files
     (page,) = cache.rglob("media/html/**/*.html")
     assert "<td>a &amp; b</td><td></td>" in page.read_text()
 

@@ -41,19 +41,19 @@ def test_run__round_trip(cache: Path, params: Params) -> None:
         run.table("stages", ("stage", "state"), [("frozen", "ran")])
         run.summary({"test/accuracy": 0.5})
 
-    found = recorded(cache)
-    assert (found.run_id, found.group, found.job_type, found.name) == (
+    result = recorded(cache)
+    assert (result.run_id, result.group, result.job_type, result.name) == (
         run_id(KEY),
         "group-1",
         "frozen",
         "frozen fold 1",
     )
-    assert found.config["key"] == KEY
-    assert found.config["frozen"]["lr"] == params.frozen.lr
-    assert [row["train/loss"] for row in found.history if "train/loss" in row] == [1.0, 0.5, pytest.approx(1 / 3)]
-    assert found.summary["test/accuracy"] == 0.5
-    assert {"confusion", "stages"} <= {name for row in found.history for name in row}
-    assert found.exit_code == 0
+    assert result.config["key"] == KEY
+    assert result.config["frozen"]["lr"] == params.frozen.lr
+    assert [row["train/loss"] for row in result.history if "train/loss" in row] == [1.0, 0.5, pytest.approx(1 / 3)]
+    assert result.summary["test/accuracy"] == 0.5
+    assert {"confusion", "stages"} <= {name for row in result.history for name in row}
+    assert result.exit_code == 0
 
 
 def test_run__raising_stage_is_recorded_as_failed(cache: Path, params: Params) -> None:
@@ -67,7 +67,7 @@ def test_run__resumed_key_has_same_id(cache: Path, params: Params) -> None:
         with start_run("frozen", KEY, "group", params, "frozen") as run:
             run.log({"train/loss": 1.0}, 1)
         time.sleep(1.01 - time.time() % 1)  # folder names of W&B have a resolution of one second
-    assert [found.run_id for found in read_runs(cache)] == [run_id(KEY)] * 2
+    assert [result.run_id for result in read_runs(cache)] == [run_id(KEY)] * 2
 
 
 @pytest.mark.parametrize("switch", [{"WANDB_MODE": "disabled"}, {"RANK": "1"}])

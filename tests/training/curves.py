@@ -32,7 +32,7 @@ SIZE = 32
 
 
 def settings(folder: Path) -> Curves:
-    """Settings by name, each with its history and the digests of the best and the last state."""
+    """Return history and digests of the best and last state by name of the settings."""
 
     def ended(name: str, drop: float = 0.0, compiled: bool = False, unused: bool = False, **changes: Any) -> Any:
         made = loop.job(folder / name, **changes)
@@ -69,7 +69,7 @@ def settings(folder: Path) -> Curves:
 
 
 def methods(folder: Path) -> Curves:
-    """Every PEFT method by name, with its history."""
+    """Return the history by PEFT method."""
     draw = np.random.default_rng(0)
     labels = draw.integers(0, 3, 11)
     images = torch.from_numpy(draw.normal(size=(11, 3, SIZE, SIZE)).astype(np.float32))
@@ -117,7 +117,7 @@ def methods(folder: Path) -> Curves:
 
 
 def all_curves(folder: Path) -> dict[str, Curves]:
-    """Both."""
+    """Return the curves of all settings and methods."""
     return {"settings": settings(folder / "settings"), "methods": methods(folder / "methods")}
 
 

@@ -1,4 +1,4 @@
-"""Augmentation: nothing blanked, nothing out of range, every image its own draw."""
+"""Augmentation: value range, blank images, and separate random numbers per image."""
 
 import math
 
@@ -19,7 +19,7 @@ def images(n, size=32, seed=0):
 
 
 def step_by_step(pixels, params, generator):
-    """What `augment` computes, each change by itself and in its own terms."""
+    """Compute the result of `augment` step by step."""
     draws = PerSampleRng(generator, len(pixels), ALL_ROWS)
     x = dihedral(pixels.permute(0, 3, 1, 2).float() / 255, draws.integers(8))
     grey = (x == x[:, :1]).flatten(1).all(1).view(-1, 1, 1, 1)
@@ -42,11 +42,11 @@ def step_by_step(pixels, params, generator):
 
 @pytest.mark.parametrize("size", [32, 33])
 @pytest.mark.parametrize("params", [ALL, AugmentParams()])
-def test_augment__is_what_it_says_step_by_step(size, params):
+def test_augment__equals_a_step_by_step_reference(size, params):
     pixels = images(24, size)
-    pixels[3] = pixels[3][..., :1]  # grey
+    pixels[3] = pixels[3][..., :1]  # grayscale
     pixels[5] = pixels[5][..., :1]
-    pixels[5, 1, 1] = torch.tensor([10, 20, 30])  # but for a pixel that is looked at last
+    pixels[5, 1, 1] = torch.tensor([10, 20, 30])  # except a pixel that the quick test skips
     assert STRIDE > 1
     found = augment(pixels, params, torch.Generator().manual_seed(7))
     torch.testing.assert_close(found, step_by_step(pixels, params, torch.Generator().manual_seed(7)), rtol=0, atol=1e-4)
@@ -54,14 +54,14 @@ def test_augment__is_what_it_says_step_by_step(size, params):
     assert not torch.equal(found[5, 0], found[5, 1])
 
 
-def test_augment__takes_the_same_draws_where_no_image_is_grey():
+def test_augment__random_numbers_do_not_depend_on_grayscale_images():
     pixels = images(4)
     with_grey = torch.cat([pixels[:3], pixels[3:, ..., :1].expand(-1, -1, -1, 3)])
     found, other = (augment(each, ALL, torch.Generator().manual_seed(2)) for each in (pixels, with_grey))
     torch.testing.assert_close(found[:3], other[:3], rtol=0, atol=1e-6)
 
 
-def test_augment__leaves_its_input_alone():
+def test_augment__does_not_modify_its_input():
     pixels = images(3)
     before = pixels.clone()
     for params in (ALL, AugmentParams(dihedral=False, shift=0, scale=0)):
@@ -69,7 +69,7 @@ def test_augment__leaves_its_input_alone():
     assert torch.equal(pixels, before)
 
 
-def test_augment__repeats_with_its_generator_and_differs_between_images():
+def test_augment__is_reproducible_and_differs_between_images():
     same = images(1).expand(6, -1, -1, -1).contiguous()
     first = augment(same, ALL, torch.Generator().manual_seed(3))
     again = augment(same, ALL, torch.Generator().manual_seed(3))
@@ -77,30 +77,30 @@ def test_augment__repeats_with_its_generator_and_differs_between_images():
     assert len({tuple(row.flatten()[:50].tolist()) for row in first}) == 6
 
 
-def test_augment__all_off_is_the_image():
+def test_augment__without_changes_returns_the_image():
     off = AugmentParams(dihedral=False, shift=0, scale=0, rotate=0, brightness=0, contrast=0, stain=0)
     x = images(3)
     torch.testing.assert_close(augment(x, off, torch.Generator()), x.permute(0, 3, 1, 2).float() / 255)
 
 
-def test_augment__grey_images_stay_grey():
+def test_augment__grayscale_images_remain_grayscale():
     grey = images(4)[..., :1].expand(-1, -1, -1, 3).contiguous()
     out = augment(grey, AugmentParams(stain=0.2), torch.Generator().manual_seed(0))
     torch.testing.assert_close(out[:, 0], out[:, 1])
 
 
-def test_augment__refuses_floats():
+def test_augment__rejects_floats():
     with pytest.raises(TypeError, match="uint8"):
         augment(torch.rand(1, 8, 8, 3), ALL, torch.Generator())
 
 
 @pytest.mark.parametrize(("name", "value"), [("brightness", 0.6), ("contrast", 0.6), ("stain", 0.6), ("scale", 1.0)])
-def test_params__strengths_that_blank_images_are_refused(name, value):
+def test_params__strengths_that_blank_images_are_rejected(name, value):
     with pytest.raises(ValidationError, match=rf"{name}\n.*less_than"):
         AugmentParams(**{name: value})
 
 
-def test_dihedral__eight_different_exact_views():
+def test_dihedral__gives_eight_different_exact_views():
     x = torch.arange(9.0).view(1, 1, 3, 3).expand(8, -1, -1, -1)
     views = dihedral(x, torch.arange(8))
     assert torch.equal(views[0], x[0])
@@ -109,8 +109,8 @@ def test_dihedral__eight_different_exact_views():
 
 
 @pytest.mark.parametrize("settings", [{"rotate": 30, "shift": 0.2, "scale": 0.2}, {"shift": 0, "scale": 0}])
-def test_vary__geometry_moves_a_mask_as_its_image(settings):
-    """An image that is its own mask: after both moved, they agree except on the blurred edge."""
+def test_vary__geometry_transforms_a_mask_like_its_image(settings):
+    """Use an image as its mask: the transformed image and mask agree except at the blurred edge."""
     mask = torch.zeros(8, 48, 48, dtype=torch.uint8)
     mask[:, 6:30, 10:20] = 1
     plain = AugmentParams(brightness=0, contrast=0, stain=0, **settings)
@@ -121,7 +121,7 @@ def test_vary__geometry_moves_a_mask_as_its_image(settings):
     assert ((images[:, 0] > 0.5) == moved.bool()).float().mean() > 0.97
 
 
-def test_geometry__of_stored_views_turns_masks():
+def test_geometry__applies_stored_views_to_masks():
     mask = torch.rand(8, 1, 6, 6)
     assert torch.equal(Geometry(torch.arange(8))(mask), dihedral(mask, torch.arange(8)))
     assert Geometry()(mask) is mask
@@ -130,7 +130,7 @@ def test_geometry__of_stored_views_turns_masks():
 STILL = {"dihedral": False, "shift": 0, "scale": 0, "brightness": 0, "contrast": 0, "stain": 0}
 
 
-def test_flip__each_axis_with_its_probability():
+def test_flip__flips_each_axis_with_its_probability():
     pixels = images(1, 8).expand(4000, -1, -1, -1)
     found = augment(pixels, AugmentParams(**{**STILL, "flip": 0.3}), torch.Generator().manual_seed(0))
     plain = pixels[0].permute(2, 0, 1).float() / 255
@@ -139,7 +139,7 @@ def test_flip__each_axis_with_its_probability():
     assert shares == pytest.approx(expected, abs=0.03)
 
 
-def test_affine_probability__leaves_the_others_unmoved():
+def test_affine_probability__does_not_transform_the_other_images():
     pixels = images(1, 8).expand(2000, -1, -1, -1)
     params = AugmentParams(**{**STILL, "shift": 0.2, "rotate": 180, "scale": 0.3, "affine_probability": 0.7})
     found = augment(pixels, params, torch.Generator().manual_seed(0))
@@ -147,18 +147,18 @@ def test_affine_probability__leaves_the_others_unmoved():
     assert unmoved.float().mean().item() == pytest.approx(0.3, abs=0.03)
 
 
-def test_color_probability__brightness_and_contrast_independently():
+def test_color_probability__selects_brightness_and_contrast_independently():
     pixels = images(1, 8).expand(2000, -1, -1, -1)
     params = AugmentParams(**{**STILL, "brightness": 0.1, "contrast": 0.1, "color_probability": 0.5})
     found, plain = augment(pixels, params, torch.Generator().manual_seed(0)), pixels[0].permute(2, 0, 1) / 255
     unchanged = torch.isclose(found, plain, atol=1e-6).flatten(1).all(1)
-    same_mean = torch.isclose(found.mean((1, 2, 3)), plain.mean(), atol=1e-3)  # contrast alone keeps the mean
+    same_mean = torch.isclose(found.mean((1, 2, 3)), plain.mean(), atol=1e-3)  # only contrast preserves the mean
     assert unchanged.float().mean().item() == pytest.approx(0.25, abs=0.03)
     assert same_mean.float().mean().item() == pytest.approx(0.5, abs=0.05)
 
 
 @pytest.mark.parametrize(("border", "outside"), [("black", 0.0), ("reflect", 1.0)])
-def test_border__of_images_and_their_masks(border, outside):
+def test_border__applies_to_images_and_their_masks(border, outside):
     white = torch.full((16, 16, 16, 3), 255, dtype=torch.uint8)
     params = AugmentParams(**{**STILL, "shift": 0.25, "scale": 0.5, "rotate": 180, "border": border})
     found, geometry = vary(white, params, torch.Generator().manual_seed(1))
@@ -173,6 +173,6 @@ def test_border__of_images_and_their_masks(border, outside):
     ({"border": "black", "shift": 0.3}, "at most 0.25 with border=black"),
     ({"border": "black", "scale": 0.6}, "at most 0.5 with border=black"),
 ])  # fmt: skip
-def test_params__that_contradict_are_refused(settings, message):
+def test_params__contradictions_are_rejected(settings, message):
     with pytest.raises(ValidationError, match=message):
         AugmentParams(**settings)

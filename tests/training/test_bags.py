@@ -1,4 +1,4 @@
-"""Bags of stored features, and what training on them learns that the mean of tiles does not."""
+"""Bags of stored features, and training on slides where the mean of the tiles is not sufficient."""
 
 from pathlib import Path
 
@@ -33,13 +33,13 @@ def tiles_of(slides, labels):
 
 
 def store_of(features):
-    """One view per entry of `features`, (views, n, C)."""
+    """Create a store from `features` (views, n, C)."""
     n = features.shape[1]
     return FeatureStore(n, [[FeatureShard(np.arange(n), view[:, None].astype(np.float16))] for view in features])
 
 
 def needles(seed=0):
-    """Slides of noise where one tile of the positive ones is marked, and half of all slides are shifted as a whole."""
+    """Create slides of noise with one marked tile in each positive slide and a constant shift of half of the slides."""
     rng = np.random.default_rng(seed)
     slides, labels, features = [], [], []
     for number in range(SLIDES):
@@ -79,7 +79,7 @@ def bag_model():
     return BagModel(GatedAttentionHead(CHANNELS, 2, 16, norm=False))
 
 
-def test_bag_source__all_tiles_of_each_slide_in_one_view():
+def test_bag_source__uses_one_view_for_all_tiles_of_a_slide():
     prepared = tiles_of(["b", "a", "b", "c", "a", "b"], [1, 0, 1, 0, 0, 1])
     features = np.arange(12.0).reshape(2, 6, 1)
     source = BagSource(store_of(features), by_slide(prepared), torch.device("cpu"))
@@ -100,7 +100,7 @@ def test_bag_source__all_tiles_of_each_slide_in_one_view():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("batch_size", "epochs"), [(1, 12), (5, 50)])
-def test_training__finds_the_one_tile_that_the_mean_does_not(tmp_path, batch_size, epochs):
+def test_training__detects_a_single_tile_that_the_mean_hides(tmp_path, batch_size, epochs):
     prepared, features = needles()
     slides, store, device = by_slide(prepared), store_of(features), torch.device("cpu")
     rows = np.arange(SLIDES)

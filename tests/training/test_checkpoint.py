@@ -1,4 +1,4 @@
-"""Checkpoints: read back equal, and never read when they are not what was written."""
+"""Checkpoints: equality after reading, and detection of damage."""
 
 import random
 
@@ -8,7 +8,7 @@ import torch
 from medtune.training import checkpoint
 
 
-def test_read__gives_back_what_was_saved(tmp_path):
+def test_read__returns_the_saved_tensors(tmp_path):
     tensors = {"a": torch.randn(3, 4), "b": torch.arange(5), "empty": torch.zeros(0)}
     checkpoint.save(tmp_path / "c", tensors, {"key": "k", "loss": 0.1})
     found, meta = checkpoint.read(tmp_path / "c", "k")
@@ -19,7 +19,7 @@ def test_read__gives_back_what_was_saved(tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(100))
-def test_read__sees_every_mutation(tmp_path, seed):
+def test_read__detects_every_mutation(tmp_path, seed):
     path = tmp_path / "c"
     checkpoint.save(path, {"a": torch.arange(64.0)}, {"key": "k"})
     rng = random.Random(seed)
@@ -33,7 +33,7 @@ def test_read__sees_every_mutation(tmp_path, seed):
     assert found is None or (torch.equal(found[0]["a"], torch.arange(64.0)) and found[1] == {"key": "k"})
 
 
-def test_optimizer__state_survives(tmp_path):
+def test_load_optimizer__restores_the_state(tmp_path):
     torch.manual_seed(0)
     layer = torch.nn.Linear(3, 2)
     optimizer = torch.optim.AdamW(layer.parameters(), lr=0.1, fused=True)

@@ -1,4 +1,4 @@
-"""The store gives what computing everything at once gives, and the backbone sees each image once a view."""
+"""Feature cache: equality with a single computation, and one backbone run per image and view."""
 
 import json
 import os
@@ -29,7 +29,7 @@ PARAMS = validate({"data": {"source": "synthetic"}, "model": MODEL})
 
 
 class Counting(nn.Module):
-    """A backbone that halves its images, image by image, and counts them; after `dies_at` it is killed."""
+    """Backbone that halves images and counts them; after `dies_at` images it kills the process."""
 
     def __init__(self, dies_at=None):
         super().__init__()
@@ -66,7 +66,7 @@ def prepared_set(n=N):
 
 
 def ask(wanted, cache, backbone=None):
-    """The store and how many images the backbone saw for it."""
+    """Return the store and the number of images that passed the backbone."""
     backbone = backbone or Counting()
     rows = [np.array(sorted(each), int) for each in wanted]
     return feature_cache.compute_features(model_of(backbone), prepared_set(), PARAMS, rows, cache, "cpu"), backbone.seen
@@ -74,7 +74,7 @@ def ask(wanted, cache, backbone=None):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """(VIEWS, N, tokens, channels), computed in one go."""
+    """Compute all features (VIEWS, N, tokens, channels) at once."""
     store, seen = ask([range(N)] * VIEWS, tmp_path_factory.mktemp("whole"))
     assert seen == N * VIEWS
     return np.stack([store.fetch(np.arange(N), np.full(N, view)) for view in range(VIEWS)])
@@ -99,7 +99,7 @@ DAMAGE = st.none() | st.integers(0, 100)
 
 @settings(max_examples=25)
 @given(st.lists(st.tuples(st.lists(SOME, min_size=1, max_size=VIEWS), DAMAGE), min_size=1, max_size=5))
-def test_compute__any_requests_give_what_one_gives_and_compute_nothing_twice(whole, requests):
+def test_compute__any_sequence_of_requests_equals_one_request_without_repeated_work(whole, requests):
     there = set()
     with TemporaryDirectory() as folder:
         for wanted, damage in requests:
@@ -113,7 +113,7 @@ def test_compute__any_requests_give_what_one_gives_and_compute_nothing_twice(who
 
 
 def damaged(cache, seed):
-    """Cuts a byte off one part; the (row, view) that it held."""
+    """Truncate a shard by one byte and return its (row, view) pairs."""
     places = sorted(path for path in (cache / "features").glob("*/*") if path.name.isdigit())
     place = places[seed % len(places)]
     with (place / FEATURES_FILE).open("r+b") as stream:
@@ -122,29 +122,29 @@ def damaged(cache, seed):
     return {(row, view) for row in np.load(place / INDICES_FILE).tolist()}
 
 
-def test_compute__says_so_where_nothing_was_missing(tmp_path, capsys):
+def test_compute__reports_a_complete_cache(tmp_path, capsys):
     ask([{1, 2}, {1}], tmp_path)
-    assert "found in the store" not in capsys.readouterr().out
+    assert "read from the cache" not in capsys.readouterr().out
     ask([{1, 2}, {1, 2}], tmp_path)
     assert "features, view 2 of 2: 1 images" in capsys.readouterr().out
     ask([{2}, {1, 2}], tmp_path)
-    assert capsys.readouterr().out.startswith("features: found in the store (")
+    assert capsys.readouterr().out.startswith("features: read from the cache (")
 
 
-def test_compute__a_row_nobody_asked_for_is_no_zero(tmp_path):
+def test_compute__a_row_that_was_not_requested_is_an_error(tmp_path):
     store, _ = ask([{1, 2}, {1}], tmp_path)
     with pytest.raises(LookupError, match="image 2 is not stored in view 1"):
         store.fetch(np.array([1, 2]), np.array([1, 1]))
 
 
-def test_compute__features_beyond_half_precision_are_refused(tmp_path):
+def test_compute__features_beyond_half_precision_are_rejected(tmp_path):
     backbone = Counting()
     backbone.weight.data.fill_(1e6)
-    with pytest.raises(RuntimeError, match=r"features of 3\.png and after exceed half precision"):
+    with pytest.raises(RuntimeError, match=r"features exceed half precision, from 3\.png on"):
         ask([{3, 4}], tmp_path, backbone)
 
 
-def test_needed__training_images_in_all_views_validation_images_as_they_are():
+def test_required_indices__training_images_in_all_views_and_validation_images_in_view_0():
     chain = {"train": np.array([5, 1, 3]), "val": np.array([0, 4]), "test": np.array([2])}
     rows = [each.tolist() for each in feature_cache.required_indices(chain, 3)]
     assert [sorted(each) for each in rows] == [[0, 1, 3, 4, 5], [1, 3, 5], [1, 3, 5]]
@@ -152,7 +152,7 @@ def test_needed__training_images_in_all_views_validation_images_as_they_are():
 
 
 DIES_AT = (4, 7)
-# One process imports what each of its children needs; each dies at another image.
+# One process imports the modules, then forks a child per image at which it is killed.
 KILLED = """
 import importlib.util, os, sys
 from pathlib import Path
@@ -174,7 +174,7 @@ for dies_at in own.DIES_AT:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
-    """The folder of each killed process, by the number of the image at which it died."""
+    """Return the folder of each killed process by the number of the image at which it was killed."""
     folder = tmp_path_factory.mktemp("killed")
     words = [sys.executable, "-c", KILLED, __file__, str(folder)]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
@@ -186,8 +186,8 @@ def killed(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.xdist_group("killed-features")
 @pytest.mark.parametrize(("dies_at", "left"), zip(DIES_AT, (4 + 3, 3), strict=True))
-def test_compute__killed_in_a_part_computes_that_part_again_and_no_more(killed, whole, dies_at, left):
-    """Four rows of view 0, then three of view 1, are missing when it is killed in the one or the other."""
+def test_compute__killed_in_a_shard_repeats_only_that_shard(killed, whole, dies_at, left):
+    """Kill the process while it computes four rows of view 0 or three rows of view 1."""
     folder = killed[dies_at]
     assert list((folder / "features").glob("*/.*.partial"))
     wanted = [range(14), range(12)]

@@ -1,4 +1,4 @@
-"""Rows are found in whichever part holds them, and a row that no part holds is an error."""
+"""Feature store: rows in several shards, and errors for missing rows."""
 
 import numpy as np
 import pytest
@@ -28,11 +28,11 @@ def write(place, key, *rows):
 
 @pytest.fixture
 def store():
-    """Two views; the first in three parts, the second without rows 5 and 6."""
+    """Create two views: the first has three shards, the second lacks rows 5 and 6."""
     return FeatureStore(N, [[part(0, 3, 1), part(0, 39), part(0, 5, 6)], [part(1, 39, 3), part(1, 1)]])
 
 
-def test_gather__each_row_in_its_view(store):
+def test_fetch__returns_each_row_in_its_view(store):
     rows, views = np.array([39, 1, 5, 1, 3, 39]), np.array([0, 1, 0, 0, 1, 1])
     found = store.fetch(rows, views)
     assert found.dtype == torch.float16
@@ -44,12 +44,12 @@ def test_gather__each_row_in_its_view(store):
     ([3, 7, 1], None, "image 7 is not stored in view 0"),
     ([3, 5, 6], [1, 0, 1], "image 6 is not stored in view 1"),
 ])  # fmt: skip
-def test_gather__a_row_that_is_not_there_is_named(store, rows, views, named):
+def test_fetch__names_a_missing_row(store, rows, views, named):
     with pytest.raises(LookupError, match=named):
         store.fetch(np.array(rows), None if views is None else np.array(views))
 
 
-def test_parts__damage_loses_one_part_whose_place_is_the_next(tmp_path):
+def test_load_shards__reuses_the_number_of_a_damaged_shard(tmp_path):
     assert load_shards(tmp_path, "k") == ([], tmp_path / "0000")
     for number in range(3):
         write(load_shards(tmp_path, "k")[1], "k", number, 10 + number)

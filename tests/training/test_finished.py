@@ -1,4 +1,4 @@
-"""What a training run left beside its finished artifact."""
+"""Cleanup of checkpoints next to a finished artifact."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from medtune.training.finished import find_finished
 
 
 @pytest.mark.parametrize(("key", "stays"), [("key", False), ("of another run", True), (None, False)])
-def test_finished__clears_its_own_checkpoints_alone(tmp_path, key, stays):
+def test_find_finished__deletes_only_checkpoints_of_its_run(tmp_path, key, stays):
     folder = tmp_path / "fold-1"
     assert find_finished(folder, "key") is None
     partial_dir(folder).mkdir()

@@ -1,4 +1,4 @@
-"""Features of the baselines are those of the pretrained backbone, whatever was trained since."""
+"""Features of the baselines come from the pretrained backbone, not from the trained one."""
 
 import numpy as np
 import torch

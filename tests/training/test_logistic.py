@@ -1,4 +1,4 @@
-"""The solver finds the optimum that scikit-learn finds, whatever the scale of the features."""
+"""Solver of the logistic head: equality with scikit-learn for any scale of the features."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 
 def problem(seed=0, n=90, channels=6, classes=3, views=1, scale=1.0):
-    """A store of random features, in half precision, their labels and the training rows."""
+    """Create a store of random features in half precision, labels and training rows."""
     draw = np.random.default_rng(seed)
     labels = draw.integers(0, classes, n)
     centers = draw.normal(size=(classes, channels))
@@ -25,7 +25,7 @@ def problem(seed=0, n=90, channels=6, classes=3, views=1, scale=1.0):
 
 
 def scaled(store, rows):
-    """Stacked features of all views, centered and divided by their common scale."""
+    """Stack the features of all views, centered and divided by their common scale."""
     stacked = [store.fetch(rows, np.full(len(rows), view)).double().numpy()[:, 0] for view in range(store.views)]
     x = np.concatenate(stacked)
     mean = x.mean(0)
@@ -64,7 +64,7 @@ def test_solve__streams_features_that_do_not_fit_in_memory(monkeypatch):
     assert torch.allclose(held.bias, streamed.bias, atol=1e-5)
 
 
-def test_solve__treats_each_finding_by_itself():
+def test_solve__is_independent_per_finding():
     store, _, rows = problem()
     targets = np.random.default_rng(1).integers(0, 2, (90, 4)).astype(np.uint8)
     together = FeatureProblem(store, rows, targets, BinaryCrossEntropy(), 4, CPU).solve(1.0)
@@ -79,7 +79,7 @@ def test_solve__starts_from_another_solution_and_ends_at_the_same_optimum():
     assert torch.allclose(cold.weight, warm.weight, atol=1e-4)
 
 
-def test_solve__features_that_do_not_vary_give_the_shares_of_the_classes():
+def test_solve__constant_features_give_the_class_frequencies():
     store = FeatureStore(8, [[FeatureShard(np.arange(8), np.ones((8, 1, 4), np.float16))]])
     labels = np.array([0, 0, 0, 1, 0, 0, 0, 1])
     found = FeatureProblem(store, np.arange(8), labels, CrossEntropy(), 2, CPU).solve(1.0)

@@ -1,4 +1,4 @@
-"""The loop: a cut run ends where the uncut one does, bit for bit; the best epoch is kept; faults are named."""
+"""Training loop: bit-exact resume, best epoch, and errors."""
 
 import math
 import shutil
@@ -20,11 +20,11 @@ N, FEATURES = 60, 12
 
 
 class Cut(Exception):
-    """Stands for the process dying."""
+    """Simulated end of the process."""
 
 
 class Noisy:
-    """A feed whose training inputs need random numbers, as augmentation does."""
+    """Batch source whose training inputs consume random numbers, as augmentation does."""
 
     def __init__(self, data):
         self.data = data
@@ -111,14 +111,14 @@ def test_resume__ends_bit_identical(tmp_path, cut_at, settings):
     assert whole[0].history == resumed[0].history
 
 
-def test_run__keeps_the_best_epoch_by_the_chosen_metric(tmp_path):
+def test_run__returns_the_best_epoch_by_the_monitored_metric(tmp_path):
     at, best, last = ended(job(tmp_path, epochs=6, lr=0.2, monitor="loss"))
     losses = {row["epoch"]: row["val/loss"] for row in at.history}
     assert at.best_epoch == min(losses, key=losses.get)
     assert at.best_epoch == 6 or any(not torch.equal(best[name], last[name]) for name in best)
 
 
-def test_run__without_validation_keeps_the_last_epoch_of_the_same_schedule(tmp_path):
+def test_run__without_validation_returns_the_last_epoch_of_the_same_schedule(tmp_path):
     seen = job(tmp_path / "seen", cut_at=("epoch", 3))
     with pytest.raises(Cut):
         ended(seen)
@@ -136,14 +136,14 @@ def test_run__stops_when_patience_runs_out(tmp_path):
     assert at.epoch == at.best_epoch + 2 < 50
 
 
-def test_run__frozen_batchnorm_statistics_do_not_move(tmp_path):
+def test_run__frozen_batchnorm_statistics_do_not_change(tmp_path):
     made = job(tmp_path, network="batchnorm")
     before = made.network[1].running_mean.clone()
     ended(made)
     assert torch.equal(before, made.network[1].running_mean)
 
 
-def test_run__an_epoch_of_three_passes_shows_every_image_three_times(tmp_path):
+def test_run__an_epoch_with_three_repeats_uses_every_image_three_times(tmp_path):
     made = job(tmp_path, repeats_per_epoch=3, epochs=1, batch_size=4)
     seen = []
     plain = made.source.train
@@ -151,7 +151,7 @@ def test_run__an_epoch_of_three_passes_shows_every_image_three_times(tmp_path):
     done, _ = Trainer(made, "cpu").run()
     assert done.step == 33
     assert np.array_equal(np.bincount(seen)[:44], np.full(44, 3))
-    assert sorted(seen[:44]) == list(range(44))  # one pass after the other
+    assert sorted(seen[:44]) == list(range(44))  # one repeat after the other
 
 
 def test_run__few_images_are_repeated_until_min_steps(tmp_path):
@@ -160,10 +160,10 @@ def test_run__few_images_are_repeated_until_min_steps(tmp_path):
     assert [row["epoch"] for row in done.history] == [1, 2]
 
 
-def test_run__head_is_trained_at_its_own_rate(tmp_path):
-    """Plain steps of Adam move every weight by the learning rate."""
+def test_run__head_has_a_separate_learning_rate(tmp_path):
+    """Use first steps of Adam, which change every weight by the learning rate."""
     made = job(tmp_path, epochs=1, batch_size=44, optimizer="adam", weight_decay=0, warmup_epochs=0, clip_norm=None)
-    made.network.__dict__["head"] = made.network[3]  # not a fifth layer
+    made.network.__dict__["head"] = made.network[3]  # not as an additional submodule
     made.head_lr, made.lr = 1e-4, 1e-2
     before = {name: p.detach().clone() for name, p in made.network.named_parameters()}
     Trainer(made, "cpu").run()
@@ -182,14 +182,14 @@ def test_run__accumulation_equals_the_large_batch(tmp_path):
         torch.testing.assert_close(value, small[name], rtol=1e-4, atol=1e-6)
 
 
-def test_run__loss_not_finite_is_named(tmp_path):
+def test_run__reports_a_loss_that_is_not_finite(tmp_path):
     made = job(tmp_path)
     made.source.data[3] = math.nan
     with pytest.raises(RuntimeError, match=r"test: the loss is nan at epoch 1, step \d+ with lr 0.01"):
         ended(made)
 
 
-def test_run__loss_not_finite_is_neither_saved_nor_scored(tmp_path):
+def test_run__does_not_save_or_score_after_a_loss_that_is_not_finite(tmp_path):
     made = job(tmp_path, batch_size=1, epochs=2, checkpoint_seconds=1e9, monitor="loss")
     made.source.data[made.train] = math.inf
     scored = []
@@ -206,7 +206,7 @@ def test_run__loss_not_finite_is_neither_saved_nor_scored(tmp_path):
     assert not (tmp_path / checkpoint.CHECKPOINT_FILE).exists()
 
 
-def test_run__looks_at_the_loss_every_log_steps_and_at_the_epochs_end(tmp_path, monkeypatch):
+def test_run__reads_the_loss_every_log_steps_and_at_the_end_of_an_epoch(tmp_path, monkeypatch):
     made = job(tmp_path, batch_size=1, epochs=2, checkpoint_seconds=1e9)
     seen, logged = [], []
     real = Trainer._flush_losses
@@ -224,13 +224,13 @@ def test_run__looks_at_the_loss_every_log_steps_and_at_the_epochs_end(tmp_path, 
 
 @pytest.fixture
 def eager(monkeypatch):
-    """torch.compile without what makes it slow to start: traced and called as it is."""
+    """Compile without a backend, which starts faster."""
     real = torch.compile
     monkeypatch.setattr(torch, "compile", lambda network, **options: real(network, backend="eager", **options))
 
 
 @pytest.mark.parametrize("cut_at", [("epoch", 2), ("step", 9)], ids=lambda cut: f"{cut[0]}{cut[1]}")
-def test_compile__gives_the_same_under_plain_names_and_resumes(tmp_path, eager, cut_at):
+def test_compile__has_the_same_result_and_names_and_resumes(tmp_path, eager, cut_at):
     def compiled(folder, **settings):
         made = job(tmp_path / folder, ema_decay=0.9, **settings)
         made.compile = True
@@ -250,10 +250,10 @@ def test_compile__gives_the_same_under_plain_names_and_resumes(tmp_path, eager, 
 @pytest.mark.slow
 @pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="needs a C++ compiler")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_compile__through_inductor_trains_alike(tmp_path, precision, monkeypatch):
+def test_compile__through_inductor_has_similar_losses(tmp_path, precision, monkeypatch):
     from torch._inductor import config
 
-    monkeypatch.setattr(config, "compile_threads", 1)  # no pool of processes that import torch for so small a network
+    monkeypatch.setattr(config, "compile_threads", 1)  # a pool of compile processes is slow to start
     ends = {}
     for compiled in (False, True):
         made = job(tmp_path / str(compiled), epochs=1, precision=precision)
@@ -265,7 +265,7 @@ def test_compile__through_inductor_trains_alike(tmp_path, precision, monkeypatch
         torch.testing.assert_close(ends[True][name], value, **close)
 
 
-def test_resume__ignores_another_runs_or_a_damaged_checkpoint(tmp_path):
+def test_resume__ignores_damaged_checkpoints_and_those_of_other_runs(tmp_path):
     with pytest.raises(Cut):
         ended(job(tmp_path, cut_at=("epoch", 2)))
     path = tmp_path / checkpoint.CHECKPOINT_FILE

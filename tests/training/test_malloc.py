@@ -1,4 +1,4 @@
-"""A process that keeps what it frees does not fault it in again."""
+"""Retained memory avoids page faults."""
 
 import os
 import platform
@@ -24,7 +24,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's heap is tuned")
-def test_keep_freed_memory__spares_the_page_faults():
+def test_retain_freed_memory__avoids_page_faults():
     def faults(mode):
         environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536", "PYTHONPATH": str(PROJECT)}
         command = [sys.executable, "-c", SCRIPT, mode]

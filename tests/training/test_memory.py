@@ -1,4 +1,4 @@
-"""Peak memory counts what is held now, not what was held before."""
+"""Peak memory excludes earlier allocations."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from medtune.training.memory import PeakMemory
 
 
-def test_megabytes__of_this_piece_of_work():
+def test_megabytes__excludes_earlier_allocations():
     memory = PeakMemory("cpu")
     if not memory.available:
         assert memory.megabytes() is None

@@ -1,4 +1,4 @@
-"""Weight decay: on matrices, not on the vectors that scale or shift channels."""
+"""Weight decay applies to matrices, not to vectors that scale or shift channels."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from medtune.training.optimizer import build_optimizer
 
 
 def decayed(method, optimizer, decay_vectors, **model):
-    """Names of trained parameters, and of those that a step changes although all gradients are zero."""
+    """Return the names of trained parameters, and of those that a step with tiny gradients changes."""
     params = validate({
         "data": {"source": "synthetic", "image_size": 32},
         "model": {"backbone": "test_vit", "backbone_args": {"img_size": 32}, "weights": "none",
@@ -21,7 +21,7 @@ def decayed(method, optimizer, decay_vectors, **model):
     before = {name: p.detach().clone() for name, p in network.named_parameters() if p.requires_grad}
     built = build_optimizer(network, params.finetune, 0.1, decay_vectors)
     for parameter in network.parameters():
-        parameter.grad = torch.full_like(parameter, 1e-12)  # a bias of zeros has no decay to show
+        parameter.grad = torch.full_like(parameter, 1e-12)  # decay of zero biases would not be visible
     built.step()
     parameters = dict(network.named_parameters())
     return set(before), {name for name in before if (parameters[name] - before[name]).abs().max() > 1e-3}
@@ -30,8 +30,8 @@ def decayed(method, optimizer, decay_vectors, **model):
 @pytest.mark.parametrize("optimizer", ["adamw", "adam"])
 @pytest.mark.parametrize(("method", "factor"), [("ia3", "ia3_l"), ("ssf", "scale"), ("boft", "boft_s"),
                                                 ("dora", "magnitude"), ("norm", "norm1.weight")])  # fmt: skip
-def test_optimizer__spares_factors(method, factor, optimizer):
-    """Decay would pull them to 0, but a factor changes nothing at 1."""
+def test_optimizer__does_not_decay_scales(method, factor, optimizer):
+    """Check that scales do not decay to 0, because a scale has no effect at 1."""
     trained, changed = decayed(method, optimizer, decay_vectors=False)
     assert any(factor in name for name in trained)
     assert not any(factor in name for name in changed)
@@ -43,7 +43,7 @@ def test_optimizer__decays_low_rank_matrices_of_rank_one():
     assert {name for name in trained if "lora_A" in name} <= changed
 
 
-def test_optimizer__paper_decays_everything():
+def test_optimizer__decays_everything_as_in_the_paper():
     _, changed = decayed("none", "adam", decay_vectors=True)
     assert any("norm1.weight" in name for name in changed)
     _, with_adamw = decayed("none", "adamw", decay_vectors=True)

@@ -1,4 +1,4 @@
-"""Search of the learning rate: what is chosen, what is recorded, and that an interrupted search goes on."""
+"""Learning-rate search: selection, records and resume."""
 
 import gc
 import weakref
@@ -29,7 +29,7 @@ class Rows:
 
 
 def runner(**changes):
-    """`configure` of a search over one network, which every candidate changes."""
+    """Create the `configure` function of a search whose candidates share one network."""
     torch.manual_seed(3)
     network = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
     params = TrainingParams(**{"epochs": 3, "batch_size": 10, "monitor": "loss", "checkpoint_seconds": 0, **changes})
@@ -53,7 +53,7 @@ def alone(folder, rate):
     return search(folder, (rate,))
 
 
-def test_search__chooses_by_validation_and_equals_a_run_at_that_rate(tmp_path):
+def test_search__selects_by_validation_and_equals_a_run_at_that_rate(tmp_path):
     found = search(tmp_path / "both")
     single = {rate: alone(tmp_path / str(rate), rate) for rate in RATES}
     best = min(RATES, key=lambda rate: single[rate].state.best_row["val/loss"])
@@ -66,7 +66,7 @@ def test_search__chooses_by_validation_and_equals_a_run_at_that_rate(tmp_path):
         assert trial.as_dict()["epoch"] == single[trial.lr].state.best_epoch
 
 
-def test_search__leaves_a_diverged_rate_out(tmp_path):
+def test_search__excludes_a_diverged_rate(tmp_path):
     loose = runner(clip_norm=None, ema_decay=None)
     found = search(tmp_path, (1e-3, 1e38), loose)
     assert found.lr == 1e-3
@@ -78,7 +78,7 @@ def test_search__leaves_a_diverged_rate_out(tmp_path):
 
 
 @pytest.mark.parametrize("cut", [1, 2, 4, 6])
-def test_search__interrupted_goes_on_and_repeats_nothing(tmp_path, monkeypatch, cut):
+def test_search__resumes_without_repeating_candidates(tmp_path, monkeypatch, cut):
     whole = search(tmp_path / "whole")
     epoch, done = loop.Trainer._epoch, []
 
@@ -98,12 +98,12 @@ def test_search__interrupted_goes_on_and_repeats_nothing(tmp_path, monkeypatch, 
     assert done == [RATES[0]] * 3 + [RATES[1]] * 3
     assert (found.lr, found.state.history) == (whole.lr, whole.state.history)
     assert all(torch.equal(found.weights[name], value) for name, value in whole.weights.items())
-    # Once more, as after a kill between the last candidate and the publication of the result.
+    # Repeat, as after a kill between the last candidate and the publication of the result.
     assert search(tmp_path / "cut").lr == whole.lr
     assert len(done) == 6
 
 
-def test_search__of_another_key_is_ignored(tmp_path):
+def test_search__ignores_records_with_another_key(tmp_path):
     search(tmp_path)
     records = list(tmp_path.rglob(rate_search.RECORD_FILE))
     assert len(records) == 2
@@ -112,7 +112,7 @@ def test_search__of_another_key_is_ignored(tmp_path):
     assert found.state.history == search(tmp_path / "again").state.history
 
 
-def test_search__keeps_one_trainer_in_memory(tmp_path, monkeypatch):
+def test_search__has_a_single_trainer_in_memory(tmp_path, monkeypatch):
     alive = weakref.WeakSet()
     begin, most = loop.Trainer.run, []
 

@@ -20,7 +20,7 @@ def result(chosen, epochs):
 
 
 @given(st.lists(fold, min_size=1, max_size=7))
-def test_refit_settings__a_rate_that_a_fold_chose_and_epochs_of_that_rate(folds):
+def test_refit_settings__takes_a_selected_rate_and_the_epochs_at_that_rate(folds):
     found = refit_settings([result(*one) for one in folds])
     chosen = sorted(rate for rate, _ in folds)
     assert found.lr in chosen
@@ -30,7 +30,7 @@ def test_refit_settings__a_rate_that_a_fold_chose_and_epochs_of_that_rate(folds)
     assert min(epochs) <= found.epochs <= max(epochs)
 
 
-def test_refit_settings__of_a_solved_head_is_its_strength():
+def test_refit_settings__returns_the_strength_of_a_solved_head():
     found = refit_settings([{"C": value, "lr": None, "trials": []} for value in (0.5, 8.0, 2.0, 2.0)])
     assert found == RefitSettings(strength=2.0)
     assert found.as_dict() == {"strength": 2.0}

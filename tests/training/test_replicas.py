@@ -1,4 +1,4 @@
-"""Two processes on one batch: every row once, one state in both; a cut run ends as the uncut one, with dropout."""
+"""Distributed training with two processes: rows, common state, and resume with dropout."""
 
 import json
 
@@ -15,15 +15,15 @@ from tests.training.curves import all_curves
 
 @pytest.fixture(scope="module")
 def curves(tmp_path_factory):
-    """Curves of this process, and of each of two that train as one."""
+    """Return the curves of a single process and of each of two processes."""
     folder = tmp_path_factory.mktemp("curves")
     first, second = processes(folder / "two")
-    # As JSON, like the others: it turns a tuple into a list.
+    # Convert to JSON like the other curves, which turns tuples into lists.
     return json.loads(json.dumps(all_curves(folder / "one"))), first, second
 
 
 def processes(place):
-    """What each of two processes found."""
+    """Return the results of two processes."""
     shared = ("peft", "torch._functorch.aot_autograd")
     (printed,) = run_ranks(place / "printed", "tests.training.curves", str(place), shared=shared)
     lines = [next(line for line in out.splitlines() if line.startswith("FOUND ")) for out in printed]
@@ -32,16 +32,16 @@ def processes(place):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("ddp")
-def test_processes__train_as_one_and_agree(curves):
+def test_processes__have_the_result_of_a_single_process(curves):
     alone, first, second = (found["settings"] for found in curves)
-    assert first == second  # to the last bit: averages, best epochs, decisions
+    assert first == second  # bit-exact averages, best epochs and decisions
     assert first["whole"] == first["resumed"]
     assert_same_curves(alone, first)
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("ddp")
-def test_methods__train_in_two_processes_as_in_one(curves):
+def test_methods__have_the_same_result_in_two_processes(curves):
     alone, first, second = (found["methods"] for found in curves)
     assert first == second
     assert len(first) > 30
@@ -59,7 +59,7 @@ def assert_same_curves(alone, first):
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 7, 8])
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
-def test_own_rows__are_every_row_once(monkeypatch, batch, count):
+def test_local_slice__covers_every_row_once(monkeypatch, batch, count):
     monkeypatch.setenv("WORLD_SIZE", str(count))
     weights = np.zeros(batch)
     for rank in range(count):
@@ -71,7 +71,7 @@ def test_own_rows__are_every_row_once(monkeypatch, batch, count):
 
 
 @pytest.mark.parametrize("take", [slice(0, None, 2), slice(1, None, 2), slice(0, 1)])
-def test_augment__draws_for_the_whole_batch_whoever_computes_it(take):
+def test_augment__draws_for_the_complete_batch_in_every_process(take):
     images = torch.randint(0, 256, (5, 16, 16, 3), dtype=torch.uint8)
     options = AugmentParams(rotate=20.0)
     whole = augment(images, options, torch.Generator().manual_seed(3))

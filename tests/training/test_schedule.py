@@ -1,4 +1,4 @@
-"""Learning rate and order."""
+"""Learning-rate schedule and order of images."""
 
 import itertools
 
@@ -17,7 +17,7 @@ def test_lr_factor__warms_up_from_one_percent_then_falls_to_zero():
     assert all(a >= b for a, b in itertools.pairwise(factors[10:]))
 
 
-def test_stream_seed__is_stable_and_apart():
+def test_stream_seed__is_stable_and_distinct():
     assert stream_seed(1, "order", 3) == stream_seed(1, "order", 3)
     assert len({stream_seed(1, name, epoch) for name in ("order", "torch") for epoch in range(50)}) == 100
 

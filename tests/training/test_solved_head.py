@@ -1,4 +1,4 @@
-"""A solved head: the candidate is chosen on validation, and validation outputs come from weights that never saw it."""
+"""Solved head: selection on validation, and validation outputs of weights not trained on these images."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def logits(store, weights, rows):
     return store.fetch(rows).float()[:, 0] @ weight.T + bias
 
 
-def test_head_solver__without_refit_the_validation_images_are_unseen(store, config):
+def test_head_solver__without_refit_excludes_the_validation_images(store, config):
     state, weights = HeadSolver(store, [1.0], False, CPU)(config)
     expected = FeatureProblem(store, TRAIN, config.targets, config.objective, 2, CPU).solve(1.0)
     assert torch.allclose(logits(store, weights, VAL), logits(store, expected.state_dict("wb"), VAL), atol=1e-5)
@@ -60,7 +60,7 @@ def test_head_solver__without_refit_the_validation_images_are_unseen(store, conf
     assert 0 <= state.history[0]["val/auroc"] <= 1
 
 
-def test_head_solver__refit_uses_every_image_and_keeps_unseen_outputs(store, config):
+def test_head_solver__refit_uses_all_images_and_returns_outputs_before_it(store, config):
     state, weights = HeadSolver(store, [1.0], True, CPU)(config)
     seen = FeatureProblem(store, np.arange(N), config.targets, config.objective, 2, CPU).solve(1.0)
     unseen = FeatureProblem(store, TRAIN, config.targets, config.objective, 2, CPU).solve(1.0)
@@ -69,7 +69,7 @@ def test_head_solver__refit_uses_every_image_and_keeps_unseen_outputs(store, con
     assert not np.allclose(state.validation_outputs, logits(store, weights, VAL), atol=1e-2)
 
 
-def test_head_solver__chooses_the_candidate_with_the_lowest_validation_loss(store, config):
+def test_head_solver__selects_the_candidate_with_the_lowest_validation_loss(store, config):
     config.params = FrozenParams(monitor="loss")
     losses = {}
     for strength in (1e-4, 0.1, 1e5):
@@ -81,7 +81,7 @@ def test_head_solver__chooses_the_candidate_with_the_lowest_validation_loss(stor
     assert state.history[0]["val/loss"] == pytest.approx(min(losses.values()), abs=1e-4)
 
 
-def test_head_solver__without_validation_images_nothing_is_scored(store, config):
+def test_head_solver__without_validation_images_has_no_scores(store, config):
     config.train, config.val = np.arange(N), np.arange(0)
     solver = HeadSolver(store, [1.0], True, CPU)
     state, weights = solver(config)

@@ -1,4 +1,4 @@
-"""What `auto` comes to: nothing on a CPU."""
+"""Values of `auto`, which enables nothing on a CPU."""
 
 import pytest
 import torch
@@ -11,18 +11,18 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 @pytest.mark.parametrize(
     ("backbone", "expected"), [("test_efficientnet", True), ("resnet50", True), ("test_vit", False)]
 )
-def test_channels_last__auto_is_cnns_on_a_gpu(backbone, expected):
+def test_channels_last__auto_enables_it_for_cnns_on_a_gpu(backbone, expected):
     assert speed.use_channels_last("auto", backbone, GPU) is expected
     assert speed.use_channels_last("auto", backbone, CPU) is False
 
 
 @pytest.mark.parametrize("setting", [True, False])
-def test_channels_last__as_set(setting):
+def test_channels_last__explicit_setting_is_used(setting):
     assert speed.use_channels_last(setting, "test_vit", CPU) is setting
     assert speed.use_compile(setting, CPU) is setting
 
 
-def test_compiled__auto_needs_a_gpu_and_a_compiler(monkeypatch):
+def test_use_compile__auto_requires_a_gpu_and_a_compiler(monkeypatch):
     assert not speed.use_compile("auto", CPU)
     monkeypatch.setattr(speed, "find_spec", lambda name: object())
     monkeypatch.setattr(speed.shutil, "which", lambda name: "/usr/bin/cc")

@@ -1,4 +1,4 @@
-"""Folds on one frozen backbone are evaluated as one by one, and the backbone sees each image once."""
+"""Evaluation of folds with a common frozen backbone: equal outputs, and one backbone run per image."""
 
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,7 +23,7 @@ HEADS = registry.plugin_names("medtune.models.heads")
 
 @contextmanager
 def counted():
-    """The number of images that pass a backbone, in a list of batches; `token_shape` does not count."""
+    """Record the sizes of batches that pass a backbone, except those of `token_shape`."""
     batches = []
 
     def count(module, inputs):
@@ -68,7 +68,7 @@ def test_frozen_folds__equal_the_direct_path_and_run_the_backbone_once_per_image
     assert not np.allclose(found[0]["val"], found[1]["val"])
 
 
-def test_other_networks__run_by_themselves(make_world):
+def test_other_networks__run_separately(make_world):
     requests, images = requests_of(make_world())
     with counted() as batches:
         found = list(compute_trained_outputs(requests, images, "cpu", 7, lambda done: None))
@@ -87,7 +87,7 @@ def test_one_fold__and_different_backbones_share_nothing(make_world, tmp_path):
     assert not shares_backbone([requests[0], replace(requests[1], trained=other)])
 
 
-def test_evaluate__gives_the_logits_of_the_direct_path_in_one_pass(make_world):
+def test_evaluate__equals_the_direct_path_in_one_pass(make_world):
     world = make_world(head_only=True)
     with counted() as batches:
         done = evaluate.run(world.params, world.paths)
@@ -101,7 +101,7 @@ def test_evaluate__gives_the_logits_of_the_direct_path_in_one_pass(make_world):
             assert np.array_equal(stored[f"fold{request.fold}_{split}_rows"], request.indices[split])
 
 
-def test_evaluate__not_finite_names_the_fold(make_world):
+def test_evaluate__names_the_fold_of_logits_that_are_not_finite(make_world):
     world = make_world(head_only=True, ruin=True)
     with pytest.raises(RuntimeError, match="fold 0: 15 of 15 val images have logits that are not finite"):
         evaluate.run(world.params, world.paths)

@@ -1,4 +1,4 @@
-"""Batches go to a GPU without waiting, and nowhere on a CPU; a training step waits for no device."""
+"""Asynchronous copies to a GPU, and training steps without synchronization."""
 
 import numpy as np
 import pytest
@@ -15,14 +15,14 @@ from medtune.training.transfer import to_device
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
-def test_onto__a_cpu_is_the_tensor_itself():
+def test_to_device__returns_the_same_tensor_on_a_cpu():
     tensor = torch.arange(4)
     assert to_device(tensor, torch.device("cpu")) is tensor
 
 
 @pytest.fixture
 def strict():
-    """Whatever waits for the GPU raises."""
+    """Raise on every synchronization with the GPU."""
 
     def begin():
         torch.cuda.set_sync_debug_mode("error")
@@ -33,13 +33,13 @@ def strict():
 
 @pytest.mark.gpu
 @needs_gpu
-def test_onto__a_gpu_has_the_values():
+def test_to_device__copies_the_values_to_a_gpu():
     tensor = torch.arange(1000)
     assert torch.equal(to_device(tensor, torch.device("cuda")).cpu(), tensor)
 
 
 class Images:
-    """A feed of augmented images on the GPU."""
+    """Create a batch source of augmented images on the GPU."""
 
     def __init__(self, images):
         self.images = images
@@ -54,7 +54,7 @@ class Images:
 
 @pytest.mark.gpu
 @needs_gpu
-def test_step__waits_for_nothing_on_the_gpu(tmp_path, strict):
+def test_step__does_not_synchronize_with_the_gpu(tmp_path, strict):
     rng = np.random.default_rng(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GELU(), nn.Flatten(), nn.Linear(8 * 30 * 30, 2))
     job = TrainerConfig(
@@ -74,6 +74,6 @@ def test_step__waits_for_nothing_on_the_gpu(tmp_path, strict):
         checkpoint_dir=tmp_path,
     )
     trainer = Trainer(job, "cuda")
-    trainer._step(job.train[:8])  # allocations of the first step may wait
+    trainer._step(job.train[:8])  # allocations of the first step may synchronize
     strict()
     trainer._step(job.train[8:16])

@@ -167,8 +167,8 @@ def _tables(root: Path, asked: "object") -> Iterator[Case]:
         "long": ("path,label,group\na/P0_0.png,a,1,2\n", ("line 2", "3 fields")),
         "no-value": ("path,label,group\na/P0_0.png,,1\n", ("line 2", "label is ''")),
         "nan": ("path,label,group\na/P0_0.png,a,nan\n", ("line 2", "group is 'nan'")),
-        "absolute": ("path,label,group\n/etc/passwd,a,1\n", ("line 2", "/etc/passwd", "out of data.root")),
-        "outside": ("path,label,group\n../x.png,a,1\n", ("line 2", "../x.png", "out of data.root")),
+        "absolute": ("path,label,group\n/etc/passwd,a,1\n", ("line 2", "/etc/passwd", "outside of data.root")),
+        "outside": ("path,label,group\n../x.png,a,1\n", ("line 2", "../x.png", "outside of data.root")),
         "twice": ("path,label,group\na/P0_0.png,a,1\na/P0_0.png,b,1\n", ("a/P0_0.png", "twice")),
         "quote": ('path,label,group\n"a/P0_0.png,a,1\n', ("not a CSV",)),
     }

@@ -21,16 +21,16 @@ def grids(folder: Path) -> Iterator[Case]:
             path.write_text(text)
         yield Case(f"grid {name}", "benchmark", ("--grid", str(path), *none), (path.name, said))
     for value, says in {
-        "methods=[linar]": ("'linar'", "did you mean 'linear'"),
-        "methods=[lora, lora]": ("methods names 'lora' twice",),
+        "methods=[linar]": ("methods=linar", "did you mean 'linear'"),
+        "methods=[lora, lora]": ("methods contains 'lora' twice",),
         "methods=[]": ("benchmark.methods",),
-        "methods=[cdtm+nonesuch]": ("'cdtm+nonesuch'",),
-        "methods=[nonesuch+lora]": ("'nonesuch+lora'",),
-        "methods=[conv_adapter]": ("'conv_adapter'", "does not support"),
+        "methods=[cdtm+nonesuch]": ("methods=cdtm+nonesuch",),
+        "methods=[nonesuch+lora]": ("methods=nonesuch+lora",),
+        "methods=[conv_adapter]": ("methods=conv_adapter", "does not support"),
         "methods=3": ("benchmark.methods",),
         "percent=[0]": ("benchmark.percent", "0"),
         "percent=[101]": ("benchmark.percent", "101"),
-        "percent=[50, 50]": ("percent names 50 twice",),
+        "percent=[50, 50]": ("percent contains 50 twice",),
         "percent=[many]": ("benchmark.percent", "many"),
         "percent=[true]": ("benchmark.percent",),
         "seeds=[-1]": ("benchmark.seeds", "-1"),

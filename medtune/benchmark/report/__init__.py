@@ -1,1 +1,1 @@
-"""From the finished trials of the PEFT benchmark to results.csv and report.html."""
+"""Statistics, results.csv and report.html from the finished trials of the benchmark."""

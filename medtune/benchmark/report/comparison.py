@@ -1,4 +1,4 @@
-"""A block with everything that follows from it: what the views show and the recommendations say."""
+"""Comparison of the methods on one dataset and backbone, the basis of plots, tables and recommendations."""
 
 from dataclasses import dataclass
 
@@ -13,15 +13,15 @@ from medtune.evaluation.metric import Floats
 
 @dataclass(frozen=True)
 class Comparison:
-    """One data set and backbone, judged.
+    """Comparison of the methods on one dataset and backbone.
 
     Attributes:
-        cube: the figures.
+        cube: metrics of the trials.
         summary: means, intervals and ranks.
-        trainable: (M,) trainable parameters of the backbone, head not counted; NaN where no trial is done.
-        best: (P,) index of the method with the best mean at each percent; None where none has figures.
-        against_best: (P,) the others against it, by method.
-        against_full: (P,) the others against full fine-tuning, by method; empty where that has no figures.
+        trainable: (M,) trainable parameters of the backbone, without the head; NaN if no trial is finished.
+        best: (P,) index of the method with the best mean per percentage; None if no method has results.
+        against_best: (P,) differences of the other methods from the best one, by method.
+        against_full: (P,) differences from full fine-tuning, by method; empty if full fine-tuning has no results.
         confidence: coverage of the intervals, 0..1.
     """
 
@@ -35,30 +35,30 @@ class Comparison:
 
     @property
     def alpha(self) -> float:
-        """Corrected p-values below this separate."""
+        """Significance level for corrected p-values."""
         return 1 - self.confidence
 
     @property
     def is_empty(self) -> bool:
-        """True where no trial has figures."""
+        """True if no trial has results."""
         return all(best is None for best in self.best)
 
     @property
     def full(self) -> int | None:
-        """Index of full fine-tuning; None where it is not in the grid."""
+        """Index of full fine-tuning; None if it is not in the grid."""
         return self.cube.methods.index(FULL) if FULL in self.cube.methods else None
 
     def statistically_tied(self, percent: int) -> list[int]:
-        """Methods that do not separate from the best at the percent of that index, better means first."""
+        """Return the methods that do not differ significantly from the best one, sorted by their means."""
         tied = [m for m, paired in self.against_best[percent].items() if not paired.is_significant(self.alpha)]
         return sorted(tied, key=lambda m: -self.cube.sign * self.summary.mean[m, percent])
 
 
 def compare_methods(cube: MetricCube, confidence: float) -> Comparison:
-    """Everything that follows from a block, at that coverage (0..1) of intervals and tests."""
+    """Compare the methods of a cube, with intervals and tests at `confidence` (0..1)."""
     summary = summarize(cube, confidence)
-    told = [cube.first_value(method, "trainable") for method in range(len(cube.methods))]
-    trainable = np.array([np.nan if n is None else n for n in told], np.float64)
+    counts = [cube.first_value(method, "trainable") for method in range(len(cube.methods))]
+    trainable = np.array([np.nan if n is None else n for n in counts], np.float64)
     percents = range(len(cube.percents))
     best = tuple(_best_method(cube.sign * summary.mean[:, p], trainable) for p in percents)
     full = cube.methods.index(FULL) if FULL in cube.methods else None
@@ -80,6 +80,6 @@ def compare_methods(cube: MetricCube, confidence: float) -> Comparison:
 def _best_method(scores: Floats, trainable: Floats) -> int | None:
     if np.isnan(scores).all():
         return None
-    # Level means: the one that trains less.
+    # Among equal means, prefer the method with fewer trainable parameters.
     highest = np.flatnonzero(scores == np.nanmax(scores))
     return int(highest[np.argmin(np.nan_to_num(trainable[highest], nan=np.inf))])

@@ -1,4 +1,4 @@
-"""What the page says of one block: rows of its tables, its pictures, its facts."""
+"""Template context for the section of report.html about one comparison: tables, plots and facts."""
 
 import base64
 import io
@@ -23,11 +23,11 @@ from medtune.benchmark.report.plots.pareto import pareto_plot
 from medtune.benchmark.report.records import BASELINES
 from medtune.benchmark.report.warnings import comparison_warnings
 
-PANELS_PER_ROW = 2  # panels of a forest side by side
+PANELS_PER_ROW = 2  # panels per forest plot
 
 
 def report_context(comparison: Comparison) -> dict[str, Any]:
-    """All that `medtune.benchmark.report.template.PAGE` asks of a block."""
+    """Build the variables of `medtune.benchmark.report.template.PAGE` for one comparison."""
     cube = comparison.cube
     if comparison.is_empty:
         return {"data": cube.data, "backbone": cube.backbone, "empty": True}
@@ -54,7 +54,7 @@ def report_context(comparison: Comparison) -> dict[str, Any]:
 def _facts(comparison: Comparison) -> str:
     cube = comparison.cube
     results = cube.results
-    of = resampling_unit(cube)
+    unit = resampling_unit(cube)
     trained = []
     for p, percent in enumerate(cube.percents):
         counts = {
@@ -62,54 +62,54 @@ def _facts(comparison: Comparison) -> str:
             for m in range(len(cube.methods))
             for result in cube.results_of(m, p)
         }
-        told = [pluralize(images, "image") + (f" of {pluralize(groups, of)}" if of == "patient" else "")
+        sizes = [pluralize(images, "image") + (f" of {pluralize(groups, unit)}" if unit == "patient" else "")
                 for groups, images in sorted(counts)]  # fmt: skip
-        trained += [f"{percent} %: {' or '.join(told)}"] if told else []
+        trained += [f"{percent} %: {' or '.join(sizes)}"] if sizes else []
     images = sorted({result["images"]["test"] for result in results})
     folds = sorted({tuple(result.get("folds") or ()) for result in results})
-    said = [
+    sentences = [
         f"Protocol {', '.join(sorted({result['protocol'] for result in results}))}"
         + (f", folds {', '.join(str(fold) for fold in folds[0])}" if len(folds) == 1 and folds[0] else ""),
         f"tested on {', '.join(pluralize(n, 'image') for n in images)}"
-        + (f" of {pluralize(cube.n_groups, of)}" if of == "patient" else ""),
+        + (f" of {pluralize(cube.n_groups, unit)}" if unit == "patient" else ""),
         f"trained on {'; '.join(trained)}",
         f"run on {', '.join(sorted({str(result.get('device')) for result in results}))}",
     ]
-    return ". ".join(sentence[0].upper() + sentence[1:] for sentence in said) + "."
+    return ". ".join(sentence[0].upper() + sentence[1:] for sentence in sentences) + "."
 
 
 def _row(comparison: Comparison, method: int, n: int, percents: list[int]) -> dict[str, Any]:
     cube, summary = comparison.cube, comparison.summary
-    share = cube.first_value(method, "share")
+    fraction = cube.first_value(method, "share")
     return {
         "number": n,
         "method": cube.methods[method],
         "baseline": cube.methods[method] in BASELINES,
         "rank": format_number(summary.mean_rank[method], 1),
         "trainable": format_count(comparison.trainable[method]),
-        "share": "–" if share is None else f"{100 * share:.3g} %",
+        "share": "–" if fraction is None else f"{100 * fraction:.3g} %",
         "cells": [_entry(comparison, method, p) for p in percents],
     }
 
 
 def _entry(comparison: Comparison, method: int, percent: int) -> dict[str, Any]:
     cube, summary = comparison.cube, comparison.summary
-    place = method, percent
-    if np.isnan(summary.mean[place]):
+    index = method, percent
+    if np.isnan(summary.mean[index]):
         return {"mark": "none"}
-    level = method in comparison.statistically_tied(percent)
+    tied = method in comparison.statistically_tied(percent)
     rates = sorted({rate for result in cube.results_of(method, percent) for rate in result["lr"]})
-    seeds, wanted = int(summary.seeds[place]), len(cube.seeds)
+    seeds, planned = int(summary.seeds[index]), len(cube.seeds)
     return {
-        "mark": "best" if comparison.best[percent] == method else "level" if level else "apart",
-        "mean": format_number(summary.mean[place]),
+        "mark": "best" if comparison.best[percent] == method else "tied" if tied else "apart",
+        "mean": format_number(summary.mean[index]),
         "interval": ""
-        if np.isnan(summary.lo[place])
-        else f"{format_number(summary.lo[place])} to {format_number(summary.hi[place])}",
-        "rank": f"{summary.rank[place]:g}",
-        "spread": "" if np.isnan(summary.spread[place]) else format_number(summary.spread[place]),
+        if np.isnan(summary.lo[index])
+        else f"{format_number(summary.lo[index])} to {format_number(summary.hi[index])}",
+        "rank": f"{summary.rank[index]:g}",
+        "spread": "" if np.isnan(summary.spread[index]) else format_number(summary.spread[index]),
         "lr": ", ".join(f"{rate:g}" for rate in rates),
-        "seeds": "" if seeds == wanted else f"{seeds} of {pluralize(wanted, 'seed')}",
+        "seeds": "" if seeds == planned else f"{seeds} of {pluralize(planned, 'seed')}",
     }
 
 
@@ -118,8 +118,8 @@ def _against_full(comparison: Comparison, percents: list[int]) -> list[dict[str,
         return []
     rows = []
     for m in comparison.summary.order:
-        found = [comparison.against_full[p].get(int(m)) for p in percents]
-        if not any(found):
+        differences = [comparison.against_full[p].get(int(m)) for p in percents]
+        if not any(differences):
             continue
         name = comparison.cube.methods[m]
         cells = [
@@ -136,13 +136,13 @@ def _against_full(comparison: Comparison, percents: list[int]) -> list[dict[str,
             }
             if paired
             else None
-            for paired in found
+            for paired in differences
         ]
         rows.append({"method": name, "baseline": name in BASELINES, "cells": cells})
     return rows
 
 
 def _embedded_png(draw: Callable[[io.BytesIO], None]) -> str:
-    picture = io.BytesIO()
-    draw(picture)
-    return base64.b64encode(picture.getvalue()).decode()
+    png = io.BytesIO()
+    draw(png)
+    return base64.b64encode(png.getvalue()).decode()

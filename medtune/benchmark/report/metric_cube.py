@@ -1,6 +1,6 @@
-"""The trials of one data set and backbone as arrays: the metric of the test set, and without each of its patients.
+"""Metrics of all trials of one dataset and backbone, for the full test set and without each patient.
 
-The same patients are left out of all trials of a data set, so that differences between them are paired.
+The same patients are left out of all trials of a dataset, so differences between trials are paired.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,21 +22,22 @@ from medtune.tasks.base import StoredPredictions
 
 @dataclass(frozen=True)
 class MetricCube:
-    """All that is compared with each other: M methods, P percents, S seeds, G groups of patients.
+    """Metrics of M methods at P percentages with S seeds and G groups of test patients.
 
     Attributes:
-        data, backbone: what the trials share.
+        data: label of the dataset.
+        backbone: label of the backbone.
         metric: name of the metric.
-        methods: (M,) names, in the order of the grid.
-        percents: (P,) of the training patients, rising.
-        seeds: (S,) rising.
-        trials: by method, percent and seed.
-        value: (M, P, S) metric of the whole test set; NaN where a trial is not done or the metric undefined.
-        left: (M, P, S, G) the same without each group of patients; G is 0 where there are too few patients.
-        design: which patients were left out together; None where there are too few.
-        rests_on: patients that the metric rests on.
-        support: test patients with images of each class; empty where no trial has predictions.
-        n_groups: test patients; 0 where no trial has predictions.
+        methods: (M,) names in the order of the grid.
+        percents: (P,) percentages of the training patients, ascending.
+        seeds: (S,) seeds, ascending.
+        trials: records by method, percentage and seed.
+        value: (M, P, S) metric of the full test set; NaN if a trial is not finished or the metric is undefined.
+        left: (M, P, S, G) metric without each group of patients. G is 0 if there are too few patients.
+        design: jackknife design, which states the patients that are left out together; None if there are too few.
+        sample_size: number of patients that the metric depends on.
+        support: number of test patients with images of each class; empty if no trial has predictions.
+        n_groups: number of test patients; 0 if no trial has predictions.
     """
 
     data: str
@@ -49,30 +50,30 @@ class MetricCube:
     value: Floats
     left: Floats
     design: Jackknife | None
-    rests_on: float
+    sample_size: float
     support: dict[str, int]
     n_groups: int
 
     @property
     def metric_of_task(self) -> Metric:
-        """The metric as its task has it; one without bounds where the task does not have it."""
+        """Metric object of the task; an unbounded metric if the task does not define it."""
         return base.metric(self.kind, self.metric) or Metric(
             self.metric, self.metric, "max", lambda stats: stats.undefined, bounds=UNBOUNDED
         )
 
     @property
     def sign(self) -> int:
-        """1 where a higher metric is better, -1 where a lower one is."""
+        """1 if higher is better, -1 if lower is better."""
         return sign_of(self.metric, self.kind)
 
     @property
     def kind(self) -> str:
-        """Task of the trials."""
+        """Task kind of the trials."""
         return kind_of(self.results)
 
     @property
     def is_available(self) -> npt.NDArray[np.bool_]:
-        """(M, P, S): the trial has a figure."""
+        """(M, P, S) True if the trial has a value."""
         return ~np.isnan(self.value)
 
     @property
@@ -81,13 +82,13 @@ class MetricCube:
         return [trial.result for trial in self.trials.values() if trial.result is not None]
 
     def results_of(self, method: int, percent: int) -> list[dict[str, Any]]:
-        """result.json of a method's finished trials at the percent of that index, one a seed."""
-        wanted = [(self.methods[method], self.percents[percent], seed) for seed in self.seeds]
-        found = [self.trials[key].result for key in wanted if key in self.trials]
-        return [result for result in found if result is not None]
+        """Return result.json of a method's finished trials at percentage index `percent`, one per seed."""
+        keys = [(self.methods[method], self.percents[percent], seed) for seed in self.seeds]
+        results = [self.trials[key].result for key in keys if key in self.trials]
+        return [result for result in results if result is not None]
 
     def first_value(self, method: int, name: str) -> Any:
-        """What the method's first finished trial says of `name`; None where none is done."""
+        """Return the field `name` of the method's first finished trial; None if no trial is finished."""
         for percent in range(len(self.percents)):
             for result in self.results_of(method, percent):
                 return result.get(name)
@@ -95,28 +96,31 @@ class MetricCube:
 
 
 def sign_of(name: str, kind: str) -> int:
-    """1 where a higher value of a task's metric of that name is better, -1 where a lower one is."""
+    """Return 1 if higher values of a metric of the task are better, -1 if lower values are better."""
     metric = base.metric(kind, name)
     return metric.sign if metric else 1
 
 
 def build_cubes(trials: Sequence[TrialRecord], metric: str) -> list[MetricCube]:
-    """One block a data set and backbone, in the order of the grid.
+    """Build one cube per dataset and backbone, in the order of the grid.
 
     Args:
-        trials: the grid.
+        trials: all trials of the grid.
         metric: name of the metric.
 
+    Returns:
+        The cubes.
+
     Raises:
-        InputError: no trial knows the metric, predictions that cannot be read, or two trials of a data set that
-            were tested on different images.
+        InputError: a trial does not have the metric, predictions cannot be read, or two trials of a dataset were
+            tested on different images.
     """
-    found = []
+    cubes = []
     seen: dict[str, tuple[TrialRecord, StoredPredictions]] = {}
     for data, backbone in dict.fromkeys((c.identity.data, c.identity.backbone) for c in trials):
-        mine = [c for c in trials if (c.identity.data, c.identity.backbone) == (data, backbone)]
-        found.append(_build_cube(mine, metric, seen))
-    return found
+        selected = [c for c in trials if (c.identity.data, c.identity.backbone) == (data, backbone)]
+        cubes.append(_build_cube(selected, metric, seen))
+    return cubes
 
 
 def _build_cube(
@@ -134,25 +138,25 @@ def _build_cube(
     value = np.full(shape, np.nan)
     left: Floats | None = None
     design: Jackknife | None = None
-    rests_on = 0.0
-    chosen = base.metric(kind_of(trial.result or {} for trial in trials), metric)
+    sample_size = 0.0
+    definition = base.metric(kind_of(trial.result or {} for trial in trials), metric)
     for trial in trials:
         if not _defined(trial, metric):
             continue
-        assert chosen is not None  # a finished trial knows it
+        assert definition is not None  # a finished trial has the metric
         sums = _paired(trial, seen).stats
-        place = (
+        index = (
             methods.index(trial.identity.method),
             percents.index(trial.identity.percent),
             seeds.index(trial.identity.seed),
         )
-        value[place] = compute([chosen], sums)[metric][0]
+        value[index] = compute([definition], sums)[metric][0]
         if left is None:
             design = jackknife(sums) if sums.n_patients >= MIN_PATIENTS else None
-            rests_on = chosen.rests_on(sums)
+            sample_size = definition.sample_size(sums)
             left = np.full((*shape, design.n_groups if design else 0), np.nan)
         if design:
-            left[place] = design.leave_out([chosen], sums)[metric]
+            left[index] = design.leave_out([definition], sums)[metric]
     support, n_groups = {}, 0
     if left is not None:
         predicted = seen[first.data][1]
@@ -168,7 +172,7 @@ def _build_cube(
         value,
         np.empty((*shape, 0)) if left is None else left,
         design,
-        rests_on,
+        sample_size,
         support,
         n_groups,
     )
@@ -184,10 +188,10 @@ def _defined(trial: TrialRecord, metric: str) -> bool:
     metrics = trial.result["metrics"]
     if metric not in metrics:
         raise InputError(
-            f"metric {metric!r} is none of {trial.identity.name}{suggestion(metric, list(metrics))}; "
-            f"known there: {', '.join(metrics)}"
+            f"benchmark.metric={metric}: {trial.identity.name} has no such metric{suggestion(metric, list(metrics))}. "
+            f"Choose from: {', '.join(metrics)}."
         )
-    # A run that diverged says null, and its probabilities cannot be scored.
+    # A diverged training has null metrics, and its probabilities cannot be evaluated.
     return metrics[metric]["value"] is not None
 
 
@@ -196,7 +200,7 @@ def _paired(trial: TrialRecord, seen: dict[str, tuple[TrialRecord, StoredPredict
     other, before = seen.setdefault(trial.identity.data, (trial, predicted))
     if predicted.images != before.images:
         raise InputError(
-            f"{trial.identity.name} and {other.identity.name} were tested on different images, labels or patients: "
-            "they cannot be paired; run the trials of one of them again"
+            f"{trial.identity.name} and {other.identity.name} were tested on different images, labels or patients, so "
+            "they cannot be paired. Run one of the trials again."
         )
     return predicted

@@ -1,4 +1,4 @@
-"""report.html of a benchmark: every trial compared on one page that needs no other file."""
+"""Report of a benchmark (report.html), a self-contained page that compares all trials."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,39 +18,39 @@ from medtune.runtime.artifact import write_text
 
 
 def write_report(path: Path, trials: Sequence[TrialRecord], metric: str, confidence: float) -> list[str]:
-    """Writes the page.
+    """Write report.html.
 
     Args:
-        path: where to.
-        trials: the grid, failed and pending trials too.
-        metric: that methods are compared by, the name of a metric of the task.
-        confidence: coverage of the intervals, 0..1; tests are at 1 less this.
+        path: file to write.
+        trials: all trials of the grid, including failed and pending ones.
+        metric: name of the metric for the comparison.
+        confidence: coverage of the intervals, 0..1. The significance level of tests is 1 minus this.
 
     Returns:
-        The recommendations, then what limits them; plain text, each beginning with what it is about.
+        The recommendations and then the warnings, as plain text. Each begins with the dataset and the backbone.
 
     Raises:
-        InputError: no trial knows the metric, or trials cannot be paired.
+        InputError: a trial does not have the metric, or trials cannot be paired.
     """
     kind = kind_of(trial.result or {} for trial in trials)
-    comparisons = [compare_methods(block, confidence) for block in build_cubes(trials, metric)]
+    comparisons = [compare_methods(cube, confidence) for cube in build_cubes(trials, metric)]
     units = sorted(
         {resampling_unit(comparison.cube) for comparison in comparisons if not comparison.is_empty}, reverse=True
     )
     lines = [line for comparison in comparisons for line in recommendations(comparison)] or [
-        f"Nothing to recommend: no trial has a figure of {metric_title(metric, kind)}."
+        f"No recommendation: no trial has a value of {metric_title(metric, kind)}."
     ]
-    said = " or ".join(f"{of}s" for of in units)
+    unit_names = " or ".join(f"{unit}s" for unit in units)
     facts: dict[str, Any] = {
-        "grid": _grid(trials, said),
+        "grid": _grid(trials, unit_names),
         "status": _status(trials),
-        "chosen": _chosen(trials),
-        "judged": any(not comparison.is_empty for comparison in comparisons),
+        "selection": _selection(trials),
+        "compared": any(not comparison.is_empty for comparison in comparisons),
         "metric": metric_title(metric, kind),
         "lower": sign_of(metric, kind) < 0,
         "percent": f"{100 * confidence:g}",
         "alpha": f"{1 - confidence:.2g}",
-        "units": said,
+        "units": unit_names,
         "lines": lines,
         "blocks": [report_context(comparison) for comparison in comparisons],
         "failed": [trial for trial in trials if trial.status == "failed"],
@@ -61,24 +61,24 @@ def write_report(path: Path, trials: Sequence[TrialRecord], metric: str, confide
     return [
         *lines,
         *(
-            f"{comparison.cube.data}, {comparison.cube.backbone}: {said}"
+            f"{comparison.cube.data}, {comparison.cube.backbone}: {warning}"
             for comparison in comparisons
-            for said in comparison_warnings(comparison)
+            for warning in comparison_warnings(comparison)
         ),
     ]
 
 
 def _grid(trials: Sequence[TrialRecord], units: str) -> str:
-    said = []
-    for axis, noun in (("data", "data set"), ("backbone", "backbone"), ("method", "method"), ("seed", "seed")):
-        found = list(dict.fromkeys(str(getattr(trial.identity, axis)) for trial in trials))
-        named = f" ({', '.join(found)})" if found and axis != "method" else ""
-        said.append(pluralize(len(found), noun) + named)
+    parts = []
+    for axis, noun in (("data", "dataset"), ("backbone", "backbone"), ("method", "method"), ("seed", "seed")):
+        values = list(dict.fromkeys(str(getattr(trial.identity, axis)) for trial in trials))
+        names = f" ({', '.join(values)})" if values and axis != "method" else ""
+        parts.append(pluralize(len(values), noun) + names)
     percents = sorted({trial.identity.percent for trial in trials})
     if percents:
-        nested = ", smaller shares within larger ones" if len(percents) > 1 else ""
-        said.append(f"{', '.join(str(p) for p in percents)} % of the training {units or 'patients'}{nested}")
-    return "; ".join(said) + "."
+        nested = ", smaller subsets nested in larger ones" if len(percents) > 1 else ""
+        parts.append(f"{', '.join(str(p) for p in percents)} % of the training {units or 'patients'}{nested}")
+    return "; ".join(parts) + "."
 
 
 def _status(trials: Sequence[TrialRecord]) -> str:
@@ -86,22 +86,24 @@ def _status(trials: Sequence[TrialRecord]) -> str:
     return f"{pluralize(len(trials), 'trial')}: {', '.join(f'{n} {status}' for status, n in counts.items())}."
 
 
-def _chosen(trials: Sequence[TrialRecord]) -> str:
+def _selection(trials: Sequence[TrialRecord]) -> str:
     results = [trial.result for trial in trials if trial.result is not None]
     tried = sorted({candidate["lr"] for result in results for candidate in result.get("trials", [])})
     if not tried:
         return ""
-    by = ", ".join(
+    criterion = ", ".join(
         sorted({metric_title(result["monitor"], kind_of(results)) for result in results if result.get("monitor")})
     )
     rates = ", ".join(f"{rate:g}" for rate in tried)
-    return f"Each trial's learning rate (tried: {rates}) and epoch are the ones with the best validation {by}."
+    return f"Every trial uses the learning rate (tried: {rates}) and the epoch with the best validation {criterion}."
 
 
 def _versions(trials: Sequence[TrialRecord]) -> str:
-    found = dict.fromkeys(
-        ", ".join(f"{name} {version}" for name, version in told.get("packages", {}).items())
-        + f"; git {told.get('git') or 'unknown'}{' with uncommitted changes' if told.get('dirty') else ''}"
-        for told in (trial.result["provenance"] for trial in trials if trial.result and "provenance" in trial.result)
+    versions = dict.fromkeys(
+        ", ".join(f"{name} {version}" for name, version in provenance.get("packages", {}).items())
+        + f"; git {provenance.get('git') or 'unknown'}{' with uncommitted changes' if provenance.get('dirty') else ''}"
+        for provenance in (
+            trial.result["provenance"] for trial in trials if trial.result and "provenance" in trial.result
+        )
     )
-    return " | ".join(found)
+    return " | ".join(versions)

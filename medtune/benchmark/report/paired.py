@@ -1,10 +1,11 @@
-"""Is one method better than another? Paired jackknife over patients, with Holm's correction.
+"""Paired comparison of methods: jackknife over patients with Holm's correction.
 
-Both methods are scored without the same test patients each time; the difference is averaged over the seeds that both
-have. Interval and p-value are Student's t (`medtune.evaluation.intervals`).
+The same test patients are left out of both methods at a time. The difference is averaged over the seeds that both
+methods have. The interval and the p-value use Student's t (`medtune.evaluation.intervals`).
 
-Against a reference fixed beforehand the corrected test keeps its level. Against the best, which the same figures
-pick, it does not: among twenty equal methods one separates from the best far more often than it should.
+The corrected test keeps its level if the reference is fixed in advance. It does not keep it against the best method,
+because the same data select that method. Among twenty equal methods, a significant difference from the best is then far
+too frequent.
 """
 
 from collections.abc import Iterable
@@ -20,17 +21,19 @@ from medtune.evaluation.significance import detectable, p_value
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """A method against a reference.
+    """Difference between a method and a reference.
 
     Attributes:
-        method, reference: indices into the block's methods.
-        difference: of the metric, method less reference, mean over the seeds both have.
-        lo, hi: confidence interval of the difference, not corrected; NaN if there is no interval.
-        p: two-sided; NaN where there are too few patients.
-        adjusted: p after Holm's correction over the methods compared with the reference; NaN where p is.
-        seeds: how many seeds both have.
-        n_agreeing_seeds: in how many of them the difference has the sign of the mean.
-        detectable: difference that as many test patients, which vary as much, show in four of five cases, without
+        method: index of the method in the cube.
+        reference: index of the reference in the cube.
+        difference: metric of the method minus that of the reference, averaged over the common seeds.
+        lo: lower end of the uncorrected interval of the difference; NaN if there is no interval.
+        hi: upper end of the interval; NaN if there is no interval.
+        p: two-sided p-value; NaN if there are too few patients.
+        adjusted: p-value after Holm's correction over all methods compared with the reference; NaN if `p` is NaN.
+        seeds: number of common seeds.
+        n_agreeing_seeds: number of seeds in which the difference has the sign of the mean.
+        detectable: difference that the same number of similar test patients detects with a power of 80 %, without
             correction; NaN if there is no interval.
     """
 
@@ -46,25 +49,28 @@ class PairedDifference:
     detectable: float = np.nan
 
     def is_significant(self, alpha: float) -> bool:
-        """True where the corrected p-value is below `alpha`."""
+        """Return True if the corrected p-value is below `alpha`."""
         return bool(self.adjusted < alpha)
 
 
 def paired_differences(
     cube: MetricCube, reference: int, percent: int, confidence: float
 ) -> dict[int, PairedDifference]:
-    """Every other method against one, at one percent, by method; those without a common seed are left out.
+    """Compare all other methods with a reference at one percentage.
 
     Args:
-        cube: the figures.
-        reference: index of the method compared with.
-        percent: index of the percent.
+        cube: metrics of the trials.
+        reference: index of the reference method.
+        percent: index of the percentage.
         confidence: coverage of the intervals, 0..1.
+
+    Returns:
+        Differences by method index, without methods that have no common seed with the reference.
     """
-    have = cube.is_available[:, percent]
-    found = []
+    available = cube.is_available[:, percent]
+    differences = []
     for method in range(len(cube.methods)):
-        both = have[method] & have[reference]
+        both = available[method] & available[reference]
         if method == reference or not both.any():
             continue
         by_seed = (cube.value[method, percent] - cube.value[reference, percent])[both]
@@ -73,18 +79,22 @@ def paired_differences(
         plain = PairedDifference(method, reference, difference, np.nan, np.nan, np.nan, np.nan, len(by_seed), agree)
         if cube.design:
             left = (cube.left[method, percent, both] - cube.left[reference, percent, both]).mean(axis=0)
-            between = difference_interval(cube.metric_of_task, difference, left, cube.design, cube.rests_on, confidence)
-            if between.lo is not None and between.hi is not None:
-                p = p_value(cube.metric_of_task, difference, left, cube.design, cube.rests_on)
-                least = detectable(cube.metric_of_task, left, cube.design, cube.rests_on, confidence)
-                plain = replace(plain, lo=between.lo, hi=between.hi, p=p, detectable=np.nan if least is None else least)
-        found.append(plain)
-    adjusted = holm([paired.p for paired in found])
-    return {paired.method: replace(paired, adjusted=float(p)) for paired, p in zip(found, adjusted, strict=True)}
+            interval = difference_interval(
+                cube.metric_of_task, difference, left, cube.design, cube.sample_size, confidence
+            )
+            if interval.lo is not None and interval.hi is not None:
+                p = p_value(cube.metric_of_task, difference, left, cube.design, cube.sample_size)
+                smallest = detectable(cube.metric_of_task, left, cube.design, cube.sample_size, confidence)
+                plain = replace(
+                    plain, lo=interval.lo, hi=interval.hi, p=p, detectable=np.nan if smallest is None else smallest
+                )
+        differences.append(plain)
+    adjusted = holm([paired.p for paired in differences])
+    return {paired.method: replace(paired, adjusted=float(p)) for paired, p in zip(differences, adjusted, strict=True)}
 
 
 def holm(p: Iterable[float]) -> Floats:
-    """P-values adjusted for testing them all (Holm 1979); NaN stays NaN and does not count as a test."""
+    """Adjust p-values for multiple tests (Holm 1979); NaN stays NaN and does not count as a test."""
     values = np.array(list(p), np.float64)
     adjusted = np.full(len(values), np.nan)
     order = np.argsort(values, kind="stable")[: np.count_nonzero(~np.isnan(values))]

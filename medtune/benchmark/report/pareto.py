@@ -1,4 +1,4 @@
-"""The methods that no other beats at no more trainable parameters."""
+"""Pareto front of methods by number of trainable parameters and metric."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,11 +7,16 @@ from medtune.evaluation.metric import Floats
 
 
 def pareto_front(cost: Floats, score: Floats) -> npt.NDArray[np.bool_]:
-    """(n,) True where no other point costs no more and scores no less, and is better in one of the two.
+    """Find the points that no other point dominates.
+
+    A point dominates another if it is at least as good in cost and score, and better in one of them.
 
     Args:
-        cost: (n,) lower is better; a NaN is never on the front.
-        score: (n,) higher is better; a NaN is never on the front.
+        cost: (n,) costs, lower is better. Points with NaN are never on the front.
+        score: (n,) scores, higher is better. Points with NaN are never on the front.
+
+    Returns:
+        (n,) True for the points on the front.
     """
     known = ~(np.isnan(cost) | np.isnan(score))
     no_worse = (cost[None, :] <= cost[:, None]) & (score[None, :] >= score[:, None])

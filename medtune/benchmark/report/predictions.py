@@ -1,4 +1,4 @@
-"""A trial's predictions.csv as the statistics behind its metrics."""
+"""Predictions of a trial (predictions.csv), read as the statistics for its metrics."""
 
 from medtune.benchmark.report.records import TrialRecord
 from medtune.config.errors import InputError
@@ -8,13 +8,20 @@ PREDICTIONS_FILE = "predictions.csv"
 
 
 def read_predictions(trial: TrialRecord) -> base.StoredPredictions:
-    """Read the predictions of a finished trial for the test images.
+    """Read the test predictions of a finished trial.
+
+    Args:
+        trial: record of the trial.
+
+    Returns:
+        Test images and statistics per patient.
 
     Raises:
-        InputError: the file is absent or not what a trial writes.
+        InputError: the file is missing or has another format.
+        ValueError: the trial is not finished.
     """
     if trial.folder is None:
-        raise ValueError(f"{trial.identity.name} is not done")
+        raise ValueError(f"{trial.identity.name} is not finished")
     path = trial.folder / PREDICTIONS_FILE
     try:
         return base.evaluation(trial.kind).read_predictions(path)

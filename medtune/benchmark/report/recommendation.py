@@ -1,4 +1,4 @@
-"""What the figures recommend, in sentences; each is derived from the comparison, none is written by hand."""
+"""Recommendations as sentences, derived from the comparison of the methods."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from medtune.benchmark.report.records import BASELINES
 
 
 def recommendations(comparison: Comparison) -> list[str]:
-    """One line a percent of a data set and backbone; a percent without figures has none."""
+    """Return one line per percentage that has results."""
     return [_line(comparison, p) for p, best in enumerate(comparison.best) if best is not None]
 
 
@@ -26,46 +26,52 @@ def _line(comparison: Comparison, percent: int) -> str:
     cube, best = comparison.cube, comparison.best[percent]
     assert best is not None
     trained = {result["groups"]["train"] for result in cube.results_of(best, percent)}
-    of = resampling_unit(cube)
-    n = [
-        *([pluralize(trained.pop(), f"training {of}")] if len(trained) == 1 else []),
-        pluralize(cube.n_groups, f"test {of}"),
+    unit = resampling_unit(cube)
+    counts = [
+        *([pluralize(trained.pop(), f"training {unit}")] if len(trained) == 1 else []),
+        pluralize(cube.n_groups, f"test {unit}"),
         pluralize(int(comparison.summary.seeds[best, percent]), "seed"),
     ]
     metric = metric_title(cube.metric, cube.kind)
-    said = [
-        f"{cube.data}, {cube.backbone}, {cube.percents[percent]} % ({', '.join(n)}): "
+    sentences = [
+        f"{cube.data}, {cube.backbone}, {cube.percents[percent]} % ({', '.join(counts)}): "
         f"{cube.methods[best]} has the best mean {metric}, {_mean(comparison, best, percent)}.",
         *_others(comparison, best, percent),
         *_full(comparison, percent),
     ]
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def _others(comparison: Comparison, best: int, percent: int) -> list[str]:
     names, n = comparison.cube.methods, len(comparison.against_best[percent])
-    level = comparison.statistically_tied(percent)
+    tied = comparison.statistically_tied(percent)
     if not n:
-        return ["No other method has figures: nothing to compare it with."]
-    if not level:
-        return [f"{'All' if n > 1 else 'The'} {pluralize(n, 'other')} {'separate' if n > 1 else 'separates'} from it."]
+        return ["No other method has results, so there is no comparison."]
+    if not tied:
+        verb = "are" if n > 1 else "is"
+        return [f"{'All' if n > 1 else 'The'} {pluralize(n, 'other method')} {verb} significantly worse."]
     if comparison.cube.design is None:
-        return ["Too few test patients for tests: these figures name no winner and rule no method out."]
-    if len(level) == n:
-        said = [f"Nothing separates from it ({_test(comparison, n)}): these figures name no winner."]
+        return ["There are too few test patients for tests. These results show no winner and exclude no method."]
+    if len(tied) == n:
+        sentences = [f"No method is significantly worse ({_test(comparison, n)}). These results show no winner."]
     else:
-        verb = "does" if len(level) == 1 else "do"
-        tied = join_names([names[m] for m in level])
-        said = [f"{len(level)} of {n} others {verb} not separate from it ({_test(comparison, n)}): {tied}."]
-    cheapest = min([best, *level], key=lambda m: (np.nan_to_num(comparison.trainable[m], nan=np.inf), m != best))
+        verb = "is" if len(tied) == 1 else "are"
+        tied_names = join_names([names[m] for m in tied])
+        sentences = [
+            f"{len(tied)} of {n} other methods {verb} not significantly worse ({_test(comparison, n)}): {tied_names}."
+        ]
+    cheapest = min([best, *tied], key=lambda m: (np.nan_to_num(comparison.trainable[m], nan=np.inf), m != best))
     trained = f"{format_count(comparison.trainable[cheapest])} trainable parameters"
     if cheapest == best:
-        said.append(f"None of these trains fewer parameters than it ({trained}).")
+        sentences.append(f"None of these has fewer trainable parameters than {names[best]} ({trained}).")
     else:
-        said.append(f"The fewest of these trains {names[cheapest]}: {trained}, {_mean(comparison, cheapest, percent)}.")
+        sentences.append(
+            f"Of these, {names[cheapest]} has the fewest trainable parameters: {trained}, "
+            f"{_mean(comparison, cheapest, percent)}."
+        )
     if comparison.trainable[cheapest] == 0:
-        said.append("With it the backbone stays frozen: no adaptation is shown to help.")
-    return said
+        sentences.append("It keeps the backbone frozen, so no adaptation is shown to help.")
+    return sentences
 
 
 def _full(comparison: Comparison, percent: int) -> list[str]:
@@ -79,16 +85,16 @@ def _full(comparison: Comparison, percent: int) -> list[str]:
     full = f"full ({format_number(comparison.summary.mean[comparison.full, percent])})"
     n = pluralize(len(against), "PEFT method")
     if not over and not under:
-        none = f"None of {n} separates" if len(against) > 1 else "The one PEFT method does not separate"
-        return [f"{none} from {full}; the best against it: {_difference(comparison, against[0])}."]
-    said = [
-        f"Better than {full}: {len(over)} of {n}, by most {_difference(comparison, over[0])}."
+        none = f"None of {n} differs" if len(against) > 1 else "The PEFT method does not differ"
+        return [f"{none} significantly from {full}. The best of them: {_difference(comparison, against[0])}."]
+    sentences = [
+        f"Better than {full}: {len(over)} of {n}. The largest gain: {_difference(comparison, over[0])}."
         if over
         else f"Better than {full}: 0 of {n}."
     ]
     if under:
-        said.append(f"Worse than it: {join_names([methods[paired.method] for paired in under])}.")
-    return said
+        sentences.append(f"Worse than full: {join_names([methods[paired.method] for paired in under])}.")
+    return sentences
 
 
 def _mean(comparison: Comparison, method: int, percent: int) -> str:

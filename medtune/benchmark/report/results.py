@@ -1,4 +1,4 @@
-"""results.csv: a row a trial of the grid."""
+"""Table of all trials (results.csv) with one row per trial."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from medtune.benchmark.report.records import TrialRecord, kind_of
 from medtune.evaluation.tables import write_csv
 from medtune.tasks import base
 
-# Columns that differ from run to run of the same trial.
+# Columns that differ between repetitions of the same trial.
 COST_COLUMNS = ("seconds", "images_per_s", "peak_memory_mb")
 LEADING_COLUMNS = ("data", "backbone", "method", "percent", "seed", "status", "lr")
 TRAILING_COLUMNS = (
@@ -30,19 +30,19 @@ TRAILING_COLUMNS = (
 
 
 def write_results(path: Path, trials: Sequence[TrialRecord]) -> None:
-    """Writes a row a trial in the order given; what a trial does not have stays empty.
+    """Write one row per trial in the given order; missing values stay empty.
 
     Args:
-        path: where to.
-        trials: the grid, failed and pending trials too.
+        path: file to write.
+        trials: all trials of the grid, including failed and pending ones.
     """
-    found = {name for trial in trials for name in (trial.result or {}).get("metrics", {})}
+    present = {name for trial in trials for name in (trial.result or {}).get("metrics", {})}
     kind = kind_of(trial.result or {} for trial in trials)
-    known = [metric.name for metric in base.metrics(kind) if metric.name in found]
-    metrics = [*known, *sorted(found - set(known))]
+    known = [metric.name for metric in base.metrics(kind) if metric.name in present]
+    metrics = [*known, *sorted(present - set(known))]
     columns = [
         *LEADING_COLUMNS,
-        *(f"{name}{part}" for name in metrics for part in ("", "_lo", "_hi")),
+        *(f"{name}{suffix}" for name in metrics for suffix in ("", "_lo", "_hi")),
         *TRAILING_COLUMNS,
     ]
     rows = [_row(trial, metrics) for trial in trials]
@@ -57,17 +57,17 @@ def _row(trial: TrialRecord, metrics: Sequence[str]) -> dict[str, Any]:
         return row
     result = trial.result
     for name in metrics:
-        told = result["metrics"].get(name) or {}
-        row |= {name: told.get("value"), f"{name}_lo": told.get("lo"), f"{name}_hi": told.get("hi")}
+        entry = result["metrics"].get(name) or {}
+        row |= {name: entry.get("value"), f"{name}_lo": entry.get("lo"), f"{name}_hi": entry.get("hi")}
     for name in ("lr", "trainable", "head", "share", "protocol", "device", *COST_COLUMNS):
         row[name] = result.get(name)
-    for role in ("train", "test"):
-        row |= {f"{role}_{what}": result.get(what, {}).get(role) for what in ("images", "groups")}
+    for split in ("train", "test"):
+        row |= {f"{split}_{unit}": result.get(unit, {}).get(split) for unit in ("images", "groups")}
     packages = result.get("provenance", {}).get("packages", {})
     return row | {name: packages.get(name) for name in ("torch", "timm", "peft")}
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, list):
-        return ", ".join(f"{one:.6g}" for one in value)
+        return ", ".join(f"{number:.6g}" for number in value)
     return f"{value:.6g}" if isinstance(value, float) else value

@@ -1,7 +1,7 @@
-"""Each method's mean over seeds with its interval, and its rank.
+"""Mean over seeds, interval and rank of each method.
 
-The interval holds the trained networks fixed and leaves out test patients, the same ones for every seed:
-it tells how far other patients would move the mean, not how far other seeds would.
+The interval holds the trained networks fixed and leaves out the same test patients for all seeds. It describes the
+variation between samples of patients, not between seeds.
 """
 
 from dataclasses import dataclass
@@ -16,16 +16,17 @@ from medtune.evaluation.metric import Floats
 
 @dataclass(frozen=True)
 class Summary:
-    """Figures of M methods at P percents; NaN where a method has none.
+    """Summary of M methods at P percentages; NaN if a method has no results.
 
     Attributes:
-        mean: (M, P) over the seeds there are.
-        lo, hi: (M, P) confidence interval of the mean.
-        spread: (M, P) lowest to highest seed; NaN for one seed.
-        seeds: (M, P) how many seeds there are.
-        rank: (M, P) 1 is best; methods level with each other share the mean of their ranks.
-        mean_rank: (M,) over the percents where the method has figures.
-        order: (M,) methods by mean rank, those without figures last.
+        mean: (M, P) mean over the available seeds.
+        lo: (M, P) lower end of the confidence interval of the mean.
+        hi: (M, P) upper end of the confidence interval of the mean.
+        spread: (M, P) difference between the highest and the lowest seed; NaN for one seed.
+        seeds: (M, P) number of available seeds.
+        rank: (M, P) ranks, 1 is best. Equal methods have the mean of their ranks.
+        mean_rank: (M,) mean rank over the percentages with results.
+        order: (M,) method indices by mean rank. Methods without results are last.
     """
 
     mean: Floats
@@ -39,25 +40,25 @@ class Summary:
 
 
 def summarize(cube: MetricCube, confidence: float) -> Summary:
-    """Means, intervals of coverage `confidence` (0..1) and ranks of a block."""
-    have = cube.is_available
-    seeds = have.sum(axis=2)
+    """Compute means, intervals with coverage `confidence` (0..1) and ranks."""
+    available = cube.is_available
+    seeds = available.sum(axis=2)
     shape = seeds.shape
     mean, lo, hi, spread = (np.full(shape, np.nan) for _ in range(4))
-    for place in np.ndindex(shape):
-        mine = have[place]
-        if not mine.any():
+    for index in np.ndindex(shape):
+        with_value = available[index]
+        if not with_value.any():
             continue
-        mean[place] = cube.value[place][mine].mean()
+        mean[index] = cube.value[index][with_value].mean()
         if cube.design:
-            left = cube.left[place][mine].mean(axis=0)
-            found = metric_interval(
-                cube.metric_of_task, float(mean[place]), left, cube.design, cube.rests_on, confidence
+            left = cube.left[index][with_value].mean(axis=0)
+            interval = metric_interval(
+                cube.metric_of_task, float(mean[index]), left, cube.design, cube.sample_size, confidence
             )
-            if found.lo is not None and found.hi is not None:
-                lo[place], hi[place] = found.lo, found.hi
-        if seeds[place] > 1:
-            spread[place] = np.ptp(cube.value[place][mine])
+            if interval.lo is not None and interval.hi is not None:
+                lo[index], hi[index] = interval.lo, interval.hi
+        if seeds[index] > 1:
+            spread[index] = np.ptp(cube.value[index][with_value])
     rank = np.stack([ranks(cube.sign * column) for column in mean.T], axis=1)
     ranked = ~np.isnan(rank)
     total = np.where(ranked, rank, 0).sum(axis=1)
@@ -66,7 +67,7 @@ def summarize(cube: MetricCube, confidence: float) -> Summary:
 
 
 def ranks(scores: Floats) -> Floats:
-    """Rank of each of (n,) scores, 1 for the highest; equal ones share their mean rank, NaN has none."""
+    """Return the ranks (n,) of scores (n,), 1 for the highest; equal scores share the mean rank, NaN stays NaN."""
     higher = (scores[None, :] > scores[:, None]).sum(axis=1)
-    level = (scores[None, :] == scores[:, None]).sum(axis=1)
-    return np.where(np.isnan(scores), np.nan, higher + (level + 1) / 2)
+    equal = (scores[None, :] == scores[:, None]).sum(axis=1)
+    return np.where(np.isnan(scores), np.nan, higher + (equal + 1) / 2)

@@ -58,7 +58,7 @@ class Params(LabelParams):
     @classmethod
     def _one_path(cls, text: str) -> str:
         if text.count(PATH) != 1:
-            raise ValueError(f"write {PATH} once, where the cell belongs")
+            raise ValueError(f"must contain {PATH} exactly once, in place of the cell")
         return text
 
     @field_validator("patient_pattern")

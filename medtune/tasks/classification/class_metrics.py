@@ -44,14 +44,14 @@ def class_metrics(label: int) -> dict[str, Metric]:
         fewest = min(int((images > 0).sum()), int((images < stats.sizes).sum()))
         return predicted if fewest >= MIN_PATIENTS_OF_CLASS else min(predicted, fewest)
 
-    rests_on = {"recall": patients_of(label), "precision": precision_patients, "f1": patients_of(label)}
+    sample_size = {"recall": patients_of(label), "precision": precision_patients, "f1": patients_of(label)}
     return {
         name: Metric(
             f"{name}_{label}",
             name,
             "max",
             partial(formula, label=label),
-            rests_on=rests_on[name],
+            sample_size=sample_size[name],
             min_patients=MIN_PATIENTS_OF_CLASS + (name == "f1"),
             size_power=0,
         )

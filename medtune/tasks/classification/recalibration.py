@@ -99,4 +99,5 @@ def _solve(curvature: Floats, gradient: Floats) -> Floats:
     determinant = aa * bb - ab**2
     usable = determinant > 1e-12 * np.maximum(aa * bb, 1e-300)
     step = np.stack([bb * gradient[:, 0] - ab * gradient[:, 1], aa * gradient[:, 1] - ab * gradient[:, 0]], axis=1)
-    return np.divide(step, determinant[:, None], out=np.full_like(step, np.nan), where=usable[:, None])
+    solution: Floats = np.divide(step, determinant[:, None], out=np.full_like(step, np.nan), where=usable[:, None])
+    return solution

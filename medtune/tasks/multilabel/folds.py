@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.config.schema import EvaluateParams
-from medtune.evaluation.out_of_fold import not_tested, pooled_validation
+from medtune.evaluation.out_of_fold import pooled_validation, without_tested_patients
 from medtune.evaluation.outputs import SPLITS, Outputs, OutputsRequest
 from medtune.serving.tasks.multilabel import decide
 from medtune.tasks.multilabel import calibration, decision
@@ -136,7 +136,7 @@ def evaluate_folds(
     rows, logits = pooled_validation(requests, outputs)
     folds = []
     for request, fold_logits in zip(requests, outputs, strict=True):
-        usable = not_tested(prepared, rows, request.indices["test"])
+        usable = without_tested_patients(prepared, rows, request.indices["test"])
         rules = _fit(prepared, rows[usable], logits[usable], options)
         val, test = (rules.predict(prepared, request.indices[split], fold_logits[split]) for split in SPLITS)
         stage = request.trained.result()["kept"]

@@ -90,7 +90,7 @@ CONFIDENCE_GAP = Metric(
     min_patients=20,
 )
 METRICS = (
-    Metric("auroc", "macro AUROC", "max", auroc, order=10, each_epoch=True, headline=True, rests_on=patients_of_all),
+    Metric("auroc", "macro AUROC", "max", auroc, order=10, each_epoch=True, headline=True, sample_size=patients_of_all),
     Metric(
         "average_precision",
         "macro average precision",
@@ -99,9 +99,11 @@ METRICS = (
         order=20,
         each_epoch=True,
         headline=True,
-        rests_on=patients_of_all,
+        sample_size=patients_of_all,
     ),
-    Metric("macro_f1", "macro F1", "max", macro_f1, order=30, each_epoch=True, headline=True, rests_on=patients_of_all),
+    Metric(
+        "macro_f1", "macro F1", "max", macro_f1, order=30, each_epoch=True, headline=True, sample_size=patients_of_all
+    ),
     Metric(
         "balanced_accuracy",
         "macro balanced accuracy",
@@ -109,10 +111,10 @@ METRICS = (
         balanced_accuracy,
         order=40,
         each_epoch=True,
-        rests_on=patients_of_all,
+        sample_size=patients_of_all,
     ),
-    Metric("sensitivity", "macro sensitivity", "max", sensitivity, order=50, rests_on=patients_of_all),
-    Metric("specificity", "macro specificity", "max", specificity, order=60, rests_on=patients_of_all),
+    Metric("sensitivity", "macro sensitivity", "max", sensitivity, order=50, sample_size=patients_of_all),
+    Metric("specificity", "macro specificity", "max", specificity, order=60, sample_size=patients_of_all),
     Metric("brier", "macro Brier score", "min", brier, order=70, skewed=True),
     CONFIDENCE_GAP,
     Metric(
@@ -137,7 +139,7 @@ def finding_metrics(index: int) -> dict[str, Metric]:
             name,
             "max",
             lambda stats: getattr(stats, name)[:, index],
-            rests_on=patients_with(index) if rate else effective_patients(index),
+            sample_size=patients_with(index) if rate else effective_patients(index),
             min_patients=9 if rate else 4,
             size_power=0,
         )

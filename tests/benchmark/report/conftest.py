@@ -12,21 +12,21 @@ TRAINABLE = {"linear": 0, "bitfit": 1_000, "lora": 3_000, "full": 90_000}
 
 @pytest.fixture
 def make_trials(tmp_path):
-    """Trials of methods whose scores lie `strengths[method]` apart between the classes; the noise is shared."""
+    """Create trials whose class scores differ by `strengths[method]`, with the same noise for all methods."""
 
     def make(strengths, percents=(10,), seeds=(1,), groups=24, images=2, noise=0.3, known=True, backbone="vit"):
         member = np.repeat(np.arange(groups), images)
         labels = member % 2
         shared = np.random.default_rng(0).normal(0, 1, len(labels))
-        found = []
+        result = []
         for method, strength in strengths.items():
             for percent in percents:
                 for seed in seeds:
                     own = np.random.default_rng([seed, percent, sum(method.encode())]).normal(0, noise, len(labels))
                     score = strength * (2 * labels - 1) + shared + own
                     identity = TrialId("toy", backbone, method, percent, seed)
-                    found.append(write(tmp_path, identity, labels, score, member, known))
-        return found
+                    result.append(write(tmp_path, identity, labels, score, member, known))
+        return result
 
     return make
 

@@ -12,7 +12,7 @@ from medtune.evaluation.intervals import intervals
 from medtune.tasks.classification.metrics import METRICS
 
 
-def test_blocks__value_is_what_the_cell_says(make_trials):
+def test_build_cubes__value_equals_the_record(make_trials):
     trials = make_trials({"linear": 0.3, "lora": 1.0}, percents=(100, 10), seeds=(2, 1))
     (block,) = build_cubes(trials, "auroc")
     assert (block.methods, block.percents, block.seeds) == (("linear", "lora"), (10, 100), (1, 2))
@@ -32,7 +32,7 @@ def test_summary__interval_of_one_seed_is_that_of_its_trial(make_trials):
     assert np.isnan(summary.spread[0, 0])
 
 
-def test_summary__gaps_leave_the_mean_over_what_is_there(make_trials):
+def test_summary__mean_is_over_available_seeds(make_trials):
     trials = make_trials({"lora": 0.5, "bitfit": 0.2}, seeds=(1, 2))
     trials[1] = TrialRecord(trials[1].identity, None, None, "no")
     trials += [TrialRecord(TrialId("toy", "vit", "vera", 10, seed), None, None, None) for seed in (1, 2)]
@@ -55,14 +55,14 @@ def test_summary__lower_brier_score_ranks_first(make_trials):
     assert summary.order[0] == np.argmin(summary.mean[:, 0])
 
 
-def test_blocks__cell_without_a_figure_is_not_scored(make_trials):
+def test_build_cubes__trial_with_undefined_metric_is_skipped(make_trials):
     trials = make_trials({"lora": 0.5, "bitfit": 0.2})
     trials[0].result["metrics"]["auroc"] = {"value": None, "lo": None, "hi": None, "reason": "diverged"}
     (trials[0].folder / "predictions.csv").write_text("path\n")
     assert build_cubes(trials, "auroc")[0].is_available.ravel().tolist() == [False, True]
 
 
-def test_blocks__other_test_images_are_refused(make_trials):
+def test_build_cubes__other_test_images_are_an_error(make_trials):
     trials = make_trials({"lora": 0.5, "bitfit": 0.2})
     place = trials[1].folder / "predictions.csv"
     place.write_text(place.read_text().replace("p003", "p002"))
@@ -70,12 +70,12 @@ def test_blocks__other_test_images_are_refused(make_trials):
         build_cubes(trials, "auroc")
 
 
-def test_blocks__unknown_metric(make_trials):
+def test_build_cubes__unknown_metric(make_trials):
     with pytest.raises(InputError, match="did you mean 'auroc'"):
         build_cubes(make_trials({"lora": 0.5}), "auroq")
 
 
-def test_read__damaged_predictions(make_trials):
+def test_read_predictions__corrupted_file(make_trials):
     (trial,) = make_trials({"lora": 0.5})
     (trial.folder / "predictions.csv").write_text("path,label,group,prediction,prob_benign\na,malignant,p,benign,1\n")
     with pytest.raises(InputError, match="toy vit lora 10 % seed 1"):

@@ -20,7 +20,7 @@ def rows_of(trial):
 
 
 @pytest.mark.parametrize("metric", ["auroc", "balanced_accuracy"])
-def test_compare__equals_leaving_patients_out_by_hand(make_trials, metric):
+def test_paired_differences__equal_a_manual_jackknife(make_trials, metric):
     trials = make_trials({"lora": 0.6, "full": 0.4}, seeds=(1, 2), groups=12, images=3)
     cases = {(trial.identity.method, trial.identity.seed): rows_of(trial) for trial in trials}
     labels, patients = cases["lora", 1][0], cases["lora", 1][3]
@@ -33,26 +33,26 @@ def test_compare__equals_leaving_patients_out_by_hand(make_trials, metric):
     of_class = [left[[labels[patients == name][0] == k for name in np.unique(patients)]] for k in (0, 1)]
     variance = np.array([5 / 6 * ((own - own.mean()) ** 2).sum() for own in of_class])
     degrees = variance.sum() ** 2 / (variance**2 / 5).sum()
-    (found,) = paired_differences(build_cubes(trials, metric)[0], 1, 0, 0.9).values()
+    (result,) = paired_differences(build_cubes(trials, metric)[0], 1, 0, 0.9).values()
     value = difference(np.full(36, True))
     width = t.ppf(0.95, degrees) * variance.sum() ** 0.5
-    assert [found.difference, found.lo, found.hi] == pytest.approx([value, value - width, value + width], abs=1e-7)
-    assert found.p == found.adjusted == pytest.approx(2 * t.sf(abs(value) / variance.sum() ** 0.5, degrees), abs=1e-6)
-    assert found.detectable == pytest.approx(width + t.ppf(0.8, degrees) * variance.sum() ** 0.5)
+    assert [result.difference, result.lo, result.hi] == pytest.approx([value, value - width, value + width], abs=1e-7)
+    assert result.p == result.adjusted == pytest.approx(2 * t.sf(abs(value) / variance.sum() ** 0.5, degrees), abs=1e-6)
+    assert result.detectable == pytest.approx(width + t.ppf(0.8, degrees) * variance.sum() ** 0.5)
 
 
-def test_compare__seeds_that_both_have(make_trials):
+def test_paired_differences__use_common_seeds(make_trials):
     trials = make_trials({"lora": 0.6, "full": 0.4}, seeds=(1, 2, 3))
     (block,) = build_cubes(trials[1:4] + trials[5:], "auroc")  # lora 2, 3 and full 1, 3
-    (found,) = paired_differences(block, block.methods.index("full"), 0, 0.9).values()
-    assert found.seeds == found.n_agreeing_seeds == 1
-    assert found.difference == pytest.approx(block.value[0, 0, 2] - block.value[1, 0, 2])
+    (result,) = paired_differences(block, block.methods.index("full"), 0, 0.9).values()
+    assert result.seeds == result.n_agreeing_seeds == 1
+    assert result.difference == pytest.approx(block.value[0, 0, 2] - block.value[1, 0, 2])
 
 
 @pytest.mark.parametrize(
     ("p", "expected"),
     [
-        # By hand: sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1, then never falling.
+        # Manually: sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1, then made non-decreasing.
         ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
         ([0.5, 0.6], [1.0, 1.0]),
         ([0.02, np.nan, 0.03], [0.04, np.nan, 0.04]),

@@ -9,7 +9,7 @@ FEW = st.sampled_from([0.0, 1.0, 2.0, 5.0, float("nan")])  # few values: many ti
 
 @settings(max_examples=150)
 @given(st.lists(st.tuples(FEW, FEW), min_size=1, max_size=12))
-def test_front__holds_what_nothing_beats_and_beats_the_rest(points):
+def test_front__contains_exactly_the_points_without_a_dominating_point(points):
     cost, score = np.array(points).T
     on = pareto_front(cost, score)
 
@@ -25,5 +25,5 @@ def test_front__holds_what_nothing_beats_and_beats_the_rest(points):
         assert on[j] or any(beats(i, j) for i in np.flatnonzero(on))
 
 
-def test_front__level_points_are_all_on_it():
+def test_front__contains_all_equal_points():
     assert pareto_front(np.array([1.0, 1.0, 2.0]), np.array([0.5, 0.5, 0.5])).tolist() == [True, True, False]

@@ -7,96 +7,98 @@ from medtune.benchmark.report.records import TrialRecord
 from medtune.benchmark.report.warnings import comparison_warnings
 
 
-def judged(trials, metric="auroc", confidence=0.95):
+def compared(trials, metric="auroc", confidence=0.95):
     return compare_methods(build_cubes(trials, metric)[0], confidence)
 
 
 def test_recommend__clear_winner(make_trials):
     trials = make_trials({"linear": 0.0, "full": 0.2, "lora": 3.0, "bitfit": 0.1}, seeds=(1, 2), groups=40)
-    (line,) = recommendations(judged(trials))
+    (line,) = recommendations(compared(trials))
     assert line.startswith(
         "toy, vit, 10 % (10 training patients, 40 test patients, 2 seeds): lora has the best mean AUROC"
     )
-    assert "All 3 others separate from it." in line
+    assert "All 3 other methods are significantly worse." in line
     assert "Better than full" in line
-    assert "1 of 2 PEFT methods, by most lora +" in line
+    assert "1 of 2 PEFT methods. The largest gain: lora +" in line
     assert "same sign in 2 of 2 seeds" in line
-    assert "do not separate" not in line
+    assert "not significantly worse" not in line
 
 
-def test_recommend__nothing_separates(make_trials):
-    found = judged(make_trials({"full": 0.5, "lora": 0.5, "bitfit": 0.5, "linear": 0.5}, noise=0))
-    (line,) = recommendations(found)
-    assert "Nothing separates from it (paired over 24 patients, Holm over 3): these figures name no winner." in line
-    assert "None of 2 PEFT methods separates from full" in line
+def test_recommend__no_significant_difference(make_trials):
+    result = compared(make_trials({"full": 0.5, "lora": 0.5, "bitfit": 0.5, "linear": 0.5}, noise=0))
+    (line,) = recommendations(result)
+    assert (
+        "No method is significantly worse (paired over 24 patients, Holm over 3). These results show no winner." in line
+    )
+    assert "None of 2 PEFT methods differs significantly from full" in line
     assert "linear" in line
     assert "no adaptation is shown to help" in line
-    assert not any(paired.is_significant(found.alpha) for paired in found.against_best[0].values())
+    assert not any(paired.is_significant(result.alpha) for paired in result.against_best[0].values())
 
 
-def test_recommend__cheapest_of_those_level_with_the_best(make_trials):
+def test_recommend__cheapest_of_the_tied_methods(make_trials):
     trials = make_trials({"linear": 0.0, "full": 2.0, "lora": 2.01, "bitfit": 2.0}, groups=40, noise=0.05)
-    (line,) = recommendations(judged(trials))
-    assert "2 of 3 others do not separate from it" in line
-    assert "bitfit" in line.partition("trains fewer")[0]
+    (line,) = recommendations(compared(trials))
+    assert "2 of 3 other methods are not significantly worse" in line
+    assert "bitfit" in line.partition("has fewer")[0]
     assert "1 k trainable parameters" in line
 
 
-def test_recommend__few_patients_rule_nothing_out(make_trials):
-    found = judged(make_trials({"linear": 0.0, "full": 0.1, "lora": 3.0}, groups=4))
-    (line,) = recommendations(found)
-    assert "Too few test patients for tests: these figures name no winner and rule no method out." in line
-    said = " ".join(comparison_warnings(found))
-    for words in ("4 patients: an interval needs 5: there are no intervals and no tests.", "One seed"):
-        assert words in said
+def test_recommend__few_patients_exclude_no_method(make_trials):
+    result = compared(make_trials({"linear": 0.0, "full": 0.1, "lora": 3.0}, groups=4))
+    (line,) = recommendations(result)
+    assert "There are too few test patients for tests. These results show no winner and exclude no method." in line
+    message = " ".join(comparison_warnings(result))
+    for words in ("There are no intervals and no tests (4 patients: an interval needs 5).", "only one seed"):
+        assert words in message
 
 
-def test_recommend__few_patients_of_a_class_are_said(make_trials):
-    said = " ".join(comparison_warnings(judged(make_trials({"full": 0.1, "lora": 3.0}, groups=6))))
-    assert "Only 3 test patients with benign: intervals are wide and approximate." in said
+def test_warnings__few_patients_of_a_class(make_trials):
+    message = " ".join(comparison_warnings(compared(make_trials({"full": 0.1, "lora": 3.0}, groups=6))))
+    assert "Only 3 test patients with benign: intervals are wide and approximate." in message
 
 
 def test_recommend__one_method(make_trials):
-    (line,) = recommendations(judged(make_trials({"lora": 1.0})))
-    assert "nothing to compare it with" in line
+    (line,) = recommendations(compared(make_trials({"lora": 1.0})))
+    assert "No other method has results" in line
 
 
 def test_recommend__lower_is_better(make_trials):
-    found = judged(make_trials({"linear": 0.1, "lora": 3.0, "full": 0.2}), "brier")
-    assert found.cube.value[found.best[0], 0, 0] == found.cube.value.min()
-    assert all(paired.difference >= 0 for paired in found.against_best[0].values())
+    result = compared(make_trials({"linear": 0.1, "lora": 3.0, "full": 0.2}), "brier")
+    assert result.cube.value[result.best[0], 0, 0] == result.cube.value.min()
+    assert all(paired.difference >= 0 for paired in result.against_best[0].values())
 
 
 def test_recommend__one_patient_has_no_test(make_trials):
-    found = judged(make_trials({"lora": 1.0, "full": 0.5}, groups=1, images=9), "accuracy")
-    (line,) = recommendations(found)
-    assert "Too few test patients" in line
-    assert any("no intervals and no tests" in said for said in comparison_warnings(found))
+    result = compared(make_trials({"lora": 1.0, "full": 0.5}, groups=1, images=9), "accuracy")
+    (line,) = recommendations(result)
+    assert "too few test patients" in line
+    assert any("no intervals and no tests" in message for message in comparison_warnings(result))
 
 
-def test_limits__nothing_to_warn_of(make_trials):
-    assert comparison_warnings(judged(make_trials({"lora": 1.0, "full": 0.5}, seeds=(1, 2)))) == []
+def test_warnings__empty_without_problems(make_trials):
+    assert comparison_warnings(compared(make_trials({"lora": 1.0, "full": 0.5}, seeds=(1, 2)))) == []
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"protocol": "image"}, "splits images, not patients"),
-        ({"groups_known": False}, "intervals and tests are over images"),
+        ({"groups_known": False}, "Intervals and tests are over images"),
         ({"lr": [0.003]}, "lowest or highest tried"),
-        ({"device": "cuda"}, "times and memory do not compare"),
+        ({"device": "cuda"}, "Do not compare their times and memory"),
     ],
 )
-def test_limits__are_said(make_trials, change, words):
+def test_warnings__name_the_problem(make_trials, change, words):
     trials = make_trials({"lora": 1.0, "full": 0.5}, seeds=(1, 2))
     for trial in trials[: None if "lr" in change or "groups_known" in change else 1]:
         trial.result.update(change)
-    (said,) = comparison_warnings(judged(trials))
-    assert words in said
+    (message,) = comparison_warnings(compared(trials))
+    assert words in message
 
 
-def test_limits__gaps(make_trials):
+def test_warnings__missing_trials(make_trials):
     trials = make_trials({"lora": 1.0, "full": 0.5, "bitfit": 0.2}, seeds=(1, 2))
     trials[0] = TrialRecord(trials[0].identity, None, None, "no")
-    (gaps,) = comparison_warnings(judged(trials))
+    (gaps,) = comparison_warnings(compared(trials))
     assert gaps.startswith("1 of 6 trials")

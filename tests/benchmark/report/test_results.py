@@ -9,7 +9,7 @@ def read(path):
         return list(csv.DictReader(stream))
 
 
-def test_results__are_read_back(tmp_path, make_trials):
+def test_results__have_all_values(tmp_path, make_trials):
     trials = make_trials({"linear": 0.5, "lora": 1.0}, seeds=(1, 2))
     trials.insert(1, TrialRecord(TrialId("toy", "vit", "vera", 10, 1), None, None, "RuntimeError: no\n  memory, none"))
     trials.append(TrialRecord(TrialId("toy", "vit", "vera", 10, 2), None, None, None))
@@ -36,7 +36,7 @@ def test_results__same_trials_same_bytes(tmp_path, make_trials):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_results__of_nothing(tmp_path):
+def test_results__without_trials(tmp_path):
     write_results(tmp_path / "results.csv", [])
     assert (tmp_path / "results.csv").read_text() == ",".join([*LEADING_COLUMNS, *TRAILING_COLUMNS]) + "\n"
     assert set(COST_COLUMNS) < set(TRAILING_COLUMNS)

@@ -279,5 +279,5 @@ def test_table__no_common_format(images):
 
 @pytest.mark.parametrize("text", ["x.png", "{path}{path}", ""])
 def test_params__path_format_has_the_path_once(text):
-    with pytest.raises(ValidationError, match=r"write \{path\} once"):
+    with pytest.raises(ValidationError, match=r"must contain \{path\} exactly once"):
         params(path_format=text)

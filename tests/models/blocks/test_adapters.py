@@ -1,4 +1,4 @@
-"""Adapters against the formula of their papers."""
+"""Comparison of adapters with the formulas of their papers."""
 
 import timm
 import torch
@@ -13,7 +13,7 @@ def vit():
 
 
 def randomized(backbone):
-    """Give what is trained random values, so that nothing is hidden by a start at zero."""
+    """Randomize trained parameters, because initial zeros would hide differences."""
     with torch.no_grad():
         for parameter in backbone.parameters():
             if parameter.requires_grad:
@@ -21,8 +21,8 @@ def randomized(backbone):
     return backbone
 
 
-def test_adapter__is_houlsbys_formula():
-    """x + y + up(GELU(down(y))) with y = attention(norm(x)), then the same with the MLP."""
+def test_adapter__equals_the_formula_of_houlsby():
+    """Compare with x + y + up(GELU(down(y))), where y = attention(norm(x)), then the same with the MLP."""
     block = randomized(adapter.inject(vit(), adapter.Params(hidden=5))).double().blocks[0]
     x = torch.randn(2, 5, 64, dtype=torch.float64)
     expected = x
@@ -41,8 +41,8 @@ def test_adapter__trains_adapters_and_norms():
     }
 
 
-def test_adaptformer__is_chens_formula():
-    """x + MLP(norm(x)) + s up(ReLU(down(norm(x))))."""
+def test_adaptformer__equals_the_formula_of_chen():
+    """Compare with x + MLP(norm(x)) + s up(ReLU(down(norm(x))))."""
     block = randomized(adaptformer.inject(vit(), adaptformer.Params(hidden=5, scale=0.3))).double().blocks[0]
     x = torch.randn(2, 5, 64, dtype=torch.float64)
     x = x + block.attn(block.norm1(x))

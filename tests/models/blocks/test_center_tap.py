@@ -1,4 +1,4 @@
-"""The residual adapter of TSA against its formula: conv(x) + A x."""
+"""Comparison of TSA's residual adapter with its formula conv(x) + A x."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from medtune.models.blocks.center_tap import CenterTapAdapter
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("channelwise", [False, True])
-def test_tsa__is_lis_formula(channelwise, stride):
+def test_tsa__equals_the_formula_of_li(channelwise, stride):
     torch.manual_seed(0)
     convolution = nn.Conv2d(4, 4, 3, stride, padding=1).double()
     adapter = CenterTapAdapter(convolution.weight, channelwise).double()

@@ -1,4 +1,4 @@
-"""DoRA's formula where the peft library has it, and zero where all weights of a channel are zero."""
+"""Comparison of DoRA with its formula, and with zero for channels whose weights are all zero."""
 
 import torch
 from peft import LoraConfig
@@ -13,7 +13,7 @@ def network():
     return nn.Sequential(nn.Conv2d(3, 6, 3, bias=False), nn.ReLU(), nn.Conv2d(6, 5, 3)).double()
 
 
-def test_dora__is_the_formula_and_keeps_channels_of_zeros():
+def test_dora__equals_the_formula_and_supports_channels_of_zeros():
     plain = network()
     with torch.no_grad():
         plain[0].weight[2] = 0

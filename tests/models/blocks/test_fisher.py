@@ -1,4 +1,4 @@
-"""Fisher information against the sum over single images, and the entries that are chosen by it."""
+"""Comparison of Fisher information with a sum over images, and selection of entries by it."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def example():
     return network, torch.randn(6, 3, 2, 2), torch.tensor([0, 1, 2, 0, 1, 1])
 
 
-def test_information__is_the_mean_of_squared_gradients(example):
+def test_diagonal_fisher__is_the_mean_of_squared_gradients(example):
     network, images, labels = example
     tensors = [network[1].weight, network[4].bias]
     found = diagonal_fisher(network, tensors, ((images[i : i + 1], labels[i : i + 1]) for i in range(6)))
@@ -30,7 +30,7 @@ def test_information__is_the_mean_of_squared_gradients(example):
     torch.testing.assert_close(found, expected)
 
 
-def test_chosen__changes_the_entries_of_the_largest_scores(example):
+def test_sparse_delta__updates_the_entries_with_the_largest_scores(example):
     network, images, _ = example
     weight, bias = network[1].weight.clone(), network[4].bias.clone()
     chosen = SparseDelta([60, 3], 4)
@@ -48,14 +48,14 @@ def test_chosen__changes_the_entries_of_the_largest_scores(example):
     torch.testing.assert_close(network[4].bias - bias, torch.tensor([3.0, 0, 4]))
 
 
-def test_chosen__loaded_changes_what_the_saved_one_did():
+def test_sparse_delta__loaded_equals_the_saved_one():
     first, second = SparseDelta([5, 5], 3), SparseDelta([5, 5], 3)
     first.select_entries(torch.tensor([0.0, 0, 0, 0, 1, 1, 1, 0, 0, 0]))
     second.load_state_dict(first.state_dict())
     assert second.spans == first.spans == [(0, 1), (1, 3)]
 
 
-def test_information__of_findings_is_that_of_their_joint_probability(example):
+def test_diagonal_fisher__of_findings_uses_their_joint_probability(example):
     network, images, _ = example
     labels = torch.tensor([[1, 0, 1]] * 3 + [[0, 0, 1]] * 3, dtype=torch.uint8)
     tensors = [network[4].bias]

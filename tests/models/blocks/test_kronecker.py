@@ -1,4 +1,4 @@
-"""Sums of Kronecker products against torch.kron, and the counts that the papers give."""
+"""Comparison of sums of Kronecker products with torch.kron and with the parameter counts of the papers."""
 
 import timm
 import torch
@@ -15,14 +15,14 @@ def randomized(module):
     return module.double()
 
 
-def test_kronecker_sum__is_the_sum_of_torchs():
+def test_kronecker_sum__equals_the_sum_of_torch_kron():
     left, right = torch.randn(3, 2, 5), torch.randn(3, 4, 7)
     expected = sum(torch.kron(a, b) for a, b in zip(left, right, strict=True))
     torch.testing.assert_close(kronecker_sum(left, right), expected)
 
 
-def test_compacter__is_mahabadis_formula():
-    """y = GELU(x W1 + b1) W2 + b2, W = sum_i A_i (x) (s_i t_i); both layers share A."""
+def test_compacter__equals_the_formula_of_mahabadi():
+    """Compare with y = GELU(x W1 + b1) W2 + b2, where W = sum_i A_i (x) (s_i t_i) and both layers share A."""
     torch.manual_seed(0)
     module = randomized(HypercomplexBottleneck(12, 8, shared_factors(4)))
     down, _, up = module
@@ -35,8 +35,8 @@ def test_compacter__is_mahabadis_formula():
     torch.testing.assert_close(module(x), expected)
 
 
-def test_kadaptation__is_hes_formula():
-    """Delta W = sum_i A_i (x) (u_i v_i)."""
+def test_kadaptation__equals_the_formula_of_he():
+    """Compare with Delta W = sum_i A_i (x) (u_i v_i)."""
     torch.manual_seed(0)
     module = randomized(KroneckerDelta(24, 8, shared_factors(4), rank=2))
     expected = sum(torch.kron(module.shared[i], module.left[i] @ module.right[i]) for i in range(4))

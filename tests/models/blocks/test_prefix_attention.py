@@ -1,4 +1,4 @@
-"""Learned keys and values: against attention by hand, and nothing changed where there are none."""
+"""Comparison of learned keys and values with a direct computation, and with timm if there are none."""
 
 import pytest
 import timm
@@ -15,7 +15,7 @@ OPTIONS = [{}, {"qk_norm": True, "norm_layer": torch.nn.LayerNorm}, {"gated": Tr
 
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("options", OPTIONS)
-def test_attention__without_learned_keys_is_timms(fused, options):
+def test_attention__without_learned_keys_equals_timm(fused, options):
     torch.manual_seed(0)
     attention = Attention(24, num_heads=3, qkv_bias=True, **options)
     attention.fused_attn = fused
@@ -24,7 +24,7 @@ def test_attention__without_learned_keys_is_timms(fused, options):
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_attention__learned_keys_are_as_those_of_a_token(fused):
+def test_attention__learned_keys_act_like_an_additional_token(fused):
     torch.manual_seed(0)
     attention = Attention(24, num_heads=3)
     attention.fused_attn = fused
@@ -37,7 +37,7 @@ def test_attention__learned_keys_are_as_those_of_a_token(fused):
     torch.testing.assert_close(prefixed(x[:, 2:]), attention(x)[:, 2:])
 
 
-def test_apply__refuses_an_attention_it_does_not_know():
+def test_inject__rejects_an_unknown_attention():
     backbone = timm.create_model("beit_base_patch16_224", num_classes=0, depth=1, embed_dim=24, num_heads=3)
     with pytest.raises(InputError, match="method=prefix: it does not support the attention of Beit"):
         prefix.inject(backbone, prefix.Params())

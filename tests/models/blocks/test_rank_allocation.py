@@ -11,11 +11,11 @@ def triplets(backbone):
     return [module for module in backbone.modules() if isinstance(module, SVDTriplets)]
 
 
-def test_cubic__goes_from_the_first_to_the_last_budget():
+def test_cubic_budget__decreases_from_the_first_to_the_last_budget():
     assert [cubic_budget(48, 16, share) for share in (0, 0.5, 1)] == [48, 20, 16]
 
 
-def test_allocate__keeps_the_most_important_triplets_of_all_layers():
+def test_allocate_ranks__selects_the_most_important_triplets():
     torch.manual_seed(0)
     layers = [SVDTriplets(8, 6, 3), SVDTriplets(8, 6, 3)]
     for layer, scale in zip(layers, (1.0, 10.0), strict=True):
@@ -27,7 +27,7 @@ def test_allocate__keeps_the_most_important_triplets_of_all_layers():
     assert [int(layer.selected.sum()) for layer in layers] == [1, 3]
 
 
-def test_after_step__reaches_the_budget_and_holds_it():
+def test_after_step__reaches_the_budget_and_keeps_it():
     backbone = timm.create_model("test_vit", num_classes=0, img_size=64)
     params = adalora.Params(rank=2, start=4, interval=2)
     layers = triplets(adalora.inject(backbone, params))

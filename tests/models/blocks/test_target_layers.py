@@ -1,4 +1,4 @@
-"""Layers that methods adapt: the ones that a network's forward pass calls."""
+"""Target layers of PEFT methods, which the forward pass must call."""
 
 import copy
 
@@ -11,7 +11,7 @@ from medtune.models.backbones import family
 from medtune.models.blocks.target_layers import default_targets
 from medtune.models.peft_support import KNOWN_FAMILIES, supports
 
-# Backbone, arguments, side in pixels, and the last parts of the names that are adapted.
+# Backbone, arguments, side in pixels, and suffixes of the names of adapted layers.
 NETWORKS = {
     "swin_tiny_patch4_window7_224": ({"img_size": 64, "window_size": 2}, 64, {"qkv"}),
     "swinv2_tiny_window8_256": ({"img_size": 64, "window_size": 2}, 64, {"proj", "fc1", "fc2", "reduction"}),
@@ -47,7 +47,7 @@ def test_targets__are_called_in_the_forward_pass_and_every_update_gets_a_gradien
         adapted.train().forward_features(images).square().mean().backward()
         trained = [(key, value.grad) for key, value in adapted.named_parameters() if value.requires_grad]
         without = [key for key, grad in trained if grad is None]
-        # Biases of the last norm or of an attention whose output is not read may have no part in the features.
+        # The features may not depend on biases of the last norm or of an attention whose output is not used.
         assert len(without) <= len(trained) // 4, (method, without)
 
 

@@ -1,11 +1,11 @@
-"""Convpass against its formula, pixel by pixel."""
+"""Comparison of Convpass with its formula, pixel by pixel."""
 
 import torch
 
 from medtune.models.blocks.token_grid import TokenGridConv, quick_gelu
 
 
-def test_convpass__is_the_authors_formula():
+def test_convpass__equals_the_formula_of_the_authors():
     torch.manual_seed(0)
     side, prefix, hidden = 3, 2, 4
     module = TokenGridConv(6, hidden, prefix).double()
@@ -17,7 +17,7 @@ def test_convpass__is_the_authors_formula():
     down = down / (1 + (-1.702 * down).exp())  # QuickGELU
     convolved = torch.zeros_like(down)
     kernel = module.convolve.weight
-    for token in range(prefix):  # a grid of one pixel meets the center of the kernel only
+    for token in range(prefix):  # a 1x1 grid uses only the center of the kernel
         convolved[:, token] = down[:, token] @ kernel[:, :, 1, 1].T + module.convolve.bias
     for row in range(side):
         for column in range(side):

@@ -14,18 +14,18 @@ def make_logits(temperature, n=4000, classes=3, seed=0):
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_fit__finds_the_temperature(temperature):
-    found = calibration.fit_temperature(*make_logits(temperature))
-    assert found.temperature == pytest.approx(temperature, rel=0.1)
-    assert not found.at_bound
-    assert found.nll_after <= found.nll_before + 1e-12
-    assert found.brier_after <= found.brier_before + 1e-3
-    assert found.images == 4000
+    result = calibration.fit_temperature(*make_logits(temperature))
+    assert result.temperature == pytest.approx(temperature, rel=0.1)
+    assert not result.at_bound
+    assert result.nll_after <= result.nll_before + 1e-12
+    assert result.brier_after <= result.brier_before + 1e-3
+    assert result.images == 4000
 
 
 def test_fit__separable_validation_stops_at_the_bound():
     labels = np.array([0, 1] * 100_000)
-    found = calibration.fit_temperature(np.eye(2)[labels], labels, np.arange(200_000))
-    assert found.temperature == pytest.approx(calibration.TEMPERATURE_BOUNDS[0], rel=0.1)
+    result = calibration.fit_temperature(np.eye(2)[labels], labels, np.arange(200_000))
+    assert result.temperature == pytest.approx(calibration.TEMPERATURE_BOUNDS[0], rel=0.1)
 
 
 def test_fit__few_patients_stay_near_1():
@@ -41,20 +41,20 @@ def test_fit__separable_validation_of_few_patients():
 
 
 def test_fit__none_keeps_probabilities():
-    found = calibration.fit_temperature(*make_logits(3.0), kind="none")
-    assert found.temperature == 1
-    assert found.nll_before == found.nll_after
+    result = calibration.fit_temperature(*make_logits(3.0), kind="none")
+    assert result.temperature == 1
+    assert result.nll_before == result.nll_after
 
 
 def test_fit__keeps_the_ranking():
     logits, labels, groups = make_logits(2.0, n=50)
-    found = calibration.fit_temperature(logits, labels, groups)
-    assert (calibration.softmax(logits, found.temperature).argmax(axis=1) == logits.argmax(axis=1)).all()
+    result = calibration.fit_temperature(logits, labels, groups)
+    assert (calibration.softmax(logits, result.temperature).argmax(axis=1) == logits.argmax(axis=1)).all()
 
 
 def test_softmax__large_logits_stay_finite():
-    found = calibration.softmax(np.array([[1e4, 0.0], [-1e4, 0.0]], dtype=np.float32))
-    assert found == pytest.approx(np.array([[1, 0], [0, 1]]))
+    result = calibration.softmax(np.array([[1e4, 0.0], [-1e4, 0.0]], dtype=np.float32))
+    assert result == pytest.approx(np.array([[1, 0], [0, 1]]))
     assert np.isfinite(calibration.nll(np.array([[50.0, 0.0]]), np.array([1])))
 
 

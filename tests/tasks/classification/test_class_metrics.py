@@ -35,7 +35,7 @@ def test_per_class__one_patient_of_a_class_has_values_and_a_reason():
     row = per_class(make_stats((9, 1), wrong=0), ["no", "yes"], 0.95)[1]
     assert row["recall"] == 1
     assert row["recall_lo"] is None
-    assert "rests on" in row["reason"]
+    assert "undefined without 1 of the patients" in row["reason"]
 
 
 def test_per_class__never_predicted_class_has_no_precision():

@@ -34,16 +34,16 @@ def test_evaluate_folds__independent_of_test_labels():
     rows = {"val": np.arange(30), "test": np.arange(30, 60)}
     logits = {split: draw.normal(size=(30, 2)).astype("f4") for split in rows}
     trained = SimpleNamespace(result=lambda: {"kept": "finetune"})
-    labels, found = draw.integers(0, 2, 60), []
+    labels, result = draw.integers(0, 2, 60), []
     for flip in (0, 1):
         changed = np.where(np.arange(60) < 30, labels, labels ^ flip)
         prepared = SimpleNamespace(info={}, labels=changed, patient_ids=np.arange(60) // 3, classes=("a", "b"))
         requests = SimpleNamespace(fold=1, indices=rows, trained=trained)
-        found += folds.evaluate_folds([requests], [logits], prepared, EvaluateParams())
-    assert found[0].calibration == found[1].calibration
-    assert found[0].decision == found[1].decision
-    assert (found[0].test.predictions == found[1].test.predictions).all()
-    assert found[0].selected_stage == "finetune"
+        result += folds.evaluate_folds([requests], [logits], prepared, EvaluateParams())
+    assert result[0].calibration == result[1].calibration
+    assert result[0].decision == result[1].decision
+    assert (result[0].test.predictions == result[1].test.predictions).all()
+    assert result[0].selected_stage == "finetune"
 
 
 def test_evaluate_folds__independent_of_other_labels_of_test_patients():
@@ -56,12 +56,12 @@ def test_evaluate_folds__independent_of_other_labels_of_test_patients():
     rows = [{"test": np.flatnonzero(part == k), "val": np.flatnonzero(part == (k - 1) % 3)} for k in range(3)]
     requests = [SimpleNamespace(fold=k, indices=rows[k], trained=trained) for k in range(3)]
     outputs = [{split: logits[index] for split, index in by_split.items()} for by_split in rows]
-    options, found = EvaluateParams(threshold={"specificity": 0.7}), []
+    options, result = EvaluateParams(threshold={"specificity": 0.7}), []
     for flip in (False, True):
         changed = np.where(flip & (part == 1), 1 - labels, labels)
         prepared = SimpleNamespace(info={}, labels=changed, patient_ids=patients, classes=("a", "b"))
-        found.append(folds.evaluate_folds(requests, outputs, prepared, options))
-    before, after = found
+        result.append(folds.evaluate_folds(requests, outputs, prepared, options))
+    before, after = result
     assert before[1].record() == after[1].record()
     assert (before[1].test.probabilities == after[1].test.probabilities).all()
     assert before[0].decision != after[0].decision
@@ -100,15 +100,15 @@ def test_warnings__none():
 def test_warnings__few_patients_and_failed_fits():
     pooled = make_scored([0] * 6 + [0, 0], [0.1] * 8, rows=[0, 1, 2, 3, 4, 5, 5, 5])
     fold_results = [make_fold(3, val=((0, 0), (0.1, 0.1)), at_bound=True, reason="one class")]
-    found = " | ".join(evaluation_warnings(make_prepared(), fold_results, pooled))
+    result = " | ".join(evaluation_warnings(make_prepared(), fold_results, pooled))
     for words in (
         "No test image is malignant",
         "2 images are in the test set of two",
         "Fold 3: one class",
         "its bound",
     ):
-        assert words in found
-    assert "Fold 3: no validation image is malignant" in found
+        assert words in result
+    assert "Fold 3: no validation image is malignant" in result
     few = evaluation_warnings(make_prepared(), [make_fold()], make_scored([0, 1], [0.1, 0.9]))
     assert few[0].startswith("Only 1 test patient with benign")
 

@@ -25,9 +25,9 @@ def test_metrics__count_all_images():
 def test_patient_recognition_rate__equal_weight_per_patient():
     labels = np.array([0, 0, 0, 1])
     predictions = np.array([0, 0, 0, 0])
-    found = metrics.compute_all(labels, np.eye(2)[predictions], predictions, np.array(["a", "a", "a", "b"]))
-    assert found["patient_recognition_rate"] == 0.5
-    assert found["accuracy"] == 0.75
+    result = metrics.compute_all(labels, np.eye(2)[predictions], predictions, np.array(["a", "a", "a", "b"]))
+    assert result["patient_recognition_rate"] == 0.5
+    assert result["accuracy"] == 0.75
 
 
 def test_per_class__agrees_with_scikit_learn():
@@ -65,15 +65,15 @@ def test_quadratic_weighted_kappa__agrees_with_scikit_learn(seed):
     labels = draw.integers(0, classes, 200)
     predictions = np.clip(labels + draw.integers(-1, 3, 200), 0, classes - 1)
     patients = draw.integers(0, 30, 200)
-    found = metrics.compute_all(labels, np.eye(classes)[predictions], predictions, patients, ordinal=True)
+    result = metrics.compute_all(labels, np.eye(classes)[predictions], predictions, patients, ordinal=True)
     expected = cohen_kappa_score(labels, predictions, weights="quadratic", labels=range(classes))
-    assert found["quadratic_weighted_kappa"] == pytest.approx(expected, abs=1e-12)
+    assert result["quadratic_weighted_kappa"] == pytest.approx(expected, abs=1e-12)
 
 
 def test_quadratic_weighted_kappa__for_ordinal_labels_only():
     labels = np.array([0, 1, 2, 2])
-    found = metrics.compute_all(labels, np.eye(3)[labels], labels, labels)
-    assert "quadratic_weighted_kappa" not in found
+    result = metrics.compute_all(labels, np.eye(3)[labels], labels, labels)
+    assert "quadratic_weighted_kappa" not in result
     one = np.zeros(4, np.int64)
     constant = metrics.compute_all(one, np.eye(3)[one], one, labels, ordinal=True)
     assert constant["quadratic_weighted_kappa"] is None
@@ -85,17 +85,17 @@ def test_sensitivity_at_specificity__highest_on_the_roc_curve(seed, specificity)
     draw = np.random.default_rng(seed)
     positive = draw.random(60) < 0.4
     scores = np.round(draw.normal(size=60) + positive, 1)  # with ties
-    found = ranking.sensitivity_at(ranking.rank(positive, scores), np.ones((1, 60)), specificity)
+    result = ranking.sensitivity_at(ranking.rank(positive, scores), np.ones((1, 60)), specificity)
     false, true, _ = reference.roc_curve(positive, scores, drop_intermediate=False)
-    assert found[0] == pytest.approx(true[1 - false >= specificity - 1e-12].max(), abs=1e-12)
+    assert result[0] == pytest.approx(true[1 - false >= specificity - 1e-12].max(), abs=1e-12)
 
 
 def test_sensitivity_at_specificity__each_weighting_has_its_own_threshold():
     positive = np.array([True, False, True, False])
     scores = np.array([0.9, 0.8, 0.7, 0.1])
     weights = np.array([[1.0, 1, 1, 1], [1, 0, 1, 1], [0, 1, 1, 1], [1, 0, 1, 0]])
-    found = ranking.sensitivity_at(ranking.rank(positive, scores), weights, 0.9)
-    np.testing.assert_array_equal(found, [0.5, 1.0, 0.0, np.nan])
+    result = ranking.sensitivity_at(ranking.rank(positive, scores), weights, 0.9)
+    np.testing.assert_array_equal(result, [0.5, 1.0, 0.0, np.nan])
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -35,13 +35,13 @@ def scored():
 def test_statistics__memory_and_time(scored):
     started = time.process_time()
     tracemalloc.start()
-    found = metrics.compute_all(scored.labels, scored.probabilities, scored.predictions, scored.patient_ids)
+    result = metrics.compute_all(scored.labels, scored.probabilities, scored.predictions, scored.patient_ids)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     # Dense matrices per patient would have 1,500 x 1,000 x 1,000 values, or 12 GB.
     assert peak < 400 * MIB
     assert time.process_time() - started < 60
-    assert found["accuracy"] == pytest.approx(scored.correct.mean())
+    assert result["accuracy"] == pytest.approx(scored.correct.mean())
 
 
 @pytest.mark.slow
@@ -88,8 +88,8 @@ def test_report_and_tracking__bounded_number_of_rows(tmp_path, scored):
         for row in rows
     )
     value = Interval(0.5, 0.4, 0.6).as_dict()
-    found = flatten_metrics({"test": {"auroc": value}, "validation": {}, "per_class": rows, "folds": []})
-    assert len(found) < 10
+    result = flatten_metrics({"test": {"auroc": value}, "validation": {}, "per_class": rows, "folds": []})
+    assert len(result) < 10
 
 
 def test_texts__are_short(scored):
@@ -98,7 +98,7 @@ def test_texts__are_short(scored):
     prepared = SimpleNamespace(info={"groups_known": True}, classes=CLASSES)
     fold = SimpleNamespace(fold=1, decision={}, calibration=SimpleNamespace(at_bound=False),
                            val=SimpleNamespace(labels=scored.labels[:400]))  # fmt: skip
-    found = evaluation_warnings(prepared, [fold], scored)
-    assert len(found) == 2
-    assert any("1,000 classes" in warning for warning in found)
-    assert any("600 classes" in warning for warning in found)
+    result = evaluation_warnings(prepared, [fold], scored)
+    assert len(result) == 2
+    assert any("1,000 classes" in warning for warning in result)
+    assert any("600 classes" in warning for warning in result)

@@ -54,11 +54,11 @@ def test_metrics__stretched_and_shifted_probabilities():
     x, y, _ = make_case(20_000, 0.5, 0.0, 3)
     stated = 1 / (1 + np.exp(-x))
     probabilities = np.stack([1 - stated, stated], axis=1)
-    found = compute_all(y.astype(np.int64), probabilities, probabilities.argmax(axis=1), np.arange(20_000))
-    assert found["calibration_slope"] == pytest.approx(0.5, abs=0.05)
-    assert found["calibration_intercept"] == pytest.approx(0, abs=0.05)
-    assert found["confidence_gap"] > 0.05
-    assert found["brier"] == pytest.approx(((stated - y) ** 2).mean())
+    result = compute_all(y.astype(np.int64), probabilities, probabilities.argmax(axis=1), np.arange(20_000))
+    assert result["calibration_slope"] == pytest.approx(0.5, abs=0.05)
+    assert result["calibration_intercept"] == pytest.approx(0, abs=0.05)
+    assert result["confidence_gap"] > 0.05
+    assert result["brier"] == pytest.approx(((stated - y) ** 2).mean())
 
 
 def test_metrics__several_classes_use_most_probable_class():
@@ -66,9 +66,9 @@ def test_metrics__several_classes_use_most_probable_class():
     probabilities = draw.dirichlet([0.7, 0.7, 0.7], 30_000)
     labels = (draw.random(30_000)[:, None] > probabilities.cumsum(axis=1)).sum(axis=1)
     stats = accumulate(labels, probabilities, probabilities.argmax(axis=1), np.arange(30_000))
-    found = compute_all(labels, probabilities, probabilities.argmax(axis=1), np.arange(30_000))
-    assert stats.outcomes.mean() == pytest.approx(found["accuracy"])
-    assert found["calibration_slope"] == pytest.approx(1, abs=0.1)
-    assert found["calibration_intercept"] == pytest.approx(0, abs=0.1)
-    assert found["confidence_gap"] == pytest.approx(0, abs=0.01)
+    result = compute_all(labels, probabilities, probabilities.argmax(axis=1), np.arange(30_000))
+    assert stats.outcomes.mean() == pytest.approx(result["accuracy"])
+    assert result["calibration_slope"] == pytest.approx(1, abs=0.1)
+    assert result["calibration_intercept"] == pytest.approx(0, abs=0.1)
+    assert result["confidence_gap"] == pytest.approx(0, abs=0.01)
     assert {metric.target for metric in METRICS if metric.direction == "target"} == {0.0, 1.0}

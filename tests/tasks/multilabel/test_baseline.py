@@ -10,10 +10,10 @@ def test_fit_and_predict__findings_are_independent():
     targets = draw.integers(0, 2, (50, 3))
     targets[:, 2] = 0
     x = draw.normal(size=(50, 4)) + targets[:, :1]
-    found = baseline.fit_and_predict(x, targets, x, 3)
+    result = baseline.fit_and_predict(x, targets, x, 3)
     alone = baseline.fit_and_predict(x, targets[:, :1], x, 1)
-    assert np.allclose(found[:, 0], alone[:, 0])
-    assert not found[:, 2].any()
+    assert np.allclose(result[:, 0], alone[:, 0])
+    assert not result[:, 2].any()
 
 
 def test_document__accepted_by_serving():

@@ -23,8 +23,8 @@ def test_calibration__inverts_scale_and_offset(validation):
     assert fitted.scale * [0, 1, 2.5] + fitted.offset == pytest.approx([0, 0, 0], abs=0.3)
     assert fitted.nll_after < fitted.nll_before
     assert fitted.reasons == {}
-    found = fitted.probabilities(truth * [2, 0.5, 1] + [0, 1, 2.5])
-    assert found.mean(0) == pytest.approx(labels.mean(0), abs=0.01)
+    result = fitted.probabilities(truth * [2, 0.5, 1] + [0, 1, 2.5])
+    assert result.mean(0) == pytest.approx(labels.mean(0), abs=0.01)
 
 
 def test_calibration__keeps_order_of_images(validation):
@@ -75,7 +75,7 @@ def test_decision__too_few_patients(shown, counts):
     labels[:shown] = True
     rule = decision.fit_decision(np.linspace(1, 0, 60)[:, None], labels, np.arange(60), ("mass",))
     assert rule["thresholds"] == {"mass": 0.5}
-    assert rule["choices"]["mass"]["why"] == f"0.5: {counts} validation patients, and 10 of each are needed"
+    assert rule["choices"]["mass"]["why"] == f"0.5: {counts} validation patients, but 10 of each are needed"
     assert rule["reasons"] == {}
 
 

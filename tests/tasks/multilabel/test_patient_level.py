@@ -67,7 +67,7 @@ def test_patient_level__patient_has_findings_of_all_images(how, tmp_path):
 
 
 def test_patient_level__thresholds_independent_of_test_labels():
-    options, found = EvaluateParams(patient_score="noisy_or", threshold={"sensitivity": 0.8}), []
+    options, actual = EvaluateParams(patient_score="noisy_or", threshold={"sensitivity": 0.8}), []
     for flip in (False, True):
         result, _ = make_result()
         tested = result.folds[0].test.patient_ids[:20]
@@ -75,9 +75,9 @@ def test_patient_level__thresholds_independent_of_test_labels():
             part.labels[np.isin(part.patient_ids, tested)] ^= flip
         level = patient_level.patient_level(result, options).predictions
         selected = np.isin(level.patient_ids, result.folds[0].test.patient_ids)
-        found.append((level.decided[selected], level.decided[~selected]))
-    assert (found[0][0] == found[1][0]).all()
-    assert not (found[0][1] == found[1][1]).all()
+        actual.append((level.decided[selected], level.decided[~selected]))
+    assert (actual[0][0] == actual[1][0]).all()
+    assert not (actual[0][1] == actual[1][1]).all()
 
 
 def test_patient_level__no_patient_ids():
@@ -87,17 +87,17 @@ def test_patient_level__no_patient_ids():
 
 def test_doubtful_findings__flipped_labels_first(tmp_path):
     result, flipped = make_result(flipped=12)
-    found = label_errors.doubtful_findings(result)
-    assert found.n_images == 240
-    pairs = list(zip(found.rows.tolist(), found.findings.tolist(), strict=True))
+    actual = label_errors.doubtful_findings(result)
+    assert actual.n_images == 240
+    pairs = list(zip(actual.rows.tolist(), actual.findings.tolist(), strict=True))
     assert len(set(pairs)) == len(pairs)
     assert len({(row, 0) for row in flipped.tolist()} & set(pairs)) >= 10
-    assert (np.diff(np.abs(found.probabilities - found.labels)) <= 0).all()
-    label_errors.write_label_errors(tmp_path / "label_errors.csv", found, result)
+    assert (np.diff(np.abs(actual.probabilities - actual.labels)) <= 0).all()
+    label_errors.write_label_errors(tmp_path / "label_errors.csv", actual, result)
     header, first, *_ = (tmp_path / "label_errors.csv").read_text().splitlines()
     assert header == "file,patient,finding,label,suggested,probability"
-    shown = bool(found.labels[0])
-    name = NAMES[found.findings[0]]
+    shown = bool(actual.labels[0])
+    name = NAMES[actual.findings[0]]
     words = (name, f"no {name}") if shown else (f"no {name}", name)
     assert first.split(",")[2:5] == [name, *words]
 
@@ -107,6 +107,6 @@ def test_doubtful_findings__none_if_all_labels_agree():
     for fold in result.folds:
         for part in (fold.val, fold.test):
             part.probabilities[:] = np.where(part.labels, 0.9, 0.1)
-    found = label_errors.doubtful_findings(result)
-    assert len(found.rows) == 0
-    assert label_errors.entries(found, result) == []
+    actual = label_errors.doubtful_findings(result)
+    assert len(actual.rows) == 0
+    assert label_errors.entries(actual, result) == []

@@ -29,16 +29,16 @@ def test_metrics__per_finding_equal_scikit_learn(images):
             "specificity": sklearn.recall_score(~labels[:, k], ~decided[:, k]),
             "f1": sklearn.f1_score(labels[:, k], decided[:, k]),
         }
-        found = {name: float(getattr(weighted, name)[0, k]) for name in FINDING_METRICS}
-        assert found == pytest.approx(expected)
+        result = {name: float(getattr(weighted, name)[0, k]) for name in FINDING_METRICS}
+        assert result == pytest.approx(expected)
 
 
 def test_metrics__averages_exclude_absent_findings(images):
     labels, probabilities, decided, patients = images
-    found = values(METRICS, accumulate(*images))
+    result = values(METRICS, accumulate(*images))
     three = values(METRICS, accumulate(labels[:, :3], probabilities[:, :3], decided[:, :3], patients))
-    assert found == pytest.approx(three)
-    assert found["auroc"] == pytest.approx(sklearn.roc_auc_score(labels[:, :3], probabilities[:, :3], average="macro"))
+    assert result == pytest.approx(three)
+    assert result["auroc"] == pytest.approx(sklearn.roc_auc_score(labels[:, :3], probabilities[:, :3], average="macro"))
 
 
 def test_metrics__undefined_without_scored_findings():
@@ -52,28 +52,28 @@ def test_metrics__undefined_if_resample_removes_finding():
     labels = np.array([[1, 1], [0, 0], [1, 0]], bool)
     stats = accumulate(labels, np.where(labels, 0.8, 0.2), labels, np.arange(3))
     weights = np.array([[1.0, 1, 1], [0, 2, 1]])
-    found = compute(METRICS, stats, weights)
-    assert np.isfinite([found["auroc"][0], found["macro_f1"][0]]).all()
-    assert np.isnan([found["auroc"][1], found["macro_f1"][1], found["sensitivity"][1]]).all()
+    result = compute(METRICS, stats, weights)
+    assert np.isfinite([result["auroc"][0], result["macro_f1"][0]]).all()
+    assert np.isnan([result["auroc"][1], result["macro_f1"][1], result["sensitivity"][1]]).all()
 
 
 def test_calibration__single_probability():
     labels = np.array([[1], [0], [0], [0]], bool)
-    found = values(METRICS, accumulate(labels, np.full((4, 1), 0.75), labels, np.arange(4)))
-    assert found["confidence_gap"] == pytest.approx(0.5)
-    assert found["brier"] == pytest.approx((0.25**2 + 3 * 0.75**2) / 4)
-    assert found["calibration_intercept"] == pytest.approx(-2 * np.log(3))
-    assert found["calibration_slope"] is None
+    result = values(METRICS, accumulate(labels, np.full((4, 1), 0.75), labels, np.arange(4)))
+    assert result["confidence_gap"] == pytest.approx(0.5)
+    assert result["brier"] == pytest.approx((0.25**2 + 3 * 0.75**2) / 4)
+    assert result["calibration_intercept"] == pytest.approx(-2 * np.log(3))
+    assert result["calibration_slope"] is None
 
 
 def test_finding_metrics__intervals_contain_value(images):
     flat = [metric for k in range(4) for metric in finding_metrics(k).values()]
-    found = intervals(flat, accumulate(*images))
-    assert len(found) == 20
+    result = intervals(flat, accumulate(*images))
+    assert len(result) == 20
     for k in range(3):
-        each = found[finding_metrics(k)["auroc"].name]
+        each = result[finding_metrics(k)["auroc"].name]
         assert each.lo < each.value < each.hi
-    assert found[finding_metrics(3)["auroc"].name].value is None
+    assert result[finding_metrics(3)["auroc"].name].value is None
 
 
 def test_accumulate__invalid_input():

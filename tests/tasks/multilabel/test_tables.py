@@ -29,8 +29,8 @@ def test_per_finding__rows_with_reasons(scored):
     assert (mass["auroc"], mass["sensitivity"], mass["f1"]) == (1, 1, 1)
     assert (edema["sensitivity"], edema["specificity"]) == (0.5, 0.5)
     assert (hernia["auroc"], hernia["reason"], hernia["prevalence"]) == (None, "no test image shows it", 0)
-    found = tables.baseline([mass, edema, hernia])
-    assert found == {"auroc": 0.5, "average_precision": 0.5, "balanced_accuracy": 0.5}
+    result = tables.baseline([mass, edema, hernia])
+    assert result == {"auroc": 0.5, "average_precision": 0.5, "balanced_accuracy": 0.5}
     assert set(tables.baseline([hernia]).values()) == {None}
 
 

@@ -52,8 +52,8 @@ def test_class_weights__mapping():
 def test_loss__weights_by_finding_and_label():
     weights = torch.tensor([[1.0, 2.0], [3.0, 5.0]])
     target = torch.tensor([[1, 0]], dtype=torch.uint8)
-    found = BinaryCrossEntropy(weights).loss(torch.zeros(1, 2), target)
-    assert float(found) == pytest.approx(np.log(2) * (3 + 2) / 2)
+    result = BinaryCrossEntropy(weights).loss(torch.zeros(1, 2), target)
+    assert float(result) == pytest.approx(np.log(2) * (3 + 2) / 2)
 
 
 @pytest.mark.parametrize("cut_at", [("epoch", 2), ("step", 9)], ids=["between-epochs", "mid-epoch"])

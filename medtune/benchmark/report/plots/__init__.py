@@ -1,1 +1,1 @@
-"""The views of report.html: each file draws one, from a `Comparison`, as a PNG."""
+"""Plots of report.html. Each module draws one plot of a `Comparison` as PNG."""

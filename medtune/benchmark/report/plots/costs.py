@@ -1,4 +1,4 @@
-"""Training time and peak memory by method, at the largest share of the data that has figures."""
+"""Plot of training time and peak memory by method, at the largest percentage of the data with results."""
 
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,13 +13,13 @@ from medtune.evaluation.plot_file import COLORS, plot_file
 
 
 def cost_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
-    """Bars, quickest first, means over seeds; baselines in black. Memory is left out where it was not measured."""
+    """Draw bars of the means over seeds, fastest method first, with baselines in black."""
     methods = comparison.cube.methods
     percent = max(p for p, best in enumerate(comparison.best) if best is not None)
     seconds, memory = (_mean(comparison, percent, name) for name in ("seconds", "peak_memory_mb"))
     order = [int(m) for m in np.argsort(seconds, kind="stable") if not np.isnan(seconds[m])]
     names = [methods[m] for m in order]
-    bars = [("seconds of training at the chosen learning rate", seconds)]
+    bars = [("seconds of training at the selected learning rate", seconds)]
     if not np.isnan(memory[order]).all():
         bars.append(("peak memory, MB", memory))
     size = 4.6 * len(bars) + 0.8, 0.17 * len(order) + 1.4
@@ -39,17 +39,17 @@ def cost_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
 
 
 def _mean(comparison: Comparison, percent: int, name: str) -> Floats:
-    found = np.full(len(comparison.cube.methods), np.nan)
-    for m in range(len(found)):
-        told = [result[name] for result in comparison.cube.results_of(m, percent) if result.get(name) is not None]
-        if told:
-            found[m] = np.mean(told)
-    return found
+    means = np.full(len(comparison.cube.methods), np.nan)
+    for m in range(len(means)):
+        values = [result[name] for result in comparison.cube.results_of(m, percent) if result.get(name) is not None]
+        if values:
+            means[m] = np.mean(values)
+    return means
 
 
 def _panel(axes: Any, names: list[str], lengths: Floats, label: str) -> None:
-    colours = [BLACK if name in BASELINES else COLORS[0] for name in names]
-    axes.barh(range(len(names)), np.nan_to_num(lengths), color=colours, height=0.72)
+    colors = [BLACK if name in BASELINES else COLORS[0] for name in names]
+    axes.barh(range(len(names)), np.nan_to_num(lengths), color=colors, height=0.72)
     for y, length in enumerate(lengths):
         if not np.isnan(length):
             axes.annotate(f"{length:,.1f}" if length < 100 else f"{length:,.0f}", (length, y), xytext=(3, 0),

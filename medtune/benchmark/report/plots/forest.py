@@ -1,4 +1,4 @@
-"""Every method's difference from the best one, with intervals and corrected p-values; one panel a percent."""
+"""Forest plot: difference of every method from the best, with intervals and corrected p-values."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,14 +15,14 @@ from medtune.evaluation.plot_file import COLORS, plot_file
 
 
 def forest_plot(path: Path | BinaryIO, comparison: Comparison, percents: Sequence[int]) -> None:
-    """Panels for the percents of those indices side by side; a filled marker separates from the best."""
+    """Draw one panel per percentage index; filled markers are significant differences from the best."""
     tallest = max(len(comparison.against_best[p]) for p in percents)
     size = 5.2 * len(percents), 0.17 * tallest + 1.5
     with plot_file(path, size, ncols=len(percents), squeeze=False) as grid:
         for axes, p in zip(grid.flat, percents, strict=True):
             _panel(axes, comparison, p)
-        told = f"{metric_label(comparison)}, method less best; filled: separates (Holm, {comparison.alpha:.2g})"
-        grid[0, 0].figure.suptitle(f"{told}\n{sample_title(comparison)}", x=0.01, ha="left", fontsize=9)
+        heading = f"{metric_label(comparison)}, method minus best; filled: significant (Holm, {comparison.alpha:.2g})"
+        grid[0, 0].figure.suptitle(f"{heading}\n{sample_title(comparison)}", x=0.01, ha="left", fontsize=9)
 
 
 def _panel(axes: Any, comparison: Comparison, percent: int) -> None:
@@ -34,15 +34,15 @@ def _panel(axes: Any, comparison: Comparison, percent: int) -> None:
     axes.axvline(0, color=BLACK, lw=1.2)
     for y, paired in enumerate(rows):
         baseline = methods[paired.method] in BASELINES
-        colour = BLACK if baseline else COLORS[0]
-        separates = paired.is_significant(comparison.alpha)
+        color = BLACK if baseline else COLORS[0]
+        significant = paired.is_significant(comparison.alpha)
         if not np.isnan(paired.lo):
-            axes.plot([paired.lo, paired.hi], [y, y], color=colour, lw=1.1)
+            axes.plot([paired.lo, paired.hi], [y, y], color=color, lw=1.1)
         axes.plot(
-            paired.difference, y, "s" if baseline else "o", ms=4.5, color=colour, mfc=colour if separates else "white"
+            paired.difference, y, "s" if baseline else "o", ms=4.5, color=color, mfc=color if significant else "white"
         )
         axes.text(1.01, y, format_p(paired.adjusted), transform=axes.get_yaxis_transform(), va="center", fontsize=6.5,
-                  fontweight="bold" if separates else "normal")  # fmt: skip
+                  fontweight="bold" if significant else "normal")  # fmt: skip
     axes.text(1.01, -1.1, "p (Holm)", transform=axes.get_yaxis_transform(), va="center", fontsize=6.5)
     axes.set_yticks(range(len(rows)), [methods[paired.method] for paired in rows], fontsize=7)
     for tick, paired in zip(axes.get_yticklabels(), rows, strict=True):

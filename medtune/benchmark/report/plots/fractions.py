@@ -1,4 +1,4 @@
-"""Metric against the share of the training patients, and what each method gains over full fine-tuning."""
+"""Plot of the metric, and of the gain over full fine-tuning, by percentage of the training patients."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,20 +17,20 @@ MAX_COLORED = 8
 
 
 def fraction_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
-    """The methods with the best mean ranks and the baselines in colour, the rest in grey."""
+    """Draw the methods with the best mean ranks and the baselines in color, the others in gray."""
     methods, order = comparison.cube.methods, [int(m) for m in comparison.summary.order]
     gains = _gains(comparison)
     peft = [m for m in order if methods[m] not in BASELINES]
     shown = [m for m in order if m in peft[:MAX_COLORED] or methods[m] in BASELINES]
-    looks = {m: method_style(methods[m], peft.index(m) if m in peft else 0) for m in shown}
+    styles = {m: method_style(methods[m], peft.index(m) if m in peft else 0) for m in shown}
     panels = 1 if gains is None else 2
     with plot_file(path, (4.4 * panels + 1.6, 4.2), ncols=panels, squeeze=False) as grid:
         figure = grid[0, 0].figure
-        _panel(grid[0, 0], comparison, comparison.summary.mean, shown, looks)
+        _panel(grid[0, 0], comparison, comparison.summary.mean, shown, styles)
         grid[0, 0].set(ylabel=metric_label(comparison))
         grid[0, 0].set_title("mean over seeds")
         if gains is not None:
-            _panel(grid[0, 1], comparison, gains, [m for m in shown if methods[m] != FULL], looks)
+            _panel(grid[0, 1], comparison, gains, [m for m in shown if methods[m] != FULL], styles)
             grid[0, 1].axhline(0, color=BLACK, lw=1.2)
             grid[0, 1].set(ylabel=f"{metric_label(comparison)}, method − full")
             grid[0, 1].set_title("difference from full fine-tuning (line at 0)")
@@ -40,7 +40,7 @@ def fraction_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
             names.append("other methods")
         figure.legend(handles, names, loc="outside right upper", frameon=False, fontsize=8, handlelength=3)
         figure.suptitle(
-            f"{metric_label(comparison)} against training data\n{sample_title(comparison)}",
+            f"{metric_label(comparison)} by amount of training data\n{sample_title(comparison)}",
             x=0.01,
             ha="left",
             fontsize=9,
@@ -48,7 +48,7 @@ def fraction_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
 
 
 def _gains(comparison: Comparison) -> Floats | None:
-    """(M, P) differences from full, over the seeds both have; None without full."""
+    """Return the differences (M, P) from full fine-tuning over common seeds; None without full fine-tuning."""
     if not any(comparison.against_full):
         return None
     gains = np.full(comparison.summary.mean.shape, np.nan)
@@ -59,18 +59,18 @@ def _gains(comparison: Comparison) -> Floats | None:
 
 
 def _panel(
-    axes: Any, comparison: Comparison, heights: Floats, shown: Sequence[int], looks: dict[int, dict[str, Any]]
+    axes: Any, comparison: Comparison, heights: Floats, shown: Sequence[int], styles: dict[int, dict[str, Any]]
 ) -> None:
     percents = np.array(comparison.cube.percents, np.float64)
     for m in range(len(heights)):
-        if m not in looks:
-            have = ~np.isnan(heights[m])
-            axes.plot(percents[have], heights[m][have], color=LIGHT_GRAY, lw=0.7, marker=".", ms=3, zorder=1)
-    for m in reversed(shown):  # the best on top
-        have = ~np.isnan(heights[m])
-        axes.plot(percents[have], heights[m][have], lw=1.5, ms=5, mec="white", mew=0.5, zorder=3, **looks[m])
+        if m not in styles:
+            available = ~np.isnan(heights[m])
+            axes.plot(percents[available], heights[m][available], color=LIGHT_GRAY, lw=0.7, marker=".", ms=3, zorder=1)
+    for m in reversed(shown):  # draw the best on top
+        available = ~np.isnan(heights[m])
+        axes.plot(percents[available], heights[m][available], lw=1.5, ms=5, mec="white", mew=0.5, zorder=3, **styles[m])
     for m in shown:
-        axes.plot([], [], lw=1.5, ms=5, label=comparison.cube.methods[m], **looks[m])
+        axes.plot([], [], lw=1.5, ms=5, label=comparison.cube.methods[m], **styles[m])
     axes.set_xscale("log")
     axes.set_xticks(percents, [f"{p:g}" for p in percents])
     axes.set_xticks([], minor=True)

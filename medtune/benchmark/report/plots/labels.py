@@ -1,4 +1,4 @@
-"""Labels beside crowded points: each takes the nearest free place, and a thin line back if that is far."""
+"""Placement of labels near crowded points, with a thin line to labels that are far away."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-NEAR = 5.0  # points from the marker's centre to the text's edge
-FAR = 17.0  # a text farther than this gets a line
+NEAR = 5.0  # smallest distance from the center of a marker to the text, in points
+FAR = 17.0  # texts farther away than this get a line, in points
 ANGLES = np.deg2rad([0, 180, 90, 270, 45, 315, 135, 225, 20, 160, 200, 340])
 Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class Label:
-    """A text for the point (x, y), in data units."""
+    """Text for the point (x, y), in data coordinates."""
 
     text: str
     x: float
@@ -28,15 +28,15 @@ class Label:
 def place_labels(
     axes: Any, labels: Sequence[Label], points: Sequence[tuple[float, float]], line: Sequence[tuple[float, float]]
 ) -> None:
-    """Writes labels, earlier ones first served, off each other, off the points and inside the axes.
+    """Write labels inside the axes without overlap between labels and points; earlier labels have priority.
 
-    The layout is settled first: limits must not change afterwards.
+    This draws the figure to fix the layout. The limits of the axes must not change afterwards.
 
     Args:
-        axes: with its limits set.
-        labels: what to write.
+        axes: axes with final limits.
+        labels: labels to write.
         points: data coordinates that must stay visible.
-        line: corners of a line, in data coordinates, that labels had better not lie on.
+        line: corners of a line, in data coordinates, that labels should avoid.
     """
     figure = axes.figure
     figure.canvas.draw()
@@ -46,7 +46,7 @@ def place_labels(
     taken += [(x - 1, y - 1, x + 1, y + 1) for x, y in _along(axes.transData.transform(line))]
     frame = axes.get_window_extent()
     for label in labels:
-        written = axes.annotate(
+        annotation = axes.annotate(
             label.text,
             (label.x, label.y),
             xytext=(0, 0),
@@ -59,51 +59,49 @@ def place_labels(
             zorder=5,
             arrowprops={"arrowstyle": "-", "lw": 0.5, "color": label.color, "alpha": 0.6, "shrinkA": 0, "shrinkB": 2},
         )
-        written.set_in_layout(False)
-        extent = written.get_window_extent()
+        annotation.set_in_layout(False)
+        extent = annotation.get_window_extent()
         width, height = extent.width, extent.height
-        centre = axes.transData.transform((label.x, label.y))
-        offset, box = _free(centre, width, height, scale, taken, (frame.x0, frame.y0, frame.x1, frame.y1))
-        written.set_position((offset[0] / scale, offset[1] / scale))
+        center = axes.transData.transform((label.x, label.y))
+        offset, box = _free(center, width, height, scale, taken, (frame.x0, frame.y0, frame.x1, frame.y1))
+        annotation.set_position((offset[0] / scale, offset[1] / scale))
         if np.hypot(*offset) <= (FAR + width / 2 / scale) * scale:
-            written.arrow_patch.set_visible(False)
+            annotation.arrow_patch.set_visible(False)
         taken.append(box)
 
 
 def _along(corners: Any) -> Iterator[tuple[float, float]]:
     for (x0, y0), (x1, y1) in itertools.pairwise(corners):
-        for share in np.linspace(0, 1, 2 + int(np.hypot(x1 - x0, y1 - y0) / 4)):
-            yield float(x0 + share * (x1 - x0)), float(y0 + share * (y1 - y0))
+        for fraction in np.linspace(0, 1, 2 + int(np.hypot(x1 - x0, y1 - y0) / 4)):
+            yield float(x0 + fraction * (x1 - x0)), float(y0 + fraction * (y1 - y0))
 
 
 def _free(
-    centre: Any, width: float, height: float, scale: float, taken: Sequence[Box], frame: Box
+    center: Any, width: float, height: float, scale: float, taken: Sequence[Box], frame: Box
 ) -> tuple[tuple[float, float], Box]:
-    least, found = np.inf, None
+    lowest_cost, best = np.inf, None
     for dx, dy in _offsets(width, height, scale):
-        x, y = centre[0] + dx, centre[1] + dy
+        x, y = center[0] + dx, center[1] + dy
         box = (x - width / 2 - 1, y - height / 2, x + width / 2 + 1, y + height / 2)
         outside = box[0] < frame[0] or box[1] < frame[1] or box[2] > frame[2] or box[3] > frame[3]
         cost = sum(_overlap(box, other) for other in taken) + 1e6 * outside
-        if cost < least:
-            least, found = cost, ((dx, dy), box)
+        if cost < lowest_cost:
+            lowest_cost, best = cost, ((dx, dy), box)
         if cost == 0:
             break
-    assert found is not None
-    return found
+    assert best is not None
+    return best
 
 
 def _offsets(width: float, height: float, scale: float) -> Iterator[tuple[float, float]]:
     for step, angle in itertools.product((0.0, 5.0, 10.0, 16.0, 24.0, 34.0, 46.0, 60.0), ANGLES):
         reach = (NEAR + step) * scale
-        # From the marker's edge to the text's edge, whichever way the text lies.
+        # The distance is between the marker and the edge of the text, in every direction.
         yield (
             float(np.cos(angle) * (reach + width / 2)),
             float(np.sin(angle) * (reach + height / 2 - scale)),
         )
 
 
-def _overlap(one: Box, other: Box) -> float:
-    return max(0.0, min(one[2], other[2]) - max(one[0], other[0])) * max(
-        0.0, min(one[3], other[3]) - max(one[1], other[1])
-    )
+def _overlap(a: Box, b: Box) -> float:
+    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))

@@ -1,4 +1,4 @@
-"""Metric against trainable parameters, with the Pareto front; one panel a percent."""
+"""Plot of the metric by number of trainable parameters, with the Pareto front and one panel per percentage."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ FRONT, OTHER = COLORS[1], COLORS[0]
 
 
 def pareto_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
-    """Every method a point: the front and the baselines named, the others by their number in the table."""
+    """Draw one point per method. The front and the baselines have names, the others their number in the table."""
     shown = [p for p, best in enumerate(comparison.best) if best is not None]
     columns = min(2, len(shown))
     rows = -(-len(shown) // columns)
@@ -33,8 +33,8 @@ def pareto_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
         for axes, p in zip(grid.flat, shown, strict=False):
             _panel(axes, comparison, p, on_front[p])
         _legend(figure, comparison, numbers, np.all(list(on_front.values()), axis=0))
-        figure.suptitle(f"{metric_label(comparison)} against trainable parameters\n{sample_title(comparison)}", x=0.01,
-                        ha="left", fontsize=9)  # fmt: skip
+        heading = f"{metric_label(comparison)} by number of trainable parameters"
+        figure.suptitle(f"{heading}\n{sample_title(comparison)}", x=0.01, ha="left", fontsize=9)
         for axes, p in zip(grid.flat, shown, strict=False):
             _name(axes, comparison, p, on_front[p], numbers)
 
@@ -46,10 +46,10 @@ def _panel(axes: Any, comparison: Comparison, percent: int, on_front: Any) -> No
     axes.plot(*zip(*line, strict=True), color=FRONT, lw=1, alpha=0.7, zorder=1)
     for m, method in enumerate(comparison.cube.methods):
         if method in BASELINE:
-            colour, marker = BLACK, BASELINE[method]["marker"]
+            color, marker = BLACK, BASELINE[method]["marker"]
         else:
-            colour, marker = (FRONT if on_front[m] else OTHER), "o"
-        axes.plot(cost[m], mean[m], marker, color=colour, ms=5, mec="white", mew=0.5, zorder=3)
+            color, marker = (FRONT if on_front[m] else OTHER), "o"
+        axes.plot(cost[m], mean[m], marker, color=color, ms=5, mec="white", mew=0.5, zorder=3)
     axes.margins(y=0.08)
     axes.set_ylim(axes.get_ylim())
     axes.grid(axis="y", color="#E6E6E6", lw=0.6)
@@ -59,7 +59,7 @@ def _panel(axes: Any, comparison: Comparison, percent: int, on_front: Any) -> No
 
 
 def steps(corners: Sequence[tuple[float, float]], end: float) -> list[tuple[float, float]]:
-    """The front as a line: level from each of its points to the next dearer one, the last to `end`."""
+    """Return the front as a step line through its points, sorted by cost and extended to `end`."""
     line: list[tuple[float, float]] = []
     for x, y in sorted(corners):
         line += [(x, line[-1][1]), (x, y)] if line else [(x, y)]
@@ -81,20 +81,20 @@ def _axis(axes: Any, cost: Any) -> None:
 
 def _name(axes: Any, comparison: Comparison, percent: int, on_front: Any, numbers: dict[int, int]) -> None:
     cost, mean, methods = comparison.trainable, comparison.summary.mean[:, percent], comparison.cube.methods
-    have = [m for m in range(len(methods)) if not np.isnan(mean[m]) and not np.isnan(cost[m])]
-    named = [m for m in have if on_front[m] or methods[m] in BASELINES]
+    available = [m for m in range(len(methods)) if not np.isnan(mean[m]) and not np.isnan(cost[m])]
+    named = [m for m in available if on_front[m] or methods[m] in BASELINES]
     labels = [
         Label(methods[m], cost[m], mean[m], 8, BLACK if methods[m] in BASELINES else FRONT, methods[m] in BASELINES)
         for m in named
     ]
-    labels += [Label(str(numbers[m]), cost[m], mean[m], 6.5, "#404040") for m in have if m not in named]
+    labels += [Label(str(numbers[m]), cost[m], mean[m], 6.5, "#404040") for m in available if m not in named]
     line = steps([(cost[m], mean[m]) for m in np.flatnonzero(on_front)], axes.get_xlim()[1])
-    place_labels(axes, labels, [(cost[m], mean[m]) for m in have], line)
+    place_labels(axes, labels, [(cost[m], mean[m]) for m in available], line)
 
 
 def _legend(figure: Any, comparison: Comparison, numbers: dict[int, int], always: Any) -> None:
     methods = comparison.cube.methods
-    told = [(n, m) for m, n in numbers.items() if not always[m] and methods[m] not in BASELINES]
+    numbered = [(n, m) for m, n in numbers.items() if not always[m] and methods[m] not in BASELINES]
     handles = [
         Line2D([], [], color=FRONT, lw=1, marker="o", ms=5, label="Pareto front"),
         *(
@@ -102,7 +102,7 @@ def _legend(figure: Any, comparison: Comparison, numbers: dict[int, int], always
             for m in BASELINE
             if m in methods
         ),
-        *(Line2D([], [], ls="", label=f"{n:>2}  {methods[m]}") for n, m in sorted(told)),
+        *(Line2D([], [], ls="", label=f"{n:>2}  {methods[m]}") for n, m in sorted(numbered)),
     ]
     figure.legend(
         handles=handles,
@@ -111,7 +111,7 @@ def _legend(figure: Any, comparison: Comparison, numbers: dict[int, int], always
         fontsize=6.5,
         handlelength=1.2,
         labelspacing=0.25,
-        title="numbers: rows of the table" if told else None,
+        title="numbers: rows of the table" if numbered else None,
         title_fontsize=6.5,
         alignment="left",
     )

@@ -1,4 +1,4 @@
-"""What the pictures share: how baselines look, titles, axes of panels."""
+"""Style of the plots: colors, markers, titles and axis labels."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from medtune.tasks.classification.plots import MARKERS
 
 BLACK = "#000000"
 LIGHT_GRAY = "#BDBDBD"
-# Baselines are black and told apart by marker and line; PEFT methods have the colours.
+# Baselines are black with different markers and lines. PEFT methods have colors.
 BASELINE: dict[str, dict[str, Any]] = {
     "full": {"marker": "s", "ls": "-"},
     "linear": {"marker": "^", "ls": ":"},
@@ -19,7 +19,7 @@ METHOD_COLORS = COLORS[:6]
 
 
 def method_style(method: str, index: int) -> dict[str, Any]:
-    """Colour, marker and line of a method; `index` counts the PEFT methods that are shown."""
+    """Return the color, marker and line of a method; `index` counts the PEFT methods in the plot."""
     if method in BASELINE:
         return {"color": BLACK, **BASELINE[method]}
     return {
@@ -30,19 +30,19 @@ def method_style(method: str, index: int) -> dict[str, Any]:
 
 
 def fraction_title(comparison: Comparison, percent: int) -> str:
-    """`10 % of the training patients`, for the panel of that index."""
+    """Return the title for a percentage index, such as `10 % of the training patients`."""
     return f"{comparison.cube.percents[percent]} % of the training {resampling_unit(comparison.cube)}s"
 
 
 def sample_title(comparison: Comparison) -> str:
-    """Data set, backbone, and what was tested on."""
-    block = comparison.cube
-    protocols = ", ".join(sorted({result["protocol"] for result in block.results}))
-    n = f"{pluralize(block.n_groups, f'test {resampling_unit(block)}')}, {pluralize(len(block.seeds), 'seed')}"
-    return f"{block.data}, {block.backbone}; protocol {protocols}, {n}"
+    """Return a subtitle with the dataset, the backbone, the protocol and the sample size."""
+    cube = comparison.cube
+    protocols = ", ".join(sorted({result["protocol"] for result in cube.results}))
+    n = f"{pluralize(cube.n_groups, f'test {resampling_unit(cube)}')}, {pluralize(len(cube.seeds), 'seed')}"
+    return f"{cube.data}, {cube.backbone}; protocol {protocols}, {n}"
 
 
 def metric_label(comparison: Comparison) -> str:
-    """The metric, and which way is better where that is not up."""
+    """Return the title of the metric, with a note if lower is better."""
     lower = "" if comparison.cube.sign > 0 else " (lower is better)"
     return metric_title(comparison.cube.metric, comparison.cube.kind) + lower

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.config import registry
-from medtune.evaluation.metric import Floats, Metric, compute, in_order, values
+from medtune.evaluation.metric import Floats, Metric, compute, sort_metrics, values
 from medtune.tasks.classification.statistics import ClassificationStats, Ints, accumulate
 
-METRICS: tuple[Metric, ...] = in_order(module.METRIC for module in registry.load_all(__name__))
+METRICS: tuple[Metric, ...] = sort_metrics(module.METRIC for module in registry.load_all(__name__))
 EACH_EPOCH = tuple(metric for metric in METRICS if metric.each_epoch)
 
 

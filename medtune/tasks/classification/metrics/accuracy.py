@@ -8,7 +8,7 @@ from medtune.tasks.classification.statistics import WeightedStats
 
 def accuracy(stats: WeightedStats) -> Floats:
     """Compute the accuracy (R,)."""
-    return np.divide(stats.correct.sum(axis=1), stats.actual.sum(axis=1))
+    return np.asarray(stats.correct.sum(axis=1) / stats.actual.sum(axis=1))
 
 
 METRIC = Metric("accuracy", "accuracy", "max", accuracy, order=10, each_epoch=True)

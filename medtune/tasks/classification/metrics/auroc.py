@@ -18,6 +18,6 @@ METRIC = Metric(
     each_epoch=True,
     headline=True,
     of_positive=True,
-    rests_on=patients_of_all,
+    sample_size=patients_of_all,
     size_power=0,
 )

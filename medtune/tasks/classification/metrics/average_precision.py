@@ -20,5 +20,5 @@ METRIC = Metric(
     order=110,
     defined=binary,
     of_positive=True,
-    rests_on=patients_of_all,
+    sample_size=patients_of_all,
 )

@@ -17,6 +17,6 @@ METRIC = Metric(
     order=20,
     each_epoch=True,
     headline=True,
-    rests_on=patients_of_all,
+    sample_size=patients_of_all,
     size_power=0,
 )

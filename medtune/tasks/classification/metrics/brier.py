@@ -8,7 +8,7 @@ from medtune.tasks.classification.statistics import WeightedStats
 
 def brier(stats: WeightedStats) -> Floats:
     """Compute half of Brier's (1950) sum over classes (R,); constant probabilities of 0.5 for two classes give 0.25."""
-    return np.divide(stats.weights @ stats.stats.brier, stats.actual.sum(axis=1))
+    return np.asarray(stats.weights @ stats.stats.brier / stats.actual.sum(axis=1))
 
 
 METRIC = Metric("brier", "Brier score", "min", brier, order=70, skewed=True)

@@ -17,6 +17,6 @@ METRIC = Metric(
     calibration_intercept,
     order=73,
     bounds=UNBOUNDED,
-    rests_on=patients_of_all,
+    sample_size=patients_of_all,
     skewed=True,
 )

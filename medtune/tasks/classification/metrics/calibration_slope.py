@@ -26,7 +26,7 @@ METRIC = Metric(
     calibration_slope,
     order=72,
     bounds=UNBOUNDED,
-    rests_on=patients_of_all,
+    sample_size=patients_of_all,
     skewed=True,
     min_patients=12,
     size_power=1,

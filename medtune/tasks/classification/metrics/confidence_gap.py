@@ -8,7 +8,7 @@ from medtune.tasks.classification.statistics import ClassificationStats, Weighte
 
 def confidence_gap(stats: WeightedStats) -> Floats:
     """Compute the mean probability of the most probable class minus the fraction of images where it is correct (R,)."""
-    return np.divide(stats.weights @ stats.stats.confidence_gap, stats.actual.sum(axis=1))
+    return np.asarray(stats.weights @ stats.stats.confidence_gap / stats.actual.sum(axis=1))
 
 
 def bounds_of(stats: ClassificationStats) -> tuple[float, float]:

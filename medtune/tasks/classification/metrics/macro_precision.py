@@ -10,5 +10,5 @@ def macro_precision(stats: WeightedStats) -> Floats:
 
 
 METRIC = Metric(
-    "macro_precision", "macro precision", "max", macro_precision, order=40, rests_on=patients_of_all, size_power=1
+    "macro_precision", "macro precision", "max", macro_precision, order=40, sample_size=patients_of_all, size_power=1
 )

@@ -9,4 +9,6 @@ def macro_recall(stats: WeightedStats) -> Floats:
     return stats.macro_recall
 
 
-METRIC = Metric("macro_recall", "macro recall", "max", macro_recall, order=50, rests_on=patients_of_all, size_power=0)
+METRIC = Metric(
+    "macro_recall", "macro recall", "max", macro_recall, order=50, sample_size=patients_of_all, size_power=0
+)

@@ -12,4 +12,6 @@ def paper_f1(stats: WeightedStats) -> Floats:
     return np.where(total == 0, 0.0, 2 * stats.macro_precision * stats.macro_recall / total)
 
 
-METRIC = Metric("paper_f1", "F1 of the CDTM paper", "max", paper_f1, order=120, rests_on=patients_of_all, size_power=1)
+METRIC = Metric(
+    "paper_f1", "F1 of the CDTM paper", "max", paper_f1, order=120, sample_size=patients_of_all, size_power=1
+)

@@ -8,7 +8,7 @@ from medtune.tasks.classification.statistics import WeightedStats
 
 def patient_recognition_rate(stats: WeightedStats) -> Floats:
     """Compute the mean over patients (R,)."""
-    return np.divide(stats.weights @ stats.stats.recognized, stats.weights.sum(axis=1))
+    return np.asarray(stats.weights @ stats.stats.recognized / stats.weights.sum(axis=1))
 
 
 METRIC = Metric("patient_recognition_rate", "patient recognition rate", "max", patient_recognition_rate, order=80)

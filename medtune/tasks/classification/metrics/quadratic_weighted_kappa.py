@@ -38,5 +38,5 @@ METRIC = Metric(
     order=57,
     defined=ordinal,
     bounds=(-1.0, 1.0),
-    rests_on=patients_of_all,
+    sample_size=patients_of_all,
 )

@@ -20,6 +20,6 @@ METRIC = Metric(
     order=96,
     defined=binary,
     of_positive=True,
-    rests_on=patients_of_all,
+    sample_size=patients_of_all,
     no_interval=ranking.STEPWISE,
 )

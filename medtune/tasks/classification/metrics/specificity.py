@@ -17,7 +17,7 @@ METRIC = Metric(
     order=100,
     defined=binary,
     of_positive=True,
-    rests_on=patients_of(0),
+    sample_size=patients_of(0),
     size_power=0,
     min_patients=MIN_PATIENTS_OF_CLASS,
 )

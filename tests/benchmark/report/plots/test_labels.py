@@ -7,7 +7,7 @@ from medtune.benchmark.report.plots.labels import Label, place_labels
 from medtune.benchmark.report.plots.pareto import steps
 
 
-def test_place__crowded_labels_keep_apart():
+def test_place_labels__crowded_labels_do_not_overlap():
     draw = np.random.default_rng(0)
     points = [(float(x), float(y)) for x, y in draw.uniform(0.3, 0.7, (25, 2))]
     figure, axes = plt.subplots(figsize=(6, 5))
@@ -22,5 +22,5 @@ def test_place__crowded_labels_keep_apart():
     assert all(apart)
 
 
-def test_steps__go_level_then_up():
+def test_steps__are_horizontal_then_vertical():
     assert steps([(5, 0.9), (1, 0.5)], 10) == [(1, 0.5), (5, 0.5), (5, 0.9), (10, 0.9)]
