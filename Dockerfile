@@ -19,7 +19,7 @@ RUN python -m pip install --no-cache-dir --disable-pip-version-check --require-h
     && uv venv /opt/venv
 ENV UV_NO_CACHE=1 UV_LINK_MODE=copy VIRTUAL_ENV=/opt/venv
 
-# Some files and folders of medtune/ are links to others of the checkout.
+# medtune/ contains links to other files and folders of the checkout, so these are copied too.
 FROM installer AS wheel
 COPY requirements/dev.lock /requirements/
 COPY pyproject.toml README.md LICENSE params.yaml benchmark.yaml dvc.yaml prefect.yaml ./
@@ -54,7 +54,7 @@ RUN uv pip install --require-hashes --compile-bytecode -r /requirements/train.lo
 COPY --from=wheel /wheel /wheel
 RUN uv pip install --no-deps --compile-bytecode /wheel/*.whl
 
-# git is for DVC and for retraining in a mounted checkout (compose.yaml).
+# DVC needs git, and so does retraining in a mounted checkout (compose.yaml).
 FROM base AS train
 RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 COPY --from=train-env /opt/venv /opt/venv

@@ -8,7 +8,7 @@ THREADS = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 WORKERS = 3
 
 UV := PYTHON='$(PYTHON)' requirements/uv
-# default: torch as the lock has it, on Linux with CUDA. cpu: no CUDA (docs/install.md). The choice is kept in .venv.
+# default: torch as in the lock, with CUDA on Linux. cpu: without CUDA (docs/install.md). .venv stores the choice.
 TORCH ?= $(or $(shell cat .venv/.torch 2>/dev/null),default)
 AUDIT := .cache/audit
 
@@ -20,21 +20,21 @@ help:
 	@echo "make services   set up, then start a Prefect server and a worker in the background (docs/services.md)"
 	@echo "make bench      set up, then repeat the measurements of docs/performance.md (15 minutes)"
 	@echo "make torture    set up, then inject every fault of docs/reliability.md (within an hour; resumes where it stopped)"
-	@echo "make setup      install .venv; TORCH=cpu leaves CUDA out (docs/install.md)"
-	@echo "make test       set up, then every test"
-	@echo "make test-fast  the tests for the inner loop (under 2 minutes)"
-	@echo "make fuzz       the property tests with new random examples"
-	@echo "make lint       ruff and mypy"
-	@echo "make lock       upgrade every pinned version: pyproject.toml -> requirements/*.lock"
+	@echo "make setup      install .venv; TORCH=cpu omits CUDA (docs/install.md)"
+	@echo "make test       set up, then run every test"
+	@echo "make test-fast  run the fast tests (under 2 minutes)"
+	@echo "make fuzz       run the property tests with new random examples"
+	@echo "make lint       run ruff and mypy"
+	@echo "make lock       upgrade the pinned versions in requirements/*.lock within the bounds of pyproject.toml"
 	@echo "make sbom       list the locked packages as CycloneDX JSON (.cache/sbom)"
 	@echo "make licenses   list the licenses of the locked packages; fails on one that pyproject.toml does not allow"
 	@echo "make dist       build the wheel and the source distribution into dist/"
 	@echo "make check-wheel  build them, then install and import the wheel in an empty environment"
 	@echo "make check-docs check the links and names in the documentation"
 	@echo "make release-notes TAG=v1.2.3  check a release tag, write its notes to .cache/release-notes.md"
-	@echo "make audit      list known vulnerabilities of the locked packages (asks api.osv.dev)"
+	@echo "make audit      list known vulnerabilities of the locked packages, from api.osv.dev"
 
-# setup.sh decides what is out of date. It takes 0.1 s if nothing is.
+# setup.sh installs only what is out of date. It takes 0.1 s if nothing is.
 setup:
 	@PYTHON='$(PYTHON)' requirements/setup.sh $(TORCH)
 	@echo '$(TORCH)' > .venv/.torch
@@ -63,7 +63,7 @@ test: setup
 test-fast: setup
 	$(THREADS) python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not real and not gpu" $(ARGS)
 
-# The property tests with new random examples. The other targets always try the same ones.
+# The other test targets always use the same examples.
 fuzz: setup
 	$(THREADS) python -m pytest -n $(WORKERS) --dist loadgroup -m hypothesis --hypothesis-profile fuzz $(ARGS)
 
@@ -102,7 +102,7 @@ lock:
 	  $(LOCKS:%=.cache/pylock/pylock.%.toml) > .cache/pylock/sizes.txt
 	mv .cache/pylock/sizes.txt requirements/sizes.txt
 
-# The audit tools have an environment of their own, because the locks they check do not contain them.
+# The audit tools have a separate environment, because the locks that they check do not contain them.
 $(AUDIT)/.stamp: requirements/audit.lock
 	$(UV) venv --quiet --clear --python '$(PYTHON)' $(AUDIT)
 	$(UV) pip sync --require-hashes --python $(AUDIT)/bin/python requirements/audit.lock

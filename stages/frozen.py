@@ -78,7 +78,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
             "trainable": sum(p.numel() for p in model.head.parameters()),
             "backbone_sha256": before,
             "stored_features": stored,
-            **({"C": solver.chosen} if solver else {}),
+            **({"C": solver.strength} if solver else {}),
         }
 
     spec = StageSpec("frozen", network, model.head, "head", source, set_modes, record, refit=step.refit)

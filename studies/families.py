@@ -234,13 +234,14 @@ def render(rows: list[Row]) -> str:
     lines = [
         "# Backbones",
         "",
-        "What works on one small network, with random weights, of each family of timm (a module of `timm.models`), at",
-        "the smallest image size that it takes. Each goes through what `medtune train` checks before training, then",
-        "through real stages. Refused: the check says so before data are decoded; the reason is below the table.",
-        f"Written by `python -m studies.families`, timm {timm.__version__}.",
+        "This page shows which features work with each family of timm (a module of `timm.models`). Each family is",
+        "tested with one small network, with random weights and the smallest image size that it accepts. The network",
+        "passes through the checks of `medtune train`, then through the real stages. *Refused* means that the check",
+        "rejects the network before data are decoded. The reasons are below the table. The page is written by",
+        f"`python -m studies.families`, timm {timm.__version__}.",
         "",
-        f"{len(rows)} of {total} families, {len(tried)} of them are built here (at most {MAX_PARAMETERS:.0f} million "
-        "parameters). "
+        f"Of {total} families, {len(rows)} were examined and {len(tried)} were built (at most {MAX_PARAMETERS:.0f} "
+        "million parameters). "
         + ", ".join(f"{mode} works on {count}" for mode, count in counts.items())
         + f". Failures after the check: {failed}.",
         "",

@@ -1,4 +1,4 @@
-"""`python -m studies.methods`: write the table of docs/methods.md from the registry of PEFT methods."""
+"""`python -m studies.methods`: writes docs/methods.md, which PEFT method fits which backbone, from the registry."""
 
 from medtune.cli.program import run
 from medtune.config import registry
@@ -17,14 +17,16 @@ def render() -> str:
     lines = [
         "# PEFT methods",
         "",
-        "What stage 2 trains when `model.peft.method` names one; the head is always trained. A method and a backbone",
-        "that do not fit are refused before training. Other: swin, hiera, cait and the other transformers of timm,",
-        "adapted by the layers found in them ([backbones](backbones.md)). Merged: the bundle is the plain network's,",
-        "at its cost.",
-        "Learning rates: `lr: auto` and the benchmark choose among them on validation.",
-        "This table is written by `python -m studies.methods` from the files in models/peft.",
+        "`model.peft.method` selects what stage 2 trains. The head is always trained. A method that does not support",
+        "the backbone is refused before training. The table is written by `python -m studies.methods` from the files",
+        "in models/peft.",
         "",
-        f"| method | {' | '.join(FAMILIES)} | other | merged | learning rates | |",
+        "- **other**: swin, hiera, cait and the other transformers of timm. The layers are found automatically",
+        "  ([backbones](backbones.md)).",
+        "- **merged**: the bundle contains the plain network, at no additional cost.",
+        "- **learning rates**: `lr: auto` and the benchmark choose among these on validation.",
+        "",
+        f"| method | {' | '.join(FAMILIES)} | other | merged | learning rates | description |",
         f"|-|{'-|' * len(FAMILIES)}-|-|-|-|",
     ]
     for name in registry.plugin_names("medtune.models.peft"):

@@ -29,9 +29,9 @@ def check_packages(context: Context) -> CheckResult:
     from packaging.version import Version
 
     low = [
-        f"{name} {installed}"
+        f"{name} {current}"
         for name, minimum in MIN_VERSIONS.items()
-        if (installed := _installed(name)) and Version(installed) < Version(minimum)
+        if (current := _installed(name)) and Version(current) < Version(minimum)
     ]
     if low:
         minima = ", ".join(f"{name} >= {minimum}" for name, minimum in MIN_VERSIONS.items())

@@ -19,7 +19,7 @@ class HeadSolver:
     """Solver of a head that is linear in stored features, for `StageSpec.solve`.
 
     Attributes:
-        chosen: value of C that was selected on validation; None before the head is solved.
+        strength: value of C that was selected on validation; None before the head is solved.
     """
 
     def __init__(self, store: FeatureStore, candidates: Sequence[float], refit: bool, device: torch.device) -> None:
@@ -34,7 +34,7 @@ class HeadSolver:
             device: torch device of the loss.
         """
         self.store, self.candidates, self.refit, self.device = store, candidates, refit, device
-        self.chosen: float | None = None
+        self.strength: float | None = None
 
     def __call__(self, config: TrainerConfig) -> tuple[TrainingState, dict[str, Tensor]]:
         """Solve the head.
@@ -59,23 +59,22 @@ class HeadSolver:
                 rank = (WORST if np.isnan(value) else value, -scores["loss"])
             if state.best is None or rank > state.best:
                 state.best, best = rank, (solution, outputs)
-                self.chosen = strength
+                self.strength = strength
                 row = {"epoch": 1, "step": solution.iterations, "lr": float("nan"), "train/loss": solution.loss}
                 state.history = [{**row, **{f"val/{name}": score for name, score in scores.items()}}]
-        assert self.chosen is not None
+        assert self.strength is not None
         solution, outputs = best
         rows = config.train
         if self.refit and outputs is not None:
             rows = np.union1d(config.train, config.val)
-            solution = self._problem(config, rows).solve(self.chosen, solution)
+            solution = self._problem(config, rows).solve(self.strength, solution)
             state.validation_outputs = outputs.float().cpu().numpy()
         state.epoch = state.best_epoch = 1
         state.step, state.seconds = solution.iterations, time.monotonic() - started
         row, scored = state.history[0], f"val/{config.params.monitor}"
         score = f", {scored} {row[scored]:.3f}" if scored in row else ""
-        info(
-            f"{config.name}: solved on {len(rows):,} images, C {self.chosen:g}, {solution.iterations} iterations{score}"
-        )
+        iterations = f"{solution.iterations} iterations"
+        info(f"{config.name}: solved on {len(rows):,} images, C {self.strength:g}, {iterations}{score}")
         config.on_epoch(state.step, {name: value for name, value in row.items() if not np.isnan(value)})
         return state, solution.state_dict(list(head.state_dict()))
 

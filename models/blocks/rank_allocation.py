@@ -13,7 +13,7 @@ BETA = 0.85
 class SVDTriplets(nn.Module):
     """Update P diag(values) Q of an (out, in) matrix: `rank` triplets, each with an importance.
 
-    The sensitivity and uncertainty behind the importance are buffers, so that a checkpoint contains them.
+    The sensitivity and uncertainty that define the importance are buffers, so that a checkpoint contains them.
 
     Attributes:
         left: P (out, r).

@@ -1,4 +1,4 @@
-"""Method `adaptformer`: a scaled bottleneck beside the MLP (Chen et al. 2022, arXiv 2205.13535)."""
+"""Method `adaptformer`: a scaled bottleneck parallel to the MLP (Chen et al. 2022, arXiv 2205.13535)."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""Method `conv_adapter`: a bottleneck beside every k x k convolution (Chen et al. 2022, arXiv 2208.07463).
+"""Method `conv_adapter`: a bottleneck parallel to every k x k convolution (Chen et al. 2022, arXiv 2208.07463).
 
 This is the convolution-parallel form of the paper, h = conv(x) + alpha * up(relu(down(x))), in every block. `down` is a
 grouped convolution with the kernel and stride of `conv` and 1/gamma of its channels. `up` is a 1x1 convolution that

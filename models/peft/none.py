@@ -18,7 +18,7 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """Train all parameters that affect the features; timm's own classifier does not."""
+    """Train all parameters except those of timm's classifier, which do not affect the features."""
     from medtune.models.blocks.selection import set_trainable
 
     return set_trainable(backbone, lambda name, parameter: True)

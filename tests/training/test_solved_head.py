@@ -77,7 +77,7 @@ def test_head_solver__selects_the_candidate_with_the_lowest_validation_loss(stor
         losses[strength] = state.history[0]["val/loss"]
     solver = HeadSolver(store, list(losses), False, CPU)
     state, _ = solver(config)
-    assert losses[solver.chosen] == min(losses.values())
+    assert losses[solver.strength] == min(losses.values())
     assert state.history[0]["val/loss"] == pytest.approx(min(losses.values()), abs=1e-4)
 
 
@@ -87,5 +87,5 @@ def test_head_solver__without_validation_images_has_no_scores(store, config):
     state, weights = solver(config)
     expected = FeatureProblem(store, np.arange(N), config.targets, config.objective, 2, CPU).solve(1.0)
     assert torch.allclose(logits(store, weights, VAL), logits(store, expected.state_dict("wb"), VAL), atol=1e-5)
-    assert (solver.chosen, state.validation_outputs) == (1.0, None)
+    assert (solver.strength, state.validation_outputs) == (1.0, None)
     assert set(state.history[0]) == {"epoch", "step", "lr", "train/loss"}
