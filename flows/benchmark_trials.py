@@ -67,6 +67,6 @@ def run(
                 lines.append(on_result(job, Artifact(**state.result(raise_on_failure=True)), None))
             except Exception as error:  # record the failure and continue with the remaining trials
                 lines.append(on_result(job, None, f"{type(error).__name__}: {error}"))
-        create_markdown_artifact("\n".join(f"- {line}" for line in lines), key="benchmark-cells")
+        create_markdown_artifact("\n".join(f"- {line}" for line in lines), key="benchmark-trials")
 
     benchmark(len(jobs))

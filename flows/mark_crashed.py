@@ -81,11 +81,11 @@ class _ServerRuns:
 
     def mark_crashed(self, report: bool) -> list[str]:
         self._end_tasks()
-        ended = self._end_flows()
-        for run in ended if report else ():
+        dead = self._end_flows()
+        for run in dead if report else ():
             if run.deployment_id and run.state:
                 notify_by_name(self.client.read_flow(run.flow_id).name, run, run.state)
-        return [run.name for run in ended]
+        return [run.name for run in dead]
 
     def _end_flows(self) -> list["FlowRun"]:
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType

@@ -19,7 +19,7 @@ log = logging.getLogger("medtune.flow")
 
 @dataclass(frozen=True)
 class StepResult:
-    """The outcome of one step.
+    """Result of a step.
 
     Attributes:
         step: the step.
@@ -54,7 +54,7 @@ def run(steps: Steps, execute: Execute) -> list[StepResult]:
 
     Raises:
         InputError: the user's input is wrong.
-        StageError: a stage raised anything else.
+        StageError: a stage raised another error.
     """
     results: list[StepResult] = []
     for stage, fold in steps.order():
@@ -89,7 +89,7 @@ def run_stage(step: Step, params: Params, paths: RunPaths) -> Artifact:
 
     Raises:
         InputError: the user's input is wrong.
-        StageError: the stage raised anything else.
+        StageError: the stage raised another error.
     """
     stage = importlib.import_module(f"medtune.stages.{step.stage}")
     try:

@@ -129,6 +129,9 @@ def evaluate_challenger(
 def _manifest(repo: "GitDvcRepo", name: str) -> str:
     """Read manifest.csv of the accepted model's training data and verify it, because DVC and git do not.
 
+    Returns:
+        The content of manifest.csv.
+
     Raises:
         CommandError: the manifest or the result.json with its checksum is missing, or the manifest has changed.
     """

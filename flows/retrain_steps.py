@@ -106,7 +106,9 @@ def _with_data(executor: Executor, repo: GitDvcRepo, paths: RunPaths, accept: st
 
         check_network(params, paths, steps.prepared)
     train.finish(steps, executor.train(steps))
-    outcome = executor.step("gate", promotion.evaluate_challenger, params, paths, store, repo, accept)
+    outcome: promotion.PromotionRecord = executor.step(
+        "gate", promotion.evaluate_challenger, params, paths, store, repo, accept
+    )
     if outcome.decision.promoted:
         folds = fold_assignments.read_assignments(
             fold_assignments.assignments_path(paths), params.data.source, params.data.split.folds

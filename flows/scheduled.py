@@ -67,7 +67,7 @@ def _train(steps: Steps) -> list[pipeline.StepResult]:
 def _show(outcome: promotion.PromotionRecord) -> None:
     create_markdown_artifact(promotion.markdown(outcome), key="gate", description="decision about the new model")
     if rows := outcome.decision.rows():
-        create_table_artifact(rows, key="gate-figures", description="both models on the same patients")
+        create_table_artifact(rows, key="gate-metrics", description="both models on the same patients")
 
 
 @flow(

@@ -64,7 +64,7 @@ def _publish(steps: Steps, results: list[pipeline.StepResult]) -> None:
             records.markdown(paths), key="test-metrics", description="test metrics with confidence intervals"
         )
         folds = records.fold_rows(steps.params, paths)
-        create_table_artifact(folds, key="chains", description="one row per fold")
+        create_table_artifact(folds, key="folds", description="one row per fold")
         create_table_artifact(rows, key="steps", description="state and W&B run of every step")
         for key, path in records.artifact_links(paths).items():
             create_link_artifact(link=path.as_uri(), key=key)

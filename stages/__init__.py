@@ -1,1 +1,1 @@
-"""One public `run` a stage; none knows of Prefect."""
+"""Stages of the pipeline, with one public function `run` per stage. They do not use Prefect."""

@@ -1,4 +1,4 @@
-"""Stage `data`: finds, checks, splits and packs the images into data/prepared."""
+"""Stage data: find, check, split and pack the images into data/prepared."""
 
 import json
 import shutil
@@ -24,33 +24,41 @@ from medtune.tasks import base
 
 
 def run(params: Params, paths: RunPaths, before_decoding: Callable[[], None] = lambda: None) -> Artifact:
-    """The finished data/prepared; made anew only where params, source code or the image files changed.
+    """Prepare the data unless params, source code and image files are unchanged.
 
     Args:
         params: all params.
         paths: where to write.
-        before_decoding: called once everything but the pixels is checked; may refuse the params.
+        before_decoding: function that is called after all checks except those of the pixels. It may raise InputError.
+
+    Returns:
+        The finished artifact data/prepared.
 
     Raises:
-        InputError: the images, their labels or the split asked for are not as they must be.
+        InputError: the images, the labels or the requested split are invalid.
+        OSError: a file cannot be written.
     """
-    begin = time.perf_counter()
+    start_time = time.perf_counter()
     listed = list_source(params.data, base.targets(params.task.kind).HAS_POSITIVE)
     _check_columns(listed.samples, params)
     for line in listed.left_out.lines():
         console.info(f"data: {line}")
-    kept = fold_assignments.read_assignments(
+    assignments = fold_assignments.read_assignments(
         fold_assignments.assignments_path(paths), params.data.source, params.data.split.folds
     )
-    own_key = data_key(params)
-    done = find_artifact(paths.prepared, own_key)
-    if done is not None and done.result()["listing"] == listed.hash and _matches_assignments(params, paths, kept):
-        shutil.rmtree(partial_dir(paths.prepared), ignore_errors=True)  # of a run with other params that was killed
-        console.info(f"data: nothing changed, {done.result()['n_images']:,} images stand ready")
+    key = data_key(params)
+    done = find_artifact(paths.prepared, key)
+    if (
+        done is not None
+        and done.result()["listing"] == listed.hash
+        and _matches_assignments(params, paths, assignments)
+    ):
+        shutil.rmtree(partial_dir(paths.prepared), ignore_errors=True)  # from a killed run with other params
+        console.info(f"data: nothing changed, {done.result()['n_images']:,} images are ready")
         return done
     try:
-        return _prepare(params, paths, listed, kept, own_key, begin, before_decoding)
-    except (InputError, OSError):  # it cannot go on from there, and on a full disk it is in the way
+        return _prepare(params, paths, listed, assignments, key, start_time, before_decoding)
+    except (InputError, OSError):  # partial output cannot be resumed and would waste space on a full disk
         shutil.rmtree(partial_dir(paths.prepared), ignore_errors=True)
         raise
 
@@ -65,23 +73,23 @@ def _check_columns(samples: Sequence[Sample], params: Params) -> None:
         check_subgroups(params, {name: [sample.metadata[name] for sample in samples] for name in names})
 
 
-def _matches_assignments(params: Params, paths: RunPaths, assigned: FoldAssignments) -> bool:
-    """True where the finished set has every patient in the fold that data/folds.csv names."""
+def _matches_assignments(params: Params, paths: RunPaths, assignments: FoldAssignments) -> bool:
+    """Return True if the folds of the prepared data agree with data/folds.csv."""
     from medtune.data.manifest import load_prepared
 
-    if params.data.split.protocol != "patient" or not assigned.fold_by_hash:
+    if params.data.split.protocol != "patient" or not assignments.fold_by_hash:
         return True
     prepared = load_prepared(paths.prepared)
-    return assigned.is_consistent_with(prepared.patient_ids.tolist(), prepared.folds.tolist())
+    return assignments.is_consistent_with(prepared.patient_ids.tolist(), prepared.folds.tolist())
 
 
 def _prepare(
     params: Params,
     paths: RunPaths,
     listed: SourceListing,
-    known: FoldAssignments,
-    own_key: str,
-    begin: float,
+    assignments: FoldAssignments,
+    key: str,
+    start_time: float,
     before_decoding: Callable[[], None],
 ) -> Artifact:
     import numpy as np
@@ -95,54 +103,53 @@ def _prepare(
     task = base.targets(params.task.kind)
     if hasattr(listed.source, "cut") and params.task.kind != "classification":
         raise InputError(f"task.kind={params.task.kind}: slides can only be classified. Use another data.source")
-    # Before an hour of decoding: are the targets usable, and can these records be split as asked?
+    # Decoding may take an hour, so targets and splits are checked first.
     task.check(records)
-    split_samples(records, listed.split_classes, data.split, data.source, known, task.MIN_CLASSES)
+    split_samples(records, listed.split_classes, data.split, data.source, assignments, task.MIN_CLASSES)
     before_decoding()
     folder = partial_dir(paths.prepared)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     slides = listed.source.cut(records, listed.root, data) if hasattr(listed.source, "cut") else None
-    images_of = records if slides is None else slides.tiles
-    packed = pack(images_of, listed.root, folder, data.image_size, data.resize, data.on_bad_image, data.intensity)
-    kept = [images_of[position] for position in packed.selected]
+    sources = records if slides is None else slides.tiles
+    packed = pack(sources, listed.root, folder, data.image_size, data.resize, data.on_bad_image, data.intensity)
+    selected = [sources[position] for position in packed.selected]
     slides = slides and slides.select(packed.selected)
-    units = kept if slides is None else slides.slides
-    made = split_samples(units, listed.split_classes, data.split, data.source, known, task.MIN_CLASSES)
-    unit_splits = made.splits
-    if slides is not None:  # all tiles of a slide are where the slide is
-        made = replace(made, folds=made.folds[slides.slide_index], splits=made.splits[slides.slide_index])
-    manifest.write_targets(folder, (task.encode(record, data) for record in kept), len(kept))
-    decoded = time.perf_counter()
+    units = selected if slides is None else slides.slides
+    split = split_samples(units, listed.split_classes, data.split, data.source, assignments, task.MIN_CLASSES)
+    unit_splits = split.splits
+    if slides is not None:  # the split of a slide applies to all its tiles
+        split = replace(split, folds=split.folds[slides.slide_index], splits=split.splits[slides.slide_index])
+    manifest.write_targets(folder, (task.encode(record, data) for record in selected), len(selected))
+    decoded_time = time.perf_counter()
 
     images = np.load(folder / IMAGES_FILE, mmap_mode="r")
-    # Tiles of glass or fat are alike: slides are compared as a whole.
-    found = duplicates.find_duplicates(images, packed.sha256) if slides is None else slides.copies()
+    # Tiles of glass or fat look alike, so complete slides are compared.
+    copies = duplicates.find_duplicates(images, packed.sha256) if slides is None else slides.copies()
     names, unit_labels = [unit.path for unit in units], [unit.label for unit in units]
-    twice = duplicates.duplicate_report(found, names, unit_labels, unit_splits, data.split.trained_folds)
+    twice = duplicates.duplicate_report(copies, names, unit_labels, unit_splits, data.split.trained_folds)
     if data.split.protocol in ("patient", "site") and twice["exact"]["across_splits"]:
         _reject_duplicates(twice["exact"], "images" if slides is None else "slides")
 
-    if data.split.protocol == "column" and (apart := twice["exact"]["across_splits"]):
-        twins = f"{apart:,} images are in several splits, pixel for pixel (report.json): these scores are too good."
-    else:
-        twins = ""
-    chosen = "all" if data.split.test_fold == "all" else data.split.test_folds[0]
-    manifest.write_manifest(folder, kept, packed, made, chosen)
-    notes = [*listed.notes, *made.notes, *packed.notes, *([twins] if twins else [])]
+    leaks = []
+    if data.split.protocol == "column" and (n_leaked := twice["exact"]["across_splits"]):
+        leaks = [f"{n_leaked:,} identical images are in several splits (report.json), which inflates the scores."]
+    test_fold = "all" if data.split.test_fold == "all" else data.split.test_folds[0]
+    manifest.write_manifest(folder, selected, packed, split, test_fold)
+    notes = [*listed.notes, *split.notes, *packed.notes, *leaks]
     notes += slides.notes() if slides is not None else []
-    info = _info(params, listed, units, unit_splits, made.leaked_patients, notes)
-    info |= {"sites": list(made.sites)} if made.sites else {}
+    info = _info(params, listed, units, unit_splits, split.leaked_patients, notes)
+    info |= {"sites": list(split.sites)} if split.sites else {}
     if slides is not None:
-        info |= {"n_images": len(kept), "n_slides": len(units)}
+        info |= {"n_images": len(selected), "n_slides": len(units)}
         write_overviews(folder / "slides", slides)
     info["intensity"] = packed.intensity.document()
     manifest.write_info(folder, info)
-    shown, indices = findings.display_groups(kept, classes)
-    contact_sheet.write_contact_sheet(folder / "samples.png", images, indices, shown)
-    tested = np.flatnonzero(np.asarray(made.splits)[:, data.split.test_folds[0]] == "test")
-    contact_sheet.write_sample_files(folder / "samples", images, indices, shown, tested)
-    seconds = time.perf_counter() - begin
+    titles, indices = findings.display_groups(selected, classes)
+    contact_sheet.write_contact_sheet(folder / "samples.png", images, indices, titles)
+    tested = np.flatnonzero(np.asarray(split.splits)[:, data.split.test_folds[0]] == "test")
+    contact_sheet.write_sample_files(folder / "samples", images, indices, titles, tested)
+    seconds = time.perf_counter() - start_time
     rejected = [*listed.rejected, *(slides.rejected if slides else ()), *packed.rejected]
     report = {
         "n_found": len(records) + len(listed.rejected),
@@ -155,28 +162,28 @@ def _prepare(
         "leaked_groups": info["leaked_groups"],
         "duplicates": twice,
         "seconds": round(seconds, 3),
-        "images_per_second": round(len(images_of) / max(decoded - begin, 1e-9), 1),
+        "images_per_second": round(len(sources) / max(decoded_time - start_time, 1e-9), 1),
         **({"slides": slides.report()} if slides is not None else {}),
     }
     write_text(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     result = {
         "stage": "data",
         "listing": listed.hash,
-        "n_images": len(kept),
+        "n_images": len(selected),
         "params": params.section("data"),
         "seconds": round(seconds, 3),
         "provenance": provenance(),
     }
-    done = commit(paths.prepared, own_key, result)
+    done = commit(paths.prepared, key, result)
     _print_summary(info, report)
     return done
 
 
 def _reject_duplicates(exact: dict[str, Any], unit: str) -> None:
-    shown = "; ".join(" = ".join(entry["paths"][:4]) for entry in exact["first"][:3] if entry["across_splits"])
+    examples = "; ".join(" = ".join(entry["paths"][:4]) for entry in exact["first"][:3] if entry["across_splits"])
     raise InputError(
-        f"{exact['across_splits']} {unit} are there twice, pixel for pixel, under different patients and in different "
-        f"splits: {shown}. Remove the copies, or give them one group"
+        f"{exact['across_splits']} identical {unit} belong to different patients in different splits: {examples}. "
+        "Remove the copies, or assign them to one patient"
     )
 
 
@@ -191,16 +198,16 @@ def _info(
     data, source, classes = params.data, listed.source, listed.classes
     known = selected[0].patient_id is not None
 
-    def count(which: Sequence[Sample]) -> dict[str, int]:
-        found = Counter(label for record in which for label in record.labels or (record.label,))
-        return {name: found[name] for name in dict.fromkeys([*classes, *found])}
+    def count(samples: Sequence[Sample]) -> dict[str, int]:
+        counts = Counter(label for sample in samples for label in sample.labels or (sample.label,))
+        return {name: counts[name] for name in dict.fromkeys([*classes, *counts])}
 
-    chains = {
-        str(chain): {
-            part: count([record for record, role in zip(selected, splits[:, chain], strict=True) if role == part])
-            for part in ("train", "val", "test", *(["external"] if (splits[:, chain] == "external").any() else []))
+    fold_counts = {
+        str(fold): {
+            name: count([sample for sample, split in zip(selected, splits[:, fold], strict=True) if split == name])
+            for name in ("train", "val", "test", *(["external"] if (splits[:, fold] == "external").any() else []))
         }
-        for chain in data.split.trained_folds
+        for fold in data.split.trained_folds
     }
     expected = source.expected(data) if hasattr(source, "expected") else None
     return {
@@ -218,7 +225,7 @@ def _info(
         "groups_known": known,
         "leaked_groups": list(leaked),
         "notes": list(notes),
-        "counts": {"all": count(selected), "chains": chains},
+        "counts": {"all": count(selected), "chains": fold_counts},
         "expected": expected,
         "image_size": data.image_size,
         "resize": data.resize,
@@ -231,18 +238,18 @@ def _print_summary(info: dict[str, Any], report: dict[str, Any]) -> None:
     counts = list_names([f"{name} {count:,}" for name, count in info["counts"]["all"].items()])
     if positive := info.get("positive"):
         counts += f"; positive class: {positive}"
-    groups = f"{info['n_groups']:,} groups" if info["groups_known"] else "no patient ids"
+    patients = f"{info['n_groups']:,} patients" if info["groups_known"] else "no patient ids"
     tiles = f", {info['n_images']:,} tiles" if "n_slides" in info else ""
     number, unit = (info["n_slides"], "slides") if tiles else (info["n_images"], "images")
-    console.info(f"data: {number:,} {unit} ({counts}){tiles}, {groups}, split by {info['protocol']}")
+    console.info(f"data: {number:,} {unit} ({counts}){tiles}, {patients}, split by {info['protocol']}")
     if report["n_rejected"]:
-        console.info(f"data: {report['n_rejected']:,} {unit} left out, named in report.json")
+        console.info(f"data: {report['n_rejected']:,} {unit} left out, listed in report.json")
     twice = report["duplicates"]
     if twice["exact"]["sets"] or twice["near"]["pairs"]:
         exact, near = twice["exact"], twice["near"]
         console.info(
-            f"data: {exact['sets']:,} sets of equal {unit} ({exact['across_splits']:,} across splits), "
-            f"{near['pairs']:,} nearly equal pairs ({near['across_splits']:,} across splits)"
+            f"data: {exact['sets']:,} sets of identical {unit} ({exact['across_splits']:,} across splits), "
+            f"{near['pairs']:,} nearly identical pairs ({near['across_splits']:,} across splits)"
         )
     for note in info["notes"]:
         console.info(f"data: {note}")

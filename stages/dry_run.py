@@ -1,6 +1,6 @@
-"""What would fail only after hours, tried in seconds before data are decoded: weights, training steps and export.
+"""Quick check of weights, training steps and export, so that problems appear before hours of decoding and training.
 
-The outcome is kept in the cache, so that it costs nothing until the network, the packages or the code change.
+The result is cached until the network, the packages or the code change.
 """
 
 import json
@@ -27,45 +27,48 @@ if TYPE_CHECKING:
     from medtune.models.classifier import Classifier
 
 PACKAGES = ("torch", "timm", "peft", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "safetensors")
-# Of a training stage, what a trial depends on.
+# Params of a training stage that affect the check.
 STAGE_KEYS = ("optimizer", "weight_decay", "clip_norm", "precision", "channels_last", "gradient_checkpointing")
 N_OUTPUTS = 3
-# Larger graphs are exported, but not opened: their random weights would take the memory twice.
+# Larger graphs are exported but not opened, because they would need twice the memory.
 MAX_OPENED_BYTES = 500_000_000
 
 
 def check_network(params: Params, paths: RunPaths, prepared: "PreparedDataset | None" = None) -> None:
-    """Refuse weights that cannot be had or do not fit, and a network that cannot be trained or exported.
+    """Check that the weights are available and fit, and that the network can be trained and exported.
 
     Args:
         params: all params.
-        paths: where the outcome is kept.
-        prepared: the data, if they are prepared: their sizes say whether a batch of one image occurs.
+        paths: where the result is cached.
+        prepared: the prepared data, if available, to find batches of a single image.
 
     Raises:
-        InputError: names the key, what failed, and what to change.
+        InputError: a check failed. The message names the param, the problem and a fix.
     """
     check_hub(params)
-    if distributed.world_size() > 1:  # a trial in one of several processes would wait for the others
+    if distributed.world_size() > 1:  # training steps in one of several processes would wait for the others
         from medtune.models.backbones import check_backbone
 
         check_backbone(params)
         return
-    folder, key = _place(params, paths)
+    folder, key = _cache_entry(params, paths)
     done = find_artifact(folder, key)
     if done is None:
         console.info(f"checking that {params.model.backbone} can be trained and exported (once per configuration)")
-        batch_of_one = _try(params)
+        batch_of_one = _check(params)
         partial_dir(folder).mkdir(parents=True, exist_ok=True)
         done = commit(folder, key, {"stage": "dry_run", "batch_of_one": batch_of_one})
     _check_batches_of_one(params, done.result()["batch_of_one"], prepared)
 
 
 def check_hub(params: Params) -> None:
-    """Refuse weights from the hub that are neither in its cache nor to be had.
+    """Check that weights from the hub are cached or can be downloaded.
+
+    Args:
+        params: all params.
 
     Raises:
-        InputError: names the file, where to get it, and how to use it.
+        InputError: the weights are not available. The message names the file and where to get it.
     """
     if params.model.weights != "hub":
         return
@@ -77,8 +80,8 @@ def check_hub(params: Params) -> None:
     check_access(params.model.backbone, hub_cfg(params), file_hint(params))
 
 
-def _try(params: Params) -> dict[str, str]:
-    """Try weights files, training steps and export; return why stages cannot train on one image."""
+def _check(params: Params) -> dict[str, str]:
+    """Check weights, training steps and export; return per stage why it cannot train on a batch of one image."""
     import torch
 
     from medtune.models.backbones import check_backbone, create_backbone
@@ -91,7 +94,7 @@ def _try(params: Params) -> dict[str, str]:
         with torch.device("meta"):
             backbone = create_backbone(params, load_weights=False)
         with warnings.catch_warnings():
-            # The keys and shapes are compared; values have no place in a network without memory, and torch says so.
+            # torch warns that a network on the meta device cannot store values, but only keys and shapes are compared.
             warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
             load_into(backbone, *read_weights(model.weights, model.backbone))
         check_normalization(params)
@@ -103,17 +106,17 @@ def _try(params: Params) -> dict[str, str]:
 
 
 def try_export(params: Params, network: "Classifier") -> bytes:
-    """Export a network as the export stage does, open the graph and run it on several batch sizes.
+    """Export a network like the export stage, and run the graph with several batch sizes.
 
     Args:
         params: all params.
-        network: in eval mode, on the CPU.
+        network: the network in eval mode on the CPU.
 
     Returns:
-        The graph; empty if it is too large to be opened here.
+        The bytes of the graph; empty if the graph is too large to open.
 
     Raises:
-        InputError: names the backbone and the operator that has no ONNX counterpart.
+        InputError: the network cannot be exported. The message names the backbone and the unsupported operator.
     """
     import numpy as np
 
@@ -132,20 +135,25 @@ def try_export(params: Params, network: "Classifier") -> bytes:
         graph = to_onnx(model, side, params.export.opset, {}, model.names)
         if weight_bytes(graph) > MAX_OPENED_BYTES:
             return b""
-        content = graph.SerializeToString()
+        content: bytes = graph.SerializeToString()
         predict = predictor(content, busy_wait=False)
         for count in (1, 3):
             if len(predict(np.zeros((count, side, side, 3), np.uint8))) != count:
-                raise ExportError("the exported graph does not take any number of images")
+                raise InputError(
+                    f"model.backbone={name}: the exported graph does not support all batch sizes. "
+                    "Choose another backbone"
+                )
         return content
     except ExportError as error:
         raise InputError(f"model.backbone={name}: {error}. Choose another backbone") from error
     except BundleError as error:
-        raise InputError(f"model.backbone={name}: onnxruntime refuses its graph: {error}. Choose another") from error
+        raise InputError(
+            f"model.backbone={name}: onnxruntime cannot run the exported graph ({error}). Choose another backbone"
+        ) from error
 
 
-def _check_batches_of_one(params: Params, found: "Mapping[str, str]", prepared: "PreparedDataset | None") -> None:
-    for stage, reason in found.items():
+def _check_batches_of_one(params: Params, reasons: "Mapping[str, str]", prepared: "PreparedDataset | None") -> None:
+    for stage, reason in reasons.items():
         section = getattr(params, stage)
         size = section.batch_size
         if size == 1:
@@ -162,7 +170,8 @@ def _check_batches_of_one(params: Params, found: "Mapping[str, str]", prepared: 
                 )
 
 
-def _place(params: Params, paths: RunPaths) -> tuple[Path, str]:
+def _cache_entry(params: Params, paths: RunPaths) -> tuple[Path, str]:
+    """Return folder and key of the cached result."""
     model, task = params.model, params.task.kind
     stages = {
         stage: {name: value for name, value in params.section(stage).items() if name in STAGE_KEYS}
@@ -193,17 +202,17 @@ def _place(params: Params, paths: RunPaths) -> tuple[Path, str]:
 
 
 def main() -> None:
-    """Answer medtune.doctor, which leaves nothing behind.
+    """Run the check for `medtune doctor` without writing to the cache.
 
-    Params come as JSON on stdin, the error (or null) goes as JSON to stdout.
+    Reads the params as JSON from stdin and writes the error (or null) as JSON to stdout.
     """
-    params, fault = validate(json.load(sys.stdin)), None
+    params, message = validate(json.load(sys.stdin)), None
     try:
-        if find_artifact(*_place(params, RunPaths.from_env())) is None:
-            _check_batches_of_one(params, _try(params), None)
+        if find_artifact(*_cache_entry(params, RunPaths.from_env())) is None:
+            _check_batches_of_one(params, _check(params), None)
     except InputError as error:
-        fault = str(error)
-    print(json.dumps({"fault": fault}))
+        message = str(error)
+    print(json.dumps({"fault": message}))
 
 
 if __name__ == "__main__":

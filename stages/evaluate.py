@@ -1,4 +1,4 @@
-"""Stage evaluate: metrics of the trained networks on test images, with intervals over patients."""
+"""Stage evaluate: metrics of the trained networks on the test images, with confidence intervals over patients."""
 
 import shutil
 import time
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 
 def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
-    """Evaluate the trained networks on the test images of the folds that the params name, and of all folds.
+    """Evaluate the trained networks on the test images of the selected test folds and of all folds.
 
     Args:
         params: all params.
         paths: where to read and write.
-        fold: always None: all folds are evaluated together.
+        fold: must be None, because all folds are evaluated together.
 
     Returns:
-        artifacts/evaluate: metrics, predictions, plots and report.
+        The artifact artifacts/evaluate with metrics, predictions, plots and report.
 
     Raises:
         InputError: a fold is not trained yet.
-        RuntimeError: a model gives logits that are not finite.
+        RuntimeError: a network returns logits that are not finite.
     """
     steps = Steps(params, paths)
     step = steps.resolve("evaluate", fold)
@@ -57,10 +57,10 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     from medtune.evaluation.subgroup_tables import table_lines, write_subgroups
     from medtune.evaluation.tables import join_history
     from medtune.tracking import lineage
-    from medtune.tracking import metrics as figures
+    from medtune.tracking import metrics as tracking_metrics
     from medtune.tracking.run import start_run
 
-    began, options = time.monotonic(), params.evaluate
+    start_time, options = time.monotonic(), params.evaluate
     task, metrics = base.evaluation(params.task.kind), base.metrics(params.task.kind)
     folder, key, trained, prepared = paths.stage("evaluate"), step.key, step.upstream, steps.prepared
     work = partial_dir(folder)
@@ -68,46 +68,54 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     work.mkdir(parents=True)
     with start_run("evaluate", key, steps.group, params, "evaluate") as tracked:
         lineage.log_inputs(tracked, prepared, trained)
-        asked = [OutputsRequest.for_artifact(artifact, prepared) for artifact in trained]
-        asked = sorted((one for one in asked if one.indices), key=lambda one: (one.fold == REFIT, one.fold))
-        stored = _outputs(asked, prepared, options.batch_size, paths.cache)
-        save_outputs(work / "logits.npz", asked, stored)
-        packed, requests = prepared, [one for one in asked if one.fold != REFIT]
-        prepared, asked, scored = to_slides(prepared, asked, stored, params.model.head.aggregation)
-        wanted, outputs = asked[: len(requests)], scored[: len(requests)]
-        every = task.evaluate_folds(wanted, outputs, prepared, options)
-        final = task.fit_rules(wanted, outputs, prepared, options) if params.final == "refit" else None
-        decision = final.record()["decision"] if final else task.choose_decision(every, prepared, options)
-        named = [k for k, fold in enumerate(every) if fold.fold in params.data.split.test_folds]
-        folds = [every[k] for k in named]
-        pooled, tested = (task.pool([fold.test for fold in some]) for some in (folds, every))
+        all_requests = [OutputsRequest.for_artifact(artifact, prepared) for artifact in trained]
+        all_requests = [request for request in all_requests if request.indices]
+        all_requests.sort(key=lambda request: (request.fold == REFIT, request.fold))
+        stored = _outputs(all_requests, prepared, options.batch_size, paths.cache)
+        save_outputs(work / "logits.npz", all_requests, stored)
+        packed, packed_requests = prepared, [request for request in all_requests if request.fold != REFIT]
+        prepared, all_requests, all_outputs = to_slides(prepared, all_requests, stored, params.model.head.aggregation)
+        requests, outputs = all_requests[: len(packed_requests)], all_outputs[: len(packed_requests)]
+        all_folds = task.evaluate_folds(requests, outputs, prepared, options)
+        final = task.fit_rules(requests, outputs, prepared, options) if params.final == "refit" else None
+        decision = final.record()["decision"] if final else task.choose_decision(all_folds, prepared, options)
+        positions = [k for k, fold in enumerate(all_folds) if fold.fold in params.data.split.test_folds]
+        folds = [all_folds[k] for k in positions]
+        pooled, tested = (task.pool([fold.test for fold in evaluated]) for evaluated in (folds, all_folds))
         test = intervals(metrics, pooled.stats(options), options.confidence)
         result = EvaluationResult(
-            prepared, [wanted[k] for k in named], [outputs[k] for k in named], folds, pooled, test, trained=every
+            prepared,
+            [requests[k] for k in positions],
+            [outputs[k] for k in positions],
+            folds,
+            pooled,
+            test,
+            trained=all_folds,
         )
         validation = task.pool([fold.val for fold in folds])
         common = common_facts(result, params, key, metrics, decision, validation)
-        own = task.facts(result, options)
-        facts = {**common, **own, "warnings": [*common["warnings"], *own.get("warnings", [])]}
+        task_facts = task.facts(result, options)
+        facts = {**common, **task_facts, "warnings": [*common["warnings"], *task_facts.get("warnings", [])]}
         facts["final"] = final_model(params, trained)
-        if len(every) > len(folds):
-            facts["cross_validation"] = cross_validate(every, tested, metrics, options)
+        if len(all_folds) > len(folds):
+            facts["cross_validation"] = cross_validate(all_folds, tested, metrics, options)
             task.write_predictions(work / PREDICTIONS_FILE, prepared, tested)
-        rules, last = ([final], slice(-1, None)) if final else (every, slice(None))
-        facts["external_test"], outside = evaluate_external(
-            task, rules, asked[last], scored[last], prepared, decision, options, metrics
+        rules, last = ([final], slice(-1, None)) if final else (all_folds, slice(None))
+        facts["external_test"], external_predictions = evaluate_external(
+            task, rules, all_requests[last], all_outputs[last], prepared, decision, options, metrics
         )
-        facts["baselines"] = _baselines(task, params, packed, requests, tested, metrics, paths.cache)
+        facts["baselines"] = _baselines(task, params, packed, packed_requests, tested, metrics, paths.cache)
         facts["baseline_verdict"] = verdict(facts["baselines"], base.metric(params.task.kind, "auroc"))
         facts["subgroups"] = _subgroups(result, params, metrics, task.CLASS_AVERAGES)
         history = join_history(_histories(paths, params, prepared, result.requests))
-        pictures = task.write(work, result, options, facts, history)
+        plots = task.write(work, result, options, facts, history)
         if facts["external_test"]:
-            task.write_predictions(work / "predictions_external.csv", prepared, outside)
+            task.write_predictions(work / "predictions_external.csv", prepared, external_predictions)
         write_checklist(work / CHECKLIST, params, prepared, facts, test, metrics)
         if facts["subgroups"]:
             write_subgroups(work / "subgroups.csv", facts["subgroups"])
-        figures.log_evaluation(tracked, write_metrics(work / "metrics.json", test, facts, task.FACTS), pictures)
+        written = write_metrics(work / "metrics.json", test, facts, task.FACTS)
+        tracking_metrics.log_evaluation(tracked, written, plots)
         for line in [
             *facts["warnings"],
             *([facts["final"]["what"]] if final else []),
@@ -122,28 +130,29 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
             ),
         ]:
             console.info(f"evaluate: {line}")
-        choices = {one.fold: one.trained.result().get("choices", {}) for one in wanted}
-        result_json = _result(params, facts, every, choices, metrics, time.monotonic() - began)
+        choices = {request.fold: request.trained.result().get("choices", {}) for request in requests}
+        result_json = _result(params, facts, all_folds, choices, metrics, time.monotonic() - start_time)
         return commit(folder, key, result_json | ({"refit": final.record()} if final else {}))
 
 
 def _outputs(
     requests: "Sequence[OutputsRequest]", prepared: "PreparedDataset", batch_size: int, cache: Path
 ) -> "list[Outputs]":
-    from medtune.evaluation import outputs as logits
+    """Return the outputs for every request, from the cache or computed now."""
+    from medtune.evaluation.outputs import load_outputs, store_outputs
 
-    found = {one.fold: logits.load_outputs(one, cache) for one in requests}
-    missing = [one for one in requests if found[one.fold] is None]
+    outputs = {request.fold: load_outputs(request, cache) for request in requests}
+    missing = [request for request in requests if outputs[request.fold] is None]
     if missing:
         from medtune.training.trained_outputs import backbone_runs, compute_trained_outputs
 
         device = device_name()
         with progress(f"evaluate: outputs on {device}", backbone_runs(missing), "images") as advance:
             computed = compute_trained_outputs(missing, prepared.images, device, batch_size, advance)
-            for one, new in zip(missing, computed, strict=True):
-                found[one.fold] = new
-                logits.store_outputs(one, new, cache)
-    return [have for have in found.values() if have is not None]
+            for request, output in zip(missing, computed, strict=True):
+                outputs[request.fold] = output
+                store_outputs(request, output, cache)
+    return [output for output in outputs.values() if output is not None]
 
 
 def _baselines(
@@ -155,21 +164,21 @@ def _baselines(
     metrics: "Sequence[Metric]",
     cache: Path,
 ) -> list[dict[str, Any]]:
-    """Logistic regression on features of the frozen backbone, over all folds; empty for a task without baselines."""
+    """Evaluate logistic regression on features of the frozen backbone; return [] for a task without baselines."""
     from medtune.evaluation.baselines import evaluate_baselines, rows_needed
     from medtune.training.frozen_features import compute_frozen_features
 
-    fitting = getattr(task, "baseline", None)
-    if fitting is None:
+    fit_baseline = getattr(task, "baseline", None)
+    if fit_baseline is None:
         return []
     features = compute_frozen_features(params, prepared, rows_needed(prepared, requests), cache, device_name())
-    return evaluate_baselines(task, fitting, prepared, requests, tested, features, metrics, params.evaluate)
+    return evaluate_baselines(task, fit_baseline, prepared, requests, tested, features, metrics, params.evaluate)
 
 
 def _subgroups(
     result: "EvaluationResult", params: Params, metrics: "Sequence[Metric]", class_averages: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Metrics per subgroup, one entry per column of `evaluate.by`."""
+    """Compute the metrics per subgroup, one entry per column of `evaluate.by`."""
     from medtune.evaluation.subgroup_result import evaluate_subgroups
 
     options = params.evaluate
@@ -182,15 +191,15 @@ def _subgroups(
 def _histories(
     paths: RunPaths, params: Params, prepared: "PreparedDataset", requests: "Sequence[OutputsRequest]"
 ) -> list[tuple[str, Any]]:
-    """history.csv of every stage of every chain, in the order they ran."""
+    """Read history.csv of every stage and fold, in the order of the stages."""
     from medtune.evaluation.tables import read_history
 
     stages = []
     if len(params.training_stages) > 1:
-        first = [find_artifact(paths.stage("frozen", one.fold)) for one in requests]
-        same = [a for a in first if a and a.result().get("data_digest") == prepared.digest]
-        stages.append(("frozen", [read_history(artifact.folder / "history.csv") for artifact in same]))
-    last = [read_history(one.trained.folder / "history.csv") for one in requests]
+        frozen = [find_artifact(paths.stage("frozen", request.fold)) for request in requests]
+        current = [a for a in frozen if a and a.result().get("data_digest") == prepared.digest]
+        stages.append(("frozen", [read_history(artifact.folder / "history.csv") for artifact in current]))
+    last = [read_history(request.trained.folder / "history.csv") for request in requests]
     return [*stages, (requests[0].trained.result()["stage"], last)]
 
 

@@ -1,4 +1,4 @@
-"""Evaluation of a finished bundle on external labeled images: onnxruntime alone, no project and no training."""
+"""Evaluation of a bundle on external labeled images with onnxruntime, without a project."""
 
 import shutil
 from collections.abc import Sequence
@@ -36,22 +36,22 @@ def run(
     """Evaluate a bundle on external labeled images.
 
     Args:
-        bundle: folder of the bundle; nothing is written into it.
-        data: a table of labels, or a folder with a folder per class.
-        out: folder for the result; None: `evaluation-<data>` in the current folder.
-        sets: `key=value` assignments of data.* and evaluate.*.
-        precision: of the bundle.
-        provider: where onnxruntime computes.
-        training_data: `data/prepared` of the bundle's training, to find images that it has seen; None: looked for
-            beside the bundle.
+        bundle: folder of the bundle, which is not modified.
+        data: a table of labels, or a folder with one subfolder per class.
+        out: folder for the result. None for `evaluation-<data>` in the current folder.
+        sets: overrides of data.* and evaluate.* as `key=value`.
+        precision: precision of the model.
+        provider: cpu, cuda or tensorrt.
+        training_data: folder `data/prepared` of the bundle's training, to find images that the model has seen. If
+            None, the folder is searched next to the bundle.
 
     Returns:
-        metrics.json, predictions.csv, plots and report.html, as in artifacts/evaluate.
+        The artifact with metrics.json, predictions.csv, plots and report.html, as in artifacts/evaluate.
 
     Raises:
-        InputError: the data, their labels or an option are wrong.
-        medtune.serving.manifest.BundleError: the bundle is damaged, or has no such precision.
-        RunError: the model gives values that are not finite.
+        InputError: the data, the labels or an option are invalid.
+        medtune.serving.manifest.BundleError: the bundle is damaged or lacks the precision.
+        RunError: the model returns values that are not finite.
     """
     from medtune.data.external import list_external
     from medtune.data.training_overlap import find_training_data
@@ -60,7 +60,9 @@ def run(
 
     document = read_manifest(bundle)
     if "tiles" in document:
-        raise InputError(f"{bundle} classifies whole-slide images, which this command does not read yet. Use predict.")
+        raise InputError(
+            f"{bundle} classifies whole-slide images, which this command does not support. Use `medtune predict`"
+        )
     params = external_params(document, data, sets)
     folder = _result_folder(out, data, bundle)
     listing = list_external(params.data, document.get("classes", []), _positive(document, bundle))
@@ -119,8 +121,8 @@ def _evaluate(
     key = digest([document["files"], bundle.precision, prepared.digest, options.model_dump(mode="json"), params.seed])
     warnings = [*overlap.warnings(), *external_warnings(prepared)]
     common = external_facts(prepared, predictions, document, options, external, warnings, key)
-    own = task.facts(result, options)
-    facts = {**common, **own, "warnings": [*warnings, *own.get("warnings", [])]}
+    task_facts = task.facts(result, options)
+    facts = {**common, **task_facts, "warnings": [*warnings, *task_facts.get("warnings", [])]}
     facts["subgroups"] = evaluate_subgroups(prepared, predictions, metrics, task.CLASS_AVERAGES, options)
     task.write(work, result, options, facts, [])
     names = [name for name in task.FACTS if name in facts]
@@ -142,47 +144,53 @@ def _evaluate(
 
 
 def _positive(document: dict[str, Any], bundle: Path) -> str | None:
-    """The bundle's positive class, which has index 1; None where it has not two classes.
+    """Return the positive class of a bundle with two classes.
+
+    Returns:
+        The class with index 1, or None if the task has no positive class.
 
     Raises:
-        InputError: the bundle names the class with index 0.
+        InputError: the positive class of the bundle has index 0.
     """
     classes = document.get("classes", [])
     if len(classes) != 2 or not base.targets(document["task"]["kind"]).HAS_POSITIVE:
         return None
-    for named in (document.get("positive"), document.get("decision", {}).get("positive")):
-        if named not in (None, classes[1]):
-            raise InputError(f"{bundle}: its positive class is {named}, but not the last of its classes {classes}")
-    return classes[1]
+    for positive in (document.get("positive"), document.get("decision", {}).get("positive")):
+        if positive not in (None, classes[1]):
+            raise InputError(f"{bundle}: the positive class {positive} is not the last of the classes {classes}")
+    return str(classes[1])
 
 
 def _outputs(bundle: Bundle, images: np.ndarray, batch_size: int) -> np.ndarray:
-    """Outputs (n, ...) of the bundle for its own packed images, float32."""
-    parts = []
+    """Compute the outputs, float32 (n, ...), for packed images."""
+    outputs: list[np.ndarray] = []
     with progress(f"evaluate: {bundle.precision}", len(images), "images") as advance:
         for start in range(0, len(images), batch_size):
             try:
-                parts.append(bundle.run(np.ascontiguousarray(images[start : start + batch_size])))
+                outputs.append(bundle.run(np.ascontiguousarray(images[start : start + batch_size])))
             except RuntimeError as error:
                 raise RunError(str(error)) from error
-            advance(len(parts[-1]))
-    return np.concatenate(parts)
+            advance(len(outputs[-1]))
+    return np.concatenate(outputs)
 
 
 def _result_folder(out: Path | None, data: Path, bundle: Path) -> Path:
-    """Folder of the result.
+    """Determine the folder for the result.
+
+    Returns:
+        The absolute path.
 
     Raises:
-        InputError: it holds something else, or lies in the bundle or the data.
+        InputError: the folder contains other files, or overlaps with the bundle or the data.
     """
     stem = data.resolve().stem if data.is_file() else data.resolve().name
     folder = (Path.cwd() / f"evaluation-{stem}" if out is None else out).resolve()
-    inside = {"the bundle": bundle.resolve()} | ({"the data": data.resolve()} if data.is_dir() else {})
-    for what, other in inside.items():
-        if folder.is_relative_to(other) or other.is_relative_to(folder):
-            raise InputError(f"--out={folder}: {what} and the result need folders of their own. Name another folder.")
+    inputs = {"the bundle": bundle.resolve()} | ({"the data": data.resolve()} if data.is_dir() else {})
+    for name, path in inputs.items():
+        if folder.is_relative_to(path) or path.is_relative_to(folder):
+            raise InputError(f"--out={folder}: {name} and the result need separate folders. Use another folder")
     if folder.exists() and not _is_replaceable(folder):
-        raise InputError(f"--out={folder}: exists and is no result of this command. Name a new folder.")
+        raise InputError(f"--out={folder}: exists and is not a result of this command. Use a new folder")
     return folder
 
 

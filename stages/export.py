@@ -1,9 +1,9 @@
-"""The ONNX bundle of the final model: written, compared with its networks themselves, then published."""
+"""Stage export: export of the final model to an ONNX bundle, with parity checks against the PyTorch networks."""
 
 import json
 import shutil
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,27 +19,26 @@ from medtune.tasks import base
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
     from medtune.export.ensemble import Ensemble
-    from medtune.models.classifier import Classifier
 
-# Evaluate's figures come from the device that trained; a GPU adds up in another order.
+# The predictions of stage evaluate may come from a GPU, which sums in another order.
 CONSUMER_TOLERANCE = {"cpu": 1e-4}
 GPU_TOLERANCE = 1e-3
 
 
 def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
-    """Export one graph that averages the calibrated outputs of the networks of all folds, or one refit network.
+    """Export one graph, which averages the calibrated outputs of all folds or contains one refit network.
 
     Args:
         params: all params.
         paths: where to read and write.
-        fold: always None: all folds are exported together.
+        fold: must be None, because all folds are exported together.
 
     Returns:
-        The ONNX bundle at artifacts/export.
+        The artifact artifacts/export with the ONNX bundle.
 
     Raises:
-        InputError: the folds that the params name are not trained and evaluated yet.
-        RuntimeError: the fp32 graph does not say what the networks say, or not what evaluate wrote down.
+        InputError: the folds are not trained and evaluated yet.
+        RuntimeError: outputs of the fp32 graph differ from the networks or from the predictions of stage evaluate.
     """
     steps = Steps(params, paths)
     step = steps.resolve("export", fold)
@@ -70,36 +69,36 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     with start_run("export", key, steps.group, params, "export") as tracked:
         lineage.log_inputs(tracked, prepared, trained)
         task = base.export(params.task.kind)
-        networks = [cast("Classifier", load_trained(artifact)) for artifact in trained]
+        networks = [load_trained(artifact) for artifact in trained]
         normalization = networks[0].mean.tolist(), networks[0].std.tolist()
         rules = [record["refit"] if refit else record["folds"][str(fold)] for fold in folds]
         document = bundle_manifest.build_manifest(
             params, prepared, evaluated, trained, rules, metrics, normalization, key
         )
-        decide = getattr(task, "decision_layer", None)
+        decision_layer = getattr(task, "decision_layer", None)
         model = Ensemble(
-            [Member(network, task.output_layer(own)) for network, own in zip(networks, rules, strict=True)],
+            [Member(network, task.output_layer(rule)) for network, rule in zip(networks, rules, strict=True)],
             None if document["output"]["name"] == MEMBERS else document["output"]["name"],
-            decide(document) if decide else None,
+            decision_layer(document) if decision_layer else None,
         )
         console.info(f"export: {_describe(model)} as ONNX, opset {params.export.opset}")
         fp32 = to_onnx(model, params.data.image_size, params.export.opset, _properties(document), model.names)
-        trial = ParityCheck.build(model, prepared, tested, document, params.export.parity_images)
-        maker = PrecisionExporter(fp32, trial, lambda: calibration(params, prepared, folds), params.export)
+        parity = ParityCheck.build(model, prepared, tested, document, params.export.parity_images)
+        exporter = PrecisionExporter(fp32, parity, lambda: calibration(params, prepared, folds), params.export)
         for precision in params.export.precisions:
-            maker.export(work, document, precision)
+            exporter.export(work, document, precision)
 
         external = document["precisions"]["fp32"].get("external_data", [])
         bundle = Bundle(work, document, "fp32", session((work / FILES["fp32"]).read_bytes(), work, external))
-        written = evaluated.folder / PREDICTIONS_FILE
-        if not refit:  # evaluate has no predictions of a network that has seen all patients
-            document["parity"]["fp32"]["consumer"] = trial.compare_with_predictions(
+        predictions = evaluated.folder / PREDICTIONS_FILE
+        if not refit:  # a refit network has seen all patients, so it has no test predictions
+            document["parity"]["fp32"]["consumer"] = parity.compare_with_predictions(
                 bundle.run_members,
                 folds,
-                written if written.exists() else evaluated.folder / "predictions.csv",
+                predictions if predictions.exists() else evaluated.folder / "predictions.csv",
                 CONSUMER_TOLERANCE.get(device_class(), GPU_TOLERANCE),
             )
-        samples = trial.samples(N_SAMPLES)
+        samples = parity.samples(N_SAMPLES)
         np.save(work / "sample_input.npy", samples, allow_pickle=False)
         np.save(work / "sample_output.npy", bundle.run(samples), allow_pickle=False)
         write_text(work / "MODEL_CARD.md", model_card.render_card(document))
@@ -115,10 +114,10 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         shipped = [name for name, entry in document["precisions"].items() if entry["shipped"]]
         tracked.summary({f"parity/{name}": document["parity"][name]["max_abs_diff"] for name in shipped})
         lineage.log_bundle(tracked, artifact)
-    said = ", ".join(
+    precisions = ", ".join(
         f"{name} (within {document['parity'][name]['max_abs_diff']:.0e} of the network)" for name in shipped
     )
-    console.info(f"export: {said} in {folder}")
+    console.info(f"export: {precisions} in {folder}")
     return artifact
 
 
@@ -130,18 +129,27 @@ def _describe(model: "Ensemble") -> str:
 
 
 def calibration(params: Params, prepared: "PreparedDataset", folds: Sequence[int]) -> np.ndarray:
-    """Training images for int8, uint8 (n, H, W, 3): as many of each class, drawn at random within it."""
+    """Select random training images for the calibration of int8, with the same number of images per class.
+
+    Args:
+        params: all params.
+        prepared: the prepared data.
+        folds: test folds of the exported networks.
+
+    Returns:
+        uint8 (n, H, W, 3).
+    """
     from medtune.export.parity import stratified_sample
 
-    rows = np.unique(np.concatenate([prepared.indices(fold)["train"] for fold in folds]))
-    train = np.random.default_rng(params.seed).permutation(rows)
+    indices = np.unique(np.concatenate([prepared.indices(fold)["train"] for fold in folds]))
+    train = np.random.default_rng(params.seed).permutation(indices)
     return np.ascontiguousarray(
         prepared.images[stratified_sample(prepared.labels, train, params.export.calibration_images)]
     )
 
 
 def _properties(document: dict[str, Any]) -> dict[str, str]:
-    """What the ONNX file itself says, for those who get it without its folder."""
+    """Return the metadata of the ONNX file, for users who receive it without the bundle."""
     return {
         "project": "medtune",
         "notice": document["notice"],

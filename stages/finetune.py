@@ -1,4 +1,4 @@
-"""Stage 2: the whole network (or a PEFT method's part of it) trained from stage 1's best."""
+"""Stage finetune (stage 2): training of the complete network, or of a PEFT method, from the best epoch of stage 1."""
 
 from typing import Any
 
@@ -14,21 +14,21 @@ from medtune.training.finished import find_finished
 
 
 def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
-    """Train the network of one fold from stage 1's best; resume if an earlier run was interrupted.
+    """Train the network of one fold from the best epoch of stage 1, and resume after an interruption.
 
-    With schedule `full` it starts from the pretrained weights and a new head.
+    With `schedule=full`, training starts from the pretrained weights and a new head.
 
     Args:
         params: all params.
         paths: where to read and write.
-        fold: test fold; None is the only one that the params name. `REFIT` trains on all images.
+        fold: test fold. None if the params select a single fold. `REFIT` trains on all images.
 
     Returns:
-        The better of stage 1 and stage 2 by validation, at artifacts/finetune/fold-<k>; it says which.
+        The artifact artifacts/finetune/fold-<k> with the better network of stage 1 and stage 2 on validation.
 
     Raises:
-        InputError: the data are not prepared with these params, or stage 1 has not run.
-        RuntimeError: the loss is not finite, or stage 1's artifact is damaged.
+        InputError: the data is not prepared with these params, or stage 1 has not run.
+        RuntimeError: the loss is not finite, or the artifact of stage 1 is damaged.
     """
     with distributed.main_process_first():
         steps = Steps(params, paths, several=True)
@@ -51,16 +51,16 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     retain_freed_memory()
     prepared, options = steps.prepared, params.finetune
     device = torch.device(device_name())
-    begun = load_trained(frozen) if frozen else None  # stage 1 as it is: some methods do not begin as it
+    start = load_trained(frozen) if frozen else None  # unmodified, because some PEFT methods change the initial output
     task = base.training(params.task.kind)
     model = load_trained(frozen) if frozen else task.build(params, task.n_outputs(prepared))
-    torch.manual_seed(params.seed)  # what a method adds is drawn alike whether stage 1 was run or found
+    torch.manual_seed(params.seed)  # new parameters must not depend on whether stage 1 ran in this process
     model = adapt(model, params)
-    innermost = use_channels_last(options.channels_last, params.model.backbone, device)
-    for network in (model, begun):
+    channels_last = use_channels_last(options.channels_last, params.model.backbone, device)
+    for network in (model, start):
         if network is not None:
             network.to(device)
-            if innermost:
+            if channels_last:
                 network.to(memory_format=torch.channels_last)
     if options.gradient_checkpointing:
         model.backbone.set_grad_checkpointing(True)  # type: ignore[operator]
@@ -72,31 +72,31 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
             classifier.freeze_batchnorm(model.backbone)
 
     def finish(best_epoch: int, best: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], str]:
-        if begun is not None and best_epoch == 0:
-            return begun.state_dict(), "all"
+        if start is not None and best_epoch == 0:
+            return start.state_dict(), "all"
         model.load_state_dict(best)
         merged = merge(model, params)
         return model.state_dict(), "all" if merged else "adapted"
 
     def record(best_epoch: int) -> dict[str, Any]:
         return {
-            "kept": "frozen" if best_epoch == 0 else "finetune",  # epoch 0 is stage 1, scored before the first step
+            "kept": "frozen" if best_epoch == 0 else "finetune",  # epoch 0 is the network of stage 1
             "trainable": trainable,
             "stored_features": False,
         }
 
-    feed = PackedImageSource(prepared, model, options.augment, device, innermost)
-    rows, seed = prepared.indices(fold)["train"], stream_seed(params.seed, "prepare")
-    prepare(model, iterate_labeled(feed, rows, prepared.targets, seed), params)
-    setup = StageSpec(
+    source = PackedImageSource(prepared, model, options.augment, device, channels_last)
+    indices, seed = prepared.indices(fold)["train"], stream_seed(params.seed, "prepare")
+    prepare(model, iterate_labeled(source, indices, prepared.targets, seed), params)
+    spec = StageSpec(
         "finetune",
         model,
         model,
         "all",
-        feed,
+        source,
         set_modes,
         record,
-        start=begun,
+        start=start,
         upstream=(frozen,) if frozen else (),
         penalty=penalty(model, params),
         after_step=after_step(model, params),
@@ -105,19 +105,21 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         finish=finish,
         refit=step.refit,
     )
-    artifact = run_training_stage(setup, params, prepared, folder, fold, step.key, steps.group)
+    artifact = run_training_stage(spec, params, prepared, folder, fold, step.key, steps.group)
     result = artifact.result()
-    console.info(f"{step.name}: kept the {result['kept']} stage's weights (best epoch {result['best']['epoch']})")
+    console.info(f"{step.name}: selected the weights of stage {result['kept']} (best epoch {result['best']['epoch']})")
     return artifact
 
 
 def _head_rate(params: Params, frozen: Artifact | None) -> float | None:
-    """Highest learning rate that suits the head: stage 1's, or without stage 1 the highest of the head's grid.
+    """Return the maximum learning rate for the head, because PEFT methods use rates of up to 0.05.
 
-    None after a stage 1 that solved the head. PEFT methods have rates of up to 0.05, which would destroy some heads.
+    Returns:
+        The rate of stage 1, or without stage 1 the highest rate in the head's grid. None if stage 1 solved the head
+        in closed form.
     """
     if frozen is not None:
         rate: float | None = frozen.result()["lr"]
         return rate
     head = params.model.head.kind
-    return max(registry.load_plugin("medtune.models.heads", head, "model.head.kind").LR_GRID)
+    return float(max(registry.load_plugin("medtune.models.heads", head, "model.head.kind").LR_GRID))

@@ -1,4 +1,4 @@
-"""Stage 1: the backbone frozen and in eval mode, the head trained on its features."""
+"""Stage frozen (stage 1): training of the head on features of the frozen backbone in eval mode."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 
 def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
-    """Train the head of one fold; resume if an earlier run was interrupted.
+    """Train the head of one fold, and resume after an interruption.
 
     Args:
         params: all params.
         paths: where to read and write.
-        fold: test fold; None is the only one that the params name. `REFIT` trains on all images.
+        fold: test fold. None if the params select a single fold. `REFIT` trains on all images.
 
     Returns:
-        The head of the best epoch by validation, at artifacts/frozen/fold-<k>.
+        The artifact artifacts/frozen/fold-<k> with the head of the best epoch on validation.
 
     Raises:
-        InputError: the data are not prepared with these params.
-        RuntimeError: the loss is not finite, or the frozen backbone changed (it must not).
+        InputError: the data is not prepared with these params.
+        RuntimeError: the loss is not finite, or training changed the frozen backbone.
     """
     with distributed.main_process_first():
         steps = Steps(params, paths, several=True)
@@ -60,9 +60,9 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     model = task.build(params, task.n_outputs(prepared)).to(device)
     model.backbone.requires_grad_(False)
     before = state_sha256(model.backbone)
-    feed, network = _build_source(model, prepared, params, paths, fold, device)
-    stored = not isinstance(feed, PackedImageSource)
-    _prepare_head(model, feed, stored, prepared.indices(fold)["train"], params.seed)
+    source, network = _build_source(model, prepared, params, paths, fold, device)
+    stored = not isinstance(source, PackedImageSource)
+    _prepare_head(model, source, stored, prepared.indices(fold)["train"], params.seed)
 
     def set_modes() -> None:
         model.eval()
@@ -72,7 +72,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
 
     def record(best_epoch: int) -> dict[str, Any]:
         if state_sha256(model.backbone) != before:
-            raise RuntimeError(f"{step.name}: the backbone changed while frozen; nothing was kept")
+            raise RuntimeError(f"{step.name}: training changed the frozen backbone, so the result was discarded")
         return {
             "kept": "frozen",
             "trainable": sum(p.numel() for p in model.head.parameters()),
@@ -81,25 +81,28 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
             **({"C": solver.strength} if solver else {}),
         }
 
-    setup = StageSpec("frozen", network, model.head, "head", feed, set_modes, record, refit=step.refit)
+    spec = StageSpec("frozen", network, model.head, "head", source, set_modes, record, refit=step.refit)
     if params.model.head.solved:
-        assert isinstance(feed, FeatureSource)  # else `_build_source` refused the params
-        chosen = step.refit.strength if step.refit else None
-        candidates = params.model.head.candidates if chosen is None else [chosen]
-        solver = HeadSolver(feed.store, candidates, _refits(params), torch.device(device))
-        setup.solve = solver
+        assert isinstance(source, FeatureSource)  # `_build_source` rejects other sources
+        strength = step.refit.strength if step.refit else None
+        candidates = params.model.head.candidates if strength is None else [strength]
+        solver = HeadSolver(source.store, candidates, _refits(params), torch.device(device))
+        spec.solve = solver
     if params.model.head.aggregation == ATTENTION:
-        setup.slides, setup.score_batch_size = by_slide(prepared), params.frozen.batch_size
-    return run_training_stage(setup, params, prepared, folder, fold, step.key, steps.group)
+        spec.slides, spec.score_batch_size = by_slide(prepared), params.frozen.batch_size
+    return run_training_stage(spec, params, prepared, folder, fold, step.key, steps.group)
 
 
 def _build_source(
     model: "Classifier", prepared: "PreparedDataset", params: Params, paths: RunPaths, fold: int, device: str
 ) -> tuple["BatchSource", "nn.Module"]:
-    """Stored features and the head, or images and the whole network where the store is off or over its budget.
+    """Create the source of training batches and the network to train.
+
+    Returns:
+        Cached features and the head; or images and the complete network if the cache is disabled or too small.
 
     Raises:
-        InputError: the head needs stored features, and they are over the budget.
+        InputError: the head needs cached features, but they exceed the limit.
     """
     import torch
 
@@ -108,43 +111,43 @@ def _build_source(
     from medtune.models.backbones import token_shape
     from medtune.models.classifier import stored_tokens
     from medtune.training import feature_cache
-    from medtune.training import inputs as feeds
     from medtune.training.bags import BagSource
+    from medtune.training.inputs import FeatureSource, FrozenBackboneModel, PackedImageSource
 
     views, budget = params.frozen.feature_views, params.frozen.feature_cache_gb
     needs_store = params.model.head.aggregation == ATTENTION or params.model.head.solved
     if views != "online":
         shape = token_shape(model.backbone, params.data.image_size)
         tokens = stored_tokens(model.feature_kind, shape)
-        rows = feature_cache.required_indices(prepared.indices(fold), views, _refits(params))
-        wanted = feature_cache.store_bytes(rows, tokens, shape.channels) / 1e9
-        if wanted <= budget:
+        indices = feature_cache.required_indices(prepared.indices(fold), views, _refits(params))
+        size_gb = feature_cache.store_bytes(indices, tokens, shape.channels) / 1e9
+        if size_gb <= budget:
             with distributed.main_process_first():
-                store = feature_cache.compute_features(model, prepared, params, rows, paths.cache, device)
+                store = feature_cache.compute_features(model, prepared, params, indices, paths.cache, device)
             if params.model.head.aggregation == ATTENTION:
                 return BagSource(store, by_slide(prepared), torch.device(device)), BagModel(model.head)
-            return feeds.FeatureSource(store, torch.device(device)), model.head
+            return FeatureSource(store, torch.device(device)), model.head
         if needs_store:
             raise InputError(
-                f"frozen.feature_cache_gb={budget:g}: the features of {views} views take {wanted:.1f} GB, and head "
-                f"{params.model.head.kind} needs them stored. "
-                f"Use frozen.feature_cache_gb={math.ceil(wanted)} or fewer views"
+                f"frozen.feature_cache_gb={budget:g}: features of {views} views need {size_gb:.1f} GB, and head "
+                f"{params.model.head.kind} requires cached features. "
+                f"Use frozen.feature_cache_gb={math.ceil(size_gb)} or fewer views"
             )
         console.info(
-            f"frozen: {views} views need {wanted:.1f} GB, frozen.feature_cache_gb is {budget:g}: "
-            "running the backbone online"
+            f"frozen: features of {views} views need {size_gb:.1f} GB, but frozen.feature_cache_gb is {budget:g}; "
+            "the backbone runs in every epoch"
         )
-    feed = feeds.PackedImageSource(prepared, model, params.frozen.augment, torch.device(device))
-    return feed, feeds.FrozenBackboneModel(model)
+    source = PackedImageSource(prepared, model, params.frozen.augment, torch.device(device))
+    return source, FrozenBackboneModel(model)
 
 
 def _refits(params: Params) -> bool:
-    """Whether the head is solved again on training and validation images: stage 2 still needs the latter unseen."""
+    """Return True if the head is solved again with the validation images, which stage 2 would still need."""
     return params.model.head.solved and params.training_stages[-1] == "frozen"
 
 
 def _prepare_head(model: "Classifier", source: "BatchSource", stored: bool, train: "np.ndarray", seed: int) -> None:
-    """Shows the features of the training images to a head that wants to see them first."""
+    """Pass the features of the training images to a head with a method `prepare`."""
     import torch
 
     if prepare := getattr(model.head, "prepare", None):

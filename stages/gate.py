@@ -1,4 +1,4 @@
-"""Stage gate: the new bundle against the accepted one, both asked through onnxruntime, as their users will."""
+"""Stage gate: comparison of the new bundle with the accepted bundle, both run with onnxruntime."""
 
 import csv
 import io
@@ -33,9 +33,9 @@ class Champion:
     """The accepted model.
 
     Attributes:
-        name: its id in the target.
-        folder: its bundle.
-        manifest: manifest.csv of the data it was trained on, as text.
+        name: id in the model store.
+        folder: folder of the bundle.
+        manifest: content of manifest.csv of the training data.
     """
 
     name: str
@@ -44,12 +44,20 @@ class Champion:
 
 
 def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecision:
-    """Whether the bundle in artifacts/export replaces the champion's.
+    """Decide whether the bundle in artifacts/export replaces the champion.
 
-    The networks of a bundle are compared, not their average, which has seen every patient: each image is predicted by
-    the network for whose fold it is a test image. The champion predicts it by a network that has not seen its patient,
-    in training or validation; without patient ids an image is its own patient. Where a label has changed since, a
-    person must decide.
+    The average of the networks has seen every patient, so single networks are compared. The challenger predicts a test
+    image with the network of the image's fold. The champion uses a network that has not seen the patient in training
+    or validation. Without patient ids, every image counts as a patient. If labels have changed since the champion was
+    accepted, a person must decide.
+
+    Args:
+        params: all params.
+        paths: where the bundle and the data are.
+        champion: the accepted model, or None if there is none.
+
+    Returns:
+        The decision.
 
     Raises:
         BundleError: a bundle is damaged.
@@ -59,98 +67,109 @@ def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecis
     folds = members.folds(document)
     if members.REFIT in folds:
         return rejection(["final=refit: this model has seen every patient. Use final=ensemble"], params.gate)
-    rows, own = _tested(prepared, folds)
+    indices, networks = _tested(prepared, folds)
     notes: list[str] = []
-    old, theirs = None, own
+    champion_document, champion_networks = None, networks
     if champion:
-        old = bundle_document.read_manifest(champion.folder)
-        for name in ("task", "classes", "output", "tiles", "aggregation"):
-            if name == "output" and "tiles" in document:  # its shape has the number of networks
-                continue
-            if old.get(name) != document.get(name):
-                reason = f"{name} differ: {document.get(name)}, the champion's {old.get(name)}"
-                if name == "classes" and set(document[name]) == set(old.get(name, ())):
-                    reason = (
-                        f"the positive class differs: {document[name][-1]}, the champion's {old[name][-1]}: "
-                        "sensitivity and specificity cannot be compared"
-                    )
-                return rejection([reason], params.gate)
-        if members.REFIT in members.folds(old):
+        champion_document = bundle_document.read_manifest(champion.folder)
+        if reason := _incompatibility(document, champion_document):
+            return rejection([reason], params.gate)
+        champion_folds = members.folds(champion_document)
+        if members.REFIT in champion_folds:
             return rejection(["the champion is a refit network, which has seen every patient"], params.gate)
-        kept, theirs, notes, changed = _common_images(prepared, rows, own, champion.manifest, members.folds(old))
-        rows, own = rows[kept], own[kept]
-        if not len(rows):
+        selected, champion_networks, notes, changed = _common_images(
+            prepared, indices, networks, champion.manifest, champion_folds
+        )
+        indices, networks = indices[selected], networks[selected]
+        if not len(indices):
             return rejection(["the champion was trained on every test patient"], params.gate, notes)
         if changed:
             return rejection([changed], params.gate, notes)
-    new = _predict(folder, "challenger", document, prepared, rows, own, prepared.images[rows], params)
-    held = None
-    if champion and old is not None:
-        images = _images_for_champion(params, paths, prepared, rows, old)
-        held = _predict(champion.folder, champion.name, old, prepared, rows, theirs, images, params)
+    stats = _predict(folder, "challenger", document, prepared, indices, networks, prepared.images[indices], params)
+    champion_stats = None
+    if champion and champion_document is not None:
+        images = _images_for_champion(params, paths, prepared, indices, champion_document)
+        champion_stats = _predict(
+            champion.folder, champion.name, champion_document, prepared, indices, champion_networks, images, params
+        )
     metric = base.metric(params.task.kind, params.gate.metric)
-    assert metric is not None  # else the params were refused
+    assert metric is not None  # the params are validated
     limits = base.evaluation(params.task.kind).limits(params.gate)
-    n = len({prepared.slides[row] for row in rows.tolist()}) if prepared.slides else len(rows)
-    decision = decide(new, held, n, metric, limits, params.gate, params.evaluate, prepared.positive)
+    n = len({prepared.slides[index] for index in indices.tolist()}) if prepared.slides else len(indices)
+    decision = decide(stats, champion_stats, n, metric, limits, params.gate, params.evaluate, prepared.positive)
     return replace(decision, notes=tuple(notes))
 
 
+def _incompatibility(document: dict[str, Any], champion: dict[str, Any]) -> str | None:
+    """Return why two bundles cannot be compared, or None if they can."""
+    for name in ("task", "classes", "output", "tiles", "aggregation"):
+        if name == "output" and "tiles" in document:  # the shape contains the number of networks, which may differ
+            continue
+        if champion.get(name) == document.get(name):
+            continue
+        if name == "classes" and set(document[name]) == set(champion.get(name, ())):
+            return (
+                f"the positive class is {document[name][-1]}, but {champion[name][-1]} for the champion: "
+                "sensitivity and specificity cannot be compared"
+            )
+        return f"{name} differ: {document.get(name)}, but {champion.get(name)} for the champion"
+    return None
+
+
 def _tested(prepared: PreparedDataset, folds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that are test images of a fold, ascending, and the position in `folds` of the first such fold."""
+    """Return the indices of all test images, and for each image the position in `folds` of its first test fold."""
     is_test = prepared.splits[:, folds] == "test"
-    rows = np.flatnonzero(is_test.any(axis=1))
-    return rows, is_test[rows].argmax(axis=1)
+    indices = np.flatnonzero(is_test.any(axis=1))
+    return indices, is_test[indices].argmax(axis=1)
 
 
 def _common_images(
-    prepared: PreparedDataset, rows: np.ndarray, own: np.ndarray, manifest: str, folds: Sequence[int]
+    prepared: PreparedDataset, indices: np.ndarray, networks: np.ndarray, manifest: str, folds: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray, list[str], str]:
-    """Find for each test image a network of the champion that has not seen its patient.
+    """Find for each test image a network of the champion that has not seen the patient.
 
     Args:
-        prepared: the data.
-        rows: (n,) test rows.
-        own: (n,) the challenger's network of each; the champion's at the same position is preferred.
-        manifest: manifest.csv of the champion's data.
-        folds: test fold of each of the champion's networks.
+        prepared: the prepared data.
+        indices: indices (n,) of the test images.
+        networks: network (n,) of the challenger for each image. The champion's network with this number is preferred.
+        manifest: content of manifest.csv of the champion's training data.
+        folds: test fold of each network of the champion.
 
     Returns:
-        Positions (m,) in `rows` of the images that have one, its position (m,) in `folds`, what was left out, and what
-        is said where labels changed.
+        Positions (m,) in `indices` of the images that have such a network; the number (m,) of this network; notes about
+        excluded images; and a message if labels have changed, otherwise an empty string.
     """
-    before = {row["path"]: row for row in csv.DictReader(io.StringIO(manifest))}
-    ids, pixels = prepared.patient_ids[rows].tolist(), [prepared.sha256[row] for row in rows.tolist()]
-    known, fair = (np.ones((len(rows), len(folds)), bool) for _ in range(2))
+    old_rows = {row["path"]: row for row in csv.DictReader(io.StringIO(manifest))}
+    ids, hashes = prepared.patient_ids[indices].tolist(), [prepared.sha256[index] for index in indices.tolist()]
+    new_patient, unseen = (np.ones((len(indices), len(folds)), bool) for _ in range(2))
     for member, fold in enumerate(folds):
-        seen = [row for row in before.values() if row[f"role_{fold}"] in SEEN_SPLITS]
-        groups, shown = {row["group"] for row in seen}, {row["sha256"] for row in seen}
-        known[:, member] = [group not in groups for group in ids]
-        fair[:, member] = known[:, member]
-        if not prepared.slides:  # tiles of glass are alike
-            fair[:, member] &= [sha not in shown for sha in pixels]
+        seen = [row for row in old_rows.values() if row[f"role_{fold}"] in SEEN_SPLITS]
+        seen_patients, seen_hashes = {row["group"] for row in seen}, {row["sha256"] for row in seen}
+        new_patient[:, member] = [patient not in seen_patients for patient in ids]
+        unseen[:, member] = new_patient[:, member]
+        if not prepared.slides:  # tiles of glass can be identical
+            unseen[:, member] &= [sha256 not in seen_hashes for sha256 in hashes]
     notes = []
-    trained = ~known.any(axis=1)
-    if out := int(trained.sum()):
+    trained = ~new_patient.any(axis=1)
+    if n := int(trained.sum()):
         patients = len({ids[k] for k in np.flatnonzero(trained)})
-        notes.append(f"{out} test images of {patients} patients left out: the champion was trained on them")
-    twins = ~fair.any(axis=1) & ~trained
-    if out := int(twins.sum()):
-        first = prepared.paths[rows[twins.argmax()]]
-        notes.append(f"{out} test images left out: pixel for pixel the champion was trained on them ({first} first)")
-    kept = np.flatnonzero(fair.any(axis=1))
-    same = np.minimum(own[kept], len(folds) - 1)
-    theirs = np.where(fair[kept, same], same, fair[kept].argmax(axis=1))
-    labels = [(row, _label(before, prepared.paths[row])) for row in rows[kept].tolist()]
-    changed = [row for row, label in labels if label not in (None, prepared.names[row])]
+        notes.append(f"{n} test images of {patients} patients left out: the champion was trained on them")
+    copies = ~unseen.any(axis=1) & ~trained
+    if n := int(copies.sum()):
+        first = prepared.paths[indices[copies.argmax()]]
+        notes.append(f"{n} test images left out: the champion was trained on identical images (first: {first})")
+    selected = np.flatnonzero(unseen.any(axis=1))
+    same = np.minimum(networks[selected], len(folds) - 1)
+    champion_networks = np.where(unseen[selected, same], same, unseen[selected].argmax(axis=1))
+    labels = [(index, _label(old_rows, prepared.paths[index])) for index in indices[selected].tolist()]
+    changed = [index for index, label in labels if label not in (None, prepared.names[index])]
     if not changed:
-        return kept, theirs, notes, ""
-    first = prepared.paths[changed[0]]
-    said = (
-        f"labels of {len(changed)} test images changed since the champion was accepted ({first} first): "
-        "a person must say which are right"
+        return selected, champion_networks, notes, ""
+    message = (
+        f"labels of {len(changed)} test images changed since the champion was accepted "
+        f"(first: {prepared.paths[changed[0]]}). A person must decide which labels are correct"
     )
-    return kept, theirs, notes, said
+    return selected, champion_networks, notes, message
 
 
 def _label(manifest: Mapping[str, Mapping[str, str]], path: str) -> str | None:
@@ -160,64 +179,70 @@ def _label(manifest: Mapping[str, Mapping[str, str]], path: str) -> str | None:
 def _predict(
     folder: Path,
     name: str,
-    document: dict,
+    document: dict[str, Any],
     prepared: PreparedDataset,
-    rows: np.ndarray,
+    indices: np.ndarray,
     networks: np.ndarray,
     images: np.ndarray,
     params: Params,
 ) -> ModelStats:
-    """Statistics of a bundle for `rows`, each predicted by the network at its position in `networks`."""
-    faults = []
+    """Compute the statistics of a bundle on images, where `networks` selects the network for each image."""
+    problems = []
     for precision, entry in document["precisions"].items():
         if not entry["shipped"]:
             continue
         try:
             Bundle.load(folder, precision).self_test()
         except BundleError as error:
-            faults.append(str(error))
+            problems.append(str(error))
     limit = params.export.fp32_tolerance
     if (parity := document["parity"]["fp32"]["max_abs_diff"]) > limit:
-        faults.append(f"fp32 parity {parity:.1e} is above export.fp32_tolerance {limit:g}")
-    bundle, size, found = Bundle.load(folder), params.evaluate.batch_size, []
+        problems.append(f"fp32 parity {parity:.1e} is above export.fp32_tolerance {limit:g}")
+    bundle, size = Bundle.load(folder), params.evaluate.batch_size
+    batches: list[np.ndarray] = []
     with progress(f"gate: {name}", len(images), "images") as advance:
         for start in range(0, len(images), size):
-            found.append(bundle.run_members(np.ascontiguousarray(images[start : start + size])))
-            advance(len(found[-1]))
-    outputs, task, parts = np.concatenate(found), base.evaluation(params.task.kind), []
+            batches.append(bundle.run_members(np.ascontiguousarray(images[start : start + size])))
+            advance(len(batches[-1]))
+    outputs, task, predictions = np.concatenate(batches), base.evaluation(params.task.kind), []
     for member in np.unique(networks).tolist():
-        chosen = networks == member
-        one = _of_member(document, member)
-        output = outputs[chosen, member : member + 1] if prepared.slides else outputs[chosen, member]
-        parts.append(task.from_bundle(prepared, rows[chosen], output, one))
-    return ModelStats(name, task.pool(parts).stats(params.evaluate), tuple(faults))
+        selected = networks == member
+        output = outputs[selected, member : member + 1] if prepared.slides else outputs[selected, member]
+        predictions.append(task.from_bundle(prepared, indices[selected], output, _member_document(document, member)))
+    return ModelStats(name, task.pool(predictions).stats(params.evaluate), tuple(problems))
 
 
-def _of_member(document: dict[str, Any], member: int) -> dict[str, Any]:
-    """bundle.json as it would be of one of its networks, with the decision for patients that this one has not seen."""
+def _member_document(document: dict[str, Any], member: int) -> dict[str, Any]:
+    """Return bundle.json reduced to one network, with the decision rule of this network."""
     if members.MEMBERS not in document:
         return document
-    own = document[members.MEMBERS][member]
-    return {**document, members.MEMBERS: [own], **({"decision": own["decision"]} if "decision" in own else {})}
+    entry = document[members.MEMBERS][member]
+    return {**document, members.MEMBERS: [entry], **({"decision": entry["decision"]} if "decision" in entry else {})}
 
 
 def _images_for_champion(
-    params: Params, paths: RunPaths, prepared: PreparedDataset, rows: np.ndarray, document: dict
+    params: Params, paths: RunPaths, prepared: PreparedDataset, indices: np.ndarray, document: dict[str, Any]
 ) -> np.ndarray:
-    """The test images as the champion takes them: packed again if its size, resizing or range of values differs.
+    """Return the test images for the champion, repacked if its image size, resizing or intensity range differs.
 
-    Tiles of slides have the champion's settings already, and resizing does not apply to them.
+    Tiles of slides need no repacking, because the settings of both models are equal and resizing does not apply.
+
+    Returns:
+        uint8 (n, H, W, 3).
     """
-    wanted = document["preprocessing"]
-    own, other = (Intensity.from_document(part.get("intensity")) for part in (prepared.info, wanted))
-    same_fit = (wanted["image_size"], wanted["resize"]) == (params.data.image_size, params.data.resize)
-    if prepared.slides or (same_fit and (not own.from_deep or own == other)):
-        return prepared.images[rows]
+    settings = document["preprocessing"]
+    intensity, champion_intensity = (
+        Intensity.from_document(entry.get("intensity")) for entry in (prepared.info, settings)
+    )
+    same_size = (settings["image_size"], settings["resize"]) == (params.data.image_size, params.data.resize)
+    if prepared.slides or (same_size and (not intensity.from_deep or intensity == champion_intensity)):
+        return np.asarray(prepared.images[indices])
     listed = list_source(params.data, base.targets(params.task.kind).HAS_POSITIVE)
-    named = {record.path: record for record in listed.samples}
+    sample_by_path = {sample.path: sample for sample in listed.samples}
     folder = paths.cache / "gate"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    records = [named[prepared.paths[row]] for row in rows.tolist()]
-    pack(records, listed.root, folder, wanted["image_size"], wanted["resize"], "error", other)
-    return np.load(folder / IMAGES_FILE, allow_pickle=False)
+    samples = [sample_by_path[prepared.paths[index]] for index in indices.tolist()]
+    pack(samples, listed.root, folder, settings["image_size"], settings["resize"], "error", champion_intensity)
+    images: np.ndarray = np.load(folder / IMAGES_FILE, allow_pickle=False)
+    return images

@@ -1,4 +1,4 @@
-"""One launch of a training stage, be it one process or several: what it may be, and its hold on the output folder."""
+"""Launch of a training stage with one or several processes: checks and lock of the output folder."""
 
 import os
 from collections.abc import Iterator
@@ -15,17 +15,20 @@ from medtune.runtime.paths import RunPaths
 
 @contextmanager
 def distributed_launch(paths: RunPaths) -> Iterator[None]:
-    """Connects the processes of this launch and holds `artifacts/.lock` for all of them.
+    """Connect the processes of this launch and hold `artifacts/.lock` for all of them.
+
+    Args:
+        paths: where the stage writes.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the folder is not writable.
     """
     with distributed.process_group():
         if distributed.rank() == 0:
             with output_lock(paths):
                 distributed.barrier()
                 yield
-                distributed.barrier()  # what the others still read stays as it is
+                distributed.barrier()  # other processes may still read files
         else:
             distributed.barrier()
             yield
@@ -33,33 +36,41 @@ def distributed_launch(paths: RunPaths) -> Iterator[None]:
 
 
 def check_launch(params: Params, finetunes: bool) -> None:
-    """Refuses what several processes cannot do, and a launch that was meant to be several and is one.
+    """Check that the params and the device support the number of processes.
 
     Args:
         params: all params.
-        finetunes: whether stage 2 is among what is trained.
+        finetunes: True if stage 2 is trained.
 
     Raises:
-        InputError: says what to set, or how to start it.
+        InputError: several processes are not supported, or `accelerate` started one process instead of several.
     """
     if distributed.world_size() == 1:
         if os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true" and "MASTER_ADDR" in os.environ:
             raise InputError(
-                "accelerate launch --cpu starts one process whatever --num_processes says: write --multi_gpu for "
-                "--cpu, with MEDTUNE_DEVICE=cpu in the environment, or start it with torchrun --nproc-per-node"
+                "accelerate launch --cpu ignores --num_processes and starts one process. Use --multi_gpu instead of "
+                "--cpu with MEDTUNE_DEVICE=cpu in the environment, or use torchrun --nproc-per-node"
             )
         return
-    started = f"WORLD_SIZE is {distributed.world_size()}"
-    named = os.environ.get("MEDTUNE_DEVICE", "")
-    if named.startswith("cuda:"):
-        raise InputError(f"MEDTUNE_DEVICE is {named}, but {started}: each process takes a GPU of its own; unset it, "
-                         "and choose among GPUs with CUDA_VISIBLE_DEVICES")  # fmt: skip
+    world_size = f"WORLD_SIZE={distributed.world_size()}"
+    device = os.environ.get("MEDTUNE_DEVICE", "")
+    if device.startswith("cuda:"):
+        raise InputError(
+            f"MEDTUNE_DEVICE={device}: every process needs a separate GPU, but {world_size}. Unset MEDTUNE_DEVICE and "
+            "select GPUs with CUDA_VISIBLE_DEVICES"
+        )
     if device_class() not in ("cpu", "cuda"):
-        raise InputError(f"{started}, and the device is {device_class()}: several processes need GPUs of NVIDIA or "
-                         "MEDTUNE_DEVICE=cpu")  # fmt: skip
+        raise InputError(
+            f"{world_size}: several processes are not supported on {device_class()}. Use NVIDIA GPUs or "
+            "MEDTUNE_DEVICE=cpu"
+        )
     if params.model.head.aggregation == ATTENTION:
-        raise InputError(f"model.head.kind={params.model.head.kind}: it is trained in one process, but {started}. "
-                         "Start one process")  # fmt: skip
+        raise InputError(
+            f"model.head.kind={params.model.head.kind}: this head supports only one process, but {world_size}. "
+            "Start one process"
+        )
     if finetunes and params.model.batchnorm == "train":
-        raise InputError(f"model.batchnorm is train, but {started}: each process would have statistics of its own; "
-                         "set model.batchnorm=frozen, or start one process")  # fmt: skip
+        raise InputError(
+            f"model.batchnorm=train: every process would have different statistics, but {world_size}. "
+            "Use model.batchnorm=frozen, or start one process"
+        )

@@ -1,4 +1,4 @@
-"""What must hold before a stage begins: the data made with these params, and settings that fit it."""
+"""Preflight checks for a stage: prepared data, device and settings."""
 
 import contextlib
 import io
@@ -20,23 +20,26 @@ if TYPE_CHECKING:
 
 
 def run_preflight(params: Params, paths: RunPaths, several: bool = False) -> "PreparedDataset":
-    """The prepared data, after every check that needs no torch.
+    """Run all checks that do not need torch, and open the prepared data.
 
     Args:
         params: all params.
-        paths: where the data lie.
-        several: whether this stage may run as several processes.
+        paths: where the data is.
+        several: True if the stage supports several processes.
+
+    Returns:
+        The prepared data.
 
     Raises:
-        InputError: not prepared, damaged, or prepared with other `data` params; a class weight for a class that
-            is not there; a device that is none, or a precision it lacks; launched as more processes than it can be.
+        InputError: the data is missing, damaged or prepared with other `data` params; a class weight names an unknown
+            class; the device or the precision is not available; or there are too many processes.
     """
     from medtune.data.prepared import open_prepared
     from medtune.stages import launch
 
     if distributed.world_size() > 1 and not several:
         raise InputError(
-            f"WORLD_SIZE is {distributed.world_size()}: only `medtune stage` runs as several processes. "
+            f"WORLD_SIZE={distributed.world_size()}: only `medtune stage` supports several processes. "
             "Start this command without the launcher"
         )
     check_device()
@@ -44,21 +47,21 @@ def run_preflight(params: Params, paths: RunPaths, several: bool = False) -> "Pr
     prepared = open_prepared(paths)
     if read_result(paths.prepared)["key"] != data_key(params):
         check_table(params)
-        raise InputError(f"{paths.prepared} was made with other data params or code: run `medtune data` first")
+        raise InputError(f"{paths.prepared} was prepared with other data params or code. Run `medtune data` first")
     try:
         check_subgroups(params, prepared.metadata_cells)
     except InputError as error:
-        stale = " If the table has changed since, run `medtune data` first." if getattr(params.data, "csv", "") else ""
-        raise InputError(f"{error}{stale}") from None
+        hint = " If the table has changed, run `medtune data` first." if getattr(params.data, "csv", "") else ""
+        raise InputError(f"{error}{hint}") from None
     _check_threshold(params, prepared.classes)
     for section in params.training_stages:
-        chosen = getattr(params, section)
-        named = chosen.class_weights if isinstance(chosen.class_weights, dict) else {}
-        if unknown := sorted(named.keys() - set(prepared.classes)):
+        stage = getattr(params, section)
+        class_weights = stage.class_weights if isinstance(stage.class_weights, dict) else {}
+        if unknown := sorted(class_weights.keys() - set(prepared.classes)):
             classes = list_names(prepared.classes)
-            raise InputError(f"{section}.class_weights: no class {unknown[0]!r}; classes: {classes}")
-        if chosen.precision == "fp16" and device_class() == "cpu":
-            raise InputError(f"{section}.precision is fp16, which needs a GPU; on a CPU choose auto, fp32 or bf16")
+            raise InputError(f"{section}.class_weights: unknown class {unknown[0]!r}. The classes are {classes}")
+        if stage.precision == "fp16" and device_class() == "cpu":
+            raise InputError(f"{section}.precision=fp16: needs a GPU. On a CPU use auto, fp32 or bf16")
     return prepared
 
 
@@ -68,26 +71,26 @@ def _check_threshold(params: Params, classes: Sequence[str]) -> None:
         return
     ((name, rate),) = criterion.items()
     raise InputError(
-        f"evaluate.threshold={{{name}: {rate:g}}}: there are {len(classes)} classes, and only two have a threshold. "
+        f"evaluate.threshold={{{name}: {rate:g}}}: a threshold needs two classes, but there are {len(classes)}. "
         "Use evaluate.threshold=balanced_accuracy"
     )
 
 
 def check_subgroups(params: Params, columns: Mapping[str, Sequence[str]]) -> None:
-    """Refuse subgroups that cannot be made, before images are decoded or a network is trained.
+    """Check the subgroups before images are decoded or a network is trained.
 
     Args:
         params: all params.
-        columns: metadata of each image by column.
+        columns: metadata of the images per column.
 
     Raises:
-        InputError: `evaluate.by` or `evaluate.bins` do not fit the columns.
+        InputError: `evaluate.by` or `evaluate.bins` does not match the columns.
     """
     refuse_subgroups(params.evaluate, columns, params.data.allow_values)
 
 
 def refuse_subgroups(options: EvaluateParams, columns: Mapping[str, Sequence[str]], allowed: Sequence[str]) -> None:
-    """As `check_subgroups`, for section evaluate and `data.allow_values` alone."""
+    """Check the subgroups (see `check_subgroups`), given only the section evaluate and `data.allow_values`."""
     if options.by:
         from medtune.evaluation.subgroup_columns import subgroup_columns
 
@@ -95,28 +98,38 @@ def refuse_subgroups(options: EvaluateParams, columns: Mapping[str, Sequence[str
 
 
 def check_table(params: Params) -> None:
-    """Refuse a wrong table where the images must be prepared from it anyway: that says more than "run medtune data".
+    """Check the label table before the user is asked to run `medtune data`, which would fail because of the table.
+
+    Args:
+        params: all params.
 
     Raises:
-        InputError: as `medtune.data.source_listing.list_source` says.
+        InputError: the table is invalid (see `medtune.data.source_listing.list_source`).
     """
     if getattr(params.data, "csv", None) is not None:
         from medtune.data.source_listing import list_source
 
-        with contextlib.redirect_stdout(io.StringIO()):  # notes belong to the command that prepares
+        with contextlib.redirect_stdout(io.StringIO()):  # only `medtune data` prints these notes
             list_source(params.data, base.targets(params.task.kind).HAS_POSITIVE)
 
 
 def check_model(params: Params, paths: RunPaths) -> None:
-    """Refuse weights, a backbone or settings that would fail later, before images are decoded for them.
+    """Check the network before images are decoded.
 
-    Imports torch, so it is passed over where the data stand ready for these params: training checks then.
+    The check imports torch. It is skipped if the data is already prepared, because training repeats the check.
+
+    Args:
+        params: all params.
+        paths: where the data is.
+
+    Raises:
+        InputError: the weights, the backbone or the settings are invalid.
     """
     try:
-        known = read_result(paths.prepared)["key"] == data_key(params)
+        is_prepared = read_result(paths.prepared)["key"] == data_key(params)
     except (OSError, ValueError, KeyError):
-        known = False
-    if not known:
+        is_prepared = False
+    if not is_prepared:
         from medtune.stages.dry_run import check_network
 
         check_network(params, paths)

@@ -1,4 +1,4 @@
-"""The steps of one pipeline: their order, cache keys, upstream artifacts and finished artifacts."""
+"""Steps of a pipeline: order, cache keys, upstream artifacts and finished artifacts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -25,17 +25,17 @@ EXPORT_TOOLS = ("onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "numpy",
 
 @dataclass(frozen=True)
 class Step:
-    """One run of one stage.
+    """A single run of a stage.
 
     Attributes:
         stage: frozen, finetune, evaluate or export.
-        fold: test fold that the stage trains for; `REFIT` for the network that is trained on all images; None for a
-            stage that runs once for all folds.
+        fold: test fold of a training stage; `REFIT` for a network that is trained on all images; None for a stage that
+            runs once for all folds.
         key: cache key.
-        upstream: verified artifacts that the stage reads: stage 1 for finetune, the networks of all test folds and
-            the refit one for evaluate, and for export the evaluation followed by the networks that it exports.
+        upstream: verified artifacts that the stage reads. For finetune, this is stage 1. For evaluate, these are all
+            networks. For export, these are the evaluation, followed by the networks to export.
         artifact: the verified result of an earlier run with the same key, or None.
-        refit: settings of a refit network; None for others.
+        refit: settings of a refit network; None for other networks.
     """
 
     stage: str
@@ -47,12 +47,12 @@ class Step:
 
     @property
     def name(self) -> str:
-        """`frozen fold 1`, `frozen refit`, `evaluate`."""
+        """Name of the step: `frozen fold 1`, `frozen refit`, `evaluate`."""
         return step_name(self.stage, self.fold)
 
 
 def step_name(stage: str, fold: int | None) -> str:
-    """Name of a step for people."""
+    """Return the name of a step for messages."""
     return stage if fold is None else f"{stage} {network_name(fold)}"
 
 
@@ -66,12 +66,12 @@ def step_order(params: Params) -> Iterator[tuple[str, int | None]]:
 
 
 class Steps:
-    """Resolves the steps of one pipeline. Each key is computed and each artifact verified once.
+    """Resolver for the steps of a pipeline, which computes each key and verifies each artifact only once.
 
     Attributes:
         params: all params.
         paths: where the pipeline reads and writes.
-        prepared: the verified data.
+        prepared: the verified prepared data.
     """
 
     def __init__(self, params: Params, paths: RunPaths, several: bool = False) -> None:
@@ -80,10 +80,10 @@ class Steps:
         Args:
             params: all params.
             paths: where the pipeline reads and writes.
-            several: True if the caller can run as several processes.
+            several: True if the caller supports several processes.
 
         Raises:
-            InputError: as `medtune.stages.preflight.run_preflight` says.
+            InputError: a check failed (see `medtune.stages.preflight.run_preflight`).
         """
         self.params, self.paths = params, paths
         self.prepared: PreparedDataset = run_preflight(params, paths, several)
@@ -91,7 +91,7 @@ class Steps:
 
     @property
     def group(self) -> str:
-        """Key of the whole pipeline: the W&B group of its stages."""
+        """Key of the complete pipeline, which is the W&B group of its stages."""
         selected = self.params.model_dump(mode="json", exclude={"gate", "handoff", "tracking"})
         return digest({"params": selected, "data": self.prepared.digest})
 
@@ -100,19 +100,23 @@ class Steps:
         return step_order(self.params)
 
     def resolve(self, stage: str, fold: int | None = None) -> Step:
-        """Return one step, with its finished artifact if there is one.
+        """Resolve one step.
 
         Args:
             stage: frozen, finetune, evaluate or export.
-            fold: test fold of a training stage; None is the one that the params name.
+            fold: test fold of a training stage. None if the params select a single fold.
+
+        Returns:
+            The step, with its finished artifact if there is one.
 
         Raises:
-            InputError: an upstream artifact is missing; names the command to run first. Or there are several folds.
+            InputError: an upstream artifact is missing, or the fold is ambiguous. The message names the fix.
+            ValueError: a fold is given for a stage that runs once for all folds.
         """
         if stage in PER_FOLD:
             fold = self._only_fold(stage) if fold is None else fold
         elif fold is not None:
-            raise ValueError(f"fold={fold}: {stage} runs once for all folds. Leave it out")
+            raise ValueError(f"fold={fold}: {stage} runs once for all folds. Omit the fold")
         if (stage, fold) not in self._resolved:
             upstream = tuple(self._upstream(stage, fold))
             refit = self._refit_settings(stage) if fold == REFIT else None
@@ -123,7 +127,7 @@ class Steps:
         return self._resolved[stage, fold]
 
     def record(self, step: Step, artifact: Artifact) -> None:
-        """Make the artifact that a run of `step` returned the upstream of later steps."""
+        """Store the artifact of a step that has run, as upstream of later steps."""
         self._resolved[step.stage, step.fold] = replace(step, artifact=artifact)
 
     def _only_fold(self, stage: str) -> int:
@@ -140,7 +144,7 @@ class Steps:
         if stage in ("evaluate", "export"):
             exported_only = stage == "export" and self.params.final == "refit"
             for network in [REFIT] if exported_only else self.params.trained_networks:
-                for trained in self.params.training_stages:  # the first missing one is named
+                for trained in self.params.training_stages:  # the error must name the first missing stage
                     artifact = self._finished(trained, network)
                 yield artifact
 
@@ -168,11 +172,11 @@ class Steps:
             return evaluate_key(params, prepared, upstream)
         if stage == "export":
             return export_key(params, upstream[0], upstream[1:])
-        raise ValueError(f"no stage {stage!r}")
+        raise ValueError(f"unknown stage {stage!r}")
 
 
 def frozen_key(params: Params, prepared: "PreparedDataset", fold: int, refit: RefitSettings | None = None) -> str:
-    """Return the cache key of stage 1 for the test fold `fold`; `refit`: settings of the network on all images."""
+    """Return the cache key of stage 1 for a test fold. `refit` are the settings of a refit network."""
     inputs = _training_inputs(prepared, fold, refit)
     return cache_key.stage_key("frozen", params, inputs, device_class())
 
@@ -184,7 +188,7 @@ def finetune_key(
     frozen: Artifact | None,
     refit: RefitSettings | None = None,
 ) -> str:
-    """Return the cache key of stage 2; `frozen` is stage 1's artifact, None with schedule `full`."""
+    """Return the cache key of stage 2. `frozen` is the artifact of stage 1, or None with `schedule=full`."""
     inputs = _training_inputs(prepared, fold, refit) | {"frozen": frozen and frozen.sha256}
     return cache_key.stage_key("finetune", params, inputs, device_class())
 
@@ -195,10 +199,10 @@ def _training_inputs(prepared: "PreparedDataset", fold: int, refit: RefitSetting
 
 
 def evaluate_key(params: Params, prepared: "PreparedDataset", trained: Sequence[Artifact]) -> str:
-    """Return the cache key of evaluating `trained`, one artifact per fold."""
+    """Return the cache key of stage evaluate. `trained` are the artifacts of the networks, one per fold."""
     inputs: dict[str, Any] = {
         "data": prepared.digest,
-        "facts": prepared.info,  # protocol, leaks and notes are printed in the report
+        "facts": prepared.info,  # the report contains the protocol, leaks and notes
         "trained": [[artifact.key, artifact.sha256] for artifact in trained],
         "roles": [prepared.split_digest(int(artifact.result()["fold"])) for artifact in trained],
         "test_folds": params.data.split.test_folds,
@@ -212,7 +216,7 @@ def evaluate_key(params: Params, prepared: "PreparedDataset", trained: Sequence[
 
 
 def export_key(params: Params, evaluated: Artifact, trained: Sequence[Artifact]) -> str:
-    """Return the cache key of the bundle; export runs on the CPU, whatever trained the network."""
+    """Return the cache key of stage export, which always runs on the CPU."""
     inputs = {
         "evaluated": [evaluated.key, evaluated.sha256],
         "trained": [artifact.sha256 for artifact in trained],

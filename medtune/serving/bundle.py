@@ -280,15 +280,14 @@ class Bundle:
         expected = self.task.decide(output, self.manifest["decision"], self.manifest["classes"])
         if not np.array_equal(decided, expected.astype(np.int64)):
             raise BundleError(
-                f"{self.folder}: output {members.DECISION!r} of the {self.precision} model is not what the decision "
-                "in bundle.json says"
+                f"{self.folder}: output {members.DECISION!r} of the {self.precision} model contradicts the decision "
+                "rule in bundle.json"
             )
 
     def _array(self, name: str) -> np.ndarray:
         content = bundle_document.read_file(self.folder, self.manifest, name)
         try:
-            return np.lib.format.read_array(
-                io.BytesIO(content), allow_pickle=False
-            )  # np.load also accepts other formats
+            # np.load would also accept other formats.
+            return np.asarray(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))
         except Exception as error:  # the header is parsed as Python source, so the tokenizer's errors are raised too
             raise BundleError(f"{self.folder / name} is not a valid .npy file: {first_line(error)}") from None

@@ -61,13 +61,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise BundleError(f"{path} has schema version {version!r}; this version of medtune reads {SCHEMA_VERSION}")
     if missing := [key for key in REQUIRED_KEYS if key not in document]:
         raise BundleError(f"{path} lacks {', '.join(missing)}")
-    if error := validate_manifest(document) or members.validate(document):
-        raise BundleError(f"{path}: {error}")
+    if problem := validate_manifest(document) or members.validate(document):
+        raise BundleError(f"{path}: {problem}")
     task = tasks.find(document["task"]["kind"])
     if task is None:
         raise BundleError(f"{path}: task.kind is {document['task']['kind']!r}, which this installation does not know")
-    if error := task.validate(document):
-        raise BundleError(f"{path}: {error}")
+    if problem := task.validate(document):
+        raise BundleError(f"{path}: {problem}")
     return dict(document)
 
 

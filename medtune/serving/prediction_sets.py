@@ -46,7 +46,7 @@ def is_uncertain(members: np.ndarray, decided: np.ndarray) -> np.ndarray:
     Returns:
         bool (n,), True if the set is empty, has several classes, or consists of another class than the decision.
     """
-    return (members.sum(axis=1) != 1) | ~members[np.arange(len(members)), decided]
+    return np.asarray((members.sum(axis=1) != 1) | ~members[np.arange(len(members)), decided])
 
 
 def cells(probabilities: np.ndarray, decided: np.ndarray, document: Mapping[str, Any]) -> list[list[Any]]:

@@ -73,7 +73,7 @@ def open_session(
         session = onnxruntime.InferenceSession(
             str(folder / name) if files and folder else content,
             session_options(threads, busy_wait),
-            providers=provider_chain(provider, precision, input_name),
+            providers=provider_list(provider, precision, input_name),
             enable_fallback=0,
         )
     except Exception as error:  # onnxruntime has many unrelated classes of errors
@@ -123,7 +123,7 @@ def count_operators(session: onnxruntime.InferenceSession) -> dict[str, int]:
     return counts
 
 
-def provider_chain(provider: str, precision: str, input_name: tuple[str, int] | None = None) -> list[Any]:
+def provider_list(provider: str, precision: str, input_name: tuple[str, int] | None = None) -> list[Any]:
     """Return the providers with their options, in order of preference.
 
     Args:
@@ -144,9 +144,9 @@ def provider_chain(provider: str, precision: str, input_name: tuple[str, int] | 
         # The default doubles the allocated memory, but other programs may share the GPU.
         "arena_extend_strategy": "kSameAsRequested",
     }
-    chain: list[Any] = [(PROVIDERS["cuda"], cuda), PROVIDERS["cpu"]]
+    providers: list[Any] = [(PROVIDERS["cuda"], cuda), PROVIDERS["cpu"]]
     if provider == "cuda":
-        return chain
+        return providers
     folder = engine_cache_dir()
     tensorrt = {
         # Building an engine takes minutes, so the engine and its timings are cached.
@@ -161,7 +161,7 @@ def provider_chain(provider: str, precision: str, input_name: tuple[str, int] | 
         name, side = input_name
         for end, batch in zip(("min", "opt", "max"), PROFILE_BATCHES, strict=True):
             tensorrt[f"trt_profile_{end}_shapes"] = f"{name}:{batch}x{side}x{side}x3"
-    return [(PROVIDERS["tensorrt"], tensorrt), *chain]
+    return [(PROVIDERS["tensorrt"], tensorrt), *providers]
 
 
 def engine_cache_dir() -> Path:

@@ -1,4 +1,4 @@
-"""The benchmark's command: what it computes, leaves, reports, and how it ends."""
+"""Tests of the benchmark command: computed trials, outputs, messages and exit codes."""
 
 import csv
 import json
@@ -28,7 +28,7 @@ tracking: {mode: disabled}
 
 @pytest.fixture
 def compare(tmp_path, monkeypatch, capsys):
-    """Runs the command on a small grid; gives what it printed, results.csv, and its exit status."""
+    """Return a function that runs the command on a small grid and returns output, results.csv and exit code."""
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "grid.yaml").write_text(GRID)
 
@@ -51,7 +51,7 @@ def statuses(rows):
 
 
 @pytest.mark.slow
-def test_benchmark__computes_what_is_missing_and_nothing_else(compare):
+def test_benchmark__computes_only_missing_trials(compare):
     printed, rows, _ = compare(max_trials=1)
     assert "4 trials, 0 found, 1 to compute" in printed
     assert "3 trials are pending" in printed
@@ -83,7 +83,7 @@ def test_benchmark__no_scheduler_at_the_address(compare):
 
 
 @pytest.mark.slow
-def test_benchmark__one_trial_that_fails_is_tried_again_and_reported(compare):
+def test_benchmark__failed_trial_is_retried_and_reported(compare):
     printed, rows, status = compare(
         "benchmark.lr.bitfit=[1.0e+38]", "finetune.ema_decay=null", "finetune.clip_norm=null"
     )
@@ -99,14 +99,14 @@ def test_benchmark__one_trial_that_fails_is_tried_again_and_reported(compare):
     assert "bitfit" in (compare.folder / "report.html").read_text()
 
 
-def test_trials__all_is_what_the_backbone_supports():
+def test_trials__all_selects_the_supported_methods():
     chosen, tree = load_grid(sets=["benchmark.percent=[100]"])
     methods = [trial.method for trial in jobs.list_trials(chosen, tree)]
     assert {"linear", "cdtm", "full", "lora", "vpt", "cdtm+lora"} <= set(methods)
     assert "tsa" not in methods
 
 
-def test_trials__a_method_that_fits_no_backbone_is_refused():
+def test_trials__method_without_a_supported_backbone_is_rejected():
     chosen, tree = load_grid(sets=["benchmark.methods=[linear, tsa]"])
     with pytest.raises(
         InputError,
@@ -124,7 +124,7 @@ def test_trials__params_are_those_of_the_method():
 
 
 @pytest.mark.slow
-def test_works__small_shares_are_gone_over_to_as_many_steps(tmp_path, monkeypatch):
+def test_jobs__small_train_fractions_are_repeated_to_the_minimum_of_steps(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "grid.yaml").write_text(GRID)
     chosen, tree = load_grid(tmp_path / "grid.yaml", ["finetune.batch_size=4", "finetune.epochs=2"])
@@ -135,7 +135,7 @@ def test_works__small_shares_are_gone_over_to_as_many_steps(tmp_path, monkeypatc
         return work.params.finetune.repeats_for(images[work.trial.percent])
 
     passes = {(work.trial.method, work.trial.percent): passes_of(work) for work in works}
-    # 24 images are 6 steps an epoch, half of them 3; four are asked for.
+    # 24 images are 6 steps per epoch, 12 images are 3 steps, and at least 4 steps are required.
     assert passes == {("linear", 50): 1, ("linear", 100): 1, ("bitfit", 50): 1, ("bitfit", 100): 1}
     more = chosen.model_copy(update={"min_steps": 30})
     works = jobs.build_jobs(more, jobs.list_trials(chosen, tree), RunPaths.from_env(tmp_path))

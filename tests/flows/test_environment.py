@@ -1,4 +1,4 @@
-"""The environment of Prefect and its children."""
+"""Tests of the environment of Prefect and its child processes."""
 
 import os
 
@@ -12,7 +12,7 @@ from medtune.flows import environment
 def clean(monkeypatch):
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         for spelling in (name, name.upper()):
-            monkeypatch.setenv(spelling, "")  # remembered, so that what a test sets is undone
+            monkeypatch.setenv(spelling, "")  # monkeypatch restores the variable after the test
             monkeypatch.delenv(spelling)
 
 
@@ -24,7 +24,7 @@ def clean(monkeypatch):
         ({"no_proxy": "localhost, .local", "NO_PROXY": "other"}, "localhost,.local,127.0.0.1"),
     ],
 )
-def test_bypass__adds_this_machine_and_keeps_what_is_given(monkeypatch, given, expected):
+def test_bypass__adds_loopback_and_keeps_existing_hosts(monkeypatch, given, expected):
     for name, value in {"HTTP_PROXY": "http://127.0.0.1:9", **given}.items():
         monkeypatch.setenv(name, value)
     environment.bypass_proxy_for_loopback()

@@ -1,4 +1,4 @@
-"""An alert reaches a webhook, says what the template says, and is never in the way."""
+"""Tests of alerts: delivery to a webhook, templates, and failures that must not affect the run."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ from medtune.flows import hooks
 
 
 class Webhook(HTTPServer):
-    """Remembers what it was sent; answers with `status`."""
+    """HTTP handler that stores requests and answers with `status`."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -50,7 +50,7 @@ def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """`run(state)` is what Prefect does when a flow run enters it."""
+    """Return a function that calls the hook like Prefect when a flow run enters a state."""
     from uuid import UUID
 
     from prefect import flow
@@ -80,7 +80,7 @@ def heard(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(logging.getLogger(name), "propagate", True)
 
 
-def test_tell__failure_and_crash_are_sent_with_where_to_look(
+def test_notify__failure_and_crash_are_sent_with_a_link(
     run: Any, webhook: Webhook, caplog: pytest.LogCaptureFixture
 ) -> None:
     from prefect.states import Crashed, Failed
@@ -94,7 +94,7 @@ def test_tell__failure_and_crash_are_sent_with_where_to_look(
     assert said(caplog, logging.ERROR) == [failed, crashed]
 
 
-def test_tell__own_template(
+def test_notify__user_template(
     run: Any, webhook: Webhook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     from prefect.states import Failed
@@ -120,7 +120,7 @@ def test_tell__own_template(
     ],
     ids=["nobody", "address", "scheme", "refused"],
 )
-def test_tell__webhook_that_does_not_take_it_is_a_warning_without_its_address(
+def test_notify__failed_webhook_is_a_warning_without_the_address(
     url: str | None,
     reason: str,
     run: Any,

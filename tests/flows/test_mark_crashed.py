@@ -1,4 +1,4 @@
-"""A flow process that is killed with SIGKILL leaves nothing Running; who waits, and who is elsewhere, is left alone."""
+"""Tests of marking a killed flow run as Crashed, without affecting waiting runs and runs in other folders."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from medtune.config.project import PROJECT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("sweep")]
 
-# Holds the folder's lock as a scheduled run does, and is killed in the middle of a task of its subflow.
+# Holds the folder's lock like a scheduled run, and is killed during a task of its subflow.
 DIES = """
 import sys, time
 from pathlib import Path
@@ -44,7 +44,7 @@ def retrain():
 retrain()
 """
 
-# Starts that one on a server of its own, kills it, and says what is on record after the automation and the sweep.
+# Starts the flow on a separate server, kills it, and prints the states after the automation and mark_crashed.
 SCRIPT = """
 import http.server, json, os, subprocess, sys, threading, time
 from datetime import timedelta
@@ -84,7 +84,7 @@ with server.server_connection(out / "cache"):
     watch.ensure_automations(silent=timedelta(seconds=10))
     process = subprocess.Popen([sys.executable, str(out / "dies.py"), str(out)], stdout=subprocess.DEVNULL)
     standing.wait_until((out / "training").exists, lambda: process.poll() is None, 120)
-    time.sleep(1)  # its last task state is on its way
+    time.sleep(1)  # the last task state is being sent
     process.kill()
     process.wait()
     with get_client(sync_client=True) as client:
@@ -139,18 +139,18 @@ def test_killed__prefect_alone_leaves_everything_running(told: dict[str, Any]) -
     assert states(told["killed"]) == dict.fromkeys(("dies", "dies below", "train-0", "finetune"), "RUNNING")
 
 
-def test_watch__marks_the_flow_runs_and_is_made_once(told: dict[str, Any]) -> None:
+def test_automation__marks_flow_runs_and_is_created_once(told: dict[str, Any]) -> None:
     assert told["automations"] == 2
     for name in ("dies", "dies below"):
         assert told["watched"][name] == ["CRASHED", "no heartbeat for 10 s: the process has ended"]
 
 
-def test_watch__tells_of_the_scheduled_flow(told: dict[str, Any]) -> None:
+def test_automation__notifies_about_scheduled_flows(told: dict[str, Any]) -> None:
     (text,) = told["alerts"]
     assert text.startswith("MedTune: retrain run dies is Crashed.\nno heartbeat for 10 s: the process has ended\n")
 
 
-def test_sweep__leaves_nothing_running_of_what_died(told: dict[str, Any]) -> None:
+def test_mark_crashed__marks_all_dead_runs(told: dict[str, Any]) -> None:
     assert told["names"] == ["dead too"]
     found = states(told["swept"])
     assert {name: found[name] for name in ("dies", "dies below", "train-0", "finetune", "dead too")} == dict.fromkeys(
@@ -159,18 +159,18 @@ def test_sweep__leaves_nothing_running_of_what_died(told: dict[str, Any]) -> Non
     assert told["swept"]["finetune"][1] == "the process has ended"
 
 
-def test_sweep__leaves_the_living_and_other_folders_alone(told: dict[str, Any]) -> None:
+def test_mark_crashed__ignores_live_runs_and_other_folders(told: dict[str, Any]) -> None:
     found = states(told["swept"])
     assert [found[name] for name in ("own", "waits for the lock", "elsewhere")] == ["RUNNING"] * 3
     assert told["tags"] == [f"out:{told['out']}"]
     assert told["again"] == []
 
 
-def test_sweep_of_worker__marks_what_it_took(told: dict[str, Any]) -> None:
+def test_mark_crashed_of_worker__marks_the_runs_of_the_worker(told: dict[str, Any]) -> None:
     assert told["worker"] == ["waits for the lock"]
 
 
-def test_sweep__server_that_is_gone_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_mark_crashed__stopped_server_is_not_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
     from medtune.flows.mark_crashed import mark_crashed

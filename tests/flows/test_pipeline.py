@@ -22,7 +22,7 @@ STAGED = [*(name for pair in zip(FROZEN, FINETUNE, strict=True) for name in pair
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared set that every pipeline here reads."""
+    """Prepare a data set that all tests of this module share."""
     paths = RunPaths.from_env(tmp_path_factory.mktemp("prepared"))
     data.run(load(sets=SMALL), paths)
     return paths.prepared
@@ -33,9 +33,9 @@ def paths(tmp_path: Path, prepared: Path) -> RunPaths:
     return RunPaths(tmp_path, tmp_path / "cache", data=prepared)
 
 
-def made(paths: RunPaths, step: Step, says: str = "") -> Artifact:
+def made(paths: RunPaths, step: Step, message: str = "") -> Artifact:
     folder = paths.stage(step.stage, step.fold)
-    write_text(partial_dir(folder) / "says.txt", f"{step.name} {says}")
+    write_text(partial_dir(folder) / "says.txt", f"{step.name} {message}")
     return commit(folder, step.key, {"fold": step.fold, "classes": ["a", "b"]})
 
 
@@ -94,7 +94,7 @@ def test_run__second_time_is_all_cached(
         ("tracking.project=other", []),
     ],
 )
-def test_run__change_runs_what_it_concerns(
+def test_run__change_runs_only_affected_steps(
     change: str, steps: list[str], runner: Callable[..., list[tuple[str, bool]]]
 ) -> None:
     runner()
@@ -105,10 +105,10 @@ def test_run__flipped_byte_runs_that_step_again(runner: Callable[..., list[tuple
     runner()
     file = tmp_path / "artifacts" / "frozen" / "fold-1" / "says.txt"
     file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:])
-    assert ran(runner()) == ["frozen fold 1"]  # it came out as before, so what follows still stands
+    assert ran(runner()) == ["frozen fold 1"]  # the result is identical, so later steps are reused
 
 
-def test_complete__only_with_every_step(runner: Callable[..., list[tuple[str, bool]]], paths: RunPaths) -> None:
+def test_is_complete__requires_every_step(runner: Callable[..., list[tuple[str, bool]]], paths: RunPaths) -> None:
     params = load(sets=SMALL)
     assert not pipeline.is_complete(Steps(params, paths))
     runner()
@@ -117,7 +117,7 @@ def test_complete__only_with_every_step(runner: Callable[..., list[tuple[str, bo
     assert not pipeline.is_complete(Steps(params, paths))
 
 
-def test_group__knows_params_and_data_but_not_tracking(paths: RunPaths, tmp_path: Path) -> None:
+def test_group__depends_on_params_and_data_not_on_tracking(paths: RunPaths, tmp_path: Path) -> None:
     group = Steps(load(sets=SMALL), paths).group
     assert Steps(load(sets=[*SMALL, "tracking.project=other"]), paths).group == group
     assert Steps(load(sets=[*SMALL, "seed=2"]), paths).group != group
@@ -126,7 +126,7 @@ def test_group__knows_params_and_data_but_not_tracking(paths: RunPaths, tmp_path
     assert Steps(load(sets=others), RunPaths.from_env(tmp_path / "other")).group != group
 
 
-def test_run_stage__failure_is_named_and_user_mistake_passes(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_stage__wraps_failures_but_not_input_errors(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     params = load(sets=SMALL)
     for raised, seen in ((ValueError("boom"), pipeline.StageError), (InputError("mistake"), InputError)):
 
@@ -138,7 +138,7 @@ def test_run_stage__failure_is_named_and_user_mistake_passes(paths: RunPaths, mo
             pipeline.run_stage(Step("evaluate", None, "key"), params, paths)
 
 
-def test_tidy__removes_what_the_pipeline_did_not_make(tmp_path: Path) -> None:
+def test_prune_outputs__removes_other_files(tmp_path: Path) -> None:
     paths = RunPaths.from_env(tmp_path)
     for fold in (2, 3):
         for stage in ("frozen", "finetune"):

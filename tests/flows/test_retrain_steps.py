@@ -5,7 +5,7 @@ from medtune.config.load import load
 from medtune.flows.retrain_steps import check_final
 
 
-def test_check_final__a_network_that_has_seen_every_patient_cannot_be_compared():
+def test_check_final__rejects_a_refit_network():
     check_final(load(sets=["final=ensemble"]))
     with pytest.raises(InputError, match=r"final=refit: .* Use final=ensemble"):
         check_final(load(sets=["final=refit"]))

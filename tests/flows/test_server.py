@@ -1,4 +1,4 @@
-"""The end of a run whose server went."""
+"""Test of the exit of a run whose server has stopped."""
 
 import subprocess
 import sys
@@ -9,8 +9,8 @@ from medtune.config.project import PROJECT
 
 
 @pytest.mark.parametrize(("gone", "code"), [(True, 3), (False, 5)])
-def test_end_without__ends_at_once_only_where_the_server_is_gone(gone, code):
-    # A thread that waits, as Prefect's do at exit: with the server gone nobody waits for it.
+def test_exit_without_server__exits_only_without_a_server(gone, code):
+    # The thread waits like Prefect's threads at exit; without a server the process must not wait for it.
     script = (
         "import sys, threading\nfrom medtune.flows import server\n"
         f"server._server_lost = {gone}\nthreading.Thread(target=threading.Event().wait, args=[2]).start()\n"

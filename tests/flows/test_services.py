@@ -1,4 +1,4 @@
-"""Processes that stay: found again only while they live; and what a mistake looks like when starting them."""
+"""Tests of daemons: detection while they run, and errors when starting them."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ def said(daemon: Daemon, text: str) -> None:
         time.sleep(0.01)
 
 
-def test_daemon__is_found_while_it_runs(daemon: Daemon) -> None:
+def test_daemon__is_detected_while_it_runs(daemon: Daemon) -> None:
     assert (daemon.pid, daemon.note) == (None, None)
     assert not daemon.stop(0)
     pid = start(daemon, "echo said; exec sleep 600")
@@ -49,7 +49,7 @@ def test_daemon__is_found_while_it_runs(daemon: Daemon) -> None:
     assert daemon.pid is None
 
 
-def test_daemon__killed_is_not_taken_for_running_nor_its_number_for_it(daemon: Daemon) -> None:
+def test_daemon__killed_daemon_and_reused_pid_are_not_running(daemon: Daemon) -> None:
     os.kill(start(daemon), signal.SIGKILL)
     while daemon.pid:
         time.sleep(0.01)
@@ -59,21 +59,21 @@ def test_daemon__killed_is_not_taken_for_running_nor_its_number_for_it(daemon: D
     assert daemon.note == "http://here"
 
 
-def test_daemon__a_second_one_is_refused(daemon: Daemon) -> None:
+def test_daemon__second_start_fails(daemon: Daemon) -> None:
     pid = start(daemon)
     with pytest.raises(BlockingIOError):
         daemon.start(["sleep", "600"], os.environ)
     assert daemon.pid == pid
 
 
-def test_daemon__that_does_not_want_to_end_is_ended(daemon: Daemon) -> None:
+def test_daemon__is_killed_after_the_timeout(daemon: Daemon) -> None:
     start(daemon, "trap '' TERM; echo ready; while true; do sleep 0.1; done")
     said(daemon, "ready\n")
     assert daemon.stop(0.2)
     assert daemon.pid is None
 
 
-def test_daemon__what_it_started_ends_with_it_also_where_it_ended_first(daemon: Daemon) -> None:
+def test_daemon__stop_ends_child_processes_of_a_dead_daemon(daemon: Daemon) -> None:
     os.waitpid(start(daemon, "sleep 600 & exec sleep 0.2"), 0)
     assert daemon.pid is not None
     assert daemon.stop(0)
@@ -86,7 +86,7 @@ def taken() -> Iterator[int]:
         yield listening.getsockname()[1]
 
 
-def test_port__that_another_has_is_named_with_its_setting(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_port_free__error_names_the_setting(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_SERVER_API_PORT", str(taken))
     message = rf"PREFECT_SERVER_API_PORT={taken}: cannot listen on 127.0.0.1 \(the port is in use\)"
     with pytest.raises(InputError, match=message):
@@ -100,7 +100,7 @@ def test_port__that_another_has_is_named_with_its_setting(taken: int, monkeypatc
     ("host", "url"),
     [("", "http://127.0.0.1:4300/api"), ("0.0.0.0", "http://127.0.0.1:4300/api"), ("gpu1", "http://gpu1:4300/api")],
 )
-def test_own__is_an_address_that_clients_can_use(host: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_address__is_reachable_by_clients(host: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_SERVER_API_PORT", "4300")
     monkeypatch.setenv("PREFECT_SERVER_API_HOST", host)
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
@@ -118,22 +118,22 @@ def services(tmp_path: Path, *words: str, **variables: str) -> "subprocess.Compl
     )
 
 
-def test_up__port_that_another_has(taken: int, tmp_path: Path) -> None:
+def test_up__port_in_use(taken: int, tmp_path: Path) -> None:
     for words in ("up", "server", "serve"):
-        done = services(tmp_path, words, PREFECT_SERVER_API_PORT=str(taken))
-        assert done.returncode == 2
-        assert done.stderr.startswith(f"error: PREFECT_SERVER_API_PORT={taken}")
-        assert done.stderr.count("\n") == 1
+        process = services(tmp_path, words, PREFECT_SERVER_API_PORT=str(taken))
+        assert process.returncode == 2
+        assert process.stderr.startswith(f"error: PREFECT_SERVER_API_PORT={taken}")
+        assert process.stderr.count("\n") == 1
 
 
-def test_up__server_elsewhere_that_does_not_answer(tmp_path: Path) -> None:
-    done = services(tmp_path, "up", PREFECT_API_URL="http://127.0.0.1:9/api/")
-    assert done.returncode == 1
-    assert done.stderr == "error: PREFECT_API_URL=http://127.0.0.1:9/api: no Prefect server answers\n"
+def test_up__configured_server_does_not_answer(tmp_path: Path) -> None:
+    process = services(tmp_path, "up", PREFECT_API_URL="http://127.0.0.1:9/api/")
+    assert process.returncode == 1
+    assert process.stderr == "error: PREFECT_API_URL=http://127.0.0.1:9/api: no Prefect server answers\n"
 
 
 def test_status_and_down__nothing_runs(tmp_path: Path) -> None:
-    done = services(tmp_path, "status")
-    assert (done.returncode, done.stdout) == (1, "server: does not run\nworker: does not run\n")
-    done = services(tmp_path, "down")
-    assert (done.returncode, done.stdout) == (0, "worker: was not running\nserver: was not running\n")
+    process = services(tmp_path, "status")
+    assert (process.returncode, process.stdout) == (1, "server: does not run\nworker: does not run\n")
+    process = services(tmp_path, "down")
+    assert (process.returncode, process.stdout) == (0, "worker: was not running\nserver: was not running\n")

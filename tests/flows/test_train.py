@@ -1,4 +1,4 @@
-"""What a user's mistake looks like: one line, exit 2, soon, and nothing heavy imported on the way."""
+"""Tests of invalid input: one line, exit code 2, quickly, and without heavy imports."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def train(*words: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--set", "frozen.epoch=3"], "frozen.epoch: unknown key (did you mean 'epochs'?)"),
         (["--set", "model.head.kind=cdmt"], "did you mean 'cdtm'?"),
@@ -31,11 +31,11 @@ def train(*words: str) -> "subprocess.CompletedProcess[str]":
     ],
     ids=["key", "head", "fold", "file", "not-prepared"],
 )
-def test_mistake__is_one_line_and_exit_2(words: list[str], said: str, tmp_path: Path) -> None:
-    done = train("--out", str(tmp_path / "out"), *words)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
-    assert done.stdout == "[]\n"
+def test_invalid_input__is_one_line_and_exits_with_2(words: list[str], message: str, tmp_path: Path) -> None:
+    process = train("--out", str(tmp_path / "out"), *words)
+    assert process.returncode == 2
+    assert message in process.stderr
+    assert process.stderr.startswith("error: ")
+    assert process.stderr.count("\n") == 1
+    assert process.stdout == "[]\n"
     assert not (tmp_path / "out").exists()

@@ -126,7 +126,7 @@ def test_better__promoted(standing: Checkout) -> None:
              "report", "gate", "record", "publish"]  # fmt: skip
     assert runs == [(step, "Completed") for step in steps]
     assert [state for _, state in flows] == ["Completed", "Completed"]  # retrain, and train inside it
-    assert {"gate", "gate-figures", "test-metrics"} <= artifacts
+    assert {"gate", "gate-metrics", "test-metrics"} <= artifacts
 
 
 def fails(checkout: Checkout, code: int) -> str:

@@ -135,5 +135,5 @@ def test_data__one_slide_under_two_patients_is_refused(tmp_path):
     (tmp_path / "raw" / "s00.tif").replace(tmp_path / "raw" / "s04.tif")
     (tmp_path / "raw" / "s00.tif").write_bytes((tmp_path / "raw" / "s04.tif").read_bytes())
     params = load(None, [f"data.root={tmp_path / 'raw'}", *OPTIONS])
-    with pytest.raises(InputError, match="slides are there twice, pixel for pixel, under different patients"):
+    with pytest.raises(InputError, match="identical slides belong to different patients"):
         data.run(params, RunPaths(tmp_path, tmp_path / "cache"))

@@ -63,7 +63,7 @@ def test_frozen__rows_are_slides_and_features_are_computed_once(world, capsys):
 def test_frozen__features_over_the_budget_are_refused(world):
     _, paths, folder = world
     params = load(None, [f"data.root={folder / 'raw'}", *ATTENTION, "frozen.feature_cache_gb=0"])
-    with pytest.raises(InputError, match=r"frozen\.feature_cache_gb=0: .* head attention_mil needs them stored"):
+    with pytest.raises(InputError, match=r"frozen\.feature_cache_gb=0: .* head attention_mil requires cached features"):
         frozen.run(params, RunPaths(folder / "budget", folder / "cache", data=paths.prepared))
 
 

@@ -115,7 +115,7 @@ def test_prefect__second_time_is_cached_and_on_its_record(checkout: "Checkout") 
     first = [*((name, "Completed") for name in STEPS), ("report", "Completed")]
     assert runs == [*first, *((name, "Cached") for name in STEPS), ("report", "Completed")]
     assert flows == [("Completed",), ("Completed",)]
-    assert {"test-metrics", "chains", "steps", "report", "model-card"} <= artifacts
+    assert {"test-metrics", "folds", "steps", "report", "model-card"} <= artifacts
 
 
 def test_prefect__server_that_is_down_does_not_stop_it(checkout: "Checkout") -> None:

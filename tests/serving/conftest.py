@@ -1,4 +1,4 @@
-"""A bundle made by hand: two classes, told apart by how red the image is."""
+"""Handmade bundle with two classes, which depend on the red channel of the image."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from torture.hostile.tiny_bundle import red_model, red_probability, write_bundle
 
 @pytest.fixture
 def by_hand() -> SimpleNamespace:
-    """`write(folder, content, **changes)`, `model(external)` and `probability(images)`."""
+    """Return the helpers `write(folder, content, **changes)`, `model(external)` and `probability(images)`."""
     return SimpleNamespace(write=write_bundle, model=red_model, probability=red_probability)
 
 
@@ -22,8 +22,8 @@ def bundle_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Five images of several sizes and formats in two folders, and a text file among them."""
+def image_folder(tmp_path: Path) -> Path:
+    """Write five images of several sizes and formats and a text file into two folders."""
     rng = np.random.default_rng(1)
     folder = tmp_path / "pictures"
     (folder / "deep").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Bound buffers, on the CPU: what differs on a GPU is where they lie."""
+"""Tests of bound buffers on the CPU, where only the memory differs from a GPU."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,11 +20,11 @@ def images(n: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("n", [1, 2, 8, 9, 20])
-def test_call__equals_the_session_also_beyond_the_largest_batch(asked, by_hand, n):
+def test_call__equals_the_session_for_any_batch_size(asked, by_hand, n):
     np.testing.assert_allclose(asked(images(n)), by_hand.probability(images(n)), atol=1e-6)
 
 
-def test_call__reuses_its_buffers_and_hands_out_copies(asked, by_hand):
+def test_call__reuses_buffers_and_returns_copies(asked, by_hand):
     first = asked(images(4, seed=1))
     bound = asked.buffers[4]
     asked(images(4, seed=2))
@@ -39,9 +39,9 @@ def test_call__keeps_buffers_of_few_batch_sizes(asked):
     assert list(asked.buffers) == [4, 1, 5, 6]
 
 
-def test_call__takes_views_and_several_threads(asked, by_hand):
+def test_call__accepts_views_and_several_threads(asked, by_hand):
     view = images(8)[::2]
     np.testing.assert_allclose(asked(view), by_hand.probability(view), atol=1e-6)
     with ThreadPoolExecutor(4) as pool:
-        for seed, found in enumerate(pool.map(lambda seed: asked(images(3, seed)), range(40))):
-            np.testing.assert_allclose(found, by_hand.probability(images(3, seed)), atol=1e-6)
+        for seed, result in enumerate(pool.map(lambda seed: asked(images(3, seed)), range(40))):
+            np.testing.assert_allclose(result, by_hand.probability(images(3, seed)), atol=1e-6)

@@ -15,35 +15,35 @@ from medtune.serving.tasks import classification
 from medtune.tasks.classification import evaluation, folds
 
 
-def test_run__gives_the_network_s_probabilities_for_any_batch(bundle_folder, by_hand):
+def test_run__returns_probabilities_for_any_batch_size(bundle_folder, by_hand):
     bundle = Bundle.load(bundle_folder)
     for n in (0, 1, 2, 7, 32):
         images = np.random.default_rng(n).integers(0, 256, (n, 8, 8, 3), dtype=np.uint8)
-        found = bundle.run(images)
-        assert found.shape == (n, 2)
-        np.testing.assert_allclose(found, by_hand.probability(images), atol=1e-6)
+        result = bundle.run(images)
+        assert result.shape == (n, 2)
+        np.testing.assert_allclose(result, by_hand.probability(images), atol=1e-6)
     assert bundle.providers == ["CPUExecutionProvider"]
     assert bundle.self_test() < 1e-6
 
 
 @pytest.mark.parametrize(
-    ("array", "said"),
+    ("array", "message"),
     [
         (np.zeros((1, 8, 8, 3), np.float32), "float32"),
         (np.zeros((1, 3, 8, 8), np.uint8), r"\(1, 3, 8, 8\)"),
         (np.zeros((8, 8, 3), np.uint8), r"expected uint8 \(N, 8, 8, 3\)"),
     ],
 )
-def test_run__refuses_other_arrays(bundle_folder, array, said):
-    with pytest.raises(BundleError, match=said):
+def test_run__rejects_other_arrays(bundle_folder, array, message):
+    with pytest.raises(BundleError, match=message):
         Bundle.load(bundle_folder).run(array)
 
 
-def test_predict__takes_files_bytes_pillow_images_and_arrays_of_any_size(bundle_folder, pictures):
-    bundle, path = Bundle.load(bundle_folder), pictures / "a.PNG"
+def test_predict__accepts_files_bytes_pillow_images_and_arrays(bundle_folder, image_folder):
+    bundle, path = Bundle.load(bundle_folder), image_folder / "a.PNG"
     with Image.open(path) as opened:
-        given = [path, str(path), path.read_bytes(), opened, np.array(opened)]
-        results = bundle.predict(given, batch_size=2)
+        sources = [path, str(path), path.read_bytes(), opened, np.array(opened)]
+        results = bundle.predict(sources, batch_size=2)
     assert len(results) == 5
     assert results == [results[0]] * 5
     probabilities = bundle.run(bundle.prepare(path)[None])[0]
@@ -54,7 +54,7 @@ def test_predict__takes_files_bytes_pillow_images_and_arrays_of_any_size(bundle_
     assert repr(results[0]) == f"Prediction(label={label!r}, probability={results[0].probability!r})"
 
 
-def test_predict__takes_one_image_or_a_stack(bundle_folder, pictures):
+def test_predict__accepts_one_image_or_a_stack(bundle_folder, image_folder):
     bundle = Bundle.load(bundle_folder)
     grey = np.random.default_rng(0).integers(0, 256, (9, 12), dtype=np.uint8)
     assert bundle.predict(grey) == bundle.predict([np.repeat(grey[..., None], 3, axis=2)])
@@ -73,16 +73,16 @@ def test_predict__takes_one_image_or_a_stack(bundle_folder, pictures):
         (np.zeros((0, 4), np.uint8), r"image 1: an array of uint8 \(0, 4\)"),
     ],
 )
-def test_predict__names_the_image_that_cannot_be_used(bundle_folder, image, reason):
+def test_predict__error_names_the_image(bundle_folder, image, reason):
     with pytest.raises(DecodeError, match=reason):
         Bundle.load(bundle_folder).predict([np.zeros((8, 8, 3), np.uint8), image])
 
 
-def test_decide__is_what_evaluation_applies():
+def test_decide__equals_the_rule_of_the_evaluation():
     assert classification.decide is folds.decide is evaluation.decide
 
 
-def test_load__refuses_what_is_not_a_bundle(tmp_path):
+def test_load__rejects_other_folders(tmp_path):
     with pytest.raises(BundleError, match=r"it contains no bundle.json"):
         Bundle.load(tmp_path)
     assert call(["verify", str(tmp_path)]) == 2
@@ -90,7 +90,7 @@ def test_load__refuses_what_is_not_a_bundle(tmp_path):
 
 @pytest.mark.parametrize("name", ["model.onnx", "sample_input.npy", "sample_output.npy"])
 @pytest.mark.parametrize("harm", ["flip", "truncate", "delete"])
-def test_load__refuses_a_damaged_file(bundle_folder, name, harm):
+def test_load__rejects_a_damaged_file(bundle_folder, name, harm):
     path = bundle_folder / name
     content = bytearray(path.read_bytes())
     if harm == "delete":
@@ -102,7 +102,7 @@ def test_load__refuses_a_damaged_file(bundle_folder, name, harm):
         Bundle.load(bundle_folder)
 
 
-def test_load__refuses_every_flipped_bit_of_bundle_json(bundle_folder):
+def test_load__rejects_every_flipped_bit_of_bundle_json(bundle_folder):
     path = bundle_folder / "bundle.json"
     content = path.read_bytes()
     rng = np.random.default_rng(0)
@@ -117,14 +117,14 @@ def test_load__refuses_every_flipped_bit_of_bundle_json(bundle_folder):
         Bundle.load(bundle_folder)
 
 
-def test_load__refuses_newer_schema_and_other_tasks(tmp_path, by_hand):
+def test_load__rejects_newer_schemas_and_unknown_tasks(tmp_path, by_hand):
     with pytest.raises(BundleError, match="schema version 3; this version of medtune reads 2"):
         Bundle.load(by_hand.write(tmp_path / "newer", schema_version=3))
     with pytest.raises(BundleError, match=r"task\.kind is 'segmentation'"):
         Bundle.load(by_hand.write(tmp_path / "other", task={"kind": "segmentation"}))
 
 
-def test_load__refuses_a_file_outside_the_folder(tmp_path, by_hand):
+def test_load__rejects_a_file_outside_the_folder(tmp_path, by_hand):
     folder = by_hand.write(tmp_path / "bundle")
     files = json.loads((folder / "bundle.json").read_text())["files"]
     by_hand.write(folder, files={**files, "../secret": "0" * 64})
@@ -132,7 +132,7 @@ def test_load__refuses_a_file_outside_the_folder(tmp_path, by_hand):
         Bundle.load(folder)
 
 
-def test_load__refuses_external_data_and_what_is_no_model(tmp_path, by_hand):
+def test_load__rejects_external_data_and_invalid_models(tmp_path, by_hand):
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "w.bin").write_bytes(np.zeros((3, 2), np.float32).tobytes())
     with pytest.raises(BundleError, match="external data"):
@@ -141,13 +141,13 @@ def test_load__refuses_external_data_and_what_is_no_model(tmp_path, by_hand):
         Bundle.load(by_hand.write(tmp_path / "text", b"not a model"))
 
 
-def test_load__says_why_a_precision_is_not_there(bundle_folder):
+def test_load__missing_precision_gives_the_reason(bundle_folder):
     with pytest.raises(BundleError, match=r"no fp16 model \(3 images came out NaN\); it has: fp32"):
         Bundle.load(bundle_folder, precision="fp16")
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt", "abacus"])
-def test_load__fails_where_the_provider_is_not_active(bundle_folder, provider, capfd):
+def test_load__inactive_provider_fails(bundle_folder, provider, capfd):
     if provider == "cuda" and _gpu():
         pytest.skip("there is a GPU here")
     with pytest.raises(BundleError, match=provider):
@@ -155,7 +155,7 @@ def test_load__fails_where_the_provider_is_not_active(bundle_folder, provider, c
     assert capfd.readouterr().out == ""
 
 
-def test_self_test__fails_where_the_samples_differ(bundle_folder):
+def test_self_test__different_samples_fail(bundle_folder):
     path = bundle_folder / "sample_output.npy"
     np.save(path, np.full((4, 2), 0.5, np.float32))
     content = read_manifest(bundle_folder)
@@ -170,7 +170,7 @@ class Bomb:
         return (exec, ("raise SystemExit('executed')",))
 
 
-def test_self_test__pickled_samples_are_refused_unexecuted(bundle_folder):
+def test_self_test__pickled_samples_are_rejected_without_unpickling(bundle_folder):
     path = bundle_folder / "sample_input.npy"
     np.save(path, np.array([Bomb()], dtype=object), allow_pickle=True)
     content = read_manifest(bundle_folder)
@@ -180,7 +180,7 @@ def test_self_test__pickled_samples_are_refused_unexecuted(bundle_folder):
         Bundle.load(bundle_folder).self_test()
 
 
-def test_command__says_that_a_bundle_is_sound(bundle_folder, capsys):
+def test_verify__valid_bundle(bundle_folder, capsys):
     assert call(["verify", str(bundle_folder)]) == 0
     assert (
         "sound: 3 files verified, blue, red; red if prob_red >= 0.7; fp32 on CPUExecutionProvider"
@@ -193,7 +193,7 @@ def _gpu() -> bool:
 
 
 def int8_bundle(by_hand, folder: Path, tolerance: float | None) -> Path:
-    """A bundle whose int8 model is up to about 0.1 off its samples."""
+    """Write a bundle whose int8 outputs differ by up to 0.1 from its samples."""
     graph = onnx.load_model_from_string(by_hand.model())
     weight = next(t for t in graph.graph.initializer if t.name == "weight")
     weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * np.float32(0.3), "weight"))
@@ -204,7 +204,7 @@ def int8_bundle(by_hand, folder: Path, tolerance: float | None) -> Path:
     return by_hand.write(folder, precisions={"fp32": fp32, "int8": int8})
 
 
-def test_load__int8_runs_its_samples_and_holds_them_to_what_was_measured(tmp_path, by_hand):
+def test_load__int8_compares_samples_with_the_measured_tolerance(tmp_path, by_hand):
     bundle = Bundle.load(int8_bundle(by_hand, tmp_path / "wide", 0.3), "int8")
     assert 0.051 < bundle.self_test() < 0.3
     for name, tolerance in (("narrow", 0.01), ("unstated", None)):

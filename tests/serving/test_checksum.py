@@ -20,25 +20,25 @@ JSON = st.dictionaries(st.text(), st.none() | st.integers() | st.floats(allow_na
 
 
 @given(JSON, st.sampled_from(["own_sha256", "sha256"]), st.booleans())
-def test_unseal__gives_back_what_was_sealed(document, entry, ascii_only):
+def test_load_with_checksum__returns_the_document(document, entry, ascii_only):
     document.pop(entry, None)
     assert load_with_checksum(dump_with_checksum(document, entry, ascii_only), entry) == document
 
 
-def test_seal__names_of_files_that_are_not_utf8_can_be_written():
+def test_dump_with_checksum__file_names_that_are_not_utf8():
     text = dump_with_checksum(DOCUMENT)
     assert load_with_checksum(text) == DOCUMENT
     assert list(json.loads(text))[-1] == "own_sha256"
     assert text.encode()
 
 
-def test_seal__refuses_what_is_not_a_number():
+def test_dump_with_checksum__rejects_nan():
     with pytest.raises(ValueError, match="JSON compliant"):
         dump_with_checksum({"value": float("nan")})
 
 
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_unseal__sees_every_changed_or_missing_character(ascii_only):
+def test_load_with_checksum__detects_every_changed_or_missing_character(ascii_only):
     text = dump_with_checksum({"classes": ["ä", "b"], "value": 0.5}, "sha256", ascii_only)
     for index in range(len(text)):
         for changed in (text[:index] + text[index + 1 :], text[:index] + "~" + text[index + 1 :], text[:index]):
@@ -48,7 +48,7 @@ def test_unseal__sees_every_changed_or_missing_character(ascii_only):
         load_with_checksum(text, "own_sha256")
 
 
-def test_unseal__reads_what_earlier_versions_wrote():
+def test_load_with_checksum__reads_files_of_earlier_versions():
     result = '{\n  "key": "k\\u00e4",\n  "own_sha256": "%s"\n}\n'
     bundle = '{\n  "name": "kä",\n  "sha256": "%s"\n}\n'
     assert load_with_checksum(result % "aeed6843af7be1ae6d48d887f9208cf937484ad0d0de6a475833eb7e6634d15b") == {
@@ -59,7 +59,7 @@ def test_unseal__reads_what_earlier_versions_wrote():
     ) == {"name": "kä"}
 
 
-def test_unseal_text__sees_every_changed_or_missing_character():
+def test_strip_text_checksum__detects_every_changed_or_missing_character():
     text = add_text_checksum("group,fold\nä,1\n", FIRST)
     assert strip_text_checksum(text, FIRST) == "group,fold\nä,1\n"
     for index in range(len(text)):
@@ -69,7 +69,7 @@ def test_unseal_text__sees_every_changed_or_missing_character():
 
 
 @given(st.binary(max_size=40), st.data())
-def test_unseal_bytes__sees_every_changed_or_missing_byte(content, data):
+def test_strip_bytes_checksum__detects_every_changed_or_missing_byte(content, data):
     sealed = add_bytes_checksum(content)
     assert strip_bytes_checksum(sealed) == content
     index = data.draw(st.integers(0, len(sealed) - 1))

@@ -39,46 +39,46 @@ def test_decode__lossless_formats_exact(kind):
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
 def test_decode__lossy_formats(kind):
-    found = decode(encode(PIXELS, kind)).pixels
-    assert found.shape == PIXELS.shape
-    assert found.dtype == np.uint8
+    result = decode(encode(PIXELS, kind)).pixels
+    assert result.shape == PIXELS.shape
+    assert result.dtype == np.uint8
 
 
-def test_decode__grey_gives_equal_channels():
+def test_decode__gray_has_equal_channels():
     grey = PIXELS[..., 0]
     assert np.array_equal(decode(encode(grey)).pixels, np.repeat(grey[..., None], 3, 2))
 
 
 def test_decode__bilevel():
-    found = decode(encode(Image.fromarray(PIXELS[..., 0] > 128))).pixels
-    assert set(np.unique(found)) == {0, 255}
+    result = decode(encode(Image.fromarray(PIXELS[..., 0] > 128))).pixels
+    assert set(np.unique(result)) == {0, 255}
 
 
 def test_decode__sixteen_bits_keep_their_values():
     deep = RNG.integers(0, 65536, (30, 40), np.uint16)
     for kind in ("PNG", "TIFF"):
-        found = decode(encode(deep, kind))
-        assert found.is_deep
-        assert np.array_equal(found.pixels, deep)
+        result = decode(encode(deep, kind))
+        assert result.is_deep
+        assert np.array_equal(result.pixels, deep)
 
 
-def test_decode__transparency_is_laid_on_white():
+def test_decode__transparency_is_blended_with_white():
     alpha = np.zeros((30, 40), np.uint8)
     alpha[:, :20] = 255
-    found = decode(encode(np.dstack([PIXELS, alpha]))).pixels
-    assert np.array_equal(found[:, :20], PIXELS[:, :20])
-    assert (found[:, 20:] == 255).all()
+    result = decode(encode(np.dstack([PIXELS, alpha]))).pixels
+    assert np.array_equal(result[:, :20], PIXELS[:, :20])
+    assert (result[:, 20:] == 255).all()
     opaque = np.dstack([PIXELS, np.full((30, 40), 255, np.uint8)])
     assert np.array_equal(decode(encode(opaque)).pixels, PIXELS)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
-def test_decode__alpha_of_zeros_is_unused(kind):
+def test_decode__alpha_of_zeros_is_ignored(kind):
     clear = np.zeros((30, 40), np.uint8)
-    found = decode(
+    result = decode(
         encode(np.dstack([PIXELS, clear]), kind, **({"lossless": True, "exact": True} if kind == "WEBP" else {}))
     )
-    assert np.array_equal(found.pixels, PIXELS)
+    assert np.array_equal(result.pixels, PIXELS)
     with pytest.raises(DecodeError, match="fully transparent"):
         decode(encode(np.dstack([np.full_like(PIXELS, 7), clear])))
 
@@ -91,18 +91,18 @@ def test_decode__palette_with_and_without_transparency():
 
 
 def test_decode__cmyk_jpeg():
-    found = decode(encode(Image.fromarray(np.full((8, 8, 3), 200, np.uint8)).convert("CMYK"), "JPEG")).pixels
-    assert np.abs(found.astype(int) - 200).max() < 8
+    result = decode(encode(Image.fromarray(np.full((8, 8, 3), 200, np.uint8)).convert("CMYK"), "JPEG")).pixels
+    assert np.abs(result.astype(int) - 200).max() < 8
 
 
 def test_decode__exif_orientation_applied():
     exif = Image.Exif()
     exif[0x0112] = 6
-    found = decode(encode(PIXELS, "PNG", exif=exif)).pixels
-    assert np.array_equal(found, np.rot90(PIXELS, -1))
+    result = decode(encode(PIXELS, "PNG", exif=exif)).pixels
+    assert np.array_equal(result, np.rot90(PIXELS, -1))
 
 
-def test_decode__wrong_extension_goes_by_content(tmp_path):
+def test_decode__format_depends_on_content_not_extension(tmp_path):
     file = tmp_path / "image.jpg"
     file.write_bytes(encode(PIXELS, "PNG"))
     assert np.array_equal(decode(file).pixels, PIXELS)
@@ -121,12 +121,12 @@ def test_decode__wrong_extension_goes_by_content(tmp_path):
     ],
     ids=["empty", "text", "truncated", "gif", "bomb", "over the limit", "pages"],
 )
-def test_decode__refuses(content, reason):
+def test_decode__invalid_files_are_rejected(content, reason):
     with pytest.raises(DecodeError, match=reason):
         decode(content)
 
 
-def test_decode__flipped_bit_in_png_is_noticed():
+def test_decode__flipped_bit_in_png_is_detected():
     content = bytearray(encode(PIXELS))
     content[len(content) // 2] ^= 4
     with pytest.raises(DecodeError, match="damaged"):
@@ -144,19 +144,19 @@ def test_decode__pipe_and_missing_file_and_folder(tmp_path):
 
 @pytest.mark.parametrize("resize", ["squash", "pad", "crop"])
 @pytest.mark.parametrize("shape", [(460, 700), (700, 460), (1, 300), (16, 16), (3, 3)])
-def test_fit__gives_the_square(resize, shape):
-    found = resize_square(RNG.integers(0, 256, (*shape, 3), np.uint8), 16, resize)
-    assert found.shape == (16, 16, 3)
-    assert found.dtype == np.uint8
+def test_resize_square__any_shape(resize, shape):
+    result = resize_square(RNG.integers(0, 256, (*shape, 3), np.uint8), 16, resize)
+    assert result.shape == (16, 16, 3)
+    assert result.dtype == np.uint8
 
 
-def test_fit__same_size_is_untouched():
+def test_resize_square__same_size_is_unchanged():
     image = PIXELS[:30, :30].copy()
     for resize in ("squash", "pad", "crop"):
         assert resize_square(image, 30, resize) is image
 
 
-def test_fit__crop_keeps_the_middle_and_pad_keeps_all():
+def test_resize_square__crop_keeps_the_center_and_pad_keeps_all():
     image = np.zeros((10, 30, 3), np.uint8)
     image[:, 10:20] = 255
     assert (resize_square(image, 10, "crop") > 200).all()

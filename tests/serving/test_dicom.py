@@ -1,4 +1,4 @@
-"""DICOM files show what a viewer shows, or say why not. The oracle is numpy with the standard's formulas."""
+"""Tests of DICOM decoding against NumPy implementations of the standard's formulas."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -20,12 +20,12 @@ from medtune.serving.dicom import read_header
 from medtune.serving.pixels import DecodeError
 
 RNG = np.random.default_rng(3)
-# Not get_testdata_files, which also tries to download 79 other files while tests are collected.
+# get_testdata_files would try to download 79 other files during the collection of tests.
 SHIPPED = sorted(path for path in (Path(DATA_ROOT) / "test_files").rglob("*.dcm"))
 
 
 def write(folder: Path, pixels: np.ndarray, **values: object) -> Path:
-    """A DICOM file of gray pixels (h, w) or (n, h, w), or color (h, w, 3); `values` are further elements."""
+    """Write a DICOM file of gray (h, w) or (n, h, w) or color (h, w, 3) pixels; `values` are further elements."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -53,14 +53,14 @@ def write(folder: Path, pixels: np.ndarray, **values: object) -> Path:
 
 
 def window(values: np.ndarray, center: float, width: float) -> np.ndarray:
-    """The function LINEAR of DICOM PS3.3, C.11.2.1.2.1, with 0 to 255 as its output."""
+    """Apply the function LINEAR of DICOM PS3.3, C.11.2.1.2.1, with output 0 to 255."""
     shown = ((values - (center - 0.5)) / (width - 1) + 0.5) * 255
     shown = np.where(values <= center - 0.5 - (width - 1) / 2, 0, shown)
     return np.rint(np.where(values > center - 0.5 + (width - 1) / 2, 255, shown)).astype(int)
 
 
 def raw(dataset: Dataset) -> np.ndarray | None:
-    """The stored values (h, w) of an uncompressed gray file of one frame, read without pydicom's decoders."""
+    """Read the stored values (h, w) of an uncompressed gray file with one frame, without pydicom's decoders."""
     kinds = {(8, 0): "u1", (8, 1): "i1", (16, 0): "u2", (16, 1): "i2"}
     kind = kinds.get((dataset.get("BitsAllocated"), dataset.get("PixelRepresentation")))
     syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
@@ -74,7 +74,7 @@ def raw(dataset: Dataset) -> np.ndarray | None:
 
 
 def expected(file: Path) -> np.ndarray | None:
-    """What the file shows, uint8 (h, w), by the oracle; None where the oracle cannot say."""
+    """Return the expected image, uint8 (h, w), or None if the reference implementation does not support the file."""
     dataset = pydicom.dcmread(file, force=True)
     if (stored := raw(dataset)) is None or dataset.get("VOILUTSequence") or dataset.get("ModalityLUTSequence"):
         return None
@@ -87,21 +87,21 @@ def expected(file: Path) -> np.ndarray | None:
     return 255 - shown if dataset.PhotometricInterpretation == "MONOCHROME1" else shown
 
 
-def test_shipped_files__are_right_or_refused() -> None:
-    """Every DICOM file that pydicom installs."""
+def test_shipped_files__are_correct_or_rejected() -> None:
+    """List all DICOM files that pydicom installs."""
     outcome: Counter[str] = Counter()
     for file in SHIPPED:
         try:
-            found = decode(file)
+            result = decode(file)
         except DecodeError as error:
             assert len(str(error)) < 300, file  # noqa: PT017
             outcome["refused"] += 1
             continue
         outcome["read"] += 1
         wanted = expected(file)
-        if wanted is not None and not found.is_deep:
+        if wanted is not None and not result.is_deep:
             outcome["compared"] += 1
-            assert np.abs(found.pixels[..., 0].astype(int) - wanted).max() <= 1, file
+            assert np.abs(result.pixels[..., 0].astype(int) - wanted).max() <= 1, file
     assert outcome["read"] >= 40, outcome
     assert outcome["compared"] >= 6, outcome
 
@@ -130,17 +130,17 @@ def test_gray__window_and_both_photometric_interpretations(tmp_path: Path) -> No
     stored = RNG.integers(0, 4096, (20, 30), np.uint16)
     given = {"BitsStored": 12, "WindowCenter": 1000, "WindowWidth": 800, "RescaleSlope": 2, "RescaleIntercept": -1024}
     wanted = window(stored * 2.0 - 1024, 1000, 800)
-    found = decode(write(tmp_path, stored, **given))
-    assert np.abs(found.pixels[..., 1].astype(int) - wanted).max() <= 1
+    result = decode(write(tmp_path, stored, **given))
+    assert np.abs(result.pixels[..., 1].astype(int) - wanted).max() <= 1
     inverted = decode(write(tmp_path, stored, PhotometricInterpretation="MONOCHROME1", **given))
-    assert np.array_equal(inverted.pixels, 255 - found.pixels)
+    assert np.array_equal(inverted.pixels, 255 - result.pixels)
 
 
 def test_gray__without_a_window_keeps_its_values_and_its_bits(tmp_path: Path) -> None:
     stored = RNG.integers(0, 4096, (20, 30), np.uint16)
-    found = decode(write(tmp_path, stored, BitsStored=12))
-    assert np.array_equal(found.pixels, stored)
-    assert (found.declared, found.inverted) == ((0.0, 4095.0), False)
+    result = decode(write(tmp_path, stored, BitsStored=12))
+    assert np.array_equal(result.pixels, stored)
+    assert (result.declared, result.inverted) == ((0.0, 4095.0), False)
     file = write(tmp_path, stored, BitsStored=12, PhotometricInterpretation="MONOCHROME1")
     assert decode(file).inverted
 
@@ -148,9 +148,9 @@ def test_gray__without_a_window_keeps_its_values_and_its_bits(tmp_path: Path) ->
 def test_gray__hounsfield_units_for_a_window_of_the_user(tmp_path: Path) -> None:
     stored = RNG.integers(-1000, 3000, (20, 30)).astype(np.int16)
     file = write(tmp_path, stored, RescaleSlope=1, RescaleIntercept=-24, WindowCenter=40, WindowWidth=400)
-    found = decode(file, apply_voi=False)
-    assert np.array_equal(found.pixels, stored - 24.0)
-    assert found.declared is None
+    result = decode(file, apply_voi=False)
+    assert np.array_equal(result.pixels, stored - 24.0)
+    assert result.declared is None
 
 
 def test_gray__lookup_table_for_display(tmp_path: Path) -> None:
@@ -158,8 +158,8 @@ def test_gray__lookup_table_for_display(tmp_path: Path) -> None:
     table = Dataset()
     table.LUTDescriptor = [256, 0, 12]
     table.LUTData = np.linspace(4095, 0, 256).astype("<u2").tobytes()
-    found = decode(write(tmp_path, stored, BitsStored=12, VOILUTSequence=Sequence([table])))
-    assert np.abs(found.pixels[..., 0].astype(int) - np.arange(255, -1, -1).reshape(16, 16)).max() <= 1
+    result = decode(write(tmp_path, stored, BitsStored=12, VOILUTSequence=Sequence([table])))
+    assert np.abs(result.pixels[..., 0].astype(int) - np.arange(255, -1, -1).reshape(16, 16)).max() <= 1
 
 
 def test_enhanced__rescaling_and_window_of_the_frame(tmp_path: Path) -> None:
@@ -176,17 +176,17 @@ def test_enhanced__rescaling_and_window_of_the_frame(tmp_path: Path) -> None:
     with pytest.raises(DecodeError, match="2 frames in one DICOM file"):
         decode(file)
     for frame, center in enumerate((300, 900)):
-        found = decode(file, frame=frame).pixels[..., 0].astype(int)
-        assert np.abs(found - window(stored[frame] - 100.0, center, 400)).max() <= 1
+        result = decode(file, frame=frame).pixels[..., 0].astype(int)
+        assert np.abs(result - window(stored[frame] - 100.0, center, 400)).max() <= 1
 
 
 def test_color__eight_and_sixteen_bits(tmp_path: Path) -> None:
     small = RNG.integers(0, 256, (20, 30, 3), np.uint8)
     assert np.array_equal(decode(write(tmp_path, small)).pixels, small)
     deep = RNG.integers(0, 4096, (20, 30, 3), np.uint16)
-    found = decode(write(tmp_path, deep, BitsStored=12))
-    assert np.array_equal(found.pixels, deep)
-    assert found.declared == (0.0, 4095.0)
+    result = decode(write(tmp_path, deep, BitsStored=12))
+    assert np.array_equal(result.pixels, deep)
+    assert result.declared == (0.0, 4095.0)
 
 
 def test_header__patient_frames_spacing_and_marks(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_header__patient_frames_spacing_and_marks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [200, 400, -50])
-def test_damaged__is_refused(tmp_path: Path, cut: int) -> None:
+def test_damaged__is_rejected(tmp_path: Path, cut: int) -> None:
     content = write(tmp_path, RNG.integers(0, 256, (20, 30), np.uint8)).read_bytes()
     with pytest.raises(DecodeError):
         decode(content[:cut])
@@ -221,6 +221,6 @@ def test_compressed__gray_of_12_bits(tmp_path: Path, syntax: uid.UID, encode: Ca
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset["PixelData"].VR = "OB"
     dataset.save_as(file)
-    found = decode(file)
-    assert np.abs(found.pixels.astype(int) - stored).max() <= difference
-    assert found.declared == (0.0, 4095.0)
+    result = decode(file)
+    assert np.abs(result.pixels.astype(int) - stored).max() <= difference
+    assert result.declared == (0.0, 4095.0)

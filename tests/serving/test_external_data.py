@@ -47,12 +47,12 @@ PLACES = [as_initializer, as_constant, in_subgraph, in_function, as_sparse]
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_weights_inside__finds_external_data_wherever_it_lies(place):
+def test_external_files__finds_references_at_any_depth(place):
     assert external_files(place(inline()).SerializeToString()) == set()
     assert external_files(place(external()).SerializeToString()) == {"../secret"}
 
 
-def test_external_files__a_mark_without_a_file_counts():
+def test_external_files__mark_without_a_file_is_an_empty_name():
     tensor = inline()
     tensor.data_location = TensorProto.EXTERNAL
     assert external_files(as_initializer(tensor).SerializeToString()) == {""}
@@ -60,20 +60,20 @@ def test_external_files__a_mark_without_a_file_counts():
     assert external_files(as_initializer(tensor).SerializeToString()) == {""}
 
 
-def test_weights_inside__refuses_bytes_that_are_no_model():
+def test_external_files__rejects_other_bytes():
     content = as_initializer(inline()).SerializeToString()
     for broken in (content[:-3], b"\xff" * 40, b"\x0f\x0f"):
         with pytest.raises(ValueError):
             external_files(broken)
 
 
-def test_weights_inside__stops_at_deep_nesting():
+def test_external_files__rejects_deep_nesting():
     def field(number: int, content: bytes) -> bytes:
         size = len(content)
         return bytes([number << 3 | 2, size & 0x7F | 0x80, size >> 7]) + content
 
     graph = b""
-    for _ in range(100):  # a graph in an attribute of a node of a graph, and so on
+    for _ in range(100):  # nest graphs in attributes of nodes
         graph = field(1, field(5, field(6, graph)))
     with pytest.raises(ValueError, match="deep"):
         external_files(field(7, graph))

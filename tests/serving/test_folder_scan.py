@@ -20,7 +20,7 @@ def test_scan_folder__every_file_is_in_one_list(tmp_path):
     assert content.links == ("linked",)
 
 
-def test_scan_folder__a_folder_that_is_not_there(tmp_path):
+def test_scan_folder__missing_folder(tmp_path):
     with pytest.raises(OSError, match="absent"):
         scan_folder(tmp_path / "absent")
 
@@ -39,6 +39,6 @@ def test_count_types__sorted_and_as_text():
     assert format_counts(count_types(["b.gif", "a.pdf", "c.gif"])) == "2 .gif, 1 .pdf"
 
 
-def test_printable__only_what_is_no_utf8_is_escaped():
+def test_printable__only_invalid_utf8_is_escaped():
     assert printable("Bild \u00fc.png") == "Bild \u00fc.png"
     assert printable("k\udcf6rper.png") == "k\\xf6rper.png"

@@ -23,19 +23,21 @@ def client(bundle_folder):
     return TestClient(serve.create_app(Bundle.load(bundle_folder), max_bytes=100_000, max_images=3))
 
 
-def test_predict__one_image_as_the_body(client, pictures, bundle_folder):
-    answer = client.post("/predict", content=(pictures / "b.png").read_bytes(), headers={"content-type": "image/png"})
+def test_predict__one_image_as_the_body(client, image_folder, bundle_folder):
+    answer = client.post(
+        "/predict", content=(image_folder / "b.png").read_bytes(), headers={"content-type": "image/png"}
+    )
     assert answer.status_code == 200
     (entry,) = answer.json()["predictions"]
     bundle = Bundle.load(bundle_folder)
-    expected = bundle.run(bundle.prepare(pictures / "b.png")[None])
+    expected = bundle.run(bundle.prepare(image_folder / "b.png")[None])
     np.testing.assert_allclose([entry["probabilities"][name] for name in ("blue", "red")], expected[0], atol=1e-6)
     assert entry["prediction"] == bundle.decide(expected)[0]
 
 
-def test_predict__several_files_and_one_of_them_bad(client, pictures):
+def test_predict__several_files_with_an_invalid_one(client, image_folder):
     names = ["b.png", "deep/e.jpg", "notes.txt"]
-    files = [("files", (name, (pictures / name).read_bytes())) for name in names]
+    files = [("files", (name, (image_folder / name).read_bytes())) for name in names]
     answer = client.post("/predict", files=files)
     assert answer.status_code == 200
     entries = answer.json()["predictions"]
@@ -55,7 +57,7 @@ def test_predict__several_files_and_one_of_them_bad(client, pictures):
         ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400),
     ],
 )
-def test_predict__refuses_bad_requests(client, request_, status):
+def test_predict__rejects_invalid_requests(client, request_, status):
     assert client.post("/predict", **request_).status_code == status
 
 
@@ -68,7 +70,7 @@ def test_metadata_and_healthz(client):
     assert client.get("/metadata").json()["classes"] == ["blue", "red"]
 
 
-def test_create_app__says_what_to_install(bundle_folder, monkeypatch, capsys):
+def test_create_app__error_names_the_package_to_install(bundle_folder, monkeypatch, capsys):
     real = builtins.__import__
 
     def without(name, *rest, **named):
@@ -81,14 +83,14 @@ def test_create_app__says_what_to_install(bundle_folder, monkeypatch, capsys):
     assert 'pip install "medtune[serve]"' in capsys.readouterr().err
 
 
-def test_metadata__names_no_patient_of_an_older_bundle(tmp_path, by_hand):
+def test_metadata__omits_patients_of_older_bundles(tmp_path, by_hand):
     folder = by_hand.write(tmp_path / "old", data={"n_images": 2, "leaked_groups": ["Miller"]})
     answer = TestClient(serve.create_app(Bundle.load(folder))).get("/metadata")
     assert answer.json()["data"] == {"n_images": 2}
     assert "Miller" not in answer.text
 
 
-def test_command__connections_beyond_the_limit_are_turned_away(bundle_folder):
+def test_command__connections_above_the_limit_get_503(bundle_folder):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -120,7 +122,7 @@ def test_command__connections_beyond_the_limit_are_turned_away(bundle_folder):
             process.terminate()
 
 
-def test_read_parts__many_parts_and_long_heads_are_refused_at_once():
+def test_read_parts__many_parts_and_long_headers_are_rejected_quickly():
     kind = "multipart/form-data; boundary=b"
     begin = time.process_time()
     with pytest.raises(ValueError, match="more than 1000 parts"):
@@ -130,7 +132,7 @@ def test_read_parts__many_parts_and_long_heads_are_refused_at_once():
     assert time.process_time() - begin < 5  # a quadratic parser takes minutes
 
 
-def test_read_parts__as_many_parts_as_allowed():
+def test_read_parts__maximum_number_of_parts():
     part = b'--b\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\nx\r\n'
     kind = "multipart/form-data; boundary=b"
     assert len(read_parts(kind, part * 3 + b"--b--\r\n", max_parts=3)) == 3
@@ -138,7 +140,7 @@ def test_read_parts__as_many_parts_as_allowed():
         read_parts(kind, part * 3 + b"--b--\r\n", max_parts=2)
 
 
-def test_read_parts__keeps_binary_content_exactly():
+def test_read_parts__binary_content_is_unchanged():
     content = bytes(range(256)) + b"\r\n--bound\r\nnot the boundary\n\n"
     head = (
         b'--boundary\r\nContent-Disposition: form-data; name="f"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'

@@ -1,4 +1,4 @@
-"""Values of more than 8 bits become 8 bits by one range, or the image is refused."""
+"""Tests of scaling images of more than 8 bits, and of rejecting images that do not fit the range."""
 
 import re
 
@@ -22,23 +22,23 @@ def deep(largest: int, declared: tuple[float, float] | None = None, inverted: bo
 
 @settings(max_examples=50)
 @given(st.integers(8, 16), st.integers(0, 2**16 - 1))
-def test_to_uint8__eight_bits_stored_deeper_come_back_within_one_level(bits: int, seed: int) -> None:
+def test_to_uint8__eight_bits_stored_in_16_are_restored_within_one_level(bits: int, seed: int) -> None:
     small = np.random.default_rng(seed).integers(0, 256, (8, 8))
     stored = np.rint(small / 255 * (2**bits - 1)).astype(np.float32)
-    found = to_uint8(stored, (0, 2**bits - 1))
-    assert found.shape == (8, 8, 3)
-    assert np.abs(found[..., 0].astype(int) - small).max() <= 1
-    assert np.array_equal(to_uint8(stored, (0, 2**bits - 1), inverted=True), 255 - found)
+    result = to_uint8(stored, (0, 2**bits - 1))
+    assert result.shape == (8, 8, 3)
+    assert np.abs(result[..., 0].astype(int) - small).max() <= 1
+    assert np.array_equal(to_uint8(stored, (0, 2**bits - 1), inverted=True), 255 - result)
 
 
-def test_fit__keeps_8_bits_as_they_are() -> None:
+def test_fit__8_bits_are_unchanged() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     assert np.array_equal(TRAINED_8.fit(DecodedImage(pixels), 8, "squash"), pixels)
 
 
 def test_fit__the_range_of_the_training_images() -> None:
-    found = TRAINED_DEEP.fit(deep(3000), 8, "squash")
-    assert found.max() == round(3000 / 4095 * 255)
+    result = TRAINED_DEEP.fit(deep(3000), 8, "squash")
+    assert result.max() == round(3000 / 4095 * 255)
     assert TRAINED_DEEP.fit(deep(4095, inverted=True), 8, "squash")[0, 0, 0] == 255
 
 
@@ -52,7 +52,7 @@ def test_fit__the_range_of_the_training_images() -> None:
         (TRAINED_DEEP, DecodedImage(np.full((8, 8), np.nan, np.float32)), "NaN"),
     ],
 )
-def test_fit__refuses_another_depth_or_range(trained: Intensity, image: DecodedImage, reason: str) -> None:
+def test_fit__rejects_another_depth_or_range(trained: Intensity, image: DecodedImage, reason: str) -> None:
     with pytest.raises(DecodeError, match=reason):
         trained.fit(image, 8, "squash")
 
@@ -77,12 +77,12 @@ def test_fit__a_window_clips() -> None:
         ({"clip": 1}, r"intensity\.clip is 1: expected true or false"),
     ],
 )
-def test_document__comes_back_and_faults_are_named(change: dict[str, object], named: str) -> None:
+def test_document__round_trip_and_invalid_fields(change: dict[str, object], named: str) -> None:
     document = TRAINED_DEEP.document()
     assert intensity.validate(document) is None
     assert Intensity.from_document(document) == TRAINED_DEEP
-    found = intensity.validate({**document, **change})
-    assert found is not None
-    assert re.search(named, found)
+    result = intensity.validate({**document, **change})
+    assert result is not None
+    assert re.search(named, result)
     assert intensity.validate({"low": 0}) is not None
     assert intensity.validate(None) is None

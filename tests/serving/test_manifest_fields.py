@@ -1,4 +1,4 @@
-"""An intact bundle.json whose fields are not as they must be."""
+"""Tests of a bundle.json with a valid checksum but invalid fields."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from medtune.serving.manifest import BundleError
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"classes": ["blue", "red", "green"], "decision": {"kind": "argmax"}}, "output [3] (blue, red, green"),
         ({"classes": ["red", "red"]}, "classes"),
@@ -26,9 +26,9 @@ from medtune.serving.manifest import BundleError
         ({"files": []}, "files is"),
     ],
 )
-def test_load__names_the_field_that_is_wrong(by_hand, tmp_path, changes, said):
+def test_load__error_names_the_invalid_field(by_hand, tmp_path, changes, message):
     folder = by_hand.write(tmp_path / "bundle", **changes)
     with pytest.raises(BundleError) as caught:
         Bundle.load(folder)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)

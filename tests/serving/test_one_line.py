@@ -17,6 +17,6 @@ def test_first_line__is_the_message_or_the_type(error, bare, typed):
     assert first_line(error, with_type=True) == typed
 
 
-def test_last_line__is_what_was_printed_last():
+def test_last_line__of_output():
     assert last_line("Traceback\nValueError: x\n\n", "nothing") == "ValueError: x"
     assert last_line(" \n", "exit code 3") == "exit code 3"

@@ -1,4 +1,4 @@
-"""Old releases of onnxruntime: the first one that a bundle names runs it, and an older one is refused in one line."""
+"""Tests with old releases of onnxruntime: the minimum version runs a bundle, an older version is rejected."""
 
 import os
 import re
@@ -18,11 +18,11 @@ from medtune.serving.onnxruntime_version import MINIMUM, MINIMUM_BY_OPSET, check
 
 PROJECT = Path(__file__).resolve().parents[2]
 UNREACHABLE = re.compile("Failed to fetch|Request failed|error sending request|dns error", re.IGNORECASE)
-# The newest CPython with wheels of onnxruntime 1.18.
+# The newest version of CPython with wheels of onnxruntime 1.18.
 NEWEST_PYTHON = (3, 12)
 
 
-def test_minimum_for__every_opset_that_can_be_exported_has_one():
+def test_minimum_for__every_supported_opset():
     limits = {type(limit).__name__: limit for limit in ExportParams.model_fields["opset"].metadata}
     opsets = range(limits["Ge"].ge, limits["Le"].le + 1)
     assert max(MINIMUM_BY_OPSET) == opsets[-1]
@@ -30,22 +30,22 @@ def test_minimum_for__every_opset_that_can_be_exported_has_one():
 
 
 @pytest.mark.parametrize("minimum", [MINIMUM, "0.0", ".".join(onnxruntime.__version__.split(".")[:2])])
-def test_check_version__lets_this_or_a_newer_one_pass(minimum):
+def test_check_version__accepts_this_and_newer_versions(minimum):
     check_version(minimum)
 
 
-def test_load__names_both_versions_and_the_command(by_hand, tmp_path, capsys):
+def test_load__error_names_both_versions_and_the_command(by_hand, tmp_path, capsys):
     folder = by_hand.write(tmp_path / "bundle", requires={"onnxruntime": "99.10"})
     installed = f"onnxruntime {onnxruntime.__version__} is installed"
-    said = f"{installed}, but this bundle needs >= 99.10. Run pip install -U onnxruntime"
-    with pytest.raises(BundleError, match=f"^{re.escape(said)}(-gpu)?$"):
+    message = f"{installed}, but this bundle needs >= 99.10. Run pip install -U onnxruntime"
+    with pytest.raises(BundleError, match=f"^{re.escape(message)}(-gpu)?$"):
         Bundle.load(folder)
     assert call(["verify", str(folder)]) == 2
-    assert capsys.readouterr().err.startswith(f"error: {said}")
+    assert capsys.readouterr().err.startswith(f"error: {message}")
 
 
 @pytest.mark.parametrize("requires", [{"onnxruntime": 1.18}, {"onnxruntime": "new"}, "1.18"])
-def test_load__refuses_a_minimum_that_is_no_version(by_hand, tmp_path, requires):
+def test_load__rejects_an_invalid_minimum_version(by_hand, tmp_path, requires):
     folder = by_hand.write(tmp_path / "bundle", requires=requires)
     with pytest.raises(BundleError, match="expected onnxruntime: MAJOR"):
         Bundle.load(folder)
@@ -53,7 +53,7 @@ def test_load__refuses_a_minimum_that_is_no_version(by_hand, tmp_path, requires)
 
 @pytest.fixture(scope="module")
 def oldest_python(tmp_path_factory) -> Path:
-    """The interpreter of an environment with the oldest supported onnxruntime."""
+    """Create an environment with the oldest supported onnxruntime and return its interpreter."""
     if sys.version_info[:2] > NEWEST_PYTHON:
         pytest.skip(f"onnxruntime {MINIMUM} has no wheel for Python {sys.version_info[0]}.{sys.version_info[1]}")
     folder = tmp_path_factory.mktemp("oldest") / "venv"
@@ -61,33 +61,33 @@ def oldest_python(tmp_path_factory) -> Path:
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
     packages = (f"onnxruntime=={MINIMUM}.*", "numpy<2", "pillow", "typer", "imagecodecs", "tifffile")
     install = [uv, "pip", "install", "--quiet", "--python", python, *packages]
-    done = subprocess.run(install, capture_output=True, text=True, timeout=500)
-    if done.returncode and UNREACHABLE.search(done.stderr):
+    process = subprocess.run(install, capture_output=True, text=True, timeout=500)
+    if process.returncode and UNREACHABLE.search(process.stderr):
         pytest.skip("the package registry cannot be reached")
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     return python
 
 
 def run(python: Path, *words: object) -> str:
-    """The standard output of a command in that environment."""
+    """Run a command in that environment and return its stdout."""
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     command_line = [str(word) for word in (python, *words)]
-    done = subprocess.run(command_line, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    process = subprocess.run(command_line, env=environment, capture_output=True, text=True, timeout=120)
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("onnxruntime")
-def test_oldest__verifies_a_bundle_and_predicts(oldest_python, bundle_folder, pictures):
+def test_oldest__verifies_a_bundle_and_predicts(oldest_python, bundle_folder, image_folder):
     assert run(oldest_python, "-c", "import onnxruntime; print(onnxruntime.__version__)").startswith(f"{MINIMUM}.")
     assert run(oldest_python, "-m", "medtune", "verify", bundle_folder).startswith("sound: 3 files verified")
-    assert len(run(oldest_python, "-m", "medtune", "predict", bundle_folder, pictures).splitlines()) == 6
+    assert len(run(oldest_python, "-m", "medtune", "predict", bundle_folder, image_folder).splitlines()) == 6
 
 
 @pytest.fixture(scope="module")
 def graph():
-    """The default network as an ONNX graph."""
+    """Export the default network as an ONNX graph."""
     from benchmarks.inference_model import InferenceModel
     from medtune.config.load import load
     from medtune.export.onnx_graph import to_onnx
@@ -100,7 +100,7 @@ def graph():
 @pytest.mark.slow
 @pytest.mark.xdist_group("onnxruntime")
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_oldest__runs_an_exported_network_as_the_newest_does(oldest_python, graph, tmp_path, precision):
+def test_oldest__same_outputs_as_the_newest_version(oldest_python, graph, tmp_path, precision):
     from onnx import ModelProto
 
     from medtune.config.load import load
@@ -111,9 +111,13 @@ def test_oldest__runs_an_exported_network_as_the_newest_does(oldest_python, grap
 
     size = load().data.image_size
     images = np.random.default_rng(0).integers(0, 256, (8, size, size, 3), dtype=np.uint8)
-    own = ModelProto()
-    own.CopyFrom(graph)
-    convert = {"fp32": lambda: own, "fp16": lambda: to_half(own), "int8": lambda: to_int8(own, images)}
+    model_proto = ModelProto()
+    model_proto.CopyFrom(graph)
+    convert = {
+        "fp32": lambda: model_proto,
+        "fp16": lambda: to_half(model_proto),
+        "int8": lambda: to_int8(model_proto, images),
+    }
     content = convert[precision]().SerializeToString()
     (tmp_path / "model.onnx").write_bytes(content)
     np.save(tmp_path / "images.npy", images)

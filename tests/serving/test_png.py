@@ -1,4 +1,4 @@
-"""PNG files of 16 bits keep their values."""
+"""Tests of PNG files of 16 bits, which must keep their values."""
 
 import io
 import struct
@@ -16,39 +16,39 @@ RNG = np.random.default_rng(1)
 
 
 def with_chunk(content: bytes, kind: bytes, body: bytes) -> bytes:
-    """The file with a chunk after its header."""
+    """Insert a chunk after the header of the file."""
     chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
     return content[:33] + chunk + content[33:]
 
 
 @pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3)])
 def test_png__sixteen_bits_gray_and_color(shape: tuple[int, ...]) -> None:
-    given = RNG.integers(0, 65536, shape, np.uint16)
-    found = decode(imagecodecs.png_encode(given))
-    assert np.array_equal(found.pixels, given)
-    assert (found.declared, found.inverted) == (None, False)
+    original = RNG.integers(0, 65536, shape, np.uint16)
+    result = decode(imagecodecs.png_encode(original))
+    assert np.array_equal(result.pixels, original)
+    assert (result.declared, result.inverted) == (None, False)
 
 
 @pytest.mark.parametrize("channels", [2, 4])
-def test_png__opaque_or_unused_alpha_is_dropped_and_other_refused(channels: int) -> None:
-    given = RNG.integers(0, 65536, (20, 30, channels), np.uint16)
+def test_png__only_opaque_or_unused_alpha_is_accepted(channels: int) -> None:
+    original = RNG.integers(0, 65536, (20, 30, channels), np.uint16)
     with pytest.raises(DecodeError, match="partly transparent"):
-        decode(imagecodecs.png_encode(given))
+        decode(imagecodecs.png_encode(original))
     for alpha in (0, 65535):
-        given[..., -1] = alpha
-        wanted = given[..., 0] if channels == 2 else given[..., :3]
-        assert np.array_equal(decode(imagecodecs.png_encode(given)).pixels, wanted)
+        original[..., -1] = alpha
+        reference = original[..., 0] if channels == 2 else original[..., :3]
+        assert np.array_equal(decode(imagecodecs.png_encode(original)).pixels, reference)
 
 
 @pytest.mark.parametrize(("largest", "declared"), [(4095, 4095.0), (4096, 65535.0)])
 def test_png__significant_bits(largest: int, declared: float) -> None:
-    given = np.minimum(RNG.integers(0, 4096, (20, 30), np.uint16), largest)
-    given[0, 0] = largest
-    content = with_chunk(imagecodecs.png_encode(given), b"sBIT", b"\x0c")
+    original = np.minimum(RNG.integers(0, 4096, (20, 30), np.uint16), largest)
+    original[0, 0] = largest
+    content = with_chunk(imagecodecs.png_encode(original), b"sBIT", b"\x0c")
     assert decode(content).declared == (0.0, declared)
 
 
-def test_png__flipped_bit_is_noticed() -> None:
+def test_png__flipped_bit_is_detected() -> None:
     content = bytearray(imagecodecs.png_encode(RNG.integers(0, 65536, (20, 30), np.uint16)))
     content[len(content) // 2] ^= 4
     with pytest.raises(DecodeError, match="damaged"):
@@ -56,7 +56,7 @@ def test_png__flipped_bit_is_noticed() -> None:
 
 
 def test_pillow_image__of_16_bits_keeps_its_values() -> None:
-    given = RNG.integers(0, 65536, (20, 30), np.uint16)
+    original = RNG.integers(0, 65536, (20, 30), np.uint16)
     stream = io.BytesIO()
-    Image.fromarray(given).save(stream, "TIFF")
-    assert np.array_equal(decode(stream.getvalue()).pixels, given)
+    Image.fromarray(original).save(stream, "TIFF")
+    assert np.array_equal(decode(stream.getvalue()).pixels, original)

@@ -23,55 +23,58 @@ def rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_main__predicts_files_and_folders_in_order(bundle_folder, pictures, by_hand, capsys):
-    single = pictures / "c.bmp"
-    assert call(["predict", str(bundle_folder), str(single), str(pictures), "--batch-size", "2"]) == 0
-    said = capsys.readouterr()
-    found = rows(said.out)
-    names = ["c.bmp", "a.PNG", "b.png", "deep/d.tif", "deep/e.jpg"]  # the single file first, and not again
-    assert [row["path"] for row in found] == [(pictures / name).as_posix() for name in names]
-    assert list(found[0]) == ["path", "prediction", "prob_blue", "prob_red"]
-    for name, row in zip(names, found, strict=True):
-        image = resize_square(decode(pictures / name).pixels, 8, "squash")
+def test_main__predicts_files_and_folders_in_order(bundle_folder, image_folder, by_hand, capsys):
+    single = image_folder / "c.bmp"
+    assert call(["predict", str(bundle_folder), str(single), str(image_folder), "--batch-size", "2"]) == 0
+    captured = capsys.readouterr()
+    result = rows(captured.out)
+    names = ["c.bmp", "a.PNG", "b.png", "deep/d.tif", "deep/e.jpg"]  # the single file is first, without a duplicate
+    assert [row["path"] for row in result] == [(image_folder / name).as_posix() for name in names]
+    assert list(result[0]) == ["path", "prediction", "prob_blue", "prob_red"]
+    for name, row in zip(names, result, strict=True):
+        image = resize_square(decode(image_folder / name).pixels, 8, "squash")
         expected = by_hand.probability(image[None])[0]
         np.testing.assert_allclose([float(row["prob_blue"]), float(row["prob_red"])], expected, atol=1e-5)
         assert row["prediction"] == ("red" if expected[1] >= 0.7 else "blue")
-    assert "fp32 on CPUExecutionProvider; blue, red; red if prob_red >= 0.7" in said.err
-    assert "5 images in" in said.err
-    assert "images/s" in said.err
+    assert "fp32 on CPUExecutionProvider; blue, red; red if prob_red >= 0.7" in captured.err
+    assert "5 images in" in captured.err
+    assert "images/s" in captured.err
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 5, 50])
-def test_predict_files__does_not_depend_on_the_batch_size(bundle_folder, pictures, batch):
+def test_predict_files__does_not_depend_on_the_batch_size(bundle_folder, image_folder, batch):
     bundle = Bundle.load(bundle_folder)
-    paths = predict.find_images([pictures])
-    found = list(predict.predict_files(bundle, paths, batch, workers=3))
-    assert [path for path, _ in found] == paths
+    paths = predict.find_images([image_folder])
+    result = list(predict.predict_files(bundle, paths, batch, workers=3))
+    assert [path for path, _ in result] == paths
     one_by_one = np.concatenate([bundle.run(bundle.prepare(path)[None]) for path in paths])
-    np.testing.assert_allclose(np.array([row[1:] for _, row in found]), one_by_one, atol=1e-6)
+    np.testing.assert_allclose(np.array([row[1:] for _, row in result]), one_by_one, atol=1e-6)
 
 
-def test_main__names_bad_images_predicts_the_others_and_exits_1(bundle_folder, pictures, tmp_path, capsys):
-    (pictures / "broken.png").write_bytes((pictures / "b.png").read_bytes()[:40])
-    (pictures / "empty.jpg").write_bytes(b"")
+def test_main__invalid_images_are_named_and_exit_with_1(bundle_folder, image_folder, tmp_path, capsys):
+    (image_folder / "broken.png").write_bytes((image_folder / "b.png").read_bytes()[:40])
+    (image_folder / "empty.jpg").write_bytes(b"")
     out = tmp_path / "found.csv"
-    assert call(["predict", str(bundle_folder), str(pictures), str(pictures / "notes.txt"), "--out", str(out)]) == 1
-    said = capsys.readouterr()
+    assert (
+        call(["predict", str(bundle_folder), str(image_folder), str(image_folder / "notes.txt"), "--out", str(out)])
+        == 1
+    )
+    captured = capsys.readouterr()
     assert len(rows(out.read_text())) == 5
     for name in ("broken.png", "empty.jpg", "notes.txt"):
-        assert f"skipped {pictures / name}: " in said.err
-    assert "3 skipped" in said.err
-    assert said.out == ""
+        assert f"skipped {image_folder / name}: " in captured.err
+    assert "3 skipped" in captured.err
+    assert captured.out == ""
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
-def test_main__all_images_bad_gives_a_header_and_1(bundle_folder, pictures, capsys):
-    assert call(["predict", str(bundle_folder), str(pictures / "notes.txt")]) == 1
+def test_main__only_invalid_images_write_a_header_and_exit_with_1(bundle_folder, image_folder, capsys):
+    assert call(["predict", str(bundle_folder), str(image_folder / "notes.txt")]) == 1
     assert capsys.readouterr().out == "path,prediction,prob_blue,prob_red\n"
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "captured"),
     [
         (["{bundle}", "{pictures}/absent.png"], "absent.png does not exist"),
         (["{bundle}", "{empty}"], "no images under"),
@@ -80,23 +83,25 @@ def test_main__all_images_bad_gives_a_header_and_1(bundle_folder, pictures, caps
         (["{bundle}", "{pictures}", "--out", "{empty}/absent/x.csv"], "--out"),
     ],
 )
-def test_main__wrong_input_is_one_line_and_2(bundle_folder, pictures, tmp_path, capsys, words, said):
+def test_main__invalid_input_is_one_line_and_exits_with_2(
+    bundle_folder, image_folder, tmp_path, capsys, words, captured
+):
     (tmp_path / "empty").mkdir()
-    places = {"bundle": bundle_folder, "pictures": pictures, "empty": tmp_path / "empty"}
+    places = {"bundle": bundle_folder, "pictures": image_folder, "empty": tmp_path / "empty"}
     assert call(["predict", *(word.format(**places) for word in words)]) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("fp32 on")]
     assert len(error) == 1
     assert error[0].startswith("error: ")
-    assert said in error[0]
+    assert captured in error[0]
 
 
 @pytest.mark.parametrize("words", [["--batch-size", "0"], ["--threads", "x"], ["--provider", "abacus"], ["--unknown"]])
-def test_main__wrong_options_are_one_line_and_2(bundle_folder, pictures, capsys, words):
-    assert call(["predict", str(bundle_folder), str(pictures), *words]) == 2
+def test_main__invalid_options_are_one_line_and_exit_with_2(bundle_folder, image_folder, capsys, words):
+    assert call(["predict", str(bundle_folder), str(image_folder), *words]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_out__keeps_the_old_file_when_prediction_fails(bundle_folder, pictures, tmp_path):
+def test_out__keeps_the_old_file_when_prediction_fails(bundle_folder, image_folder, tmp_path):
     out = tmp_path / "found.csv"
     out.write_text("old")
     with pytest.raises(AttributeError), predict.open_output(out) as stream:
@@ -104,50 +109,50 @@ def test_out__keeps_the_old_file_when_prediction_fails(bundle_folder, pictures, 
     assert out.read_text() == "old"
 
 
-def test_folder__is_walked_without_following_links(pictures, tmp_path):
+def test_find_images__does_not_follow_links(image_folder, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
-    (outside / "x.png").write_bytes((pictures / "b.png").read_bytes())
-    (pictures / "link").symlink_to(outside, target_is_directory=True)
-    assert not [path for path in predict.find_images([pictures]) if path.name == "x.png"]
+    (outside / "x.png").write_bytes((image_folder / "b.png").read_bytes())
+    (image_folder / "link").symlink_to(outside, target_is_directory=True)
+    assert not [path for path in predict.find_images([image_folder]) if path.name == "x.png"]
 
 
-def test_command__stops_quietly_when_its_reader_does(bundle_folder, pictures):
-    command = [sys.executable, "-m", "medtune", "predict", str(bundle_folder), *[str(pictures)], "--threads", "1"]
+def test_command__closed_pipe_exits_silently(bundle_folder, image_folder):
+    command = [sys.executable, "-m", "medtune", "predict", str(bundle_folder), *[str(image_folder)], "--threads", "1"]
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run(command, cwd=PROJECT, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
+    process = subprocess.run(command, cwd=PROJECT, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
     os.close(write)
-    assert "Traceback" not in done.stderr
-    assert "Broken pipe" not in done.stderr
-    assert done.returncode == 1
+    assert "Traceback" not in process.stderr
+    assert "Broken pipe" not in process.stderr
+    assert process.returncode == 1
 
 
-def test_predict_files__decodes_the_next_batch_while_the_network_works(bundle_folder, pictures, monkeypatch):
-    """The first prediction ends only once an image of the second batch is decoded."""
-    paths = predict.find_images([pictures])
+def test_predict_files__decodes_while_the_network_computes(bundle_folder, image_folder, monkeypatch):
+    """Let the first prediction wait until an image of the second batch is decoded."""
+    paths = predict.find_images([image_folder])
     bundle, decoded, waited = Bundle.load(bundle_folder), threading.Event(), []
     prepare, ask = Bundle.prepare, Bundle.run
 
     def seen(self: Bundle, path: Path) -> np.ndarray:
         if path == paths[2]:
-            asked.wait(30)
+            second_batch.wait(30)
             decoded.set()
         return prepare(self, path)
 
     def held(self: Bundle, images: np.ndarray) -> np.ndarray:
-        asked.set()
+        second_batch.set()
         waited.append(decoded.wait(30))
         return ask(self, images)
 
-    asked = threading.Event()
+    second_batch = threading.Event()
     monkeypatch.setattr(Bundle, "prepare", seen)
     monkeypatch.setattr(Bundle, "run", held)
     assert len(list(predict.predict_files(bundle, paths, batch_size=2, workers=1))) == 5
     assert waited == [True, True, True]
 
 
-def test_main__counts_what_it_leaves_out_of_a_folder(bundle_folder, pictures, capsys):
+def test_main__counts_skipped_files_of_a_folder(bundle_folder, image_folder, capsys):
     for name in (
         "._b.png",
         "deep/.DS_Store",
@@ -157,18 +162,21 @@ def test_main__counts_what_it_leaves_out_of_a_folder(bundle_folder, pictures, ca
         "__MACOSX/._b.png",
         "b_mask.png",
     ):
-        (pictures / name).parent.mkdir(exist_ok=True)
-        (pictures / name).write_bytes((pictures / "b.png").read_bytes() if name == "b_mask.png" else b"no image")
-    assert call(["predict", str(bundle_folder), str(pictures)]) == 0
-    said = capsys.readouterr()
-    assert len(rows(said.out)) == 6
+        (image_folder / name).parent.mkdir(exist_ok=True)
+        (image_folder / name).write_bytes(
+            (image_folder / "b.png").read_bytes() if name == "b_mask.png" else b"no image"
+        )
+    assert call(["predict", str(bundle_folder), str(image_folder)]) == 0
+    captured = capsys.readouterr()
+    assert len(rows(captured.out)) == 6
     assert (
-        "left out: 1 .txt in .; 2 .pdf in deep; system files: 1 .DS_Store, 1 ._*, 1 Thumbs.db, 1 __MACOSX/" in said.err
+        "left out: 1 .txt in .; 2 .pdf in deep; system files: 1 .DS_Store, 1 ._*, 1 Thumbs.db, 1 __MACOSX/"
+        in captured.err
     )
-    assert "1 images look like masks of others, for example b_mask.png" in said.err
+    assert "1 images look like masks of others, for example b_mask.png" in captured.err
 
 
-def test_main__a_folder_without_images_says_what_it_holds(bundle_folder, pictures, tmp_path, capsys):
+def test_main__folder_without_images_lists_its_content(bundle_folder, image_folder, tmp_path, capsys):
     (tmp_path / "scans").mkdir()
     (tmp_path / "scans" / "x.gif").touch()
     assert call(["predict", str(bundle_folder), str(tmp_path / "scans")]) == 2
@@ -177,31 +185,31 @@ def test_main__a_folder_without_images_says_what_it_holds(bundle_folder, picture
 
 @pytest.mark.parametrize("words", [[], ["--json"]])
 @pytest.mark.parametrize("to_file", [True, False])
-def test_main__names_that_are_not_utf8_are_predicted(bundle_folder, pictures, tmp_path, capsys, words, to_file):
-    with open(os.fsencode(pictures) + b"/k\xf6rper.png", "wb") as stream:
-        stream.write((pictures / "b.png").read_bytes())
+def test_main__names_that_are_not_utf8_are_predicted(bundle_folder, image_folder, tmp_path, capsys, words, to_file):
+    with open(os.fsencode(image_folder) + b"/k\xf6rper.png", "wb") as stream:
+        stream.write((image_folder / "b.png").read_bytes())
     out = tmp_path / "found.csv"
     options = [*words, "--out", str(out)] if to_file else words
-    assert call(["predict", str(bundle_folder), str(pictures), *options]) == 0
+    assert call(["predict", str(bundle_folder), str(image_folder), *options]) == 0
     text = out.read_text("utf-8") if to_file else capsys.readouterr().out
     paths = [entry["path"] for entry in (json.loads(text) if words else rows(text))]
     assert len(paths) == 6
-    assert f"{pictures.as_posix()}/k\\xf6rper.png" in paths
+    assert f"{image_folder.as_posix()}/k\\xf6rper.png" in paths
 
 
-def test_main__a_terminal_without_unicode(bundle_folder, pictures):
-    (pictures / "b.png").rename(pictures / "Bild \u00fc.png")
-    command = [sys.executable, "-m", "medtune", "predict", str(bundle_folder), str(pictures)]
+def test_main__a_terminal_without_unicode(bundle_folder, image_folder):
+    (image_folder / "b.png").rename(image_folder / "Bild \u00fc.png")
+    command = [sys.executable, "-m", "medtune", "predict", str(bundle_folder), str(image_folder)]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, env=environment)
-    assert done.returncode == 0, done.stderr
-    assert "Bild \\xfc.png" in done.stdout
-    assert len(rows(done.stdout)) == 5
+    process = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, env=environment)
+    assert process.returncode == 0, process.stderr
+    assert "Bild \\xfc.png" in process.stdout
+    assert len(rows(process.stdout)) == 5
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_write_predictions__a_failure_in_the_middle_keeps_what_was_predicted(
-    bundle_folder, pictures, tmp_path, monkeypatch, capsys, as_json
+def test_write_predictions__failure_keeps_earlier_predictions(
+    bundle_folder, image_folder, tmp_path, monkeypatch, capsys, as_json
 ):
     bundle, out = Bundle.load(bundle_folder), tmp_path / "found.csv"
     out.write_text("of an earlier run")
@@ -215,7 +223,7 @@ def test_write_predictions__a_failure_in_the_middle_keeps_what_was_predicted(
 
     monkeypatch.setattr(Bundle, "run", fail_third)
     with pytest.raises(RuntimeError, match="the device is gone"):
-        predict.write_predictions(bundle, predict.find_images([pictures]), out, batch_size=2, as_json=as_json)
+        predict.write_predictions(bundle, predict.find_images([image_folder]), out, batch_size=2, as_json=as_json)
     partial = (tmp_path / "found.csv.partial").read_text()
     assert len(json.loads(partial) if as_json else rows(partial)) == 4
     assert out.read_text() == "of an earlier run"

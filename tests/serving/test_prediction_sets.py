@@ -1,4 +1,4 @@
-"""Prediction sets of a bundle, in every way to predict."""
+"""Tests of a bundle's prediction sets in Python, CSV, JSON and HTTP."""
 
 import csv
 import json
@@ -24,13 +24,13 @@ def bundle(tmp_path: Path) -> Bundle:
 
 @pytest.fixture
 def images(tmp_path: Path) -> list[Path]:
-    found = []
+    result = []
     for red, blue in ((0, 255), (0, 10), (0, 0), (255, 0)):
         pixels = np.zeros((8, 8, 3), np.uint8)
         pixels[..., 0], pixels[..., 2] = red, blue
-        found.append(tmp_path / f"{red}_{blue}.png")
-        Image.fromarray(pixels).save(found[-1])
-    return found
+        result.append(tmp_path / f"{red}_{blue}.png")
+        Image.fromarray(pixels).save(result[-1])
+    return result
 
 
 def expected(probabilities: dict[str, float]) -> tuple[str, ...]:
@@ -38,19 +38,21 @@ def expected(probabilities: dict[str, float]) -> tuple[str, ...]:
 
 
 def test_predict__set_and_uncertain(bundle, images):
-    found = bundle.predict(images)
-    assert [one.set for one in found] == [expected(one.probabilities) for one in found]
-    assert [one.uncertain for one in found] == [one.set != (one.label,) for one in found]
-    assert len({one.set for one in found}) > 1
-    assert len({one.uncertain for one in found}) == 2
+    result = bundle.predict(images)
+    assert [one.set for one in result] == [expected(one.probabilities) for one in result]
+    assert [one.uncertain for one in result] == [one.set != (one.label,) for one in result]
+    assert len({one.set for one in result}) > 1
+    assert len({one.uncertain for one in result}) == 2
 
 
 def test_predict__files_and_service_agree(bundle, images, tmp_path):
-    found = bundle.predict(images)
+    result = bundle.predict(images)
     assert bundle.columns == ["prediction", "prob_blue", "prob_red", "set", "uncertain"]
     write_predictions(bundle, images, tmp_path / "p.csv")
     rows = list(csv.DictReader((tmp_path / "p.csv").open(newline="")))
-    assert [(row["set"], row["uncertain"]) for row in rows] == [("|".join(p.set), str(int(p.uncertain))) for p in found]
+    assert [(row["set"], row["uncertain"]) for row in rows] == [
+        ("|".join(p.set), str(int(p.uncertain))) for p in result
+    ]
     write_predictions(bundle, images, tmp_path / "p.json", as_json=True)
     entries = json.loads((tmp_path / "p.json").read_text())
     served = predict_uploads(bundle, [(path.name, path.read_bytes()) for path in images])
@@ -61,32 +63,32 @@ def test_predict__files_and_service_agree(bundle, images, tmp_path):
 
 def test_predict__no_sets_without_calibration(tmp_path, images):
     bundle = Bundle.load(write_bundle(tmp_path / "plain"))
-    (found,) = bundle.predict(images[:1])
-    assert (found.set, found.uncertain) == (None, None)
+    (result,) = bundle.predict(images[:1])
+    assert (result.set, result.uncertain) == (None, None)
     assert bundle.columns == ["prediction", "prob_blue", "prob_red"]
     assert "set" not in predict_uploads(bundle, [("a", images[0].read_bytes())])[0]
 
 
 @pytest.mark.parametrize(
-    ("sets", "said"),
+    ("sets", "message"),
     [
         ([], "min_probability is None"),
         ({"min_probability": {"blue": 0.3}}, "expected a number for each of"),
         ({"min_probability": {"blue": 0.3, "red": "0.4"}}, "min_probability.red is '0.4'"),
     ],
 )
-def test_fault__names_the_field(tmp_path, sets, said):
-    assert said in validate({"classes": ["blue", "red"], "prediction_sets": sets})
+def test_validate__names_the_field(tmp_path, sets, message):
+    assert message in validate({"classes": ["blue", "red"], "prediction_sets": sets})
     with pytest.raises(BundleError, match="prediction_sets"):
         Bundle.load(write_bundle(tmp_path / "bundle", prediction_sets=sets))
 
 
-def test_fault__separator_in_a_class():
+def test_validate__separator_in_a_class():
     document = {"classes": ["a|b", "c"], "prediction_sets": {"min_probability": {"a|b": 0.1, "c": 0.2}}}
     assert "cannot have |" in validate(document)
 
 
-def test_is_uncertain__several_none_or_another_than_the_decision():
+def test_is_uncertain__several_classes_no_class_or_another_class():
     members = np.array([[True, True], [False, False], [True, False], [True, False]])
     assert is_uncertain(members, np.array([0, 0, 0, 1])).tolist() == [True, True, False, True]
 

@@ -1,7 +1,7 @@
 from medtune.serving.progress import ProgressLog
 
 
-def test_advance__says_now_and_then_how_far_it_is(capsys):
+def test_advance__prints_progress_periodically(capsys):
     now = [100.0]
     progress = ProgressLog(1000, every=15, clock=lambda: now[0])
     for _ in range(40):
@@ -14,7 +14,7 @@ def test_advance__says_now_and_then_how_far_it_is(capsys):
     assert (progress.done, progress.seconds) == (40, 40)
 
 
-def test_advance__hours_are_hours_and_short_work_says_nothing(capsys):
+def test_advance__formats_hours_and_is_silent_for_short_work(capsys):
     now = [0.0]
     progress = ProgressLog(7200, every=15, clock=lambda: now[0])
     now[0] += 14

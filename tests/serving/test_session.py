@@ -7,16 +7,16 @@ from medtune.serving.session import (
     count_operators,
     engine_cache_dir,
     open_session,
-    provider_chain,
+    provider_list,
     session_options,
 )
 
 
-def options_of(chain: list, provider: str) -> dict[str, str]:
-    return dict(entry for entry in chain if isinstance(entry, tuple))[PROVIDERS[provider]]
+def options_of(providers: list, provider: str) -> dict[str, str]:
+    return dict(entry for entry in providers if isinstance(entry, tuple))[PROVIDERS[provider]]
 
 
-def test_session_options__all_fusions_and_one_operator_at_a_time():
+def test_session_options__all_optimizations_and_sequential_execution():
     options = session_options(threads=3, busy_wait=False)
     assert options.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     assert options.execution_mode == onnxruntime.ExecutionMode.ORT_SEQUENTIAL
@@ -27,27 +27,30 @@ def test_session_options__all_fusions_and_one_operator_at_a_time():
     assert session_options().get_session_config_entry("session.intra_op.allow_spinning") == "1"
 
 
-def test_provider_chain__cpu_is_alone():
-    assert provider_chain("cpu", "int8") == ["CPUExecutionProvider"]
+def test_provider_list__cpu_is_alone():
+    assert provider_list("cpu", "int8") == ["CPUExecutionProvider"]
 
 
-def test_provider_chain__cuda_keeps_fp32_and_searches_no_algorithm_for_each_batch_size():
-    chain = provider_chain("cuda", "fp32")
-    assert [entry if isinstance(entry, str) else entry[0] for entry in chain] == [PROVIDERS["cuda"], PROVIDERS["cpu"]]
-    assert options_of(chain, "cuda") == {
+def test_provider_list__cuda_without_tf32_and_algorithm_search():
+    providers = provider_list("cuda", "fp32")
+    assert [entry if isinstance(entry, str) else entry[0] for entry in providers] == [
+        PROVIDERS["cuda"],
+        PROVIDERS["cpu"],
+    ]
+    assert options_of(providers, "cuda") == {
         "use_tf32": "0",
         "cudnn_conv_algo_search": "HEURISTIC",
         "arena_extend_strategy": "kSameAsRequested",
     }
-    assert options_of(provider_chain("cuda", "fp16"), "cuda")["use_tf32"] == "1"
+    assert options_of(provider_list("cuda", "fp16"), "cuda")["use_tf32"] == "1"
 
 
-def test_provider_chain__tensorrt_keeps_its_engine_and_knows_its_batches(tmp_path, monkeypatch):
+def test_provider_list__tensorrt_engine_cache_and_batch_sizes(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path))
-    chain = provider_chain("tensorrt", "fp32", ("images", 224))
-    assert chain[0][0] == PROVIDERS["tensorrt"]
-    assert chain[1:] == provider_chain("cuda", "fp32")
-    assert options_of(chain, "tensorrt") == {
+    providers = provider_list("tensorrt", "fp32", ("images", 224))
+    assert providers[0][0] == PROVIDERS["tensorrt"]
+    assert providers[1:] == provider_list("cuda", "fp32")
+    assert options_of(providers, "tensorrt") == {
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": str(tmp_path / "tensorrt"),
         "trt_timing_cache_enable": "1",
@@ -59,11 +62,11 @@ def test_provider_chain__tensorrt_keeps_its_engine_and_knows_its_batches(tmp_pat
     }
 
 
-def test_provider_chain__tensorrt_computes_in_fp16_only_where_asked():
-    assert options_of(provider_chain("tensorrt", "fp16"), "tensorrt")["trt_fp16_enable"] == "1"
+def test_provider_list__tensorrt_fp16_only_on_request():
+    assert options_of(provider_list("tensorrt", "fp16"), "tensorrt")["trt_fp16_enable"] == "1"
 
 
-def test_engine_folder__is_the_user_s_where_none_is_named(tmp_path, monkeypatch):
+def test_engine_cache_dir__default_is_the_user_s_cache(tmp_path, monkeypatch):
     monkeypatch.delenv("MEDTUNE_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert engine_cache_dir() == tmp_path / "medtune" / "tensorrt"
@@ -72,12 +75,12 @@ def test_engine_folder__is_the_user_s_where_none_is_named(tmp_path, monkeypatch)
     assert engine_cache_dir() == tmp_path / ".cache" / "medtune" / "tensorrt"
 
 
-def test_operators__are_counted_by_provider(by_hand):
+def test_count_operators__per_provider(by_hand):
     session = open_session(by_hand.model(), "model.onnx", "cpu", "fp32", threads=1)
     assert count_operators(session) == {"CPUExecutionProvider": 4}
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
-def test_open_session__int8_is_for_cpus(by_hand, provider):
+def test_open_session__int8_only_on_cpus(by_hand, provider):
     with pytest.raises(BundleError, match=f"runs only on CPUs. For {provider} choose fp16 or fp32"):
         open_session(by_hand.model(), "model.int8.onnx", provider, "int8")

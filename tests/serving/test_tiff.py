@@ -1,4 +1,4 @@
-"""TIFF files of every kind give the pixels that were written, or a reason."""
+"""Tests of TIFF decoding: every kind of file yields the written pixels or an error."""
 
 import io
 import itertools
@@ -29,7 +29,7 @@ def pixels(dtype: str, channels: int) -> np.ndarray:
 
 
 def variants(dtype: str) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
-    """Pixels (h, w) or (h, w, c) and how they are written: gray or color, layout, compression, container."""
+    """Draw pixels (h, w) or (h, w, c) and options for writing them: layout, compression and container."""
     kinds = itertools.product(
         ["miniswhite", "minisblack", "rgb"],
         ["contig", "separate"],
@@ -42,12 +42,12 @@ def variants(dtype: str) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
         if (photometric == "rgb") != (channels >= 3) or (planar == "separate" and channels == 1):
             continue
         for extra, opaque in itertools.product(EXTRA[channels], [True, False] if channels in (2, 4) else [True]):
-            given = pixels(dtype, channels)
+            original = pixels(dtype, channels)
             colors = 3 if photometric == "rgb" else 1
             if channels in (2, 4) and opaque:
-                given[..., -1] = 1 if given.dtype.kind in "fb" else np.iinfo(dtype).max
+                original[..., -1] = 1 if original.dtype.kind in "fb" else np.iinfo(dtype).max
             yield (
-                given,
+                original,
                 {
                     "photometric": photometric,
                     "planarconfig": planar if channels > 1 else None,
@@ -61,10 +61,10 @@ def variants(dtype: str) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
             )
 
 
-def write(given: np.ndarray, options: dict[str, Any]) -> bytes | None:
-    """The file; None for a combination that tifffile does not write."""
+def write(original: np.ndarray, options: dict[str, Any]) -> bytes | None:
+    """Write the file; return None for a combination that tifffile does not support."""
     stream = io.BytesIO()
-    layout = np.moveaxis(given, -1, 0) if options["planarconfig"] == "separate" else given
+    layout = np.moveaxis(original, -1, 0) if options["planarconfig"] == "separate" else original
     try:
         tifffile.imwrite(stream, layout, metadata=None, **options)
     except (ValueError, NotImplementedError, TypeError, KeyError):
@@ -72,35 +72,39 @@ def write(given: np.ndarray, options: dict[str, Any]) -> bytes | None:
     return stream.getvalue()
 
 
-def is_right(found: DecodedImage, given: np.ndarray, options: dict[str, Any]) -> bool:
-    """Compare with the array that was written, not with what a second reader makes of the file."""
+def is_right(found: DecodedImage, original: np.ndarray, options: dict[str, Any]) -> bool:
+    """Compare with the written array instead of the result of another reader."""
     inverted = options["photometric"] == "miniswhite"
     alpha = None
     if options["extrasamples"]:
-        alpha = given[..., -1] if options["extrasamples"] == ["unassalpha"] else None
-        given = given[..., :-1]
-    given = given[..., 0] if given.ndim == 3 and given.shape[2] == 1 else given
-    if given.dtype not in (np.uint8, np.bool_):
-        return found.inverted == inverted and found.pixels.dtype == given.dtype and np.array_equal(found.pixels, given)
-    wanted = given.astype(np.uint8) * (255 if given.dtype == np.bool_ else 1)
-    wanted = 255 - wanted if inverted else wanted
-    wanted = np.repeat(wanted[..., None], 3, 2) if wanted.ndim == 2 else wanted
+        alpha = original[..., -1] if options["extrasamples"] == ["unassalpha"] else None
+        original = original[..., :-1]
+    original = original[..., 0] if original.ndim == 3 and original.shape[2] == 1 else original
+    if original.dtype not in (np.uint8, np.bool_):
+        return (
+            found.inverted == inverted
+            and found.pixels.dtype == original.dtype
+            and np.array_equal(found.pixels, original)
+        )
+    reference = original.astype(np.uint8) * (255 if original.dtype == np.bool_ else 1)
+    reference = 255 - reference if inverted else reference
+    reference = np.repeat(reference[..., None], 3, 2) if reference.ndim == 2 else reference
     if alpha is not None and alpha.dtype == np.uint8:
         share = alpha[..., None] / 255
-        wanted = np.rint(wanted * share + 255 * (1 - share))
-    return found.pixels.shape == wanted.shape and np.abs(found.pixels.astype(int) - wanted).max() <= 1
+        reference = np.rint(reference * share + 255 * (1 - share))
+    return found.pixels.shape == reference.shape and np.abs(found.pixels.astype(int) - reference).max() <= 1
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_tiff__matrix_is_right_or_refused(dtype: str) -> None:
+def test_tiff__combinations_are_correct_or_rejected(dtype: str) -> None:
     outcome: Counter[str] = Counter()
     wrong = []
-    for given, options in variants(dtype):
-        content = write(given, options)
+    for original, options in variants(dtype):
+        content = write(original, options)
         if content is None:
             continue
         try:
-            right = is_right(decode(content), given, options)
+            right = is_right(decode(content), original, options)
         except DecodeError:
             outcome["refused"] += 1
             continue
@@ -112,14 +116,14 @@ def test_tiff__matrix_is_right_or_refused(dtype: str) -> None:
 
 
 @pytest.mark.parametrize(("value", "declared"), [(4095, (0.0, 4095.0)), (3999, None), (1023, None)])
-def test_tiff__largest_sample_value_counts_if_it_is_a_number_of_bits(value: int, declared: Any) -> None:
+def test_tiff__max_sample_value_of_a_bit_depth_is_the_range(value: int, declared: Any) -> None:
     stream = io.BytesIO()
-    given = np.full((8, 8), 2000, np.uint16)
-    tifffile.imwrite(stream, given, metadata=None, extratags=[(281, 3, 1, value, True)])
+    original = np.full((8, 8), 2000, np.uint16)
+    tifffile.imwrite(stream, original, metadata=None, extratags=[(281, 3, 1, value, True)])
     assert decode(stream.getvalue()).declared == declared
 
 
-def test_tiff__several_pages_and_missing_strips_are_refused() -> None:
+def test_tiff__several_pages_and_missing_strips_are_rejected() -> None:
     stream = io.BytesIO()
     tifffile.imwrite(stream, pixels("uint16", 1)[None].repeat(3, 0), metadata=None, photometric="minisblack")
     with pytest.raises(DecodeError, match="3 pages in one file"):
@@ -132,9 +136,9 @@ def test_tiff__several_pages_and_missing_strips_are_refused() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_tiff__orientation_as_in_8_bits(orientation: int) -> None:
-    given = pixels("uint8", 1)
+    original = pixels("uint8", 1)
     tag = [(274, 3, 1, orientation, True)]
     small, deep = io.BytesIO(), io.BytesIO()
-    tifffile.imwrite(small, given, metadata=None, extratags=tag)
-    tifffile.imwrite(deep, given.astype(np.uint16), metadata=None, extratags=tag)
+    tifffile.imwrite(small, original, metadata=None, extratags=tag)
+    tifffile.imwrite(deep, original.astype(np.uint16), metadata=None, extratags=tag)
     assert np.array_equal(decode(small.getvalue()).pixels[..., 0], decode(deep.getvalue()).pixels)

@@ -1,4 +1,4 @@
-"""Class folders of drawn images, and stage data on them."""
+"""Class folders of synthetic images, and stage data on them."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ from medtune.stages import data
 
 
 def draw(root, patients=12, each=4, size=(14, 10)):
-    """Class folders with patients in the names; every picture different."""
+    """Write class folders with patients in the file names; all images differ."""
     rng = np.random.default_rng(9)
     for patient in range(patients):
         place = root / ("no", "yes")[patient % 2]
@@ -29,7 +29,7 @@ def prepare(root, *sets, source="folder", pattern=r"(P\d+)_"):
     return data.run(params, RunPaths.from_env(root.parent / "out"))
 
 
-def told(artifact, name="report.json"):
+def read_json(artifact, name="report.json"):
     return json.loads((artifact.folder / name).read_text())
 
 

@@ -14,7 +14,7 @@ from medtune.data.manifest import load_prepared
 from medtune.runtime.artifact import partial_dir
 from medtune.runtime.paths import RunPaths
 from medtune.stages import data
-from tests.stages.drawn_folder import draw, prepare, told
+from tests.stages.drawn_folder import draw, prepare, read_json
 
 COMMAND = [sys.executable, "-m", "medtune", "data"]
 
@@ -25,12 +25,12 @@ def root(tmp_path):
     return tmp_path / "raw"
 
 
-def test_run__writes_all_that_others_read(root):
+def test_run__writes_all_outputs(root):
     done = prepare(root)
     assert {path.name for path in done.folder.iterdir()} == {
         "manifest.csv", "dataset.json", "report.json", "images.npy", "samples.png", "samples", "result.json",
     }  # fmt: skip
-    info, report = told(done, "dataset.json"), told(done)
+    info, report = read_json(done, "dataset.json"), read_json(done)
     assert info["classes"] == ["no", "yes"]
     assert info["counts"]["all"] == {"no": 24, "yes": 24}
     assert info["n_images"] == 48
@@ -46,7 +46,7 @@ def test_run__writes_all_that_others_read(root):
     assert not partial_dir(done.folder).exists()
 
 
-def test_run__patient_protocol_leaks_no_group_no_pixels(root):
+def test_run__patient_protocol_has_no_leaks(root):
     prepared = load_prepared(prepare(root, "data.split.test_fold=all").folder)
     for chain in range(5):
         parts = prepared.indices(chain)
@@ -64,7 +64,7 @@ def test_run__nothing_changed_returns_at_once(root, capsys):
 
 
 @pytest.mark.parametrize("change", ["file", "params", "damage", "removed"])
-def test_run__a_change_is_noticed(root, change, capsys):
+def test_run__change_is_detected(root, change, capsys):
     first = prepare(root)
     sets = []
     if change == "file":
@@ -84,7 +84,7 @@ def test_run__a_change_is_noticed(root, change, capsys):
     load_prepared(second.folder)
 
 
-def test_run__same_input_gives_the_same_set(root):
+def test_run__same_input_same_result(root):
     first = load_prepared(prepare(root).folder)
     other = load_prepared(prepare(root, "data.split.test_fold=2").folder)
     assert first.digest == other.digest
@@ -101,7 +101,7 @@ def test_run__bad_images(root):
         prepare(root)
     assert not (root.parent / "out" / "data" / "prepared").exists()
     assert not partial_dir(root.parent / "out" / "data" / "prepared").exists()
-    report = told(prepare(root, "data.on_bad_image=reject"))
+    report = read_json(prepare(root, "data.on_bad_image=reject"))
     assert [entry["path"] for entry in report["rejected"]] == names
     assert report["n_kept"] + report["n_rejected"] == report["n_found"] == 48
 
@@ -111,19 +111,19 @@ def test_run__equal_pixels_under_two_patients(root):
         content = (root / "no" / f"P0_{number}.png").read_bytes()
         for patient in (2, 4, 6, 8, 10):
             (root / "no" / f"P{patient}_{number}.png").write_bytes(content)
-    with pytest.raises(InputError, match=r"pixel for pixel.*no/P0_0\.png = no/P10_0\.png"):
+    with pytest.raises(InputError, match=r"identical images .*no/P0_0\.png = no/P10_0\.png"):
         prepare(root)
-    exact = told(prepare(root, "data.split.protocol=image"))["duplicates"]["exact"]
+    exact = read_json(prepare(root, "data.split.protocol=image"))["duplicates"]["exact"]
     assert exact["sets"] == 4
     assert exact["across_splits"] > 0
 
 
-def test_run__near_copies_are_told(root):
+def test_run__near_duplicates_are_reported(root):
     image = Image.open(root / "no" / "P0_0.png").convert("RGB")
     for patient in (2, 4, 6, 8, 10):
-        # Seen at the packed size: a change of one grey level.
+        # A change of one gray level is visible at the packed size.
         image.point(lambda value, by=patient: min(255, value + by // 2)).save(root / "no" / f"P{patient}_0.png")
-    near = told(prepare(root))["duplicates"]["near"]
+    near = read_json(prepare(root))["duplicates"]["near"]
     assert near["across_splits"] > 0
     assert near["first"][0]["across_splits"]
 
@@ -155,22 +155,22 @@ def test_run__root_is_relative_to_the_project(root):
             "data.positive=no",
         ],
     )
-    assert told(data.run(params, RunPaths.from_env(root.parent / "out")))["n_kept"] == 48
+    assert read_json(data.run(params, RunPaths.from_env(root.parent / "out")))["n_kept"] == 48
 
 
-def test_run__what_is_left_out_is_printed_and_reported(root, capsys):
+def test_run__skipped_files_are_printed_and_reported(root, capsys):
     for name in ("no/x.pdf", "no/y.gif", "no/z.gif", "no/.DS_Store", "yes/._P1_0.png", "yes/Thumbs.db"):
         (root / name).write_bytes(b"x")
-    report = told(prepare(root))
+    report = read_json(prepare(root))
     assert report["left_out"]["files"] == {"no": {".pdf": 1, ".gif": 2}}
     assert report["left_out"]["system_files"] == {"._*": 1, ".DS_Store": 1, "Thumbs.db": 1}
     assert "data: left out: 2 .gif, 1 .pdf in no\n" in capsys.readouterr().out
     (root / "yes" / "new.pdf").touch()
-    assert told(prepare(root))["left_out"]["files"]["yes"] == {".pdf": 1}
+    assert read_json(prepare(root))["left_out"]["files"]["yes"] == {".pdf": 1}
     (root / "yes" / ".DS_Store").touch()
     capsys.readouterr()
     prepare(root)
-    assert "nothing changed" in capsys.readouterr().out  # the system writes such files at any time
+    assert "nothing changed" in capsys.readouterr().out  # operating systems write such files at any time
 
 
 def test_run__a_file_name_that_is_not_utf8(root):
@@ -178,15 +178,15 @@ def test_run__a_file_name_that_is_not_utf8(root):
     with open(bad, "wb") as stream:
         stream.write((root / "no" / "P0_0.png").read_bytes())
     for path in root.rglob("*.png"):
-        path.write_bytes(path.read_bytes() + b" ")  # only the name is wrong
+        path.write_bytes(path.read_bytes() + b" ")  # only the name is invalid
     with pytest.raises(InputError, match=r"1 of 49 images cannot be used: no/P0_k\\xf6rper\.png"):
         prepare(root)
-    report = told(prepare(root, "data.on_bad_image=reject"))
+    report = read_json(prepare(root, "data.on_bad_image=reject"))
     assert report["rejected"] == [{"path": "no/P0_k\\xf6rper.png", "reason": "the file name is not valid UTF-8"}]
     assert (report["n_found"], report["n_kept"], report["n_rejected"]) == (49, 48, 1)
 
 
-def test_run__patients_declared_equal_are_one(root):
+def test_run__patients_with_the_same_id_are_merged(root):
     for number in range(4):
         (root / "no" / f"P0_{number}.png").rename(root / "no" / f"P00_{number}.png")
     draw(root.parent / "more", patients=1)
@@ -197,13 +197,13 @@ def test_run__patients_declared_equal_are_one(root):
         (root / "no" / f"P0_{number}x.png").unlink()
     with pytest.raises(InputError, match=r"'P00' \(no/P00_0\.png\) and 'P0' \(no/P0_0x\.png\)"):
         prepare(root)
-    info = told(prepare(root, "data.similar_patients=equal"), "dataset.json")
+    info = read_json(prepare(root, "data.similar_patients=equal"), "dataset.json")
     assert info["n_groups"] == 12
     assert "1 patients had several spellings" in info["notes"][0]
-    assert told(prepare(root, "data.similar_patients=different"), "dataset.json")["n_groups"] == 13
+    assert read_json(prepare(root, "data.similar_patients=different"), "dataset.json")["n_groups"] == 13
 
 
-def test_run__a_column_with_a_taken_name_is_refused_before_decoding(root):
+def test_run__reserved_column_name_is_rejected_before_decoding(root):
     for path in root.rglob("*.png"):
         path.write_bytes(b"never read")
     rows = "".join(f"{path.relative_to(root)},{path.parent.name},{n},1\n" for n, path in enumerate(root.rglob("*.png")))
@@ -231,12 +231,12 @@ sys.exit(code)
 """
 
 
-# Training leaves the split to stage data.
+# Training must not split the data again.
 CASES = [("data", name) for name in WRONG_TABLES] + [("train", name) for name in WRONG_TABLES if name != "few"]
 
 
 @pytest.mark.parametrize(("command", "name"), CASES)
-def test_command__a_wrong_table_is_told_without_torch(root, command, name):
+def test_command__invalid_table_is_reported_without_torch(root, command, name):
     words = [command, *(["--no-prefect"] if command == "train" else [])]
     (root / "labels.csv").write_text(WRONG_TABLES[name])
     options = ["--set", "data.source=folder", "--set", f"data.root={root}", "--set", "data.csv=labels.csv",
@@ -250,7 +250,7 @@ def test_command__a_wrong_table_is_told_without_torch(root, command, name):
 
 
 @pytest.mark.slow
-def test_command__ends_with_two_and_one_line_on_wrong_input(tmp_path):
+def test_command__invalid_input_is_one_line_and_exits_with_2(tmp_path):
     done = subprocess.run([*COMMAND, "--set", "data.source=folder", "--set", f"data.root={tmp_path}/none", "--out",
                            str(tmp_path)], cwd=PROJECT, capture_output=True, text=True, timeout=60)  # fmt: skip
     assert done.returncode == 2

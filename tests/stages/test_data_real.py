@@ -1,4 +1,4 @@
-"""The data stage on real images."""
+"""Tests of stage data on real images."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ from medtune.stages import data
 pytestmark = pytest.mark.real
 
 
-def told(artifact, name="report.json"):
+def read_json(artifact, name="report.json"):
     return json.loads((artifact.folder / name).read_text())
 
 
@@ -25,7 +25,7 @@ def test_run__real_breakhis(shared, tmp_path, task):
                          "data.split.allow_missing_classes=true", "data.split.test_fold=1"])  # fmt: skip
     done = data.run(params, RunPaths.from_env(tmp_path))
     assert time.monotonic() - begin < 30
-    info, report = told(done, "dataset.json"), told(done)
+    info, report = read_json(done, "dataset.json"), read_json(done)
     assert (info["n_images"], info["n_groups"]) == ((305, 31) if task == "binary" else (260, 24))
     assert info["leaked_groups"] == []
     assert bool(info["notes"]) == (task == "malignant4")
@@ -38,5 +38,5 @@ def test_run__real_breakhis(shared, tmp_path, task):
 def test_run__real_pneumonia(shared, tmp_path):
     params = load(None, ["data.source=medmnist", f"data.root={shared / 'pneumoniamnist28'}", "data.image_size=28",
                          "data.split.protocol=image"])  # fmt: skip
-    info = told(data.run(params, RunPaths.from_env(tmp_path)), "dataset.json")
+    info = read_json(data.run(params, RunPaths.from_env(tmp_path)), "dataset.json")
     assert info["counts"]["all"] == {"normal": 1348, "pneumonia": 3873}

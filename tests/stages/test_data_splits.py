@@ -1,4 +1,4 @@
-"""Stage data: protocols, splits and the positive class."""
+"""Tests of protocols, splits and the positive class in stage data."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from PIL import Image
 
 from medtune.config.errors import InputError
 from medtune.data.manifest import load_prepared
-from tests.stages.drawn_folder import csv_rows, draw, prepare, told
+from tests.stages.drawn_folder import csv_rows, draw, prepare, read_json
 
 
 @pytest.fixture
@@ -16,22 +16,22 @@ def root(tmp_path):
 
 
 def test_run__image_protocol_counts_and_names_the_leak(root):
-    done = prepare(root, "data.split.protocol=image")
-    info = told(done, "dataset.json")
+    artifact = prepare(root, "data.split.protocol=image")
+    info = read_json(artifact, "dataset.json")
     assert info["leaked_groups"]
-    assert info["leaked_groups"] == told(done)["leaked_groups"]
+    assert info["leaked_groups"] == read_json(artifact)["leaked_groups"]
     assert f"LEAK: {len(info['leaked_groups'])} of 12 patients" in info["notes"][0]
 
 
 def test_run__without_patients(root):
     with pytest.raises(InputError, match="names no patients"):
         prepare(root, pattern=None)
-    info = told(prepare(root, "data.split.protocol=image", pattern=None), "dataset.json")
+    info = read_json(prepare(root, "data.split.protocol=image", pattern=None), "dataset.json")
     assert info["groups_known"] is False
     assert "may be in both train and test" in info["notes"][-1]
 
 
-def test_run__bad_split_is_refused_before_decoding(root):
+def test_run__invalid_split_is_rejected_before_decoding(root):
     for path in root.rglob("*.png"):
         path.write_bytes(b"never read")
     with pytest.raises(InputError, match="only 12 patients"):
@@ -58,7 +58,7 @@ def test_run__positive_class_has_index_one(root, capsys, positive, classes):
 
 
 @pytest.mark.parametrize("protocol", ["patient", "image"])
-def test_run__positive_class_moves_no_patient_and_no_pixel(root, protocol):
+def test_run__positive_class_does_not_change_splits_or_pixels(root, protocol):
     yes, no = (
         load_prepared(prepare(root, f"data.positive={name}", f"data.split.protocol={protocol}").folder)
         for name in ("yes", "no")
@@ -79,7 +79,7 @@ def test_run__positive_class_is_required_before_decoding(root):
     assert not (root.parent / "out").exists()
 
 
-def test_run__faulted_breakhis_patient_stays_in_one_split(tmp_path):
+def test_run__known_issue_of_breakhis_patient_stays_in_one_split(tmp_path):
     (tmp_path / "raw").mkdir()
     rng = np.random.default_rng(2)
     for number in range(12):
@@ -90,10 +90,10 @@ def test_run__faulted_breakhis_patient_stays_in_one_split(tmp_path):
     twin = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8))
     for code in ("M_DC", "M_LC"):
         twin.save(tmp_path / "raw" / f"SOB_{code}-14-13412-200-001.png")
-    done = prepare(tmp_path / "raw", "data.labels=binary", source="breakhis")
-    assert told(done)["duplicates"]["exact"]["sets"] == 1
-    assert told(done)["duplicates"]["exact"]["across_splits"] == 0
-    assert "13412" in told(done, "dataset.json")["faults"][0]
+    artifact = prepare(tmp_path / "raw", "data.labels=binary", source="breakhis")
+    assert read_json(artifact)["duplicates"]["exact"]["sets"] == 1
+    assert read_json(artifact)["duplicates"]["exact"]["across_splits"] == 0
+    assert "13412" in read_json(artifact, "dataset.json")["faults"][0]
 
 
 def by_split(root, val):
@@ -109,9 +109,11 @@ def by_split(root, val):
 
 @pytest.mark.parametrize("pattern", [None, r"/([A-Za-z]+\d+)_"])
 @pytest.mark.parametrize("val", [True, False])
-def test_run__split_folders_are_the_split(tmp_path, val, pattern):
-    done = prepare(by_split(tmp_path / "raw", val), "data.split.protocol=folders", "data.positive=p", pattern=pattern)
-    prepared = load_prepared(done.folder)
+def test_run__split_folders_define_the_split(tmp_path, val, pattern):
+    artifact = prepare(
+        by_split(tmp_path / "raw", val), "data.split.protocol=folders", "data.positive=p", pattern=pattern
+    )
+    prepared = load_prepared(artifact.folder)
     assert prepared.classes == ("n", "p")
     rows = prepared.indices(1)
     assert {prepared.paths[row].split("/")[0] for row in rows["test"]} == {"Test"}
@@ -119,7 +121,7 @@ def test_run__split_folders_are_the_split(tmp_path, val, pattern):
     assert {prepared.paths[row].split("/")[0] for row in rows["train"]} == {"Train"}
     assert [len(rows[split]) for split in ("train", "val", "test")] == ([20, 8, 8] if val else [16, 4, 8])
     assert not set(prepared.patient_ids[rows["train"]]) & set(prepared.patient_ids[rows["val"]])
-    notes = told(done, "dataset.json")["notes"]
+    notes = read_json(artifact, "dataset.json")["notes"]
     assert "Split by the folders (protocol folders)" in notes[0]
     assert any("no validation folder" in note for note in notes) is not val
 
@@ -127,8 +129,8 @@ def test_run__split_folders_are_the_split(tmp_path, val, pattern):
 def test_run__split_folders_give_one_split(tmp_path):
     root = by_split(tmp_path / "raw", True)
     every = "data.split.test_fold=all"
-    done = prepare(root, "data.split.protocol=folders", every, "data.positive=p", pattern=None)
-    assert list(told(done, "dataset.json")["counts"]["chains"]) == ["0"]
+    artifact = prepare(root, "data.split.protocol=folders", every, "data.positive=p", pattern=None)
+    assert list(read_json(artifact, "dataset.json")["counts"]["chains"]) == ["0"]
     with pytest.raises(InputError, match="source synthetic does not use folders"):
         prepare(root, "data.split.protocol=folders", source="synthetic")
 
@@ -144,8 +146,8 @@ def write_table(root, columns, rows):
 def test_run__split_by_a_column_with_an_external_set(root, capsys):
     names = {0: "external", 1: "EXTERNAL", 2: "Test", 3: "test"}
     table = write_table(root, ["split", "sex"], lambda patient: [names.get(patient, "train"), "FM"[patient % 2]])
-    done = prepare(root, table, "data.split.protocol=column", pattern=None)
-    prepared = load_prepared(done.folder)
+    artifact = prepare(root, table, "data.split.protocol=column", pattern=None)
+    prepared = load_prepared(artifact.folder)
     splits = {split: set(prepared.patient_ids[rows]) for split, rows in prepared.indices(1).items()}
     assert set(prepared.patient_ids[prepared.external_indices(1)]) == {"P0", "P1"}
     assert splits["test"] == {"P2", "P3"}
@@ -171,7 +173,7 @@ def test_run__split_by_a_column_with_an_external_set(root, capsys):
         (["part"], ["data.split.protocol=site"], r"no column site; found path, label, group, part"),
     ],
 )  # fmt: skip
-def test_run__columns_of_splits_and_sites_refused_before_decoding(root, columns, sets, message):
+def test_run__invalid_split_and_site_columns_are_rejected_before_decoding(root, columns, sets, message):
     table = write_table(root, columns, lambda patient: ["x"])
     with pytest.raises(InputError, match=message):
         prepare(root, table, *sets, pattern=None)

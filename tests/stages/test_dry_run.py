@@ -1,4 +1,4 @@
-"""The trial before training: what would fail later is refused, and a trial is made once."""
+"""Tests of the check before training, which rejects invalid networks and is cached."""
 
 from types import SimpleNamespace
 
@@ -24,7 +24,7 @@ CNN = ("schedule=staged",
 
 @pytest.fixture
 def check(tmp_path):
-    """Checks params with a cache of the test's own."""
+    """Return a function that checks params with a separate cache per test."""
 
     def run(*sets, prepared=None):
         check_network(load(sets=sets), RunPaths(tmp_path, tmp_path / "cache"), prepared)
@@ -32,7 +32,7 @@ def check(tmp_path):
     return run
 
 
-def test_check__is_made_once_per_configuration(check, capsys):
+def test_check__runs_once_per_configuration(check, capsys):
     check(*SMALL)
     assert "checking that test_vit can be trained and exported" in capsys.readouterr().out
     check(*SMALL, "finetune.epochs=7", "evaluate.reliability_bins=9")
@@ -43,7 +43,7 @@ def test_check__is_made_once_per_configuration(check, capsys):
 
 def test_check__of_a_weights_file_prints_no_warnings(check, recwarn):
     check(*SMALL[1:], "model.backbone_args={img_size: 32}")  # the shipped weights
-    assert [str(each.message) for each in recwarn if "non-meta parameter" in str(each.message)] == []
+    assert [str(warning.message) for warning in recwarn if "non-meta parameter" in str(warning.message)] == []
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,14 @@ def test_check__of_a_weights_file_prints_no_warnings(check, recwarn):
         (["finetune.lr=1e30", "schedule=full"], ["finetune.lr=1e+30", "the loss is"]),
     ],
 )
-def test_check__refuses_what_fails_in_a_training_step(check, sets, says):
+def test_check__rejects_networks_that_fail_in_a_training_step(check, sets, says):
     with pytest.raises(InputError) as caught:
         check(*SMALL, *sets)
     assert all(part in str(caught.value) for part in says), caught.value
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_check__refuses_a_batch_of_one_with_batchnorm_only_where_it_occurs(check):
+def test_check__rejects_a_batch_of_one_with_batchnorm_only_if_it_occurs(check):
     def prepared(images):
         return SimpleNamespace(indices=lambda fold: {"train": np.arange(images)})
 
@@ -77,7 +77,7 @@ def test_check__refuses_a_batch_of_one_with_batchnorm_only_where_it_occurs(check
         check(*sets, "finetune.batch_size=1")
 
 
-def test_check__leaves_the_random_state_as_it_was(check):
+def test_check__keeps_the_random_state(check):
     import torch
 
     torch.manual_seed(3)

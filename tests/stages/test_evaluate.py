@@ -67,7 +67,7 @@ def test_run__two_classes_all_folds(make_world):
     page = (done.folder / "report.html").read_text()
     assert all(f"{name} (positive: class1)" in page for name in ("sensitivity", "specificity", "AUROC"))
 
-    # predictions.csv alone gives the metrics again
+    # predictions.csv is sufficient to compute the metrics
     assert list(rows[0]) == ["path", "group", "label", "prediction", "prob_class0", "prob_class1"]
     assert len({row["path"] for row in rows}) == 45
     classes = result["classes"]
@@ -78,7 +78,7 @@ def test_run__two_classes_all_folds(make_world):
     for name, value in again.items():
         assert metrics["test"][name]["value"] == pytest.approx(value, abs=1e-6), name
 
-    # and so do the stored logits, with each fold's own temperature and decision
+    # the stored logits are sufficient too, with the temperature and decision of each fold
     stored = np.load(done.folder / "logits.npz")
     from medtune.tasks.classification.calibration import softmax
 
@@ -86,16 +86,18 @@ def test_run__two_classes_all_folds(make_world):
         mine = softmax(stored[f"fold{fold}_test_logits"], facts["temperature"])
         decided = decide(mine, facts["decision"], classes)
         names = [f"img/{row}.png" for row in stored[f"fold{fold}_test_rows"]]
-        told = {row["path"]: row["prediction"] for row in rows}
-        assert [classes[p] for p in decided] == [told[name] for name in names]
+        decision_by_path = {row["path"]: row["prediction"] for row in rows}
+        assert [classes[p] for p in decided] == [decision_by_path[name] for name in names]
     assert set(result["folds"]["0"]) >= {"kept", "temperature", "decision", "validation"}
     assert result["test_folds"] == [0, 1, 2]
-    assert result["decision"]["images"] == 45  # every image is a validation image once
-    assert all(facts["decision"]["images"] == 30 for facts in result["folds"].values())  # without the fold's patients
+    assert result["decision"]["images"] == 45  # every image is in the validation split of one fold
+    assert all(
+        facts["decision"]["images"] == 30 for facts in result["folds"].values()
+    )  # without the patients of the fold
     assert "cross_validation" not in metrics
 
 
-def test_run__one_requested_fold__metrics_of_it_and_of_all(make_world):
+def test_run__metrics_of_one_fold_and_of_all_folds(make_world):
     whole = evaluate_world(make_world())
     pooled, rows = read_json(whole, "metrics.json"), read_csv(whole, "predictions.csv")
     world = make_world(test_fold=1)
@@ -123,7 +125,7 @@ def test_run__specificity_is_reached_on_validation(make_world):
 
 
 def test_run__an_operating_point_needs_two_classes(make_world):
-    with pytest.raises(InputError, match=r"evaluate\.threshold=\{specificity: 0\.8\}: there are 3 classes"):
+    with pytest.raises(InputError, match=r"evaluate\.threshold=\{specificity: 0\.8\}: a threshold needs two classes"):
         evaluate_world(make_world(classes=3), threshold=OperatingPoint(specificity=0.8))
 
 
@@ -150,7 +152,7 @@ def test_run__files_for_dvc_and_readers__reused_when_finished(make_world):
     assert (done.folder / "result.json").stat().st_mtime_ns == before
 
 
-def test_run__changed_options_compute_no_logits_again(make_world):
+def test_run__changed_options_reuse_logits(make_world):
     world = make_world(test_fold=1)
     first = evaluate_world(world)
     stored = sorted((world.paths.cache / "logits").iterdir())
@@ -163,7 +165,7 @@ def test_run__changed_options_compute_no_logits_again(make_world):
     assert [path.stat().st_mtime_ns for path in stored] == when
 
 
-def test_run__damaged_result_is_made_again_byte_for_byte(make_world):
+def test_run__damaged_result_is_reproduced_byte_for_byte(make_world):
     world = make_world(test_fold=1)
     first = evaluate_world(world)
     (first.folder / "predictions.csv").write_text("spoilt")
@@ -186,7 +188,7 @@ def test_run__logits_that_are_not_finite_name_the_fold(make_world):
     assert find_artifact(world.paths.stage("evaluate")) is None
 
 
-def test_key__follows_what_the_result_depends_on(make_world):
+def test_key__depends_on_all_inputs_of_the_result(make_world):
     world = make_world(test_fold=1)
     prepared = load_prepared(world.paths.prepared)
 
@@ -203,7 +205,7 @@ def test_key__follows_what_the_result_depends_on(make_world):
     assert key(world.params.model_copy(update={"tracking": tracking})) == key()
 
 
-def test_run__names_the_stage_to_run_first(make_world):
+def test_run__error_names_the_stage_to_run_first(make_world):
     world = make_world(test_fold=1)
     (world.trained[1].folder / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"artifacts/frozen/fold-1: not finished .* Run `medtune stage frozen` first"):

@@ -1,4 +1,4 @@
-"""Evaluation of a bundle on external images, through the command."""
+"""Tests of evaluating a bundle on external images with the command."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ PATIENTS = ["--set", "data.columns.group=patient"]
 
 @pytest.fixture
 def world(tmp_path, monkeypatch):
-    """A bundle for images of 8 x 8 pixels, 36 images of 12 patients, and a table in other words."""
+    """Write a bundle for 8 x 8 pixels, 36 images of 12 patients, and a table with other class names."""
     monkeypatch.chdir(tmp_path)
     write_bundle(tmp_path / "bundle")
     draw = np.random.default_rng(1)
@@ -60,7 +60,7 @@ def error_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return error
 
 
-def test_evaluate__equals_the_bundle_asked_by_hand(world):
+def test_evaluate__equals_direct_predictions_of_the_bundle(world):
     before = {path: path.read_bytes() for path in (world / "bundle").iterdir()}
     assert evaluate(*MAP, *PATIENTS, "--by", "sex", "--out", "result") == 0
     metrics = json.loads((world / "result" / "metrics.json").read_text())
@@ -72,12 +72,18 @@ def test_evaluate__equals_the_bundle_asked_by_hand(world):
     assert [row["prediction"] for row in rows] == [("blue", "red")[k] for k in decided]
     labels = np.array([int(row["path"][:2]) % 2 for row in rows])
     expected = compute_all(labels, probabilities, decided, np.array([row["group"] for row in rows]))
-    assert {name: one["value"] for name, one in metrics["test"].items()} == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    assert {name: entry["value"] for name, entry in metrics["test"].items()} == pytest.approx(
+        expected, rel=1e-5, abs=1e-6
+    )
     assert (metrics["n_images"], metrics["n_groups"], metrics["protocol"]) == (36, 12, "external")
     assert metrics["external"]["images_by_class"] == {"blue": 18, "red": 18}
     assert metrics["external"]["training_overlap"] == {"known": False}
     (sex,) = metrics["subgroups"]
-    assert [(one["value"], one["n_groups"]) for one in sex["subgroups"]] == [("F", 4), ("M", 4), ("not recorded", 4)]
+    assert [(entry["value"], entry["n_groups"]) for entry in sex["subgroups"]] == [
+        ("F", 4),
+        ("M", 4),
+        ("not recorded", 4),
+    ]
 
     page = (world / "result" / "report.html").read_text()
     assert "evaluation of a bundle on external images" in page
@@ -107,10 +113,11 @@ def test_evaluate__class_folders_without_patients_say_so(world, capsys):
 def test_evaluate_bundle__from_python(world):
     import medtune
 
-    found = medtune.evaluate_bundle("bundle", "images/t.csv", "result", [MAP[1], PATIENTS[1]])
-    assert found.report.is_file()
+    artifact = medtune.evaluate_bundle("bundle", "images/t.csv", "result", [MAP[1], PATIENTS[1]])
+    assert artifact.report.is_file()
     assert (
-        found.metrics["auroc"] == json.loads((world / "result" / "metrics.json").read_text())["test"]["auroc"]["value"]
+        artifact.metrics["auroc"]
+        == json.loads((world / "result" / "metrics.json").read_text())["test"]["auroc"]["value"]
     )
     with pytest.raises(medtune.InputError, match="is not a bundle"):
         medtune.evaluate_bundle("images", "images/t.csv")
@@ -126,7 +133,7 @@ def test_evaluate__missing_class_is_reported(world):
     assert metrics["test"]["sensitivity"]["value"] is not None
 
 
-def test_evaluate__bundle_of_8_bit_images_refuses_12_bit_ones(world, capsys):
+def test_evaluate__bundle_of_8_bit_images_rejects_12_bit_images(world, capsys):
     for path in sorted((world / "images").glob("*.*[gf]")):
         deep = np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 16
         path.with_suffix(".png").write_bytes(imagecodecs.png_encode(deep))
@@ -148,7 +155,7 @@ def test_evaluate__images_left_out_are_named(world):
 
 
 def test_evaluate__training_images_and_patients_are_a_leak(world):
-    """The bundle lies in a project whose data/prepared it was trained on."""
+    """Put the bundle into a project with the data/prepared of its training."""
     from medtune.config.load import load
     from medtune.data.manifest import load_prepared
     from medtune.runtime.paths import RunPaths
@@ -174,8 +181,8 @@ def test_evaluate__training_images_and_patients_are_a_leak(world):
     assert f'class="warning">Leak: {trained} images' in page
 
     elsewhere = write_bundle(world / "bundle", data_digest=prepared.digest, exported={"fold": 1})
-    given = ["--training-data", str(world / "project" / "data" / "prepared")]
-    assert call(["evaluate", str(elsewhere), "--data", "images/t.csv", *MAP, *PATIENTS, *out, *given]) == 0
+    options = ["--training-data", str(world / "project" / "data" / "prepared")]
+    assert call(["evaluate", str(elsewhere), "--data", "images/t.csv", *MAP, *PATIENTS, *out, *options]) == 0
     assert json.loads((world / "result" / "metrics.json").read_text())["external"]["training_overlap"] == overlap
 
 
@@ -185,14 +192,14 @@ def has_positive() -> bool:
     return "positive" in DataParams.model_fields
 
 
-def test_evaluate__bundle_of_slides_is_refused(world, capsys):
+def test_evaluate__bundle_for_slides_is_rejected(world, capsys):
     write_bundle(world / "bundle", tiles={"size_px": 8, "size_um": 4.0}, temperature=1.0)
     error = error_of(capsys, "bundle", "--data", "images/t.csv", *MAP)
     assert "bundle" in error
     assert not (world / "evaluation-t").exists()
 
 
-def test_evaluate__training_data_of_another_bundle_are_refused(world, capsys):
+def test_evaluate__training_data_of_another_bundle_is_rejected(world, capsys):
     error = error_of(capsys, "bundle", "--data", "images/t.csv", *MAP, "--training-data", "images")
     assert "images" in error
 
@@ -220,13 +227,13 @@ def test_evaluate__training_data_of_another_bundle_are_refused(world, capsys):
             ["bundle", "--data", "images/t.csv", *MAP, "--precision", "fp16"],
             "has no fp16 model (3 images came out NaN)",
         ),
-        (["bundle", "--data", "images/t.csv", *MAP, "--out", "images"], "exists and is no result of this command"),
-        (["bundle", "--data", "images/t.csv", *MAP, "--out", "bundle/x"], "need folders of their own"),
-        (["bundle", "--data", "images", "--out", "images/x"], "need folders of their own"),
+        (["bundle", "--data", "images/t.csv", *MAP, "--out", "images"], "exists and is not a result of this command"),
+        (["bundle", "--data", "images/t.csv", *MAP, "--out", "bundle/x"], "need separate folders"),
+        (["bundle", "--data", "images", "--out", "images/x"], "need separate folders"),
     ],
 )
-def test_evaluate__refused_in_one_line(world, capsys, words, message):
-    if message is None:  # twelve patients are as many values as allowed
+def test_evaluate__invalid_input_is_one_line(world, capsys, words, message):
+    if message is None:  # twelve patients are the maximum number of values
         assert call(["evaluate", *words]) == 0
         return
     assert message in error_of(capsys, *words)
@@ -241,15 +248,15 @@ def test_evaluate__imports_no_torch(world):
         "assert not heavy, heavy\nsys.exit(code)"
     )
     environment = {"PYTHONPATH": str(PROJECT), "PATH": "/usr/bin:/bin", "HOME": str(world)}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], cwd=world, env=environment, capture_output=True, text=True, timeout=300
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     assert (world / "evaluation-t" / "report.html").is_file()
 
 
 @pytest.mark.parametrize("names", [("train", "test"), ("external",)])
-def test_evaluate__class_folders_one_folder_deeper_are_named(world, capsys, names):
+def test_evaluate__nested_class_folders_are_named(world, capsys, names):
     for number, name in enumerate(sorted((world / "images").glob("*.*g"))):
         folder = world / "classes" / names[number % len(names)] / ("blue", "red")[int(name.stem) % 2]
         folder.mkdir(parents=True, exist_ok=True)
@@ -260,7 +267,7 @@ def test_evaluate__class_folders_one_folder_deeper_are_named(world, capsys, name
     )
 
 
-def test_evaluate__a_column_of_splits_is_refused_with_a_way_out(world, capsys):
+def test_evaluate__split_column_error_names_the_fix(world, capsys):
     table = world / "images" / "t.csv"
     table.write_text(table.read_text().replace("sex", "split"))
     error = error_of(capsys, "bundle", "--data", str(table), *MAP)

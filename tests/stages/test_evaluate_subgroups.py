@@ -12,10 +12,10 @@ from medtune.stages import evaluate
 from medtune.stages.preflight import run_preflight
 from medtune.stages.steps import evaluate_key, frozen_key
 
-# Nine patients with five images each, three patients a fold.
+# Nine patients with five images each, three patients per fold.
 SEX = ["F" if k // 5 % 2 else "M" for k in range(45)]
 SITE = ["north" if k // 5 < 7 else "" for k in range(45)]  # the last two patients: not recorded
-SCANNER = [f"S{k % 2}" for k in range(45)]  # every patient was on both
+SCANNER = [f"S{k % 2}" for k in range(45)]  # both scanners have images of every patient
 COLUMNS = {"sex": SEX, "site": SITE, "scanner": SCANNER, "age": [str(20 + k) for k in range(45)]}
 
 
@@ -23,8 +23,8 @@ def with_options(world, **changes):
     return world.params.model_copy(update={"evaluate": world.params.evaluate.model_copy(update=changes)})
 
 
-def read(done, name="metrics.json"):
-    return json.loads((done.folder / name).read_text())
+def read(artifact, name="metrics.json"):
+    return json.loads((artifact.folder / name).read_text())
 
 
 def test_run__subgroups_of_all_folds(make_world, capsys):
@@ -32,55 +32,57 @@ def test_run__subgroups_of_all_folds(make_world, capsys):
     plain = evaluate.run(world.params, world.paths)
     assert "subgroups" not in read(plain)
     assert not (plain.folder / "subgroups.csv").exists()
-    before = {name: one for name, one in read(plain).items() if name != "subgroups"}
+    before = {name: entry for name, entry in read(plain).items() if name != "subgroups"}
     capsys.readouterr()
     params = with_options(world, by=["sex", "site", "scanner", "age"], bins={"age": [40]})
-    done = evaluate.run(params, world.paths)
-    metrics = read(done)
-    assert {name: one for name, one in metrics.items() if name != "subgroups"} == before
+    artifact = evaluate.run(params, world.paths)
+    metrics = read(artifact)
+    assert {name: entry for name, entry in metrics.items() if name != "subgroups"} == before
     sex, site, scanner, age = metrics["subgroups"]
 
-    assert [(one["value"], one["n_images"], one["n_groups"]) for one in sex["subgroups"]] == [
+    assert [(entry["value"], entry["n_images"], entry["n_groups"]) for entry in sex["subgroups"]] == [
         ("F", 20, 4), ("M", 25, 5),
     ]  # fmt: skip
-    assert [(one["value"], one["n_images"]) for one in site["subgroups"]] == [("north", 35), ("not recorded", 10)]
-    assert [(one["value"], one["n_images"]) for one in age["subgroups"]] == [("below 40", 20), ("40 or more", 25)]
-    assert [one["n_groups"] for one in scanner["subgroups"]] == [9, 9]
+    assert [(entry["value"], entry["n_images"]) for entry in site["subgroups"]] == [("north", 35), ("not recorded", 10)]
+    assert [(entry["value"], entry["n_images"]) for entry in age["subgroups"]] == [("below 40", 20), ("40 or more", 25)]
+    assert [entry["n_groups"] for entry in scanner["subgroups"]] == [9, 9]
     assert sum(scanner["subgroups"][0]["patients_by_class"].values()) == 9
     female = sex["subgroups"][0]["metrics"]["accuracy"]
     assert (female["lo"], female["reason"]) == (None, "4 patients: an interval needs 5")
-    predictions = list(csv.DictReader((done.folder / "predictions.csv").open(newline="")))
+    predictions = list(csv.DictReader((artifact.folder / "predictions.csv").open(newline="")))
     by_path = {f"img/{k}.png": value for k, value in enumerate(SCANNER)}
-    for one in scanner["subgroups"]:  # predictions.csv and the column give the value again
-        own = [row for row in predictions if by_path[row["path"]] == one["value"]]
-        accuracy = sum(row["label"] == row["prediction"] for row in own) / len(own)
-        assert one["metrics"]["accuracy"]["value"] == pytest.approx(accuracy)
-        assert one["metrics"]["accuracy"]["lo"] is not None
+    for entry in scanner["subgroups"]:  # predictions.csv and the column are sufficient to compute the value
+        selected_rows = [row for row in predictions if by_path[row["path"]] == entry["value"]]
+        accuracy = sum(row["label"] == row["prediction"] for row in selected_rows) / len(selected_rows)
+        assert entry["metrics"]["accuracy"]["value"] == pytest.approx(accuracy)
+        assert entry["metrics"]["accuracy"]["lo"] is not None
     gap = next(gap for gap in scanner["largest_gaps"] if gap["metric"] == "accuracy")
     assert (gap["first"], gap["second"]) == ("S0", "S1")
     assert gap["lo"] <= gap["value"] <= gap["hi"]
 
-    rows = list(csv.DictReader((done.folder / "subgroups.csv").open(newline="")))
+    rows = list(csv.DictReader((artifact.folder / "subgroups.csv").open(newline="")))
     assert {row["column"] for row in rows} == set(COLUMNS)
-    own = [row for row in rows if (row["column"], row["metric"], row["against"]) == ("scanner", "accuracy", "")]
-    assert [float(row["value"]) for row in own] == [
-        pytest.approx(one["metrics"]["accuracy"]["value"]) for one in scanner["subgroups"]
+    selected_rows = [
+        row for row in rows if (row["column"], row["metric"], row["against"]) == ("scanner", "accuracy", "")
     ]
-    page = (done.folder / "report.html").read_text()
+    assert [float(row["value"]) for row in selected_rows] == [
+        pytest.approx(entry["metrics"]["accuracy"]["value"]) for entry in scanner["subgroups"]
+    ]
+    page = (artifact.folder / "report.html").read_text()
     assert "<h2>Subgroups</h2>" in page
     assert "north" in page
-    assert page.count("data:image/png;base64,") == len(list((done.folder / "images").iterdir())) == 10
+    assert page.count("data:image/png;base64,") == len(list((artifact.folder / "images").iterdir())) == 10
     printed = capsys.readouterr().out
     assert "evaluate: by scanner" in printed
     assert "evaluate: not recorded " in printed
     assert "largest gap in AUROC: S0 - S1:" in printed
 
 
-def test_run__subgroups_of_one_fold_and_an_absent_value(make_world):
+def test_run__subgroups_of_one_fold_and_a_missing_value(make_world):
     columns = {"site": ["A" if k // 5 % 3 == 1 else "B" for k in range(45)]}
     world = make_world(test_fold=1, columns=columns)
     (site,) = read(evaluate.run(with_options(world, by=["site"]), world.paths))["subgroups"]
-    assert [(one["value"], one["n_images"], one["notes"]) for one in site["subgroups"]] == [
+    assert [(entry["value"], entry["n_images"], entry["notes"]) for entry in site["subgroups"]] == [
         ("A", 15, []), ("B", 0, ["no test image"]),
     ]  # fmt: skip
     assert site["gaps"] == []
@@ -93,7 +95,7 @@ def test_keys__subgroups_change_the_evaluation_only(make_world):
     assert evaluate_key(params, prepared, world.trained) != evaluate_key(world.params, prepared, world.trained)
     assert frozen_key(params, prepared, 1) == frozen_key(world.params, prepared, 1)
     for stage in ("frozen", "finetune", "cell"):
-        keys = {stage_key(stage, each, {}, "cpu") for each in (world.params, params)}
+        keys = {stage_key(stage, variant, {}, "cpu") for variant in (world.params, params)}
         assert len(keys) == 1, stage
     other = replace(prepared, metadata_cells={**prepared.metadata_cells, "sex": ("F",) * 45})
     assert evaluate_key(params, other, world.trained) != evaluate_key(params, prepared, world.trained)
@@ -107,13 +109,13 @@ def test_keys__subgroups_change_the_evaluation_only(make_world):
         ({"by": ["age"]}, r"evaluate\.by=age: the column has 45 different values, at most 12"),
     ],
 )
-def test_preflight__refuses_what_cannot_be_divided(make_world, changes, message):
+def test_preflight__rejects_invalid_subgroups(make_world, changes, message):
     world = make_world(test_fold=1, columns=COLUMNS)
     with pytest.raises(InputError, match=message):
         run_preflight(with_options(world, **changes), world.paths)
 
 
-def test_data__refuses_an_unknown_column_before_an_image_is_decoded(tmp_path, capsys):
+def test_data__unknown_column_is_rejected_before_decoding(tmp_path, capsys):
     for k in range(4):
         (tmp_path / f"{k}.png").write_bytes(b"no image")
     (tmp_path / "t.csv").write_text(

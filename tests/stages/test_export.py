@@ -35,7 +35,7 @@ def build(world, **changes) -> SimpleNamespace:
 
 @pytest.fixture
 def exported(make_world) -> SimpleNamespace:
-    """One export for the tests that only look at it."""
+    """Run one export for all tests that only read it."""
     if not BUILT:
         made = build(make_world())
         made.artifact = made.run()
@@ -44,7 +44,7 @@ def exported(make_world) -> SimpleNamespace:
     return BUILT[0]
 
 
-def test_run__bundle_has_all_files_and_they_are_whole(exported):
+def test_run__bundle_has_all_files_with_valid_checksums(exported):
     folder, document = exported.artifact.folder, exported.document
     names = {"model.onnx", "model.fp16.onnx", "MODEL_CARD.md", "checklist.md", "sample_input.npy", "sample_output.npy"}
     assert set(document["files"]) == names
@@ -52,13 +52,13 @@ def test_run__bundle_has_all_files_and_they_are_whole(exported):
     for name, sha256 in document["files"].items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == sha256
     assert verify(exported.artifact)
-    assert exported.run() == exported.artifact  # the same key: nothing is made again
+    assert exported.run() == exported.artifact  # the same key: the artifact is reused
     samples = np.load(folder / "sample_input.npy")
     assert samples.shape == (4, 32, 32, 3)
     assert samples.dtype == np.uint8
 
 
-def test_run__document_says_what_evaluate_found(exported):
+def test_run__manifest_contains_the_evaluation(exported):
     document, record = exported.document, exported.evaluated.result()
     assert (document["exported"]["final"], document["exported"]["stage"]) == ("ensemble", "frozen")
     assert document["decision"] == record["decision"]
@@ -77,18 +77,18 @@ def test_run__document_says_what_evaluate_found(exported):
     assert document["preprocessing"]["resize"] == "squash"
     assert document["data"]["counts"]["class0"]["all"] == (exported.prepared.labels == 0).sum()
     assert document["data"]["n_leaked_groups"] == 0
-    assert "leaked_groups" not in document["data"]  # they are patients, and a bundle goes to others
-    assert "train" not in document["data"]["counts"]["class0"]  # all images trained a network
+    assert "leaked_groups" not in document["data"]  # patient ids must not leave the project
+    assert "train" not in document["data"]["counts"]["class0"]  # every image was used to train a network
 
 
 def test_run__graph_is_the_mean_of_the_fold_networks_on_one_backbone(exported):
-    """Each network is PyTorch's, its own fold's predictions are evaluate's, and the backbone is there once."""
+    """Compare each network with PyTorch and with the predictions of stage evaluate; the backbone is stored once."""
     bundle = Bundle.load(exported.artifact.folder)
     images = exported.prepared.images[:]
     each, mean = bundle.run_members(images), bundle.run(images)
     assert each.shape == (45, 3, 2)
     np.testing.assert_allclose(each.mean(1), mean, atol=1e-6)
-    told = {row["path"]: row for row in csv.DictReader((exported.evaluated.folder / "predictions.csv").open())}
+    row_by_path = {row["path"]: row for row in csv.DictReader((exported.evaluated.folder / "predictions.csv").open())}
     for index, artifact in enumerate(exported.world.trained):
         network = load_trained(artifact)
         with torch.inference_mode():
@@ -96,14 +96,16 @@ def test_run__graph_is_the_mean_of_the_fold_networks_on_one_backbone(exported):
             own = torch.softmax(logits / exported.document["members"][index]["temperature"], -1).numpy()
         np.testing.assert_allclose(each[:, index], own, atol=1e-5)
         for row in exported.prepared.indices(index)["test"]:
-            assert own[row, 1] == pytest.approx(float(told[exported.prepared.paths[row]]["prob_class1"]), abs=1e-5)
+            assert own[row, 1] == pytest.approx(
+                float(row_by_path[exported.prepared.paths[row]]["prob_class1"]), abs=1e-5
+            )
     backbone = sum(p.numel() for p in network.backbone.parameters())
     graph = onnx.load(exported.artifact.folder / "model.onnx")
     stored = sum(np.prod(tensor.dims) for tensor in graph.graph.initializer)
     assert 0.9 * backbone < stored < 1.2 * backbone
 
 
-def test_run__decision_of_the_graph_is_the_bundle_s(exported):
+def test_run__decision_of_the_graph_equals_bundle_json(exported):
     bundle = Bundle.load(exported.artifact.folder)
     images = np.ascontiguousarray(exported.prepared.images[:])
     decided, found = bundle.session.run(["decision", "probabilities"], {"images": images})
@@ -111,7 +113,7 @@ def test_run__decision_of_the_graph_is_the_bundle_s(exported):
     assert [bundle.classes[k] for k in decided] == bundle.decide(found)
     assert set(decided.tolist()) == {0, 1}
     other = {**bundle.manifest, "decision": {**bundle.manifest["decision"], "threshold": float(np.median(found[:, 1]))}}
-    with pytest.raises(BundleError, match="output 'decision' of the fp32 model is not what the decision"):
+    with pytest.raises(BundleError, match="output 'decision' of the fp32 model contradicts the decision rule"):
         Bundle(bundle.folder, other, "fp32", bundle.session)._check_decision(images)
 
 
@@ -129,7 +131,7 @@ def test_run__parity_is_measured_for_every_precision_and_batch_size(exported):
     assert parity["fp32"]["consumer"]["max_abs_diff"] < 1e-4
 
 
-def test_run__graph_is_self_contained_and_names_no_path(exported):
+def test_run__graph_is_self_contained_without_paths(exported):
     content = (exported.artifact.folder / "model.onnx").read_bytes()
     graph = onnx.load_model_from_string(content)
     onnx.checker.check_model(graph, full_check=True)
@@ -167,12 +169,12 @@ def test_run__command_line_reproduces_predictions_from_image_files(exported, tmp
     assert "45 images" in capsys.readouterr().err
 
 
-def test_run__fp16_answers_and_says_its_own_parity(exported):
+def test_run__fp16_predicts_and_records_its_parity(exported):
     half = Bundle.load(exported.artifact.folder, "fp16")
     assert half.self_test() < 2e-2
 
 
-def test_run__card_states_facts_leaks_and_faults(exported):
+def test_run__model_card_has_facts_leaks_and_known_issues(exported):
     assert "Positive class: `class1`" in (exported.artifact.folder / "MODEL_CARD.md").read_text()
     card = (exported.artifact.folder / "MODEL_CARD.md").read_text()
     assert "averages the probabilities of 3 networks" in card
@@ -187,8 +189,8 @@ def test_run__card_states_facts_leaks_and_faults(exported):
     assert "{%" not in card
 
 
-def test_run__refuses_a_graph_unlike_its_evaluation(exported, tmp_path):
-    """Evaluate's figures of another network, under the right names: nothing may be published."""
+def test_run__rejects_a_graph_that_differs_from_the_evaluation(exported, tmp_path):
+    """Replace the predictions of stage evaluate by those of another network: nothing may be published."""
     made = exported
     world = made.world.paths
     paths = RunPaths(tmp_path / "other", world.cache, frozen_out=world.out, data=world.prepared)
@@ -209,7 +211,7 @@ def test_run__refuses_a_graph_unlike_its_evaluation(exported, tmp_path):
     assert not paths.stage("export").exists()
 
 
-def test_run__single_fold_leaks_are_in_the_card_and_a_refused_precision_is_not_shipped(make_world):
+def test_run__single_fold_has_leaks_in_the_card_and_no_rejected_precision(make_world):
     made = build(make_world(classes=3, test_fold=1, protocol="image"), fp16_tolerance=1e-9, opset=18)
     artifact = made.run()
     document = json.loads((artifact.folder / "bundle.json").read_text())
@@ -224,7 +226,7 @@ def test_run__single_fold_leaks_are_in_the_card_and_a_refused_precision_is_not_s
     assert "no: outputs differ" in card
 
 
-def test_calibration__draws_training_images_only_and_the_same_ones_each_time(make_world):
+def test_calibration__selects_only_training_images_reproducibly(make_world):
     world = make_world()
     prepared = load_prepared(world.paths.prepared)
     params = world.params.model_copy(
@@ -238,7 +240,7 @@ def test_calibration__draws_training_images_only_and_the_same_ones_each_time(mak
     np.testing.assert_array_equal(chosen, export.calibration(params, prepared, [1]))
 
 
-def test_key__follows_its_inputs(exported):
+def test_key__depends_on_inputs(exported):
     made = exported
     one = made.evaluated
     other = type(one)(one.path, one.key, "1" * 64)

@@ -8,7 +8,7 @@ from tests.stages.test_export import build
 
 
 @pytest.mark.slow
-def test_run__int8_is_shipped_only_where_it_pays_and_says_its_figures_either_way(make_world):
+def test_run__int8_is_shipped_only_if_faster_and_its_metrics_are_recorded(make_world):
     world = make_world()
     precisions, loose = ["fp32", "int8"], {"int8_metric_drop": 1.0, "calibration_images": 8}
     shipped = build(world, precisions=precisions, int8_min_speedup=0.0, **loose).run()

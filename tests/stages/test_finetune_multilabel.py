@@ -1,4 +1,4 @@
-"""A multilabel training that is killed, by the process dying, ends where the uninterrupted one does."""
+"""Test that a killed multilabel training resumes with the same result as an uninterrupted training."""
 
 import csv
 import shutil
@@ -72,7 +72,7 @@ def world(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("last", [2, 5], ids=["in-frozen", "in-finetune"])
-def test_training__killed_and_resumed_equals_the_uninterrupted_one(world, tmp_path, last):
+def test_training__killed_and_resumed_equals_uninterrupted(world, tmp_path, last):
     sets, params, whole, digests = world
     paths = RunPaths(tmp_path, tmp_path / "cache")
     shutil.copytree(whole.prepared, paths.prepared)

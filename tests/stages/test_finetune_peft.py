@@ -1,4 +1,4 @@
-"""Stage 2 with a PEFT method: trained, kept, merged where it can be, and loaded again."""
+"""Tests of stage 2 with PEFT methods: training, storing, merging and loading."""
 
 import shutil
 
@@ -16,12 +16,12 @@ from medtune.training.loop import Trainer
 
 @pytest.fixture
 def world(make_world):
-    made = make_world(test_fold=1)
-    shutil.rmtree(made.paths.stage("frozen"))
-    return made
+    small_world = make_world(test_fold=1)
+    shutil.rmtree(small_world.paths.stage("frozen"))
+    return small_world
 
 
-# Options with which a method does within these few steps all that it does.
+# Options with which all parts of a method run within few steps.
 OPTIONS = {"adalora": {"interval": 1, "rank": 2, "start": 4}}
 
 
@@ -49,7 +49,7 @@ def run_both(params, paths):
 @pytest.mark.parametrize(
     ("method", "holds"), [("lora", "all"), ("ssf", "all"), ("adapter", "adapted"), ("vpt", "adapted")]
 )
-def test_finetune__keeps_a_merged_or_an_adapted_network(world, method, holds):
+def test_finetune__stores_a_merged_or_an_adapted_network(world, method, holds):
     params = params_of(world, method)
     first, second = run_both(params, world.paths)
     stored = checkpoint.read(second.folder / "model.safetensors")
@@ -75,12 +75,12 @@ def test_finetune__falls_back_to_stage_one_bit_for_bit(world, method):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-# What is resumed without a hook of the method's own: torture/scenarios/resume.py.
+# Resuming methods without hooks is tested in torture/scenarios/resume.py.
 CUT = [("adalora", "test_vit"), ("fishmask", "test_efficientnet")]
 
 
 @pytest.mark.parametrize(("method", "backbone"), [*CUT, pytest.param("adapter", "test_vit", marks=pytest.mark.slow)])
-def test_finetune__cut_and_resumed_ends_bit_identical(world, tmp_path, monkeypatch, method, backbone):
+def test_finetune__interrupted_and_resumed_is_bit_identical(world, tmp_path, monkeypatch, method, backbone):
     params = params_of(world, method, backbone)
     whole = run_both(params, world.paths)
     cut = RunPaths(tmp_path / "cut", world.paths.cache)
@@ -100,7 +100,7 @@ def test_finetune__cut_and_resumed_ends_bit_identical(world, tmp_path, monkeypat
     assert [artifact.sha256 for artifact in run_both(params, cut)] == [artifact.sha256 for artifact in whole]
 
 
-def test_finetune__shows_a_method_that_asks_the_training_images_as_they_are(world, monkeypatch):
+def test_finetune__prepare_gets_unaugmented_training_images(world, monkeypatch):
     params, shown, chosen = params_of(world, "fishmask"), [], []
     real = fishmask.prepare
 

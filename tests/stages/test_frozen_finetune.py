@@ -1,4 +1,4 @@
-"""Stages 1 and 2 on a small set: what they keep, and what stays frozen."""
+"""Tests of stages 1 and 2 on a small data set: outputs and frozen parameters."""
 
 import csv
 import re
@@ -24,10 +24,10 @@ HEADS = [name for name in registry.plugin_names("medtune.models.heads") if name 
 
 @pytest.fixture
 def world(make_world):
-    """Params and paths of a prepared set of 45 images at 32 pixels."""
-    made = make_world(test_fold=1)
-    shutil.rmtree(made.paths.stage("frozen"))
-    return made
+    """Prepare 45 images at 32 pixels and return params and paths."""
+    small_world = make_world(test_fold=1)
+    shutil.rmtree(small_world.paths.stage("frozen"))
+    return small_world
 
 
 def params_of(world, **changes):
@@ -63,7 +63,7 @@ def test_stages__every_head_trains_and_loads_strictly(world, kind):
     assert second.result()["trainable"] > first.result()["trainable"]
 
 
-def test_frozen__stored_features_and_online_agree(world):
+def test_frozen__cached_features_and_online_agree(world):
     same = {"augment": {"dihedral": False, "shift": 0, "scale": 0, "brightness": 0, "contrast": 0, "stain": 0}}
     scores = {}
     for views in (1, "online"):
@@ -74,14 +74,14 @@ def test_frozen__stored_features_and_online_agree(world):
     assert scores[1] == pytest.approx(scores["online"], abs=5e-3)
 
 
-def test_frozen__falls_back_to_online_over_the_disk_budget(world, capsys):
+def test_frozen__runs_online_above_the_cache_limit(world, capsys):
     params = params_of(world, frozen__feature_cache_gb=0)
     artifact = frozen.run(params, world.paths, 1)
     assert artifact.result()["stored_features"] is False
-    assert "frozen.feature_cache_gb is 0: running the backbone online" in capsys.readouterr().out
+    assert "frozen.feature_cache_gb is 0; the backbone runs in every epoch" in capsys.readouterr().out
 
 
-def test_frozen__chains_share_features_and_each_trains_as_if_alone(world, tmp_path, capsys):
+def test_frozen__folds_share_features_without_affecting_each_other(world, tmp_path, capsys):
     params = params_of(world)
     alone, computed = {}, {}
     for fold in (1, 0, 2):
@@ -92,7 +92,7 @@ def test_frozen__chains_share_features_and_each_trains_as_if_alone(world, tmp_pa
         shared = frozen.run(params, world.paths, fold)
         computed[fold] = re.findall(r"view (\d) of 2: (\d+) images", capsys.readouterr().out)
         assert shared.sha256 == alone[fold].sha256
-    # A third of 45 images is trained on, a third validates; the last chain's training images validated the first.
+    # Training and validation have 15 of 45 images; the last fold trains on the validation images of the first fold.
     assert computed == {1: [("1", "30"), ("2", "15")], 0: [("1", "15"), ("2", "15")], 2: [("2", "15")]}
 
 
@@ -130,7 +130,7 @@ def test_finetune__without_stage_one_names_the_command(world):
         finetune.run(params_of(world), world.paths)
 
 
-def test_run__fold_must_be_named_where_there_are_several(make_world):
+def test_run__several_folds_require_a_fold(make_world):
     world = make_world(test_fold="all")
     with pytest.raises(InputError, match=r"data.split.test_fold=all: frozen trains one fold. Name it, 0 to 2"):
         frozen.run(world.params, world.paths)
@@ -145,7 +145,7 @@ def test_finetune__schedule_full_starts_from_the_pretrained_weights(world):
 
 @pytest.mark.parametrize("method", ["none", "lora"])
 @pytest.mark.parametrize("backbone", ["test_vit", "test_efficientnet"])
-def test_finetune__gradient_checkpointing_changes_nothing(world, backbone, method):
+def test_finetune__gradient_checkpointing_does_not_change_results(world, backbone, method):
     args = {"img_size": 32} if backbone == "test_vit" else {}
     curves = []
     for chosen in (False, True):
@@ -156,7 +156,7 @@ def test_finetune__gradient_checkpointing_changes_nothing(world, backbone, metho
 
 
 @pytest.mark.parametrize("method", ["none", "lora"])
-def test_finetune__channels_last_trains_alike(world, method):
+def test_finetune__channels_last_gives_similar_results(world, method):
     curves = []
     for chosen in (False, True):
         model = {"model__backbone": "test_efficientnet", "model__backbone_args": {}, "model__peft": {"method": method}}
@@ -166,7 +166,7 @@ def test_finetune__channels_last_trains_alike(world, method):
     assert curves[0] == pytest.approx(curves[1], rel=1e-4)
 
 
-def test_check__refuses_gradient_checkpointing_where_it_cannot_be(world):
+def test_check__rejects_unsupported_gradient_checkpointing(world):
     from medtune.models.backbones import check_backbone
 
     wrong = {"model__backbone": "dla34", "model__backbone_args": {}, "finetune__gradient_checkpointing": True}
@@ -177,7 +177,7 @@ def test_check__refuses_gradient_checkpointing_where_it_cannot_be(world):
         check_backbone(params)
 
 
-def test_key__of_a_solved_head_depends_on_what_it_uses(world):
+def test_key__of_a_solved_head_depends_only_on_its_settings(world):
     prepared, head = load_prepared(world.paths.prepared), {"kind": "logistic"}
     key = frozen_key(params_of(world, model__head=head), prepared, 1)
     unused = {"epochs": 7, "lr": 0.5, "batch_size": 3, "ema_decay": None, "optimizer": "adam", "precision": "fp32",
@@ -189,7 +189,7 @@ def test_key__of_a_solved_head_depends_on_what_it_uses(world):
     assert frozen_key(params_of(world, model__head={**head, "C": 1.0}), prepared, 1) != key
 
 
-def test_key__changes_with_what_matters_and_with_nothing_else(world):
+def test_key__changes_only_with_relevant_params(world):
     prepared = load_prepared(world.paths.prepared)
     base = params_of(world)
     key = frozen_key(base, prepared, 1)

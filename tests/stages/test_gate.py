@@ -1,4 +1,4 @@
-"""The images of the gate, as the champion takes them."""
+"""Tests of the images that the gate prepares for the champion."""
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def test_images_for_champion__tiles_are_not_resized(tmp_path, prepare):
     assert np.array_equal(found, prepared.images[rows])
 
 
-def test_common_images__a_training_image_under_another_name_is_left_out(tmp_path, prepare):
+def test_common_images__renamed_training_image_is_excluded(tmp_path, prepare):
     draw = np.random.default_rng(0)
     for number in range(12):
         folder = tmp_path / "raw" / "ab"[number % 2]
@@ -64,10 +64,12 @@ def test_common_images__a_training_image_under_another_name_is_left_out(tmp_path
     line = "old/{}.png,a,Q{},{},{}"
     seen = [line.format(k, k, prepared.sha256[row], "train" if k == 0 else "test") for k, row in enumerate(rows)]
     manifest = "\n".join(["path,label,group,sha256,role_1", *seen])
-    kept, theirs, notes, changed = gate._common_images(prepared, rows, np.zeros(len(rows), int), manifest, [1])
-    assert rows[kept].tolist() == rows.tolist()[1:]
-    assert theirs.tolist() == [0] * (len(rows) - 1)
+    selected, champion_networks, notes, changed = gate._common_images(
+        prepared, rows, np.zeros(len(rows), int), manifest, [1]
+    )
+    assert rows[selected].tolist() == rows.tolist()[1:]
+    assert champion_networks.tolist() == [0] * (len(rows) - 1)
     assert notes == [
-        f"1 test images left out: pixel for pixel the champion was trained on them ({prepared.paths[rows[0]]} first)"
+        f"1 test images left out: the champion was trained on identical images (first: {prepared.paths[rows[0]]})"
     ]
     assert changed == ""

@@ -1,4 +1,4 @@
-"""The gate compares networks on patients that they have not seen."""
+"""Tests that the gate compares networks on patients that they have not seen."""
 
 import json
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ from medtune.stages import evaluate, export, gate
 
 
 def dataset(patients=9, folds=3):
-    """Two images per patient; patient k is a test patient of fold k % folds."""
+    """Create two images per patient, where patient k is a test patient of fold k % folds."""
     ids = np.repeat(np.arange(patients), 2)
     splits = np.full((len(ids), folds), "train", "<U8")
     for fold in range(folds):
@@ -27,7 +27,7 @@ def dataset(patients=9, folds=3):
 
 
 def manifest(prepared, patients, splits=None):
-    """manifest.csv of the champion, which knows the first `patients` patients."""
+    """Return manifest.csv of a champion that was trained on the first `patients` patients."""
     splits = prepared.splits if splits is None else splits
     lines = ["path,label,group,sha256," + ",".join(f"role_{k}" for k in range(splits.shape[1]))]
     for row in range(2 * patients):
@@ -40,7 +40,7 @@ def seen(prepared, fold):
     return set(prepared.patient_ids[np.isin(prepared.splits[:, fold], ("train", "val"))])
 
 
-def test_tested__each_image_by_the_network_of_its_fold():
+def test_tested__network_of_each_image_s_fold():
     prepared = dataset()
     rows, own = gate._tested(prepared, [0, 1, 2])
     assert rows.tolist() == list(range(18))
@@ -50,49 +50,51 @@ def test_tested__each_image_by_the_network_of_its_fold():
     assert own.tolist() == [0] * 6
 
 
-def test_common_images__every_patient_counts_and_no_network_has_seen_its_patient():
+def test_common_images__no_network_has_seen_the_patient():
     prepared = dataset()
     rows, own = gate._tested(prepared, [0, 1, 2])
-    kept, theirs, notes, changed = gate._common_images(prepared, rows, own, manifest(prepared, 6), [0, 1, 2])
-    assert kept.tolist() == list(range(18))  # also patients that the champion does not know
+    selected, champion_networks, notes, changed = gate._common_images(
+        prepared, rows, own, manifest(prepared, 6), [0, 1, 2]
+    )
+    assert selected.tolist() == list(range(18))  # including patients that are new to the champion
     assert (notes, changed) == ([], "")
-    for row, fold in zip(rows[:12], theirs[:12], strict=True):
+    for row, fold in zip(rows[:12], champion_networks[:12], strict=True):
         assert prepared.patient_ids[row] not in seen(prepared, fold)
-    assert theirs[12:].tolist() == own[12:].tolist()
+    assert champion_networks[12:].tolist() == own[12:].tolist()
 
 
-def test_common_images__a_champion_of_one_network_leaves_out_the_patients_that_it_has_seen():
+def test_common_images__seen_patients_of_a_single_network_are_excluded():
     prepared = dataset()
     rows, own = gate._tested(prepared, [0, 1, 2])
-    kept, theirs, notes, _ = gate._common_images(prepared, rows, own, manifest(prepared, 9), [1])
-    assert set(prepared.patient_ids[rows[kept]]) == {"P1", "P4", "P7"}
-    assert theirs.tolist() == [0] * 6
+    selected, champion_networks, notes, _ = gate._common_images(prepared, rows, own, manifest(prepared, 9), [1])
+    assert set(prepared.patient_ids[rows[selected]]) == {"P1", "P4", "P7"}
+    assert champion_networks.tolist() == [0] * 6
     assert notes == ["12 test images of 6 patients left out: the champion was trained on them"]
 
 
-def test_common_images__a_network_that_has_seen_the_pixels_is_not_asked():
-    """An unknown patient has an image of a known one: only the network that tested that one may answer."""
+def test_common_images__network_that_has_seen_the_pixels_is_not_used():
+    """A new patient has a copy of a known patient's image: only the network that tested this image may predict it."""
     prepared = dataset()
     prepared.sha256[12] = prepared.sha256[2]  # P6 has an image of P1, who is a test patient of fold 1
     rows, own = gate._tested(prepared, [0, 1, 2])
     assert own[12] == 0
-    kept, theirs, notes, _ = gate._common_images(prepared, rows, own, manifest(prepared, 6), [0, 1, 2])
-    assert (theirs[12], theirs[13]) == (1, 0)
-    assert (len(kept), notes) == (18, [])
+    selected, champion_networks, notes, _ = gate._common_images(prepared, rows, own, manifest(prepared, 6), [0, 1, 2])
+    assert (champion_networks[12], champion_networks[13]) == (1, 0)
+    assert (len(selected), notes) == (18, [])
 
 
-def test_of_member__has_its_own_decision_and_temperature():
+def test_member_document__decision_and_temperature_of_the_network():
     members = [{"fold": 0, "temperature": 1.0, "decision": {"kind": "a"}}, {"fold": 1, "temperature": 2.0}]
     document = {"members": members, "decision": {"kind": "all"}}
-    assert gate._of_member(document, 0) == {"members": members[:1], "decision": {"kind": "a"}}
-    assert gate._of_member(document, 1) == {"members": members[1:], "decision": {"kind": "all"}}
+    assert gate._member_document(document, 0) == {"members": members[:1], "decision": {"kind": "a"}}
+    assert gate._member_document(document, 1) == {"members": members[1:], "decision": {"kind": "all"}}
     old = {"temperature": 1.0, "decision": {"kind": "all"}}
-    assert gate._of_member(old, 0) == old
+    assert gate._member_document(old, 0) == old
 
 
 @pytest.mark.slow
-def test_run__predicts_each_patient_by_the_network_that_has_not_seen_it(make_world):
-    """Networks that have seen a patient would be right too often: the gate's score is that of the evaluation."""
+def test_run__predicts_patients_with_networks_that_have_not_seen_them(make_world):
+    """The score of the gate equals the evaluation, although networks are better on patients that they have seen."""
     world = make_world()
     metrics = json.loads((evaluate.run(world.params, world.paths).folder / "metrics.json").read_text())
     export.run(world.params, world.paths)

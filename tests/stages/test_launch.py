@@ -1,4 +1,4 @@
-"""What cannot run as several processes is refused in one line that says what to do instead."""
+"""Tests of one-line errors for settings that do not support several processes."""
 
 import pytest
 
@@ -14,25 +14,25 @@ def plain(monkeypatch):
     monkeypatch.setenv("MEDTUNE_DEVICE", "cpu")
 
 
-def test_check__one_process_is_never_refused():
+def test_check__one_process_is_always_accepted():
     launch.check_launch(load(sets=["model.batchnorm=train"]), True)
 
 
 @pytest.mark.parametrize(
     ("environment", "sets", "expected"),
     [
-        ({"WORLD_SIZE": "2"}, ["model.batchnorm=train"], "model.batchnorm is train, but WORLD_SIZE is 2"),
-        ({"WORLD_SIZE": "2", "MEDTUNE_DEVICE": "cuda:1"}, [], "MEDTUNE_DEVICE is cuda:1, but WORLD_SIZE is 2"),
-        ({"WORLD_SIZE": "2", "MEDTUNE_DEVICE": "mps"}, [], "WORLD_SIZE is 2, and the device is mps"),
+        ({"WORLD_SIZE": "2"}, ["model.batchnorm=train"], "model.batchnorm=train: .*, but WORLD_SIZE=2"),
+        ({"WORLD_SIZE": "2", "MEDTUNE_DEVICE": "cuda:1"}, [], "MEDTUNE_DEVICE=cuda:1: .*, but WORLD_SIZE=2"),
+        ({"WORLD_SIZE": "2", "MEDTUNE_DEVICE": "mps"}, [], "WORLD_SIZE=2: several processes are not supported on mps"),
         (
             {"WORLD_SIZE": "2"},
             ["data.source=slides", "schedule=frozen", "model.head.kind=attention_mil"],
-            "model.head.kind=attention_mil: it is trained in one process, but WORLD_SIZE is 2",
+            "model.head.kind=attention_mil: this head supports only one process, but WORLD_SIZE=2",
         ),
-        ({"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1"}, [], "--cpu starts one process"),
+        ({"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1"}, [], "--cpu ignores --num_processes"),
     ],
 )
-def test_check__names_what_is_wrong(monkeypatch, environment, sets, expected):
+def test_check__error_names_the_setting(monkeypatch, environment, sets, expected):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match=expected) as raised:
@@ -40,6 +40,6 @@ def test_check__names_what_is_wrong(monkeypatch, environment, sets, expected):
     assert "\n" not in str(raised.value)
 
 
-def test_check__frozen_alone_leaves_batchnorm_as_it_is(monkeypatch):
+def test_check__stage_1_alone_accepts_batchnorm(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     launch.check_launch(load(sets=["model.batchnorm=train"]), False)

@@ -1,4 +1,4 @@
-"""Two processes train as one does: the same curve, one writer, and a killed launch goes on where it was."""
+"""Tests of training with two processes: same losses as one process, a single writer, and resume after a kill."""
 
 import csv
 import os
@@ -29,12 +29,12 @@ CLEAN = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", 
 
 @pytest.fixture
 def world(make_world, tmp_path):
-    """A prepared set whose 15 training images leave one in the last batch of 7, and the params file to launch with."""
-    made = make_world(test_fold=1)
-    shutil.rmtree(made.paths.stage("frozen"))
+    """Prepare data whose 15 training images leave one in the last batch of 7, and write the params file."""
+    small_world = make_world(test_fold=1)
+    shutil.rmtree(small_world.paths.stage("frozen"))
 
     def world(**changes):
-        tree = made.params.model_dump(mode="json")
+        tree = small_world.params.model_dump(mode="json")
         tree["schedule"] = "staged"
         common = {"checkpoint_seconds": 0, "lr": 1e-3}
         tree["frozen"] = {**common, "epochs": 3, "feature_views": 2, "batch_size": 4, "gradient_accumulation_steps": 2}
@@ -44,11 +44,11 @@ def world(make_world, tmp_path):
             tree[section][key] = value
         params = validate(tree)
         (tmp_path / "params.yaml").write_text(params.model_dump_json())
-        sealed = dump_with_checksum({**read_result(made.paths.prepared), "key": data_key(params)})
-        (made.paths.prepared / RESULT_FILE).write_text(sealed)
+        sealed = dump_with_checksum({**read_result(small_world.paths.prepared), "key": data_key(params)})
+        (small_world.paths.prepared / RESULT_FILE).write_text(sealed)
         alone = RunPaths(tmp_path / "alone", tmp_path / "alone" / "cache")
-        shutil.copytree(made.paths.prepared, alone.prepared, dirs_exist_ok=True)
-        return params, made.paths, alone
+        shutil.copytree(small_world.paths.prepared, alone.prepared, dirs_exist_ok=True)
+        return params, small_world.paths, alone
 
     return world
 
@@ -63,11 +63,11 @@ def command(stage, paths, *words):
 
 
 def ended(process):
-    """What it wrote; it does not outlive the test."""
+    """Read the output of the process, which is terminated after the test."""
     try:
         return process.communicate(timeout=300)
     finally:
-        process.terminate()  # the launcher ends its processes
+        process.terminate()  # the launcher terminates its processes
 
 
 def begin(stage, paths, *words):
@@ -99,18 +99,18 @@ def assert_same_curve(left, right):
             assert float(a[name] or 0) == pytest.approx(float(b[name] or 0), rel=1e-4), (a, b)
 
 
-def test_launch__stage_1_in_two_processes_gives_the_curve_of_one(world, tmp_path):
+def test_launch__stage_1_in_two_processes_has_the_losses_of_one(world, tmp_path):
     params, paths, other = world()
     expected = frozen.run(params, other)
     words = ("medtune", "stage", "frozen", "--params", str(paths.out / "params.yaml"), "--out", str(paths.out))
     (first, second), again = run_ranks(tmp_path / "printed", *words, times=2, MEDTUNE_CACHE=str(paths.cache))
-    assert (first + second).count("frozen fold 1: ") == 2  # the progress line and the end: one process speaks
+    assert (first + second).count("frozen fold 1: ") == 2  # the progress line and the final line of a single process
     assert_same_curve(history(paths.stage("frozen", 1)), history(expected.folder))
-    assert "".join(again).count("frozen fold 1: ") == 1  # found again by both
+    assert "".join(again).count("frozen fold 1: ") == 1  # both processes reuse the artifact
 
 
-def test_launch__two_processes_give_the_curve_of_one_through_a_kill(world):
-    # Of all methods AdaLoRA keeps the most from step to step.
+def test_launch__two_processes_have_the_losses_of_one_after_a_kill(world):
+    # AdaLoRA has the most state of all methods.
     params, paths, other = world(finetune__epochs=25, model__peft={"method": "adalora"})
     expected = alone(params, other)
     shutil.copytree(expected[0].folder, paths.stage("frozen", 1))
@@ -137,14 +137,14 @@ def test_launch__two_processes_give_the_curve_of_one_through_a_kill(world):
 @pytest.mark.parametrize(
     ("stage", "expected"),
     [
-        ("stage finetune", "error: model.batchnorm is train, but WORLD_SIZE is 2: "),
+        ("stage finetune", "error: model.batchnorm=train: every process would have"),
         (
             "evaluate",
-            "error: WORLD_SIZE is 2: only `medtune stage` runs as several processes",
+            "error: WORLD_SIZE=2: only `medtune stage` supports several processes",
         ),
     ],
 )
-def test_launch__refuses_in_one_line_what_several_cannot_do(world, stage, expected, monkeypatch, capsys):
+def test_launch__unsupported_settings_are_one_line(world, stage, expected, monkeypatch, capsys):
     _, paths, _ = world(model__batchnorm="train")
     for name, value in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MEDTUNE_CACHE": str(paths.cache)}.items():
         monkeypatch.setenv(name, value)

@@ -115,8 +115,8 @@ def fits_not_the_data(small: Path) -> Iterator[Case]:
     for section in ("frozen", "finetune"):
         yield asked(f"{section} weight of no class", (f"{section}.class_weights", "'tumour'", "glands"),
                     f"{section}.class_weights={{tumour: 2}}")  # fmt: skip
-        yield asked(f"{section} fp16 on a CPU", (f"{section}.precision is fp16", "GPU"), f"{section}.precision=fp16")
-    yield asked("two processes", ("WORLD_SIZE is 2",), WORLD_SIZE="2")
+        yield asked(f"{section} fp16 on a CPU", (f"{section}.precision=fp16", "GPU"), f"{section}.precision=fp16")
+    yield asked("two processes", ("WORLD_SIZE=2",), WORLD_SIZE="2")
     yield asked("launcher without processes", ("accelerate launch",), command="stage frozen", MASTER_ADDR="x",
                 ACCELERATE_USE_CPU="true")  # fmt: skip
     for device in ("banana", "cuda", "cuda:x"):

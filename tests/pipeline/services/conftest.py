@@ -1,4 +1,4 @@
-"""Standing services in a copy of the checkout, with flows that fail or wait in place of those that train."""
+"""Services in a copy of the checkout, with flows that fail or wait instead of training."""
 
 import json
 import socket
@@ -16,7 +16,7 @@ from medtune.flows.supervisor import Daemon
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Checkout
 
-# In place of the real ones, which train: they fail, or hold the lock and wait in a task of a subflow.
+# Replacements for the real flows, which fail, or hold the lock and wait in a task of a subflow.
 SCHEDULED = """
 import time
 from pathlib import Path
@@ -61,7 +61,7 @@ def benchmark(grid: str | None = None, sets: list[str] | None = None) -> str:
 
 
 class Webhook(HTTPServer):
-    """Remembers the texts it was sent."""
+    """HTTP handler that stores the received messages."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -81,7 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Standing:
-    """The copy, its services and what they say."""
+    """Copy of the checkout with its services and their output."""
 
     def __init__(self, checkout: "Checkout", webhook: Webhook) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -101,13 +101,13 @@ class Standing:
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         answer = httpx.request(method, f"{self.url}/api/{path}", json=body, timeout=90)
-        while answer.status_code == 503:  # SQLite was busy; Prefect's own client tries again, too
+        while answer.status_code == 503:  # SQLite was busy; Prefect's client retries too
             answer = httpx.request(method, f"{self.url}/api/{path}", json=body, timeout=90)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
     def start_run(self, *files: str) -> str:
-        """The id of a run on demand that finds these files in the checkout."""
+        """Start a run on demand with these files in the checkout, and return its id."""
         for name in ("wait", "waiting", "fail"):
             (self.checkout.folder / name).unlink(missing_ok=True)
         for name in files:
@@ -125,7 +125,7 @@ class Standing:
         return (self.checkout.folder / "waiting").exists()
 
     def states(self) -> list[str]:
-        """States of all flow runs that began, and of their task runs."""
+        """Return the states of all started flow runs and of their task runs."""
         kinds = ("flow_runs", "task_runs")
         found = [run["state_type"] for kind in kinds for run in self.ask("POST", f"{kind}/filter", {})]
         return [state for state in found if state != "SCHEDULED"]

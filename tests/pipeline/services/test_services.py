@@ -1,4 +1,4 @@
-"""Standing services in a copy of the checkout: started, used, killed, started again, stopped; in this order."""
+"""Tests of services in a copy of the checkout: start, use, kill, restart and stop, in this order."""
 
 import os
 import re
@@ -38,7 +38,7 @@ def test_scheduler__creates_runs_of_the_nightly_deployment(standing: "Standing")
     standing.wait(lambda: standing.ask("POST", "flow_runs/filter", query))
 
 
-def test_connected__uses_the_server_that_stands(standing: "Standing") -> None:
+def test_server_connection__uses_the_running_server(standing: "Standing") -> None:
     script = (
         "from medtune.runtime.paths import RunPaths; from medtune.flows import environment, server\n"
         "environment.configure_prefect(RunPaths.from_env().cache)\n"
@@ -49,7 +49,7 @@ def test_connected__uses_the_server_that_stands(standing: "Standing") -> None:
     assert standing.checkout.run("python", "-c", script) == f"{standing.url}/api\n"
 
 
-def test_run__that_fails_is_told_with_where_to_look(standing: "Standing") -> None:
+def test_run__failure_sends_a_notification_with_a_link(standing: "Standing") -> None:
     run = standing.start_run("fail")
     standing.wait(lambda: standing.webhook.got)
     assert standing.state(run) == "FAILED"
@@ -58,7 +58,7 @@ def test_run__that_fails_is_told_with_where_to_look(standing: "Standing") -> Non
     assert text.endswith(f"{standing.url}/runs/flow-run/{run}")
 
 
-def test_run__killed_alone_is_marked_and_told_of_by_its_worker(standing: "Standing") -> None:
+def test_run__killed_run_is_marked_and_reported_by_the_worker(standing: "Standing") -> None:
     run = standing.start_run("wait")
     standing.wait(standing.waiting)
     assert standing.worker.pid is not None
@@ -69,17 +69,17 @@ def test_run__killed_alone_is_marked_and_told_of_by_its_worker(standing: "Standi
     assert standing.webhook.got[1].endswith(f"{standing.url}/runs/flow-run/{run}")
 
 
-def test_worker__killed_in_the_middle_ends_its_run(standing: "Standing") -> None:
+def test_worker__killed_worker_ends_its_run(standing: "Standing") -> None:
     run = standing.start_run("wait")
     standing.wait(standing.waiting)
     assert standing.worker.pid is not None
     os.kill(standing.worker.pid, signal.SIGKILL)
-    standing.wait(lambda: set(standing.states()) == {"FAILED", "CRASHED"}, 20)  # also what the killed run left
+    standing.wait(lambda: set(standing.states()) == {"FAILED", "CRASHED"}, 20)  # including the killed run
     standing.wait(lambda: len(standing.webhook.got) == 3, 20)
     assert standing.webhook.got[2].endswith(f"{standing.url}/runs/flow-run/{run}")
 
 
-def test_up__again_starts_what_is_missing_and_leaves_a_schedule_paused(standing: "Standing") -> None:
+def test_up__starts_missing_services_and_keeps_schedules_paused(standing: "Standing") -> None:
     nightly = standing.ask("GET", "deployments/name/retrain/nightly")
     path = f"deployments/{nightly['id']}/schedules"
     standing.ask("PATCH", f"{path}/{nightly['schedules'][0]['id']}", {"active": False})
@@ -92,7 +92,7 @@ def test_up__again_starts_what_is_missing_and_leaves_a_schedule_paused(standing:
     assert (standing.server.pid, standing.worker.pid) == (server, worker)
 
 
-def test_worker_and_run__killed_at_once_are_marked_as_the_worker_is_back(standing: "Standing") -> None:
+def test_worker_and_run__killed_together_are_marked_by_the_next_worker(standing: "Standing") -> None:
     run = standing.start_run("wait")
     standing.wait(standing.waiting)
     assert standing.worker.pid is not None
@@ -112,7 +112,7 @@ def test_worker_and_run__killed_at_once_are_marked_as_the_worker_is_back(standin
 
 
 def alive(standing: "Standing") -> list[str]:
-    """Command lines of the processes that work in the copy."""
+    """Return the command lines of the processes that run in the copy."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -140,7 +140,7 @@ def test_down__leaves_no_process(standing: "Standing") -> None:
     assert states - {"SCHEDULED"} == {"FAILED", "CRASHED", "COMPLETED"}
 
 
-def test_serve__runs_them_with_a_server_of_its_own_until_ctrl_c(standing: "Standing") -> None:
+def test_serve__runs_deployments_with_a_temporary_server_until_ctrl_c(standing: "Standing") -> None:
     process = standing.checkout.start(
         ["python", "-m", "medtune", "services", "serve"], **standing.variables, PREFECT_RUNNER_POLL_FREQUENCY="1"
     )

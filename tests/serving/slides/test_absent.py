@@ -15,7 +15,7 @@ MPP = (0.5, 0.5)
 
 @pytest.fixture
 def slide(tmp_path):
-    """Writes a pyramid whose file lacks stored tiles: (level, row, column)."""
+    """Write a pyramid without the given stored tiles (level, row, column)."""
 
     def write(*absent, size=SIDE):
         path = tmp_path / "slide.tif"
@@ -44,27 +44,27 @@ def plan(path):
         return plan_tiles(opened, SETTINGS, MPP)
 
 
-def test_read__a_stored_tile_that_the_file_lacks_is_white(slide):
+def test_read__missing_stored_tile_is_white(slide):
     path, pixels = slide((0, 3, 4))
     with Slide.open(path) as opened:
-        found = opened.read(0, (0, 0, SIDE, SIDE))
+        result = opened.read(0, (0, 0, SIDE, SIDE))
         assert np.argwhere(opened.stored_tiles(0).absent).tolist() == [[3, 4]]
         assert not opened.stored_tiles(1).absent.any()
     hole = (slice(3 * STORED, 4 * STORED), slice(4 * STORED, 5 * STORED))
-    assert (found[hole] == 255).all()
-    found[hole] = pixels[hole]
-    assert np.array_equal(found, pixels)
+    assert (result[hole] == 255).all()
+    result[hole] = pixels[hole]
+    assert np.array_equal(result, pixels)
 
 
-def test_plan__glass_may_be_absent_and_is_counted(slide):
+def test_plan__missing_glass_is_accepted_and_counted(slide):
     whole = plan(slide()[0])
     corners = [(1, 0, 0), (1, 0, 3), (1, 3, 0), (2, 0, 0)]
     path, _ = slide(*corners[:3])
-    found = plan(path)
-    assert (found.level, found.absent, whole.absent) == (1, (3, 16), (0, 16))
-    assert found.positions == whole.positions
+    result = plan(path)
+    assert (result.level, result.absent, whole.absent) == (1, (3, 16), (0, 16))
+    assert result.positions == whole.positions
     with Slide.open(path) as opened:
-        tiles = [read_tile(opened, position, SETTINGS, MPP) for position in found.positions]
+        tiles = [read_tile(opened, position, SETTINGS, MPP) for position in result.positions]
     assert min(tile.mean() for tile in tiles) > 60
 
 
@@ -75,16 +75,16 @@ def test_plan__glass_may_be_absent_and_is_counted(slide):
         ([(2, 0, 0)], "damaged: 1 of 4 stored tiles of the overview are missing, but not those of a higher"),
     ],
 )
-def test_plan__tissue_that_is_absent_is_refused(slide, absent, message):
+def test_plan__missing_tissue_is_rejected(slide, absent, message):
     with pytest.raises(DecodeError, match=message):
         plan(slide(*absent)[0])
 
 
-def test_plan__a_level_that_nothing_is_read_from_may_lack_tiles(slide):
+def test_plan__unused_levels_may_lack_tiles(slide):
     assert plan(slide((0, 3, 3))[0]).positions == plan(slide()[0]).positions
 
 
-def test_stored_tiles__boxes_are_shares_of_the_slide():
+def test_stored_tiles__boxes_are_fractions_of_the_slide():
     stored = StoredTiles(np.array([[False, False], [False, True]]), (0.6, 0.7))
     (box,) = stored.boxes()
     assert [(part.start, part.stop) for part in box] == [(0.6, 1.0), (0.7, 1.0)]
@@ -92,7 +92,7 @@ def test_stored_tiles__boxes_are_shares_of_the_slide():
     assert stored.present_within((slice(0, 1), slice(0, 1)))
 
 
-def test_stored_tiles__a_side_that_is_no_multiple_of_the_tile(slide):
+def test_stored_tiles__side_that_is_not_a_multiple_of_the_tile(slide):
     path, _ = slide((1, 3, 0), size=400)
     with Slide.open(path) as opened:
         stored = opened.stored_tiles(1)

@@ -17,7 +17,7 @@ LOGITS = arrays.arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(2, 4
 
 
 @given(LOGITS, st.floats(0.1, 10))
-def test_calibrate__is_a_temperature_on_the_log_of_the_mean(logits, temperature):
+def test_calibrate__scales_the_logarithm_of_the_mean(logits, temperature):
     probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     mean = mean_probabilities(probabilities)
     scaled = np.log(mean) / temperature
@@ -25,13 +25,13 @@ def test_calibrate__is_a_temperature_on_the_log_of_the_mean(logits, temperature)
     np.testing.assert_allclose(calibrate(mean, temperature), expected, atol=1e-12)
 
 
-def test_calibrate__one_changes_nothing_and_zero_stays_zero():
+def test_calibrate__temperature_one_and_probability_zero():
     np.testing.assert_allclose(calibrate(np.array([[0.0, 1.0], [0.25, 0.75]]), 1.0), [[0, 1], [0.25, 0.75]])
     np.testing.assert_allclose(calibrate(np.array([0.0, 1.0]), 0.1), [0, 1])
 
 
 @given(LOGITS, st.randoms(use_true_random=False))
-def test_attention__weights_sum_to_one_and_the_order_of_tiles_does_not_count(outputs, random):
+def test_attention__weights_sum_to_one_in_any_order_of_tiles(outputs, random):
     order = list(range(len(outputs)))
     random.shuffle(order)
     weights = attention_weights(outputs)

@@ -27,7 +27,7 @@ def test_stated_mpp__resolution_tags(tmp_path, unit, per_mpp):
 
 
 @pytest.mark.parametrize("dpi", [72, 96, 150, 300, 600])
-def test_stated_mpp__dots_per_inch_of_programs_are_none(tmp_path, dpi):
+def test_stated_mpp__default_dots_per_inch_are_ignored(tmp_path, dpi):
     assert read(write(tmp_path / "a.tif", metadata=None, resolution=(dpi, dpi), resolutionunit="INCH")) is None
 
 
@@ -78,8 +78,8 @@ def test_stated_mpp__any_description_is_read_or_ignored(tmp_path_factory, text):
     with tifffile.TiffFile(path) as file:
         page = file.pages[0]
         page.description = "Aperio " + text
-        found = stated_mpp(file, page, (96, 64))
-    assert found is None or all(map(is_plausible, found))
+        result = stated_mpp(file, page, (96, 64))
+    assert result is None or all(map(is_plausible, result))
 
 
 def test_slide__has_the_stated_size(tmp_path):

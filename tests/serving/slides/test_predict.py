@@ -42,11 +42,11 @@ def by_hand_slide(by_hand, path):
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_predict_slide__mean_of_the_tiles_then_temperature(bundle, slides, by_hand, batch_size):
     plan, tiles, expected = by_hand_slide(by_hand, slides / "0.tif")
-    found = predict_slide(bundle, slides / "0.tif", batch_size)
-    np.testing.assert_allclose(found.row[1:], expected, atol=1e-5)
-    np.testing.assert_allclose(found.tiles, tiles, atol=1e-5)
-    assert found.plan.positions == plan.positions
-    assert found.row[0] == ("red" if expected[1] >= 0.7 else "blue")
+    result = predict_slide(bundle, slides / "0.tif", batch_size)
+    np.testing.assert_allclose(result.row[1:], expected, atol=1e-5)
+    np.testing.assert_allclose(result.tiles, tiles, atol=1e-5)
+    assert result.plan.positions == plan.positions
+    assert result.row[0] == ("red" if expected[1] >= 0.7 else "blue")
 
 
 def test_write_predictions__a_row_per_slide_and_per_tile(bundle, slides, by_hand, tmp_path, capsys):
@@ -61,10 +61,10 @@ def test_write_predictions__a_row_per_slide_and_per_tile(bundle, slides, by_hand
     assert [row["path"].rpartition("/")[2] for row in rows] == ["0.tif", "1.tif"]
     for row in rows:
         plan, probabilities, expected = by_hand_slide(by_hand, slides / row["path"].rpartition("/")[2])
-        own = [tile for tile in tiles if tile["path"] == row["path"]]
-        assert int(row["tiles"]) == len(own) == len(plan.positions)
-        assert [(int(tile["x"]), int(tile["y"])) for tile in own] == list(plan.positions)
-        np.testing.assert_allclose([float(tile["prob_red"]) for tile in own], probabilities[:, 1], atol=1e-5)
+        slide_tiles = [tile for tile in tiles if tile["path"] == row["path"]]
+        assert int(row["tiles"]) == len(slide_tiles) == len(plan.positions)
+        assert [(int(tile["x"]), int(tile["y"])) for tile in slide_tiles] == list(plan.positions)
+        np.testing.assert_allclose([float(tile["prob_red"]) for tile in slide_tiles], probabilities[:, 1], atol=1e-5)
         assert float(row["prob_red"]) == pytest.approx(expected[1], abs=1e-5)
     assert write_predictions(bundle, paths, tmp_path / "q.csv", mpp=0.5, as_json=True) == 0
     assert '"tiles": ' in (tmp_path / "q.csv").read_text()
@@ -73,23 +73,23 @@ def test_write_predictions__a_row_per_slide_and_per_tile(bundle, slides, by_hand
 def test_predict__python_and_http(bundle, slides):
     path = slides / "0.tif"
     expected = predict_slide(bundle, path)
-    (found,) = bundle.predict(str(path))
-    assert found.probabilities == {"blue": expected.row[1], "red": expected.row[2]}
+    (result,) = bundle.predict(str(path))
+    assert result.probabilities == {"blue": expected.row[1], "red": expected.row[2]}
     good, bad = predict_uploads(bundle, [("0.tif", path.read_bytes()), ("b.png", b"x")])
-    assert good["probabilities"] == found.probabilities
+    assert good["probabilities"] == result.probabilities
     assert good["tiles"] == len(expected.tiles)
     assert "predicts whole-slide images" in bad["error"]
     (foreign,) = predict_uploads(bundle, [("c.mrxs", b"x")])
     assert ".mrxs files cannot be read" in foreign["error"]
 
 
-def test_predict__single_images_are_refused(bundle, pictures):
+def test_predict__single_images_are_rejected(bundle, image_folder):
     with pytest.raises(DecodeError, match="predicts whole-slide images"):
-        bundle.predict(str(pictures / "b.png"))
+        bundle.predict(str(image_folder / "b.png"))
     with pytest.raises(DecodeError, match="predicts whole-slide images"):
         bundle.predict(np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(DecodeError, match="predicts whole-slide images"):
-        bundle.prepare(pictures / "b.png")
+        bundle.prepare(image_folder / "b.png")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_predict__single_images_are_refused(bundle, pictures):
         ({"temperature": 0}, "temperature"),
     ],
 )
-def test_load__wrong_fields_are_named(by_hand, tmp_path, changes, field):
+def test_load__error_names_invalid_fields(by_hand, tmp_path, changes, field):
     folder = by_hand.write(tmp_path / "bundle", **(SLIDES | changes))
     with pytest.raises(BundleError, match=field):
         Bundle.load(folder)

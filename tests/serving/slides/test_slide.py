@@ -26,9 +26,9 @@ def open_error(path):
 def test_read__equals_the_level_that_tifffile_reads(path, level, box):
     whole = tifffile.imread(path, series=0, level=level)
     with Slide.open(path) as slide:
-        found = slide.read(level, box)
+        result = slide.read(level, box)
     left, top, right, bottom = box
-    np.testing.assert_array_equal(found, whole[top:bottom, left:right])
+    np.testing.assert_array_equal(result, whole[top:bottom, left:right])
 
 
 def test_levels__sizes_and_scales(path):
@@ -61,8 +61,8 @@ def test_open__aperio_file_with_thumbnail_label_and_macro(tmp_path):
     with Slide.open(tmp_path / "a.svs") as slide:
         assert slide.levels == ((1024, 1024), (512, 512))
         assert slide.stated_mpp == (0.499, 0.499)
-        found = slide.read(0, (256, 256, 768, 768))
-    assert np.abs(found.astype(int) - image[256:768, 256:768]).mean() < 12
+        result = slide.read(0, (256, 256, 768, 768))
+    assert np.abs(result.astype(int) - image[256:768, 256:768]).mean() < 12
 
 
 def test_read__planes_and_transparency(tmp_path):
@@ -74,12 +74,12 @@ def test_read__planes_and_transparency(tmp_path):
     alpha[:32] = 255
     tifffile.imwrite(tmp_path / "b.tif", np.concatenate([image, alpha], 2), photometric="rgb", extrasamples=[2])
     with Slide.open(tmp_path / "b.tif") as slide:
-        found = slide.read(0, (0, 0, 64, 64))
-    np.testing.assert_array_equal(found[:32], image[:32])
-    assert (found[32:] == 255).all()
+        result = slide.read(0, (0, 0, 64, 64))
+    np.testing.assert_array_equal(result[:32], image[:32])
+    assert (result[32:] == 255).all()
 
 
-def test_levels__a_single_one(tmp_path):
+def test_levels__single_level(tmp_path):
     write_slide(tmp_path / "a.tif", 3, side=256, levels=1)
     with Slide.open(tmp_path / "a.tif") as slide:
         assert slide.levels == ((256, 256),)
@@ -95,26 +95,26 @@ def test_levels__a_single_one(tmp_path):
         (np.zeros((5, 64, 64), np.uint8), {"photometric": "minisblack"}, "expected"),
     ],
 )
-def test_open__other_pixels_are_refused(tmp_path, image, options, reason):
+def test_open__unsupported_pixels_are_rejected(tmp_path, image, options, reason):
     tifffile.imwrite(tmp_path / "a.tif", image, **options)
     assert reason in open_error(tmp_path / "a.tif")
 
 
-def test_open__formats_that_cannot_be_read_are_named(tmp_path):
+def test_open__error_names_unsupported_formats(tmp_path):
     (tmp_path / "a.mrxs").write_bytes(b"x")
     assert ".mrxs files cannot be read. Convert" in open_error(tmp_path / "a.mrxs")
     assert "does not exist" in open_error(tmp_path / "none.tif")
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_open__truncated_file_is_refused(path, tmp_path, share):
+def test_open__truncated_file_is_rejected(path, tmp_path, share):
     content = path.read_bytes()
     (tmp_path / "a.tif").write_bytes(content[: int(share * len(content))])
     assert "damaged" in open_error(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_open__damaged_tags_are_refused_in_one_line(tmp_path, seed, capfd):
+def test_open__damaged_tags_are_one_line(tmp_path, seed, capfd):
     file = tmp_path / "a.tif"
     write_slide(file, 3, side=128, levels=2)
     with tifffile.TiffFile(file) as opened:
@@ -136,7 +136,7 @@ def test_open__damaged_tags_are_refused_in_one_line(tmp_path, seed, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_read__damaged_pixels_are_refused(tmp_path):
+def test_read__damaged_pixels_are_rejected(tmp_path):
     file = tmp_path / "a.tif"
     image = write_slide(file, 3, side=256)
     with tifffile.TiffFile(file) as opened:
@@ -148,7 +148,7 @@ def test_read__damaged_pixels_are_refused(tmp_path):
         slide.read(0, (0, 0, *image.shape[:2]))
 
 
-def test_levels__image_of_other_proportions_is_no_level(tmp_path):
+def test_levels__other_aspect_ratio_is_rejected(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as out:
         image = np.zeros((256, 256, 3), np.uint8)
         out.write(image, photometric="rgb", tile=(64, 64), subifds=1, metadata=None)

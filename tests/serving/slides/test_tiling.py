@@ -28,16 +28,16 @@ def plan(path, settings=SETTINGS, mpp=MPP):
         return plan_tiles(slide, settings, mpp)
 
 
-def test_plan__tiles_of_that_many_micrometres_lie_on_a_grid(path):
-    found = plan(path)
-    assert found.tile == (128.0, 128.0)
-    assert found.level == 1
-    assert len(found.positions) == found.n_candidates > 10
-    assert all(x % 128 == 0 and y % 128 == 0 and 0 <= x <= 896 and 0 <= y <= 896 for x, y in found.positions)
-    assert list(found.positions) == sorted(found.positions, key=lambda position: position[::-1])
+def test_plan__tiles_form_a_grid_of_the_given_size(path):
+    result = plan(path)
+    assert result.tile == (128.0, 128.0)
+    assert result.level == 1
+    assert len(result.positions) == result.n_candidates > 10
+    assert all(x % 128 == 0 and y % 128 == 0 and 0 <= x <= 896 and 0 <= y <= 896 for x, y in result.positions)
+    assert list(result.positions) == sorted(result.positions, key=lambda position: position[::-1])
 
 
-def test_plan__tiles_hold_tissue_and_others_do_not(path):
+def test_plan__only_tiles_with_tissue_are_selected(path):
     image = tifffile.imread(path, series=0, level=0).astype(int)
     stained = (image.max(2) - image.min(2)) / image.max(2) > 0.1
     chosen = set(plan(path).positions)
@@ -47,26 +47,26 @@ def test_plan__tiles_hold_tissue_and_others_do_not(path):
             assert share > 0.35 if (x, y) in chosen else share < 0.65
 
 
-def test_read_tile__equals_the_level_where_its_pixels_fit(path):
+def test_read_tile__equals_the_level_at_the_same_resolution(path):
     level = tifffile.imread(path, series=0, level=1)
     with Slide.open(path) as slide:
         for x, y in plan(path).positions[:5]:
-            found = read_tile(slide, (x, y), SETTINGS, MPP)
-            np.testing.assert_array_equal(found, level[y // 2 : y // 2 + 64, x // 2 : x // 2 + 64])
+            result = read_tile(slide, (x, y), SETTINGS, MPP)
+            np.testing.assert_array_equal(result, level[y // 2 : y // 2 + 64, x // 2 : x // 2 + 64])
 
 
-def test_read_tile__between_levels_is_the_finer_one_resampled(path):
+def test_read_tile__resamples_the_next_finer_level(path):
     settings = replace(SETTINGS, pixels=50)
     level = Image.fromarray(tifffile.imread(path, series=0, level=1))
     with Slide.open(path) as slide:
-        found = read_tile(slide, (256, 384), settings, MPP)
+        result = read_tile(slide, (256, 384), settings, MPP)
     expected = level.crop((128, 192, 192, 256)).resize((50, 50), Image.Resampling.BICUBIC)
-    np.testing.assert_array_equal(found, np.asarray(expected))
+    np.testing.assert_array_equal(result, np.asarray(expected))
 
 
 @pytest.mark.parametrize("mpp", [(0.5, 0.5), (0.31, 0.31), (0.5, 0.4), (0.2527, 0.2527)])
-def test_read_tile__shows_the_same_micrometres_whatever_the_pixels(tmp_path, mpp):
-    # A slope of brightness along x: the tile's own slope says how many micrometres it spans.
+def test_read_tile__same_micrometers_for_any_pixel_size(tmp_path, mpp):
+    # Brightness is proportional to x, so the slope of a tile reveals how many micrometers it spans.
     ramp = np.linspace(20, 230, 1200)[None, :, None] * np.ones((1200, 1, 3))
     write_pyramid(tmp_path / "a.tif", np.rint(ramp).astype(np.uint8), 0.5, 3)
     settings = replace(SETTINGS, size_um=100.0, pixels=40)
@@ -77,7 +77,7 @@ def test_read_tile__shows_the_same_micrometres_whatever_the_pixels(tmp_path, mpp
     np.testing.assert_allclose(tile[2:-2], (20 + per_pixel * (centers - 0.5))[2:-2], atol=1.0)
 
 
-def test_plan__is_drawn_by_seed_and_content_not_by_name(path, tmp_path):
+def test_plan__selection_depends_on_seed_and_content_not_on_the_name(path, tmp_path):
     few = replace(SETTINGS, max_per_slide=6)
     first = plan(path, few)
     copy = tmp_path / "other_name.tif"
@@ -97,7 +97,7 @@ def test_plan__overlap(path, overlap):
     assert columns[-1] <= 1024 - 128
 
 
-def test_plan__slide_without_tissue_is_refused(tmp_path):
+def test_plan__slide_without_tissue_is_rejected(tmp_path):
     glass = np.full((512, 512, 3), 243, np.uint8)
     write_pyramid(tmp_path / "a.tif", glass, 0.5, 3)
     with pytest.raises(DecodeError, match="no tissue"):
@@ -110,12 +110,12 @@ def test_plan__slide_without_tissue_is_refused(tmp_path):
     ("changes", "reason"),
     [({"size_um": 600.0}, "smaller than one tile"), ({"pixels": 256}, "Use larger tiles")],
 )
-def test_plan__tiles_that_do_not_fit_are_refused(path, changes, reason):
+def test_plan__tiles_that_do_not_fit_are_rejected(path, changes, reason):
     with pytest.raises(DecodeError, match=reason):
         plan(path, replace(SETTINGS, **changes))
 
 
-def test_resolve_mpp__file_first_then_given(path, tmp_path):
+def test_resolve_mpp__file_before_user_value(path, tmp_path):
     write_slide(tmp_path / "b.tif", 1, side=256, mpp=None)
     with Slide.open(path) as slide:
         assert resolve_mpp(slide, 0.25, "fix") == pytest.approx((0.5, 0.5))
@@ -130,7 +130,7 @@ def test_resolve_mpp__file_first_then_given(path, tmp_path):
     [{"size_um": 0}, {"size_um": "64"}, {"pixels": 6.5}, {"overlap": 1.0}, {"max_per_slide": 0}, {"min_tissue": True},
      {"seed": -1}],
 )  # fmt: skip
-def test_settings__wrong_fields_are_named(changes):
+def test_settings__error_names_invalid_fields(changes):
     document = SETTINGS.document()
     assert TileSettings.from_document(document) == SETTINGS
     name = next(iter(changes))

@@ -17,7 +17,7 @@ def canvas(color=GLASS, side=60):
 @pytest.mark.parametrize(
     "color", [EOSIN, NUCLEI, (150, 100, 70), (150, 190, 225)], ids=["eosin", "nuclei", "dab", "blue"]
 )
-def test_find_tissue__marks_stained_tissue_and_no_glass(color):
+def test_find_tissue__detects_stained_tissue_not_glass(color):
     image = canvas()
     image[10:40, 20:50] = canvas(color)[10:40, 20:50]
     expected = np.zeros((60, 60), bool)
@@ -26,21 +26,21 @@ def test_find_tissue__marks_stained_tissue_and_no_glass(color):
 
 
 @pytest.mark.parametrize("ink", [(20, 20, 25), (30, 60, 180), (30, 140, 70), (200, 40, 45), (0, 0, 0)])
-def test_find_tissue__leaves_out_pen_marks_and_black(ink):
+def test_find_tissue__excludes_pen_marks_and_black(ink):
     image = canvas()
     image[5:20, 5:55] = ink
     image[30:50, 10:50] = canvas(EOSIN)[30:50, 10:50]
-    found = find_tissue(image)
-    assert not found[6:19, 6:54].any()
-    assert found[31:49, 11:49].all()
+    result = find_tissue(image)
+    assert not result[6:19, 6:54].any()
+    assert result[31:49, 11:49].all()
 
 
 @pytest.mark.parametrize(("color", "share"), [(GLASS, 0.0), ((235, 236, 230), 0.0), (EOSIN, 1.0)])
-def test_find_tissue__all_alike(color, share):
+def test_find_tissue__uniform_images(color, share):
     assert find_tissue(canvas(color)).mean() == share
 
 
-def test_is_pen__keeps_stains():
+def test_is_pen__excludes_stains():
     for color in (EOSIN, NUCLEI, (60, 40, 110), (120, 70, 40), (110, 140, 190), (120, 180, 150)):
         assert not is_pen(np.full((2, 2, 3), color, np.uint8)).any()
 
@@ -52,6 +52,6 @@ def test_otsu__divides_two_groups():
 
 @given(arrays.arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12), st.just(3))))
 def test_find_tissue__any_image(image):
-    found = find_tissue(image)
-    assert found.shape == image.shape[:2]
-    assert found.dtype == bool
+    result = find_tissue(image)
+    assert result.shape == image.shape[:2]
+    assert result.dtype == bool

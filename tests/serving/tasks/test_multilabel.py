@@ -32,8 +32,8 @@ def test_entry__as_json():
 
 
 def test_prediction__as_an_object():
-    found = multilabel.prediction(multilabel.rows(OUTPUT, DOCUMENT)[1], DOCUMENT)
-    assert (found.findings, found.decisions["edema"], found.probabilities["mass"]) == (("mass",), False, 0.75)
+    result = multilabel.prediction(multilabel.rows(OUTPUT, DOCUMENT)[1], DOCUMENT)
+    assert (result.findings, result.decisions["edema"], result.probabilities["mass"]) == (("mass",), False, 0.75)
 
 
 def test_summary__names_findings_and_thresholds():
@@ -41,7 +41,7 @@ def test_summary__names_findings_and_thresholds():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"classes": []}, "classes is []"),
         ({"classes": ["mass", "mass"]}, "duplicate name"),
@@ -51,7 +51,7 @@ def test_summary__names_findings_and_thresholds():
         ({"no_finding": 3}, "no_finding is 3"),
     ],
 )
-def test_fault__names_the_field(change, said):
+def test_validate__names_the_field(change, message):
     assert multilabel.validate(DOCUMENT) is None
-    assert said in multilabel.validate(DOCUMENT | change)
+    assert message in multilabel.validate(DOCUMENT | change)
     assert multilabel.validate({}) == "classes is missing"

@@ -22,8 +22,8 @@ def test_unchanged__a_key_that_minds_too_much_is_seen(small, monkeypatch):
 
 def test_executed__what_the_commands_say():
     said = (
-        "data: 48 images (glands 12), 12 groups, split by patient\n"
+        "data: 48 images (glands 12), 12 patients, split by patient\n"
         "frozen fold 1: cached (key 0a1b2c)\nfinetune fold 1: running (key 0a1b2c)\n"
-        "evaluate: running (key 0a1b2c)\ndata: nothing changed, 48 images stand ready\n"
+        "evaluate: running (key 0a1b2c)\ndata: nothing changed, 48 images are ready\n"
     )
     assert executed(said) == ("data", "finetune", "evaluate")
