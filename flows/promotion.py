@@ -56,7 +56,7 @@ class PromotionRecord:
         metrics = {side: decision.pop(side) for side in ("challenger", "champion")}
         del decision["promoted"]
         names = {"challenger": self.name, "key": self.key, "champion": self.champion}
-        return {"time": self.time, "decision": self.verdict, **names, **decision, "figures": metrics}
+        return {"time": self.time, "decision": self.verdict, **names, **decision, "metrics": metrics}
 
 
 def model_store(params: Params) -> ModelStore:

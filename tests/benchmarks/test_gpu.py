@@ -1,4 +1,4 @@
-"""The GPU's benchmark, at a tiny size on the CPU; its figures mean nothing there."""
+"""The GPU benchmark with a tiny network on the CPU, where the times mean nothing."""
 
 import os
 import subprocess

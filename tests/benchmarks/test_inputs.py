@@ -1,4 +1,4 @@
-"""The input benchmark's four figures."""
+"""The four measurements of the benchmark of inputs."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The reckoning, against sums that can be done by hand."""
+"""The computed memory of small networks, compared with sums by hand."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A benchmark's figures: what is met, how a line reads, what the csv holds."""
+"""Rows of benchmarks: targets, printed lines and the CSV file."""
 
 import csv
 import io

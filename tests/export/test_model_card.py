@@ -26,7 +26,7 @@ def test_card__states_why_a_metric_has_no_interval():
     macro = TEMPLATE[: TEMPLATE.index("{% endmacro %}") + len("{% endmacro %}")]
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     environment.globals["number"] = _number
-    figures = {
+    values = {
         "specificity": {
             "value": 0.5,
             "lo": None,
@@ -35,6 +35,6 @@ def test_card__states_why_a_metric_has_no_interval():
         },
         "accuracy": {"value": 0.8, "lo": 0.7, "hi": 0.9},
     }
-    text = environment.from_string(macro + table).render(metrics={"test": figures})
+    text = environment.from_string(macro + table).render(metrics={"test": values})
     assert "| specificity | 0.500 | no interval: it depends on 3 patients: its interval needs 4 |  |" in text
     assert "| accuracy | 0.800 | 0.700 | 0.900 |" in text

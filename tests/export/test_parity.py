@@ -37,13 +37,13 @@ def refuse(candidate: np.ndarray, precision: str, **changes: float) -> str | Non
 def test_compare_outputs__finds_the_differing_image():
     candidate = REFERENCE.copy()
     candidate[40] = [0, 1, 0] if LABELS[40] == 0 else [1, 0, 0]
-    figures = compare(candidate)
-    assert figures["argmax_changed"] == figures["argmax_changed_not_toss_up"] == 1
-    assert figures["argmax_agreement"] == figures["decision_agreement"] == 0.98
-    assert figures["balanced_accuracy_reference"] == 1 > figures["balanced_accuracy"]
+    parity = compare(candidate)
+    assert parity["argmax_changed"] == parity["argmax_changed_not_toss_up"] == 1
+    assert parity["argmax_agreement"] == parity["decision_agreement"] == 0.98
+    assert parity["balanced_accuracy_reference"] == 1 > parity["balanced_accuracy"]
     # smaller batch sizes use 32 images, the largest all images
-    assert figures["max_abs_diff_by_batch_size"]["1"] == figures["max_abs_diff_by_batch_size"]["7"] == 0
-    assert figures["max_abs_diff_by_batch_size"]["32"] == figures["max_abs_diff"] > 0.1
+    assert parity["max_abs_diff_by_batch_size"]["1"] == parity["max_abs_diff_by_batch_size"]["7"] == 0
+    assert parity["max_abs_diff_by_batch_size"]["32"] == parity["max_abs_diff"] > 0.1
 
 
 def test_rejection_reason__none_for_equal_outputs():
@@ -77,22 +77,22 @@ def toss_up(gap: float) -> tuple[np.ndarray, np.ndarray]:
 ])  # fmt: skip
 def test_rejection_reason__near_tie_may_change_only_in_fp16(gap, precision, message):
     reference, candidate = toss_up(gap)
-    figures = compare_outputs(
+    parity = compare_outputs(
         reference, lambda images: candidate[images[:, 0, 0, 0]], IMAGES,
         agreement(np.where(np.arange(50) == 5, 2, LABELS), 2e-2), [32],
     )  # fmt: skip
-    result = rejection_reason(figures, precision, ExportParams(fp32_tolerance=1e-2), task.rejection_reason)
+    result = rejection_reason(parity, precision, ExportParams(fp32_tolerance=1e-2), task.rejection_reason)
     assert (result is None) if message is None else (message in result)
 
 
 def test_rejection_reason__balanced_accuracy_decreases():
     reference, candidate = toss_up(1e-4)
-    figures = compare_outputs(
+    parity = compare_outputs(
         reference, lambda images: candidate[images[:, 0, 0, 0]], IMAGES,
         agreement(np.where(np.arange(50) == 5, 0, LABELS), 2e-2), [32],
     )  # fmt: skip
-    assert "balanced accuracy falls" in rejection_reason(figures, "fp16", ExportParams(), task.rejection_reason)
-    assert rejection_reason(figures, "fp16", ExportParams(max_metric_drop=0.2), task.rejection_reason) is None
+    assert "balanced accuracy falls" in rejection_reason(parity, "fp16", ExportParams(), task.rejection_reason)
+    assert rejection_reason(parity, "fp16", ExportParams(max_metric_drop=0.2), task.rejection_reason) is None
 
 
 def test_rejection_reason__int8_depends_only_on_balanced_accuracy():

@@ -79,7 +79,7 @@ class Trained:
     """A checkout in which `dvc repro` trained on images that DVC tracks.
 
     Attributes:
-        checkout: for the one module that goes on in it.
+        checkout: for the one module that continues in it.
         copy: as it was, for all others.
         printed: by `dvc repro`.
     """

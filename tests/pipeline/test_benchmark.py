@@ -46,7 +46,7 @@ def counted(printed: str) -> tuple[int, ...]:
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
-    """results.csv without what is measured anew each time."""
+    """Return the rows of results.csv without the columns that differ between runs."""
     with (folder / "artifacts" / "benchmark" / "results.csv").open(newline="") as stream:
         return [
             {name: text for name, text in row.items() if name not in COST_COLUMNS} for row in csv.DictReader(stream)

@@ -66,7 +66,7 @@ def vit(shared: Path, *sets: str) -> list[str]:
     return [f"data.root={shared / 'breakhis200x'}", f"model.weights={weights}", *sets]
 
 
-def figures(paths: RunPaths) -> dict[str, float]:
+def metric_values(paths: RunPaths) -> dict[str, float]:
     metrics = json.loads((paths.stage("evaluate") / "metrics.json").read_text())["test"]
     return {name: interval["value"] for name, interval in metrics.items()}
 
@@ -78,7 +78,7 @@ def binary(shared, tmp_path_factory, cache):
 
 
 def test_binary__new_patients_are_told_apart_and_the_minority_is_not_given_up(binary):
-    found = figures(binary)
+    found = metric_values(binary)
     assert found["auroc"] >= 0.90
     assert found["balanced_accuracy"] >= 0.75
     metrics = json.loads((binary.stage("evaluate") / "metrics.json").read_text())
@@ -124,7 +124,7 @@ def test_leak__an_image_split_flatters_by_a_fifth_and_names_the_patients(shared,
     for protocol in ("image", "patient"):
         sets = vit(shared, f"data.split.protocol={protocol}", *SMALL_SIZE)
         paths = run_without_export("breakhis-leak.yaml", tmp_path_factory.mktemp(protocol), cache, *sets)
-        scores[protocol] = figures(paths)["balanced_accuracy"]
+        scores[protocol] = metric_values(paths)["balanced_accuracy"]
         leaked[protocol] = json.loads((paths.prepared / "report.json").read_text())["leaked_groups"]
     assert scores["image"] - scores["patient"] >= 0.2
     assert leaked["patient"] == []
@@ -152,7 +152,7 @@ def test_shuffled_labels__give_chance(shared, tmp_path_factory, cache):
     sets.remove(f"data.root={shared / 'breakhis200x'}")
     paths = run_without_export(str(overlay), tmp_path_factory.mktemp("chance"), cache, *sets)
     # Seven benign patients: the spread of balanced accuracy over patients is about 0.1.
-    assert abs(figures(paths)["balanced_accuracy"] - 0.5) <= 0.3
+    assert abs(metric_values(paths)["balanced_accuracy"] - 0.5) <= 0.3
 
 
 def test_lora__merged_it_exports_as_the_plain_network(shared, tmp_path_factory, cache):

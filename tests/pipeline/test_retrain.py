@@ -153,7 +153,7 @@ def test_test_labels_changed__a_person_must_decide(standing: Checkout) -> None:
     old = (standing.folder / "data" / "folds.csv").read_text().splitlines()[2:]
     swap_labels(standing, ("train", "val", "test"))  # train and val of fold 1 are right again, test is not
     draw_slides(standing.folder / "data" / "slides", range(20, 26))
-    process = standing.start(RETRAIN)  # killed while it trains: the champion stays, the next run goes on
+    process = standing.start(RETRAIN)  # killed while it trains: the champion stays, the next run continues
     assert process.stdout is not None
     assert any(line.startswith("frozen fold 0: running") for line in process.stdout)
     champion = digests(current(standing))

@@ -1,4 +1,4 @@
-"""The whole of it, in order, in one copy of the checkout: each test goes on from where the one before it ended."""
+"""The complete pipeline in one copy of the checkout; each test continues where the previous one ended."""
 
 import csv
 import json

@@ -25,7 +25,7 @@ def bundle_folder(tmp_path: Path) -> Path:
 def image_folder(tmp_path: Path) -> Path:
     """Write five images of several sizes and formats and a text file into two folders."""
     rng = np.random.default_rng(1)
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     (folder / "deep").mkdir(parents=True)
     for name, size in (("b.png", (8, 8)), ("a.PNG", (20, 10)), ("c.bmp", (8, 8)), ("deep/d.tif", (5, 9))):
         array = rng.integers(0, 256, (*size, 3), dtype=np.uint8)

@@ -76,18 +76,18 @@ def test_main__only_invalid_images_write_a_header_and_exit_with_1(bundle_folder,
 @pytest.mark.parametrize(
     ("words", "captured"),
     [
-        (["{bundle}", "{pictures}/absent.png"], "absent.png does not exist"),
+        (["{bundle}", "{images}/absent.png"], "absent.png does not exist"),
         (["{bundle}", "{empty}"], "no images under"),
-        (["{empty}", "{pictures}"], "is not a bundle"),
-        (["{bundle}", "{pictures}", "--precision", "fp16"], "has no fp16 model"),
-        (["{bundle}", "{pictures}", "--out", "{empty}/absent/x.csv"], "--out"),
+        (["{empty}", "{images}"], "is not a bundle"),
+        (["{bundle}", "{images}", "--precision", "fp16"], "has no fp16 model"),
+        (["{bundle}", "{images}", "--out", "{empty}/absent/x.csv"], "--out"),
     ],
 )
 def test_main__invalid_input_is_one_line_and_exits_with_2(
     bundle_folder, image_folder, tmp_path, capsys, words, captured
 ):
     (tmp_path / "empty").mkdir()
-    places = {"bundle": bundle_folder, "pictures": image_folder, "empty": tmp_path / "empty"}
+    places = {"bundle": bundle_folder, "images": image_folder, "empty": tmp_path / "empty"}
     assert call(["predict", *(word.format(**places) for word in words)]) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("fp32 on")]
     assert len(error) == 1

@@ -120,11 +120,11 @@ def test_run__decision_of_the_graph_equals_bundle_json(exported):
 def test_run__parity_is_measured_for_every_precision_and_batch_size(exported):
     parity = exported.document["parity"]
     for precision, tolerance in (("fp32", 1e-4), ("fp16", 2e-2)):
-        figures = parity[precision]
-        assert figures["max_abs_diff"] <= tolerance
-        assert set(figures["max_abs_diff_by_batch_size"]) == {"1", "2", "7", "32"}
-        assert figures["images"] == 45
-        assert figures["nan"] == 0
+        measured = parity[precision]
+        assert measured["max_abs_diff"] <= tolerance
+        assert set(measured["max_abs_diff_by_batch_size"]) == {"1", "2", "7", "32"}
+        assert measured["images"] == 45
+        assert measured["nan"] == 0
     assert parity["fp32"]["max_abs_diff"] < 1e-5
     assert parity["fp32"]["argmax_agreement"] == 1
     assert parity["fp16"]["max_abs_diff"] > parity["fp32"]["max_abs_diff"]

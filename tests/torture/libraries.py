@@ -7,5 +7,5 @@ import onnxscript  # noqa: F401
 import peft  # noqa: F401
 import sklearn.metrics  # noqa: F401
 import timm  # noqa: F401
-import torch._dynamo
+import torch._dynamo  # noqa: F401
 import torch.onnx  # noqa: F401

@@ -32,7 +32,7 @@ def recorded(cache: Path) -> RecordedRun:
 
 
 def test_run__round_trip(cache: Path, params: Params) -> None:
-    plot = cache / "picture.png"
+    plot = cache / "plot.png"
     Image.new("RGB", (4, 4), "red").save(plot)
     with start_run("frozen", KEY, "group-1", params, "frozen fold 1") as run:
         for step in range(3):
@@ -126,8 +126,8 @@ def test_safely__error_is_reported_once_and_not_raised(
     cache: Path, params: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with start_run("frozen", KEY, "group", params, "frozen") as run:
-        run.image("no such picture", cache / "missing.png")
-        run.image("no such picture", cache / "missing.png")
+        run.image("no such plot", cache / "missing.png")
+        run.image("no such plot", cache / "missing.png")
         run.log({"train/loss": 1.0}, 1)
     assert capsys.readouterr().out.count("W&B") == 1
     assert any("train/loss" in row for row in recorded(cache).history)
@@ -159,7 +159,7 @@ def test_redaction__no_path_host_or_command_line_is_sent(
     ) as run:
         run.log({"train/loss": 1.0}, 20)
         run.table("stages", ("stage", "state"), [("frozen", "ran")])
-        plot = cache / "picture.png"
+        plot = cache / "plot.png"
         Image.new("RGB", (4, 4), "red").save(plot)
         run.image("test/confusion", plot)
     sent = online.everything

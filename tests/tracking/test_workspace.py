@@ -10,7 +10,7 @@ import pytest
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 from medtune.tasks.classification.metrics import METRICS
-from medtune.tracking import metrics as figures
+from medtune.tracking import metrics
 from medtune.tracking.workspace import curves, definition, save, workspace
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ def test_workspace__shows_logged_values(spec: dict[str, Any]) -> None:
     assert '"best/{name}"' in (PROJECT / "medtune" / "training" / "run_stage.py").read_text()
     row = {"value": 0.5, "lo": 0.4, "hi": 0.6}
     names = [metric.name for metric in METRICS]
-    summary = figures.flatten_metrics(
+    summary = metrics.flatten_metrics(
         {"test": dict.fromkeys(names, row), "validation": {}, "per_class": [], "folds": [], "n_images": 3}
     )
     for panel in sections(spec)["Test metrics with confidence intervals"][:-1]:
         assert set(panel["metrics"]) <= summary.keys()
     media = {key for panels in sections(spec).values() for panel in panels for key in panel.get("mediaKeys", [])}
-    assert {f"test/{name}" for name in figures.PLOTS} <= media
+    assert {f"test/{name}" for name in metrics.PLOTS} <= media
     assert {"gate", "cells", "stages", "test/folds", "test/metrics", "test/classes"} <= media
     gate = [
         name for panel in sections(spec)["Gate: challengers against the champion"] for name in panel.get("metrics", [])

@@ -1,7 +1,7 @@
 """Source `synthetic`: drawn images of hematoxylin and eosin stains, shipped with the project.
 
 Tissues differ in structure, and patients differ in stain. Each patient has one tissue, so the stain reveals the
-patient and thereby the class. A split by image therefore leaks; a split by patient does not.
+patient and so the class. A split by image therefore leaks; a split by patient does not.
 """
 
 from functools import partial

@@ -44,7 +44,7 @@ def write(root, identity, labels, score, member, known):
             zip(labels, member, predictions, probabilities, strict=True)
         ):
             writer.writerow([f"{n}.png", CLASSES[label], f"p{group:03}", CLASSES[prediction], *row])
-    figures = compute_all(labels, probabilities, predictions, member)
+    values = compute_all(labels, probabilities, predictions, member)
     trainable = TRAINABLE.get(identity.method, 2_000)
     groups = len(np.unique(member))
     result = {
@@ -53,7 +53,7 @@ def write(root, identity, labels, score, member, known):
         "lr": [0.001],
         "trials": [{"lr": rate, "epoch": 3, "seconds": 1.0, "validation": {}} for rate in (3e-4, 1e-3, 3e-3)],
         "monitor": "auroc",
-        "metrics": {name: {"value": value, "lo": None, "hi": None} for name, value in figures.items()},
+        "metrics": {name: {"value": value, "lo": None, "hi": None} for name, value in values.items()},
         "images": {"train": 2 * identity.percent, "val": 8, "test": len(labels)},
         "groups": {"train": identity.percent, "val": 4, "test": groups},
         "groups_known": known,

@@ -63,9 +63,9 @@ def test_images__do_not_depend_on_how_many_are_asked_for():
 
 
 def test_images__differ_from_each_other_and_with_the_seed():
-    pictures = [r.read().tobytes() for r in synthetic.list_samples(None, SOME)]
+    images = [r.read().tobytes() for r in synthetic.list_samples(None, SOME)]
     others = [r.read().tobytes() for r in synthetic.list_samples(None, SOME.model_copy(update={"seed": 2}))]
-    assert len({*pictures, *others}) == 32
+    assert len({*images, *others}) == 32
 
 
 @pytest.mark.parametrize("size", [8, 32, 100, 224])
