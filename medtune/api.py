@@ -166,7 +166,7 @@ def prepare(params: Params, out: Folder = None) -> PreparedData:
     info = _read(folder / "dataset.json")
     counts = info["counts"]["all"]
     return PreparedData(
-        folder, tuple(info["classes"]), info["n_images"], info["n_groups"], counts, tuple(info["notes"])
+        folder, tuple(info["classes"]), info["n_images"], info["n_patients"], counts, tuple(info["notes"])
     )
 
 
@@ -227,7 +227,7 @@ def evaluate_bundle(
         bundle: exported folder.
         data: a table of labels, or a folder with one subfolder per class.
         out: folder for the result; None is `evaluation-<data>` in the working directory.
-        sets: overrides of data.* and evaluate.*, for example ["data.columns.group=patient", "evaluate.by=[site]"].
+        sets: overrides of data.* and evaluate.*, for example ["data.columns.patient=patient", "evaluate.by=[site]"].
         precision: precision of the bundle.
         provider: execution provider of onnxruntime.
         training_data: `data/prepared` of the training, to find images that the model was trained on.

@@ -159,7 +159,7 @@ def _prepare(
         "left_out": listed.left_out.report(),
         "counts": info["counts"],
         "notes": info["notes"],
-        "leaked_groups": info["leaked_groups"],
+        "leaked_patients": info["leaked_patients"],
         "duplicates": twice,
         "seconds": round(seconds, 3),
         "images_per_second": round(len(sources) / max(decoded_time - start_time, 1e-9), 1),
@@ -221,9 +221,9 @@ def _info(
         "protocol": data.split.protocol,
         "split": data.split.model_dump(mode="json"),
         "n_images": len(selected),
-        "n_groups": len({record.patient_id for record in selected}) if known else len(selected),
-        "groups_known": known,
-        "leaked_groups": list(leaked),
+        "n_patients": len({record.patient_id for record in selected}) if known else len(selected),
+        "patients_known": known,
+        "leaked_patients": list(leaked),
         "notes": list(notes),
         "counts": {"all": count(selected), "chains": fold_counts},
         "expected": expected,
@@ -238,7 +238,7 @@ def _print_summary(info: dict[str, Any], report: dict[str, Any]) -> None:
     counts = list_names([f"{name} {count:,}" for name, count in info["counts"]["all"].items()])
     if positive := info.get("positive"):
         counts += f"; positive class: {positive}"
-    patients = f"{info['n_groups']:,} patients" if info["groups_known"] else "no patient ids"
+    patients = f"{info['n_patients']:,} patients" if info["patients_known"] else "no patient ids"
     tiles = f", {info['n_images']:,} tiles" if "n_slides" in info else ""
     number, unit = (info["n_slides"], "slides") if tiles else (info["n_images"], "images")
     console.info(f"data: {number:,} {unit} ({counts}){tiles}, {patients}, split by {info['protocol']}")

@@ -119,12 +119,12 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         for line in [
             *facts["warnings"],
             *([facts["final"]["what"]] if final else []),
-            *table_lines(facts["subgroups"], metrics, facts["groups_known"], facts["unit"]),
+            *table_lines(facts["subgroups"], metrics, facts["patients_known"], facts["unit"]),
             *site_lines(metrics, facts),
             *baseline_lines(facts["baselines"], metrics),
             *headlines(metrics, test, facts),
             *(
-                [external_line(facts["external_test"], metrics, facts["groups_known"])]
+                [external_line(facts["external_test"], metrics, facts["patients_known"])]
                 if facts["external_test"]
                 else []
             ),

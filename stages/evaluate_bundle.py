@@ -129,7 +129,7 @@ def _evaluate(
     write_metrics(work / "metrics.json", test, facts, names)
     if facts["subgroups"]:
         write_subgroups(work / "subgroups.csv", facts["subgroups"])
-    lines = [*facts["warnings"], *table_lines(facts["subgroups"], metrics, facts["groups_known"], facts["unit"])]
+    lines = [*facts["warnings"], *table_lines(facts["subgroups"], metrics, facts["patients_known"], facts["unit"])]
     for line in [*lines, summary_line(metrics, test, facts)]:
         console.info(f"evaluate: {line}")
     shutil.rmtree(work / "pixels")

@@ -144,7 +144,7 @@ def _common_images(
     new_patient, unseen = (np.ones((len(indices), len(folds)), bool) for _ in range(2))
     for member, fold in enumerate(folds):
         seen = [row for row in old_rows.values() if row[f"role_{fold}"] in SEEN_SPLITS]
-        seen_patients, seen_hashes = {row["group"] for row in seen}, {row["sha256"] for row in seen}
+        seen_patients, seen_hashes = {row["patient"] for row in seen}, {row["sha256"] for row in seen}
         new_patient[:, member] = [patient not in seen_patients for patient in ids]
         unseen[:, member] = new_patient[:, member]
         if not prepared.slides:  # tiles of glass can be identical

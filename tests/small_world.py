@@ -83,7 +83,7 @@ def write_prepared(
     work.mkdir(parents=True)
     np.save(work / "images.npy", images)
     roles = [["test" if f == k else "val" if f == split.val_fold_for(k) else "train" for k in range(3)] for f in folds]
-    lines = [",".join(["path,label,group,fold,split,sha256,width,height", *columns, "role_0,role_1,role_2"])]
+    lines = [",".join(["path,label,patient,fold,split,sha256,width,height", *columns, "role_0,role_1,role_2"])]
     for i in range(45):
         cells = [column[i] for column in columns.values()]
         own = f"img/{i}.png,{names[labels[i]]},P{groups[i]},{folds[i]},cv,{i:064x},32,32"
@@ -100,9 +100,9 @@ def write_prepared(
         "notes": ["LEAK: all of them"] if leaked else [],
         "protocol": split.protocol,
         "n_images": 45,
-        "n_groups": 9,
-        "groups_known": True,
-        "leaked_groups": leaked,
+        "n_patients": 9,
+        "patients_known": True,
+        "leaked_patients": leaked,
         "counts": {},
         "image_size": SIZE,
         "resize": "squash",

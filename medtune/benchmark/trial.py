@@ -206,7 +206,7 @@ def _provenance_facts(params: Params, prepared: "PreparedDataset") -> dict[str, 
     return {
         "images": {split: sum(map(len, rows[split])) for split in SPLITS},
         "groups": {split: len(patients[split]) for split in SPLITS},
-        "groups_known": bool(prepared.info["groups_known"]),
+        "patients_known": bool(prepared.info["patients_known"]),
         "protocol": params.data.split.protocol,
         "folds": list(folds),
         "classes": list(prepared.classes),

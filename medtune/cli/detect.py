@@ -123,7 +123,7 @@ def _by_folders(root: Path, images: list[str], detected: DetectedData) -> None:
         detected.settings["data.csv"] = broken
     elif not names:
         detected.settings["data.csv"] = "labels.csv"
-        detected.warnings.append("no class folders and no table. Create labels.csv with the columns path,label,group")
+        detected.warnings.append("no class folders and no table. Create labels.csv with the columns path,label,patient")
     else:
         detected.findings.append(
             ("classes", f"one folder per class: {class_counts(p[0] for p in image_parts if len(p) > 1)}")

@@ -71,8 +71,10 @@ def read_named(file: Path) -> Table:
 
 
 def _column(table: Table, what: str) -> int | None:
-    """Return the position of the column path, label or group, under this name or a common synonym."""
+    """Return the position of the column path, label or patient, under this name or a common synonym."""
     position = columns.find_column(table, what)
+    if position is None and what in columns.EARLIER_NAMES:
+        position = columns.find_column(table, columns.EARLIER_NAMES[what])
     synonym = columns.similar_column(table, what)
     return table.columns.index(synonym) if position is None and synonym is not None else position
 
@@ -101,14 +103,15 @@ def by_table(table: Table, root: Path, images: list[str], detected: DetectedData
             detect_labels.set_columns(findings, table, detected)
             continue
         if position is None:
-            if what != "group":
+            if what != "patient":
                 detected.warnings.append(
                     f"{table.name}: no column {what}. Run `medtune params set data.columns.{what}=NAME`"
                 )
                 detected.commands.append(f"medtune params set data.columns.{what}=NAME")
             continue
         name = table.columns[position]
-        if columns.casefold_name(name) != what:
+        earlier = columns.EARLIER_NAMES.get(what)
+        if columns.casefold_name(name) != what or (earlier and columns.find_column(table, earlier) is not None):
             detected.settings[f"data.columns.{what}"] = name
             detected.findings.append((what, f"column {name}"))
         cells[what] = [row[position].strip() for _, row in table.rows]
@@ -121,13 +124,11 @@ def by_table(table: Table, root: Path, images: list[str], detected: DetectedData
     if "label" in cells and not detect_labels.set_lists(cells["label"], detected):
         detected.findings.append(("classes", class_counts(iter(cells["label"]))))
         detected.classes = tuple(sorted({label for label in cells["label"] if not is_missing(label)}))
-    if "group" in cells:
-        patients = len(set(cells["group"]))
-        detected.findings.append(
-            ("patients", f"{patients:,}, in column {detected.settings.get('data.columns.group', 'group')}")
-        )
+    if "patient" in cells:
+        patients = len(set(cells["patient"]))
+        detected.findings.append(("patients", f"{patients:,}, in column {table.columns[known['patient']]}"))
         labels = cells.get("label") if "task.kind" not in detected.settings else None
-        _folds(patients, fewest_patients(cells["group"], labels), detected)
+        _folds(patients, fewest_patients(cells["patient"], labels), detected)
     else:
         _suggest_patients(
             table, {*known.values(), *map(table.columns.index, findings)}, detected, cells.get("path", images)
@@ -140,22 +141,23 @@ def _suggest_patients(table: Table, used: Collection[int], detected: DetectedDat
     if not named:
         if others:
             detected.warnings.append(
-                f"{table.name}: if one of the columns {', '.join(others)} contains patient ids, set data.columns.group"
+                f"{table.name}: if one of the columns {', '.join(others)} contains patient ids, "
+                "set data.columns.patient"
             )
         suggest(paths, detected)
         return
     more = f" (other candidates: {', '.join(named[1:])})" if named[1:] else ""
     detected.warnings.append(
-        f"patients are unknown, but column {named[0]!r} may contain patient ids{more}. If so, set data.columns.group"
+        f"patients are unknown, but column {named[0]!r} may contain patient ids{more}. If so, set data.columns.patient"
     )
-    detected.commands.append(f"medtune params set {shlex.quote(f'data.columns.group={named[0]}')}")
+    detected.commands.append(f"medtune params set {shlex.quote(f'data.columns.patient={named[0]}')}")
 
 
-def fewest_patients(groups: Sequence[str], labels: Sequence[str] | None) -> int:
+def fewest_patients(patients: Sequence[str], labels: Sequence[str] | None) -> int:
     """Return the smallest number of patients per class, or the number of all patients without labels."""
     by_class: defaultdict[str, set[str]] = defaultdict(set)
-    for group, label in zip(groups, labels or [""] * len(groups), strict=True):
-        by_class[label].add(group)
+    for patient, label in zip(patients, labels or [""] * len(patients), strict=True):
+        by_class[label].add(patient)
     return min(map(len, by_class.values()), default=0)
 
 

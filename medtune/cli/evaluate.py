@@ -21,7 +21,7 @@ Bundle = Annotated[
     epilog=options.examples(
         "medtune evaluate",
         "medtune evaluate --by sex --by site --json",
-        "medtune evaluate artifacts/export --data external/labels.csv --set data.columns.group=patient --out external",
+        "medtune evaluate artifacts/export --data external/labels.csv --set data.columns.patient=case --out external",
         "medtune evaluate artifacts/export --data class_folders/ --set 'data.label_map={tumor: malignant}'",
     )
 )

@@ -30,7 +30,7 @@ def suggest(paths: list[str], detected: DetectedData) -> None:
             detected.commands.append(f"medtune params set {assignment}")
             return
     detected.warnings.append(
-        "patients are unknown. Add a column group or set data.patient_pattern. "
+        "patients are unknown. Add a column patient or set data.patient_pattern. "
         "data.split.protocol=image needs no patients, but inflates scores"
     )
     detected.commands.append("medtune params set data.split.protocol=image")

@@ -24,7 +24,7 @@ wandb/
 dvc_plots/
 .env
 """
-FOLDS = "group,fold\n"
+FOLDS = "patient,fold\n"
 
 
 def params_tree(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,19 +17,23 @@ ALIASES = {
     "label": ("diagnosis", "class", "class_name", "target", "label_name", "labels", "dx", "finding", "finding labels",
         "finding_labels", "findings", "category", "y",
     ),
-    "group": (
-        "patient", "patient_id", "patientid", "patient id", "patientname", "subject", "subject_id", "subjectid",
+    "patient": (
+        "patient_id", "patientid", "patient id", "patientname", "subject", "subject_id", "subjectid",
         "participant_id", "case", "case_id", "caseid", "pid", "slide", "slide_id",
     ),
 }  # fmt: skip
-KNOWN = frozenset(name for column, others in ALIASES.items() for name in (column, *others))
+# Default name of a column that earlier versions used, and that is still read.
+EARLIER_NAMES = {"patient": "group"}
+KNOWN = frozenset(EARLIER_NAMES.values()) | frozenset(
+    name for column, others in ALIASES.items() for name in (column, *others)
+)
 
 
 def known_names(chosen: Mapping[str, str | None]) -> frozenset[str]:
     """Return the names that identify a header.
 
     Args:
-        chosen: column names set by the user, by path, label and group.
+        chosen: column names set by the user, by path, label and patient.
 
     Returns:
         Names in lower case.
@@ -63,7 +67,7 @@ def find_column(table: Table, name: str) -> int | None:
 
 
 def similar_column(table: Table, what: str) -> str | None:
-    """Return the column with another common name of path, label or group, or None."""
+    """Return the column with another common name of path, label or patient, or None."""
     by_name = {casefold_name(column): column for column in table.columns}
     return next((by_name[alias] for alias in ALIASES[what] if alias in by_name), None)
 
@@ -92,15 +96,15 @@ def exact_names(table: Table, names: Sequence[str]) -> dict[str, str]:
 
 
 def find_columns(table: Table, chosen: Mapping[str, str | None], labels: Sequence[str] = ()) -> dict[str, int]:
-    """Find the columns path, label and the optional group.
+    """Find the columns path, label and the optional patient.
 
     Args:
         table: the table.
-        chosen: column names set by the user, by path, label and group; None means the default name.
+        chosen: column names set by the user, by path, label and patient; None means the default name.
         labels: columns of findings, which replace the column label.
 
     Returns:
-        Index of each column by path, label and group.
+        Index of each column by path, label and patient.
 
     Raises:
         InputError: a required column is missing or ambiguous, or one column has several meanings.
@@ -109,9 +113,11 @@ def find_columns(table: Table, chosen: Mapping[str, str | None], labels: Sequenc
     for what in ALIASES if not labels else [what for what in ALIASES if what != "label"]:
         name = chosen.get(what) or what
         position = table.columns.index(name) if chosen.get(what) in table.columns else find_column(table, name)
+        if what in EARLIER_NAMES and not chosen.get(what):
+            position = _earlier_column(table, what, position)
         if position is not None:
             positions[what] = position
-        elif what != "group" or chosen.get("group"):
+        elif what != "patient" or chosen.get("patient"):
             missing.append((what, name))
     if missing:
         raise InputError(_describe_missing(table, missing))
@@ -120,8 +126,24 @@ def find_columns(table: Table, chosen: Mapping[str, str | None], labels: Sequenc
         raise InputError(f"data.columns.labels: column {taken[0]} of {table.name} is the path or the patient")
     _check_renamed(table, [position for what, position in positions.items() if not chosen.get(what)])
     if len(set(positions.values())) < len(positions):
-        raise InputError(f"data.columns: path, label and group of {table.name} must be different columns")
+        raise InputError(f"data.columns: path, label and patient of {table.name} must be different columns")
     return positions
+
+
+def _earlier_column(table: Table, what: str, position: int | None) -> int | None:
+    """Return the column that is named as in earlier versions if `position` is None.
+
+    Raises:
+        InputError: the table has both columns.
+    """
+    earlier = find_column(table, EARLIER_NAMES[what])
+    if position is not None and earlier is not None:
+        first, second = table.columns[position], table.columns[earlier]
+        raise InputError(
+            f"{table.name}: both columns {first} and {second} can be the {what}. Choose one of them with "
+            f"{set_option(f'data.columns.{what}', first)}"
+        )
+    return earlier if position is None else position
 
 
 def _check_renamed(table: Table, used: Iterable[int]) -> None:

@@ -177,9 +177,9 @@ def prepare_external(
         "faults": list(listed.source.KNOWN_ISSUES),
         "protocol": PROTOCOL,
         "n_images": len(selected),
-        "n_groups": len(set(patients)),
-        "groups_known": patients_known,
-        "leaked_groups": [],
+        "n_patients": len(set(patients)),
+        "patients_known": patients_known,
+        "leaked_patients": [],
         "notes": [*listed.notes, *packed.notes, *_rejected_note(rejected, len(samples) + len(listed.rejected))],
         "allow_values": list(params.allow_values),
         **(listed.source.metadata(params) if hasattr(listed.source, "metadata") else {}),
@@ -203,10 +203,10 @@ def prepare_external(
 def external_warnings(prepared: manifest.PreparedDataset) -> list[str]:
     """Return warnings about metrics on these images: unknown patients, rejected images and duplicates."""
     info, warnings = prepared.info, []
-    if not info["groups_known"]:
+    if not info["patients_known"]:
         warnings.append(
             "The patients are unknown. Intervals treat each image as a patient, and are too narrow if a patient has "
-            "several images. Set data.columns.group to the column of the patients."
+            "several images. Set data.columns.patient to the column of the patients."
         )
     warnings += [note for note in info["notes"] if note.startswith(_REJECTED)]
     if repeated := [sha for sha, count in Counter(prepared.sha256).items() if count > 1]:

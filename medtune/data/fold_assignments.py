@@ -17,7 +17,8 @@ from medtune.runtime.paths import RunPaths
 from medtune.serving.checksum import ChecksumError, add_text_checksum, strip_text_checksum
 
 FILE = "folds.csv"
-COLUMNS = ("group", "fold")
+COLUMNS = ("patient", "fold")
+EARLIER_COLUMNS = ("group", "fold")
 CHECKSUM_PREFIX = "# sha256 of what follows: %s"
 
 
@@ -77,7 +78,7 @@ def read_assignments(path: Path, source: str, n_folds: int) -> FoldAssignments:
         The recorded folds, empty if there is no file.
 
     Raises:
-        InputError: the file is not a table of group and fold, or was changed.
+        InputError: the file is not a table of patient and fold, or was changed.
     """
     if not path.is_file():
         return FoldAssignments(source, n_folds)
@@ -91,10 +92,12 @@ def read_assignments(path: Path, source: str, n_folds: int) -> FoldAssignments:
                 "it yourself, remove its first line"
             ) from None
     reader = csv.DictReader(io.StringIO(text))
+    if tuple(reader.fieldnames or ()) == EARLIER_COLUMNS:
+        reader.fieldnames = list(COLUMNS)
     if tuple(reader.fieldnames or ()) != COLUMNS:
         raise InputError(f"{path}: the columns are {reader.fieldnames}; expected {', '.join(COLUMNS)}")
     try:
-        rows = {row["group"]: int(row["fold"]) for row in reader}
+        rows = {row["patient"]: int(row["fold"]) for row in reader}
     except (TypeError, ValueError):
         raise InputError(f"{path} line {reader.line_num}: fold is not a whole number") from None
     return FoldAssignments(source, n_folds, rows)

@@ -1,17 +1,19 @@
 """Parameters of the labels in a user's table: column names, class names and label type."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from medtune.config.base import StrictParams
+from medtune.config.base import StrictParams, renamed
 from medtune.config.data import DataParams
 from medtune.config.names import Name
 from medtune.data.findings import NO_FINDING, SEPARATOR
 
 
 class ColumnParams(StrictParams):
-    """Names of the table's columns; null means path, label and the optional group."""
+    """Names of the table's columns; null means path, label and the optional patient."""
+
+    REMOVED: ClassVar[dict[str, str]] = renamed("data.columns", group="patient")
 
     path: Name | None = Field(None, description="column of the image file, relative to data.root")
     label: Name | None = Field(None, description="column of the class")
@@ -20,7 +22,7 @@ class ColumnParams(StrictParams):
         description="columns of findings with 0 and 1, for label_type: multi; null: the column label lists the "
         "findings",
     )
-    group: Name | None = Field(None, description="column of the patient")
+    patient: Name | None = Field(None, description="column of the patient")
     site: Name | None = Field(None, description="column of the hospital or site, for protocol site; null: site")
     split: Name | None = Field(
         None, description="column with train, val, test or external, for protocol column; null: split"

@@ -21,7 +21,7 @@ from medtune.runtime.artifact import digest, file_sha256, find_artifact, write_t
 from medtune.serving.members import REFIT
 from medtune.serving.one_line import first_line
 
-COLUMNS = ("path", "label", "group", "fold", "split", "sha256", "width", "height")
+COLUMNS = ("path", "label", "patient", "fold", "split", "sha256", "width", "height")
 MANIFEST_FILE, INFO_FILE, TARGETS = "manifest.csv", "dataset.json", "targets.npy"
 SLIDE_COLUMN = "slide_path"
 
@@ -262,7 +262,7 @@ def load_prepared(folder: Path) -> PreparedDataset:
         classes=classes,
         paths=tuple(row["path"] for row in rows),
         labels=labels,
-        patient_ids=np.array([row["group"] for row in rows]),
+        patient_ids=np.array([row["patient"] for row in rows]),
         folds=np.array([row["fold"] for row in rows], np.int64),
         splits=np.array([[row[f"role_{fold}"] for fold in range(n_folds)] for row in rows], SPLIT_DTYPE),
         images=_open_images(folder / IMAGES_FILE, len(rows)),

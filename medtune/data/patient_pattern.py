@@ -41,7 +41,7 @@ def check_pattern(pattern: str, table: Table, found: Collection[str], samples: S
     Args:
         pattern: `data.patient_pattern`.
         table: the table.
-        found: meanings of the columns; includes `group` if a column contains the patients.
+        found: meanings of the columns; includes `patient` if a column contains the patients.
         samples: samples of the rows, with the cells of other columns as metadata.
 
     Raises:
@@ -49,11 +49,11 @@ def check_pattern(pattern: str, table: Table, found: Collection[str], samples: S
             suggests patients.
     """
     without = set_option("data.patient_pattern", None)
-    if "group" in found:
+    if "patient" in found:
         raise InputError(
             f"data.patient_pattern={pattern}: {table.name} already names the patients. Use the table with {without}"
         )
-    other = columns.similar_column(table, "group")
+    other = columns.similar_column(table, "patient")
     if other is None:
         return
     by_cell: defaultdict[str, set[str | None]] = defaultdict(set)
@@ -64,5 +64,5 @@ def check_pattern(pattern: str, table: Table, found: Collection[str], samples: S
         raise InputError(
             f"data.patient_pattern={pattern}: divides {len(divided):,} patients in the column {other} of {table.name} "
             f"into several, for example {divided[0]!r}. Use the column with {without} "
-            f"{set_option('data.columns.group', other)}, or rename it if it does not name patients"
+            f"{set_option('data.columns.patient', other)}, or rename it if it does not name patients"
         )

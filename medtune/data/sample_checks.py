@@ -47,7 +47,7 @@ def check_samples(samples: Sequence[Sample], params: DataParams, classes: Sequen
     named, rejected = _check_names(samples, params)
     allowed = {squeeze(value) for value in params.allow_values}
     _check_missing(named, "label", lambda sample: sample.labels, allowed | set(map(squeeze, classes)))
-    _check_missing(named, "group", lambda sample: (sample.patient_id,), allowed)
+    _check_missing(named, "patient", lambda sample: (sample.patient_id,), allowed)
     _check_labels(named, classes)
     checked, notes = _check_patients(named, params)
     return CheckedSamples(checked, rejected, notes)
@@ -87,9 +87,9 @@ def _check_missing(
             continue
         if value not in missing:
             missing[value] = is_missing(value) and (not squeeze(value) or squeeze(value) not in allowed)
-            if what == "group" and is_rounded_number(value):
+            if what == "patient" and is_rounded_number(value):
                 raise InputError(
-                    f"{_where(sample)}: group is {value!r}, a number that a spreadsheet rounded, so that different "
+                    f"{_where(sample)}: patient is {value!r}, a number that a spreadsheet rounded, so that different "
                     "patients may have become one. Format the column as text and export the table again"
                 )
         if missing[value]:
@@ -101,7 +101,7 @@ def _check_missing(
         for value, rows in sorted(locations.items())
     ]
     names = [value for value in sorted(locations) if squeeze(value)]
-    noun = "patient" if what == "group" else "class"
+    noun = "patient" if what == "patient" else "class"
     allow = set_option("data.allow_values", names)
     exception = f", or if {' and '.join(map(repr, names))} is a real {noun}, allow it with {allow}" if names else ""
     raise InputError(

@@ -119,7 +119,7 @@ def splits_by_fold(folds: np.ndarray, params: SplitParams) -> np.ndarray:
 _ProtocolResult = tuple[np.ndarray, np.ndarray, list[str]]
 
 
-NAME_PATIENTS = "Name the patients in a column of data.csv (data.columns.group) or by data.patient_pattern, "
+NAME_PATIENTS = "Name the patients in a column of data.csv (data.columns.patient) or by data.patient_pattern, "
 GROUP_COLUMN = {"folder": NAME_PATIENTS, "slides": NAME_PATIENTS}
 
 

@@ -52,7 +52,7 @@ def check_file(file: Path) -> None:
     others = sorted(path.name for path in file.parent.glob("[!.~]*") if path.suffix.lower() in SUFFIXES)
     hint = f"The folder contains {', '.join(others[:3])}. Set data.csv to one of them, or write" if others else "Write"
     raise InputError(
-        f"data.csv={file.name}: no such file in {file.parent}. {hint} {file.name} with the columns path,label,group"
+        f"data.csv={file.name}: no such file in {file.parent}. {hint} {file.name} with the columns path,label,patient"
     )
 
 

@@ -33,7 +33,7 @@ def read_rows(table: Table, positions: Mapping[str, int], root: Path, path_forma
 
     Args:
         table: the table.
-        positions: column index of path and, if the table has them, of label, group and split.
+        positions: column index of path and, if the table has them, of label, patient and split.
         root: the data root.
         path_format: `data.path_format`.
 
@@ -69,7 +69,7 @@ def read_rows(table: Table, positions: Mapping[str, int], root: Path, path_forma
         ):
             raise InputError(f"{where}: path {cells['path']!r} is outside of data.root. Write it relative to data.root")
         metadata = {table.columns[i]: row[i] for i in others}
-        samples.append(Sample(path.as_posix(), cells.get("label", ""), cells.get("group"), metadata, where=where))
+        samples.append(Sample(path.as_posix(), cells.get("label", ""), cells.get("patient"), metadata, where=where))
     if empty:
         parts = [
             f"{', '.join(rows[:SHOWN])}{f' and {len(rows) - SHOWN:,} more' * (len(rows) > SHOWN)}: {what}"

@@ -114,6 +114,6 @@ def find_overlap(external: PreparedDataset, training: PreparedDataset | None, fo
     tested = {training.sha256[row] for row in tested_rows.tolist()} - seen
     same = [path for path, sha in zip(external.paths, external.sha256, strict=True) if sha in seen]
     patients: set[str] = set()
-    if external.info["groups_known"] and training.info["groups_known"]:
+    if external.info["patients_known"] and training.info["patients_known"]:
         patients = set(external.patient_ids.tolist()) & set(training.patient_ids[seen_rows].tolist())
     return Overlap(True, len(same), sum(sha in tested for sha in external.sha256), len(patients), tuple(same[:_FIRST]))

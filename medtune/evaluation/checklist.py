@@ -73,13 +73,13 @@ def _cell(text: str) -> str:
 
 def _data(params: Params, prepared: "PreparedDataset", facts: Mapping[str, Any]) -> dict[str, str]:
     info, data = prepared.info, params.data
-    known, classes = facts["groups_known"], prepared.classes
-    patients = f"{info['n_groups']:,} patients" if known else "patients unknown"
+    known, classes = facts["patients_known"], prepared.classes
+    patients = f"{info['n_patients']:,} patients" if known else "patients unknown"
     counts = {name: int(prepared.has(k).sum()) for k, name in enumerate(classes)}
     shown = ", ".join(f"{name}: {counts[name]:,}" for name in list(classes)[:_SHOWN])
     more = f", and {len(classes) - _SHOWN} more" if len(classes) > _SHOWN else ""
     folds = facts["folds"]
-    by_image = info["protocol"] in IMAGE_LEVEL_PROTOCOLS or info.get("leaked_groups")
+    by_image = info["protocol"] in IMAGE_LEVEL_PROTOCOLS or info.get("leaked_patients")
     level = "patients" if known and not by_image else "images, not patients"
     origin = "taken from the data" if info["protocol"] == "column" else "assigned by MedTune"
     sites = info.get("sites")
@@ -98,7 +98,7 @@ def _data(params: Params, prepared: "PreparedDataset", facts: Mapping[str, Any])
         + f". Labels are used as in the data. How and when they were assessed: {UNKNOWN}",
         "predictors": "The pixels of one image. No clinical variables are used.",
         "sample_size": f"{info['n_images']:,} {facts['unit']}, {patients}. Images per class: {shown}{more}. Test set: "
-        f"{facts['n_images']:,} {facts['unit']} of {facts['n_groups']:,} {'patients' if known else 'images'}. "
+        f"{facts['n_images']:,} {facts['unit']} of {facts['n_patients']:,} {'patients' if known else 'images'}. "
         f"Rationale: {UNKNOWN}",
         "missing": f"Images that cannot be read: data.on_bad_image={data.on_bad_image}. A missing label is an error.",
         "partitions": f"Protocol {info['protocol']}: training, validation and test in {len(folds)} "
@@ -153,7 +153,7 @@ def _evaluation(
     params: Params, facts: Mapping[str, Any], test: Mapping[str, Any], metrics: Sequence[Metric]
 ) -> dict[str, str]:
     shown = [metric for metric in metrics if metric.name in test]
-    person = "patients" if facts["groups_known"] else "images"
+    person = "patients" if facts["patients_known"] else "images"
     external, subgroups = facts.get("external_test"), facts.get("subgroups") or []
     results = "; ".join(f"{metric.title} {_entry(test[metric.name])}" for metric in shown)
     sets = facts.get("prediction_sets", {})
@@ -177,7 +177,7 @@ def _evaluation(
         "decision": f"Probabilities. The decision uses evaluate.threshold={params.evaluate.threshold}, selected on "
         "validation data. metrics.json has the rule of each fold.",
         "subgroups": f"The report has metrics and gaps by {by}." if subgroups else "",
-        "external": f"External test images: {external['n_images']:,} of {external['n_groups']:,} {person}. See the "
+        "external": f"External test images: {external['n_images']:,} of {external['n_patients']:,} {person}. See the "
         f"report. Differences from the training data: {UNKNOWN}"
         if external
         else "No external images were evaluated.",

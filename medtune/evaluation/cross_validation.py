@@ -35,7 +35,7 @@ def cross_validate(
     by_name = intervals(metrics, pooled.stats(options), options.confidence)
     return {
         "n_images": len(pooled.rows),
-        "n_groups": len(np.unique(pooled.patient_ids)),
+        "n_patients": len(np.unique(pooled.patient_ids)),
         "metrics": {name: interval.as_dict() for name, interval in by_name.items()},
         "fold_means": fold_means([fold.test for fold in folds], metrics, options),
         "folds": [
@@ -50,7 +50,7 @@ def headlines(metrics: Sequence[Metric], test: Mapping[str, Interval], facts: Ma
     requested_fold = summary_line(metrics, test, facts)
     if not facts.get("cross_validation"):
         return [requested_fold]
-    all_folds = metrics_line(facts["cross_validation"], metrics, facts["groups_known"])
+    all_folds = metrics_line(facts["cross_validation"], metrics, facts["patients_known"])
     return [f"cross-validation, all folds: {all_folds}", f"test fold {facts['folds'][0]['fold']}: {requested_fold}"]
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SECTION = """\
 <h2>{{ title }}</h2>
-<p class="facts">{{ sentence }}: {{ n_images }} images of {{ n_groups }} {{ unit }}.</p>
+<p class="facts">{{ sentence }}: {{ n_images }} images of {{ n_patients }} {{ unit }}.</p>
 <table>
 <tr><th>metric</th><th class="n">value</th><th class="n">{{ percent }} % interval</th><th></th></tr>
 {% for title, entry in rows %}<tr><td>{{ title }}</td><td class="n">{{ entry.value|number }}</td>
@@ -61,7 +61,7 @@ def evaluate_external(
     by_name = intervals(metrics, pooled.stats(options), options.confidence)
     return {
         "n_images": len(pooled.rows),
-        "n_groups": len(np.unique(pooled.patient_ids)),
+        "n_patients": len(np.unique(pooled.patient_ids)),
         "metrics": {name: interval.as_dict() for name, interval in by_name.items()},
     }, pooled
 
@@ -90,7 +90,7 @@ def metrics_section(
     Args:
         title: heading of the section.
         sentence: text above the table, without a full stop.
-        document: `n_images`, `n_groups` and `metrics`, as in metrics.json.
+        document: `n_images`, `n_patients` and `metrics`, as in metrics.json.
         metrics: metrics of the task.
         facts: result of `medtune.evaluation.facts.common_facts`, plus the facts of the task.
 
@@ -103,30 +103,30 @@ def metrics_section(
         title=title,
         sentence=sentence,
         n_images=document["n_images"],
-        n_groups=document["n_groups"],
+        n_patients=document["n_patients"],
         rows=[
             (metric.title + metric.positive_note(facts.get("positive")), document["metrics"][metric.name])
             for metric in metrics
             if metric.name in document["metrics"]
         ],
-        unit="patients" if facts["groups_known"] else "patients (each image counts as one)",
+        unit="patients" if facts["patients_known"] else "patients (each image counts as one)",
         percent=facts["percent"],
     )
 
 
-def external_line(external: Mapping[str, Any], metrics: Sequence[Metric], groups_known: bool) -> str:
+def external_line(external: Mapping[str, Any], metrics: Sequence[Metric], patients_known: bool) -> str:
     """Return one line with the headline metrics of the external images."""
-    return f"external: {metrics_line(external, metrics, groups_known)}"
+    return f"external: {metrics_line(external, metrics, patients_known)}"
 
 
-def metrics_line(document: Mapping[str, Any], metrics: Sequence[Metric], groups_known: bool) -> str:
-    """Return one line with the headline metrics of `document`: `n_images`, `n_groups` and `metrics`."""
+def metrics_line(document: Mapping[str, Any], metrics: Sequence[Metric], patients_known: bool) -> str:
+    """Return one line with the headline metrics of `document`: `n_images`, `n_patients` and `metrics`."""
     shown = []
     for metric in metrics:
         if metric.headline and (entry := document["metrics"].get(metric.name)):
             between = "" if entry["lo"] is None else f" ({_number(entry['lo'])} to {_number(entry['hi'])})"
             shown.append(f"{metric.title} {_number(entry['value'])}{between}")
-    whose = f"of {document['n_groups']} patients" if groups_known else "(patients unknown)"
+    whose = f"of {document['n_patients']} patients" if patients_known else "(patients unknown)"
     return f"{', '.join(shown)} on {document['n_images']} images {whose}"
 
 

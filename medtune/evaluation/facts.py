@@ -41,8 +41,8 @@ def common_facts(
         "stage": "+".join(sorted({fold.selected_stage for fold in result.folds}, reverse=True)),
         "unit": unit(info),
         "n_images": len(pooled.rows),
-        "n_groups": len(np.unique(pooled.patient_ids)),
-        "groups_known": bool(info["groups_known"]),
+        "n_patients": len(np.unique(pooled.patient_ids)),
+        "patients_known": bool(info["patients_known"]),
         "backbone": params.model.backbone,
         "head": params.model.head.kind,
         "warnings": leak_warnings(result.prepared),
@@ -58,7 +58,7 @@ def common_facts(
                 "validation": values(metrics, fold.val.stats(options)),
                 "test": values(metrics, fold.test.stats(options)),
                 "n_images": len(fold.test.rows),
-                "n_groups": len(np.unique(fold.test.patient_ids)),
+                "n_patients": len(np.unique(fold.test.patient_ids)),
             }
             for fold, request in zip(result.folds, result.requests, strict=True)
         ],
@@ -121,9 +121,9 @@ IMAGE_LEVEL_PROTOCOLS = ("image", "hcrf-1-1-2")
 
 def leak_warnings(prepared: "PreparedDataset") -> list[str]:
     """Return warnings about patients in several splits and about protocols that ignore patients."""
-    leaked, protocol = prepared.info.get("leaked_groups") or [], prepared.info["protocol"]
+    leaked, protocol = prepared.info.get("leaked_patients") or [], prepared.info["protocol"]
     if leaked:
-        n_patients = prepared.info.get("n_groups", len(np.unique(prepared.patient_ids)))
+        n_patients = prepared.info.get("n_patients", len(np.unique(prepared.patient_ids)))
         return [
             f"Leak: {len(leaked)} of {n_patients} patients have images in more than one of training, validation "
             f"and test (protocol {protocol}). These metrics do not estimate the performance on new patients."

@@ -45,6 +45,6 @@ def without_tested_patients(prepared: "PreparedDataset", rows: Rows, tested: Row
     Returns:
         (n,) True for each of `rows` that may be used.
     """
-    if prepared.info.get("leaked_groups"):
+    if prepared.info.get("leaked_patients"):
         return ~np.isin(rows, tested)
     return ~np.isin(prepared.patient_ids[rows], prepared.patient_ids[tested])

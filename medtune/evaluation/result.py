@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from medtune.evaluation.outputs import OutputsRequest
 
 # Common facts that metrics.json includes.
-METRICS_KEYS = ("n_images", "n_groups", "protocol", "stage", "validation", "folds", "fold_means", "warnings")
+METRICS_KEYS = ("n_images", "n_patients", "protocol", "stage", "validation", "folds", "fold_means", "warnings")
 
 
 class Predictions(Protocol):
@@ -104,7 +104,7 @@ class EvaluationResult:
         """Subtitle of all plots of the test images, with the protocol and the number of images."""
         info = self.prepared.info
         patients = (
-            f" of {len(np.unique(self.pooled.patient_ids))} patients" if info["groups_known"] else ", no patient ids"
+            f" of {len(np.unique(self.pooled.patient_ids))} patients" if info["patients_known"] else ", no patient ids"
         )
         tiles = f" ({info['n_tiles']} tiles)" if "n_tiles" in info else ""
         return f"test, protocol {info['protocol']}: {len(self.pooled.rows)} {unit(info)}{patients}{tiles}"
@@ -148,7 +148,7 @@ def write_metrics(
         **({"unit": "slides"} if facts.get("unit") == "slides" else {}),
         "stages_kept": {str(fold["fold"]): fold["kept"] for fold in facts["folds"]},
         # A single string, because `dvc metrics show` has a column for every value outside a list.
-        "intervals": f"{facts['percent']} %, jackknife over {'patients' if facts['groups_known'] else 'images'} with "
+        "intervals": f"{facts['percent']} %, jackknife over {'patients' if facts['patients_known'] else 'images'} with "
         "Student's t; the trained networks are held fixed",
     }
     write_json(path, content)
@@ -182,6 +182,6 @@ def summary_line(metrics: Sequence[Metric], test: Mapping[str, Interval], facts:
         if metric.headline and (interval := test.get(metric.name)):
             between = "" if interval.lo is None else f" ({number(interval.lo)} to {number(interval.hi)})"
             shown.append(f"{metric.title} {number(interval.value)}{between}")
-    whose = f"of {facts['n_groups']} patients" if facts["groups_known"] else "(patients unknown)"
+    whose = f"of {facts['n_patients']} patients" if facts["patients_known"] else "(patients unknown)"
     positive = f"; positive class: {facts['positive']}" if facts.get("positive") else ""
     return f"{', '.join(shown)} on {facts['n_images']} {facts.get('unit', 'images')} {whose}{positive}"

@@ -31,7 +31,7 @@ class Subgroup:
         return {
             "value": self.value,
             "n_images": self.n_images,
-            "n_groups": self.n_patients,
+            "n_patients": self.n_patients,
             "patients_by_class": self.support,
             "metrics": {name: metric.as_dict() for name, metric in self.metrics.items()},
             "notes": list(self.notes),

@@ -32,7 +32,8 @@ def draw_subgroups(
     shown = [metric for metric in metrics if metric.headline and metric.name in test]
     lines = [(document["column"], subgroup) for document in documents for subgroup in document["subgroups"]]
     names = [
-        f"{shorten(column)}: {shorten(subgroup['value'])} ({subgroup['n_groups']} {unit})" for column, subgroup in lines
+        f"{shorten(column)}: {shorten(subgroup['value'])} ({subgroup['n_patients']} {unit})"
+        for column, subgroup in lines
     ]
     size = (3.0 + 2.4 * max(1, len(shown)), 1.2 + 0.28 * len(lines))
     with plot_file(path, size, ncols=max(1, len(shown)), sharey=True, squeeze=False) as grid:

@@ -17,7 +17,7 @@ SECTION = """\
 <tr><th></th>{% for subgroup in document.subgroups %}<th>{{ subgroup.value }}</th>{% endfor %}
 {% if document.largest_gaps %}<th>largest gap</th>{% endif %}</tr>
 <tr><td>{{ images }}</td>{% for subgroup in document.subgroups %}<td>{{ subgroup.n_images }}</td>{% endfor %}</tr>
-<tr><td>{{ unit }}</td>{% for subgroup in document.subgroups %}<td>{{ subgroup.n_groups }}</td>{% endfor %}</tr>
+<tr><td>{{ unit }}</td>{% for subgroup in document.subgroups %}<td>{{ subgroup.n_patients }}</td>{% endfor %}</tr>
 {% for label in classes[document.column] %}<tr><td>{{ unit }} with {{ label }}</td>
 {% for subgroup in document.subgroups %}<td>{{ subgroup.patients_by_class[label]|default(0) }}</td>{% endfor %}</tr>
 {% endfor %}{% for metric in metrics %}<tr><td>{{ metric.title }}{{ metric.positive_note(positive) }}</td>
@@ -70,7 +70,7 @@ def subgroup_section(
 
 def unit_of(facts: Mapping[str, Any]) -> str:
     """Return the resampling unit of the intervals: patients, or images or slides if patients are unknown."""
-    return "patients" if facts["groups_known"] else facts.get("unit", "images")
+    return "patients" if facts["patients_known"] else facts.get("unit", "images")
 
 
 def _classes(document: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from medtune.evaluation.metric import Metric
 from medtune.evaluation.tables import write_csv
 
 Document = Mapping[str, Any]
-COLUMNS = ("column", "subgroup", "against", "n_images", "n_groups", "metric", "value", "lo", "hi", "reason")
+COLUMNS = ("column", "subgroup", "against", "n_images", "n_patients", "metric", "value", "lo", "hi", "reason")
 _NONE = "–"
 
 
@@ -55,20 +55,20 @@ def reasons(document: Document) -> list[str]:
 
 
 def table_lines(
-    documents: Sequence[Document], metrics: Sequence[Metric], groups_known: bool = True, unit: str = "images"
+    documents: Sequence[Document], metrics: Sequence[Metric], patients_known: bool = True, unit: str = "images"
 ) -> Iterator[str]:
     """Yield the lines of one table per column, with the headline metrics and the largest gap of each.
 
     Args:
         documents: one document per column.
         metrics: metrics of the task.
-        groups_known: True if patients are known. Otherwise every image counts as one patient.
+        patients_known: True if patients are known. Otherwise every image counts as one patient.
         unit: images or slides.
 
     Yields:
         Lines of text.
     """
-    patients = "patients" if groups_known else f"patients ({unit})"
+    patients = "patients" if patients_known else f"patients ({unit})"
     for document in documents:
         shown = [metric for metric in metrics if metric.headline and metric.name in _names(document)]
         header = [f"by {document['column']}", unit, patients, *(metric.title for metric in shown)]
@@ -76,7 +76,7 @@ def table_lines(
             [
                 subgroup["value"],
                 f"{subgroup['n_images']:,}",
-                f"{subgroup['n_groups']:,}",
+                f"{subgroup['n_patients']:,}",
                 *(format_entry(subgroup["metrics"].get(metric.name)) for metric in shown),
             ]
             for subgroup in document["subgroups"]
@@ -120,7 +120,7 @@ def markdown_lines(documents: Sequence[Document], metrics: Sequence[Metric]) -> 
         yield "|-" * (3 + len(shown)) + "|"
         for subgroup in document["subgroups"]:
             cells = [format_entry(subgroup["metrics"].get(metric.name)) for metric in shown]
-            counts = f"{subgroup['n_images']} | {subgroup['n_groups']}"
+            counts = f"{subgroup['n_images']} | {subgroup['n_patients']}"
             yield f"| {_escape(subgroup['value'])} | {counts} | {' | '.join(cells)} |"
         gaps = [_escape(format_gap(largest_gap(document, metric.name))) for metric in shown]
         yield f"| largest gap | | | {' | '.join(gaps)} |"
@@ -134,7 +134,7 @@ def _names(document: Document) -> set[str]:
 
 
 def _counts(subgroup: Document) -> tuple[int, int]:
-    return subgroup["n_images"], subgroup["n_groups"]
+    return subgroup["n_images"], subgroup["n_patients"]
 
 
 def _ends(entry: Document) -> tuple[object, ...]:

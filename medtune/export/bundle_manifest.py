@@ -100,11 +100,11 @@ def build_manifest(
             "protocol": prepared.info["protocol"],
             "n_images": prepared.info["n_images"],
             **({"unit": "slides", "n_tiles": prepared.info["n_tiles"]} if "n_tiles" in prepared.info else {}),
-            "n_groups": prepared.info["n_groups"],
-            "groups_known": prepared.info["groups_known"],
+            "n_patients": prepared.info["n_patients"],
+            "patients_known": prepared.info["patients_known"],
             "counts": class_counts(prepared, folds),
             # Bundles are passed to other people, so patient ids must not appear in them.
-            "n_leaked_groups": len(prepared.info["leaked_groups"]),
+            "n_leaked_patients": len(prepared.info["leaked_patients"]),
             # The warnings of the metrics already report leakage.
             "faults": [*prepared.info["faults"], *(n for n in prepared.info["notes"] if not n.startswith("LEAK"))],
         },

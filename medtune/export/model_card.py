@@ -50,7 +50,7 @@ not measured | not measured |
 {% endfor %}
 ## Data
 {{ data.name }}: {{ data.n_images }} {{ data.unit | default("images") }}, \
-{% if data.groups_known %}{{ data.n_groups }} patients{% else %}no patient ids{% endif %}. \
+{% if data.patients_known %}{{ data.n_patients }} patients{% else %}no patient ids{% endif %}. \
 Split protocol `{{ protocol }}`. Data digest `{{ data_digest }}`.
 
 {% if exported.final == "single" -%}
@@ -81,12 +81,12 @@ some of its images under the same license.
 **{{ warning }}**
 
 {% endfor -%}
-{% if not data.groups_known -%}
+{% if not data.patients_known -%}
 **There are no patient ids. Images of one patient may be in both training and test.**
 
 {% endif -%}
-{% set unit = "patient" if data.groups_known else "image" -%}
-{{ metrics.n_images }} test images of {{ metrics.n_groups }} {{ unit }}s, stage {{ metrics.stage }}, \
+{% set unit = "patient" if data.patients_known else "image" -%}
+{{ metrics.n_images }} test images of {{ metrics.n_patients }} {{ unit }}s, stage {{ metrics.stage }}, \
 protocol `{{ metrics.protocol }}`. \
 Intervals: {{ percent(params.evaluate.confidence) }}, jackknife over {{ unit }}s. The trained network is held fixed.
 {% if exported.final == "refit" -%}
@@ -105,14 +105,14 @@ Positive class: `{{ positive }}`. Sensitivity, specificity, AUROC, average preci
 {% endif -%}
 {% if metrics.cross_validation is defined -%}
 Cross-validation with all {{ metrics.cross_validation.folds | length }} networks, each on {{ unit }}s it had not seen: \
-{{ metrics.cross_validation.n_images }} images of {{ metrics.cross_validation.n_groups }} {{ unit }}s.
+{{ metrics.cross_validation.n_images }} images of {{ metrics.cross_validation.n_patients }} {{ unit }}s.
 
 | metric | value | from | to |
 |-|-|-|-|
 {% for metric, entry in metrics.cross_validation.metrics.items() -%}
 | {{ metric | replace("_", " ") }} | {{ number(entry.value) }} | {{ ends(entry) }} |
 {% endfor %}
-Test fold {{ exported.test_folds | join(", ") }} alone: {{ metrics.n_images }} images of {{ metrics.n_groups }} \
+Test fold {{ exported.test_folds | join(", ") }} alone: {{ metrics.n_images }} images of {{ metrics.n_patients }} \
 {{ unit }}s.
 
 {% endif -%}
@@ -123,7 +123,7 @@ Test fold {{ exported.test_folds | join(", ") }} alone: {{ metrics.n_images }} i
 {% endfor %}
 {%- if metrics.external_test is defined %}
 External test images, never used for training or selection: {{ metrics.external_test.n_images }} images of \
-{{ metrics.external_test.n_groups }} {{ unit }}s.
+{{ metrics.external_test.n_patients }} {{ unit }}s.
 
 | metric | value | from | to |
 |-|-|-|-|

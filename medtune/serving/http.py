@@ -124,7 +124,7 @@ def create_app(bundle: Bundle, max_bytes: int = 64 << 20, max_images: int = 64) 
     def metadata() -> dict[str, Any]:
         info = {key: bundle.manifest[key] for key in MODEL_INFO_KEYS if key in bundle.manifest}
         if isinstance(info.get("data"), dict):  # older bundles list patient ids under this key
-            info["data"] = {key: value for key, value in info["data"].items() if key != "leaked_groups"}
+            info["data"] = {key: value for key, value in info["data"].items() if key != "leaked_patients"}
         return info
 
     # No `from __future__ import annotations` here: FastAPI could not resolve the local name `Request` from a string.

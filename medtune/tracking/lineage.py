@@ -17,15 +17,15 @@ from medtune.tracking.redact import redact_paths
 from medtune.tracking.run import Run
 
 DATASET, MODEL, BUNDLE = "dataset", "model", "bundle"
-# Keys of dataset.json that may be uploaded. `leaked_groups` lists patients, and sources may add further private keys.
+# Keys of dataset.json that may be uploaded. `leaked_patients` lists patients, and sources may add further private keys.
 DATASET_KEYS = (
     "name",
     "licence",
     "classes",
     "protocol",
     "n_images",
-    "n_groups",
-    "groups_known",
+    "n_patients",
+    "patients_known",
     "counts",
     "image_size",
     "resize",
@@ -54,7 +54,7 @@ class ArtifactVersion:
 def dataset_version(prepared: PreparedDataset) -> ArtifactVersion:
     """Return the version of the prepared dataset, derived from its pixels, labels, patients and split."""
     facts = {name: prepared.info[name] for name in DATASET_KEYS if name in prepared.info}
-    facts |= {"digest": prepared.digest, "n_leaked_groups": len(prepared.info.get("leaked_groups") or [])}
+    facts |= {"digest": prepared.digest, "n_leaked_patients": len(prepared.info.get("leaked_patients") or [])}
     content = digest([prepared.digest, prepared.splits.tolist()])
     return ArtifactVersion(f"data-{_slug(str(prepared.info['name']))}", DATASET, content, facts)
 

@@ -14,7 +14,7 @@ PLOTS = ("confusion", "roc", "precision_recall", "findings", "reliability", "dec
 NOT_IN_SUMMARY = ("class", "_lo", "_hi", "reason")
 SUFFIXES = (("", "value"), ("_lo", "lo"), ("_hi", "hi"))
 SET_METRICS = ("coverage", "set_size", "uncertain", "accuracy_if_certain")
-CONTEXT_KEYS = ("n_images", "n_groups", "protocol", "stage", "positive", "intervals", "warnings")
+CONTEXT_KEYS = ("n_images", "n_patients", "protocol", "stage", "positive", "intervals", "warnings")
 
 
 def log_evaluation(run: Run, metrics: dict[str, Any], plots: Sequence[Path]) -> None:
@@ -45,7 +45,7 @@ def flatten_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
         for name, interval in metrics.get(key, {}).get("metrics", {}).items():
             values |= _interval_values(f"{prefix}/{name}", interval)
         if key in metrics:
-            values |= {f"{prefix}/{name}": metrics[key][name] for name in ("n_images", "n_groups")}
+            values |= {f"{prefix}/{name}": metrics[key][name] for name in ("n_images", "n_patients")}
     for name, interval in metrics.get("patient_level", {}).get("metrics", {}).items():
         values |= _interval_values(f"patients/{name}", interval)
     for name in SET_METRICS:
@@ -61,7 +61,7 @@ def flatten_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
         values |= {f"{prefix}/test/{name}": value for name, value in fold["test"].items()}
         values |= {f"{prefix}/val/{name}": value for name, value in fold["validation"].items()}
         values |= {
-            f"{prefix}/{name}": fold[name] for name in ("kept", "temperature", "n_images", "n_groups") if name in fold
+            f"{prefix}/{name}": fold[name] for name in ("kept", "temperature", "n_images", "n_patients") if name in fold
         }
     return values
 

@@ -25,11 +25,11 @@ def test_detect__class_folders(root):
 
 def test_detect__table(root):
     lines = [f"{('no', 'yes')[n % 2]}/{n}.tif,{'ab'[n % 2]},P{n}" for n in range(4)]
-    (root / "slides.csv").write_text("\n".join(["filename,diagnosis,patient", *lines]) + "\n", encoding="utf-8")
+    (root / "slides.csv").write_text("\n".join(["filename,diagnosis,case", *lines]) + "\n", encoding="utf-8")
     result = detect(root)
     assert result.settings["data.source"] == "slides"
     assert result.settings["data.csv"] == "slides.csv"
-    assert result.settings["data.columns.group"] == "patient"
+    assert result.settings["data.columns.patient"] == "case"
     assert result.settings["data.split.folds"] == 3  # two patients of each class
 
 

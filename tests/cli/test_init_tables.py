@@ -39,7 +39,7 @@ def test_init__columns_with_custom_names(tmp_path, capsys):
     assert found["settings"]["data.columns.path"] == "Slide file"
     assert found["settings"]["data.path_format"] == "{path}.png"
     assert "column 'Case no.' may contain patient ids" in found["warnings"][0]
-    assert "medtune params set 'data.columns.group=Case no.'" in found["next"]
+    assert "medtune params set 'data.columns.patient=Case no.'" in found["next"]
     assert not any("patient_pattern" in command for command in found["next"])
 
 
@@ -71,7 +71,7 @@ def test_init__table_with_other_column_names(tmp_path, capsys):
     assert found["found"]["patients"] == "10, in column patient_id"
     params = load.validate(load.read(tmp_path / "project" / "params.yaml")).data
     chosen = params.columns.model_dump(exclude_none=True)
-    assert chosen == {"path": "filename", "label": "diagnosis", "group": "patient_id"}
+    assert chosen == {"path": "filename", "label": "diagnosis", "patient": "patient_id"}
     assert len(folder.list_samples(root, params)) == 20
 
 

@@ -64,7 +64,7 @@ def test_set__new_backbone_drops_arguments_in_the_file(target, capsys):
     model = load.read(target)["model"]
     assert model["backbone"] == "mobilenetv2_100"
     assert not {"backbone_args", "weights"} & model.keys()
-    assert "# null: the backbone's own mean and std" in target.read_text()
+    assert "# null: mean and std of the backbone" in target.read_text()
     removed = capsys.readouterr().out.splitlines()[1]
     assert removed.startswith("removed: model.weights, model.backbone_args.img_size"), removed
 

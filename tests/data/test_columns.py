@@ -17,3 +17,22 @@ def test_find_columns__a_column_that_pandas_renamed():
         find_columns(table("x"), {})
     assert find_columns(table("y"), {}) == {"path": 0, "label": 1}
     assert find_columns(table("x"), {"label": "label.1"}) == {"path": 0, "label": 2}
+
+
+@pytest.mark.parametrize(("header", "expected"), [
+    (("path", "label", "patient"), 2),
+    (("path", "label", "group"), 2),
+    (("path", "group", "label"), 1),
+    (("path", "label", "slide"), None),
+])  # fmt: skip
+def test_find_columns__patient_or_the_earlier_name(header, expected):
+    assert find_columns(Table("t.csv", "line", header, ()), {}).get("patient") == expected
+
+
+def test_find_columns__both_names_of_the_patient_are_ambiguous():
+    both = Table("t.csv", "line", ("path", "label", "group", "Patient"), ())
+    with pytest.raises(
+        InputError, match=r"both columns Patient and group can be the patient\. Choose one of them with"
+    ):
+        find_columns(both, {})
+    assert find_columns(both, {"patient": "group"})["patient"] == 2

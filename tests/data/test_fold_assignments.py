@@ -41,7 +41,7 @@ def test_new_patients__balance_the_folds():
 def test_file__hides_names_and_keeps_sets_apart(tmp_path):
     path = tmp_path / "folds.csv"
     assert FoldAssignments("folder", 5).write(path, ["patient-07", "patient-08"], [3, 4])
-    assert "patient" not in path.read_text()
+    assert "patient-" not in path.read_text()
     assert read_assignments(path, "folder", 5).lookup(["patient-07", "patient-99"]) == {"patient-07": 3}
     assert read_assignments(path, "folder", 4).lookup(["patient-07"]) == {}
     assert read_assignments(path, "breakhis", 5).lookup(["patient-07"]) == {}
@@ -57,7 +57,8 @@ def test_file__recorded_folds_do_not_change(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("name,fold\na,1\n", "the columns are"), ("group,fold\na,x\n", "line 2")]
+    ("text", "message"),
+    [("name,fold\na,1\n", "the columns are"), ("group,fold\na,x\n", "line 2"), ("patient,fold\na,x\n", "line 2")],
 )
 def test_file__invalid_content(tmp_path, text, message):
     path = tmp_path / "folds.csv"
@@ -80,3 +81,9 @@ def test_read__changed_file(tmp_path):
             read_assignments(path, "folder", 5)
     path.write_bytes(content.split(b"\n", 1)[1])  # as earlier versions wrote it
     assert set(read_assignments(path, "folder", 5).fold_by_hash.values()) == {0, 1}
+
+
+def test_read__column_of_earlier_versions(tmp_path):
+    path = tmp_path / "folds.csv"
+    path.write_text("group,fold\nx,3\n")
+    assert read_assignments(path, "folder", 5).fold_by_hash == {"x": 3}

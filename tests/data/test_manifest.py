@@ -66,7 +66,7 @@ def test_indices__refit_trains_on_every_labeled_image_but_external_ones(tmp_path
 def test_manifest__columns_and_split(tmp_path):
     folder = prepare(tmp_path / "one")
     rows = list(csv.DictReader((folder / "manifest.csv").open()))
-    assert list(rows[0])[:9] == ["path", "label", "group", "fold", "split", "sha256", "width", "height", "slide"]
+    assert list(rows[0])[:9] == ["path", "label", "patient", "fold", "split", "sha256", "width", "height", "slide"]
     assert all(row["split"] == row["role_1"] for row in rows)
     every = prepare(tmp_path / "every", test_fold="all")
     assert {row["split"] for row in csv.DictReader((every / "manifest.csv").open())} == {"cv"}

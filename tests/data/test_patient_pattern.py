@@ -27,14 +27,14 @@ def test_pattern__beside_other_columns(read):
 
 def test_pattern__with_a_column_of_patients(read):
     with pytest.raises(InputError, match=r"t\.csv already names the patients\. Use the table with --set data"):
-        read("group", "x", "x", "y", "y")
+        read("patient", "x", "x", "y", "y")
 
 
 def test_pattern__divides_a_patient_of_another_column(read):
     with pytest.raises(
-        InputError, match=r"divides 2 patients in the column Patient of t\.csv into several, for example 'x'"
+        InputError, match=r"divides 2 patients in the column Case of t\.csv into several, for example 'x'"
     ):
-        read("Patient", "x", "y", "x", "y")
+        read("Case", "x", "y", "x", "y")
 
 
 def test_pattern__coarser_than_the_other_column_is_taken(read):

@@ -50,17 +50,17 @@ def test_missing__patients_are_reported_by_line():
     with pytest.raises(InputError) as caught:
         check_samples(samples("NA", "P1", "NA", "", "NA", "NA"), params())
     message = str(caught.value)
-    assert "t.csv line 2, t.csv line 4, t.csv line 6 and 1 more: group is 'NA' (4 images)" in message
-    assert "t.csv line 5: group is ''" in message
+    assert "t.csv line 2, t.csv line 4, t.csv line 6 and 1 more: patient is 'NA' (4 images)" in message
+    assert "t.csv line 5: patient is ''" in message
     assert """--set 'data.allow_values=["NA"]'""" in message
 
 
 def test_missing__a_declared_value_is_a_patient_or_class():
     chosen = params(allow_values=["unknown"])
     assert len(check_samples(samples("Unknown", "P1", label="UNKNOWN"), chosen).samples) == 2
-    with pytest.raises(InputError, match="group is 'NA'"):
+    with pytest.raises(InputError, match="patient is 'NA'"):
         check_samples(samples("NA", "P1"), chosen)
-    with pytest.raises(InputError, match="group is ''"):
+    with pytest.raises(InputError, match="patient is ''"):
         check_samples(samples("", "P1"), params(allow_values=[""]))
 
 
@@ -80,7 +80,7 @@ def test_missing__an_invisible_label_is_shown():
 
 
 def test_patients__rounded_by_excel():
-    with pytest.raises(InputError, match=r"line 3: group is '1\.23457E\+15', a number that a spreadsheet rounded"):
+    with pytest.raises(InputError, match=r"line 3: patient is '1\.23457E\+15', a number that a spreadsheet rounded"):
         check_samples(samples("P1", "1.23457E+15"), params())
 
 

@@ -12,7 +12,7 @@ REFUSED = {
     "table-label-variants": "'Benign' .* 'benign' .*data.label_map",
     "table-patient-case": "'P0' .* 'p0' .*data.similar_patients=equal",
     "table-patient-unicode": "ller0' .*data.similar_patients=equal",
-    "table-patient-unknown-marker": "line 2.*group is 'NA'",
+    "table-patient-unknown-marker": "line 2.*patient is 'NA'",
     "folder-name-not-utf8": "the file name is not valid UTF-8",
     "folder-train-test-val": "data.split.protocol=folders",
 }

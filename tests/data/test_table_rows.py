@@ -7,7 +7,7 @@ from medtune.data.sources.folder import Params
 from medtune.data.table import Table
 from medtune.data.table_rows import check_table, read_rows
 
-POSITIONS = {"path": 0, "label": 1, "group": 2}
+POSITIONS = {"path": 0, "label": 1, "patient": 2}
 
 
 def table(*rows: tuple[str, ...]) -> Table:
@@ -23,7 +23,7 @@ def test_read_rows__other_columns_are_metadata():
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (("a.png", "x", "=A7", ""), "t.csv line 2: group is '=A7', a formula"),
+        (("a.png", "x", "=A7", ""), "t.csv line 2: patient is '=A7', a formula"),
         (("a.png", "", "P1", ""), "label is ''; every image needs a value"),
         (("../a.png", "x", "P1", ""), "is outside of data.root"),
         (("a.png", "x\ty", "P1", ""), "expected one line of text"),

@@ -23,7 +23,7 @@ PARAMS = validate({"data": {"source": "synthetic"}, "model": MODEL})
 def make_prepared(**info):
     known = {
         "name": "Set | one", "citation": "Nobody <2020>", "notes": ["2 images were left out."], "faults": [],
-        "n_images": 1200, "n_groups": 30, "licence": None, "protocol": "patient", "leaked_groups": [],
+        "n_images": 1200, "n_patients": 30, "licence": None, "protocol": "patient", "leaked_patients": [],
     }  # fmt: skip
     labels = np.arange(12) % 2
     return SimpleNamespace(info=known | info, classes=("benign", "malignant"), has=lambda k: labels == k)
@@ -31,8 +31,8 @@ def make_prepared(**info):
 
 def make_facts(**changes):
     facts = {
-        "key": "abc", "groups_known": True, "folds": [{}, {}], "positive": "malignant", "unit": "images",
-        "n_images": 400, "n_groups": 10, "stage": "finetune", "percent": "95", "warnings": ["Few patients."],
+        "key": "abc", "patients_known": True, "folds": [{}, {}], "positive": "malignant", "unit": "images",
+        "n_images": 400, "n_patients": 10, "stage": "finetune", "percent": "95", "warnings": ["Few patients."],
         "label_errors": {"candidates": 3, "n_images": 400},
     }  # fmt: skip
     return facts | changes
@@ -78,8 +78,8 @@ def test_checklist__facts(write):
 
 def test_checklist__leaks_and_unknown_patients(write):
     assert "disjoint at the level of images, not patients." in write(make_prepared(protocol="image"), make_facts())
-    assert "disjoint at the level of images, not patients." in write(make_prepared(leaked_groups=["a"]), make_facts())
-    assert "patients unknown" in write(make_prepared(), make_facts(groups_known=False))
+    assert "disjoint at the level of images, not patients." in write(make_prepared(leaked_patients=["a"]), make_facts())
+    assert "patients unknown" in write(make_prepared(), make_facts(patients_known=False))
 
 
 def test_items__numbers_of_the_publications():

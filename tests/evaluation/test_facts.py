@@ -9,7 +9,7 @@ from medtune.evaluation.facts import leak_warnings
 
 
 def make_prepared(protocol="patient", leaked=(), n=12):
-    info = {"protocol": protocol, "leaked_groups": list(leaked), "n_groups": n, "groups_known": True}
+    info = {"protocol": protocol, "leaked_patients": list(leaked), "n_patients": n, "patients_known": True}
     return SimpleNamespace(info=info, patient_ids=np.arange(n))
 
 

@@ -10,7 +10,7 @@ from medtune.evaluation.subgroup_plot import draw_subgroups
 from medtune.evaluation.subgroup_report import subgroup_section
 
 METRICS = (Metric("auroc", "AUROC", "max", lambda stats: stats, headline=True),)
-FACTS = {"groups_known": False, "percent": "95"}
+FACTS = {"patients_known": False, "percent": "95"}
 
 
 def documents(value="F"):

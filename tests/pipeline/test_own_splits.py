@@ -61,7 +61,7 @@ def test_column__external_images_have_metrics_of_their_own_and_train_nothing(roo
         rows = list(csv.DictReader(stream))
     assert {row["path"] for row in rows} == outside
     external = metrics["external_test"]
-    assert (external["n_images"], external["n_groups"], metrics["n_images"]) == (6, 3, 4)
+    assert (external["n_images"], external["n_patients"], metrics["n_images"]) == (6, 3, 4)
     hits = {label: [row["prediction"] == label for row in rows if row["label"] == label] for label in ("dark", "light")}
     assert external["metrics"]["sensitivity"]["value"] == pytest.approx(np.mean(hits["dark"]))
     assert external["metrics"]["specificity"]["value"] == pytest.approx(np.mean(hits["light"]))

@@ -83,7 +83,7 @@ def test_binary__new_patients_are_told_apart_and_the_minority_is_not_given_up(bi
     assert found["balanced_accuracy"] >= 0.75
     metrics = json.loads((binary.stage("evaluate") / "metrics.json").read_text())
     assert metrics["n_images"] == 305
-    assert metrics["n_groups"] == 31
+    assert metrics["n_patients"] == 31
     assert all(metrics["test"][name]["lo"] < metrics["test"][name]["hi"] for name in ("auroc", "balanced_accuracy"))
 
 
@@ -125,7 +125,7 @@ def test_leak__an_image_split_flatters_by_a_fifth_and_names_the_patients(shared,
         sets = vit(shared, f"data.split.protocol={protocol}", *SMALL_SIZE)
         paths = run_without_export("breakhis-leak.yaml", tmp_path_factory.mktemp(protocol), cache, *sets)
         scores[protocol] = metric_values(paths)["balanced_accuracy"]
-        leaked[protocol] = json.loads((paths.prepared / "report.json").read_text())["leaked_groups"]
+        leaked[protocol] = json.loads((paths.prepared / "report.json").read_text())["leaked_patients"]
     assert scores["image"] - scores["patient"] >= 0.2
     assert leaked["patient"] == []
     assert "16196" in leaked["image"]

@@ -94,7 +94,7 @@ def test_evaluate__numbers_refer_to_slides(world):
     rows = read(paths.stage("evaluate") / "predictions.csv")
     assert metrics["unit"] == "slides"
     assert metrics["n_images"] == len(rows) == len({row["path"] for row in rows}) == 6
-    assert metrics["n_groups"] == 3
+    assert metrics["n_patients"] == 3
     right = sum(row["label"] == row["prediction"] for row in rows)
     assert metrics["test"]["accuracy"]["value"] == pytest.approx(right / 6)
     assert "Images are slides" in (paths.stage("evaluate") / "report.html").read_text()

@@ -92,7 +92,7 @@ def test_export__bundle_names_the_aggregation_and_agrees(world):
     assert document["parity"]["fp32"]["max_abs_diff_slides"] < 1e-5
     assert document["parity"]["fp32"]["consumer"]["max_abs_diff"] < 1e-5
     assert document["precisions"]["fp16"]["shipped"] is True
-    assert "weighted by attention" in (paths.stage("export") / "MODEL_CARD.md").read_text()
+    assert "attention-weighted mean" in (paths.stage("export") / "MODEL_CARD.md").read_text()
 
 
 def test_predict__gives_what_evaluate_wrote_without_torch(world, tmp_path):

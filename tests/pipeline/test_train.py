@@ -151,10 +151,10 @@ def test_wandb__every_figure_of_metrics_json_is_in_the_summary(checkout: "Checko
         for name, value in fold[part].items():
             assert summary[f"fold_1/{called}/{name}"] == value, name
     assert summary["fold_1/temperature"] == fold["temperature"]
-    for name in ("n_images", "n_groups", "protocol", "stage"):
+    for name in ("n_images", "n_patients", "protocol", "stage"):
         assert summary[name] == metrics[name], name
     whole = metrics["cross_validation"]
-    assert (metrics["n_groups"], whole["n_groups"]) == (7, 20)
+    assert (metrics["n_patients"], whole["n_patients"]) == (7, 20)
     assert summary["cross_validation/auroc"] == whole["metrics"]["auroc"]["value"]
     drawn = {name for name, value in summary.items() if isinstance(value, dict) and value.get("_type") == "image-file"}
     assert drawn == {
@@ -204,7 +204,7 @@ def test_wandb__no_patient_and_no_path_is_recorded(checkout: "Checkout") -> None
         rows = list(csv.DictReader(stream))
     assert b"medtune:dataset/" in everything
     secrets = {str(checkout.folder), str(checkout.folder.parent), sys.prefix}
-    secrets |= {row["group"] for row in rows} | {row["path"] for row in rows} | {row["sha256"] for row in rows}
+    secrets |= {row["patient"] for row in rows} | {row["path"] for row in rows} | {row["sha256"] for row in rows}
     assert [secret for secret in secrets if secret.encode() in everything] == []
 
 

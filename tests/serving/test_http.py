@@ -84,7 +84,7 @@ def test_create_app__error_names_the_package_to_install(bundle_folder, monkeypat
 
 
 def test_metadata__omits_patients_of_older_bundles(tmp_path, by_hand):
-    folder = by_hand.write(tmp_path / "old", data={"n_images": 2, "leaked_groups": ["Miller"]})
+    folder = by_hand.write(tmp_path / "old", data={"n_images": 2, "leaked_patients": ["Miller"]})
     answer = TestClient(serve.create_app(Bundle.load(folder))).get("/metadata")
     assert answer.json()["data"] == {"n_images": 2}
     assert "Miller" not in answer.text

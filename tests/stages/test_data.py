@@ -34,8 +34,8 @@ def test_run__writes_all_outputs(root):
     assert info["classes"] == ["no", "yes"]
     assert info["counts"]["all"] == {"no": 24, "yes": 24}
     assert info["n_images"] == 48
-    assert info["n_groups"] == 12
-    assert info["leaked_groups"] == []
+    assert info["n_patients"] == 12
+    assert info["leaked_patients"] == []
     assert {"name", "licence", "citation", "protocol", "faults", "notes"} <= set(info)
     assert sum(info["counts"]["chains"]["1"]["train"].values()) + report["n_rejected"] < 48
     assert (report["n_found"], report["n_kept"], report["n_rejected"]) == (48, 48, 0)
@@ -198,9 +198,9 @@ def test_run__patients_with_the_same_id_are_merged(root):
     with pytest.raises(InputError, match=r"'P00' \(no/P00_0\.png\) and 'P0' \(no/P0_0x\.png\)"):
         prepare(root)
     info = read_json(prepare(root, "data.similar_patients=equal"), "dataset.json")
-    assert info["n_groups"] == 12
+    assert info["n_patients"] == 12
     assert "1 patients had several spellings" in info["notes"][0]
-    assert read_json(prepare(root, "data.similar_patients=different"), "dataset.json")["n_groups"] == 13
+    assert read_json(prepare(root, "data.similar_patients=different"), "dataset.json")["n_patients"] == 13
 
 
 def test_run__reserved_column_name_is_rejected_before_decoding(root):

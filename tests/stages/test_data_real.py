@@ -26,8 +26,8 @@ def test_run__real_breakhis(shared, tmp_path, task):
     done = data.run(params, RunPaths.from_env(tmp_path))
     assert time.monotonic() - begin < 30
     info, report = read_json(done, "dataset.json"), read_json(done)
-    assert (info["n_images"], info["n_groups"]) == ((305, 31) if task == "binary" else (260, 24))
-    assert info["leaked_groups"] == []
+    assert (info["n_images"], info["n_patients"]) == ((305, 31) if task == "binary" else (260, 24))
+    assert info["leaked_patients"] == []
     assert bool(info["notes"]) == (task == "malignant4")
     assert report["duplicates"]["exact"]["sets"] == 0
     assert "13412" in info["faults"][0]

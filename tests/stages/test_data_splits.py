@@ -18,16 +18,16 @@ def root(tmp_path):
 def test_run__image_protocol_counts_and_names_the_leak(root):
     artifact = prepare(root, "data.split.protocol=image")
     info = read_json(artifact, "dataset.json")
-    assert info["leaked_groups"]
-    assert info["leaked_groups"] == read_json(artifact)["leaked_groups"]
-    assert f"LEAK: {len(info['leaked_groups'])} of 12 patients" in info["notes"][0]
+    assert info["leaked_patients"]
+    assert info["leaked_patients"] == read_json(artifact)["leaked_patients"]
+    assert f"LEAK: {len(info['leaked_patients'])} of 12 patients" in info["notes"][0]
 
 
 def test_run__without_patients(root):
     with pytest.raises(InputError, match="names no patients"):
         prepare(root, pattern=None)
     info = read_json(prepare(root, "data.split.protocol=image", pattern=None), "dataset.json")
-    assert info["groups_known"] is False
+    assert info["patients_known"] is False
     assert "may be in both train and test" in info["notes"][-1]
 
 

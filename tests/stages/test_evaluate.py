@@ -51,7 +51,7 @@ def test_run__two_classes_all_folds(make_world):
     for name in FIXED:
         one = metrics["test"][name]
         assert one["lo"] <= one["hi"], name
-    assert (metrics["n_images"], metrics["n_groups"], metrics["protocol"], metrics["stage"]) == (
+    assert (metrics["n_images"], metrics["n_patients"], metrics["protocol"], metrics["stage"]) == (
         45, 9, "patient", "frozen",
     )  # fmt: skip
     assert metrics["intervals"] == (
@@ -68,13 +68,13 @@ def test_run__two_classes_all_folds(make_world):
     assert all(f"{name} (positive: class1)" in page for name in ("sensitivity", "specificity", "AUROC"))
 
     # predictions.csv is sufficient to compute the metrics
-    assert list(rows[0]) == ["path", "group", "label", "prediction", "prob_class0", "prob_class1"]
+    assert list(rows[0]) == ["path", "patient", "label", "prediction", "prob_class0", "prob_class1"]
     assert len({row["path"] for row in rows}) == 45
     classes = result["classes"]
     labels = np.array([classes.index(row["label"]) for row in rows])
     predictions = np.array([classes.index(row["prediction"]) for row in rows])
     probabilities = np.array([[float(row[f"prob_{name}"]) for name in classes] for row in rows])
-    again = compute_all(labels, probabilities, predictions, np.array([row["group"] for row in rows]))
+    again = compute_all(labels, probabilities, predictions, np.array([row["patient"] for row in rows]))
     for name, value in again.items():
         assert metrics["test"][name]["value"] == pytest.approx(value, abs=1e-6), name
 

@@ -19,7 +19,7 @@ from torture.hostile.tiny_bundle import red_probability, write_bundle
 
 LABELS = {"bleu": "blue", "Red": "red"}
 MAP = ["--set", 'data.label_map={"bleu": "blue", "Red": "red"}']
-PATIENTS = ["--set", "data.columns.group=patient"]
+PATIENTS = ["--set", "data.columns.patient=patient"]
 
 
 @pytest.fixture
@@ -71,15 +71,15 @@ def test_evaluate__equals_direct_predictions_of_the_bundle(world):
     decided = (probabilities[:, 1] >= 0.7).astype(int)  # the bundle's threshold, not 0.5
     assert [row["prediction"] for row in rows] == [("blue", "red")[k] for k in decided]
     labels = np.array([int(row["path"][:2]) % 2 for row in rows])
-    expected = compute_all(labels, probabilities, decided, np.array([row["group"] for row in rows]))
+    expected = compute_all(labels, probabilities, decided, np.array([row["patient"] for row in rows]))
     assert {name: entry["value"] for name, entry in metrics["test"].items()} == pytest.approx(
         expected, rel=1e-5, abs=1e-6
     )
-    assert (metrics["n_images"], metrics["n_groups"], metrics["protocol"]) == (36, 12, "external")
+    assert (metrics["n_images"], metrics["n_patients"], metrics["protocol"]) == (36, 12, "external")
     assert metrics["external"]["images_by_class"] == {"blue": 18, "red": 18}
     assert metrics["external"]["training_overlap"] == {"known": False}
     (sex,) = metrics["subgroups"]
-    assert [(entry["value"], entry["n_groups"]) for entry in sex["subgroups"]] == [
+    assert [(entry["value"], entry["n_patients"]) for entry in sex["subgroups"]] == [
         ("F", 4),
         ("M", 4),
         ("not recorded", 4),

@@ -40,12 +40,12 @@ def test_run__subgroups_of_all_folds(make_world, capsys):
     assert {name: entry for name, entry in metrics.items() if name != "subgroups"} == before
     sex, site, scanner, age = metrics["subgroups"]
 
-    assert [(entry["value"], entry["n_images"], entry["n_groups"]) for entry in sex["subgroups"]] == [
+    assert [(entry["value"], entry["n_images"], entry["n_patients"]) for entry in sex["subgroups"]] == [
         ("F", 20, 4), ("M", 25, 5),
     ]  # fmt: skip
     assert [(entry["value"], entry["n_images"]) for entry in site["subgroups"]] == [("north", 35), ("not recorded", 10)]
     assert [(entry["value"], entry["n_images"]) for entry in age["subgroups"]] == [("below 40", 20), ("40 or more", 25)]
-    assert [entry["n_groups"] for entry in scanner["subgroups"]] == [9, 9]
+    assert [entry["n_patients"] for entry in scanner["subgroups"]] == [9, 9]
     assert sum(scanner["subgroups"][0]["patients_by_class"].values()) == 9
     female = sex["subgroups"][0]["metrics"]["accuracy"]
     assert (female["lo"], female["reason"]) == (None, "4 patients: an interval needs 5")

@@ -76,8 +76,8 @@ def test_run__manifest_contains_the_evaluation(exported):
     assert document["metrics"]["test"]["auroc"].keys() >= {"value", "lo", "hi"}
     assert document["preprocessing"]["resize"] == "squash"
     assert document["data"]["counts"]["class0"]["all"] == (exported.prepared.labels == 0).sum()
-    assert document["data"]["n_leaked_groups"] == 0
-    assert "leaked_groups" not in document["data"]  # patient ids must not leave the project
+    assert document["data"]["n_leaked_patients"] == 0
+    assert "leaked_patients" not in document["data"]  # patient ids must not leave the project
     assert "train" not in document["data"]["counts"]["class0"]  # every image was used to train a network
 
 

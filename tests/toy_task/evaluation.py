@@ -91,14 +91,14 @@ def pool(parts: Sequence[Predictions]) -> Predictions:
 def write_predictions(path: Path, prepared: Any, predictions: Predictions) -> None:
     columns = (predictions.rows, predictions.patient_ids, predictions.shares.mean(axis=(1, 2)), predictions.errors)
     rows = ([prepared.paths[row], *rest] for row, *rest in zip(*columns, strict=True))
-    write_csv(path, ["path", "group", "density", "error"], rows)
+    write_csv(path, ["path", "patient", "density", "error"], rows)
 
 
 def read_predictions(path: Path) -> Any:
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    errors, patients = np.array([float(row["error"]) for row in rows]), np.array([row["group"] for row in rows])
-    images = digest([(row["path"], row["group"]) for row in rows])
+    errors, patients = np.array([float(row["error"]) for row in rows]), np.array([row["patient"] for row in rows])
+    images = digest([(row["path"], row["patient"]) for row in rows])
     return SimpleNamespace(images=images, stats=accumulate(errors, patients), support={})
 
 

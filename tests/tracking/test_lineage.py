@@ -23,8 +23,8 @@ PATIENTS = ("Patient-Mueller", "Patient-Ito")
 @pytest.fixture
 def prepared(tmp_path: Path) -> PreparedDataset:
     info = {"name": "Breast (200X)", "licence": "CC0", "classes": ["benign", "malignant"], "protocol": "image",
-            "n_images": 4, "n_groups": 2, "groups_known": True, "counts": {"all": {"benign": 2, "malignant": 2}},
-            "image_size": 8, "resize": "squash", "leaked_groups": list(PATIENTS), "notes": [],
+            "n_images": 4, "n_patients": 2, "patients_known": True, "counts": {"all": {"benign": 2, "malignant": 2}},
+            "image_size": 8, "resize": "squash", "leaked_patients": list(PATIENTS), "notes": [],
             "folder": "/mnt/hospital"}  # fmt: skip
     return PreparedDataset(
         folder=tmp_path,
@@ -103,7 +103,7 @@ def test_lineage__offline_runs(
     assert first.used[0].digest == second.used[0].digest == third.used[0].digest
     assert len({version.digest for run in (first, second, third) for version in run.used + run.made}) == 4
     assert first.used[0].metadata["n_images"] == 4
-    assert first.used[0].metadata["n_leaked_groups"] == 2
+    assert first.used[0].metadata["n_leaked_patients"] == 2
     assert first.used[0].metadata["digest"] == prepared.digest
     assert first.made[0].metadata["sha256"] == frozen.sha256
     assert third.made[0].metadata["files"].keys() == {"model.bin"}

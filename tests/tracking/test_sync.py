@@ -240,6 +240,7 @@ def test_sync__rejected_key(cache: Path, params: Params, server: "Server") -> No
 
 def test_sync__no_server(cache: Path, params: Params) -> None:
     record(A, params, range(20, 61, 20))
+    wait_until_written(cache)
     # W&B's process may still write its logs.
     recorded = [path for path in cache.rglob("*") if path.is_file() and path.suffix != ".log"]
     before = {path: path.read_bytes() for path in recorded}

@@ -26,11 +26,11 @@ def _stage(folder: Path, asked: dict[str, Any], protocol: str) -> str | None:
     if code:
         return f"ended with {code}: {said.strip()}"
     rows, roles, info, report = manifest(folder / "out")
-    truth = leaking([row["group"] for row in rows], roles, list(range(len(roles[0]))))
+    truth = leaking([row["patient"] for row in rows], roles, list(range(len(roles[0]))))
     if protocol == "patient" and truth:
         return f"{len(truth)} patients are in two parts"
-    if set(info["leaked_groups"]) != truth or report["leaked_groups"] != info["leaked_groups"]:
-        return f"{len(info['leaked_groups'])} patients are named as leaked, {len(truth)} are"
+    if set(info["leaked_patients"]) != truth or report["leaked_patients"] != info["leaked_patients"]:
+        return f"{len(info['leaked_patients'])} patients are named as leaked, {len(truth)} are"
     return None
 
 

@@ -58,7 +58,7 @@ def _case(name: str) -> int:
 def _flagged(folder: Path, task: str, protocol: str, pairs: int) -> str | None:
     """What is wrong with how the set says that 13412 is in it; None where nothing is."""
     rows, roles, info, report = manifest(folder / "out")
-    groups = [row["group"] for row in rows]
+    groups = [row["patient"] for row in rows]
     mine = [place for place, group in enumerate(groups) if group == breakhis.MISLABELED_PATIENT]
     exact = report["duplicates"]["exact"]
     truth = leaking(groups, roles, list(range(len(roles[0]))))
@@ -79,7 +79,7 @@ def _flagged(folder: Path, task: str, protocol: str, pairs: int) -> str | None:
         == (0 if task == "binary" else pairs),
         f"{exact['across_splits']} are across splits": exact["across_splits"] == parted,
         "it is in two parts of a split": protocol != "patient" or (not parted and not truth),
-        "the leaks named are not those there are": set(info["leaked_groups"]) == truth,
+        "the leaks named are not those there are": set(info["leaked_patients"]) == truth,
         "it takes part": protocol != "official" or all(set(roles[place]) == {"unused"} for place in mine),
     }
     return next((words for words, holds in checks.items() if not holds), None)
@@ -122,7 +122,7 @@ def real(folder: Path, seed: int, outcome: Outcome) -> None:
 
 def _near_told(folder: Path, pair: set[str]) -> str | None:
     rows, roles, info, report = manifest(folder / "out")
-    if set(info["leaked_groups"]) != leaking([row["group"] for row in rows], roles, list(range(len(roles[0])))):
+    if set(info["leaked_patients"]) != leaking([row["patient"] for row in rows], roles, list(range(len(roles[0])))):
         return "the leaks named are not those there are"
     if not any(set(near["paths"]) == pair for near in report["duplicates"]["near"]["first"]):
         return f"{' and '.join(sorted(pair))} are not in report.json"

@@ -71,7 +71,7 @@ def _facts(comparison: Comparison) -> str:
         f"Protocol {', '.join(sorted({result['protocol'] for result in results}))}"
         + (f", folds {', '.join(str(fold) for fold in folds[0])}" if len(folds) == 1 and folds[0] else ""),
         f"tested on {', '.join(pluralize(n, 'image') for n in images)}"
-        + (f" of {pluralize(cube.n_groups, unit)}" if unit == "patient" else ""),
+        + (f" of {pluralize(cube.n_patients, unit)}" if unit == "patient" else ""),
         f"trained on {'; '.join(trained)}",
         f"run on {', '.join(sorted({str(result.get('device')) for result in results}))}",
     ]

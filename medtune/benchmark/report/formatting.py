@@ -55,4 +55,4 @@ def format_count(n: float) -> str:
 
 def resampling_unit(cube: MetricCube) -> str:
     """Return the resampling unit of the jackknife: patient, or image if patients are unknown."""
-    return "patient" if all(result.get("groups_known", True) for result in cube.results) else "image"
+    return "patient" if all(result.get("patients_known", True) for result in cube.results) else "image"

@@ -37,7 +37,7 @@ class MetricCube:
         design: jackknife design, which states the patients that are left out together; None if there are too few.
         sample_size: number of patients that the metric depends on.
         support: number of test patients with images of each class; empty if no trial has predictions.
-        n_groups: number of test patients; 0 if no trial has predictions.
+        n_patients: number of test patients; 0 if no trial has predictions.
     """
 
     data: str
@@ -52,7 +52,7 @@ class MetricCube:
     design: Jackknife | None
     sample_size: float
     support: dict[str, int]
-    n_groups: int
+    n_patients: int
 
     @property
     def metric_of_task(self) -> Metric:
@@ -157,10 +157,10 @@ def _build_cube(
             left = np.full((*shape, design.n_groups if design else 0), np.nan)
         if design:
             left[index] = design.leave_out([definition], sums)[metric]
-    support, n_groups = {}, 0
+    support, n_patients = {}, 0
     if left is not None:
         predicted = seen[first.data][1]
-        n_groups, support = predicted.stats.n_patients, predicted.support
+        n_patients, support = predicted.stats.n_patients, predicted.support
     return MetricCube(
         first.data,
         first.backbone,
@@ -174,7 +174,7 @@ def _build_cube(
         design,
         sample_size,
         support,
-        n_groups,
+        n_patients,
     )
 
 

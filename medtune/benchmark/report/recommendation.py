@@ -29,7 +29,7 @@ def _line(comparison: Comparison, percent: int) -> str:
     unit = resampling_unit(cube)
     counts = [
         *([pluralize(trained.pop(), f"training {unit}")] if len(trained) == 1 else []),
-        pluralize(cube.n_groups, f"test {unit}"),
+        pluralize(cube.n_patients, f"test {unit}"),
         pluralize(int(comparison.summary.seeds[best, percent]), "seed"),
     ]
     metric = metric_title(cube.metric, cube.kind)
@@ -116,4 +116,4 @@ def _difference(comparison: Comparison, paired: PairedDifference) -> str:
 
 
 def _test(comparison: Comparison, n: int) -> str:
-    return f"paired over {pluralize(comparison.cube.n_groups, resampling_unit(comparison.cube))}, Holm over {n}"
+    return f"paired over {pluralize(comparison.cube.n_patients, resampling_unit(comparison.cube))}, Holm over {n}"

@@ -38,7 +38,7 @@ def _split(comparison: Comparison) -> list[str]:
 def _patients(comparison: Comparison) -> list[str]:
     cube, unit = comparison.cube, resampling_unit(comparison.cube)
     if cube.design is None:
-        return [f"There are no intervals and no tests ({too_few(cube.n_groups)})."]
+        return [f"There are no intervals and no tests ({too_few(cube.n_patients)})."]
     return [
         f"Only {pluralize(count, f'test {unit}')} with {name}: intervals are wide and approximate."
         for name, count in cube.support.items()

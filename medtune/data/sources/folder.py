@@ -35,8 +35,8 @@ class Params(LabelParams):
 
     source: Literal["folder"] = "folder"
     csv: str | None = Field(
-        None, description="table in root with the columns path, label and optionally group: .csv, .tsv, .txt, .xlsx or "
-        ".parquet; null: class folders"
+        None, description="table in root with the columns path, label and optionally patient: .csv, .tsv, .txt, "
+        ".xlsx or .parquet; null: class folders"
     )  # fmt: skip
     sheet: str | None = Field(None, description="sheet of an .xlsx table; null: the only one with values")
     path_format: str = Field(
@@ -145,10 +145,10 @@ def _by_table(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator
     check_table(table, params)
     by_column = params.split.protocol == "column"
     positions = columns.find_columns(table, chosen, several)
-    if "group" not in positions and params.patient_pattern is None:
-        other = columns.similar_column(table, "group")
-        fix = f". If {other} is the patient, add {set_option('data.columns.group', other)}" if other else ""
-        info(f"{table.name}: no column group, so no patients are known; found {', '.join(table.columns)}{fix}")
+    if "patient" not in positions and params.patient_pattern is None:
+        other = columns.similar_column(table, "patient")
+        fix = f". If {other} is the patient, add {set_option('data.columns.patient', other)}" if other else ""
+        info(f"{table.name}: no column patient, so no patients are known; found {', '.join(table.columns)}{fix}")
     splits = None
     if by_column:
         positions = {**positions, "split": find_split_column(table, params.columns.split)}

@@ -157,7 +157,9 @@ def table_mpp(sample: Sample, params: Params) -> float | None:
     if column is None:
         return None
     if column not in sample.metadata:
-        others = f"other columns: {', '.join(sample.metadata)}" if sample.metadata else "path, label and group are all"
+        others = (
+            f"other columns: {', '.join(sample.metadata)}" if sample.metadata else "path, label and patient are all"
+        )
         raise InputError(f"data.tiles.mpp_column={column}: {params.csv} has no such column; {others}. Correct the name")
     cell = sample.metadata[column].strip().replace(",", ".")
     if not cell:

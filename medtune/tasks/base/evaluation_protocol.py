@@ -77,7 +77,7 @@ class Evaluation(Protocol):
         """
 
     def write_predictions(self, path: Path, prepared: "PreparedDataset", predictions: Any) -> None:
-        """Write predictions.csv with path, group, label, and the columns that `medtune predict` prints."""
+        """Write predictions.csv with path, patient, label, and the columns that `medtune predict` prints."""
 
     def read_predictions(self, path: Path) -> "StoredPredictions":
         """Read a file of `write_predictions`.

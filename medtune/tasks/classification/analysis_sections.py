@@ -97,7 +97,7 @@ def render_sections(facts: Mapping[str, Any], doubtful: Sequence[Mapping[str, An
         folds=facts["folds"],
         percent=facts["percent"],
         unit=facts.get("unit", "images"),
-        person="patient" if facts["groups_known"] else "image",
+        person="patient" if facts["patients_known"] else "image",
     )
 
 

@@ -82,7 +82,7 @@ def _entry(doubtful: DoubtfulLabels, position: int, result: EvaluationResult) ->
     probabilities = doubtful.probabilities[position]
     return {
         "file": prepared.paths[row],
-        "patient": prepared.patient_ids[row] if prepared.info["groups_known"] else "",
+        "patient": prepared.patient_ids[row] if prepared.info["patients_known"] else "",
         "label": prepared.classes[label],
         "suggested": prepared.classes[suggested],
         "prob_label": f"{probabilities[label]:.4f}",

@@ -149,7 +149,7 @@ def _apply_rule(level: PatientLevel, rule: dict[str, Any], classes: Sequence[str
 
 
 def _reason(result: EvaluationResult, options: EvaluateParams) -> str | None:
-    if not result.prepared.info["groups_known"]:
+    if not result.prepared.info["patients_known"]:
         return "the dataset has no patient ids"
     splits = {"test": result.pooled}
     if options.patient_score != "mean" and result.folds:

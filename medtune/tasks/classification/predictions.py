@@ -35,7 +35,7 @@ class ReadPredictions:
 
 
 def write_predictions(path: Path, prepared: "PreparedDataset", scored: ClassifierPredictions) -> None:
-    """Write `path,group,label,prediction,prob_<class>...`, one line per test image and fold.
+    """Write `path,patient,label,prediction,prob_<class>...`, one line per test image and fold.
 
     Ordinal labels add a last column `label_type`.
 
@@ -59,7 +59,7 @@ def write_predictions(path: Path, prepared: "PreparedDataset", scored: Classifie
             scored.rows, scored.patient_ids, scored.labels, scored.predictions, scored.probabilities, strict=True
         )
     )
-    columns = ["path", "group", "label", "prediction", *(f"{PROBABILITY}{name}" for name in classes)]
+    columns = ["path", "patient", "label", "prediction", *(f"{PROBABILITY}{name}" for name in classes)]
     write_csv(path, [*columns, LABEL_TYPE] if scored.ordinal else columns, rows)
 
 
@@ -83,12 +83,12 @@ def read_predictions(path: Path) -> ReadPredictions:
         rows = list(reader)
     names = [name for name in reader.fieldnames or () if name.startswith(PROBABILITY)]
     classes = tuple(name.removeprefix(PROBABILITY) for name in names)
-    content = [(row["path"], row["label"], row["group"]) for row in rows]
+    content = [(row["path"], row["label"], row["patient"]) for row in rows]
     stats = accumulate(
         np.array([classes.index(row["label"]) for row in rows], np.int64),
         np.array([[float(row[name]) for name in names] for row in rows]).reshape(len(rows), len(names)),
         np.array([classes.index(row["prediction"]) for row in rows], np.int64),
-        np.array([row["group"] for row in rows]),
+        np.array([row["patient"] for row in rows]),
         ordinal=LABEL_TYPE in (reader.fieldnames or ()),
     )
     support = dict(zip(classes, stats.patients_per_class().tolist(), strict=True))

@@ -28,7 +28,7 @@ PAGE = (
 </head>
 <body>
 <h1>{{ name }}: evaluation {{ "of a bundle on external images" if external else "on test images" }}</h1>
-<p class="facts">{{ n_images }} {{ unit | default('images') }} of {{ n_groups }} patients{{ '' if groups_known
+<p class="facts">{{ n_images }} {{ unit | default('images') }} of {{ n_patients }} patients{{ '' if patients_known
 else ' (no patient ids: each image counts as one patient)' }}, {% if external %}external
 data. Bundle <b>{{ external.bundle }}</b>, {{ external.precision }} in onnxruntime, with the bundle's decision rule:
 {{ external.rule }}{% else %}split protocol <b>{{ protocol }}</b>,
@@ -45,8 +45,8 @@ selected stage: {{ stage }}. Classes: {{ classes|names }}.{% if positive %} Posi
 <td class="n">{{ row.interval }}</td><td class="note">{{ row.note }}</td></tr>
 {% endfor %}</table>
 <p class="facts">The confidence intervals are jackknife intervals with Student's t. Each
-{{ 'patient' if groups_known else (unit | default('images'))[:-1] }} is left out once. The intervals describe the
-variation between samples of {{ 'patients' if groups_known else unit | default('images') }}. They do not include the
+{{ 'patient' if patients_known else (unit | default('images'))[:-1] }} is left out once. The intervals describe the
+variation between samples of {{ 'patients' if patients_known else unit | default('images') }}. They do not include the
 variation between training runs. Averages over classes include only classes with test images. AUROC is
 {{ "computed for " + positive if positive else "one-vs-rest, averaged over classes" }}.{% if fold_means %} Each fold is
 scored by a different network, and their probabilities may not be comparable. The mean over folds does not mix
@@ -76,7 +76,7 @@ always refers to the most probable class.</p>
 <td>{{ row.choices|choices }}</td>
 <td class="n">{{ row.temperature|number }}</td><td>{{ row.decision|rule }}</td>
 <td class="n">{{ row.validation.auroc|number }}</td>
-<td class="n">{{ row.n_images }}</td><td class="n">{{ row.n_groups }}</td>
+<td class="n">{{ row.n_images }}</td><td class="n">{{ row.n_patients }}</td>
 {% for metric in each_epoch %}<td class="n">{{ row.test[metric.name]|number }}</td>
 {% endfor %}</tr>
 {% endfor %}</table>

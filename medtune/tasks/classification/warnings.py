@@ -25,7 +25,7 @@ def evaluation_warnings(
 
 def _few_patients(prepared: "PreparedDataset", pooled: ClassifierPredictions) -> list[str]:
     warnings, absent, few = [], [], []
-    unit = "patient" if prepared.info["groups_known"] else "image"
+    unit = "patient" if prepared.info["patients_known"] else "image"
     for k, name in enumerate(prepared.classes):
         n = len(np.unique(pooled.patient_ids[pooled.labels == k]))
         if not n:

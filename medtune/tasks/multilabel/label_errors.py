@@ -65,7 +65,7 @@ def entries(doubtful: DoubtfulFindings, result: EvaluationResult) -> list[dict[s
     for row, finding, label, p in zip(*(column.tolist() for column in columns), strict=True):
         name = prepared.classes[finding]
         label_and_suggestion = (name, f"no {name}") if label else (f"no {name}", name)
-        patient = prepared.patient_ids[row] if prepared.info["groups_known"] else ""
+        patient = prepared.patient_ids[row] if prepared.info["patients_known"] else ""
         values = (prepared.paths[row], patient, name, *label_and_suggestion, f"{p:.4f}")
         candidates.append(dict(zip(COLUMNS, values, strict=True)))
     return candidates

@@ -73,7 +73,7 @@ def patient_level(result: EvaluationResult, options: EvaluateParams) -> PatientL
         Predictions of the patients, or the reason why they are missing.
     """
     how, names = options.patient_score, result.prepared.classes
-    if not result.prepared.info["groups_known"]:
+    if not result.prepared.info["patients_known"]:
         return "the dataset has no patient ids"
     if not result.folds:
         return _apply_rule(combine(result.pooled, how), (result.document or {})["decision"], names)

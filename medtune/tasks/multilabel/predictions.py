@@ -35,7 +35,7 @@ class ReadPredictions:
 
 
 def write_predictions(path: Path, prepared: "PreparedDataset", scored: FindingPredictions) -> None:
-    """Write `path,group,label,prediction,prob_<finding>...,pred_<finding>...`, one line per test image and fold."""
+    """Write `path,patient,label,prediction,prob_<finding>...,pred_<finding>...`, one line per test image and fold."""
     names, none = np.array(prepared.classes, object), prepared.info.get("no_finding", NO_FINDING)
     lines = []
     for position, row in enumerate(scored.rows.tolist()):
@@ -51,7 +51,7 @@ def write_predictions(path: Path, prepared: "PreparedDataset", scored: FindingPr
             ]
         )
     columns = [f"{prefix}{name}" for prefix in (PROBABILITY, DECISION) for name in prepared.classes]
-    write_csv(path, ["path", "group", "label", "prediction", *columns], lines)
+    write_csv(path, ["path", "patient", "label", "prediction", *columns], lines)
 
 
 def read_predictions(path: Path) -> ReadPredictions:
@@ -80,8 +80,8 @@ def read_predictions(path: Path) -> ReadPredictions:
     labels = np.array([[name in row["label"].split(SEPARATOR) for name in names] for row in rows], bool)
     decided = np.array([[int(row[f"{DECISION}{name}"]) for name in names] for row in rows], bool)
     probabilities = np.array([[float(row[f"{PROBABILITY}{name}"]) for name in names] for row in rows])
-    patients = np.array([row["group"] for row in rows])
+    patients = np.array([row["patient"] for row in rows])
     stats = accumulate(labels.reshape(shape), probabilities.reshape(shape), decided.reshape(shape), patients)
     support = dict(zip(names, (stats.actual > 0).sum(0).tolist(), strict=True))
-    content = [(row["path"], row["label"], row["group"]) for row in rows]
+    content = [(row["path"], row["label"], row["patient"]) for row in rows]
     return ReadPredictions(hashlib.sha256(repr((names, content)).encode()).hexdigest(), stats, support)

@@ -16,7 +16,7 @@ PAGE = (
 </head>
 <body>
 <h1>{{ name }}: evaluation {{ "of a bundle on external images" if external else "on test images" }}</h1>
-<p class="facts">{{ n_images }} images of {{ n_groups }} patients{{ '' if groups_known
+<p class="facts">{{ n_images }} images of {{ n_patients }} patients{{ '' if patients_known
 else ' (no patient ids: each image counts as one patient)' }}, {% if external %}external
 data. Bundle <b>{{ external.bundle }}</b>, {{ external.precision }} in onnxruntime, with the bundle's thresholds:
 {{ external.rule }}{% else %}split protocol <b>{{ protocol }}</b>,
@@ -37,8 +37,8 @@ macro average precision {{ baseline.average_precision|number }},
 macro balanced accuracy {{ baseline.balanced_accuracy|number }}</td></tr>
 </table>
 <p class="facts">The confidence intervals are jackknife intervals with Student's t. Each
-{{ 'patient' if groups_known else 'image' }} is left out once. The intervals describe the variation between samples of
-{{ 'patients' if groups_known else 'images' }}. They do not include the variation between training runs.
+{{ 'patient' if patients_known else 'image' }} is left out once. The intervals describe the variation between samples of
+{{ 'patients' if patients_known else 'images' }}. They do not include the variation between training runs.
 {% if fold_means %}Each fold is scored by a different network, and their probabilities may not be comparable. The mean
 over folds does not mix them. {% endif %}Macro averages include the findings that some test images show and others do
 not. Perfect calibration has a slope of 1, an intercept of 0 and a confidence equal to the accuracy. Slope and intercept
@@ -69,7 +69,7 @@ metrics.json contains all findings.{% endif %}</p>
 {% for row in folds %}<tr><td>{{ row.fold }}</td><td>{{ row.kept }}</td>
 <td>{{ row.choices|choices }}</td>
 <td class="n">{{ row.validation.auroc|number }}</td>
-<td class="n">{{ row.n_images }}</td><td class="n">{{ row.n_groups }}</td>
+<td class="n">{{ row.n_images }}</td><td class="n">{{ row.n_patients }}</td>
 {% for metric in each_epoch %}<td class="n">{{ row.test[metric.name]|number }}</td>
 {% endfor %}</tr>
 {% endfor %}</table>

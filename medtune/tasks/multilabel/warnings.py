@@ -38,7 +38,7 @@ def _few_patients(prepared: "PreparedDataset", pooled: FindingPredictions) -> li
         patients = len(np.unique(pooled.patient_ids[pooled.labels[:, k]]))
         if 0 < patients < FEW_PATIENTS:
             few.append(f"{name} {patients}")
-    unit = "patients" if prepared.info["groups_known"] else "images"
+    unit = "patients" if prepared.info["patients_known"] else "images"
     if not few:
         return []
     return [

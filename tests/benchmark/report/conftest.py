@@ -39,7 +39,7 @@ def write(root, identity, labels, score, member, known):
     folder.mkdir()
     with (folder / "predictions.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["path", "label", "group", "prediction", *(f"prob_{name}" for name in CLASSES)])
+        writer.writerow(["path", "label", "patient", "prediction", *(f"prob_{name}" for name in CLASSES)])
         for n, (label, group, prediction, row) in enumerate(
             zip(labels, member, predictions, probabilities, strict=True)
         ):
@@ -56,7 +56,7 @@ def write(root, identity, labels, score, member, known):
         "metrics": {name: {"value": value, "lo": None, "hi": None} for name, value in values.items()},
         "images": {"train": 2 * identity.percent, "val": 8, "test": len(labels)},
         "groups": {"train": identity.percent, "val": 4, "test": groups},
-        "groups_known": known,
+        "patients_known": known,
         "protocol": "patient",
         "folds": [1],
         "trainable": trainable,

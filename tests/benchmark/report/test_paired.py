@@ -16,7 +16,7 @@ def rows_of(trial):
         rows = list(csv.DictReader(stream))
     labels, predictions = (np.array([CLASSES.index(row[name]) for row in rows]) for name in ("label", "prediction"))
     probabilities = np.array([[float(row[f"prob_{name}"]) for name in CLASSES] for row in rows])
-    return labels, probabilities, predictions, np.array([row["group"] for row in rows])
+    return labels, probabilities, predictions, np.array([row["patient"] for row in rows])
 
 
 @pytest.mark.parametrize("metric", ["auroc", "balanced_accuracy"])

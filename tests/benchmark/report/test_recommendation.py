@@ -84,14 +84,14 @@ def test_warnings__empty_without_problems(make_trials):
     ("change", "words"),
     [
         ({"protocol": "image"}, "splits images, not patients"),
-        ({"groups_known": False}, "Intervals and tests are over images"),
+        ({"patients_known": False}, "Intervals and tests are over images"),
         ({"lr": [0.003]}, "lowest or highest tried"),
         ({"device": "cuda"}, "Do not compare their times and memory"),
     ],
 )
 def test_warnings__name_the_problem(make_trials, change, words):
     trials = make_trials({"lora": 1.0, "full": 0.5}, seeds=(1, 2))
-    for trial in trials[: None if "lr" in change or "groups_known" in change else 1]:
+    for trial in trials[: None if "lr" in change or "patients_known" in change else 1]:
         trial.result.update(change)
     (message,) = comparison_warnings(compared(trials))
     assert words in message

@@ -67,7 +67,7 @@ def test_samples__table_with_renamed_columns(root):
         ("path,label\ncat/P1_1.png,NaN\n", "line 2: label is 'NaN'"),
         ("path,label\na.png,  \n", "line 2: label is '  '"),
         ("path,label\n,cat\n", "line 2: path is ''"),
-        ("path,label,group\na.png,cat,\n", "line 2: group is ''"),
+        ("path,label,group\na.png,cat,\n", "line 2: patient is ''"),
         ("path,label\na.png\n", "line 2: expected 2 fields"),
         ("path,label\na.png,cat,more\n", "line 2: expected 2 fields"),
         ("path,class\na.png,cat\n", "no column label; found path, class"),
@@ -104,8 +104,8 @@ def test_samples__an_empty_class_folder_is_named(root):
 
 
 def test_samples__a_table_without_patients_says_so(root, capsys):
-    folder.list_samples(root, table(root, "path,label,patient\ncat/P1_1.png,cat,P1\n"))
-    assert "no column group, so no patients are known; found path, label, patient" in capsys.readouterr().out
+    folder.list_samples(root, table(root, "path,label,case\ncat/P1_1.png,cat,P1\n"))
+    assert "no column patient, so no patients are known; found path, label, case" in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def images(tmp_path):
 
 def test_table__columns_of_other_names(images):
     chosen = table(images, "File,Diagnosis,PatientID,age\n1.png,a,P1,7\n2.png,b,P2,8\n")
-    named = ColumnParams(path="file", label="Diagnosis", group="PatientID")
+    named = ColumnParams(path="file", label="Diagnosis", patient="PatientID")
     chosen = chosen.model_copy(update={"columns": named})
     first, _ = folder.list_samples(images, chosen)
     assert (first.path, first.label, first.patient_id, first.metadata) == ("1.png", "a", "P1", {"age": "7"})
@@ -147,7 +147,7 @@ def test_table__a_missing_column_names_the_option(images, header, message):
 
 def test_table__selected_patient_column_must_exist(images):
     chosen = table(images, "path,label\n1.png,a\n")
-    chosen = chosen.model_copy(update={"columns": ColumnParams(group="patient")})
+    chosen = chosen.model_copy(update={"columns": ColumnParams(patient="patient")})
     with pytest.raises(InputError, match="no column patient"):
         read(images, chosen)
 
@@ -159,7 +159,7 @@ def test_table__lines_above_the_header(images):
 
 def test_table__a_patient_column_is_suggested(images, capsys):
     read(images, table(images, "path,label,patient_id\n1.png,a,P1\n"))
-    assert "If patient_id is the patient, add --set data.columns.group=patient_id" in capsys.readouterr().out
+    assert "If patient_id is the patient, add --set data.columns.patient=patient_id" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_table__empty_cells_are_named_by_line(images):
     with pytest.raises(InputError) as caught:
         read(images, table(images, "path,label,group\n1.png,a,\n2.png,,P1\n,a,P1\n3.png,a,\n"))
     message = str(caught.value)
-    assert "labels.csv line 2, labels.csv line 5: group is ''; labels.csv line 3: label is ''" in message
+    assert "labels.csv line 2, labels.csv line 5: patient is ''; labels.csv line 3: label is ''" in message
     assert "labels.csv line 4: path is ''" in message
 
 

@@ -39,7 +39,7 @@ def make_result(n_patients=40, n_folds=4, classes=2, known=True, several=False, 
         for k in range(n_folds)
     ]
     prepared = SimpleNamespace(
-        info={"groups_known": known, "protocol": "patient"},
+        info={"patients_known": known, "protocol": "patient"},
         classes=tuple("abcdef"[:classes]),
         labels=labels,
         patient_ids=ids,
@@ -75,7 +75,7 @@ def test_analyses__facts_files_and_sections(classes, tmp_path):
     assert len({row["patient"] for row in rows}) == len(rows) == 40
     assert sum(int(row["images"]) for row in rows) == len(result.pooled.rows)
     assert len(read(tmp_path / "label_errors.csv")) == facts["label_errors"]["candidates"]
-    common = {"positive": None, "classes": ["a", "b"], "folds": [1], "percent": "95", "groups_known": True}
+    common = {"positive": None, "classes": ["a", "b"], "folds": [1], "percent": "95", "patients_known": True}
     page = analyses.section(result, facts | common)
     for words in (
         "metric per patient",

@@ -25,7 +25,7 @@ def make_fold(fold=0, val=((0, 1), (0.2, 0.8)), test=((0, 1), (0.2, 0.8)), nll=0
 
 
 def make_prepared(protocol="patient", leaked=(), n=12):
-    info = {"protocol": protocol, "leaked_groups": list(leaked), "n_groups": n, "groups_known": True}
+    info = {"protocol": protocol, "leaked_patients": list(leaked), "n_patients": n, "patients_known": True}
     return SimpleNamespace(info=info, classes=("benign", "malignant"), patient_ids=np.arange(n))
 
 

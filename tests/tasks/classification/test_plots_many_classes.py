@@ -95,7 +95,7 @@ def test_report_and_tracking__bounded_number_of_rows(tmp_path, scored):
 def test_texts__are_short(scored):
     document = {"classes": list(CLASSES), "decision": {"kind": "argmax"}}
     assert "and 970 more" in summary(document)
-    prepared = SimpleNamespace(info={"groups_known": True}, classes=CLASSES)
+    prepared = SimpleNamespace(info={"patients_known": True}, classes=CLASSES)
     fold = SimpleNamespace(fold=1, decision={}, calibration=SimpleNamespace(at_bound=False),
                            val=SimpleNamespace(labels=scored.labels[:400]))  # fmt: skip
     result = evaluation_warnings(prepared, [fold], scored)

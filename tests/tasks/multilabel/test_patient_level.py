@@ -34,7 +34,7 @@ def make_result(flipped=0, known=True, n_patients=60, n_folds=3, seed=0):
         for k in range(n_folds)
     ]
     prepared = SimpleNamespace(
-        info={"groups_known": known}, classes=NAMES, patient_ids=ids, paths=[f"{k}.png" for k in range(len(ids))]
+        info={"patients_known": known}, classes=NAMES, patient_ids=ids, paths=[f"{k}.png" for k in range(len(ids))]
     )
     return EvaluationResult(prepared, (), (), folds, pool([one.test for one in folds]), {}), rows
 

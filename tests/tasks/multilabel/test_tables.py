@@ -77,7 +77,7 @@ def test_sort_by_confidence__incorrect_and_correct_images(scored):
 
 
 def test_warnings__few_patients_and_failed_fits(scored):
-    prepared = SimpleNamespace(classes=NAMES, info={"groups_known": True})
+    prepared = SimpleNamespace(classes=NAMES, info={"patients_known": True})
     fold = SimpleNamespace(
         fold=1,
         decision={"reasons": {"hernia": "0 validation patients show it, fewer than 3: threshold 0.5"}},

@@ -38,7 +38,7 @@ def sample_title(comparison: Comparison) -> str:
     """Return a subtitle with the dataset, the backbone, the protocol and the sample size."""
     cube = comparison.cube
     protocols = ", ".join(sorted({result["protocol"] for result in cube.results}))
-    n = f"{pluralize(cube.n_groups, f'test {resampling_unit(cube)}')}, {pluralize(len(cube.seeds), 'seed')}"
+    n = f"{pluralize(cube.n_patients, f'test {resampling_unit(cube)}')}, {pluralize(len(cube.seeds), 'seed')}"
     return f"{cube.data}, {cube.backbone}; protocol {protocols}, {n}"
 
 
