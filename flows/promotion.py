@@ -194,7 +194,7 @@ def log_decision(params: Params, paths: RunPaths, outcome: PromotionRecord) -> N
                 "gate/promoted": int(decision.promoted),
                 "gate/challenger": outcome.name,
                 "gate/champion": outcome.champion,
-                "gate/tolerance": decision.tolerance,
+                "gate/min_improvement": decision.min_improvement,
                 "gate/difference": difference.value if difference else None,
                 "gate/lo": difference.lo if difference else None,
                 "gate/hi": difference.hi if difference else None,

@@ -20,7 +20,7 @@ from medtune.config.project import PROJECT
 
 @dataclass(frozen=True)
 class Daemon:
-    """A daemon process, which may be stopped.
+    """A daemon process, running or stopped.
 
     Attributes:
         name: name of the daemon and its files.
@@ -83,7 +83,7 @@ class Daemon:
         if (pid := self.pid) is None:
             return False
         family = set()
-        with suppress(psutil.NoSuchProcess):  # only child processes may still run
+        with suppress(psutil.NoSuchProcess):  # the daemon may have ended while its children still run
             process = psutil.Process(pid)
             family = {process, *process.children(recursive=True)}
             process.terminate()
@@ -126,7 +126,7 @@ def _session(leader: int) -> set[psutil.Process]:
 
 
 def _is_alive(process: psutil.Process) -> bool:
-    """Return True if a process runs. Zombies count as ended, because in a container nothing may reap them."""
+    """Return True if a process runs. Zombies count as ended, because in a container no process may reap them."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

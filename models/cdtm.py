@@ -22,7 +22,7 @@ class ClusterAttention(nn.Module):
     Attributes:
         centers: (C, K).
         mixing: (K, N, N).
-        log_scale: (), log of the inverse temperature of the softmax; 0 unless learned, as in the paper.
+        log_scale: (), log of the inverse temperature of the softmax; 0 (as in the paper) unless learned.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class Block(nn.Module):
 class CDTM(nn.Module):
     """LayerNorm, blocks, LayerNorm, mean over tokens, linear head: (B, N, C) tokens to (B, classes) logits.
 
-    With `summary`, the linear head also reads the class token, if there is one, and the mean patch token. Each of them
-    passes a layer norm and is standardized on the training images. The paper's module has no such path.
+    With `summary`, the linear head also reads the class token, if there is one, and the mean patch token. Both are
+    layer-normalized and then standardized on the training images. The paper's module has no such path.
     """
 
     def __init__(

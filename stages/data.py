@@ -225,7 +225,7 @@ def _info(
         "patients_known": known,
         "leaked_patients": list(leaked),
         "notes": list(notes),
-        "counts": {"all": count(selected), "chains": fold_counts},
+        "counts": {"all": count(selected), "folds": fold_counts},
         "expected": expected,
         "image_size": data.image_size,
         "resize": data.resize,

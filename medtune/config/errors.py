@@ -16,7 +16,7 @@ class InputError(Exception):
 
 
 class RunError(RuntimeError):
-    """Failed run with valid params, as one line that names the step and the fix.
+    """Failure of a run with valid params; the message is one line that names the step and the fix.
 
     The command line prints it to stderr and exits with code 1.
     """

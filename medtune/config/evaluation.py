@@ -27,7 +27,7 @@ class EvaluateParams(StrictParams):
     """Confidence intervals, calibration, decision rule and subgroups."""
 
     REMOVED: ClassVar[dict[str, str]] = {
-        "evaluate.bootstrap": "removed, intervals need no resampling. Remove it.",
+        "evaluate.bootstrap": "no longer supported, because intervals do not use resampling. Delete this key.",
         **renamed("evaluate", ece_bins="reliability_bins"),
     }
 
@@ -68,7 +68,7 @@ class EvaluateParams(StrictParams):
         for name, limits in bins.items():
             ascending = all(low < high for low, high in itertools.pairwise(limits))
             if not limits or not ascending or not all(map(math.isfinite, limits)):
-                raise ValueError(f"{name} needs at least one limit. Give limits in ascending order")
+                raise ValueError(f"{name} needs at least one finite limit, in ascending order, for example [40, 60]")
         return bins
 
     @model_validator(mode="after")

@@ -122,5 +122,7 @@ def _check_keys(overlay: Mapping[str, Any]) -> None:
         if not isinstance(section, dict):
             raise InputError(f"--set {name}={section}: write {name}.KEY=VALUE.")
         if fixed := [key for key in section if key in FIXED[name]]:
-            reason = "--data names the images" if fixed[0] in ("csv", "source", "split") else "the bundle decides it"
+            reason = (
+                "--data names the images" if fixed[0] in ("csv", "source", "split") else "the bundle fixes this value"
+            )
             raise InputError(f"--set {name}.{fixed[0]}: {reason}. Remove it.")

@@ -125,7 +125,7 @@ class PreparedDataset:
         return {split: np.flatnonzero(column == split) for split in SPLITS}
 
     def external_indices(self, test_fold: int) -> np.ndarray:
-        """Return the row indices of a fold's external test set, ascending; it is never used for a choice."""
+        """Return the row indices of a fold's external test set, ascending; it is not used for model selection."""
         return np.flatnonzero(self._column(test_fold) == "external")
 
     def split_digest(self, test_fold: int) -> str:

@@ -26,9 +26,10 @@ class SplitResult:
     """Splits of a data set.
 
     Attributes:
-        folds: (n,) int64 fold of each image. Under published protocols, the only fold that tests the image, or -1.
-        splits: (n, folds) of train, val, test, external, unused; column k has test fold k.
-        leaked_patients: patients with images in several splits of a fold that is trained, sorted.
+        folds: (n,) int64 fold of each image. With published splits, -1 if no fold or several
+            folds test the image.
+        splits: (n, folds) of train, val, test, external, unused; column k is the split with test fold k.
+        leaked_patients: sorted patients with images in more than one split of any trained fold.
         notes: warnings for readers of the metrics, one sentence each.
         sites: site of each test fold, for protocol site.
     """
@@ -90,7 +91,8 @@ def split_samples(
     if leaked:
         notes.append(
             f"LEAK: {len(leaked)} of {len(set(patient_ids))} patients have images in more than one of train, "
-            f"validation and test (protocol {params.protocol}): scores are no estimate for new patients."
+            f"validation and test (protocol {params.protocol}): the scores do not estimate the performance on new "
+            "patients."
         )
     if samples[0].patient_id is None:
         notes.append("The source has no patient ids: a patient may be in both train and test.")
@@ -130,8 +132,8 @@ def _patient(
         others = "image or official" if samples[0].published_splits else "image"
         better = GROUP_COLUMN.get(source, "")
         raise InputError(
-            f"data.split.protocol=patient: source {source} names no patients here. {better}"
-            f"{'or use' if better else 'Use'} {others}; patients may then be in both train and test"
+            f"data.split.protocol=patient: the data have no patient ids. {better}"
+            f"{'or use' if better else 'Use'} {others}; a patient can then be in both train and test"
         )
     patient_ids = np.array([sample.patient_id for sample in samples])
     if (n_patients := len(np.unique(patient_ids))) < params.folds:
@@ -190,14 +192,15 @@ def _official(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams
     if by_folder:
         notes.append("Split by the folders (protocol folders): scores refer to the images in the test folder.")
     if by_column:
-        notes.append("Split by a column of the table (protocol column): scores refer to its rows with test.")
+        notes.append("Split by a column of the table (protocol column): scores refer to rows whose value is test.")
     if external := int((splits[:, 0] == "external").sum()):
         notes.append(
-            f"{external:,} images are external: never used for a choice, and scored separately from the test images."
+            f"{external:,} images are external: not used for model selection, and scored separately from the test "
+            "images."
         )
     if not (splits == "val").any():
         where = "There is no validation folder" if by_folder else "The published folds have no validation split"
-        where = "The column has no row with val" if by_column else where
+        where = "No row has the value val" if by_column else where
         given = by_folder or by_column
         how = f", by {'image' if samples[0].patient_id is None else 'patient'}" if given else ""
         notes.append(f"{where}: a fifth of each training split is used for validation{how}.")
@@ -227,12 +230,17 @@ def _site(samples: Sequence[Sample], labels: np.ndarray, sites: Sequence[str], s
     return (
         folds,
         splits,
-        [f"Leave one site out: test folds are {tested}. A fifth of the other sites, by {how}, is used for validation."],
+        [
+            f"Leave one site out: test folds are {tested}. A fifth of the images of the other sites, split by {how}, "
+            "is used for validation."
+        ],
     )
 
 
 def _hold_out_validation(labels: np.ndarray, samples: Sequence[Sample], source: str) -> np.ndarray:
-    """Select a fifth of the images by patient: of five folds, the first with the most classes in common with the rest.
+    """Split the images into five folds by patient and select the fold that shares the most classes with the others.
+
+    If several folds share as many classes, the first one is selected.
 
     Args:
         labels: (n,) class indices, or (n, classes + 1) bool.
@@ -281,7 +289,9 @@ def _stratified(labels: np.ndarray, folds: int, source: str) -> np.ndarray:
     from sklearn.model_selection import StratifiedKFold
 
     if _images_per_class(labels).max() < folds:
-        raise InputError(f"data.split.folds={folds}: no class of source {source} has so many images. Use fewer folds")
+        raise InputError(
+            f"data.split.folds={folds}: every class of source {source} has fewer than {folds} images. Use fewer folds"
+        )
     if labels.ndim > 1:  # scikit-learn stratifies by one class only
         return grouped_stratified_folds(labels, np.arange(len(labels)), folds)
     assigned = np.empty(len(labels), np.int64)

@@ -73,7 +73,9 @@ def read_table(path: Path, known: Collection[str], sheet: str | None = None) -> 
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         hint = "Save it as .xlsx or .csv" if suffix in (".xls", ".xlsb", ".ods", ".numbers") else "Rename or export it"
-        raise InputError(f"data.csv={path.name}: not a readable table ({', '.join(SUFFIXES)}). {hint}")
+        raise InputError(
+            f"data.csv={path.name}: unsupported format of a table (supported: {', '.join(SUFFIXES)}). {hint}"
+        )
     if sheet is not None and suffix not in (".xlsx", ".xlsm"):
         raise InputError(f"data.sheet={sheet}: {path.name} has no sheets. Remove data.sheet")
     try:

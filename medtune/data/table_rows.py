@@ -23,8 +23,8 @@ def check_table(table: Table, params: LabelParams) -> None:
         name = getattr(params.columns, what)
         if name is not None and params.split.protocol != protocol:
             raise InputError(
-                f"data.columns.{what}={name}: protocol {params.split.protocol} does not read it. Add "
-                f"{set_option('data.split.protocol', protocol)}, or remove it"
+                f"data.columns.{what}={name}: protocol {params.split.protocol} does not use this column. "
+                f"Add {set_option('data.split.protocol', protocol)}, or remove data.columns.{what}"
             )
 
 

@@ -16,9 +16,9 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
 )  # fmt: skip
 _OTHER_FILES = {
-    b"PK\x03\x04": "an Excel workbook or zip file: give it its own extension (.xlsx), or save it as CSV",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls): save it as .xlsx or CSV",
-    b"PAR1": "a Parquet file: give it the extension .parquet",
+    b"PK\x03\x04": "an Excel workbook or zip file. Rename it to .xlsx, or save it as CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls). Save it as .xlsx or CSV",
+    b"PAR1": "a Parquet file. Rename it to .parquet",
 }
 # A character beyond ASCII. Read as Windows-1252, its bytes are an accented capital and symbols, which is not a word.
 _UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
@@ -68,7 +68,7 @@ def read_text(content: bytes, name: str, known: Collection[str]) -> RawTable:
         rows = _parse(text, separator, first)
     except csv.Error as error:
         raise InputError(
-            f"{name}: not a CSV: {error}. Put quotes around entire fields only, and double quotes inside fields"
+            f"{name}: not a CSV: {error}. Put quotes around entire fields only, and write a quote inside a field twice"
         ) from None
     return RawTable([(number, [_unwrap(cell) for cell in row]) for number, row in rows], "line", notes)
 
@@ -76,14 +76,15 @@ def read_text(content: bytes, name: str, known: Collection[str]) -> RawTable:
 def _decode(content: bytes, name: str) -> tuple[str, tuple[str, ...]]:
     for magic, what in _OTHER_FILES.items():
         if content.startswith(magic):
-            raise InputError(f"{name} is {what}")
+            raise InputError(f"{name}: it is {what}")
     for mark, encoding in _BYTE_ORDER_MARKS:
         if content.startswith(mark):
             try:
                 return _without_nul(content.decode(encoding), name), ()
             except UnicodeDecodeError as error:
                 raise InputError(
-                    f"{name}: not valid {encoding.upper()}, although its first bytes say so: {error.reason}"
+                    f"{name}: it has a byte order mark of {encoding.upper()}, but is not valid {encoding.upper()} "
+                    f"({error.reason}). Save it as UTF-8"
                 ) from None
     if b"\0" in content:
         raise InputError(f"{name}: not text, or UTF-16 without a byte order mark. Save it as UTF-8")
@@ -144,9 +145,7 @@ def _choose(tried: dict[str, tuple[list[str], set[int]]], name: str, known: Coll
     chosen = [separator for separator in tried if rank(separator) == best]
     if len(chosen) > 1 and best[2] > 1:
         which = " or ".join(SEPARATORS[separator] for separator in chosen)
-        raise InputError(
-            f"{name}: columns may be separated by {which}. State the separator in the first line: sep={chosen[0]}"
-        )
+        raise InputError(f"{name}: the separator is ambiguous ({which}). Add a first line sep={chosen[0]}")
     return chosen[0]
 
 

@@ -45,12 +45,12 @@ class Overlap:
         if self.images:
             warnings.append(
                 f"Leak: {self.images:,} images are identical to training or validation images of the bundle "
-                f"(first: {self.first[0]}). These metrics are no estimate for new patients."
+                f"(first: {self.first[0]}). These metrics do not estimate the performance on new patients."
             )
         if self.patients:
             warnings.append(
                 f"{self.patients:,} patients have the name of a training or validation patient of the bundle. If they "
-                "are the same persons, these metrics are no estimate for new patients."
+                "are the same persons, these metrics do not estimate the performance on new patients."
             )
         if self.tested:
             warnings.append(f"{self.tested:,} images are identical to test images of the bundle.")

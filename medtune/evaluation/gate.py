@@ -5,8 +5,8 @@ interval of the difference over these patients. It promotes the challenger only 
 above `gate.min_improvement`.
 
 If both models are equally good, the challenger is promoted in at most (1 - `evaluate.confidence`) / 2 of cases, 2.5 %
-by default (docs/statistics.md). The interval is slightly wider than in reports. There an error on either side counts,
-here only an error on one side.
+by default (docs/statistics.md). The interval is slightly wider than in reports. A report's interval may miss on
+either side, but in the gate only one side matters.
 """
 
 from collections.abc import Sequence
@@ -82,12 +82,12 @@ class GateDecision:
         promoted: True if the challenger becomes the champion.
         reasons: reasons as sentences. A rejection lists every reason.
         metric: name of the compared metric.
-        tolerance: bound that the lower end of the difference must exceed.
+        min_improvement: bound that the lower end of the difference must exceed.
         difference: improvement over the champion, paired by patient. It is challenger minus champion, or the reverse
             if lower is better. None without a champion or common patients.
         challenger: metrics of the challenger; None if it was not evaluated.
         champion: metrics of the champion; None if there is no champion or it was not evaluated.
-        detectable: difference that the same number of similar patients detects with a power of 80 %; None if there is
+        detectable: difference that can be detected with this number of patients at a power of 80 %; None if there is
             no interval.
         n_images: number of compared images.
         n_patients: number of compared patients.
@@ -98,7 +98,7 @@ class GateDecision:
     promoted: bool
     reasons: tuple[str, ...]
     metric: str
-    tolerance: float
+    min_improvement: float
     difference: Interval | None = None
     challenger: ModelScores | None = None
     champion: ModelScores | None = None
@@ -165,8 +165,8 @@ def decide(
     fewest, of_rarest_class = _fewest_patients(challenger.stats)
     if fewest < gate.min_patients_per_class:
         reasons.append(
-            f"only {fewest} test patients{of_rarest_class} that neither model has seen, below "
-            f"gate.min_patients_per_class={gate.min_patients_per_class}"
+            f"gate.min_patients_per_class={gate.min_patients_per_class}: only {fewest} test patients{of_rarest_class} "
+            "whom neither model has seen"
         )
     if champion:
         # Swapped if lower is better, so that a positive difference is always an improvement.
@@ -229,7 +229,7 @@ def _blocking_reasons(model: ModelScores, limits: Sequence[Limit]) -> list[str]:
 
 
 def _fewest_patients(stats: PatientStats) -> tuple[int, str]:
-    """Count the patients of the rarest class in the images, with a phrase for messages; all patients if no classes."""
+    """Return the number of patients of the rarest class, or of all without classes, and a phrase for messages."""
     count = getattr(stats, "patients_per_class", None)
     counts = [n for n in count().tolist() if n] if count is not None else []
     return (min(counts), " of the rarest class") if counts else (stats.n_patients, "")
@@ -243,7 +243,7 @@ def _insufficient_improvement(difference: Interval, detectable: float | None, ga
     power = (
         ""
         if detectable is None
-        else f"; this many patients detect a difference of {detectable:.3f} with a power of 80 %"
+        else f"; with this many patients, a difference of {detectable:.3f} can be detected at a power of 80 %"
     )
     return [
         f"{name} {difference.value:+.3f} against the champion: the lower end {difference.lo:+.3f} "

@@ -68,7 +68,7 @@ def compare_outputs(
         reference: (n, ...) outputs of the trained network, in eager fp32.
         predict: exported model, from uint8 (b, H, W, 3) to (b, ...).
         images: (n, H, W, 3) real images.
-        agreement: function of the task from (reference, outputs of all images) to additional fields.
+        agreement: function of the task that returns additional fields for (reference, outputs).
         batch_sizes: batch sizes to check. The largest is used for all images.
         comparable: function from outputs (n, ...) to the values to compare (n, ...).
 
@@ -99,7 +99,8 @@ def rejection_reason(
 ) -> str | None:
     """Check if a precision passes the parity check.
 
-    fp32 and fp16 outputs may differ from those of the network by their tolerance. The task decides about the rest.
+    fp32 and fp16 outputs may differ from those of the network by their tolerance. The function of the task
+    checks everything else.
 
     Args:
         metrics: result of `compare_outputs`.

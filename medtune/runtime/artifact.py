@@ -100,7 +100,9 @@ def recover_interrupted_publish(folder: Path) -> None:
 
 
 def commit(folder: Path, key: str, result: dict[str, Any]) -> Artifact:
-    """Rename `partial_dir(folder)` to `folder`, which replaces an earlier artifact atomically.
+    """Publish `partial_dir(folder)` as `folder`, replacing an earlier artifact.
+
+    `recover_interrupted_publish` repairs a crash between the two renames.
 
     Args:
         folder: path of the finished artifact.
@@ -136,7 +138,7 @@ def read_result(folder: Path) -> dict[str, Any]:
 
     Raises:
         OSError: result.json does not exist.
-        ChecksumError: result.json was changed after it was written. It is a ValueError.
+        ChecksumError: result.json was changed after it was written (a ValueError).
     """
     try:
         return load_with_checksum((folder / RESULT_FILE).read_bytes().decode())

@@ -30,7 +30,7 @@ _retry_time = 0.0  # by time.monotonic()
 
 
 def run_id(key: str) -> str:
-    """Return the W&B run id of a cache key, by which a resumed stage continues its run."""
+    """Return the W&B run id of a cache key; a resumed stage has the same id and continues its run."""
     return key[:32]
 
 
@@ -112,7 +112,7 @@ class Run:
         self.finish(ok=error is None)
 
     def _replay(self, first_step: int) -> None:
-        """Log again the points from step `first_step` on, which W&B lost when the process was killed."""
+        """Log the points from `first_step` again, because W&B lost them when the process was killed."""
         assert self._local_log is not None
         self._first_step = first_step
         for step, values in self._local_log.open():

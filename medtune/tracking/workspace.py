@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Section, Workspace
 
 NAME = "MedTune"
-GATE = ("gate/difference", "gate/lo", "gate/hi", "gate/tolerance")
+GATE = ("gate/difference", "gate/lo", "gate/hi", "gate/min_improvement")
 
 
 def curves(metrics: Sequence[Metric]) -> list[str]:

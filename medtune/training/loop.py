@@ -1,7 +1,7 @@
 """Training loop of both stages, with mixed precision, EMA, exact resume and distributed training.
 
 In distributed training, each process computes its rows of every batch. After each step, all processes have the same
-gradients, weights, averages and scores. The main process writes checkpoints.
+gradients, weights, EMA weights and scores. The main process writes checkpoints.
 """
 
 import math
@@ -59,7 +59,8 @@ class Trainer:
         """Train to the last epoch or until the metric has not improved for `patience` epochs.
 
         Returns:
-            The final state, and the weights of the best epoch (the last epoch without validation images).
+            The final state, and the weights of the best epoch, or of the last epoch if there are no
+            validation images.
 
         Raises:
             DivergedError: the loss is not finite.
@@ -139,7 +140,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * lr_factor(self.state.step, self.steps, self.warmup)
 
-        # Each process draws dropout for its rows only, so it needs a separate stream that a resumed run can restore.
+        # Each process draws dropout masks for its rows, from a seed per step that a resumed run repeats.
         if distributed.world_size() > 1:
             torch.manual_seed(stream_seed(config.seed, "torch", self.state.step, distributed.rank()))
         total = config.objective.total(self._targets(rows))

@@ -11,7 +11,7 @@ from medtune.config.load import load
         (["evaluate.by=sex"], r"evaluate\.by=sex: expected a list"),
         (["evaluate.bins={age: [40]}"], r"evaluate\.bins\.age=\[40\.0\]: evaluate\.by does not name this column"),
         (["evaluate.by=[age]", "evaluate.bins={age: [60, 40]}"], "in ascending order"),
-        (["evaluate.by=[age]", "evaluate.bins={age: []}"], "at least one limit"),
+        (["evaluate.by=[age]", "evaluate.bins={age: []}"], "at least one finite limit"),
     ],
 )
 def test_evaluate__refused(assignments, message):

@@ -78,7 +78,7 @@ def test_split_samples__refused(found, more, message):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"protocol": "patient", "test_fold": "A"}, "Names are for protocol site"),
+        ({"protocol": "patient", "test_fold": "A"}, "Only protocol site accepts names"),
         ({"protocol": "patient", "folds": 2}, "expected an integer from 3 to 20"),
         ({"protocol": "site", "val_fold": 2}, "Use val_fold=null"),
         (

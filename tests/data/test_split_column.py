@@ -85,7 +85,7 @@ def test_split_samples__a_patient_in_two_splits_is_named():
 
 def test_split_samples__validation_from_train_and_external_note():
     made = split_samples(samples([("external", 3)]), ("a", "b"), COLUMN, "folder")
-    assert any("3 images are external: never used for a choice" in note for note in made.notes)
+    assert any("3 images are external: not used for model selection" in note for note in made.notes)
     assert any(
         "no row with val: a fifth of each training split is used for validation, by patient" in note
         for note in made.notes

@@ -106,7 +106,7 @@ def test_decide__first_model_needs_only_its_own_checks():
 def test_decide__too_few_patients_are_a_rejection():
     decision = decided(range(0), range(12), GateParams(max_confidence_gap=0.6, min_patients_per_class=13))
     assert decision.reasons == (
-        "only 12 test patients of the rarest class that neither model has seen, below gate.min_patients_per_class=13",
+        "gate.min_patients_per_class=13: only 12 test patients of the rarest class whom neither model has seen",
     )
 
 
@@ -118,7 +118,7 @@ def test_decide__one_patient_is_a_rejection():
     )
     decision = judged(better, worse, GateParams(max_confidence_gap=1))
     assert decision.reasons == (
-        "only 1 test patients of the rarest class that neither model has seen, below gate.min_patients_per_class=3",
+        "gate.min_patients_per_class=3: only 1 test patients of the rarest class whom neither model has seen",
         "the difference of balanced_accuracy has no interval: 1 patient: an interval needs 5",
     )
 

@@ -130,7 +130,7 @@ def test_run__split_folders_give_one_split(tmp_path):
     root = by_split(tmp_path / "raw", True)
     every = "data.split.test_fold=all"
     artifact = prepare(root, "data.split.protocol=folders", every, "data.positive=p", pattern=None)
-    assert list(read_json(artifact, "dataset.json")["counts"]["chains"]) == ["0"]
+    assert list(read_json(artifact, "dataset.json")["counts"]["folds"]) == ["0"]
     with pytest.raises(InputError, match="source synthetic does not use folders"):
         prepare(root, "data.split.protocol=folders", source="synthetic")
 
@@ -154,13 +154,11 @@ def test_run__split_by_a_column_with_an_external_set(root, capsys):
     assert splits["train"] | splits["val"] == {f"P{patient}" for patient in range(4, 12)}
     assert not splits["train"] & splits["val"]
     assert splits["val"]
-    assert prepared.info["counts"]["chains"]["0"]["external"] == {"no": 4, "yes": 4}
+    assert prepared.info["counts"]["folds"]["0"]["external"] == {"no": 4, "yes": 4}
     assert list(prepared.metadata_cells) == ["sex"]
     printed = capsys.readouterr().out
     assert "8 images are external" in printed
-    assert (
-        "The column has no row with val: a fifth of each training split is used for validation, by patient." in printed
-    )
+    assert "No row has the value val: a fifth of each training split is used for validation, by patient." in printed
 
 
 @pytest.mark.parametrize(
@@ -168,7 +166,7 @@ def test_run__split_by_a_column_with_an_external_set(root, capsys):
     [
         (["split"], [], r"column 'split' of the table is not used: add --set data.split.protocol=column"),
         (["part"], ["data.split.protocol=column"], r"no column split; found path, label, group, part"),
-        (["part"], ["data.columns.split=part"], r"data.columns.split=part: protocol patient does not read it"),
+        (["part"], ["data.columns.split=part"], r"data.columns.split=part: protocol patient does not use this column"),
         (["part"], ["data.split.protocol=column", "data.columns.split=part"], r"'x' in 48 rows; expected train, val"),
         (["part"], ["data.split.protocol=site"], r"no column site; found path, label, group, part"),
     ],

@@ -220,7 +220,10 @@ def test_evaluate__training_data_of_another_bundle_is_rejected(world, capsys):
         (["--data", "images/t.csv"], "--data: applies to a bundle only"),
         (["bundle", "--data", "images/t.csv", "--params", "p.yaml"], "--params=p.yaml: a bundle contains its params"),
         (["bundle", "--data", "images/t.csv", "--set", "model.weights=hub"], "--set model: has no effect"),
-        (["bundle", "--data", "images/t.csv", "--set", "data.resize=pad"], "--set data.resize: the bundle decides it"),
+        (
+            ["bundle", "--data", "images/t.csv", "--set", "data.resize=pad"],
+            "--set data.resize: the bundle fixes this value",
+        ),
         (["bundle", "--data", "images/t.csv", "--set", "evaluate.threshold=argmax"], "--set evaluate.threshold: the b"),
         (["bundle", "--data", "images/t.csv", "--set", "data.colums={}"], "data.colums: unknown key (did you mean"),
         (

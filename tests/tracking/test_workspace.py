@@ -50,7 +50,7 @@ def test_workspace__shows_logged_values(spec: dict[str, Any]) -> None:
     gate = [
         name for panel in sections(spec)["Gate: challengers against the champion"] for name in panel.get("metrics", [])
     ]
-    assert set(gate) == {"gate/promoted", "gate/difference", "gate/lo", "gate/hi", "gate/tolerance"}
+    assert set(gate) == {"gate/promoted", "gate/difference", "gate/lo", "gate/hi", "gate/min_improvement"}
 
 
 def test_save__without_key_writes_definition(

@@ -15,6 +15,8 @@ from medtune.evaluation.metric import Floats
 class Comparison:
     """Comparison of the methods on one dataset and backbone.
 
+    M is the number of methods, and P is the number of percentages of training patients.
+
     Attributes:
         cube: metrics of the trials.
         summary: means, intervals and ranks.
