@@ -39,7 +39,7 @@ def words(source: str, root: Path, protocol: str, **more: Any) -> dict[str, Any]
         "data.image_size": SIZE,
         "data.split.protocol": protocol,
         "data.split.test_fold": "all",
-        "data.split.allow_missing_classes": "allow",
+        "data.split.allow_missing_classes": True,
         "model.backbone": "test_efficientnet",
         "model.backbone_args": {},
         **more,
