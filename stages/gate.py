@@ -139,12 +139,15 @@ def _common_images(
         Positions (m,) in `indices` of the images that have such a network; the number (m,) of this network; notes about
         excluded images; and a message if labels have changed, otherwise an empty string.
     """
-    old_rows = {row["path"]: row for row in csv.DictReader(io.StringIO(manifest))}
+    reader = csv.DictReader(io.StringIO(manifest))
+    old_rows = {row["path"]: row for row in reader}
+    # Manifests of version 0.1 call the column of the patients "group".
+    patient_column = "patient" if "patient" in (reader.fieldnames or ()) else "group"
     ids, hashes = prepared.patient_ids[indices].tolist(), [prepared.sha256[index] for index in indices.tolist()]
     new_patient, unseen = (np.ones((len(indices), len(folds)), bool) for _ in range(2))
     for member, fold in enumerate(folds):
         seen = [row for row in old_rows.values() if row[f"role_{fold}"] in SEEN_SPLITS]
-        seen_patients, seen_hashes = {row["patient"] for row in seen}, {row["sha256"] for row in seen}
+        seen_patients, seen_hashes = {row[patient_column] for row in seen}, {row["sha256"] for row in seen}
         new_patient[:, member] = [patient not in seen_patients for patient in ids]
         unseen[:, member] = new_patient[:, member]
         if not prepared.slides:  # tiles of glass can be identical

@@ -16,7 +16,7 @@ def test_measure__a_step_an_hour_and_a_cell():
     assert step.value > 0 < step.reference_value
     assert hour.target == "<= 1 %"
     assert cell.target == "<= 150 ms"
-    assert cell.note == "6 cells less 4, 1 workers"
+    assert cell.note == "6 trials minus 4, 1 workers"
     # A difference of two measured times: on a busy machine it may come out below zero.
     assert (workers.unit, math.isfinite(workers.value)) == ("s", True)
     assert dict(os.environ) == before

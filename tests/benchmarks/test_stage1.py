@@ -12,7 +12,7 @@ TINY = ["data.image_size=32", "data.patients=20", "data.images_per_patient=1", "
 @pytest.mark.slow
 def test_measure__one_chain_and_all_folds_a_head(capsys):
     rows = stage1.measure(sets=TINY, heads=["linear"], epochs=2, rounds=1)
-    assert [row.what for row in rows] == [f"stage 1, linear, 100 epochs, {part}" for part in ("one chain", "5 folds")]
+    assert [row.what for row in rows] == [f"stage 1, linear, 100 epochs, {part}" for part in ("one fold", "5 folds")]
     assert all(row.ratio == pytest.approx(row.reference_value / row.value) for row in rows)
     assert "x by operations; 1600 backbone passes against 100;" in rows[0].note
     assert "x by operations; 8000 backbone passes against 160;" in rows[1].note

@@ -18,7 +18,7 @@ def test_measure__a_step_with_and_without(monkeypatch):
     assert (step.target, calls.target) == ("<= 1.01x", "<= 1 %")
     assert step.value > 0
     assert step.reference_value > 0
-    assert "median of 4 neighbouring pairs" in step.note
+    assert "median of 4 neighboring pairs" in step.note
     assert os.environ.get("MEDTUNE_CACHE") == before
 
 

@@ -38,7 +38,7 @@ def test_external_params__bundle_without_params(tmp_path: Path):
         ("data=x", r"--set data=x: write data\.KEY=VALUE"),
         ("data.csv=x", r"--set data\.csv: --data names the images"),
         ("data.intensity.bits=12", r"--set data\.intensity: the bundle fixes this value"),
-        ("evaluate.bootstrap=3", r"evaluate\.bootstrap=3: removed, .* Remove it\."),
+        ("evaluate.bootstrap=3", r"evaluate\.bootstrap=3: no longer supported, .* Delete this key\."),
     ],
 )
 def test_external_params__refused(tmp_path: Path, assignment: str, message: str):

@@ -34,7 +34,7 @@ def test_load__returns_the_project_params():
         ("schedule=both", ["schedule=both: expected one of frozen, full, staged"]),
         ("frozen.augment.rotat=2", ["frozen.augment.rotat", "'rotate'"]),
         ("evaluate.reliability_bins=1", ["evaluate.reliability_bins=1: expected an integer from 2 to 100"]),
-        ("evaluate.bootstrap=1", ["evaluate.bootstrap=1: removed", "Remove it."]),
+        ("evaluate.bootstrap=1", ["evaluate.bootstrap=1: no longer supported", "Delete this key."]),
         ("gate.max_ece=0.1", ["gate.max_ece=0.1: replaced", "Use gate.max_confidence_gap."]),
         ("gate.min_patients=6", ["gate.min_patients=6: replaced", "Use gate.min_patients_per_class."]),
         ("gate.metric=calibration_slope", ["gate.metric=calibration_slope: unknown metric", "brier"]),

@@ -87,7 +87,7 @@ def test_split_samples__validation_from_train_and_external_note():
     made = split_samples(samples([("external", 3)]), ("a", "b"), COLUMN, "folder")
     assert any("3 images are external: not used for model selection" in note for note in made.notes)
     assert any(
-        "no row with val: a fifth of each training split is used for validation, by patient" in note
+        "No row has the value val: a fifth of each training split is used for validation, by patient" in note
         for note in made.notes
     )
     assert SplitParams(protocol="column", test_fold="all").test_folds == [0]

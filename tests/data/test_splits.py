@@ -65,7 +65,7 @@ def test_split__hcrf_trains_on_one_fold_of_four():
 
 
 def test_split__patient_protocol_without_patients_suggests_others():
-    with pytest.raises(InputError, match=r"names no patients.*Use image"):
+    with pytest.raises(InputError, match=r"have no patient ids.*Use image"):
         split_samples(make(named=False), CLASSES, SplitParams(), "hcrf")
     with pytest.raises(InputError, match="Use image or official"):
         split_samples(make(named=False, published_splits=("train",)), CLASSES, SplitParams(), "medmnist")

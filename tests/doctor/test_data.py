@@ -38,7 +38,7 @@ def test_data__counts_and_times_the_images(tmp_path: Path) -> None:
 def test_data__missing_root(tmp_path: Path) -> None:
     result = check_data(job(tmp_path / "none"))
     assert result.state == "wrong"
-    assert "does not exist" in result.message
+    assert "no such path" in result.message
     assert "data.root" in result.fix
 
 

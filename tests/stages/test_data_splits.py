@@ -24,7 +24,7 @@ def test_run__image_protocol_counts_and_names_the_leak(root):
 
 
 def test_run__without_patients(root):
-    with pytest.raises(InputError, match="names no patients"):
+    with pytest.raises(InputError, match="have no patient ids"):
         prepare(root, pattern=None)
     info = read_json(prepare(root, "data.split.protocol=image", pattern=None), "dataset.json")
     assert info["patients_known"] is False

@@ -19,7 +19,7 @@ from torture.hostile.tiny_bundle import red_probability, write_bundle
 
 LABELS = {"bleu": "blue", "Red": "red"}
 MAP = ["--set", 'data.label_map={"bleu": "blue", "Red": "red"}']
-PATIENTS = ["--set", "data.columns.patient=patient"]
+PATIENTS = ["--set", "data.columns.patient=case"]
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def world(tmp_path, monkeypatch):
 
 def write_table(path: Path, rows: list[tuple[str, str, str, str]]) -> None:
     with path.open("w", newline="") as stream:
-        csv.writer(stream).writerows([("path", "label", "patient", "sex"), *rows])
+        csv.writer(stream).writerows([("path", "label", "case", "sex"), *rows])
 
 
 def pixels_of(folder: Path, names: list[str]) -> np.ndarray:
@@ -213,7 +213,7 @@ def test_evaluate__training_data_of_another_bundle_is_rejected(world, capsys):
         ),
         (["bundle", "--data", "images/t.csv", "--set", "data.label_map={bleu: blue}"], "labels Red (18 images) are no"),
         (["bundle", "--data", "images/t.csv", *MAP, "--by", "sexe"], "evaluate.by=sexe: no such column (did you mean"),
-        (["bundle", "--data", "images/t.csv", *MAP, "--by", "patient"], None),
+        (["bundle", "--data", "images/t.csv", *MAP, "--by", "case"], None),
         (["bundle", "--data", "none.csv"], "--data=none.csv: does not exist"),
         (["bundle"], "--data: missing"),
         (["images", "--data", "images/t.csv"], "images is not a bundle"),

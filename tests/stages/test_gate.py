@@ -63,7 +63,7 @@ def test_common_images__renamed_training_image_is_excluded(tmp_path, prepare):
     rows = prepared.indices(1)["test"]
     line = "old/{}.png,a,Q{},{},{}"
     seen = [line.format(k, k, prepared.sha256[row], "train" if k == 0 else "test") for k, row in enumerate(rows)]
-    manifest = "\n".join(["path,label,group,sha256,role_1", *seen])
+    manifest = "\n".join(["path,label,patient,sha256,role_1", *seen])
     selected, champion_networks, notes, changed = gate._common_images(
         prepared, rows, np.zeros(len(rows), int), manifest, [1]
     )

@@ -63,7 +63,11 @@ def _twin(
         if protocol != "patient" or code != 2:
             return f"ended with {code}: {said.strip()}"
         missing = [name for name in (original[0], copy[0]) if name not in said]
-        if missing or said.count("\n") != 1 or not said.startswith("error: 1 identical images belong to different patients"):
+        if (
+            missing
+            or said.count("\n") != 1
+            or not said.startswith("error: 1 identical images belong to different patients")
+        ):
             return f"refused, but {missing or 'in other words'}: {said.strip()}"
         left = [path.name for path in (folder / "out" / "data").iterdir()] if (folder / "out" / "data").exists() else []
         outcome.figure("number of exact copies refused", 1)

@@ -40,7 +40,7 @@ def parts(full: bool) -> dict[str, dict[str, Any]]:
             "whole": {"backbone": BACKBONES[1], "methods": ["none"], "cuts": ["at an epoch's end"]},
             "frozen": {
                 "backbone": BACKBONES[0],
-                "feature_views": [2],
+                "views": [2],
                 "cuts": ["at the last epoch's end, unpublished"],
             },
         }
@@ -48,7 +48,7 @@ def parts(full: bool) -> dict[str, dict[str, Any]]:
     for backbone in BACKBONES:
         for methods in (METHODS[:2], METHODS[2:]):
             found[f"{backbone}-{'-'.join(methods)}"] = {"backbone": backbone, "methods": list(methods)}
-        found[f"{backbone}-frozen"] = {"backbone": backbone, "feature_views": [2, "online"]}
+        found[f"{backbone}-frozen"] = {"backbone": backbone, "views": [2, "online"]}
     return found
 
 

@@ -20,7 +20,7 @@ def test_pretrain__twice_gives_the_same_bytes(tmp_path, one_thread):
         pretrain("test_vit", per_class=1, steps=3, batch=8, seed=3, held_out=1, out=tmp_path / name)
     first, second = (json.loads((tmp_path / name / "test_vit.json").read_text()) for name in ("a", "b"))
     assert first["sha256"] == second["sha256"]
-    assert first["training"]["images_sha256"] == second["training"]["pictures_sha256"]
+    assert first["training"]["images_sha256"] == second["training"]["images_sha256"]
 
 
 def test_augment__changes_each_image_its_own_way():
