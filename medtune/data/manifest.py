@@ -16,7 +16,8 @@ from medtune.data.metadata import find_metadata_column, metadata_values
 from medtune.data.packing import IMAGES_FILE, PackResult
 from medtune.data.sample import Sample
 from medtune.data.split_checks import SPLITS
-from medtune.data.splits import SPLIT_DTYPE, SplitResult
+from medtune.data.split_protocols import SPLIT_DTYPE
+from medtune.data.splits import SplitResult
 from medtune.runtime.artifact import digest, file_sha256, find_artifact, write_text
 from medtune.serving.members import REFIT
 from medtune.serving.one_line import first_line

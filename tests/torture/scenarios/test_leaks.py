@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medtune.data import duplicates, splits
+from medtune.data import duplicates, split_protocols, splits
 from medtune.data.sources import breakhis
 from medtune.stages import data
 
@@ -22,15 +22,17 @@ def test_leaks__patient_in_two_parts_is_seen(small, monkeypatch):
     def by_image(labels, groups, folds, kept=None):
         return np.random.default_rng(0).permutation(len(labels)) % folds
 
-    monkeypatch.setattr(splits, "grouped_stratified_folds", by_image)
+    monkeypatch.setattr(split_protocols, "grouped_stratified_folds", by_image)
     assert len(small("leaks", "listings-patient").lost) == 5
     assert "patients are in two parts" in small("leaks", "stages").lost[0]
 
 
 def test_leaks__patient_that_left_its_fold_is_seen(small, monkeypatch):
-    real = splits.grouped_stratified_folds
+    real = split_protocols.grouped_stratified_folds
     monkeypatch.setattr(
-        splits, "grouped_stratified_folds", lambda labels, groups, folds, kept=None: real(labels, groups, folds)
+        split_protocols,
+        "grouped_stratified_folds",
+        lambda labels, groups, folds, kept=None: real(labels, groups, folds),
     )
     assert any("left the fold" in line for line in small("leaks", "listings-patient").lost)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medtune.data import splits
+from medtune.data import split_protocols
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shuffled")]
 
@@ -19,6 +19,6 @@ def test_shuffled__patients_on_both_sides_are_seen(small, monkeypatch):
     def by_image(labels, groups, folds, kept=None):
         return np.random.default_rng(0).permutation(len(labels)) % folds
 
-    monkeypatch.setattr(splits, "grouped_stratified_folds", by_image)
+    monkeypatch.setattr(split_protocols, "grouped_stratified_folds", by_image)
     lost = small("shuffled", "cdtm-patient").lost
     assert any("mean of 3 shuffles" in line for line in lost)

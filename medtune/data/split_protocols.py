@@ -1,0 +1,147 @@
+"""Protocols of `data.split.protocol`: each assigns the images to folds and to train, validation and test."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from medtune.config.data import SplitParams
+from medtune.config.errors import InputError
+from medtune.data.fold_assignments import FoldAssignments
+from medtune.data.folds import grouped_stratified_folds
+from medtune.data.sample import Sample
+from medtune.data.split_column import check_patients
+from medtune.data.validation_split import hold_out_validation, stratified_folds
+
+# Array type of split names: train, val, test, external, unused.
+SPLIT_DTYPE = "<U8"
+# Folds (n,), splits (n, folds) and notes, as in `medtune.data.splits.SplitResult`.
+ProtocolResult = tuple[np.ndarray, np.ndarray, list[str]]
+NAME_PATIENTS = "Name the patients in a column of data.csv (data.columns.patient) or by data.patient_pattern, "
+PATIENT_COLUMN_HINT = {"folder": NAME_PATIENTS, "slides": NAME_PATIENTS}
+
+
+def splits_by_fold(folds: np.ndarray, params: SplitParams) -> np.ndarray:
+    """Return (n, folds) splits: column k tests fold k, validates on another fold and trains on the rest."""
+    splits = np.full((len(folds), params.folds), "train", SPLIT_DTYPE)
+    for fold in range(params.folds):
+        val = params.val_fold_for(fold)
+        splits[folds == ((fold - 1) % params.folds if val == fold else val), fold] = "val"
+        splits[folds == fold, fold] = "test"
+    return splits
+
+
+def split_by_patient(
+    samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, source: str, assigned: FoldAssignments | None
+) -> ProtocolResult:
+    """Assign patients to folds with balanced classes; recorded patients keep their fold."""
+    if any(sample.patient_id is None for sample in samples):
+        others = "image or official" if samples[0].published_splits else "image"
+        better = PATIENT_COLUMN_HINT.get(source, "")
+        raise InputError(
+            f"data.split.protocol=patient: the data have no patient ids. {better}"
+            f"{'or use' if better else 'Use'} {others}; a patient can then be in both train and test"
+        )
+    patient_ids = np.array([sample.patient_id for sample in samples])
+    if (n_patients := len(np.unique(patient_ids))) < params.folds:
+        raise InputError(
+            f"data.split.folds={params.folds}: source {source} has only {n_patients} patients. Use fewer folds, "
+            "or add patients"
+        )
+    folds = grouped_stratified_folds(
+        labels, patient_ids, params.folds, assigned.lookup(patient_ids.tolist()) if assigned else None
+    )
+    return folds, splits_by_fold(folds, params), []
+
+
+def split_by_image(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, source: str) -> ProtocolResult:
+    """Assign images to folds with balanced classes, without regard to patients."""
+    folds = stratified_folds(labels, params.folds, source)
+    return folds, splits_by_fold(folds, params), []
+
+
+def hcrf_split(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, source: str) -> ProtocolResult:
+    """Train on one of four folds, validate on one and test on two."""
+    folds = stratified_folds(labels, params.folds, source)
+    splits = splits_by_fold(folds, params)
+    for test_fold in range(params.folds):
+        val = folds[splits[:, test_fold] == "val"][0]
+        second = next(fold for step in (1, 2) if (fold := (test_fold + step) % params.folds) != val)
+        splits[folds == second, test_fold] = "test"
+    return folds, splits, ["Trained on a quarter of the images, tested on half (protocol hcrf-1-1-2)."]
+
+
+def published_split(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, source: str) -> ProtocolResult:
+    """Use the splits that the source, the folders or a column of the table defines."""
+    by_folder, by_column = params.protocol == "folders", params.protocol == "column"
+    if by_folder and source not in ("folder", "slides"):
+        raise InputError(
+            f"data.split.protocol=folders: source {source} does not use folders train, val and test. Choose another "
+            "protocol"
+        )
+    if by_column and any(sample.published_splits is None for sample in samples):
+        raise InputError("data.split.protocol=column: no table lists the images. Set data.source=folder and data.csv")
+    if by_column:
+        check_patients(samples)
+    if any(sample.published_splits is None for sample in samples):
+        raise InputError(
+            f"data.split.protocol={params.protocol}: source {source} has no published split here. Choose another "
+            "protocol"
+        )
+    splits = np.array([sample.published_splits for sample in samples], SPLIT_DTYPE)
+    if splits.shape[1] == 1:
+        if len(params.test_folds) > 1:
+            raise InputError("data.split.test_fold=all: only one split is published. Set it to 0.")
+        splits = np.repeat(splits, params.folds, axis=1)
+    if splits.shape[1] != params.folds:
+        raise InputError(
+            f"data.split.folds={params.folds}: {splits.shape[1]} folds are published. Use "
+            f"data.split.folds={splits.shape[1]}"
+        )
+    notes = []
+    if by_folder:
+        notes.append("Split by the folders (protocol folders): scores refer to the images in the test folder.")
+    if by_column:
+        notes.append("Split by a column of the table (protocol column): scores refer to rows whose value is test.")
+    if external := int((splits[:, 0] == "external").sum()):
+        notes.append(
+            f"{external:,} images are external: not used for model selection, and scored separately from the test "
+            "images."
+        )
+    if not (splits == "val").any():
+        where = "There is no validation folder" if by_folder else "The published folds have no validation split"
+        where = "No row has the value val" if by_column else where
+        given = by_folder or by_column
+        how = f", by {'image' if samples[0].patient_id is None else 'patient'}" if given else ""
+        notes.append(f"{where}: a fifth of each training split is used for validation{how}.")
+        for test_fold in range(params.folds):
+            rows = np.flatnonzero(splits[:, test_fold] == "train")
+            splits[
+                rows[hold_out_validation(labels[rows], [samples[row] for row in rows.tolist()], source)], test_fold
+            ] = "val"
+    tested = splits == "test"
+    folds = np.where(tested.sum(1) == 1, tested.argmax(1), -1).astype(np.int64)
+    if (left_out := int((splits == "unused").all(1).sum())) > 0:
+        notes.append(f"{left_out} images are in none of the published folds.")
+    return folds, splits, notes
+
+
+def split_by_site(samples: Sequence[Sample], labels: np.ndarray, sites: Sequence[str], source: str) -> ProtocolResult:
+    """Test each site with networks that were trained on the others."""
+    number = {site: fold for fold, site in enumerate(sites)}
+    folds = np.array([number[sample.site or ""] for sample in samples], np.int64)
+    splits = np.full((len(folds), len(sites)), "train", SPLIT_DTYPE)
+    for fold in range(len(sites)):
+        rows = np.flatnonzero(folds != fold)
+        held_out = hold_out_validation(labels[rows], [samples[row] for row in rows.tolist()], source)
+        splits[rows[held_out], fold] = "val"
+        splits[folds == fold, fold] = "test"
+    tested = ", ".join(f"{fold} {site}" for fold, site in enumerate(sites))
+    how = "image" if samples[0].patient_id is None else "patient"
+    return (
+        folds,
+        splits,
+        [
+            f"Leave one site out: test folds are {tested}. A fifth of the images of the other sites, split by {how}, "
+            "is used for validation."
+        ],
+    )
