@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.robustness.profile import TORTURE
+
 # A test must not fail because the machine is busy, nor pass or fail by chance. `make fuzz` tries new examples.
 settings.register_profile("medtune", deadline=None, derandomize=True)
 settings.register_profile("fuzz", deadline=None, max_examples=1000)
+settings.register_profile(TORTURE, deadline=None, derandomize=True)
 settings.load_profile("medtune")
 
 os.environ.setdefault("WANDB_SILENT", "true")
@@ -24,7 +27,7 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Fixtures of tests in several folders.
-pytest_plugins = ["tests.small_world"]
+pytest_plugins = ["tests.small_world", "tests.robustness.plugin", "pytester"]
 PROJECT = Path(__file__).resolve().parent.parent
 
 

@@ -1,0 +1,57 @@
+"""A small real job: synthetic images, the real data stage, a bundled backbone, all stages in a few seconds."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from medtune.config.load import merge, validate
+from medtune.config.schema import Params
+from medtune.runtime.paths import RunPaths
+
+# Twelve patients of four images at 32 pixels, in three folds; a checkpoint at every step.
+TREE: dict[str, Any] = {
+    "data": {
+        "source": "synthetic",
+        "image_size": 32,
+        "patients": 12,
+        "images_per_patient": 4,
+        "split": {"folds": 3, "test_fold": 1},
+    },
+    "model": {
+        "backbone": "test_vit",
+        "weights": "bundled",
+        "backbone_args": {"img_size": 32},
+        "head": {"kind": "cdtm", "centers": 4},
+        "peft": {"method": "none"},
+    },
+    "frozen": {"epochs": 2, "lr": 3e-4, "batch_size": 4, "feature_views": 2, "checkpoint_seconds": 0},
+    "finetune": {"epochs": 2, "lr": 3e-5, "batch_size": 4, "checkpoint_seconds": 0},
+    "export": {"parity_images": 16, "precisions": ["fp32"]},
+    "tracking": {"mode": "disabled"},
+}
+CNN: dict[str, Any] = {"model": {"backbone": "test_efficientnet", "backbone_args": {}}}
+
+
+def params(*overlays: dict[str, Any]) -> Params:
+    """The small job's params, with `overlays` (nested, as in params.yaml) over them."""
+    tree: dict[str, Any] = json.loads(json.dumps(TREE))
+    for overlay in overlays:
+        merge(tree, overlay)
+    return validate(tree)
+
+
+def prepare(folder: Path, chosen: Params) -> RunPaths:
+    """Runs the data stage of `chosen` into `folder`, with a cache of its own."""
+    from medtune.stages import data
+
+    paths = RunPaths(folder, folder / "cache")
+    data.run(chosen, paths)
+    return paths
+
+
+def train(chosen: Params, paths: RunPaths) -> None:
+    """Runs every step that is not there yet, as `medtune train --no-prefect` does."""
+    from medtune.flows import pipeline
+    from medtune.stages.steps import Steps
+
+    pipeline.run_directly(Steps(chosen, paths))
