@@ -36,7 +36,7 @@ class Faults:
             self.lost.append(f"{fault}: {problem}")
 
     def measure(self, name: str, value: float) -> None:
-        """Add a measured value. Values of one name are summed if it starts with `number of`; else the maximum counts."""
+        """Add a measured value: the sum counts if the name starts with `number of`, otherwise the maximum."""
         value, known = float(value), self.measured.get(name)
         if known is not None:
             value = known + value if name.startswith("number of") else max(known, value)
