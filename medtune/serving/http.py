@@ -5,14 +5,13 @@ and GET /metadata describes the model. The extra `serve` installs FastAPI and uv
 the service listens only on this machine by default.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from medtune.serving.bundle import Bundle
 from medtune.serving.manifest import BundleError
-from medtune.serving.multipart import read_parts
 from medtune.serving.pixels import DecodeError
 from medtune.serving.slides.predict import COUNT, predict_upload
 from medtune.serving.slides.slide import MissingReaderError
@@ -43,6 +42,22 @@ MODEL_INFO_KEYS = (
     "notice",
     "sha256",
 )
+
+# The endpoint reads the body itself, because FastAPI cannot accept both forms.
+_BINARY = {"type": "string", "format": "binary"}
+REQUEST_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {"files": {"type": "array", "items": _BINARY}},
+                "required": ["files"],
+            }
+        },
+        **{kind: {"schema": _BINARY} for kind in ("image/*", "application/dicom", "application/octet-stream")},
+    },
+}
 
 
 def predict_uploads(bundle: Bundle, files: Sequence[tuple[str, bytes]]) -> list[dict[str, Any]]:
@@ -96,23 +111,30 @@ def create_app(bundle: Bundle, max_bytes: int = 64 << 20, max_images: int = 64) 
     try:
         from fastapi import FastAPI, HTTPException, Request
         from fastapi.concurrency import run_in_threadpool
+
+        from medtune.serving.uploads import TooManyFilesError, read_files
     except ImportError:
         raise BundleError(INSTALL) from None
     app = FastAPI(title=bundle.manifest.get("name", "MedTune bundle"))
 
     async def predict(request: Request) -> dict[str, Any]:
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > max_bytes:
-                raise HTTPException(413, f"the request is larger than {max_bytes:,} bytes")
-        kind = request.headers.get("content-type", "")
-        try:
-            files = read_parts(kind, bytes(body)) if kind.startswith("multipart/") else [("image", bytes(body))]
-        except ValueError as error:
-            raise HTTPException(400, str(error)) from None
-        if len(files) > max_images:
-            raise HTTPException(413, f"{len(files)} images in one request; at most {max_images}")
+        async def body() -> AsyncGenerator[bytes, None]:
+            size = 0
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > max_bytes:
+                    raise HTTPException(413, f"the request is larger than {max_bytes:,} bytes")
+                yield chunk
+
+        if request.headers.get("content-type", "").startswith("multipart/"):
+            try:
+                files = await read_files(request.headers, body(), max_images)
+            except TooManyFilesError as error:
+                raise HTTPException(413, str(error)) from None
+            except ValueError as error:
+                raise HTTPException(400, str(error)) from None
+        else:
+            files = [("image", b"".join([chunk async for chunk in body()]))]
         entries = await run_in_threadpool(predict_uploads, bundle, files)
         if all("error" in entry for entry in entries):
             raise HTTPException(422, [{key: entry[key] for key in ("name", "error")} for entry in entries])
@@ -128,7 +150,7 @@ def create_app(bundle: Bundle, max_bytes: int = 64 << 20, max_images: int = 64) 
         return info
 
     # No `from __future__ import annotations` here: FastAPI could not resolve the local name `Request` from a string.
-    app.post("/predict")(predict)
+    app.post("/predict", openapi_extra={"requestBody": REQUEST_BODY})(predict)
     app.get("/healthz")(healthz)
     app.get("/metadata")(metadata)
     return app

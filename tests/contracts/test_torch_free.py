@@ -23,6 +23,7 @@ ALLOWED = {"numpy", "PIL", "onnxruntime", "medtune.serving", *sys.stdlib_module_
 # Packages of an extra, and of unusual files: imported where they are used. A missing extra is named.
 FURTHER = {
     "http.py": {"fastapi", "uvicorn"},
+    "uploads.py": {"starlette"},  # installed with FastAPI
     "dicom.py": {"pydicom"},
     "dicom_codecs.py": {"pydicom", "imagecodecs"},
     "png.py": {"imagecodecs"},

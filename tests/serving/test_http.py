@@ -13,7 +13,6 @@ from fastapi.testclient import TestClient
 from medtune.cli.main import call
 from medtune.serving import http as serve
 from medtune.serving.bundle import Bundle
-from medtune.serving.multipart import read_parts
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
@@ -55,6 +54,7 @@ def test_predict__several_files_with_an_invalid_one(client, image_folder):
         ({"files": [("f", (f"{i}.png", b"x")) for i in range(4)]}, 413),
         ({"content": b"--b\r\n", "headers": {"content-type": "multipart/form-data; boundary=b"}}, 400),
         ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400),
+        ({"data": {"note": "x"}, "files": [("f", (None, b"x"))]}, 400),
     ],
 )
 def test_predict__rejects_invalid_requests(client, request_, status):
@@ -122,29 +122,6 @@ def test_command__connections_above_the_limit_get_503(bundle_folder):
             process.terminate()
 
 
-def test_read_parts__many_parts_and_long_headers_are_rejected_quickly():
-    kind = "multipart/form-data; boundary=b"
-    begin = time.process_time()
-    with pytest.raises(ValueError, match="more than 1000 parts"):
-        read_parts(kind, b"--b\r\n" + b"\r\n--b" * 2_000_000 + b"--\r\n")
-    with pytest.raises(ValueError, match="header of a part is larger than"):
-        read_parts(kind, b"--b\r\n" + b"a:\r\n" * 2_000_000 + b"\r\nx\r\n--b--\r\n")
-    assert time.process_time() - begin < 5  # a quadratic parser takes minutes
-
-
-def test_read_parts__maximum_number_of_parts():
-    part = b'--b\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\nx\r\n'
-    kind = "multipart/form-data; boundary=b"
-    assert len(read_parts(kind, part * 3 + b"--b--\r\n", max_parts=3)) == 3
-    with pytest.raises(ValueError, match="more than 2 parts"):
-        read_parts(kind, part * 3 + b"--b--\r\n", max_parts=2)
-
-
-def test_read_parts__binary_content_is_unchanged():
-    content = bytes(range(256)) + b"\r\n--bound\r\nnot the boundary\n\n"
-    head = (
-        b'--boundary\r\nContent-Disposition: form-data; name="f"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
-    )
-    field = b'\r\n--boundary\r\nContent-Disposition: form-data; name="note"\r\n\r\nhello'
-    body = head + content + field + b"\r\n--boundary--\r\n"
-    assert read_parts("multipart/form-data; boundary=boundary", body) == [("a.png", content)]
+def test_openapi__describes_the_request_body(client):
+    body = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]
+    assert {"multipart/form-data", "image/*", "application/dicom"} <= body["content"].keys()
