@@ -54,8 +54,9 @@ services: setup
 bench: setup
 	python -m benchmarks.suite $(ARGS)
 
+# One process per core. --fresh repeats everything, --save updates the table in docs/reliability.md.
 torture: setup
-	python -m torture $(ARGS)
+	$(THREADS) python -m pytest tests/robustness --hypothesis-profile torture -n $(shell nproc) $(ARGS)
 
 test: setup
 	$(THREADS) python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)

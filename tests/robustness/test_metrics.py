@@ -1,18 +1,18 @@
 """Every metric against scikit-learn: absent classes, classes that are never predicted, ties, a single image."""
 
 import warnings
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from sklearn import config_context
 from sklearn import metrics as reference
 
 from medtune.tasks.classification import metrics, statistics
 from tests.robustness.faults import Faults
 from tests.robustness.profile import examples
+from tests.tasks.classification.cases import Case, cases
 
 pytestmark = pytest.mark.faults(
     row=12,
@@ -22,29 +22,6 @@ pytestmark = pytest.mark.faults(
 TOLERANCE = 1e-9
 # scikit-learn fits these to fewer digits; tests/tasks/classification/test_recalibration.py compares them.
 FITTED = ("calibration_slope", "calibration_intercept")
-
-
-@dataclass
-class Case:
-    """Labels (n,), probabilities (n, classes), predictions (n,) and patients (n,)."""
-
-    labels: np.ndarray
-    probabilities: np.ndarray
-    predictions: np.ndarray
-    patients: np.ndarray
-
-
-@st.composite
-def cases(draw):
-    n_classes, n = draw(st.integers(2, 6)), draw(st.integers(1, 59))
-    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    present = random.permutation(n_classes)[: draw(st.integers(1, n_classes))]
-    probabilities = random.dirichlet(np.full(n_classes, draw(st.sampled_from([0.2, 1.0, 5.0]))), n)
-    if draw(st.booleans()):  # many ties; the rows no longer sum to 1
-        probabilities = np.round(probabilities, 1)
-    predictions = probabilities.argmax(axis=1) if draw(st.booleans()) else random.integers(0, n_classes, n)
-    patients = random.integers(0, max(n // 4, 1), n).astype(str)
-    return Case(random.choice(present, n), probabilities, predictions, patients)
 
 
 @examples(small=200, full=10_000)

@@ -1,25 +1,20 @@
-"""Metrics of a classifier. torture/scenarios/metrics.py compares them with scikit-learn."""
+"""Metrics of a classifier. tests/robustness/test_metrics.py compares them with scikit-learn."""
 
 import numpy as np
 import pytest
+from hypothesis import given
 from sklearn import metrics as reference
 
 from medtune.tasks.classification import metrics, ranking, statistics
 from medtune.tasks.classification.class_metrics import per_class
-from torture.scenarios.metrics import random_case
+from tests.tasks.classification.cases import cases
 
 
-def test_score__equals_compute_all():
-    for seed in range(1, 200, 2):
-        labels, probabilities, _, groups = random_case(seed)
-        full = metrics.compute_all(labels, probabilities, probabilities.argmax(axis=1), groups)
-        for name, value in metrics.score(labels, probabilities).items():
-            assert full[name] == pytest.approx(value, abs=1e-12) if full[name] is not None else np.isnan(value)
-
-
-def test_metrics__count_all_images():
-    labels, probabilities, predictions, groups = random_case(7)
-    assert statistics.accumulate(labels, probabilities, predictions, groups).confusion.sum() == len(labels)
+@given(case=cases())
+def test_score__equals_compute_all(case):
+    full = metrics.compute_all(case.labels, case.probabilities, case.probabilities.argmax(axis=1), case.patients)
+    for name, value in metrics.score(case.labels, case.probabilities).items():
+        assert full[name] == pytest.approx(value, abs=1e-12) if full[name] is not None else np.isnan(value)
 
 
 def test_patient_recognition_rate__equal_weight_per_patient():
@@ -30,12 +25,12 @@ def test_patient_recognition_rate__equal_weight_per_patient():
     assert result["accuracy"] == 0.75
 
 
-def test_per_class__agrees_with_scikit_learn():
-    case = random_case(20)
-    labels, probabilities, predictions, _ = case
-    classes = probabilities.shape[1]
+@given(case=cases())
+def test_per_class__agrees_with_scikit_learn(case):
+    labels, predictions, classes = case.labels, case.predictions, case.probabilities.shape[1]
     right = reference.precision_recall_fscore_support(labels, predictions, labels=range(classes), zero_division=0)
-    rows = per_class(statistics.accumulate(*case), [str(k) for k in range(classes)], 0.95)
+    counts = statistics.accumulate(labels, case.probabilities, predictions, case.patients)
+    rows = per_class(counts, [str(k) for k in range(classes)], 0.95)
     assert len(rows) == classes
     for k, row in enumerate(rows):
         assert [row["precision"] or 0, row["recall"] or 0, row["f1"] or 0, row["support"]] == pytest.approx(
