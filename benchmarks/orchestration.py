@@ -41,7 +41,7 @@ benchmark:
   data: {drawn: {source: synthetic, image_size: 32, labels: binary, patients: 20, images_per_patient: 2}}
   backbones: {test_vit: {weights: none, backbone_args: {img_size: 32}}}
   methods: [linear]
-  percent: [100]
+  train_percent: [100]
 """
 
 

@@ -13,13 +13,13 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from medtune.config import registry
-from medtune.config.base import BaseParams, StrictParams
+from medtune.config.base import BaseParams, StrictParams, renamed
 from medtune.config.errors import InputError, suggestion
 from medtune.config.load import apply_overrides, merge, read, read_base
 from medtune.config.project import PROJECT
 from medtune.config.schema import DEFAULT_TASK, Positive, check_metric
 from medtune.config.training import Schedule
-from medtune.config.validation_errors import format_validation_error
+from medtune.config.validation_errors import format_validation_error, param_error
 
 GRID_FILE = PROJECT / "benchmark.yaml"
 HEADS, METHODS = "medtune.models.heads", "medtune.models.peft"
@@ -68,7 +68,7 @@ class DaskRunner(BaseParams):
     @classmethod
     def _check_address(cls, address: str) -> str:
         if not address.startswith(("tcp://", "tls://", "ucx://")):
-            raise ValueError(f"address is {address!r}, expected a scheduler address such as tcp://HOST:8786")
+            raise ValueError("expected a scheduler address such as tcp://HOST:8786")
         return address
 
 
@@ -76,19 +76,20 @@ class BenchmarkParams(StrictParams):
     """Section `benchmark`: the grid, and options for training and evaluating its trials."""
 
     REMOVED: ClassVar[dict[str, str]] = {
-        "benchmark.replicates": "removed, because intervals need no resampling. Remove this key."
+        "benchmark.replicates": "removed, because intervals need no resampling. Remove this key.",
+        **renamed("benchmark", percent="train_percent"),
     }
 
     data: Annotated[dict[Label, dict[str, Any]], Field(min_length=1)] = Field(description="section data by label")
     backbones: Annotated[dict[Label, dict[str, Any]], Field(min_length=1)] = Field(description="section model by label")
     methods: Literal["all"] | Annotated[list[str], Field(min_length=1)] = "all"
-    percent: Annotated[list[Annotated[int, Field(ge=1, le=100)]], Field(min_length=1)] = Field(
+    train_percent: Annotated[list[Annotated[int, Field(ge=1, le=100)]], Field(min_length=1)] = Field(
         [10, 100], description="percentages of the training patients; smaller subsets are nested in larger ones"
     )
-    validation: Literal["share", "whole"] = Field(
-        "share",
-        description="share: use the same percentage of the validation patients as of the training patients; "
-        "whole: use all validation patients",
+    validation: Literal["fraction", "all"] = Field(
+        "fraction",
+        description="fraction: use the same percentage of the validation patients as of the training patients; "
+        "all: use all validation patients",
     )
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field([1])
     lr: dict[str, Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]] = Field(
@@ -106,10 +107,10 @@ class BenchmarkParams(StrictParams):
 
     @model_validator(mode="after")
     def _check_duplicates(self) -> "BenchmarkParams":
-        for name in ("methods", "percent", "seeds"):
+        for name in ("methods", "train_percent", "seeds"):
             values = getattr(self, name)
             if values != "all" and len(set(values)) < len(values):
-                raise ValueError(f"{name} contains {next(v for v in values if values.count(v) > 1)!r} twice")
+                raise param_error(name, values, f"contains {next(v for v in values if values.count(v) > 1)!r} twice")
         return self
 
     @property

@@ -83,7 +83,7 @@ def list_trials(grid: BenchmarkParams, tree: dict[str, Any]) -> dict[TrialId, Pa
                 if not _is_compatible(spec, kind):
                     continue
                 compatible.add(method)
-                for percent in grid.percent:
+                for percent in grid.train_percent:
                     for seed in grid.seeds:
                         trial = TrialId(data, backbone, method, percent, seed)
                         params[trial] = _params(base, spec, trial, grid.lr.get(method))
@@ -115,7 +115,7 @@ def build_job(
     from medtune.benchmark import trial as trials
 
     params = _with_min_steps(params, grid.min_steps)
-    with_validation = grid.validation == "share"
+    with_validation = grid.validation == "fraction"
     key = trials.trial_key(params, prepared, trial, grid.threads, with_validation)
     return TrialJob(trial, params, grid.threads, with_validation, folder, key)
 

@@ -64,8 +64,8 @@ def log_summary(
         identity = (trial.data, trial.backbone, trial.method, trial.percent, trial.seed, lr)
         rows.append((*identity, entry["value"], entry["lo"], entry["hi"], result["trainable"], result["seconds"]))
     with start_run("benchmark", key, key, params, "benchmark") as run:
-        run.table("cells", columns, rows)
-        run.summary({"cells": len(done), "findings": list(lines)})
+        run.table("trials", columns, rows)
+        run.summary({"trials": len(done), "findings": list(lines)})
 
 
 def _trial(identity: TrialId, record: Artifact | None, error: str | None) -> TrialRecord:

@@ -29,7 +29,7 @@ SPLITS = ("train", "val", "test")
 
 def record_dir(paths: RunPaths, trial: TrialId) -> Path:
     """Return the folder of a trial's record."""
-    return paths.stage("benchmark") / "cells" / trial.slug
+    return paths.stage("benchmark") / "trials" / trial.slug
 
 
 def trial_key(
@@ -51,12 +51,12 @@ def trial_key(
         "data": prepared.digest,
         "roles": [prepared.split_digest(fold) for fold in params.data.split.test_folds],
         "schedule": params.schedule,
-        "share": [trial.percent, trial.seed, with_validation],
+        "subset": [trial.percent, trial.seed, with_validation],
         "threads": threads,
     }
     defaults = {"frozen": FrozenParams(), "finetune": FinetuneParams()}
     unused = {name: default for name, default in defaults.items() if name not in params.training_stages}
-    return keys.stage_key("cell", params.model_copy(update=unused), inputs, device_class())
+    return keys.stage_key("trial", params.model_copy(update=unused), inputs, device_class())
 
 
 def run(params: Params, paths: RunPaths, trial: TrialId, threads: int, with_validation: bool = True) -> Artifact:
@@ -104,7 +104,7 @@ def run(params: Params, paths: RunPaths, trial: TrialId, threads: int, with_vali
         unfinished.mkdir(parents=True)
         record = {
             "stage": "benchmark",
-            "cell": asdict(trial),
+            "trial": asdict(trial),
             **_rates(list(trained.values())),
             "monitor": getattr(params, params.training_stages[-1]).monitor,
             "metrics": _test(params, prepared, folds, unfinished),
@@ -205,7 +205,7 @@ def _provenance_facts(params: Params, prepared: "PreparedDataset") -> dict[str, 
     patients = {split: set(prepared.patient_ids[np.concatenate(rows[split])].tolist()) for split in SPLITS}
     return {
         "images": {split: sum(map(len, rows[split])) for split in SPLITS},
-        "groups": {split: len(patients[split]) for split in SPLITS},
+        "patients": {split: len(patients[split]) for split in SPLITS},
         "patients_known": bool(prepared.info["patients_known"]),
         "protocol": params.data.split.protocol,
         "folds": list(folds),
@@ -230,7 +230,7 @@ def _cost(params: Params, trained_stage: Artifact, seconds: float, prepared: "Pr
         "trainable": trained,
         "head": head,
         "backbone_parameters": backbone,
-        "share": trained / backbone,
+        "trainable_fraction": trained / backbone,
         "seconds": seconds,
         "images_per_s": round(seen / max(seconds, 0.1), 1),
     }

@@ -19,10 +19,10 @@ STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
     "finetune": ("task", "model", "finetune"),
     "evaluate": ("task", "evaluate"),
     "export": ("task", "export"),
-    "cell": ("task", "model", "frozen", "finetune", "evaluate"),
+    "trial": ("task", "model", "frozen", "finetune", "evaluate"),
 }
 # Entry module of each stage.
-MODULES = {stage: f"medtune.stages.{stage}" for stage in STAGE_SECTIONS} | {"cell": "medtune.benchmark.trial"}
+MODULES = {stage: f"medtune.stages.{stage}" for stage in STAGE_SECTIONS} | {"trial": "medtune.benchmark.trial"}
 # Packages that decode the files of a single source.
 SOURCE_PACKAGES = {"slides": ("tifffile", "imagecodecs", "zarr")}
 STAGE_PACKAGES = ("torch", "torchvision", "timm", "peft", "numpy", "scipy", "scikit-learn")
@@ -35,7 +35,7 @@ TASK_PARTS: dict[str, tuple[str, ...]] = {
     "finetune": ("training",),
     "evaluate": ("training", "evaluation"),
     "export": ("training", "export", "evaluation"),
-    "cell": ("training", "evaluation"),
+    "trial": ("training", "evaluation"),
 }
 # Params that do not affect results.
 EXCLUDED_KEYS = {"checkpoint_seconds"}
@@ -87,7 +87,7 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
     Returns:
         SHA-256 as a hexadecimal string.
     """
-    excluded = EXCLUDED_KEYS | {"frozen": FINETUNE_ONLY, "cell": SUBGROUPS}.get(stage, set())
+    excluded = EXCLUDED_KEYS | {"frozen": FINETUNE_ONLY, "trial": SUBGROUPS}.get(stage, set())
     sections = {name: _without(params.section(name), excluded) for name in STAGE_SECTIONS[stage]}
     for name in TRAINING:
         if name in sections:  # the candidates, in whatever form they were set
@@ -96,7 +96,7 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
         sections["frozen"] = _without(sections["frozen"], NOT_USED_BY_SOLVER)
     parts = [f"medtune.tasks.{params.task.kind}.{part}" for part in TASK_PARTS[stage]]
     plugins = [f"medtune.models.heads.{params.model.head.kind}", *parts, *_metric_modules(params, stage in TRAINING)]
-    if stage in ("finetune", "cell"):
+    if stage in ("finetune", "trial"):
         plugins.append(f"medtune.models.peft.{params.model.peft.method}")
     return digest(
         {

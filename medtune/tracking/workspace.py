@@ -80,7 +80,7 @@ def workspace(entity: str, project: str, metrics: Sequence[Metric]) -> "Workspac
             ),
             _section(
                 "Benchmark and flows",
-                wr.MediaBrowser(title="benchmark trials", media_keys=["cells"], num_columns=1),
+                wr.MediaBrowser(title="benchmark trials", media_keys=["trials"], num_columns=1),
                 wr.MediaBrowser(title="stages of a flow run", media_keys=["stages"], num_columns=1),
             ),
         ],

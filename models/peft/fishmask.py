@@ -7,10 +7,11 @@ so that weight decay does not shrink the pretrained values. They merge into the 
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from medtune.config.base import renamed
 from medtune.config.schema import PeftParams
 
 if TYPE_CHECKING:
@@ -26,8 +27,10 @@ LR_GRID = (3e-4, 2e-3, 1e-2)
 class Params(PeftParams):
     """Fraction of the weights, and number of images for the Fisher information."""
 
+    REMOVED: ClassVar[dict[str, str]] = renamed("model.peft", share="fraction")
+
     method: Literal["fishmask"] = "fishmask"
-    share: Annotated[float, Field(gt=0, lt=1)] = Field(0.005, description="fraction of the weights that is trained")
+    fraction: Annotated[float, Field(gt=0, lt=1)] = Field(0.005, description="fraction of the weights that is trained")
     images: Annotated[int, Field(ge=1)] = Field(256, description="training images for the Fisher information")
 
 
@@ -46,7 +49,7 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
         if isinstance(getattr(layer, tensor, None), nn.Parameter)
     ]
     sizes = [getattr(layer, tensor).numel() for layer, tensor in layers]
-    backbone.sparse_delta = SparseDelta(sizes, max(1, round(params.share * sum(sizes))))
+    backbone.sparse_delta = SparseDelta(sizes, max(1, round(params.fraction * sum(sizes))))
     for index, (layer, tensor) in enumerate(layers):
         parametrize_tensor(layer, tensor, SparseEntry(backbone.sparse_delta, index))
     return backbone

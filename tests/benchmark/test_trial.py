@@ -42,10 +42,10 @@ def test_run__record_has_costs_and_metrics(world):
     params, trial = asked(world)
     artifact = run(world, params, trial)
     result = artifact.result()
-    assert result["cell"] == {"data": "drawn", "backbone": "test_vit", "method": "lora", "percent": 50, "seed": 1}
+    assert result["trial"] == {"data": "drawn", "backbone": "test_vit", "method": "lora", "percent": 50, "seed": 1}
     assert (result["trainable"], result["head"]) == (4_096, 130)  # r 8 on two fused qkv of width 64; 2 x 64 + 2
-    assert result["share"] == pytest.approx(4_096 / result["backbone_parameters"])
-    assert result["groups"] == {"train": 2, "val": 2, "test": 3}  # half of three patients, rounded up
+    assert result["trainable_fraction"] == pytest.approx(4_096 / result["backbone_parameters"])
+    assert result["patients"] == {"train": 2, "val": 2, "test": 3}  # half of three patients, rounded up
     assert result["images"] == {"train": 10, "val": 10, "test": 15}
     assert result["images_per_s"] > 0
     entry = result["metrics"]["accuracy"]

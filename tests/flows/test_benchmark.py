@@ -17,7 +17,7 @@ benchmark:
   data: {drawn: {source: synthetic, image_size: 32, labels: binary, patients: 20, images_per_patient: 2}}
   backbones: {test_vit: {weights: none, backbone_args: {img_size: 32, depth: 2}}}
   methods: [linear, bitfit]
-  percent: [50, 100]
+  train_percent: [50, 100]
   lr: {linear: [0.01], bitfit: [0.01]}
   min_steps: 4
 frozen: {epochs: 1, feature_views: 1}
@@ -66,7 +66,7 @@ def test_benchmark__computes_only_missing_trials(compare):
     assert {row["status"] for row in rows} == {"done"}
     assert status == 0
 
-    shutil.rmtree(compare.folder / "cells" / "drawn-test_vit-bitfit-50pc-seed1")
+    shutil.rmtree(compare.folder / "trials" / "drawn-test_vit-bitfit-50pc-seed1")
     printed, again, _ = compare()
     assert "4 trials, 3 found, 1 to compute" in printed
     assert [row["accuracy"] for row in again] == [row["accuracy"] for row in rows]
@@ -79,7 +79,7 @@ def test_benchmark__no_scheduler_at_the_address(compare):
     runner = "benchmark.runner={kind: dask, address: 'tcp://127.0.0.1:9'}"
     with pytest.raises(InputError, match=r"runner\.address=tcp://127\.0\.0\.1:9: no Dask scheduler answers"):
         compare(runner, prefect=True)
-    assert not list(compare.folder.glob("cells/*"))
+    assert not list(compare.folder.glob("trials/*"))
 
 
 @pytest.mark.slow
@@ -100,7 +100,7 @@ def test_benchmark__failed_trial_is_retried_and_reported(compare):
 
 
 def test_trials__all_selects_the_supported_methods():
-    chosen, tree = load_grid(sets=["benchmark.percent=[100]"])
+    chosen, tree = load_grid(sets=["benchmark.train_percent=[100]"])
     methods = [trial.method for trial in jobs.list_trials(chosen, tree)]
     assert {"linear", "cdtm", "full", "lora", "vpt", "cdtm+lora"} <= set(methods)
     assert "tsa" not in methods
@@ -116,7 +116,7 @@ def test_trials__method_without_a_supported_backbone_is_rejected():
 
 
 def test_trials__params_are_those_of_the_method():
-    chosen, tree = load_grid(sets=["benchmark.methods=[linear, cdtm+lora]", "benchmark.percent=[25]"])
+    chosen, tree = load_grid(sets=["benchmark.methods=[linear, cdtm+lora]", "benchmark.train_percent=[25]"])
     linear, crossed = jobs.list_trials(chosen, tree).values()
     assert (linear.schedule, linear.model.head.kind) == ("frozen", "linear")
     assert (crossed.schedule, crossed.model.head.kind, crossed.model.peft.method) == ("staged", "cdtm", "lora")

@@ -28,7 +28,7 @@ benchmark:
             split: {folds: 3, test_fold: 1}}
   backbones: {test_vit: {}}
   methods: [linear, full, cdtm+bitfit]
-  percent: [25, 100]
+  train_percent: [25, 100]
   lr: {full: [1.0e-3], cdtm+bitfit: [1.0e-3]}
   min_steps: 8
   runner: {kind: local, workers: 2}
@@ -55,7 +55,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 def trials(folder: Path) -> Path:
     """Folder of the records of all trials."""
-    return folder / "artifacts" / "benchmark" / "cells"
+    return folder / "artifacts" / "benchmark" / "trials"
 
 
 def records(folder: Path) -> dict[str, int]:

@@ -94,7 +94,7 @@ def test_keys__subgroups_change_the_evaluation_only(make_world):
     params = with_options(world, by=["sex"])
     assert evaluate_key(params, prepared, world.trained) != evaluate_key(world.params, prepared, world.trained)
     assert frozen_key(params, prepared, 1) == frozen_key(world.params, prepared, 1)
-    for stage in ("frozen", "finetune", "cell"):
+    for stage in ("frozen", "finetune", "trial"):
         keys = {stage_key(stage, variant, {}, "cpu") for variant in (world.params, params)}
         assert len(keys) == 1, stage
     other = replace(prepared, metadata_cells={**prepared.metadata_cells, "sex": ("F",) * 45})

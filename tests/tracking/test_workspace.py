@@ -46,7 +46,7 @@ def test_workspace__shows_logged_values(spec: dict[str, Any]) -> None:
         assert set(panel["metrics"]) <= summary.keys()
     media = {key for panels in sections(spec).values() for panel in panels for key in panel.get("mediaKeys", [])}
     assert {f"test/{name}" for name in metrics.PLOTS} <= media
-    assert {"gate", "cells", "stages", "test/folds", "test/metrics", "test/classes"} <= media
+    assert {"gate", "trials", "stages", "test/folds", "test/metrics", "test/classes"} <= media
     gate = [
         name for panel in sections(spec)["Gate: challengers against the champion"] for name in panel.get("metrics", [])
     ]

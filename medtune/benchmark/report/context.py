@@ -58,7 +58,7 @@ def _facts(comparison: Comparison) -> str:
     trained = []
     for p, percent in enumerate(cube.percents):
         counts = {
-            (result["groups"]["train"], result["images"]["train"])
+            (result["patients"]["train"], result["images"]["train"])
             for m in range(len(cube.methods))
             for result in cube.results_of(m, p)
         }
@@ -80,7 +80,7 @@ def _facts(comparison: Comparison) -> str:
 
 def _row(comparison: Comparison, method: int, n: int, percents: list[int]) -> dict[str, Any]:
     cube, summary = comparison.cube, comparison.summary
-    fraction = cube.first_value(method, "share")
+    fraction = cube.first_value(method, "trainable_fraction")
     return {
         "number": n,
         "method": cube.methods[method],

@@ -25,7 +25,7 @@ def recommendations(comparison: Comparison) -> list[str]:
 def _line(comparison: Comparison, percent: int) -> str:
     cube, best = comparison.cube, comparison.best[percent]
     assert best is not None
-    trained = {result["groups"]["train"] for result in cube.results_of(best, percent)}
+    trained = {result["patients"]["train"] for result in cube.results_of(best, percent)}
     unit = resampling_unit(cube)
     counts = [
         *([pluralize(trained.pop(), f"training {unit}")] if len(trained) == 1 else []),

@@ -14,11 +14,11 @@ LEADING_COLUMNS = ("data", "backbone", "method", "percent", "seed", "status", "l
 TRAILING_COLUMNS = (
     "trainable",
     "head",
-    "share",
+    "trainable_fraction",
     "train_images",
-    "train_groups",
+    "train_patients",
     "test_images",
-    "test_groups",
+    "test_patients",
     "protocol",
     *COST_COLUMNS,
     "device",
@@ -59,10 +59,10 @@ def _row(trial: TrialRecord, metrics: Sequence[str]) -> dict[str, Any]:
     for name in metrics:
         entry = result["metrics"].get(name) or {}
         row |= {name: entry.get("value"), f"{name}_lo": entry.get("lo"), f"{name}_hi": entry.get("hi")}
-    for name in ("lr", "trainable", "head", "share", "protocol", "device", *COST_COLUMNS):
+    for name in ("lr", "trainable", "head", "trainable_fraction", "protocol", "device", *COST_COLUMNS):
         row[name] = result.get(name)
     for split in ("train", "test"):
-        row |= {f"{split}_{unit}": result.get(unit, {}).get(split) for unit in ("images", "groups")}
+        row |= {f"{split}_{unit}": result.get(unit, {}).get(split) for unit in ("images", "patients")}
     packages = result.get("provenance", {}).get("packages", {})
     return row | {name: packages.get(name) for name in ("torch", "timm", "peft")}
 

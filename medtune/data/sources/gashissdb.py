@@ -52,9 +52,9 @@ class Params(DataParams):
         try:
             groups = re.compile(pattern or "").groups
         except re.error as error:
-            raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
+            raise ValueError(f"not a regular expression: {error}") from None
         if groups > 1:
-            raise ValueError(f"{pattern!r} has {groups} groups: use at most one")
+            raise ValueError(f"has {groups} groups. Use at most one")
         return pattern
 
 

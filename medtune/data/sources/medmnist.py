@@ -114,7 +114,7 @@ class Params(DataParams):
     @classmethod
     def _name_the_reason(cls, value: object) -> object:
         if isinstance(value, str) and (reason := UNSUPPORTED.get(value.lower())):
-            raise ValueError(f"{value} cannot be used: {reason}. Choose one of: {', '.join(CLASSES)}")
+            raise ValueError(f"cannot be used: {reason}. Choose one of: {', '.join(CLASSES)}")
         return value
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from medtune.config.base import StrictParams
 from medtune.config.errors import InputError, set_option
+from medtune.config.validation_errors import param_error
 from medtune.data.sample import Sample
 from medtune.data.slide_tiles import COLUMNS, SlideTiles, cut_slides
 from medtune.data.sources import folder
@@ -54,13 +55,17 @@ class Params(folder.Params):
     @model_validator(mode="after")
     def _column_needs_a_table(self) -> "Params":
         if self.tiles.mpp_column is not None and self.csv is None:
-            raise ValueError("tiles.mpp_column names a column, but data.csv is null: set data.csv to the table")
+            raise param_error(
+                "tiles.mpp_column",
+                self.tiles.mpp_column,
+                "data.csv is null. Set data.csv to the table",
+            )
         return self
 
     @model_validator(mode="after")
     def _one_class_per_slide(self) -> "Params":
         if self.label_type not in ("nominal", "ordinal"):
-            raise ValueError(f"label_type is {self.label_type}, but a slide has one class: use nominal or ordinal")
+            raise param_error("label_type", self.label_type, "a slide has one class. Use nominal or ordinal")
         return self
 
 

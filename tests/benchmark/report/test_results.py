@@ -20,7 +20,7 @@ def test_results__have_all_values(tmp_path, make_trials):
         assert TrialId(*(kind(row[name]) for name, kind in TrialId.__annotations__.items())) == trial.identity
         if trial.result:
             assert float(row["auroc"]) == round(trial.result["metrics"]["auroc"]["value"], 6)
-            assert (row["train_images"], row["test_groups"], row["torch"]) == ("20", "24", "2.10")
+            assert (row["train_images"], row["test_patients"], row["torch"]) == ("20", "24", "2.10")
             assert row["auroc_lo"] == row["error"] == ""
         else:
             assert {row[name] for name in ("lr", "auroc", "trainable", *COST_COLUMNS)} == {""}

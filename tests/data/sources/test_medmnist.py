@@ -95,7 +95,7 @@ def test_samples__real_arrays(shared):
     + [(f"{organ}mnist3d", "3-D") for organ in ("adrenal", "fracture", "nodule", "organ", "synapse", "vessel")],
 )
 def test_subset__unsupported_sets_give_the_reason(tmp_path, name, reason):
-    with pytest.raises(ValueError, match=rf"{name} cannot be used: .*{reason}"):
+    with pytest.raises(ValueError, match=rf"cannot be used: .*{reason}"):
         params(subset=name)
     file = tmp_path / f"{name.lower()}_64.npz"
     np.savez(file, train_images=np.zeros((2, 8, 8, 8), np.uint8), train_labels=np.zeros((2, 14), np.uint8))
