@@ -1,0 +1,200 @@
+"""Image files that are intact, damaged, unusual, hostile, renamed or links."""
+
+import io
+import os
+import struct
+import zlib
+from dataclasses import dataclass
+from functools import cache
+
+import imagecodecs
+import numpy as np
+from PIL import Image
+
+SUFFIX = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "BMP": ".bmp", "WEBP": ".webp"}
+FORMATS, SUFFIXES = list(SUFFIX), list(SUFFIX.values())
+SIDE = 7_000  # slightly fewer pixels than medtune.serving.decode.MAX_PIXELS
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """A file of a class folder.
+
+    Attributes:
+        content: the bytes of the file.
+        suffix: suffix of its name.
+        usable: True: the data stage must keep it; False: it must reject it; None: either.
+        original: the undamaged file, if a kept image must have its pixels.
+    """
+
+    content: bytes
+    suffix: str
+    usable: bool | None
+    original: bytes | None = None
+
+
+def encode(image, image_format="PNG", **options):
+    """Return an image or array as a file."""
+    out = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(out, image_format, **options)
+    return out.getvalue()
+
+
+def pixels(random, channels=3):
+    """Return smooth random pixels (h, w, channels) of random size."""
+    size = tuple(random.integers(8, 72, 2))
+    coarse = random.integers(0, 256, (4, 5, channels), np.uint8)
+    return np.dstack([np.array(Image.fromarray(coarse[..., c]).resize(size)) for c in range(channels)])
+
+
+def saved(random, image, formats=FORMATS, **options):
+    """Return a usable file in one of the formats."""
+    chosen = str(random.choice(formats))
+    return ImageFile(encode(image, chosen, **options), SUFFIX[chosen], usable=True)
+
+
+def converted(random, mode, formats):
+    return saved(random, Image.fromarray(pixels(random)).convert(mode), formats)
+
+
+def truncated(random):
+    intact = saved(random, pixels(random))
+    content = intact.content[: random.integers(1, len(intact.content))]
+    return ImageFile(content, intact.suffix, None, original=intact.content)
+
+
+def flipped(random, image_format):
+    """Return a file with one to five flipped bits. Only PNG has checksums of its pixels."""
+    intact = encode(pixels(random), image_format)
+    content = bytearray(intact)
+    for bit in random.integers(0, 8 * len(content), random.integers(1, 6)):
+        content[bit // 8] ^= 1 << bit % 8
+    return ImageFile(bytes(content), SUFFIX[image_format], None, original=intact if image_format == "PNG" else None)
+
+
+def renamed(random):
+    image_format, other = random.permutation(FORMATS)[:2]
+    return ImageFile(encode(pixels(random), str(image_format)), SUFFIX[other], usable=True)
+
+
+def one_of(random, contents, suffixes=SUFFIXES, usable=False):
+    return ImageFile(contents[random.integers(len(contents))], str(random.choice(suffixes)), usable)
+
+
+def noise(random):
+    signatures = [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"II*\0", b"BM", b"RIFF\x40\0\0\0WEBPVP8 "]
+    rest = random.bytes(random.integers(1, 4000))
+    return one_of(random, [signature + rest for signature in signatures], usable=None)
+
+
+def unknown_range(random):
+    """Return a TIFF of float or negative integer pixels, whose range is unknown."""
+    gray = pixels(random, 1)[..., 0]
+    images = [gray.astype(np.float32), gray.astype(np.int32) - 70_000]
+    return one_of(random, [encode(image, "TIFF") for image in images], [".tif"])
+
+
+def palette(random):
+    options = random.choice([{}, {"transparency": int(random.integers(16))}])
+    return saved(random, Image.fromarray(pixels(random)).quantize(16), ["PNG"], **options)
+
+
+def png_chunk(kind, content):
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png_bomb(width, height):
+    """Return a small PNG file that declares this size."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = {b"IHDR": header, b"IDAT": zlib.compress(bytes(999)), b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks.items())
+
+
+BOMBS = [
+    png_bomb(*size)
+    for size in ((60_000, 60_000), (8_000, 8_000), (2**31 - 1, 2**31 - 1), (50_000_001, 1), (2**31 - 1, 1))
+]
+
+
+def huge_header(random):
+    """Return a JPEG or BMP file whose header declares a huge size."""
+    image = pixels(random)
+    if random.random() < 0.5:
+        content = encode(image, "JPEG")
+        size = content.index(b"\xff\xc0") + 5
+        return ImageFile(content[:size] + b"\xff\xdc\xff\xdc" + content[size + 4 :], ".jpg", usable=False)
+    height, width, _ = image.shape
+    content = encode(image, "BMP")
+    size = struct.pack("<ii", width * 100_000, height * 100_000)
+    return ImageFile(content[:18] + size + content[26:], ".bmp", usable=False)
+
+
+def several_pages(random):
+    image = Image.fromarray(pixels(random))
+    pages = [Image.fromarray(255 - np.array(image))]
+    files = [encode(image, name, save_all=True, append_images=pages) for name in ("TIFF", "PNG", "WEBP", "GIF")]
+    return one_of(random, files)
+
+
+def rotated(random):
+    exif = Image.Exif()
+    exif[0x0112] = int(random.integers(0, 12))
+    return saved(random, pixels(random), ["PNG", "JPEG", "TIFF", "WEBP"], exif=exif)
+
+
+@cache
+def compressed_zeros():
+    return zlib.compress(bytes(80 << 20), 9)
+
+
+def text_bomb(random):
+    """Return a PNG file with a comment of 80 MB."""
+    content = encode(pixels(random))
+    comment = png_chunk(b"zTXt", b"Comment\0\0" + compressed_zeros())
+    return ImageFile(content[:33] + comment + content[33:], ".png", usable=None)
+
+
+TEXTS = [b"not an image at all\n" * 40, b"<html><body>404</body></html>", b"%PDF-1.7\n", b"PK\3\4" * 99]
+KINDS = {
+    "intact": lambda random: saved(random, pixels(random)),
+    "truncated": truncated,
+    "flipped-png": lambda random: flipped(random, "PNG"),
+    "flipped-jpeg": lambda random: flipped(random, "JPEG"),
+    "flipped-tiff": lambda random: flipped(random, "TIFF"),
+    "flipped-bmp": lambda random: flipped(random, "BMP"),
+    "flipped-webp": lambda random: flipped(random, "WEBP"),
+    "renamed": renamed,
+    "empty": lambda random: one_of(random, [b""]),
+    "text": lambda random: one_of(random, TEXTS),
+    "noise": noise,
+    "cmyk": lambda random: converted(random, "CMYK", ["JPEG", "TIFF"]),
+    "gray-alpha": lambda random: converted(random, "LA", ["PNG", "TIFF"]),
+    "one-bit": lambda random: converted(random, "1", ["PNG", "TIFF", "BMP"]),
+    "16-bit": lambda random: saved(random, pixels(random, 1)[..., 0].astype(np.uint16) * 257, ["PNG", "TIFF"]),
+    "unknown-range": unknown_range,
+    "alpha": lambda random: saved(random, pixels(random, 4), ["PNG", "WEBP", "TIFF"]),
+    "palette": palette,
+    "bomb": lambda random: one_of(random, BOMBS, [".png"]),
+    "huge-header": huge_header,
+    "several-pages": several_pages,
+    "rotated": rotated,
+    "text-bomb": text_bomb,
+}
+# Target, relative to a class folder, and whether the image can be used.
+LINKS = {
+    "link-inside": ("../a/anchor.png", True),
+    "link-outside": ("../../outside.png", False),
+    "link-device": ("/dev/zero", False),
+    "link-dangling": ("../a/missing.png", False),
+    "link-loop": ("../a/loop.png", False),
+}
+LARGE = ["rgba", "rgba16", "gray16", "palette", "cmyk-progressive"]
+
+
+def write(path_without_suffix):
+    ...
+
+
+def write_large(path, kind):
+    """Write an image of the largest allowed size, in a mode that needs much memory."""
+    size, columns = (SIDE, SIDE), np.arange(SIDE) % 2
