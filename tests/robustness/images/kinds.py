@@ -13,6 +13,8 @@ from PIL import Image
 
 SUFFIX = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "BMP": ".bmp", "WEBP": ".webp"}
 FORMATS, SUFFIXES = list(SUFFIX), list(SUFFIX.values())
+ANCHOR = "a/anchor.png"  # target of a link
+LARGE = ["rgba.png", "rgba16.png", "gray16.png", "palette.png", "cmyk.jpg"]
 SIDE = 7_000  # slightly fewer pixels than medtune.serving.decode.MAX_PIXELS
 
 
@@ -21,13 +23,13 @@ class ImageFile:
     """A file of a class folder.
 
     Attributes:
-        content: the bytes of the file.
+        content: the bytes of the file; None: a link, a pipe or a large image.
         suffix: suffix of its name.
         usable: True: the data stage must keep it; False: it must reject it; None: either.
         original: the undamaged file, if a kept image must have its pixels.
     """
 
-    content: bytes
+    content: bytes | None
     suffix: str
     usable: bool | None
     original: bytes | None = None
@@ -95,7 +97,7 @@ def unknown_range(random):
 
 
 def palette(random):
-    options = random.choice([{}, {"transparency": int(random.integers(16))}])
+    options = {"transparency": int(random.integers(16))} if random.random() < 0.5 else {}
     return saved(random, Image.fromarray(pixels(random)).quantize(16), ["PNG"], **options)
 
 
@@ -180,21 +182,52 @@ KINDS = {
     "rotated": rotated,
     "text-bomb": text_bomb,
 }
-# Target, relative to a class folder, and whether the image can be used.
+# Target, relative to the class folder, and whether the data stage must keep the image.
 LINKS = {
     "link-inside": ("../a/anchor.png", True),
     "link-outside": ("../../outside.png", False),
     "link-device": ("/dev/zero", False),
     "link-dangling": ("../a/missing.png", False),
-    "link-loop": ("../a/loop.png", False),
+    "link-loop": ("{name}", False),
 }
-LARGE = ["rgba", "rgba16", "gray16", "palette", "cmyk-progressive"]
 
 
-def write(path_without_suffix):
-    ...
+def write_files(root, numbers):
+    """Write one file per number to two class folders. The number determines the kind and the content.
+
+    Returns:
+        The files by name, without the target of the links.
+    """
+    for label in "ab":
+        (root / label).mkdir(parents=True)
+    (root.parent / "outside.png").write_bytes(encode(np.full((9, 9, 3), 7, np.uint8)))
+    (root / ANCHOR).write_bytes(encode(np.arange(300, dtype=np.uint8).reshape(10, 10, 3)))
+    kinds, files = [*KINDS, *LINKS, "pipe"], {}
+    for number in numbers:
+        kind, random = kinds[number % len(kinds)], np.random.default_rng([4, number])
+        target, usable = LINKS.get(kind, (None, False))
+        file = KINDS[kind](random) if kind in KINDS else ImageFile(None, str(random.choice(SUFFIXES)), usable)
+        name = f"{'ab'[number % 2]}/{number:05}-{kind}{file.suffix}"
+        path, files[name] = root / name, file
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif target:
+            path.symlink_to(target.format(name=path.name))
+        else:
+            path.write_bytes(file.content)
+    return files
 
 
-def write_large(path, kind):
-    """Write an image of the largest allowed size, in a mode that needs much memory."""
-    size, columns = (SIDE, SIDE), np.arange(SIDE) % 2
+def write_large(path):
+    """Write an image of the largest allowed size, in one of the modes that need much memory."""
+    size, rows = (SIDE, SIDE), np.arange(SIDE)[:, None] % 2
+    if path.stem == "cmyk":
+        Image.new("CMYK", size, (9, 60, 80, 0)).save(path, progressive=True, subsampling=0)
+    elif path.stem == "palette":
+        image = Image.new("P", size)
+        image.putpalette(range(6))
+        image.save(path, transparency=b"\0\x80", compress_level=1)
+    else:
+        dtype, channels = {"rgba": (np.uint8, 4), "rgba16": (np.uint16, 4), "gray16": (np.uint16, 1)}[path.stem]
+        array = np.broadcast_to((257 * rows).astype(dtype)[..., None], (*size, channels))
+        path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(array), level=1))
