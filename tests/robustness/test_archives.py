@@ -12,18 +12,8 @@ from hypothesis import strategies as st
 from medtune.config.errors import InputError
 from medtune.data import archive as product
 from medtune.data.sources import medmnist
-from tests.robustness.archives import npz
-from tests.robustness.archives.kinds import (
-    HEADER_TYPES,
-    KINDS,
-    MAX_FILES,
-    OUTSIDE,
-    Archive,
-    bomb,
-    damaged,
-    huge_header,
-    pack,
-)
+from tests.robustness.archives import kinds, npz
+from tests.robustness.archives.kinds import OUTSIDE, Archive, pack
 from tests.robustness.profile import examples, scale
 
 pytestmark = [
@@ -42,20 +32,20 @@ def work(tmp_path, monkeypatch):
     """Return the folder of the archive and of the cache."""
     folder = tmp_path / "sandbox" / "work"
     monkeypatch.setenv("MEDTUNE_CACHE", str(folder / "cache"))
-    monkeypatch.setattr(product, "MAX_FILES", MAX_FILES)
+    monkeypatch.setattr(product, "MAX_FILES", kinds.MAX_FILES)
     return folder
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", kinds.KINDS)
 @examples(small=1, full=30)
 @given(data=st.data())
 def test_archives__write_nothing_outside_the_folder(faults, work, kind, data):
-    faults.count(f"{kind} {faults.injected}", problem(work, data.draw(KINDS[kind])))
+    faults.count(f"{kind} {faults.injected}", problem(work, data.draw(kinds.KINDS[kind])))
 
 
-@pytest.mark.parametrize("kind", scale(HEADER_TYPES[:1], HEADER_TYPES))
+@pytest.mark.parametrize("kind", scale(kinds.HEADER_TYPES[:1], kinds.HEADER_TYPES))
 def test_archives__a_huge_header_is_not_read_into_memory(faults, work, kind):
-    archive = huge_header(kind)
+    archive = kinds.huge_header(kind)
     tracemalloc.start()
     fault = problem(work, archive)
     _, peak = tracemalloc.get_traced_memory()
@@ -73,7 +63,7 @@ def test_archives__npz_files_with_false_headers_are_refused(faults, tmp_path, na
 
 
 @examples(small=3, full=200)
-@given(content=damaged(npz.INTACT))
+@given(content=kinds.damaged(npz.INTACT))
 def test_archives__damaged_npz_files_are_read_unchanged_or_refused(faults, tmp_path, content):
     faults.count(f"damaged {faults.injected}", npz_problem(tmp_path / "a.npz", content, usable=None))
 
@@ -93,7 +83,7 @@ def test_archives__a_file_outside_is_noticed(work, monkeypatch, name):
 @pytest.mark.parametrize(("limit", "value"), [("MAX_SMALL", 1 << 30), ("MAX_GROWTH", 100)])
 def test_archives__an_unpacked_bomb_is_noticed(work, monkeypatch, limit, value):
     monkeypatch.setattr(product, limit, value)
-    archive = Archive(pack([("x.png", bomb(3_500_000))], ".zip"), ".zip")
+    archive = Archive(pack([("x.png", kinds.bomb(3_500_000))], ".zip"), ".zip")
     assert problem(work, archive) == "unpacked"
 
 

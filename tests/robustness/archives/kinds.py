@@ -68,8 +68,6 @@ def zip_entry(name, mode=0):
 intact_files = st.lists(st.binary(min_size=1, max_size=3000), min_size=2, max_size=5).map(
     lambda contents: {f"{'ab'[number % 2]}/{number}.png": content for number, content in enumerate(contents)}
 )
-
-
 INTACT_TAR = pack([("a.png", b"x")], ".tar")
 NO_MEMBERS = st.just([])
 
@@ -98,6 +96,7 @@ def unsafe_members(draw):
     return [(draw(st.sampled_from(names)), b"bad")]
 
 
+too_many = st.integers(MAX_FILES + 1, MAX_FILES + 3).map(lambda n: [(f"{number}.png", b"") for number in range(n)])
 duplicate_members = st.sampled_from(
     [("x", "x"), ("x", "./x"), ("x", "x/y"), ("x/y", "x"), ("x/y", "x//y"), ("x", "x\\y")]
 ).map(lambda names: [(name, b"bad") for name in names])
@@ -114,7 +113,7 @@ bombs = st.sampled_from([3_500_000, 0, 10_000]).map(bomb)
 
 @st.composite
 def damaged(draw, content):
-    """Copies that are truncated, have one to three flipped bits, or both."""
+    """Copies with one to three flipped bits, some of them truncated."""
     changed = bytearray(content)
     if draw(st.booleans()):
         del changed[draw(st.integers(0, len(content) - 1)) :]
@@ -139,14 +138,8 @@ def common_kinds(family):
         "duplicate": archives(family, duplicate_members),
         "case": archives(family, st.just([("x.png", b"1"), ("X.PNG", b"2")]), usable=None),
         "bomb": bombs.map(lambda content: Archive(pack([("x.png", content)], suffix), suffix)),
-        "many": st.integers(1, 3).map(
-            lambda extra: Archive(pack([(f"{n}.png", b"") for n in range(MAX_FILES + extra)], suffix), suffix)
-        ),
-        "damaged": intact_files.flatmap(
-            lambda files: damaged(pack(files.items(), suffix)).map(
-                lambda content: Archive(content, suffix, None, files)
-            )
-        ),
+        "many": too_many.map(lambda members: Archive(pack(members, suffix), suffix)),
+        "damaged": damaged_archives(suffix),
     }
     return {f"{family}-{name}": kind for name, kind in kinds.items()}
 
