@@ -213,7 +213,7 @@ def write_large(path):
     if path.stem == "cmyk":
         Image.new("CMYK", size, (9, 60, 80, 0)).save(path, progressive=True, subsampling=0)
     elif path.stem == "palette":
-        image = Image.new("P", size)
+        image = Image.new("P", size, 1)
         image.putpalette(range(6))
         image.save(path, transparency=b"\0\x80", compress_level=1)
     else:
