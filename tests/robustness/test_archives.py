@@ -73,7 +73,7 @@ def test_archives__npz_bombs_are_refused(faults, tmp_path, bomb):
     faults.count(bomb.__name__, npz_problem(tmp_path / "a.npz", bomb(), usable=False))
 
 
-@pytest.mark.parametrize("name", ["../out.png", f"{OUTSIDE}/out.png"])
+@pytest.mark.parametrize("name", ["../out.png", f"{OUTSIDE}/out.png"], ids=["parent", "absolute"])
 def test_archives__a_file_outside_is_noticed(work, monkeypatch, name):
     monkeypatch.setattr(product, "_safe_parts", lambda archive, name: (name,))
     archive = Archive(pack([(name, b"bad")], ".tar"), ".tar")
