@@ -218,5 +218,8 @@ def write_large(path):
         image.save(path, transparency=b"\0\x80", compress_level=1)
     else:
         dtype, channels = {"rgba": (np.uint8, 4), "rgba16": (np.uint16, 4), "gray16": (np.uint16, 1)}[path.stem]
-        array = np.broadcast_to((257 * rows).astype(dtype)[..., None], (*size, channels))
-        path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(array), level=1))
+        array = np.empty((*size, channels), dtype)
+        array[:] = (257 * rows).astype(dtype)[..., None]
+        if path.stem == "rgba16":
+            array[..., 3] = 65_535  # partial transparency is rejected
+        path.write_bytes(imagecodecs.png_encode(array, level=1))
