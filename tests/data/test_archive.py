@@ -3,6 +3,7 @@ import os
 import stat
 import tarfile
 import zipfile
+from contextlib import nullcontext
 
 import pytest
 
@@ -49,6 +50,7 @@ REFUSED = {
     "device": ("zero", tarfile.CHRTYPE, b""),
     "block device": ("disk", tarfile.BLKTYPE, b""),
     "pipe": ("pipe", tarfile.FIFOTYPE, b""),
+    "sparse": ("holes", tarfile.GNUTYPE_SPARSE, b""),
 }
 
 
@@ -96,6 +98,17 @@ def test_unpack__bomb_stops_at_the_limit(tmp_path, monkeypatch, kind):
     with pytest.raises(InputError, match="bomb"):
         unpack(path, folder)
     assert sum(file.stat().st_size for file in folder.rglob("*")) <= 1 << 20
+
+
+@pytest.mark.parametrize(("growth", "accepted"), [(18, True), (22, False)])
+def test_unpack__contents_up_to_twenty_times_the_archive(tmp_path, monkeypatch, growth, accepted):
+    monkeypatch.setattr(archive, "MAX_SMALL", 1)
+    path = tmp_path / "grown.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bundle:
+        bundle.writestr("x", os.urandom(100_000) + bytes((growth - 1) * 100_000))
+    (tmp_path / "out").mkdir()
+    with nullcontext() if accepted else pytest.raises(InputError, match="archive bomb"):
+        unpack(path, tmp_path / "out")
 
 
 def test_unpack__too_many_files(tmp_path, monkeypatch):

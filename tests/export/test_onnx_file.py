@@ -16,7 +16,7 @@ from medtune.export.onnx_graph import to_onnx
 from medtune.models.classifier import build
 from medtune.serving.bundle import Bundle
 from medtune.serving.manifest import BundleError
-from torture.hostile.tiny_bundle import write_bundle
+from tests.robustness.tiny_bundle import write_bundle
 
 SIDE = 8
 LIMIT = 1000

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from torture.hostile.tiny_bundle import red_model, red_probability, write_bundle
+from tests.robustness.tiny_bundle import red_model, red_probability, write_bundle
 
 
 @pytest.fixture

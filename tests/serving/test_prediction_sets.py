@@ -12,7 +12,7 @@ from medtune.serving.bundle import Bundle, BundleError
 from medtune.serving.http import predict_uploads
 from medtune.serving.predict import write_predictions
 from medtune.serving.prediction_sets import is_uncertain, prediction_sets, validate
-from torture.hostile.tiny_bundle import write_bundle
+from tests.robustness.tiny_bundle import write_bundle
 
 SETS = {"coverage": 0.9, "holds_for": "each class", "min_probability": {"blue": 0.3, "red": 0.4}}
 

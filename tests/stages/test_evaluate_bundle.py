@@ -15,7 +15,7 @@ from PIL import Image
 from medtune.cli.main import call
 from medtune.config.project import PROJECT
 from medtune.tasks.classification.metrics import compute_all
-from torture.hostile.tiny_bundle import red_probability, write_bundle
+from tests.robustness.tiny_bundle import red_probability, write_bundle
 
 LABELS = {"bleu": "blue", "Red": "red"}
 MAP = ["--set", 'data.label_map={"bleu": "blue", "Red": "red"}']
