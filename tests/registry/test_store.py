@@ -69,6 +69,43 @@ def test_store__history_keeps_every_line(target, tmp_path):
     assert [line["challenger"] for line in target.history()] == ["one", "two"]
 
 
+def damage(folder: Path) -> Path:
+    """Flip a bit of the model in the folder of a bundle."""
+    content = (folder / "model.onnx").read_bytes()
+    (folder / "model.onnx").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    return folder
+
+
+def test_folder__upload_rejects_a_damaged_bundle(tmp_path):
+    target = open_store("there", tmp_path)
+    with pytest.raises(BundleError, match=r"model\.onnx is damaged"):
+        target.upload(damage(bundle(tmp_path / "one")), "one")
+    assert target.bundles() == []
+
+
+def test_folder__fetch_rejects_a_damaged_bundle(tmp_path):
+    target = open_store("there", tmp_path)
+    accepted(target, tmp_path, "one")
+    damage(tmp_path / "there" / "bundles" / "one")
+    with pytest.raises(BundleError, match=r"model\.onnx is damaged"):
+        target.fetch("one", tmp_path / "cache")
+
+
+def test_url_store__fetch_rejects_a_damaged_bundle(tmp_path):
+    target = open_store("memory://damaged", tmp_path)
+    target.upload(damage(bundle(tmp_path / "one")), "one")
+    for _ in range(2):  # also where the first attempt left files in the cache
+        with pytest.raises(BundleError, match=r"model\.onnx is damaged"):
+            target.fetch("one", tmp_path / "cache")
+
+
+def test_url_store__fetch_replaces_a_damaged_copy(tmp_path):
+    target = open_store("memory://intact", tmp_path)
+    accepted(target, tmp_path, "one")
+    content = (damage(target.fetch("one", tmp_path / "cache")) / "model.onnx").read_bytes()
+    assert (target.fetch("one", tmp_path / "cache") / "model.onnx").read_bytes() != content
+
+
 def test_rollback__to_the_previous_bundle_and_back(target, tmp_path):
     accepted(target, tmp_path, "one", "two", "three")
     assert previous_bundle(target, tmp_path / "cache") == "two"
