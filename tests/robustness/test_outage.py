@@ -21,7 +21,7 @@ from medtune.stages import data
 from tests.robustness.faults import Faults
 from tests.robustness.isolated import isolated
 from tests.robustness.outages import disks
-from tests.robustness.outages.disks import OTHER_TRAIN, TRAIN
+from tests.robustness.outages.disks import OTHER_DATA, OTHER_TRAIN, TRAIN
 from tests.robustness.outages.job import STEPS, TRAININGS, Job, failure, started_steps
 from tests.robustness.outages.servers import KINDS, failing_server
 from tests.robustness.profile import is_full
@@ -39,6 +39,12 @@ DATA_ONLY = {
 }
 API_KEY = "0123456789" * 4
 READ_ONLY = ("out", "out/artifacts", "out/artifacts/frozen", "cache", "cache/logs", "cache/features", "cache/logits")
+DISK_FAULTS = {
+    **{f"files limited to {size:,} bytes": (disks.limited_files, size) for size in (0, 1_000, 20_000, 60_000, 300_000)},
+    **{f"out with {kb:,} KiB free": (disks.full_disk, "out", kb) for kb in (0, 40, 100, 300, 800, 2000)},
+    **{f"cache with {kb:,} KiB free": (disks.full_disk, "cache", kb) for kb in (0, 8, 40, 100)},
+    **{f"{folder} read-only": (disks.read_only, folder) for folder in READ_ONLY},
+}
 
 
 @pytest.fixture(scope="module")
@@ -73,27 +79,12 @@ def test_data__files_that_cannot_grow(faults, tmp_path, size):
 
 
 @FULL_ONLY
-@pytest.mark.parametrize("size", [0, 1_000, 20_000, 60_000, 300_000])
-def test_stages__files_that_cannot_grow(faults, finished, other, tmp_path, size):
-    fault = partial(disks.limited_files, size)
-    fail_all(faults, finished.copy(tmp_path / "job"), f"files of at most {size:,} bytes", fault, finished, other)
-
-
-@FULL_ONLY
-@pytest.mark.parametrize(("folder", "free_kb"), [
-    *(("out", kb) for kb in (0, 40, 100, 300, 800, 2000)), *(("cache", kb) for kb in (0, 8, 40, 100)),
-])  # fmt: skip
-def test_stages__full_disk(faults, finished, other, tmp_path, folder, free_kb):
+@pytest.mark.parametrize("name", DISK_FAULTS)
+def test_stages__failing_disk(faults, finished, other, tmp_path, name):
     job = finished.copy(tmp_path / "job")
-    fault = partial(disks.full_disk, job.folder / folder, free_kb)
-    fail_all(faults, job, f"{folder} with {free_kb:,} KiB free", fault, finished, other)
-
-
-@FULL_ONLY
-@pytest.mark.parametrize("folder", READ_ONLY)
-def test_stages__read_only_folder(faults, finished, other, tmp_path, folder):
-    job = finished.copy(tmp_path / "job")
-    fail_all(faults, job, f"{folder} read-only", partial(disks.read_only, job.folder / folder), finished, other)
+    fault, *args = DISK_FAULTS[name]
+    fault = partial(fault, *(job.folder / arg if isinstance(arg, str) else arg for arg in args))
+    faults.add(isolated(disks.inject_into_stages, job, name, fault, finished.content(), other))
 
 
 @FULL_ONLY
@@ -127,30 +118,21 @@ def test_training__two_runs_at_once(faults, finished, job, first, second):
 
 @FULL_ONLY
 @pytest.mark.parametrize("kind", KINDS)
-def test_training__failing_wandb_server(faults, finished, job, kind):
+@pytest.mark.parametrize(("service", "command", "message"), [
+    ("W&B", f"{TRAIN} --set tracking.mode=online", "recording offline instead"),
+    ("Prefect", "train", "continuing without it"),
+], ids=["W&B", "Prefect"])  # fmt: skip
+def test_training__failing_server(faults, finished, job, service, command, message, kind):
     start = time.monotonic()
     with failing_server(kind) as url:
-        done = job.run(f"{TRAIN} --set tracking.mode=online", WANDB_BASE_URL=url, WANDB_API_KEY=API_KEY)
-    faults.measure("W&B: seconds of a run", round(time.monotonic() - start, 1))
+        done = job.run(command, WANDB_BASE_URL=url, WANDB_API_KEY=API_KEY, PREFECT_API_URL=f"{url}/api")
+    faults.measure(f"{service}: seconds of a run", round(time.monotonic() - start, 1))
     problem = training_problem(done, job, finished)
-    if "recording offline instead" not in done.stdout:
+    if message not in done.stdout:
         problem = problem or "the failure is not reported"
-    if not list((job.cache / "wandb").glob("*run-*/run-*.wandb")):
+    if service == "W&B" and not list((job.cache / "wandb").glob("*run-*/run-*.wandb")):
         problem = problem or "no run is recorded"
-    faults.count(f"W&B server {kind}", problem)
-
-
-@FULL_ONLY
-@pytest.mark.parametrize("kind", KINDS)
-def test_training__failing_prefect_server(faults, finished, job, kind):
-    start = time.monotonic()
-    with failing_server(kind) as url:
-        done = job.run("train", PREFECT_API_URL=f"{url}/api")
-    faults.measure("Prefect: seconds of a run", round(time.monotonic() - start, 1))
-    problem = training_problem(done, job, finished)
-    if "continuing without it" not in done.stdout:
-        problem = problem or "the failure is not reported"
-    faults.count(f"Prefect server {kind}", problem)
+    faults.count(f"{service} server {kind}", problem)
 
 
 @FULL_ONLY
@@ -225,12 +207,8 @@ def fail_data(faults, folder, size, fault=disks.limited_files):
     """Limit the size of files during the data stage of a job without training."""
     job = Job(folder / "job", DATA_ONLY)
     assert failure(job.run_here("data")) is None
-    disks.fail_data(faults, job, f"files of at most {size:,} bytes", partial(fault, size), job.content())
-
-
-def fail_all(faults, job, name, fault, finished, other):
-    """Inject a fault into all stages of a copy of the finished job, in a process that may mount."""
-    faults.add(isolated(disks.fail_all, job, name, fault, finished.content(), other))
+    name = f"files limited to {size:,} bytes"
+    disks.inject(faults, job, name, partial(fault, size), OTHER_DATA, ["data"], job.content())
 
 
 def run_at_once(job, *commands):

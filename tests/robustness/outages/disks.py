@@ -24,32 +24,21 @@ class MountError(Exception):
     """This process may not mount."""
 
 
-def fail_training(faults: Faults, job: Job, name: str, fault: Fault, other: dict[str, str]) -> None:
-    """Train with other params during the fault and after it. `other` is the expected content."""
-    _fail(faults, job, OTHER_TRAIN, name, fault)
-    problem = failure(job.run_here(OTHER_TRAIN)) or job.difference(other)
-    faults.count(f"{OTHER_TRAIN} after {name}", problem)
-
-
-def fail_data(faults: Faults, job: Job, name: str, fault: Fault, expected: dict[str, str], *later: str) -> None:
-    """Prepare other data during the fault, then run `data` and the commands `later` without it."""
-    _fail(faults, job, OTHER_DATA, name, fault)
-    failures = [failure(job.run_here(command)) for command in ("data", *later)]
-    faults.count(f"first run after {name}", next(filter(None, failures), None) or job.difference(expected))
-
-
-def fail_all(job: Job, name: str, fault: Fault, expected: dict[str, str], other: dict[str, str]) -> Faults:
-    """Inject one fault into all stages of a finished job. Call it inside `isolated` only."""
+def inject_into_stages(job: Job, name: str, fault: Fault, expected: dict[str, str], other: dict[str, str]) -> Faults:
+    """Make the disk fail in the training and in the data stage of a finished job. Call it inside `isolated` only."""
     faults = Faults()
     try:
-        fail_training(faults, job, name, fault, other)
-        fail_data(faults, job, name, fault, expected, TRAIN)
+        inject(faults, job, name, fault, OTHER_TRAIN, [OTHER_TRAIN], other)
+        inject(faults, job, name, fault, OTHER_DATA, ["data", TRAIN], expected)
     except MountError as error:
         faults.not_tried.append(str(error))
     return faults
 
 
-def _fail(faults: Faults, job: Job, command: str, name: str, fault: Fault) -> None:
+def inject(
+    faults: Faults, job: Job, name: str, fault: Fault, command: str, later: list[str], expected: dict[str, str]
+) -> None:
+    """Run a command during a fault, then the commands `later` without it, which must give the `expected` results."""
     for stored in ("features", "logits"):  # the command must write them again
         shutil.rmtree(job.cache / stored, ignore_errors=True)
     before = job.artifacts()
@@ -57,6 +46,8 @@ def _fail(faults: Faults, job: Job, command: str, name: str, fault: Fault) -> No
         done = job.run_here(command)
         problem = report_problem(done) or damage(before | job.artifacts())
     faults.count(f"{command}, {name}", problem)
+    problems = [failure(job.run_here(command)) for command in later]
+    faults.count(f"{later[0]} after {name}", next(filter(None, problems), None) or job.difference(expected))
 
 
 def report_problem(done: Completed) -> str | None:

@@ -25,14 +25,7 @@ KINDS = ("refuses", *RESPONSES, *STALLED)
 
 @contextlib.contextmanager
 def failing_server(kind: str) -> Iterator[str]:
-    """Start a server that fails in one of the ways of `KINDS`.
-
-    Args:
-        kind: one of `KINDS`.
-
-    Yields:
-        URL of the server.
-    """
+    """Start a server that fails in one of the ways of `KINDS`, and yield its URL."""
     clients: list[socket.socket] = []
 
     def respond(client: socket.socket) -> None:
