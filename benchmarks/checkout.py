@@ -58,7 +58,7 @@ def copied(sets: Sequence[str] = ()) -> Iterator[Checkout]:
     """Copy the checkout without outputs, compile the bytecode as `make setup` does, and apply `sets` to params.yaml."""
     with TemporaryDirectory(prefix="medtune-") as temporary:
         copy = Checkout(Path(temporary) / "medtune")
-        shutil.copytree(PROJECT, copy.folder, ignore=NOT_COPIED)
+        shutil.copytree(PROJECT, copy.folder, symlinks=True, ignore=NOT_COPIED)
         copy.run("git", "init", "--quiet")
         copy.run("python", "-m", "compileall", "-q", ".")
         if sets:
