@@ -213,7 +213,8 @@ def prepare_exact_copy(faults, image_set, name, protocol, seed):
     problem = image_set.prepare(protocol)
     if image_set.code == 2 and protocol == "patient":
         expected = "error: 1 identical images belong to different patients"
-        is_clear = image_set.error.startswith(expected) and f"{original} = {name}" in image_set.error
+        is_named = f"{original} = {name}" in image_set.error
+        is_clear = image_set.error.startswith(expected) and is_named and "\n" not in image_set.error
         remaining = [path.name for path in image_set.out.glob("data/*")]
         problem = f"{remaining} remain" if remaining else None if is_clear else image_set.error
     elif not problem:
