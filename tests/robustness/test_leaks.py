@@ -121,7 +121,7 @@ def test_leaks__of_real_images_are_noticed(faults, new_set, request, copy, proto
         problem = None if is_refused else problem or "the copy was accepted"
     elif copy == ".jpg":
         problem = problem or image_set.leak_problem(protocol)
-        if not problem and {original, name} not in (set(pair) for pair in near_copies(image_set)):
+        if not problem and {original, name} not in map(set, image_set.near_copies):
             problem = "not in report.json"
     else:
         problem = problem or image_set.breakhis_problem("binary", protocol)
@@ -245,7 +245,7 @@ def prepare_near_copies(faults, image_set, seed):
         image_set.listed.append((name, label, f"P{n + 5}"))
         pairs[original, name] = name
     failure = image_set.prepare("patient", image_size=64, **{"split.folds": 4})
-    near = {} if failure else near_copies(image_set)
+    near = {} if failure else image_set.near_copies
     for pair, name in pairs.items():
         problem = failure or (None if pair in near else "not in report.json")
         if not problem:
@@ -254,10 +254,6 @@ def prepare_near_copies(faults, image_set, seed):
                 problem = f"across_splits is {near[pair]['across_splits']}"
         faults.count(f"{name} of image {seed}", problem)
     faults.measure("number of reported pairs that are no copies", len(near.keys() - pairs.keys()))
-
-
-def near_copies(image_set):
-    return {tuple(sorted(pair["paths"])): pair for pair in image_set.report["duplicates"]["near"]["first"]}
 
 
 def prepare_breakhis(faults, image_set, labels, protocol, magnification):

@@ -67,6 +67,11 @@ class ImageSet:
     def report(self):
         return json.loads(self.read("report.json"))
 
+    @property
+    def near_copies(self):
+        """Reported pairs by paths."""
+        return {tuple(sorted(pair["paths"])): pair for pair in self.report["duplicates"]["near"]["first"]}
+
     def splits(self, path):
         """Return the split of an image in each fold."""
         return [split for name, split in self.rows[path].items() if name.startswith("role_")]
