@@ -53,6 +53,8 @@ def test_split__image_protocol_equals_scikit_learn_and_reports_the_leak():
 def test_split__chosen_val_fold():
     result = split_samples(make(), CLASSES, SplitParams(test_fold=2, val_fold=4), "test")
     assert np.array_equal(result.splits[:, 2] == "val", result.folds == 4)
+    # The network that is tested on the validation fold is validated on the fold before it.
+    assert np.array_equal(result.splits[:, 4] == "val", result.folds == 3)
 
 
 def test_split__hcrf_trains_on_one_fold_of_four():

@@ -40,11 +40,12 @@ def test_intervals__contain_the_value_and_have_width(patients, classes, seed, si
             assert low <= one.lo < one.hi <= high, name
 
 
-def test_intervals__do_not_depend_on_the_order_of_patients_or_images():
-    labels, probabilities, predictions, ids = make_set(17, 3, seed=5)
+@given(st.integers(5, 24), st.integers(2, 3), st.integers(0, 10**6))
+def test_intervals__do_not_depend_on_the_order_of_patients_or_images(patients, classes, seed):
+    labels, probabilities, predictions, ids = make_set(patients, classes, seed)
     result = intervals(METRICS, accumulate(labels, probabilities, predictions, ids))
-    order = np.random.default_rng(1).permutation(len(labels))
-    renamed = np.array([f"q{99 - int(name[1:]):04}" for name in ids])
+    order, names = (np.random.default_rng(seed).permutation(n) for n in (len(labels), patients))
+    renamed = np.array([f"q{names[int(name[1:])]:04}" for name in ids])
     again = intervals(METRICS, accumulate(labels[order], probabilities[order], predictions[order], renamed[order]))
     for name, one in result.items():
         assert (again[name].lo, again[name].hi) == pytest.approx((one.lo, one.hi), abs=1e-9), name

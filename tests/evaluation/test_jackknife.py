@@ -1,8 +1,12 @@
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from medtune.evaluation.jackknife import MAX_GROUPS, jackknife
-from medtune.evaluation.metric import compute
+from medtune.evaluation.metric import Metric, compute
 from medtune.tasks.classification.metrics import METRICS
 from medtune.tasks.classification.statistics import accumulate
 
@@ -25,6 +29,31 @@ def test_leave_out__equals_metrics_of_the_other_patients():
         weights[0, patient] = 0
         for name, value in compute(METRICS, stats, weights).items():
             assert left[name][design.group[patient]] == pytest.approx(value[0], abs=1e-12)
+
+
+@dataclass
+class Values:
+    """Statistics with one value per patient."""
+
+    values: np.ndarray
+    n_patients = property(lambda self: len(self.values))
+    width = 1
+
+    def weighted(self, weights):
+        return weights @ self.values
+
+
+@given(st.integers(2, 450), st.integers(1, 4), st.integers(0, 10**6))
+def test_leave_out__omits_each_patient_once(patients, strata, seed):
+    random = np.random.default_rng(seed)
+    stats = Values(random.random(patients))
+    design = jackknife(stats, random.integers(0, strata, patients))
+    total = stats.values.sum()
+    omitted = total - design.leave_out([Metric("total", "total", "max", lambda totals: totals)], stats)["total"]
+    assert omitted.min() > 0
+    assert omitted.sum() == pytest.approx(total)
+    if patients <= MAX_GROUPS:
+        assert np.sort(omitted) == pytest.approx(np.sort(stats.values))
 
 
 def test_spread__of_a_mean_is_its_standard_error():
