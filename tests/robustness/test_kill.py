@@ -43,8 +43,10 @@ FULL = [
     ("finetune", "stored", 20, 12), ("finetune", "lora", 12, 8), ("finetune", "seldom", 4, 10),
     ("evaluate", "stored", 24, 10), ("export", "stored", 12, 8),
 ]  # fmt: skip
-CHECKPOINT = Moment("rename", "out/artifacts/frozen/.fold-1.training/.checkpoint.safetensors.tmp", 3, None)
-PUBLICATION = Moment("rename", "out/artifacts/frozen/.fold-1.partial", 1, None)
+CHECKPOINT = Moment(
+    "os.rename", "out/artifacts/frozen/.fold-1.training/.checkpoint.safetensors.tmp", 3, None, is_retried=False
+)
+PUBLICATION = Moment("os.rename", "out/artifacts/frozen/.fold-1.partial", 1, None, is_retried=False)
 
 
 @pytest.mark.parametrize(("stage", "variant", "n_operations", "n_times"), scale(small=SMALL, full=FULL))
@@ -55,8 +57,7 @@ def test_stage__resumes_after_each_kill(faults, tmp_path, stage, variant, n_oper
 
 @pytest.mark.skipif(not is_full(), reason="takes minutes; part of make torture")
 def test_train_command__resumes_after_each_kill(faults, tmp_path):
-    params = job.params(LONGER, {"tracking": {"mode": "offline"}})
-    faults.add(isolated(kill_command, tmp_path, params))
+    faults.add(isolated(kill_command, tmp_path, job.params(LONGER, {"tracking": {"mode": "offline"}})))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_stage__a_loss_is_noticed(tmp_path, module, function, moment, problem):
 def kill_unprotected(stage, module, function, moment):
     disable(module, function)
     stage.run_uninterrupted()
-    return stage.kill_at([moment], tries=1)
+    return stage.kill_at([moment])
 
 
 def prepare(folder, stage, variant, with_flow=False):

@@ -14,13 +14,7 @@ from random import Random
 from tests.robustness.kills.forked import Event, Report
 
 # Audit events of Python, and the index of the argument that is the descriptor of the parent folder.
-OPERATIONS = {
-    "os.rename": ("rename", 2),
-    "os.remove": ("remove", 1),
-    "os.rmdir": ("rmdir", 1),
-    "os.mkdir": ("mkdir", 2),
-    "shutil.rmtree": ("rmtree", 1),
-}
+OPERATIONS = {"os.rename": 2, "os.remove": 1, "os.rmdir": 1, "os.mkdir": 2, "shutil.rmtree": 1}
 IGNORED = re.compile(r"/logs/|\.lock$")
 MAX_WRITE_S = 0.3
 
@@ -30,24 +24,26 @@ class Moment:
     """A moment at which a process is killed.
 
     Attributes:
-        operation: open (for writing), read (a file that is not published yet), rename, remove, rmdir, mkdir or rmtree.
-            `begin` is the start of the work.
+        operation: `open` for writing, `read` of a file before its publication, or the name of an audit event. `begin`
+            is the start of the work.
         path: relative path of the file, without process ids.
         number: 1 for the first operation of this kind on this path.
         delay: seconds after the begin of the operation. None kills just before it.
+        is_retried: True if a moment that does not come is tried again from the start of the stage.
     """
 
     operation: str
     path: str
     number: int
     delay: float | None
+    is_retried: bool = True
 
 
 def report_file_operations(report: Report, root: Path, moment: Moment | None) -> None:
     """Make this process report each change of a file below `root`, and kill it at `moment`."""
     from medtune.training import checkpoint
 
-    n_seen = 0
+    n_seen, save_file = 0, checkpoint.save_file
 
     def record(operation, path):
         nonlocal n_seen
@@ -64,29 +60,25 @@ def report_file_operations(report: Report, root: Path, moment: Moment | None) ->
                 report("kill", kill_after=moment.delay)
 
     def hook(name, args):
-        if name == "open":
-            if args[2] & (os.O_WRONLY | os.O_RDWR):
-                record("open", args[0])
-            elif ".tmp" in str(args[0]) or ".partial" in str(args[0]):  # to compute its digest, or for fsync
-                record("read", args[0])
+        if name == "open" and args[2] & (os.O_WRONLY | os.O_RDWR):
+            record("open", args[0])
+        elif name == "open" and (".tmp" in str(args[0]) or ".partial" in str(args[0])):  # for its digest, or for fsync
+            record("read", args[0])
         elif name in OPERATIONS:
-            operation, index = OPERATIONS[name]
-            folder = args[index] if len(args) > index else None
+            folder = args[OPERATIONS[name]] if len(args) > OPERATIONS[name] else -1
             is_relative = isinstance(folder, int) and folder >= 0
-            record(operation, f"{os.readlink(f'/proc/self/fd/{folder}')}/{args[0]}" if is_relative else args[0])
+            record(name, f"{os.readlink(f'/proc/self/fd/{folder}')}/{args[0]}" if is_relative else args[0])
 
-    sys.addaudithook(hook)
-    save_file = checkpoint.save_file  # native code, which raises no audit events
-
-    def reported_save_file(tensors, filename, metadata=None):
+    def reported_save_file(tensors, filename, metadata):  # native code raises no audit event
         record("open", filename)
         save_file(tensors, filename, metadata)
 
+    sys.addaudithook(hook)
     checkpoint.save_file = reported_save_file
 
 
-def random_moments(events: Sequence[Event], random: Random, count: int) -> list[Moment]:
-    """Draw moments from the file operations of an uninterrupted run, equally often from each operation and file."""
+def random_moments(events: Sequence[Event], random: Random, n_operations: int, n_times: int) -> list[Moment]:
+    """Draw file operations of an uninterrupted run, equally often of each kind and file, and times after its begin."""
     durations = defaultdict(list)
     for event, following in pairwise(events):
         if "path" in event:
@@ -96,11 +88,14 @@ def random_moments(events: Sequence[Event], random: Random, count: int) -> list[
     for operation, path in durations:
         folder, _, name = path.rpartition("/")
         groups[operation, folder, name[-4:] if name.endswith((".png", ".csv")) else name].append((operation, path))
-    moments: list[Moment] = []
-    while len(moments) < count:
+    total = events[-1]["time"] - events[0]["time"]
+    moments = [Moment("begin", "", 1, random.uniform(0, total)) for _ in range(n_times)]
+    while len(moments) < n_times + n_operations:
         for group in random.sample(sorted(groups), len(groups)):
             operation, path = random.choice(groups[group])
             known = durations[operation, path]
             delay = random.uniform(0, 1.2 * max(known)) if operation == "open" else None
             moments.append(Moment(operation, path, random.randint(1, min(len(known), 3)), delay))
-    return moments[:count]
+    moments = moments[: n_times + n_operations]
+    random.shuffle(moments)
+    return moments

@@ -15,8 +15,14 @@ from typing import Any
 
 # {"kind": "step", "time": seconds of the monotonic clock, ...}
 Event = dict[str, Any]
+# report("step", number=3) sends an event.
 Report = Callable[..., None]
 LIMIT_S = 300.0
+IMPORTED = (
+    "cli.main", "data.duplicates", "export.onnx_graph", "export.precisions", "tasks.classification.export",
+    "tasks.classification.report", "tasks.classification.training", "training.feature_cache", "training.run_stage",
+    "training.solved_head",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,27 +39,16 @@ class Ended:
         return self.exit_code == -signal.SIGKILL
 
     def select(self, kind: str) -> list[Event]:
-        """Return the events of one kind."""
         return [event for event in self.events if event["kind"] == kind]
 
     def end(self) -> str:
-        """Return the exit code and the end of the log."""
+        """Return the exit code and the last lines of the log."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return f"ended with {self.exit_code}: {' | '.join(lines[-3:])[-400:]}"
 
 
 def fork(work: Callable[[Report], object], log: Path) -> Ended:
-    """Run `work(report)` in a fork of this process.
-
-    `report("saved", step=3)` sends an event. The fork is killed `kill_after` seconds after the first event that has a
-    value of that name.
-
-    Args:
-        work: function to run.
-        log: file for the output of the fork.
-
-    Returns:
-        The fork after its end.
+    """Run `work(report)` in a fork. An event with the value `kill_after` kills the fork after that many seconds.
 
     Raises:
         TimeoutError: the fork did not end within `LIMIT_S`.
@@ -83,20 +78,17 @@ def _run(work: Callable[[Report], object], sender: "Connection[Event, Any]", log
     import torch
 
     with log.open("w") as stream:
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
-    # Two processes start with different random states, and so must two forks.
-    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        for descriptor in (1, 2):
+            os.dup2(stream.fileno(), descriptor)
+    for seed in (random.seed, np.random.seed, torch.manual_seed):  # two processes start with different random states
         seed(os.getpid())
     work(lambda kind, **values: sender.send({"kind": kind, "time": time.monotonic(), **values}))
 
 
 def prepare_forks() -> None:
-    """Import the modules of the stages, so that no fork imports them, without starting a thread."""
+    """Import the modules of the stages, so that forks need not, without starting a thread."""
     import torch
 
     torch.set_num_threads(1)
-    for module in ("export.onnx_graph", "tasks.classification.report", "tasks.classification.training"):
-        import_module(f"medtune.{module}")
-    for module in ("export.precisions", "tasks.classification.export", "training.run_stage"):
+    for module in IMPORTED:
         import_module(f"medtune.{module}")

@@ -1,11 +1,11 @@
 """Files of a killed run: the interrupted save, files that cannot be read, differences from the uninterrupted run."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from medtune.runtime.artifact import RESULT_FILE, file_sha256, find_artifact
 from medtune.runtime.paths import RunPaths
+from tests.robustness.kills.forked import Report
 
 IGNORED = re.compile(r"(^|/)(logs/|wandb/|prefect/|\.prefect|[^/]*\.lock$)")
 WITH_DURATIONS = {RESULT_FILE, "report.json"}
@@ -38,62 +38,53 @@ def difference(root: Path, expected: dict[str, str]) -> str | None:
 
 
 def interrupted_save(root: Path, expected: dict[str, str], since: float) -> str | None:
-    """Return the name of the file or `publishing` if the run was killed during a save, otherwise None.
+    """Return the file, or `publishing`, that a process saved when it was killed, otherwise None.
 
     Args:
         root: folder of the killed run.
         expected: contents of the uninterrupted run.
-        since: start of the killed process, in seconds since 1970. Older files are of earlier runs.
+        since: start of the killed process, in seconds since 1970. Older files are of earlier processes.
     """
     for path in sorted(path for path in root.rglob("*") if path.stat().st_ctime >= since):
-        if path.name.endswith(".tmp"):
-            return path.name.rsplit(".", 2)[0].removeprefix(".")
         name = path.relative_to(root).as_posix()
         published = re.sub(r"/\.([^/]+)\.partial/", r"/\1/", name)
         if path.name.endswith(".old") or (published != name and path.name == RESULT_FILE):
             return "publishing"
-        if published != name and path.is_file() and expected.get(published, "") not in ("", file_sha256(path)):
+        is_incomplete = published != name and expected.get(published) and path.is_file()
+        if path.name.endswith(".tmp") or (is_incomplete and expected[published] != file_sha256(path)):
             return path.name
     return None
 
 
-def read_all(paths: RunPaths) -> Iterator[tuple[str, str | None]]:
-    """Read every finished artifact and checkpoint with the functions of the stages.
-
-    Yields:
-        The name of each, and the error or None.
-    """
+def report_unreadable(paths: RunPaths, report: Report) -> None:
+    """Read every finished artifact and checkpoint as the stages do. Report a `file` (name, problem) for each."""
     from medtune.data.manifest import load_prepared
     from medtune.evaluation.outputs import OutputsRequest, load_outputs
     from medtune.serving.bundle import Bundle
     from medtune.training import checkpoint
 
-    def load_trained(artifact):
+    def read_trained(artifact):
         checkpoint.load_trained(artifact)
         if paths.prepared.exists():
             request = OutputsRequest.for_artifact(artifact, load_prepared(paths.prepared))
-            if (paths.cache / "logits" / f"{request.key}.npz").exists() and not load_outputs(request, paths.cache):
-                raise ValueError("the logits cannot be read")
+            is_stored = (paths.cache / "logits" / f"{request.key}.npz").exists()
+            assert load_outputs(request, paths.cache) or not is_stored, "the logits cannot be read"
 
     readers = {
         paths.prepared: lambda artifact: load_prepared(artifact.folder),
-        paths.stage("frozen", 1): load_trained,
-        paths.stage("finetune", 1): load_trained,
-        paths.stage("evaluate"): lambda artifact: None,
+        paths.stage("frozen", 1): read_trained,
+        paths.stage("finetune", 1): read_trained,
+        paths.stage("evaluate"): lambda artifact: artifact.result(),
         paths.stage("export"): lambda artifact: Bundle.load(artifact.folder).self_test(),
-        **dict.fromkeys(sorted(paths.cache.glob("features/*/[0-9]*")), lambda artifact: None),
+        **dict.fromkeys(sorted(paths.cache.glob("features/*/[0-9]*")), lambda artifact: artifact.result()),
     }
     for folder, read in readers.items():
-        artifact = find_artifact(folder)  # completes a publication that was interrupted
-        if not folder.exists():
-            continue
-        try:
-            if artifact is None:
-                raise ValueError("it is damaged")
-            read(artifact)
-        except Exception as error:
-            yield str(folder), f"{type(error).__name__}: {error}"
-        else:
-            yield str(folder), None
+        artifact, problem = find_artifact(folder), None  # recovers from an interrupted publication
+        if folder.exists():
+            try:
+                read(artifact)
+            except Exception as error:
+                problem = f"{type(error).__name__}: {error}"
+            report("file", name=str(folder), problem=problem)
     for file in sorted(paths.out.glob(f"artifacts/*/.*.training/{checkpoint.CHECKPOINT_FILE}")):
-        yield str(file), None if checkpoint.read(file) else "it cannot be read"
+        report("file", name=str(file), problem=None if checkpoint.read(file) else "it cannot be read")

@@ -1,4 +1,4 @@
-"""Events of training: the start of each run, every step, every checkpoint and the final state."""
+"""Events of training: the start, every step, every checkpoint and the final state."""
 
 import hashlib
 import os
@@ -18,15 +18,7 @@ Interruption = tuple[str, int, str]
 
 
 def report_training(report: Report, interruption: Interruption | None = None) -> None:
-    """Make every trainer of this process report what it does. Its results do not change.
-
-    Events: `training starts` (name, step, interval), `step` (name, step, rows, loss), `saved` (name, step) and
-    `training ends` (name, state).
-
-    Args:
-        report: receives the events.
-        interruption: moment at which the process kills itself.
-    """
+    """Make every trainer of this process report its events, and kill the process at `interruption`."""
     from medtune.training import trainer_state
     from medtune.training.loop import Trainer
 
@@ -37,8 +29,8 @@ def report_training(report: Report, interruption: Interruption | None = None) ->
             os.kill(os.getpid(), signal.SIGKILL)
 
     def reported_load(trainer):
-        has_resumed, config = load(trainer), trainer.config
-        report("training starts", name=config.name, step=trainer.state.step, interval=config.params.checkpoint_seconds)
+        has_resumed, interval = load(trainer), trainer.config.params.checkpoint_seconds
+        report("training starts", name=trainer.config.name, step=trainer.state.step, interval=interval)
         kill(trainer, "start")
         return has_resumed
 
@@ -56,15 +48,14 @@ def report_training(report: Report, interruption: Interruption | None = None) ->
     def reported_run(trainer):
         result = run(trainer)
         kill(trainer, "end")
-        report("training ends", name=trainer.config.name, state=final_state(trainer))
+        report("training ends", name=trainer.config.name, state=_final_state(trainer))
         return result
 
     trainer_state.load_trainer, trainer_state.save_trainer = reported_load, reported_save
     Trainer._step, Trainer.run = reported_step, reported_run
 
 
-def final_state(trainer: "Trainer") -> dict[str, str]:
-    """Return a digest of each part of the state in which training ends."""
+def _final_state(trainer: "Trainer") -> dict[str, str]:
     import torch
 
     from medtune.training.checkpoint import optimizer_tensors
@@ -77,26 +68,22 @@ def final_state(trainer: "Trainer") -> dict[str, str]:
         "random states": {"torch": torch.get_rng_state(), "augmentation": trainer.augment_rng.get_state()},
     }
     curve = {name: value for name, value in vars(trainer.state).items() if name != "seconds"}
-    return {name: _digest(values) for name, values in tensors.items()} | {"curve": _sha256(curve)}
+    return {name: _digest(_arrays(values)) for name, values in tensors.items()} | {"curve": _digest(curve)}
 
 
-def _digest(tensors: "Mapping[str, Tensor]") -> str:
-    values = [(name, tensor.detach().cpu().numpy()) for name, tensor in sorted(tensors.items())]
-    return _sha256([(name, value.dtype, value.shape, value.tobytes()) for name, value in values])
+def _arrays(tensors: "Mapping[str, Tensor]") -> list[object]:
+    arrays = [(name, tensor.detach().cpu().numpy()) for name, tensor in sorted(tensors.items())]
+    return [(name, array.dtype, array.shape, array.tobytes()) for name, array in arrays]
 
 
-def _sha256(content: object) -> str:
+def _digest(content: object) -> str:
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
 def lost_steps(history: Sequence[Event], events: Sequence[Event]) -> Iterator[tuple[int, str | None]]:
-    """Compare the starts of training in `events` with the same training in the killed processes of `history`.
+    """Yield the number of lost steps and the problem, for each training in `events` that was killed in `history`.
 
-    A run must resume at its last checkpoint or later. At most one of the lost steps may be done after the next
-    checkpoint was due.
-
-    Yields:
-        The number of lost steps, and the problem or None.
+    Training must resume at its last checkpoint or later. At most one lost step may end after a checkpoint was due.
     """
     for start in [event for event in events if event["kind"] == "training starts"]:
         run = [event for event in history if event.get("name") == start["name"]]
