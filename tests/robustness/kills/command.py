@@ -51,11 +51,12 @@ def kill_command(folder, params):
 
 
 def start(params, root):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "WANDB_", "DVC_"))}
+    excluded = ("PREFECT_", "WANDB_", "DVC_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(excluded)}
     paths = {"MEDTUNE_CACHE": str(root / "cache"), "MEDTUNE_DEVICE": "cpu", "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "medtune", "train", "--params", str(params), "--out", str(root / "out")],
-        cwd=PROJECT, env=kept | paths, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        cwd=PROJECT, env=inherited | paths, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
 
