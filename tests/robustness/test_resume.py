@@ -84,7 +84,8 @@ def interrupt(folder, backbone, training, moments, disabled=None):
         paths = replace(data, out=folder / name)
         if not paths.prepared.exists():
             shutil.copytree(data.prepared, paths.prepared)
-        return fork(partial(train, params, paths, stage, interruption), folder / f"{name}.log")
+        log = folder / f"{name}{'-killed' if interruption else ''}.log"
+        return fork(partial(train, params, paths, stage, interruption), log)
 
     uninterrupted = run("uninterrupted")
     assert uninterrupted.exit_code == 0, uninterrupted.end()
