@@ -7,7 +7,8 @@ from medtune.runtime.artifact import RESULT_FILE, file_sha256, find_artifact
 from medtune.runtime.paths import RunPaths
 from tests.robustness.kills.forked import Report
 
-IGNORED = re.compile(r"(^|/)(logs/|wandb/|prefect/|\.prefect|[^/]*\.lock$)")
+# The cache may contain results of the dry run for other params.
+IGNORED = re.compile(r"(^|/)(logs/|wandb/|prefect/|\.prefect|[^/]*\.lock$|dry_run/[0-9a-f]{32}/)")
 WITH_DURATIONS = {RESULT_FILE, "report.json"}
 
 
