@@ -1,0 +1,91 @@
+"""Files of a killed run: the interrupted save, files that cannot be read, differences from the uninterrupted run."""
+
+import re
+from pathlib import Path
+
+from medtune.runtime.artifact import RESULT_FILE, file_sha256, find_artifact
+from medtune.runtime.paths import RunPaths
+from tests.robustness.kills.forked import Report
+
+# The cache may contain results of the dry run for other params.
+IGNORED = re.compile(r"(^|/)(logs/|wandb/|prefect/|\.prefect|[^/]*\.lock$|dry_run/[0-9a-f]{32}/)")
+WITH_DURATIONS = {RESULT_FILE, "report.json"}
+
+
+def contents(root: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file below `root`, and the empty folders, by relative path."""
+    digests = {}
+    for path in root.rglob("*"):
+        name = path.relative_to(root).as_posix() + "/" * path.is_dir()
+        if IGNORED.search(name):
+            continue
+        if path.is_file():
+            digests[name] = "" if path.name in WITH_DURATIONS else file_sha256(path)
+        elif not any(path.iterdir()):
+            digests[name] = ""
+    return digests
+
+
+def difference(root: Path, expected: dict[str, str]) -> str | None:
+    """Return the first difference of `root` from the contents of the uninterrupted run, or None."""
+    actual = contents(root)
+    differences = {
+        "left behind": actual.keys() - expected.keys(),
+        "missing": expected.keys() - actual.keys(),
+        "changed": {name for name in actual.keys() & expected.keys() if actual[name] != expected[name]},
+    }
+    problems = (f"{problem}: {', '.join(sorted(names)[:4])}" for problem, names in differences.items() if names)
+    return next(problems, None)
+
+
+def interrupted_save(root: Path, expected: dict[str, str], since: float) -> str | None:
+    """Return the file, or `publishing`, that a process saved when it was killed, otherwise None.
+
+    Args:
+        root: folder of the killed run.
+        expected: contents of the uninterrupted run.
+        since: start of the killed process, in seconds since 1970. Older files are of earlier processes.
+    """
+    for path in sorted(path for path in root.rglob("*") if path.stat().st_ctime >= since):
+        name = path.relative_to(root).as_posix()
+        published = re.sub(r"/\.([^/]+)\.partial/", r"/\1/", name)
+        if path.name.endswith(".old") or (published != name and path.name == RESULT_FILE):
+            return "publishing"
+        is_incomplete = published != name and expected.get(published) and path.is_file()
+        if path.name.endswith(".tmp") or (is_incomplete and expected[published] != file_sha256(path)):
+            return path.name
+    return None
+
+
+def report_unreadable(paths: RunPaths, report: Report) -> None:
+    """Read every finished artifact and checkpoint as the stages do. Report a `file` (name, problem) for each."""
+    from medtune.data.manifest import load_prepared
+    from medtune.evaluation.outputs import OutputsRequest, load_outputs
+    from medtune.serving.bundle import Bundle
+    from medtune.training import checkpoint
+
+    def read_trained(artifact):
+        checkpoint.load_trained(artifact)
+        if paths.prepared.exists():
+            request = OutputsRequest.for_artifact(artifact, load_prepared(paths.prepared))
+            is_stored = (paths.cache / "logits" / f"{request.key}.npz").exists()
+            assert load_outputs(request, paths.cache) or not is_stored, "the logits cannot be read"
+
+    readers = {
+        paths.prepared: lambda artifact: load_prepared(artifact.folder),
+        paths.stage("frozen", 1): read_trained,
+        paths.stage("finetune", 1): read_trained,
+        paths.stage("evaluate"): lambda artifact: artifact.result(),
+        paths.stage("export"): lambda artifact: Bundle.load(artifact.folder).self_test(),
+        **dict.fromkeys(sorted(paths.cache.glob("features/*/[0-9]*")), lambda artifact: artifact.result()),
+    }
+    for folder, read in readers.items():
+        artifact, problem = find_artifact(folder), None  # recovers from an interrupted publication
+        if folder.exists():
+            try:
+                read(artifact)
+            except Exception as error:
+                problem = f"{type(error).__name__}: {error}"
+            report("file", name=str(folder), problem=problem)
+    for file in sorted(paths.out.glob(f"artifacts/*/.*.training/{checkpoint.CHECKPOINT_FILE}")):
+        report("file", name=str(file), problem=None if checkpoint.read(file) else "it cannot be read")

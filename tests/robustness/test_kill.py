@@ -1,0 +1,85 @@
+"""SIGKILL at any moment of every stage and within its saves. The next run resumes and the result is the same."""
+
+import json
+
+import pytest
+
+from tests.robustness import job
+from tests.robustness.isolated import disable, isolated
+from tests.robustness.kills.command import kill_command
+from tests.robustness.kills.file_events import Moment
+from tests.robustness.kills.stage import KilledStage
+from tests.robustness.profile import is_full, scale
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+    pytest.mark.faults(
+        row=1,
+        title="kill -9 at random file operations and at random times of each stage",
+        target="every run resumes; 0 unreadable artifacts; at most one checkpoint interval lost; nothing left behind",
+    ),
+]
+# A checkpoint after every step, except for `seldom`.
+LONGER = {"frozen": {"epochs": 6}, "finetune": {"epochs": 6}}
+VARIANTS = {
+    "stored": {},
+    "online": {"frozen": {"feature_views": "online"}},
+    "lora": {"model": {"peft": {"method": "lora"}}},
+    "seldom": {"frozen": {"checkpoint_seconds": 0.1}, "finetune": {"checkpoint_seconds": 0.1}},
+}
+# Another value for each stage.
+OTHER = {
+    "data": {"data": {"patients": 14}},
+    "frozen": {"frozen": {"lr": 1e-3}},
+    "finetune": {"finetune": {"lr": 1e-3}},
+    "evaluate": {"evaluate": {"reliability_bins": 14}},
+    "export": {"export": {"parity_images": 15}},
+}
+# Stage, variant, number of kills at file operations and at random times.
+SMALL = [("frozen", "stored", 3, 1)]
+FULL = [
+    ("data", "stored", 20, 10), ("frozen", "stored", 24, 12), ("frozen", "online", 16, 8), ("frozen", "seldom", 4, 10),
+    ("finetune", "stored", 20, 12), ("finetune", "lora", 12, 8), ("finetune", "seldom", 4, 10),
+    ("evaluate", "stored", 24, 10), ("export", "stored", 12, 8),
+]  # fmt: skip
+CHECKPOINT = Moment(
+    "os.rename", "out/artifacts/frozen/.fold-1.training/.checkpoint.safetensors.tmp", 3, None, is_retried=False
+)
+PUBLICATION = Moment("os.rename", "out/artifacts/frozen/.fold-1.partial", 1, None, is_retried=False)
+
+
+@pytest.mark.parametrize(("stage", "variant", "n_operations", "n_times"), scale(small=SMALL, full=FULL))
+def test_stage__resumes_after_each_kill(faults, tmp_path, stage, variant, n_operations, n_times):
+    faults.add(isolated(prepare(tmp_path, stage, variant, with_flow=is_full()).kill, n_operations, n_times))
+    assert faults.measured["number of kills inside a save"] >= 1
+
+
+@pytest.mark.skipif(not is_full(), reason="takes minutes; part of make torture")
+def test_train_command__resumes_after_each_kill(faults, tmp_path):
+    faults.add(isolated(kill_command, tmp_path, job.params(LONGER, {"tracking": {"mode": "offline"}})))
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "moment", "problem"),
+    [
+        ("medtune.training.trainer_state", "load_trainer", CHECKPOINT, "resumed at step 0, but step"),
+        ("medtune.runtime.artifact", "recover_interrupted_publish", PUBLICATION, "left behind"),
+    ],
+)
+def test_stage__a_loss_is_noticed(tmp_path, module, function, moment, problem):
+    (lost,) = isolated(kill_unprotected, prepare(tmp_path, "frozen", "online"), module, function, moment).lost
+    assert problem in lost
+
+
+def kill_unprotected(stage, module, function, moment):
+    disable(module, function)
+    stage.run_uninterrupted()
+    return stage.kill_at([moment])
+
+
+def prepare(folder, stage, variant, with_flow=False):
+    for name, overlay in (("params", {}), ("other", OTHER[stage])):
+        params = job.params(LONGER, VARIANTS[variant], overlay)
+        (folder / f"{name}.yaml").write_text(json.dumps(params.model_dump(mode="json")))
+    return KilledStage(folder, stage, with_flow)
