@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from medtune.cli.main import call
@@ -85,7 +86,9 @@ class Mistake:
         return f"{missing[0]!r} is not in {errors[0][:400]!r}" if missing else None
 
 
-def mistakes(command: str, table: Mapping[Words, Words], *options: str, sets: bool = False) -> Iterator[Mistake]:
+def mistakes(
+    command: str, table: Mapping[Words, Words], *options: str, sets: bool = False, **attributes: Any
+) -> Iterator[Mistake]:
     """Yield a mistake per row of `table`: arguments and expected texts.
 
     Args:
@@ -93,12 +96,18 @@ def mistakes(command: str, table: Mapping[Words, Words], *options: str, sets: bo
         table: arguments (or, with `sets`, values of `--set`), and the texts that the error message must contain.
         options: arguments before those of the row.
         sets: write `--set` before each argument of a row.
+        attributes: other attributes of the mistakes.
     """
     for row, expected in table.items():
-        arguments = row if isinstance(row, tuple) else (row,)
+        arguments = as_tuple(row)
         if sets:
             arguments = tuple(word for value in arguments for word in ("--set", value))
-        yield Mistake(command, (*options, *arguments), expected if isinstance(expected, tuple) else (expected,))
+        yield Mistake(command, (*options, *arguments), as_tuple(expected), **attributes)
+
+
+def as_tuple(words: Words) -> tuple[str, ...]:
+    """Return a single word as a tuple."""
+    return words if isinstance(words, tuple) else (words,)
 
 
 def inject(faults: Faults, folder: Path, cases: Iterable[Mistake]) -> None:
