@@ -14,10 +14,10 @@ import numpy as np
 from fastapi.testclient import TestClient
 
 from medtune.serving import http
-from medtune.serving.bundle import Bundle, BundleError
-from medtune.serving.manifest import REQUIRED_KEYS, dump_manifest
+from medtune.serving.bundle import Bundle
+from medtune.serving.manifest import REQUIRED_KEYS, BundleError, dump_manifest
 from tests.robustness.faults import Faults
-from tests.robustness.mistakes.mistake import Mistake, mistakes
+from tests.robustness.mistakes.mistake import Mistake, Words, mistakes
 
 BUNDLE = "out/artifacts/export"
 IMAGE = "image.png"
@@ -106,7 +106,7 @@ def options(folder: Path) -> Iterator[Mistake]:
     (folder / "empty").mkdir(exist_ok=True)
     for command in ("predict", "verify", "serve"):
         image = (IMAGE,) if command == "predict" else ()
-        paths = {(path, *image): path for path in ("absent", "empty", IMAGE)}
+        paths: dict[tuple[str, ...], Words] = {(path, *image): path for path in ("absent", "empty", IMAGE)}
         yield from mistakes(command, paths | {
             (): "BUNDLE",
             (BUNDLE, *image, "--precision", "fp16"): ("fp16", "fp32"),
@@ -146,7 +146,7 @@ def send_arrays(faults: Faults, bundle: Bundle) -> None:
     for array in (*(np.zeros(shape, np.uint8) for shape in shapes), *(np.zeros(right, dtype) for dtype in types)):
         try:
             bundle.run(array)
-            problem = "was predicted"
+            problem: str | None = "was predicted"
         except BundleError as error:
             complete = str(array.dtype) in str(error) and str(array.shape) in str(error)
             problem = None if complete else f"incomplete message: {error}"
@@ -159,7 +159,7 @@ def send_requests(faults: Faults, bundle: Bundle, image: bytes) -> None:
     """Send invalid requests to the service. It must answer with the status and an explanation."""
     client = TestClient(http.create_app(bundle, 100_000, 3), raise_server_exceptions=False)
     form = "multipart/form-data"
-    for status, path, request in (
+    requests: tuple[tuple[int, str, dict[str, Any]], ...] = (
         (422, "/predict", {"content": b"no image"}),
         (422, "/predict", {"content": b""}),
         (422, "/predict", {"content": image[:50]}),
@@ -170,7 +170,8 @@ def send_requests(faults: Faults, bundle: Bundle, image: bytes) -> None:
         (422, "/predict", {"json": {"image": [1, 2, 3]}}),
         (404, "/nonesuch", {}),
         (405, "/predict", {"method": "GET"}),
-    ):
+    )
+    for status, path, request in requests:
         response = client.request(**{"method": "POST", "url": path, **request})
         answered = response.status_code == status and response.json().get("detail")
         problem = None if answered else f"status {response.status_code}, expected {status}: {response.text[:200]}"

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
-from tests.robustness.mistakes.mistake import Mistake, mistakes
+from tests.robustness.mistakes.mistake import Mistake, Words, mistakes
 
 # Two classes, three patients, two images each.
 NAMES = [f"{label}/P{patient}_{i}.png" for label in "ab" for patient in range(3) for i in range(2)]
@@ -44,7 +45,7 @@ def image_folders(folder: Path) -> Iterator[Mistake]:
     (copied / NAMES[2]).write_bytes((root / NAMES[0]).read_bytes())
     (draw(folder / "no-images", "a/x.png") / "b").mkdir()
     five_patients = [f"a/P{patient}_0.png" for patient in range(5)]
-    folders = {
+    folders: dict[Any, tuple[str, ...]] = {
         "null": ("data.root=null",),
         folder / "nonesuch": ("data.root", "nonesuch", "no such path"),
         root / NAMES[0]: ("P0_0.png", "needs a folder"),
@@ -58,7 +59,7 @@ def image_folders(folder: Path) -> Iterator[Mistake]:
         (truncated, BY_NAME): (NAMES[3], "cannot be used"),
         (copied, BY_NAME, THREE_FOLDS): ("identical images", NAMES[0]),
     }
-    settings = {
+    settings: dict[Any, Words] = {
         (BY_NAME, "data.positive=null"): ("data.positive", "a and b"),
         (BY_NAME, "data.positive=c"): ("data.positive=c", "no such class"),
         (): ("data.split.protocol=patient", "no patient ids"),

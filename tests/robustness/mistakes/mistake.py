@@ -25,7 +25,7 @@ TAKES_OUT = {"benchmark", "data", "evaluate", "export", "stage", "train"}
 # A refused command may leave these: cached results, empty lock files, unfinished work of a run that failed.
 ALLOWED = re.compile(r"^out/cache/|(^|/)\.lock$|/\.[^/]+\.(partial|training)/")
 USER_SETTINGS = ("PREFECT_API_URL", "WANDB_API_KEY", "WORLD_SIZE", "RANK")
-TIMEOUT_S = 120
+TIMEOUT_S = 300
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Mistake:
 
 
 def mistakes(
-    command: str, table: Mapping[Words, Words], *options: str, sets: bool = False, **attributes: Any
+    command: str, table: Mapping[Any, Words], *options: str, sets: bool = False, **attributes: Any
 ) -> Iterator[Mistake]:
     """Yield a mistake per row of `table`: arguments and expected texts.
 

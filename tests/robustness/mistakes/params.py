@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from medtune.config.project import PROJECT
-from tests.robustness.mistakes.mistake import Mistake, mistakes
+from tests.robustness.mistakes.mistake import Mistake, Words, mistakes
 
 # A thousand million x in half a kilobyte.
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -107,7 +107,7 @@ def grids(folder: Path) -> Iterator[Mistake]:
         ("--max-trials", "-1"): "--max-trials",
         ("--set", "frozen.epochs=0"): "frozen.epochs=0",
     }, *no_trials)  # fmt: skip
-    grid = {
+    grid: dict[str, Words] = {
         "methods=[linar]": ("methods=linar", "did you mean 'linear'"),
         "methods=[lora, lora]": "methods contains 'lora' twice",
         "methods=[]": "benchmark.methods",

@@ -96,8 +96,8 @@ def write_weights(folder: Path) -> dict[str, tuple[str, ...]]:
     }
     for name, content in contents.items():
         (folder / f"{name}.safetensors").write_bytes(content)
-    for name, content in {"other": other, "list": [1, 2], "numbers": {"state_dict": {"a": 1}}}.items():
-        torch.save(content, folder / f"{name}.pth")
+    for name, value in {"other": other, "list": [1, 2], "numbers": {"state_dict": {"a": 1}}}.items():
+        torch.save(value, folder / f"{name}.pth")
     for name, content in {"text.pth": b"no tensors", "empty.pth": b"", "weights.onnx": b"x"}.items():
         (folder / name).write_bytes(content)
     (folder / "code.pth").write_bytes(pickle.dumps({"a": print}))
@@ -128,7 +128,7 @@ def runs(_: Path) -> Iterator[Mistake]:
         yield from mistakes("train", diverges, "--no-prefect", *SMALL, sets=True, code=1)
         yield from mistakes(f"stage {stage}", diverges, *SMALL, sets=True, code=1)
         yield from mistakes("train", diverges, *SMALL, sets=True, code=1, in_process=False)
-    for command, assignments, expected in (
+    for command, invalid, expected in (
         ("train", "frozen.epoch=3", ("frozen.epoch", "'epochs'")),
         ("stage finetune", "model.peft.method=lorra", "=lorra"),
         ("data", ("model.backbone=nonesuch", NO_WEIGHTS), "nonesuch"),
@@ -136,7 +136,7 @@ def runs(_: Path) -> Iterator[Mistake]:
         ("train", "data.image_size=48", "other data params"),
         ("stage frozen", "frozen.class_weights={x: 1}", "'x'"),
     ):
-        yield from mistakes(command, {assignments: expected}, *SMALL, sets=True, in_process=False)
+        yield from mistakes(command, {invalid: expected}, *SMALL, sets=True, in_process=False)
     yield from mistakes("predict", {("/nonesuch", "/nonesuch"): "/nonesuch"}, in_process=False)
     yield from mistakes("benchmark", {("--set", "benchmark.percent=[0]"): "benchmark.percent"}, in_process=False)
     yield from mistakes("remote", {"nonesuch://x/y": "nonesuch"}, in_process=False)

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from medtune.config import registry
 from medtune.config.schema import Params
-from tests.robustness.mistakes.mistake import Mistake, mistakes
+from tests.robustness.mistakes.mistake import Mistake, Words, mistakes
 
 PLUGINS = {
     "data.source": "medtune.data.sources",
@@ -29,8 +29,11 @@ def all_keys() -> Iterator[Mistake]:
         for name in names:
             plugin = registry.load_plugin(package, name, key)
             yield from section(parent, plugin.Params.model_json_schema(), "--set", f"{key}={name}")
-        invalid = {f"{key}={value}": (key, value) for value in ("nonesuch", "7", "Cdtm", f"{names[-1][:-1]}q")}
-        yield from mistakes("train", {f"{key}=null": parent, f"{key}=[1]": (key, "1"), **invalid}, sets=True)
+        invalid: dict[str, Words] = {
+            f"{key}={value}": (key, value) for value in ("nonesuch", "7", "Cdtm", f"{names[-1][:-1]}q")
+        }
+        invalid |= {f"{key}=null": parent, f"{key}=[1]": (key, "1")}
+        yield from mistakes("train", invalid, sets=True)
 
 
 def section(prefix: str, schema: dict[str, Any], *options: str) -> Iterator[Mistake]:
