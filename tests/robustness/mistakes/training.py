@@ -131,8 +131,8 @@ def runs(_: Path) -> Iterator[Mistake]:
     for command, invalid, expected in (
         ("train", "frozen.epoch=3", ("frozen.epoch", "'epochs'")),
         ("stage finetune", "model.peft.method=lorra", "=lorra"),
-        ("data", ("model.backbone=nonesuch", NO_WEIGHTS), "nonesuch"),
-        ("data", DEIT, ("data.image_size=32", "224")),
+        ("train", ("model.backbone=nonesuch", NO_WEIGHTS), "nonesuch"),
+        ("train", DEIT, ("data.image_size=32", "224")),
         ("train", "data.image_size=48", "other data params"),
         ("stage frozen", "frozen.class_weights={x: 1}", "'x'"),
     ):
