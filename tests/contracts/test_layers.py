@@ -29,7 +29,7 @@ LAYERS = [
     {"cli"},
 ]
 RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}
-OUTSIDE = ("benchmarks", "examples", "studies", "tests", "torture")
+OUTSIDE = ("benchmarks", "examples", "studies", "tests")
 LINKED = ("flows", "stages", "models")
 TOP_LEVEL = {"config", "datasets", "models", "training", "evaluation", "handoff", "tracking", "stages", "flows"}
 

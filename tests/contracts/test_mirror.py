@@ -6,7 +6,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 # About several modules, or about what is outside the package.
-FREE = ("benchmarks", "contracts", "examples", "pipeline", "requirements", "robustness", "studies", "torture")
+FREE = ("benchmarks", "contracts", "examples", "pipeline", "requirements", "robustness", "studies")
 TESTS = [path.relative_to(PROJECT / "tests") for path in sorted((PROJECT / "tests").rglob("test_*.py"))]
 
 

@@ -26,7 +26,7 @@ def test_recipe__reads(recipe):
 @pytest.mark.parametrize("recipe", GRIDS, ids=lambda path: path.stem)
 def test_grid__reads_and_its_cells_are_valid(recipe):
     chosen, tree = load_grid(recipe)
-    assert len(list_trials(chosen, tree)) == len(chosen.methods) * len(chosen.percent) * len(chosen.seeds)
+    assert len(list_trials(chosen, tree)) == len(chosen.methods) * len(chosen.train_percent) * len(chosen.seeds)
 
 
 def test_default__is_what_a_fresh_checkout_does():

@@ -75,7 +75,7 @@ def test_finetune__falls_back_to_stage_one_bit_for_bit(world, method):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-# Resuming methods without hooks is tested in torture/scenarios/resume.py.
+# Resuming methods without hooks is tested in tests/robustness/test_resume.py.
 CUT = [("adalora", "test_vit"), ("fishmask", "test_efficientnet")]
 
 

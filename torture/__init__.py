@@ -1,1 +1,0 @@
-"""Faults injected by the thousand: kills, damaged files, hostile input, services that fail."""

@@ -1,1 +1,0 @@
-"""Flipped, cut and deleted files of every kind that MedTune writes or reads."""

@@ -1,1 +1,0 @@
-"""Pictures, archives, arrays, pickles and graphs made to do harm."""

@@ -1,1 +1,0 @@
-"""SIGKILL at any moment, and what lies there afterwards."""

@@ -1,1 +1,0 @@
-"""Networks with adapters that say something, and what of them must not move."""

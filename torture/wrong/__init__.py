@@ -1,1 +1,0 @@
-"""Mistakes of a user, in every place where one can be made."""
