@@ -4,9 +4,6 @@ import csv
 import hashlib
 import io
 import json
-import resource
-import subprocess
-import sys
 from contextlib import redirect_stderr
 from pathlib import Path
 
@@ -14,8 +11,6 @@ import numpy as np
 import pytest
 from PIL import ImageFile as PillowFile
 
-from medtune.cli.main import call
-from medtune.config.project import PROJECT
 from medtune.data import decoding
 from medtune.serving.bundle import Bundle
 from medtune.serving.decode import decode
@@ -24,6 +19,7 @@ from medtune.serving.intensity import shrink, to_uint8
 from medtune.serving.predict import predict_files
 from tests.robustness.faults import Faults
 from tests.robustness.images.kinds import ANCHOR, LARGE, ImageFile, write_files, write_large
+from tests.robustness.images.stage import SIZE, run_data
 from tests.robustness.isolated import isolated
 from tests.robustness.profile import is_full, scale
 from tests.robustness.tiny_bundle import write_bundle
@@ -34,11 +30,7 @@ pytestmark = pytest.mark.faults(
     target="10,000 images: 0 crashes, 0 hangs; kept + rejected = input; a reason per rejected image; memory < 2 GB",
 )
 N_FILES = scale(120, 1000)
-MAX_MEMORY, HANG_SECONDS, SIZE = 2e9, 400, 16
-PARAMS = {
-    "data": {"source": "folder", "positive": "b", "image_size": SIZE, "split": {"protocol": "image", "folds": 3}},
-    "model": {"backbone": "test_vit", "weights": "none", "backbone_args": {"img_size": SIZE}},
-}
+MAX_MEMORY = 2e9
 
 
 @pytest.mark.parametrize("block", range(scale(1, 10)))
@@ -126,32 +118,6 @@ def error_problem(folder, files):
     line = next((line for line in stderr.splitlines() if line.startswith("error: ")), "")
     named = any(name in line for name, file in files.items() if not file.usable)
     return None if code == 2 and named and "Traceback" not in stderr else f"exit code {code}: {stderr[-300:]}"
-
-
-def run_data(folder, on_bad_image):
-    """Run the data stage: in this process, or in a separate one to measure its memory.
-
-    Returns:
-        Exit code, stderr, and memory in bytes (0 in this process).
-    """
-    path = folder / f"{on_bad_image}.yaml"
-    data = PARAMS["data"] | {"root": str(folder / "root"), "on_bad_image": on_bad_image}
-    path.write_text(json.dumps(PARAMS | {"data": data}))
-    words = ["data", "--params", str(path), "--out", str(folder / on_bad_image)]
-    if is_full():
-        return isolated(run_process, words)
-    with redirect_stderr(io.StringIO()) as stderr:
-        return call(words), stderr.getvalue(), 0
-
-
-def run_process(words):
-    try:
-        process = subprocess.run(
-            [sys.executable, "-m", "medtune", *words], cwd=PROJECT, capture_output=True, text=True, timeout=HANG_SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        return None, f"did not end within {HANG_SECONDS} s", 0
-    return process.returncode, process.stderr, 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 
 
 def prediction_problems(folder, files):

@@ -91,7 +91,7 @@ def unsafe_members(draw):
         up.replace("/", "\\") + "out.png", "a\\" + up.replace("/", "\\") * 2 + "out.png", "..", "a/..",
         f"{OUTSIDE}/out.png", f"/{OUTSIDE}/out.png", f"//{OUTSIDE}/out.png", "C:\\out.png", "c:/out.png", "C:out.png",
         "\\\\server\\share\\out.png", "file:///out.png", "a/out.png:stream", "n" * 300, "d/" * 90 + "n" * 300,
-        "d/" * 2500 + "out.png", "d/" * 40_000 + "out.png", ("n" * 200 + "/") * 30 + "out.png",
+        "d/" * 2500 + "out.png", "d/" * 30_000 + "out.png", ("n" * 200 + "/") * 30 + "out.png",
     ]  # fmt: skip
     return [(draw(st.sampled_from(names)), b"bad")]
 
