@@ -1,4 +1,4 @@
-"""A small folder of images, the real data stage on it, and its output, read without MedTune's own loaders."""
+"""A small folder of images, the real data stage on it, and its output, read without the loaders of MedTune."""
 
 import csv
 import json
