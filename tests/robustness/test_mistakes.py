@@ -21,7 +21,8 @@ pytestmark = pytest.mark.faults(
 )
 full_only = pytest.mark.skipif(not is_full(), reason="only in make torture")
 BLOCKS = scale(1, 4)
-NEEDS_NO_RUN = [params.grids, params.remotes, params.recipes, images.image_folders, training.networks]
+FAST = [params.params_files, params.remotes, params.recipes]
+NEEDS_NO_RUN = [params.grids, images.image_folders, training.networks]
 NEEDS_A_RUN = [training.settings, training.runs, bundles.bundles, bundles.options]
 
 
@@ -42,9 +43,7 @@ def test_mistakes__in_the_value_of_a_key(faults, tmp_path, block):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "group", [params.params_files, *(pytest.param(group, marks=full_only) for group in NEEDS_NO_RUN)]
-)
+@pytest.mark.parametrize("group", [*FAST, *(pytest.param(group, marks=full_only) for group in NEEDS_NO_RUN)])
 def test_mistakes__before_a_run(faults, tmp_path, group):
     inject(faults, tmp_path, group(tmp_path))
 

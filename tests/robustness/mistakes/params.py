@@ -109,17 +109,18 @@ def grids(folder: Path) -> Iterator[Mistake]:
     }, *no_trials)  # fmt: skip
     grid: dict[str, Words] = {
         "methods=[linar]": ("methods=linar", "did you mean 'linear'"),
-        "methods=[lora, lora]": "methods contains 'lora' twice",
+        "methods=[lora, lora]": ("benchmark.methods", "contains 'lora' twice"),
         "methods=[]": "benchmark.methods",
         "methods=[cdtm+nonesuch]": "methods=cdtm+nonesuch",
         "methods=[nonesuch+lora]": "methods=nonesuch+lora",
         "methods=[conv_adapter]": ("methods=conv_adapter", "does not support"),
         "methods=3": "benchmark.methods",
-        "percent=[0]": ("benchmark.percent", "0"),
-        "percent=[101]": ("benchmark.percent", "101"),
-        "percent=[50, 50]": "percent contains 50 twice",
-        "percent=[many]": ("benchmark.percent", "many"),
-        "percent=[true]": "benchmark.percent",
+        "percent=[10]": ("benchmark.percent", "Use benchmark.train_percent"),
+        "train_percent=[0]": ("benchmark.train_percent", "0"),
+        "train_percent=[101]": ("benchmark.train_percent", "101"),
+        "train_percent=[50, 50]": ("benchmark.train_percent", "contains 50 twice"),
+        "train_percent=[many]": ("benchmark.train_percent", "many"),
+        "train_percent=[true]": "benchmark.train_percent",
         "seeds=[-1]": ("benchmark.seeds", "-1"),
         "seeds=[]": "benchmark.seeds",
         "lr={lora: []}": "benchmark.lr",
@@ -133,7 +134,7 @@ def grids(folder: Path) -> Iterator[Mistake]:
         "retries=9": ("benchmark.retries", "9"),
         "runner={kind: slurm}": ("benchmark.runner", "slurm"),
         "runner={kind: dask}": "address",
-        "runner={kind: dask, address: host}": ("address is 'host'", "tcp://"),
+        "runner={kind: dask, address: host}": ("runner.address=host", "tcp://"),
         "runner={kind: local, workers: 0}": ("workers", "0"),
         "data=[]": "benchmark.data",
         "data={x y: {source: synthetic}}": ("benchmark.data", "x y"),
@@ -142,7 +143,7 @@ def grids(folder: Path) -> Iterator[Mistake]:
         "backbones={test_vitt: {weights: none}}": "test_vitt",
         "backbones={x: {backbone: test_vit, wieghts: none}}": ("wieghts", "unknown key"),
         "nonesuch=1": ("benchmark.nonesuch", "unknown key"),
-        "percnt=[10]": ("benchmark.percnt", "'percent'"),
+        "train_percnt=[10]": ("benchmark.train_percnt", "'train_percent'"),
     }
     yield from mistakes("benchmark", {f"benchmark.{key}": texts for key, texts in grid.items()}, *no_trials, sets=True)
 

@@ -138,5 +138,5 @@ def runs(_: Path) -> Iterator[Mistake]:
     ):
         yield from mistakes(command, {invalid: expected}, *SMALL, sets=True, in_process=False)
     yield from mistakes("predict", {("/nonesuch", "/nonesuch"): "/nonesuch"}, in_process=False)
-    yield from mistakes("benchmark", {("--set", "benchmark.percent=[0]"): "benchmark.percent"}, in_process=False)
+    yield from mistakes("benchmark", {"benchmark.seeds=[-1]": "benchmark.seeds"}, sets=True, in_process=False)
     yield from mistakes("remote", {"nonesuch://x/y": "nonesuch"}, in_process=False)
