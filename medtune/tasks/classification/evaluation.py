@@ -115,7 +115,7 @@ def write(
     test_reliability = {"after": reliability(pooled.labels, pooled.probabilities, bins)}
     if result.folds:  # a bundle gives calibrated probabilities only
         test_reliability = {"before": reliability(pooled.labels, pooled.uncalibrated, bins)} | test_reliability
-    fitted = {str(fold.fold): fold.calibration.as_dict() for fold in result.folds}
+    fitted = {str(fold.fold): fold.record()["calibration"] for fold in result.folds}
     write_json(folder / "calibration.json", {"folds": fitted, "test": test_reliability})
     write_predictions(folder / "predictions.csv", result.prepared, pooled)
     outputs.write_plots(folder / "plots", result, history, bins)

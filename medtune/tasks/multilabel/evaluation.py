@@ -67,7 +67,7 @@ def write(
     test_reliability = {"after": tables.reliability(pooled.labels, pooled.probabilities, bins)}
     if result.folds:  # a bundle gives calibrated probabilities only
         test_reliability = {"before": tables.reliability(pooled.labels, pooled.uncalibrated, bins)} | test_reliability
-    fitted = {str(fold.fold): fold.calibration.as_dict(fold.names) for fold in result.folds}
+    fitted = {str(fold.fold): fold.record()["calibration"] for fold in result.folds}
     write_json(folder / "calibration.json", {"folds": fitted, "test": test_reliability})
     write_predictions(folder / "predictions.csv", result.prepared, pooled)
     plots.write_tables(folder / "plots", result, history, bins)
