@@ -34,7 +34,7 @@ def test_templates__are_in_the_keys_of_the_stages_that_render_them() -> None:
     report = {name for name in TEMPLATES if name.startswith("evaluation/")}
     of_classes = {name for name in TEMPLATES if name.startswith("tasks/classification/")}
     of_findings = {name for name in TEMPLATES if name.startswith("tasks/multilabel/")}
-    assert [len(names) for names in (report, of_classes, of_findings)] == [6, 2, 2]
+    assert all((report, of_classes, of_findings))
     assert templates_of("evaluate", "classification") == report | of_classes
     assert templates_of("evaluate", "multilabel") == report | of_findings
     assert templates_of("export", "classification") == report | of_classes | {"export/model_card.md.j2"}
