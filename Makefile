@@ -129,6 +129,8 @@ check-wheel: dist
 	$(UV) pip install --quiet --no-deps --python $(WHEEL_ENV)/bin/python dist/*.whl
 	cd $(WHEEL_ENV) && env -u PYTHONPATH bin/python -c 'import medtune; medtune.Bundle, medtune.load_params()'
 	cd $(WHEEL_ENV) && env -u PYTHONPATH bin/medtune --version
+	diff <(cd medtune && find . -name '*.j2' | sort) \
+	  <(cd $(WHEEL_ENV)/lib/python*/site-packages/medtune && find . -name '*.j2' | sort)
 
 check-docs: setup
 	python -m pytest tests/contracts/test_doc_references.py

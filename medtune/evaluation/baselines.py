@@ -8,7 +8,6 @@ the most probable class.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
 
@@ -18,6 +17,7 @@ from medtune.evaluation.intervals import Interval, intervals, paired_interval
 from medtune.evaluation.metric import Metric
 from medtune.evaluation.outputs import OutputsRequest
 from medtune.evaluation.result import Predictions
+from medtune.evaluation.templates import render_template
 from medtune.runtime.progress import progress
 
 if TYPE_CHECKING:
@@ -130,25 +130,6 @@ def baseline_lines(baselines: Sequence[Mapping[str, Any]], metrics: Sequence[Met
     return lines
 
 
-SECTION = """\
-{% macro ends(metric) %}{% if metric.reason is defined %}no interval: {{ metric.reason }}{% else %}\
-{{ metric.lo|number }} to {{ metric.hi|number }}{% endif %}{% endmacro %}\
-<h2>Baselines</h2>
-<table>
-<tr><th>baseline</th><th>metric</th><th class="n">baseline</th><th class="n">{{ percent }} % interval</th>
-<th class="n">model minus baseline</th><th class="n">{{ percent }} % interval</th></tr>
-{% for row in rows %}<tr><td>{{ row.title }}</td><td>{{ row.metric }}</td><td class="n">{{ row.test.value|number }}\
-{% if row.fold_mean %}<small>mean over folds {{ row.fold_mean.mean|number }}</small>{% endif %}</td>
-<td class="n">{{ ends(row.test) }}</td>
-<td class="n">{{ row.difference.value|number }}</td>
-<td class="n">{{ ends(row.difference) }}</td></tr>
-{% endfor %}</table>
-<p class="facts">The baselines are fitted on features of the frozen backbone with balanced class weights. They use the
-training and validation images of each fold and predict the most probable class. Differences are paired by patient.
-{% if verdict %}<b>{{ verdict }}.</b>{% endif %}</p>
-"""
-
-
 def baseline_section(
     baselines: Sequence[Mapping[str, Any]], metrics: Sequence[Metric], facts: Mapping[str, Any]
 ) -> str:
@@ -164,8 +145,6 @@ def baseline_section(
     """
     if not baselines:
         return ""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters["number"] = lambda value: "–" if value is None else f"{value:.3f}"
     rows = [
         {
             "title": baseline["title"],
@@ -178,8 +157,9 @@ def baseline_section(
         for metric in metrics
         if metric.headline and metric.name in baseline["test"]
     ]
-    page = environment.from_string(SECTION)
-    return page.render(rows=rows, percent=facts["percent"], verdict=facts.get("baseline_verdict"))
+    return render_template(
+        "evaluation/baselines.html.j2", rows=rows, percent=facts["percent"], verdict=facts.get("baseline_verdict")
+    )
 
 
 def verdict(baselines: Sequence[Mapping[str, Any]], metric: Metric | None) -> str | None:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
 
 from medtune.config.schema import EvaluateParams
@@ -11,20 +10,10 @@ from medtune.evaluation.intervals import intervals
 from medtune.evaluation.metric import Metric
 from medtune.evaluation.outputs import EXTERNAL, Outputs, OutputsRequest
 from medtune.evaluation.result import Rules
+from medtune.evaluation.templates import format_value, render_template
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
-
-SECTION = """\
-<h2>{{ title }}</h2>
-<p class="facts">{{ sentence }}: {{ n_images }} images of {{ n_patients }} {{ unit }}.</p>
-<table>
-<tr><th>metric</th><th class="n">value</th><th class="n">{{ percent }} % interval</th><th></th></tr>
-{% for title, entry in rows %}<tr><td>{{ title }}</td><td class="n">{{ entry.value|number }}</td>
-<td class="n">{{ entry.lo|number }} to {{ entry.hi|number }}</td>
-<td class="note">{{ entry.reason | default("", true) }}</td></tr>
-{% endfor %}</table>
-"""
 
 
 def evaluate_external(
@@ -97,9 +86,8 @@ def metrics_section(
     Returns:
         HTML.
     """
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters["number"] = _number
-    return environment.from_string(SECTION).render(
+    return render_template(
+        "evaluation/metrics_section.html.j2",
         title=title,
         sentence=sentence,
         n_images=document["n_images"],
@@ -124,11 +112,7 @@ def metrics_line(document: Mapping[str, Any], metrics: Sequence[Metric], patient
     shown = []
     for metric in metrics:
         if metric.headline and (entry := document["metrics"].get(metric.name)):
-            between = "" if entry["lo"] is None else f" ({_number(entry['lo'])} to {_number(entry['hi'])})"
-            shown.append(f"{metric.title} {_number(entry['value'])}{between}")
+            between = "" if entry["lo"] is None else f" ({format_value(entry['lo'])} to {format_value(entry['hi'])})"
+            shown.append(f"{metric.title} {format_value(entry['value'])}{between}")
     whose = f"of {document['n_patients']} patients" if patients_known else "(patients unknown)"
     return f"{', '.join(shown)} on {document['n_images']} images {whose}"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"

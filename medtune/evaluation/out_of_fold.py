@@ -4,18 +4,88 @@ Every network predicts patients it has not seen. For the metrics of a fold, the 
 out, so that no label influences the decision for its own patient (cross-fitting).
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from medtune.evaluation.outputs import Outputs, OutputsRequest
+from medtune.config.schema import EvaluateParams
+from medtune.evaluation.outputs import SPLITS, Outputs, OutputsRequest
+from medtune.evaluation.result import Predictions, Rules
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
 Rows = npt.NDArray[np.int64]
+
+
+class PredictingRules(Rules, Protocol):
+    """Rules that compute the predictions of a network from its logits."""
+
+    def predict(self, prepared: "PreparedDataset", rows: Rows, logits: npt.NDArray[Any]) -> Any:
+        """Compute the predictions for `rows` from their logits (n, ...)."""
+
+
+RulesT = TypeVar("RulesT", bound=PredictingRules)
+PredictionsT = TypeVar("PredictionsT", bound=Predictions)
+
+
+@dataclass(frozen=True)
+class FittedFold(Generic[RulesT, PredictionsT]):
+    """Evaluation result of one fold.
+
+    Attributes:
+        fold: index of the test fold.
+        selected_stage: training stage of the selected weights, `frozen` or `finetune`.
+        rules: calibration and decision, fitted on the validation images of all folds without the patients of `test`.
+        val: predictions of the validation images.
+        test: predictions of the test images.
+    """
+
+    fold: int
+    selected_stage: str
+    rules: RulesT
+    val: PredictionsT
+    test: PredictionsT
+
+    def calibrate(self, logits: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Convert logits of this fold's network to its final output (n, ...)."""
+        return self.rules.calibrate(logits)
+
+    def record(self) -> dict[str, Any]:
+        """Return the fitted values of the fold for result.json, as JSON values."""
+        return self.rules.record()
+
+
+def cross_fit(
+    fit: Callable[["PreparedDataset", Rows, npt.NDArray[Any], EvaluateParams], RulesT],
+    requests: Sequence[OutputsRequest],
+    outputs: Sequence[Outputs],
+    prepared: "PreparedDataset",
+    options: EvaluateParams,
+) -> list[FittedFold[RulesT, Any]]:
+    """Fit and apply the rules of each fold on the validation images of all folds, without its test patients.
+
+    Args:
+        fit: fits rules on images, given their indices (n,) and logits (n, ...).
+        requests: one request per fold.
+        outputs: outputs of each fold's network by split, in the same order.
+        prepared: prepared data.
+        options: section `evaluate` of the params.
+
+    Returns:
+        One result per request.
+    """
+    rows, logits = pooled_validation(requests, outputs)
+    folds = []
+    for request, by_split in zip(requests, outputs, strict=True):
+        usable = without_tested_patients(prepared, rows, request.indices["test"])
+        rules = fit(prepared, rows[usable], logits[usable], options)
+        val, test = (rules.predict(prepared, request.indices[split], by_split[split]) for split in SPLITS)
+        folds.append(FittedFold(request.fold, request.trained.result()["kept"], rules, val, test))
+    return folds
 
 
 def pooled_validation(requests: Sequence[OutputsRequest], outputs: Sequence[Outputs]) -> tuple[Rows, npt.NDArray[Any]]:

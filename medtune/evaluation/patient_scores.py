@@ -7,6 +7,11 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 PatientScore = Literal["mean", "max", "noisy_or"]
+SCORE_TEXTS: dict[PatientScore, str] = {
+    "mean": "the mean probability of the patient's images",
+    "max": "the highest probability of the patient's images",
+    "noisy_or": "1 - prod(1 - p) over the patient's images",
+}
 
 
 def combine_images(probabilities: Floats, member: npt.NDArray[np.int64], n_patients: int, how: PatientScore) -> Floats:

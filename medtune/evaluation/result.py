@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,39 @@ class Predictions(Protocol):
 
     def stats(self, options: EvaluateParams) -> PatientStats:
         """Compute the statistics per patient for all metrics; patients are sorted by id."""
+
+
+@dataclass(frozen=True)
+class ImageArrays:
+    """Base of predictions whose arrays have one entry per image. Other fields describe all images."""
+
+    def select(self, positions: npt.NDArray[np.int64]) -> Self:
+        """Return the predictions for the images at `positions` (m,), in this order."""
+        return replace(self, **{name: array[positions] for name, array in self._arrays().items()})
+
+    @classmethod
+    def pool(cls, parts: Sequence[Self]) -> Self:
+        """Concatenate predictions; an image that two folds test appears twice."""
+        arrays = [part._arrays() for part in parts]
+        return replace(parts[0], **{name: np.concatenate([each[name] for each in arrays]) for name in arrays[0]})
+
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+
+
+@dataclass(frozen=True)
+class StoredPredictions:
+    """Predictions read back from predictions.csv.
+
+    Attributes:
+        images: digest of the images, their targets and patients, in order. Two files with equal digests can be paired.
+        stats: statistics per patient, from which metrics are computed.
+        support: number of test patients with images of each class. Empty for a task without classes.
+    """
+
+    images: str
+    stats: PatientStats
+    support: dict[str, int]
 
 
 class Rules(Protocol):

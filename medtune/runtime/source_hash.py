@@ -1,7 +1,8 @@
-"""Fingerprint of the source code that a stage's result depends on: its import closure without comments."""
+"""Fingerprint of the code that a stage's result depends on: modules that it imports, and templates that they name."""
 
 import ast
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 
@@ -33,16 +34,18 @@ EXCLUDED_MODULES = (
     "medtune.tasks.base",
     "medtune.stages.steps",  # keys contain the digests of the data and artifacts that it selects
 )
+# Name of a jinja2 template in the package, as in `render_template("evaluation/baselines.html.j2")`.
+TEMPLATE_NAME = r"[\w/]+\.(?:html|md)\.j2"
 
 
 def source_fingerprint(*modules: str) -> dict[str, str]:
-    """Return the hashes of all project files that `modules` import, directly or indirectly.
+    """Return the hashes of all project files that `modules` import or render, directly or indirectly.
 
     Args:
         modules: dotted names of the entry modules, including plugins that params select.
 
     Returns:
-        SHA-256 by relative path. Comments, docstrings and layout do not affect it.
+        SHA-256 by relative path. Comments, docstrings and layout of Python files do not affect it.
 
     Raises:
         ModuleNotFoundError: a module has no source file.
@@ -52,12 +55,12 @@ def source_fingerprint(*modules: str) -> dict[str, str]:
     closure: dict[str, str] = {}
     queue = list(modules)
     while queue:
-        module = queue.pop()
-        path = _find_file(module)
-        if path is None or _is_excluded(module) or (name := path.relative_to(PACKAGE.parent).as_posix()) in closure:
+        reference = queue.pop()
+        path = _find_file(reference)
+        if path is None or _is_excluded(reference) or (name := path.relative_to(PACKAGE.parent).as_posix()) in closure:
             continue
-        closure[name], imported = _hash_and_imports(path)
-        queue += imported
+        closure[name], references = (_hash_template if path.suffix == ".j2" else _hash_module)(path)
+        queue += references
     return dict(sorted(closure.items()))
 
 
@@ -66,22 +69,35 @@ def _is_excluded(module: str) -> bool:
 
 
 @cache
-def _find_file(module: str) -> Path | None:
-    base = PACKAGE.parent.joinpath(*module.split("."))
+def _find_file(reference: str) -> Path | None:
+    """Return the file of a module or template; None if it is not part of the package."""
+    if reference.endswith(".j2"):
+        return PACKAGE / reference if (PACKAGE / reference).is_file() else None
+    base = PACKAGE.parent.joinpath(*reference.split("."))
     return next((p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()), None)
 
 
 @cache
-def _hash_and_imports(path: Path) -> tuple[str, tuple[str, ...]]:
+def _hash_template(path: Path) -> tuple[str, tuple[str, ...]]:
+    """Return the hash of a template, and the templates that it extends, imports or includes."""
+    text = path.read_text(encoding="utf-8")
+    return hashlib.sha256(text.encode()).hexdigest(), tuple(re.findall(f'"({TEMPLATE_NAME})"', text))
+
+
+@cache
+def _hash_module(path: Path) -> tuple[str, tuple[str, ...]]:
+    """Return the hash of a module, and the modules and templates that it names."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    imported: list[str] = []
+    references: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            imported += [alias.name for alias in node.names]
+            references += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            imported += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            references += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(TEMPLATE_NAME, node.value):
+            references.append(node.value)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
             node, clean=False
         ):
             node.body = node.body[1:] or [ast.Pass()]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(imported)
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(references)

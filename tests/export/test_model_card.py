@@ -3,9 +3,12 @@ import re
 import jinja2
 import pytest
 
-from medtune.export.model_card import TEMPLATE, _most_frequent, _number
+from medtune.config.project import PACKAGE
+from medtune.export.model_card import _most_frequent, _number
 
+TEMPLATE = (PACKAGE / "export" / "model_card.md.j2").read_text(encoding="utf-8")
 DATA_SECTION = re.search(r"\{% if exported.final == .single. -%\}.*?(?=\n- License)", TEMPLATE, re.DOTALL).group()
+MACROS = TEMPLATE[: TEMPLATE.index("# {{ name }}")]
 
 
 @pytest.mark.parametrize("final", ["single", "ensemble"])
@@ -22,10 +25,7 @@ def test_card__table_of_classes_is_bounded(classes, rows, final):
 
 
 def test_card__states_why_a_metric_has_no_interval():
-    table = re.search(r"\{% for metric, entry in metrics.test.*?\{% endfor %\}", TEMPLATE, re.DOTALL).group()
-    macro = TEMPLATE[: TEMPLATE.index("{% endmacro %}") + len("{% endmacro %}")]
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
-    environment.globals["number"] = _number
     values = {
         "specificity": {
             "value": 0.5,
@@ -35,6 +35,6 @@ def test_card__states_why_a_metric_has_no_interval():
         },
         "accuracy": {"value": 0.8, "lo": 0.7, "hi": 0.9},
     }
-    text = environment.from_string(macro + table).render(metrics={"test": values})
+    text = environment.from_string(MACROS + "{{ metric_table(values) }}").render(values=values, number=_number)
     assert "| specificity | 0.500 | no interval: it depends on 3 patients: its interval needs 4 |  |" in text
     assert "| accuracy | 0.800 | 0.700 | 0.900 |" in text

@@ -1,7 +1,16 @@
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
-from medtune.runtime.cache_key import MODULES
+from medtune.config import load
+from medtune.config.project import PACKAGE
+from medtune.runtime import source_hash
+from medtune.runtime.cache_key import MODULES, TASK_PARTS, stage_key
 from medtune.runtime.source_hash import source_fingerprint
+
+TEMPLATES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.j2"))
 
 
 @pytest.mark.parametrize(("stage", "module"), MODULES.items())
@@ -14,3 +23,60 @@ def test_modules__stage_code_is_in_its_key(stage: str, module: str) -> None:
 def test_source_fingerprint__rejects_a_missing_module() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"no source file for medtune\.stages\.nothing"):
         source_fingerprint("medtune.stages.data", "medtune.stages.nothing")
+
+
+def templates_of(stage: str, kind: str) -> set[str]:
+    parts = [f"medtune.tasks.{kind}.{part}" for part in TASK_PARTS[stage]]
+    return {name.removeprefix("medtune/") for name in source_fingerprint(MODULES[stage], *parts) if "j2" in name}
+
+
+def test_templates__are_in_the_keys_of_the_stages_that_render_them() -> None:
+    report = {name for name in TEMPLATES if name.startswith("evaluation/")}
+    of_classes = {name for name in TEMPLATES if name.startswith("tasks/classification/")}
+    of_findings = {name for name in TEMPLATES if name.startswith("tasks/multilabel/")}
+    assert all((report, of_classes, of_findings))
+    assert templates_of("evaluate", "classification") == report | of_classes
+    assert templates_of("evaluate", "multilabel") == report | of_findings
+    assert templates_of("export", "classification") == report | of_classes | {"export/model_card.md.j2"}
+    assert templates_of("finetune", "classification") == set()
+    # No key contains the report of a benchmark, which is written from the results of its trials.
+    assert {*report, *of_classes, *of_findings, "export/model_card.md.j2", "benchmark/report/page.html.j2"} == {
+        *TEMPLATES
+    }
+
+
+def clear_hashes() -> None:
+    for cached in (source_hash._find_file, source_hash._hash_module, source_hash._hash_template):
+        cached.cache_clear()
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the package whose files the keys hash."""
+    copied = shutil.copytree(PACKAGE, tmp_path / "medtune", ignore=shutil.ignore_patterns("bundled", "__pycache__"))
+    monkeypatch.setattr(source_hash, "PACKAGE", copied)
+    yield copied
+    clear_hashes()
+
+
+def keys() -> dict[str, str]:
+    clear_hashes()
+    return {stage: stage_key(stage, load.load(), {}, "cpu") for stage in MODULES}
+
+
+@pytest.mark.parametrize(
+    ("template", "changed"),
+    [
+        ("tasks/classification/report.html.j2", {"evaluate", "export", "cell"}),
+        ("evaluation/metric_table.html.j2", {"evaluate", "export", "cell"}),
+        ("export/model_card.md.j2", {"export"}),
+        ("tasks/multilabel/report.html.j2", set()),
+    ],
+)
+def test_stage_key__an_edited_template_changes_it(package: Path, template: str, changed: set[str]) -> None:
+    before = keys()
+    assert keys() == before
+    with (package / template).open("a", encoding="utf-8") as stream:
+        stream.write("<p>edited</p>\n")
+    after = keys()
+    assert {stage for stage in MODULES if after[stage] != before[stage]} == changed

@@ -27,7 +27,7 @@ PANELS_PER_ROW = 2  # panels per forest plot
 
 
 def report_context(comparison: Comparison) -> dict[str, Any]:
-    """Build the variables of `medtune.benchmark.report.template.PAGE` for one comparison."""
+    """Build the variables of `benchmark/report/page.html.j2` for one comparison."""
     cube = comparison.cube
     if comparison.is_empty:
         return {"data": cube.data, "backbone": cube.backbone, "empty": True}

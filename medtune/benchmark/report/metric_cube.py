@@ -16,8 +16,8 @@ from medtune.config.errors import InputError, suggestion
 from medtune.evaluation.intervals import MIN_PATIENTS
 from medtune.evaluation.jackknife import Jackknife, jackknife
 from medtune.evaluation.metric import UNBOUNDED, Floats, Metric, compute
+from medtune.evaluation.result import StoredPredictions
 from medtune.tasks import base
-from medtune.tasks.base import StoredPredictions
 
 
 @dataclass(frozen=True)

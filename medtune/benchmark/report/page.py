@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from medtune.benchmark.report.comparison import compare_methods
 from medtune.benchmark.report.context import report_context
 from medtune.benchmark.report.formatting import metric_title, pluralize, resampling_unit
 from medtune.benchmark.report.metric_cube import build_cubes, sign_of
 from medtune.benchmark.report.recommendation import recommendations
 from medtune.benchmark.report.records import TrialRecord, kind_of
-from medtune.benchmark.report.template import PAGE
 from medtune.benchmark.report.warnings import comparison_warnings
+from medtune.evaluation.templates import render_template
 from medtune.runtime.artifact import write_text
 
 
@@ -56,8 +54,7 @@ def write_report(path: Path, trials: Sequence[TrialRecord], metric: str, confide
         "failed": [trial for trial in trials if trial.status == "failed"],
         "versions": _versions(trials),
     }
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    write_text(path, environment.from_string(PAGE).render(**facts))
+    write_text(path, render_template("benchmark/report/page.html.j2", **facts))
     return [
         *lines,
         *(

@@ -2,12 +2,13 @@
 
 from medtune.benchmark.report.records import TrialRecord
 from medtune.config.errors import InputError
+from medtune.evaluation.result import StoredPredictions
 from medtune.tasks import base
 
 PREDICTIONS_FILE = "predictions.csv"
 
 
-def read_predictions(trial: TrialRecord) -> base.StoredPredictions:
+def read_predictions(trial: TrialRecord) -> StoredPredictions:
     """Read the test predictions of a finished trial.
 
     Args:

@@ -23,7 +23,6 @@ from typing import cast
 from medtune.config import registry
 from medtune.evaluation.metric import Metric
 from medtune.tasks.base.evaluation_protocol import Evaluation as Evaluation
-from medtune.tasks.base.evaluation_protocol import StoredPredictions as StoredPredictions
 from medtune.tasks.base.export_protocol import Export as Export
 from medtune.tasks.base.training_protocol import Objective as Objective
 from medtune.tasks.base.training_protocol import SpatialTransform as SpatialTransform

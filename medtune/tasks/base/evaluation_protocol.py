@@ -8,8 +8,7 @@ import numpy as np
 
 from medtune.config.schema import EvaluateParams, GateParams
 from medtune.evaluation.gate import Limit
-from medtune.evaluation.metric import PatientStats
-from medtune.evaluation.result import EvaluationResult, FoldResult, Predictions, Rules
+from medtune.evaluation.result import EvaluationResult, FoldResult, Predictions, Rules, StoredPredictions
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
@@ -79,7 +78,7 @@ class Evaluation(Protocol):
     def write_predictions(self, path: Path, prepared: "PreparedDataset", predictions: Any) -> None:
         """Write predictions.csv with path, patient, label, and the columns that `medtune predict` prints."""
 
-    def read_predictions(self, path: Path) -> "StoredPredictions":
+    def read_predictions(self, path: Path) -> StoredPredictions:
         """Read a file of `write_predictions`.
 
         Args:
@@ -138,17 +137,3 @@ class Evaluation(Protocol):
 
     def limits(self, gate: GateParams) -> list[Limit]:
         """Return the limits that an accepted model must meet."""
-
-
-class StoredPredictions(Protocol):
-    """Predictions read back from predictions.csv.
-
-    Attributes:
-        images: digest of the images, their targets and patients, in order. Two files with equal digests can be paired.
-        stats: statistics of the predictions, per patient.
-        support: number of test patients with images of each class. Empty for a task without classes.
-    """
-
-    images: str
-    stats: PatientStats
-    support: dict[str, int]

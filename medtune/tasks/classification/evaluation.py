@@ -23,7 +23,6 @@ from medtune.tasks.classification.folds import (
     is_ordinal,
     pool,
 )
-from medtune.tasks.classification.metrics import METRICS
 from medtune.tasks.classification.metrics.confidence_gap import METRIC as CONFIDENCE_GAP
 from medtune.tasks.classification.predictions import read_predictions, write_predictions
 from medtune.tasks.classification.reliability import reliability
@@ -109,11 +108,6 @@ def write(
     history: Sequence[dict[str, Any]],
 ) -> list[Path]:
     """Write calibration.json, predictions.csv, plots/, images/ and report.html, and return the images."""
-    from medtune.evaluation.baselines import baseline_section
-    from medtune.evaluation.cross_validation import cross_validation_section
-    from medtune.evaluation.external_split import external_section
-    from medtune.evaluation.subgroup_plot import draw_subgroups
-    from medtune.evaluation.subgroup_report import subgroup_section, unit_of
     from medtune.tasks.classification import outputs
     from medtune.tasks.classification.report import write_report
 
@@ -121,24 +115,14 @@ def write(
     test_reliability = {"after": reliability(pooled.labels, pooled.probabilities, bins)}
     if result.folds:  # a bundle gives calibrated probabilities only
         test_reliability = {"before": reliability(pooled.labels, pooled.uncalibrated, bins)} | test_reliability
-    fitted = {str(fold.fold): fold.calibration.as_dict() for fold in result.folds}
+    fitted = {str(fold.fold): fold.record()["calibration"] for fold in result.folds}
     write_json(folder / "calibration.json", {"folds": fitted, "test": test_reliability})
     write_predictions(folder / "predictions.csv", result.prepared, pooled)
     outputs.write_plots(folder / "plots", result, history, bins)
     images = outputs.draw_plots(folder / "images", result, history, bins)
-    section = ""
-    if facts["subgroups"]:
-        images.append(folder / "images" / "subgroups.png")
-        draw_subgroups(images[-1], facts["subgroups"], result.test, METRICS, result.title, unit_of(facts))
-        section = subgroup_section(facts["subgroups"], METRICS, facts, images[-1])
-    section = external_section(facts.get("external_test"), METRICS, facts) + section
-    section = baseline_section(facts.get("baselines", ()), METRICS, facts) + section
-    headline = cross_validation_section(facts.get("cross_validation"), METRICS, facts)
     analyses = Analyses.compute(result, options)
     images += analyses.write(folder, result)
-    section += analyses.section(result, facts)
-    write_report(folder / "report.html", dict(facts), result.test, images, section, headline)
-    return images
+    return write_report(folder, result, facts, images, analyses.section(result, facts))
 
 
 def limits(gate: GateParams) -> list[Limit]:

@@ -1,15 +1,16 @@
 """Predictions per fold and pooled. Temperature and decision rule are fitted on validation images only."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from medtune.config.schema import EvaluateParams
-from medtune.evaluation.out_of_fold import pooled_validation, without_tested_patients
-from medtune.evaluation.outputs import SPLITS, Outputs, OutputsRequest
+from medtune.evaluation.out_of_fold import FittedFold, cross_fit, pooled_validation
+from medtune.evaluation.outputs import Outputs, OutputsRequest
+from medtune.evaluation.result import ImageArrays
 from medtune.serving.tasks.classification import decide
 from medtune.tasks.classification import calibration, decision
 from medtune.tasks.classification.calibration import Calibration
@@ -24,7 +25,7 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class ClassifierPredictions:
+class ClassifierPredictions(ImageArrays):
     """Labels and predictions of images, in the order of `rows`.
 
     Attributes:
@@ -52,11 +53,6 @@ class ClassifierPredictions:
     def stats(self, options: EvaluateParams) -> ClassificationStats:
         """Compute the statistics per patient from which metrics are computed."""
         return accumulate(self.labels, self.probabilities, self.predictions, self.patient_ids, self.ordinal)
-
-    def select(self, positions: Ints) -> "ClassifierPredictions":
-        """Return the predictions at `positions` (m,), in their order."""
-        fields = (name for name in self.__dataclass_fields__ if name != "ordinal")
-        return replace(self, **{name: getattr(self, name)[positions] for name in fields})
 
     @property
     def correct(self) -> npt.NDArray[np.bool_]:
@@ -105,57 +101,14 @@ class Rules:
         }
 
 
-@dataclass(frozen=True)
-class ClassifierFold:
-    """Evaluation result of one fold.
-
-    Attributes:
-        fold: index of the test fold.
-        selected_stage: training stage of the selected weights, `frozen` or `finetune`.
-        calibration: temperature, fitted on the validation images of all folds without the patients of `test`.
-        decision: decision rule, chosen on the same images.
-        val: predictions of the validation images.
-        test: predictions of the test images.
-        aggregation: how the tiles of a slide are combined; None for images that are not tiles.
-    """
-
-    fold: int
-    selected_stage: str
-    calibration: Calibration
-    decision: dict[str, Any]
-    val: ClassifierPredictions
-    test: ClassifierPredictions
-    aggregation: str | None = None
-
-    @property
-    def rules(self) -> Rules:
-        """Calibration and decision rule of this fold's network."""
-        return Rules(self.calibration, self.decision, self.aggregation)
-
-    def calibrate(self, logits: npt.NDArray[Any]) -> Floats:
-        """Compute calibrated probabilities (n, classes) from logits of this fold's network."""
-        return self.rules.calibrate(logits)
-
-    def record(self) -> dict[str, Any]:
-        """Return the fitted values of the fold for result.json, as JSON values."""
-        return self.rules.record()
+ClassifierFold = FittedFold[Rules, ClassifierPredictions]
 
 
 def evaluate_folds(
     requests: Sequence[OutputsRequest], outputs: Sequence[Outputs], prepared: "PreparedDataset", options: EvaluateParams
 ) -> list[ClassifierFold]:
     """Fit and apply the rules of each fold on the validation images of all folds, without its test patients."""
-    rows, logits = pooled_validation(requests, outputs)
-    folds = []
-    for request, fold_logits in zip(requests, outputs, strict=True):
-        usable = without_tested_patients(prepared, rows, request.indices["test"])
-        rules = _fit(prepared, rows[usable], logits[usable], options)
-        val, test = (rules.predict(prepared, request.indices[split], fold_logits[split]) for split in SPLITS)
-        stage = request.trained.result()["kept"]
-        folds.append(
-            ClassifierFold(request.fold, stage, rules.calibration, rules.decision, val, test, rules.aggregation)
-        )
-    return folds
+    return cross_fit(_fit, requests, outputs, prepared, options)
 
 
 def fit_rules(
@@ -180,14 +133,7 @@ def decision_of(pooled: ClassifierPredictions, classes: tuple[str, ...], options
     )
 
 
-def pool(parts: Sequence[ClassifierPredictions]) -> ClassifierPredictions:
-    """Concatenate predictions; an image that two folds test appears twice."""
-    fields = {
-        name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ClassifierPredictions.__dataclass_fields__
-        if name != "ordinal"
-    }
-    return ClassifierPredictions(**fields, ordinal=parts[0].ordinal)
+pool = ClassifierPredictions.pool
 
 
 def is_ordinal(info: Mapping[str, Any]) -> bool:

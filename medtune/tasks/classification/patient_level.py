@@ -77,7 +77,7 @@ def patient_level(result: EvaluationResult, options: EvaluateParams) -> PatientL
     levels = []
     for fold in result.folds:
         level = combine(fold.test, how)
-        rule = fold.decision
+        rule = fold.rules.decision
         if how != "mean":
             usable = ~np.isin(validation.patient_ids, fold.test.patient_ids)
             rule = patient_rule(validation.select(np.flatnonzero(usable)), options, classes)

@@ -2,36 +2,21 @@
 
 import csv
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medtune.evaluation.result import StoredPredictions
 from medtune.evaluation.tables import write_csv
 from medtune.tasks.classification.folds import ClassifierPredictions
-from medtune.tasks.classification.statistics import ClassificationStats, accumulate
+from medtune.tasks.classification.statistics import accumulate
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
 PROBABILITY = "prob_"
 LABEL_TYPE = "label_type"
-
-
-@dataclass(frozen=True)
-class ReadPredictions:
-    """Predictions from a file.
-
-    Attributes:
-        images: digest of the images, their labels and patients, in order. Two files with equal digests can be paired.
-        stats: statistics per patient, from which metrics are computed.
-        support: number of test patients with images of each class.
-    """
-
-    images: str
-    stats: ClassificationStats
-    support: dict[str, int]
 
 
 def write_predictions(path: Path, prepared: "PreparedDataset", scored: ClassifierPredictions) -> None:
@@ -63,7 +48,7 @@ def write_predictions(path: Path, prepared: "PreparedDataset", scored: Classifie
     write_csv(path, [*columns, LABEL_TYPE] if scored.ordinal else columns, rows)
 
 
-def read_predictions(path: Path) -> ReadPredictions:
+def read_predictions(path: Path) -> StoredPredictions:
     """Read a file of `write_predictions`.
 
     Args:
@@ -92,4 +77,4 @@ def read_predictions(path: Path) -> ReadPredictions:
         ordinal=LABEL_TYPE in (reader.fieldnames or ()),
     )
     support = dict(zip(classes, stats.patients_per_class().tolist(), strict=True))
-    return ReadPredictions(hashlib.sha256(repr((classes, content)).encode()).hexdigest(), stats, support)
+    return StoredPredictions(hashlib.sha256(repr((classes, content)).encode()).hexdigest(), stats, support)

@@ -1,72 +1,43 @@
-"""report.html: one evaluation on a single self-contained page."""
+"""report.html of a classifier's evaluation."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import markupsafe
 import numpy as np
 
-from medtune.data.class_selection import MAX_CLASSES, list_names, most_frequent
-from medtune.evaluation.choices import describe_choices
-from medtune.evaluation.intervals import Interval
-from medtune.runtime.artifact import write_text
-from medtune.tasks.classification.class_metrics import FORMULAS
-from medtune.tasks.classification.metrics import EACH_EPOCH, METRICS
-from medtune.tasks.classification.template import PAGE
+from medtune.data.class_selection import MAX_CLASSES, most_frequent
+from medtune.evaluation import report
+from medtune.evaluation.result import EvaluationResult
+from medtune.tasks.classification.metrics import METRICS
 
 
 def write_report(
-    path: Path,
-    facts: dict[str, Any],
-    test: dict[str, Interval],
-    plots: Sequence[Path],
-    section: str = "",
-    headline: str = "",
-) -> None:
+    folder: Path, result: EvaluationResult, facts: Mapping[str, Any], images: Sequence[Path], analyses: str
+) -> list[Path]:
     """Write the page.
 
     Args:
-        path: file to write.
-        facts: the other variables of `medtune.tasks.classification.template.PAGE`.
-        test: metrics of the pooled test images.
-        plots: PNG files, which are embedded in the page.
-        section: HTML below the table of classes, such as the subgroups with their plot. May be empty.
-        headline: HTML of `medtune.evaluation.cross_validation` above the metrics of one fold. May be empty.
+        folder: output folder.
+        result: the evaluation.
+        facts: facts of the evaluation.
+        images: PNG files, which are embedded in the page.
+        analyses: HTML of the analyses.
+
+    Returns:
+        The images and the plot of the subgroups.
     """
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {
-        "number": format_value,
-        "rule": describe_rule,
-        "names": list_names,
-        "choices": describe_choices,
-    }
-    images = [
-        {"name": p.stem, "data": base64.b64encode(p.read_bytes()).decode()} for p in plots if p.stem != "subgroups"
-    ]
-    rows = [
-        metric_row(
-            metric.title + metric.positive_note(facts["positive"]),
-            test[metric.name],
-            facts["fold_means"].get(metric.name),
-        )
-        for metric in METRICS
-        if metric.name in test
-    ]
-    variables = {
-        "metrics": rows,
-        "images": images,
-        "each_epoch": EACH_EPOCH,
-        "section": markupsafe.Markup(section),
-        "headline": markupsafe.Markup(headline),
-    }
-    classes = [
-        row | {f"{name}_interval": format_interval(row[f"{name}_lo"], row[f"{name}_hi"]) for name in FORMULAS}
-        for row in most_errors(facts["per_class"])
-    ]
-    write_text(path, environment.from_string(PAGE).render(facts | {"per_class": classes} | variables))
+    return report.write_report(
+        folder,
+        "tasks/classification/report.html.j2",
+        result,
+        METRICS,
+        facts,
+        images,
+        analyses,
+        per_class=most_errors(facts["per_class"]),
+        describe_rule=describe_rule,
+    )
 
 
 def most_errors(per_class: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -83,38 +54,8 @@ def most_errors(per_class: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [per_class[k] for k in most_frequent(np.array(errors, np.int64), MAX_CLASSES)]
 
 
-def format_value(value: float | None) -> str:
-    """Format a value with three decimals; None becomes a dash."""
-    return "–" if value is None else f"{value:.3f}"
-
-
 def describe_rule(decision: dict[str, Any]) -> str:
     """Describe a decision rule in words."""
     if decision["kind"] == "argmax":
         return "most probable class"
     return f"{decision['positive']} if its probability is at least {decision['threshold']:.3f}"
-
-
-def format_interval(lo: float | None, hi: float | None) -> str:
-    """Format an interval as `0.712 to 0.846`; a missing interval becomes a dash."""
-    return "–" if lo is None or hi is None else f"{format_value(lo)} to {format_value(hi)}"
-
-
-def metric_row(title: str, interval: Interval, fold_mean: Mapping[str, float] | None) -> dict[str, str]:
-    """Build one row of the metrics table.
-
-    Args:
-        title: title of the metric.
-        interval: value and confidence interval on the test images of all folds.
-        fold_mean: entry of `medtune.evaluation.facts.fold_means`; None if there is only one fold.
-
-    Returns:
-        `title`, `value`, `interval` and `note` as text.
-    """
-    mean = f"mean over folds {format_value(fold_mean['mean'])}" if fold_mean else ""
-    return {
-        "title": title,
-        "value": format_value(interval.value),
-        "interval": format_interval(interval.lo, interval.hi),
-        "note": "; ".join(text for text in (mean, interval.reason) if text),
-    }

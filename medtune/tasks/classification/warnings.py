@@ -59,12 +59,12 @@ def _undefined_choices(
     if repeated := len(pooled.rows) - len(np.unique(pooled.rows)):
         warnings.append(f"{repeated} images are in the test set of two folds and count twice.")
     for fold in folds:
-        if reason := fold.decision.get("reason"):
+        if reason := fold.rules.decision.get("reason"):
             warnings.append(f"Fold {fold.fold}: {reason}.")
-        if fold.calibration.at_bound:
+        if fold.rules.calibration.at_bound:
             warnings.append(
-                f"Fold {fold.fold}: the temperature is at its bound of {fold.calibration.temperature:.2g}. "
-                f"{fold.calibration.images} validation images do not determine it."
+                f"Fold {fold.fold}: the temperature is at its bound of {fold.rules.calibration.temperature:.2g}. "
+                f"{fold.rules.calibration.images} validation images do not determine it."
             )
         absent = [prepared.classes[k] for k in np.setdiff1d(np.arange(len(prepared.classes)), fold.val.labels)]
         if len(absent) > MAX_SENTENCES:

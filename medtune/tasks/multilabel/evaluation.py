@@ -59,12 +59,7 @@ def write(
     history: Sequence[dict[str, Any]],
 ) -> list[Path]:
     """Write all CSV and JSON files, the plots and report.html, and return the images of the report."""
-    from medtune.evaluation.baselines import baseline_section
-    from medtune.evaluation.cross_validation import cross_validation_section
-    from medtune.evaluation.external_split import external_section
     from medtune.evaluation.net_benefit_plot import draw_decision_curves
-    from medtune.evaluation.subgroup_plot import draw_subgroups
-    from medtune.evaluation.subgroup_report import subgroup_section, unit_of
     from medtune.tasks.multilabel import plots
     from medtune.tasks.multilabel.report import write_report
 
@@ -72,7 +67,7 @@ def write(
     test_reliability = {"after": tables.reliability(pooled.labels, pooled.probabilities, bins)}
     if result.folds:  # a bundle gives calibrated probabilities only
         test_reliability = {"before": tables.reliability(pooled.labels, pooled.uncalibrated, bins)} | test_reliability
-    fitted = {str(fold.fold): fold.calibration.as_dict(fold.names) for fold in result.folds}
+    fitted = {str(fold.fold): fold.record()["calibration"] for fold in result.folds}
     write_json(folder / "calibration.json", {"folds": fitted, "test": test_reliability})
     write_predictions(folder / "predictions.csv", result.prepared, pooled)
     plots.write_tables(folder / "plots", result, history, bins)
@@ -81,21 +76,11 @@ def write(
         write_decision_curves(folder / "plots" / "decision_curve.csv", curves)
         images.append(folder / "images" / "decision_curve.png")
         draw_decision_curves(images[-1], curves, result.title)
-    section = ""
-    if facts["subgroups"]:
-        images.append(folder / "images" / "subgroups.png")
-        draw_subgroups(images[-1], facts["subgroups"], result.test, METRICS, result.title, unit_of(facts))
-        section = subgroup_section(facts["subgroups"], METRICS, facts, images[-1])
-    section = external_section(facts.get("external_test"), METRICS, facts) + section
-    section = baseline_section(facts.get("baselines", ()), METRICS, facts) + section
-    headline = cross_validation_section(facts.get("cross_validation"), METRICS, facts)
     if isinstance(level := patient_level(result, options), PatientLevel):
         write_patients(folder / "patients.csv", level, result.prepared.classes)
     doubtful = doubtful_findings(result)
     write_label_errors(folder / "label_errors.csv", doubtful, result)
-    section += render_sections(facts, shown_entries(doubtful, result))
-    write_report(folder / "report.html", facts, result.test, images, section, headline)
-    return images
+    return write_report(folder, result, facts, images, render_sections(facts, shown_entries(doubtful, result)))
 
 
 def limits(gate: GateParams) -> list[Limit]:

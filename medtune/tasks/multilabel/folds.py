@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.config.schema import EvaluateParams
-from medtune.evaluation.out_of_fold import pooled_validation, without_tested_patients
-from medtune.evaluation.outputs import SPLITS, Outputs, OutputsRequest
+from medtune.evaluation.out_of_fold import FittedFold, cross_fit, pooled_validation
+from medtune.evaluation.outputs import Outputs, OutputsRequest
+from medtune.evaluation.result import ImageArrays
 from medtune.serving.tasks.multilabel import decide
 from medtune.tasks.multilabel import calibration, decision
 from medtune.tasks.multilabel.calibration import FindingCalibration
@@ -23,7 +24,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class FindingPredictions:
+class FindingPredictions(ImageArrays):
     """Labels and predictions of images, in the order of `rows`.
 
     Attributes:
@@ -45,10 +46,6 @@ class FindingPredictions:
     def stats(self, options: EvaluateParams) -> FindingStats:
         """Compute the statistics per patient from which metrics are computed."""
         return accumulate(self.labels, self.probabilities, self.decided, self.patient_ids)
-
-    def select(self, positions: npt.NDArray[np.int64]) -> "FindingPredictions":
-        """Return the predictions at `positions` (m,), in their order."""
-        return FindingPredictions(*(getattr(self, name)[positions] for name in self.__dataclass_fields__))
 
 
 @dataclass(frozen=True)
@@ -93,55 +90,14 @@ class Rules:
         }
 
 
-@dataclass(frozen=True)
-class FindingFold:
-    """Evaluation result of one fold.
-
-    Attributes:
-        fold: index of the test fold.
-        selected_stage: training stage of the selected weights, `frozen` or `finetune`.
-        names: names of the findings.
-        calibration: scale and offset, fitted on the validation images of all folds without the patients of `test`.
-        decision: decision rule, chosen on the same images.
-        val: predictions of the validation images.
-        test: predictions of the test images.
-    """
-
-    fold: int
-    selected_stage: str
-    names: tuple[str, ...]
-    calibration: FindingCalibration
-    decision: dict[str, Any]
-    val: FindingPredictions
-    test: FindingPredictions
-
-    @property
-    def rules(self) -> Rules:
-        """Calibration and decision rule of this fold's network."""
-        return Rules(self.names, self.calibration, self.decision)
-
-    def calibrate(self, logits: npt.NDArray[Any]) -> Floats:
-        """Compute calibrated probabilities (n, findings) from logits of this fold's network."""
-        return self.rules.calibrate(logits)
-
-    def record(self) -> dict[str, Any]:
-        """Return the fitted values of the fold for result.json, as JSON values."""
-        return self.rules.record()
+FindingFold = FittedFold[Rules, FindingPredictions]
 
 
 def evaluate_folds(
     requests: Sequence[OutputsRequest], outputs: Sequence[Outputs], prepared: "PreparedDataset", options: EvaluateParams
 ) -> list[FindingFold]:
     """Fit and apply the rules of each fold on the validation images of all folds, without its test patients."""
-    rows, logits = pooled_validation(requests, outputs)
-    folds = []
-    for request, fold_logits in zip(requests, outputs, strict=True):
-        usable = without_tested_patients(prepared, rows, request.indices["test"])
-        rules = _fit(prepared, rows[usable], logits[usable], options)
-        val, test = (rules.predict(prepared, request.indices[split], fold_logits[split]) for split in SPLITS)
-        stage = request.trained.result()["kept"]
-        folds.append(FindingFold(request.fold, stage, rules.names, rules.calibration, rules.decision, val, test))
-    return folds
+    return cross_fit(_fit, requests, outputs, prepared, options)
 
 
 def fit_rules(
@@ -195,7 +151,4 @@ def from_bundle(
     return FindingPredictions(rows, prepared.patient_ids[rows], labels, probabilities, probabilities, decided)
 
 
-def pool(parts: Sequence[FindingPredictions]) -> FindingPredictions:
-    """Concatenate predictions; an image that two folds test appears twice."""
-    names = FindingPredictions.__dataclass_fields__
-    return FindingPredictions(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+pool = FindingPredictions.pool

@@ -2,36 +2,21 @@
 
 import csv
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medtune.data.findings import NO_FINDING, SEPARATOR, join_findings
+from medtune.evaluation.result import StoredPredictions
 from medtune.evaluation.tables import write_csv
 from medtune.tasks.multilabel.folds import FindingPredictions
-from medtune.tasks.multilabel.statistics import FindingStats, accumulate
+from medtune.tasks.multilabel.statistics import accumulate
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
 PROBABILITY, DECISION = "prob_", "pred_"
-
-
-@dataclass(frozen=True)
-class ReadPredictions:
-    """Predictions from a file.
-
-    Attributes:
-        images: digest of the images, their findings and patients, in order. Two files with equal digests can be paired.
-        stats: statistics per patient, from which metrics are computed.
-        support: number of test patients with images of each finding.
-    """
-
-    images: str
-    stats: FindingStats
-    support: dict[str, int]
 
 
 def write_predictions(path: Path, prepared: "PreparedDataset", scored: FindingPredictions) -> None:
@@ -54,7 +39,7 @@ def write_predictions(path: Path, prepared: "PreparedDataset", scored: FindingPr
     write_csv(path, ["path", "patient", "label", "prediction", *columns], lines)
 
 
-def read_predictions(path: Path) -> ReadPredictions:
+def read_predictions(path: Path) -> StoredPredictions:
     """Read a file of `write_predictions`.
 
     Args:
@@ -84,4 +69,4 @@ def read_predictions(path: Path) -> ReadPredictions:
     stats = accumulate(labels.reshape(shape), probabilities.reshape(shape), decided.reshape(shape), patients)
     support = dict(zip(names, (stats.actual > 0).sum(0).tolist(), strict=True))
     content = [(row["path"], row["label"], row["patient"]) for row in rows]
-    return ReadPredictions(hashlib.sha256(repr((names, content)).encode()).hexdigest(), stats, support)
+    return StoredPredictions(hashlib.sha256(repr((names, content)).encode()).hexdigest(), stats, support)

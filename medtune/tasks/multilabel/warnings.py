@@ -52,7 +52,7 @@ def _failed_choices(folds: Sequence[FindingFold], pooled: FindingPredictions) ->
     if repeated := len(pooled.rows) - len(np.unique(pooled.rows)):
         warnings.append(f"{repeated} images are in the test set of two folds and count twice.")
     for fold in folds:
-        reasons = {"threshold": fold.decision["reasons"], "calibration": fold.calibration.reasons}
+        reasons = {"threshold": fold.rules.decision["reasons"], "calibration": fold.rules.calibration.reasons}
         for fit, by_name in reasons.items():
             texts = [f"{name}: {reason}" for name, reason in by_name.items()]
             if texts:

@@ -10,7 +10,7 @@ from medtune.config.schema import EvaluateParams
 from medtune.evaluation.result import EvaluationResult
 from medtune.tasks.classification import patient_level
 from medtune.tasks.classification.analyses import ANALYSES, Analyses
-from medtune.tasks.classification.folds import ClassifierFold, ClassifierPredictions, pool
+from medtune.tasks.classification.folds import ClassifierFold, ClassifierPredictions, Rules, pool
 from medtune.tasks.classification.prediction_sets import predict_sets
 
 OPTIONS = EvaluateParams()
@@ -35,7 +35,9 @@ def make_result(n_patients=40, n_folds=4, classes=2, known=True, several=False, 
     fold_of = patients // classes % n_folds
     rule = {"kind": "threshold", "positive": "b", "threshold": 0.5} if classes == 2 else {"kind": "argmax"}
     folds = [
-        ClassifierFold(k, "frozen", SimpleNamespace(), rule, part(fold_of == (k + 1) % n_folds), part(fold_of == k))
+        ClassifierFold(
+            k, "frozen", Rules(SimpleNamespace(), rule), part(fold_of == (k + 1) % n_folds), part(fold_of == k)
+        )
         for k in range(n_folds)
     ]
     prepared = SimpleNamespace(

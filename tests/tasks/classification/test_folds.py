@@ -6,7 +6,7 @@ import pytest
 from medtune.config.schema import EvaluateParams
 from medtune.tasks.classification import folds
 from medtune.tasks.classification.calibration import fit_temperature, softmax
-from medtune.tasks.classification.folds import ClassifierFold, ClassifierPredictions
+from medtune.tasks.classification.folds import ClassifierFold, ClassifierPredictions, Rules
 from medtune.tasks.classification.warnings import evaluation_warnings
 
 
@@ -21,7 +21,7 @@ def make_scored(labels, positive, groups=None, rows=None) -> ClassifierPredictio
 def make_fold(fold=0, val=((0, 1), (0.2, 0.8)), test=((0, 1), (0.2, 0.8)), nll=0.5, at_bound=False, reason=None):
     calibration = SimpleNamespace(nll_after=nll, at_bound=at_bound, temperature=0.1, images=2)
     decision = {"kind": "threshold", **({"reason": reason} if reason else {})}
-    return ClassifierFold(fold, "frozen", calibration, decision, make_scored(*val), make_scored(*test))
+    return ClassifierFold(fold, "frozen", Rules(calibration, decision), make_scored(*val), make_scored(*test))
 
 
 def make_prepared(protocol="patient", leaked=(), n=12):
@@ -40,8 +40,8 @@ def test_evaluate_folds__independent_of_test_labels():
         prepared = SimpleNamespace(info={}, labels=changed, patient_ids=np.arange(60) // 3, classes=("a", "b"))
         requests = SimpleNamespace(fold=1, indices=rows, trained=trained)
         result += folds.evaluate_folds([requests], [logits], prepared, EvaluateParams())
-    assert result[0].calibration == result[1].calibration
-    assert result[0].decision == result[1].decision
+    assert result[0].rules.calibration == result[1].rules.calibration
+    assert result[0].rules.decision == result[1].rules.decision
     assert (result[0].test.predictions == result[1].test.predictions).all()
     assert result[0].selected_stage == "finetune"
 
@@ -64,9 +64,9 @@ def test_evaluate_folds__independent_of_other_labels_of_test_patients():
     before, after = result
     assert before[1].record() == after[1].record()
     assert (before[1].test.probabilities == after[1].test.probabilities).all()
-    assert before[0].decision != after[0].decision
-    assert before[0].calibration.temperature != after[0].calibration.temperature
-    assert before[1].decision["images"] == before[1].calibration.images == 60
+    assert before[0].rules.decision != after[0].rules.decision
+    assert before[0].rules.calibration.temperature != after[0].rules.calibration.temperature
+    assert before[1].rules.decision["images"] == before[1].rules.calibration.images == 60
 
 
 def test_fit_rules__use_all_validation_images():

@@ -96,8 +96,8 @@ def test_texts__are_short(scored):
     document = {"classes": list(CLASSES), "decision": {"kind": "argmax"}}
     assert "and 970 more" in summary(document)
     prepared = SimpleNamespace(info={"patients_known": True}, classes=CLASSES)
-    fold = SimpleNamespace(fold=1, decision={}, calibration=SimpleNamespace(at_bound=False),
-                           val=SimpleNamespace(labels=scored.labels[:400]))  # fmt: skip
+    rules = SimpleNamespace(decision={}, calibration=SimpleNamespace(at_bound=False))
+    fold = SimpleNamespace(fold=1, rules=rules, val=SimpleNamespace(labels=scored.labels[:400]))
     result = evaluation_warnings(prepared, [fold], scored)
     assert len(result) == 2
     assert any("1,000 classes" in warning for warning in result)

@@ -6,7 +6,7 @@ import pytest
 from medtune.config.schema import EvaluateParams
 from medtune.evaluation.result import EvaluationResult
 from medtune.tasks.multilabel import label_errors, patient_level
-from medtune.tasks.multilabel.folds import FindingFold, FindingPredictions, pool
+from medtune.tasks.multilabel.folds import FindingFold, FindingPredictions, Rules, pool
 
 NAMES = ("mass", "edema")
 
@@ -30,7 +30,7 @@ def make_result(flipped=0, known=True, n_patients=60, n_folds=3, seed=0):
 
     fold_of = patients % n_folds
     folds = [
-        FindingFold(k, "frozen", NAMES, None, {}, part(fold_of == (k + 1) % n_folds), part(fold_of == k))
+        FindingFold(k, "frozen", Rules(NAMES, None, {}), part(fold_of == (k + 1) % n_folds), part(fold_of == k))
         for k in range(n_folds)
     ]
     prepared = SimpleNamespace(

@@ -78,11 +78,11 @@ def test_sort_by_confidence__incorrect_and_correct_images(scored):
 
 def test_warnings__few_patients_and_failed_fits(scored):
     prepared = SimpleNamespace(classes=NAMES, info={"patients_known": True})
-    fold = SimpleNamespace(
-        fold=1,
+    rules = SimpleNamespace(
         decision={"reasons": {"hernia": "0 validation patients show it, fewer than 3: threshold 0.5"}},
         calibration=SimpleNamespace(reasons={"hernia": "no validation image shows it: not calibrated"}),
     )
+    fold = SimpleNamespace(fold=1, rules=rules)
     assert evaluation_warnings(prepared, [fold], scored) == [
         "No test image shows hernia: the metrics are undefined, and averages exclude them.",
         "Fewer than 10 test patients show mass 2, edema 1: "
