@@ -122,7 +122,9 @@ def worker() -> None:
 def _follow(worker: Daemon) -> None:
     """Print the log of the worker until it ends, which is an error."""
     with start_services.report_errors(), worker.log.open() as log:
-        while worker.pid:
+        running = True
+        while running:
+            running = worker.pid is not None  # before the log is read, so that its last lines are printed
             print(log.read(), end="", flush=True)
             time.sleep(POLL_S)
         raise start_services.ServiceError(f"the worker exited; see {worker.log}")
