@@ -4,15 +4,21 @@
 """
 
 import os
+import signal
 import socket
 import sys
+import time
 
 from filelock import FileLock
 
+from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 from medtune.flows import environment, service_address, start_services
+from medtune.flows.supervisor import Daemon
 from medtune.runtime.console import info
 from medtune.runtime.paths import RunPaths
+
+POLL_S = 0.5
 
 
 def up() -> None:
@@ -36,11 +42,33 @@ def up() -> None:
 def down() -> None:
     """Stop the worker, then the server. An active run is marked as Crashed, and the next run resumes it."""
     server, worker = service_address.service_daemons(RunPaths.from_env().cache)
-    url = worker.note
-    info(f"worker: {'stopped' if worker.stop(start_services.STOP_S) else 'was not running'}")
-    if url and service_address.is_healthy(url):
-        _mark_dead(url)
-    info(f"server: {'stopped' if server.stop(start_services.SERVER_STOP_S) else 'was not running'}")
+    _stop_worker(worker)
+    _stop(server, start_services.SERVER_STOP_S)
+
+
+def serve() -> None:
+    """Run the services, with the log of the worker on the console, until Ctrl-C or SIGTERM.
+
+    At the end, the worker is stopped, and the server too if it was started here.
+
+    Raises:
+        InputError: a worker runs already.
+    """
+    server, worker = service_address.service_daemons(RunPaths.from_env().cache)
+    if worker.pid:
+        raise InputError(f"a worker (process {worker.pid}) runs already. Stop it with `medtune services down`")
+    server_was_running = server.pid is not None
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        up()
+        _follow(worker)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        if worker.pid:
+            _stop_worker(worker)
+        if server.pid and not server_was_running:
+            _stop(server, start_services.SERVER_STOP_S)
 
 
 def status() -> None:
@@ -89,6 +117,28 @@ def worker() -> None:
 
     bootstrap()
     _exec("worker", "start", "--pool", POOL, "--name", socket.gethostname(), PREFECT_API_URL=url)
+
+
+def _follow(worker: Daemon) -> None:
+    """Print the log of the worker until it ends, which is an error."""
+    with start_services.report_errors(), worker.log.open() as log:
+        running = True
+        while running:
+            running = worker.pid is not None  # before the log is read, so that its last lines are printed
+            print(log.read(), end="", flush=True)
+            time.sleep(POLL_S)
+        raise start_services.ServiceError(f"the worker exited; see {worker.log}")
+
+
+def _stop_worker(worker: Daemon) -> None:
+    url = worker.note
+    _stop(worker, start_services.STOP_S)
+    if url and service_address.is_healthy(url):
+        _mark_dead(url)
+
+
+def _stop(daemon: Daemon, timeout_s: float) -> None:
+    info(f"{daemon.name}: {'stopped' if daemon.stop(timeout_s) else 'was not running'}")
 
 
 def _mark_dead(url: str) -> None:

@@ -62,11 +62,11 @@ def worker() -> None:
 
 @app.command(epilog=options.examples("medtune services serve"))
 def serve() -> None:
-    """Run the deployments of prefect.yaml in the foreground, without a worker, until Ctrl-C.
+    """Run the services in the foreground until Ctrl-C, with the log of the worker.
 
     Uses the server of $PREFECT_API_URL or `medtune services up`. Otherwise it starts a server and stops it at the end.
     Ctrl-C marks a run in progress as crashed, and the next run resumes it.
     """
-    from medtune.flows.serve import serve as run
+    from medtune.flows import services as run
 
-    run()
+    run.serve()

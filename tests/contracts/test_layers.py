@@ -154,7 +154,7 @@ def heavy_after(code: str) -> set[str]:
         "from medtune.config import load; load.load()",
         "import medtune.flows.train, medtune.flows.pipeline, medtune.flows.records, medtune.flows.environment",
         (
-            "import medtune.flows.services, medtune.flows.serve, medtune.flows.hooks, "
+            "import medtune.flows.services, medtune.flows.hooks, "
             "medtune.flows.mark_crashed, medtune.flows.stale_run_automation, medtune.flows.bootstrap_server"
         ),
         (

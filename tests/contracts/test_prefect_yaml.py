@@ -8,10 +8,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from ruamel.yaml import YAML
 
-from medtune.flows import bootstrap_server, deployments, stale_run_automation
+from medtune.config.project import PROJECT
+from medtune.flows import bootstrap_server, stale_run_automation
 
-ENTRIES = deployments.read_deployments()
+FILE = PROJECT / "prefect.yaml"
+ENTRIES = YAML(typ="safe", pure=True).load(FILE)["deployments"]
 SCHEDULES = [schedule for entry in ENTRIES for schedule in entry["schedules"]]
 
 
@@ -45,16 +48,8 @@ def test_schedule__is_daily_in_a_zone_that_is_said(schedule: dict[str, Any]) -> 
     assert [later - sooner for sooner, later in pairwise(dates)] == [timedelta(days=1)] * 3
 
 
-def test_served__are_the_same_deployments_without_a_pool() -> None:
-    made = deployments.without_work_pool()
-    assert [deployment.name for deployment in made] == [entry["name"] for entry in ENTRIES]
-    assert all(deployment.work_pool_name is None for deployment in made)
-    (nightly,) = made[0].schedules or []
-    assert nightly.schedule.cron == ENTRIES[0]["schedules"][0]["cron"]  # type: ignore[union-attr]
-
-
 def test_file__names_no_place_of_one_machine_and_no_lease() -> None:
-    text = deployments.FILE.read_text(encoding="utf-8")
+    text = FILE.read_text(encoding="utf-8")
     assert re.findall(r"(?<![\w.])/[a-z]+/", text) == []
     assert "{{ checkout.stdout }}" in text
     assert not any("concurrency_limit" in entry for entry in ENTRIES)

@@ -13,7 +13,7 @@ import pytest
 
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
-from medtune.flows import service_address
+from medtune.flows import service_address, services
 from medtune.flows.supervisor import Daemon
 
 
@@ -80,6 +80,14 @@ def test_daemon__stop_ends_child_processes_of_a_dead_daemon(daemon: Daemon) -> N
     assert daemon.pid is None
 
 
+def test_follow__exited_worker_is_an_error(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    os.waitpid(start(daemon, "sleep 0.2; echo last line"), 0)
+    with pytest.raises(SystemExit) as ended:
+        services._follow(daemon)
+    assert ended.value.code == 1
+    assert capsys.readouterr() == ("last line\n", f"error: the worker exited; see {daemon.log}\n")
+
+
 @pytest.fixture
 def taken() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -107,7 +115,7 @@ def test_local_address__is_reachable_by_clients(host: str, url: str, monkeypatch
     assert service_address.local_address() == service_address.configured_address() == url
 
 
-def services(tmp_path: Path, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+def run_services(tmp_path: Path, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     return subprocess.run(
         [sys.executable, "-m", "medtune", "services", *words],
@@ -120,20 +128,20 @@ def services(tmp_path: Path, *words: str, **variables: str) -> "subprocess.Compl
 
 def test_up__port_in_use(taken: int, tmp_path: Path) -> None:
     for words in ("up", "server", "serve"):
-        process = services(tmp_path, words, PREFECT_SERVER_API_PORT=str(taken))
+        process = run_services(tmp_path, words, PREFECT_SERVER_API_PORT=str(taken))
         assert process.returncode == 2
         assert process.stderr.startswith(f"error: PREFECT_SERVER_API_PORT={taken}")
         assert process.stderr.count("\n") == 1
 
 
 def test_up__configured_server_does_not_answer(tmp_path: Path) -> None:
-    process = services(tmp_path, "up", PREFECT_API_URL="http://127.0.0.1:9/api/")
+    process = run_services(tmp_path, "up", PREFECT_API_URL="http://127.0.0.1:9/api/")
     assert process.returncode == 1
     assert process.stderr == "error: PREFECT_API_URL=http://127.0.0.1:9/api: no Prefect server answers\n"
 
 
 def test_status_and_down__nothing_runs(tmp_path: Path) -> None:
-    process = services(tmp_path, "status")
+    process = run_services(tmp_path, "status")
     assert (process.returncode, process.stdout) == (1, "server: does not run\nworker: does not run\n")
-    process = services(tmp_path, "down")
+    process = run_services(tmp_path, "down")
     assert (process.returncode, process.stdout) == (0, "worker: was not running\nserver: was not running\n")

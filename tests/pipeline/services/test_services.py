@@ -141,12 +141,10 @@ def test_down__leaves_no_process(standing: "Standing") -> None:
 
 
 def test_serve__runs_deployments_with_a_temporary_server_until_ctrl_c(standing: "Standing") -> None:
-    process = standing.checkout.start(
-        ["python", "-m", "medtune", "services", "serve"], **standing.variables, PREFECT_RUNNER_POLL_FREQUENCY="1"
-    )
+    process = standing.checkout.start(["python", "-m", "medtune", "services", "serve"], **standing.variables)
     assert process.stdout is not None
     for line in process.stdout:
-        if line == "serving:   retrain/retrain\n":
+        if line == f"dashboard: {standing.url}\n":
             break
     run = standing.start_run()
     standing.wait(lambda: standing.state(run) == "COMPLETED")
