@@ -215,7 +215,7 @@ def _info(
         "source": data.source,
         "classes": list(classes),
         **({"positive": listed.positive} if listed.positive is not None else {}),
-        "licence": source.LICENSE,
+        "license": source.LICENSE,
         "citation": source.CITATION,
         "faults": list(source.KNOWN_ISSUES),
         "protocol": data.split.protocol,

@@ -94,7 +94,7 @@ def write_prepared(
         "name": "Bright & dark",
         "classes": names,
         **({"positive": names[1]} if classes == 2 else {}),
-        "licence": "CC0",
+        "license": "CC0",
         "citation": "Nobody",
         "faults": ["drawn <by> code"],
         "notes": ["LEAK: all of them"] if leaked else [],

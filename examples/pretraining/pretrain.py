@@ -81,7 +81,7 @@ def pretrain(
         "input_size": [3, INPUT, INPUT],
         "interpolation": "bicubic",
         "precision": "fp16" if half else "fp32",
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "source": SOURCE,
         "command": f"python -m examples.pretraining.pretrain --backbone {backbone} --per-class {per_class} "
         f"--steps {steps} --batch {batch} --lr {lr} --seed {seed} --held-out {held_out}{' --half' if half else ''}",

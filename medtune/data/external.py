@@ -172,7 +172,7 @@ def prepare_external(
         "source": params.source,
         "classes": list(classes),
         **({"positive": listing.positive} if listing.positive is not None else {}),
-        "licence": listed.source.LICENSE,
+        "license": listed.source.LICENSE,
         "citation": listed.source.CITATION,
         "faults": list(listed.source.KNOWN_ISSUES),
         "protocol": PROTOCOL,

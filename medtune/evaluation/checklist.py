@@ -104,7 +104,7 @@ def _data(params: Params, prepared: "PreparedDataset", facts: Mapping[str, Any])
         "partitions": f"Protocol {info['protocol']}: training, validation and test in {len(folds)} "
         f"fold{'s' * (len(folds) != 1)}, {origin}, seed {params.seed}. No setting is selected on test images.",
         "disjoint": f"The splits are disjoint at the level of {level}.",
-        "availability": f"License of the images: {info['licence'] or UNKNOWN}. Access: {UNKNOWN}",
+        "availability": f"License of the images: {info['license'] or UNKNOWN}. Access: {UNKNOWN}",
         "label_errors": _label_errors(facts) + f" Variability: {UNKNOWN}",
     }
 

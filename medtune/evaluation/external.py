@@ -56,7 +56,7 @@ def external_facts(
         "percent": f"{100 * options.confidence:g}",
         "notes": [*info["faults"], *info["notes"]],
         "citation": info["citation"],
-        "licence": info["licence"],
+        "license": info["license"],
         "key": key,
         "data_digest": prepared.digest,
         "external": dict(external),

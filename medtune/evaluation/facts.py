@@ -71,7 +71,7 @@ def common_facts(
             *(note for note in info["notes"] if not note.startswith("LEAK")),
         ],
         "citation": info["citation"],
-        "licence": info["licence"],
+        "license": info["license"],
         "key": key,
         "data_digest": result.prepared.digest,
         "external": None,

@@ -95,7 +95,7 @@ def build_manifest(
         ],
         "data": {
             "name": prepared.info["name"],
-            "licence": prepared.info["licence"],
+            "license": prepared.info["license"],
             "citation": prepared.info["citation"],
             "protocol": prepared.info["protocol"],
             "n_images": prepared.info["n_images"],
@@ -153,13 +153,13 @@ def weights_info(params: Params) -> dict[str, str]:
     facts = {"backbone": model.backbone, "digest": weights_sha256(params)}
     if model.weights == "bundled":
         card = read_shipped_metadata(model.backbone)
-        return facts | {"source": card.get("source", "bundled"), "licence": card.get("licence") or "not stated"}
+        return facts | {"source": card.get("source", "bundled"), "license": card.get("license") or "not stated"}
     if model.weights == "none":
-        return facts | {"source": "none: trained from random weights", "licence": "not required"}
+        return facts | {"source": "none: trained from random weights", "license": "not required"}
     if model.weights == "hub":
         pretrained = timm.get_pretrained_cfg(model.backbone)
         return facts | {
             "source": f"hub {pretrained.hf_hub_id or pretrained.url}" if pretrained else "hub",
-            "licence": (pretrained.license if pretrained else None) or "not stated",
+            "license": (pretrained.license if pretrained else None) or "not stated",
         }
-    return facts | {"source": f"file {model.weights.rsplit('/', 1)[-1]}", "licence": "not stated: a local file"}
+    return facts | {"source": f"file {model.weights.rsplit('/', 1)[-1]}", "license": "not stated: a local file"}

@@ -20,7 +20,7 @@ DATASET, MODEL, BUNDLE = "dataset", "model", "bundle"
 # Keys of dataset.json that may be uploaded. `leaked_patients` lists patients, and sources may add further private keys.
 DATASET_KEYS = (
     "name",
-    "licence",
+    "license",
     "classes",
     "protocol",
     "n_images",

@@ -23,7 +23,7 @@ PARAMS = validate({"data": {"source": "synthetic"}, "model": MODEL})
 def make_prepared(**info):
     known = {
         "name": "Set | one", "citation": "Nobody <2020>", "notes": ["2 images were left out."], "faults": [],
-        "n_images": 1200, "n_patients": 30, "licence": None, "protocol": "patient", "leaked_patients": [],
+        "n_images": 1200, "n_patients": 30, "license": None, "protocol": "patient", "leaked_patients": [],
     }  # fmt: skip
     labels = np.arange(12) % 2
     return SimpleNamespace(info=known | info, classes=("benign", "malignant"), has=lambda k: labels == k)

@@ -23,7 +23,7 @@ def test_bundled__has_the_default_backbone_in_two_megabytes():
 def test_card__states_the_source_of_the_weights(name):
     card = card_of(name)
     assert card["sha256"] == file_sha256(FOLDER / f"{name}.safetensors")
-    assert card["licence"] == "Apache-2.0"
+    assert card["license"] == "Apache-2.0"
     assert card["command"].startswith(f"python -m examples.pretraining.pretrain --backbone {name} ")
     assert len(card["mean"]) == len(card["std"]) == 3
     assert card["input_size"] == [3, 128, 128]

@@ -36,7 +36,7 @@ def test_run__writes_all_outputs(root):
     assert info["n_images"] == 48
     assert info["n_patients"] == 12
     assert info["leaked_patients"] == []
-    assert {"name", "licence", "citation", "protocol", "faults", "notes"} <= set(info)
+    assert {"name", "license", "citation", "protocol", "faults", "notes"} <= set(info)
     assert sum(info["counts"]["folds"]["1"]["train"].values()) + report["n_rejected"] < 48
     assert (report["n_found"], report["n_kept"], report["n_rejected"]) == (48, 48, 0)
     assert report["seconds"] > 0

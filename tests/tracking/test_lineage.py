@@ -22,7 +22,7 @@ PATIENTS = ("Patient-Mueller", "Patient-Ito")
 
 @pytest.fixture
 def prepared(tmp_path: Path) -> PreparedDataset:
-    info = {"name": "Breast (200X)", "licence": "CC0", "classes": ["benign", "malignant"], "protocol": "image",
+    info = {"name": "Breast (200X)", "license": "CC0", "classes": ["benign", "malignant"], "protocol": "image",
             "n_images": 4, "n_patients": 2, "patients_known": True, "counts": {"all": {"benign": 2, "malignant": 2}},
             "image_size": 8, "resize": "squash", "leaked_patients": list(PATIENTS), "notes": [],
             "folder": "/mnt/hospital"}  # fmt: skip
