@@ -29,8 +29,11 @@ pytestmark = [
         target="nothing executed; no fallback path",
     ),
 ]
-
-
+# Readers that execute a pickle if their library is allowed to.
+UNPICKLING = (
+    "weights .pth", "weights in medtune.doctor", "weights in the hub's cache", "logits", "sample input of a bundle",
+    "sample output of a bundle",
+)  # fmt: skip
 OUTSIDE = ("../weights.bin", "a/../../weights.bin", "{folder}/weights.bin", "/dev/zero", "missing.bin")
 
 
@@ -48,12 +51,6 @@ def hub_cache(tmp_path, monkeypatch):
 def test_pickles__are_not_executed(faults, tmp_path, canary, reader):
     for fault, result in read_payloads(tmp_path, canary, reader):
         faults.count(fault, result)
-
-
-UNPICKLING = (
-    "weights .pth", "weights in medtune.doctor", "weights in the hub's cache", "logits", "sample input of a bundle",
-    "sample output of a bundle",
-)  # fmt: skip
 
 
 @pytest.mark.parametrize("reader", UNPICKLING)
@@ -113,7 +110,7 @@ def read_payloads(folder, canary, reader):
     formats, read = READERS[reader]
     for file_format in formats:
         for name, payload in list(payloads(canary).items())[:: scale(8, 1)]:
-            yield f"{name} as {file_format.__name__}", execution(canary, read, folder, file_format(payload))
+            yield f"{reader}: {name} as {file_format.__name__}", execution(canary, read, folder, file_format(payload))
 
 
 def execution(canary, read, *args):
