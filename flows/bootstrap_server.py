@@ -52,12 +52,7 @@ def ensure_pool(client: "SyncPrefectClient") -> None:
 
 def mark_dead_runs(client: "SyncPrefectClient", report: bool = True) -> None:
     """Mark unfinished runs of the pool as Crashed. Call this only while no worker of the pool runs."""
-    from prefect.client.schemas import filters
-
-    pool = filters.WorkPoolFilter(name=filters.WorkPoolFilterName(any_=[POOL]))
-    deployments = [deployment.id for deployment in client.read_deployments(work_pool_filter=pool)]
-    dead = filters.FlowRunFilter(deployment_id=filters.FlowRunFilterDeploymentId(any_=deployments))
-    for name in mark_crashed.mark_dead(client, dead, report):
+    for name in mark_crashed.mark_crashed_of_worker(client, lambda run: run.work_pool_name == POOL, report):
         info(f"{name}: crashed, {mark_crashed.MESSAGE}")
 
 

@@ -7,6 +7,7 @@ knows that all other runs of this folder have ended. A new worker knows that the
 """
 
 import logging
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -14,7 +15,6 @@ from medtune.flows.hooks import notify_by_name
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.filters import FlowRunFilter
     from prefect.client.schemas.objects import FlowRun
 
 log = logging.getLogger("medtune.flow")
@@ -27,68 +27,106 @@ def tag(out: str) -> str:
     return f"out:{out}"
 
 
-def mark_crashed(out: str, caller: UUID) -> list[str]:
+def mark_crashed(out: str, keep: set[UUID]) -> list[str]:
     """Mark unfinished flow runs of other processes in a folder as Crashed. The caller must hold the folder's lock.
 
     Runs that wait for the lock are alive and not tagged yet. If the server does not answer, a warning is logged.
 
     Args:
         out: folder that contains artifacts/.
-        caller: flow run of the caller. It is tagged with the folder and not marked. It has no subflow runs yet.
+        keep: flow runs of the caller. They are tagged with the folder. These runs, their parents and their subflow
+            runs are not marked.
 
     Returns:
         Names of the marked flow runs.
     """
     from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterTags
 
     mark = tag(out)
-    dead = FlowRunFilter(tags=FlowRunFilterTags(all_=[mark]), id=FlowRunFilterId(not_any_=[caller]))
     try:
         with get_client(sync_client=True) as client:
-            client.update_flow_run(caller, tags={*client.read_flow_run(caller).tags, mark})
-            return mark_dead(client, dead)
+            for id in keep:
+                client.update_flow_run(id, tags={*client.read_flow_run(id).tags, mark})
+            return _ServerRuns(client, lambda run: mark in run.tags, keep).mark_crashed(report=True)
     except Exception:  # the states of dead runs must not fail this run
         log.warning("dead runs could not be marked as crashed", exc_info=True)
         return []
 
 
-def mark_dead(client: "SyncPrefectClient", dead: "FlowRunFilter", report: bool = True) -> list[str]:
-    """Mark unfinished flow runs, and their subflow runs and task runs, as Crashed.
+def mark_crashed_of_worker(
+    client: "SyncPrefectClient", claimed: Callable[["FlowRun"], bool], report: bool = True
+) -> list[str]:
+    """Mark unfinished runs of an earlier worker as Crashed. Call this before the new worker starts.
 
     Args:
         client: client of the Prefect server.
-        dead: filter for flow runs whose processes have ended.
+        claimed: predicate for the flow runs of the earlier worker.
         report: send notifications about scheduled runs.
 
     Returns:
         Names of the marked flow runs.
     """
-    marked = _mark(client, dead)
-    for run in marked if report else ():
-        if run.deployment_id and run.state:
-            notify_by_name(client.read_flow(run.flow_id).name, run, run.state)
-    return [run.name for run in marked]
+    return _ServerRuns(client, claimed, set()).mark_crashed(report)
 
 
-def _mark(client: "SyncPrefectClient", dead: "FlowRunFilter") -> list["FlowRun"]:
-    """Mark runs as Crashed. Tasks are marked last, because their state shows that subflow runs may be unfinished."""
-    from prefect.client.schemas import filters
-    from prefect.client.schemas.objects import StateType
-    from prefect.states import Crashed
+class _ServerRuns:
+    """Flow runs and task runs of a server, with a cache of the flow runs."""
 
-    unfinished = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
-    flow_state = filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=unfinished))
-    task_state = filters.TaskRunFilterState(type=filters.TaskRunFilterStateType(any_=unfinished))
-    marked = client.read_flow_runs(flow_run_filter=dead.model_copy(update={"state": flow_state}))
-    for run in marked:
-        run.state = Crashed(message=MESSAGE)
-        client.set_flow_run_state(run.id, run.state, force=True)
-    # Workers and automations mark only flow runs, so the flow runs of these tasks may be finished.
-    tasks = client.read_task_runs(flow_run_filter=dead, task_run_filter=filters.TaskRunFilter(state=task_state))
-    if tasks:
-        parents = filters.FlowRunFilterParentTaskRunId(any_=[task.id for task in tasks])
-        marked += _mark(client, filters.FlowRunFilter(parent_task_run_id=parents))
-    for task in tasks:
-        client.set_task_run_state(task.id, Crashed(message=MESSAGE), force=True)
-    return marked
+    def __init__(self, client: "SyncPrefectClient", is_gone: Callable[["FlowRun"], bool], keep: set[UUID]) -> None:
+        self.client = client
+        self.is_gone = is_gone
+        self.known: dict[UUID, FlowRun] = {}
+        self.keep = keep
+        self.ancestors = {run.id for id in keep for run in self._lineage(self._flow_run(id))}
+
+    def mark_crashed(self, report: bool) -> list[str]:
+        self._end_tasks()
+        dead = self._end_flows()
+        for run in dead if report else ():
+            if run.deployment_id and run.state:
+                notify_by_name(self.client.read_flow(run.flow_id).name, run, run.state)
+        return [run.name for run in dead]
+
+    def _end_flows(self) -> list["FlowRun"]:
+        from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+        from prefect.client.schemas.objects import StateType
+        from prefect.states import Crashed
+
+        live = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+        unfinished = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=live)))
+        dead = [run for run in self.client.read_flow_runs(flow_run_filter=unfinished) if self._is_dead(run)]
+        for run in dead:
+            run.state = Crashed(message=MESSAGE)
+            self.client.set_flow_run_state(run.id, run.state, force=True)
+        return dead
+
+    def _end_tasks(self) -> None:
+        """Mark task runs, also of flow runs that are already marked: workers and automations mark only flow runs."""
+        from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterState, TaskRunFilterStateType
+        from prefect.client.schemas.objects import StateType
+        from prefect.states import Crashed
+
+        live = [StateType.RUNNING, StateType.PENDING]
+        unfinished = TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=live)))
+        for task in self.client.read_task_runs(task_run_filter=unfinished):
+            if task.flow_run_id and self._is_dead(self._flow_run(task.flow_run_id)):
+                self.client.set_task_run_state(task.id, Crashed(message=MESSAGE), force=True)
+
+    def _is_dead(self, run: "FlowRun") -> bool:
+        lineage = list(self._lineage(run))
+        is_own = run.id in self.ancestors or any(ancestor.id in self.keep for ancestor in lineage)
+        return not is_own and any(map(self.is_gone, lineage))
+
+    def _lineage(self, run: "FlowRun") -> Iterator["FlowRun"]:
+        """Yield `run` and all its parent flow runs."""
+        while True:
+            yield run
+            task = self.client.read_task_run(run.parent_task_run_id) if run.parent_task_run_id else None
+            if task is None or task.flow_run_id is None:
+                return
+            run = self._flow_run(task.flow_run_id)
+
+    def _flow_run(self, id: UUID) -> "FlowRun":
+        if id not in self.known:
+            self.known[id] = self.client.read_flow_run(id)
+        return self.known[id]

@@ -40,7 +40,7 @@ def retrain(accept: str | None = None) -> str:
 
 def _on_start() -> None:
     """Mark other runs of this folder as Crashed: this run holds the lock, so they have ended."""
-    for name in mark_crashed.mark_crashed(str(RunPaths.from_env().out), UUID(flow_run.id)):
+    for name in mark_crashed.mark_crashed(str(RunPaths.from_env().out), {UUID(flow_run.id)}):
         pipeline.log_line(f"retrain: {name} crashed: {mark_crashed.MESSAGE}")
 
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -39,7 +38,7 @@ def train():
 @flow(flow_run_name="dies")
 def retrain():
     with output_lock(RunPaths(out, out)):
-        mark_crashed(str(out), UUID(flow_run.get_id()))
+        mark_crashed(str(out), {UUID(flow_run.get_id())})
         train()
 
 retrain()
@@ -79,7 +78,6 @@ def is_dead(client, name):
 with server.server_connection(out / "cache"):
     from prefect import flow
     from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
     from prefect.states import Running
 
     watch.ensure_automations(silent=timedelta(seconds=10))
@@ -108,12 +106,11 @@ with server.server_connection(out / "cache"):
         live("elsewhere", [sweep.tag("/elsewhere")])
         live("dead too", [sweep.tag(str(out))])
         own = live("own")
-        told["names"] = sweep.mark_crashed(str(out), own)
+        told["names"] = sweep.mark_crashed(str(out), {own})
         told["swept"] = record(client)
         told["tags"] = client.read_flow_run(own).tags
-        told["again"] = sweep.mark_crashed(str(out), own)
-        waiting = FlowRunFilter(name=FlowRunFilterName(any_=["waits for the lock"]))
-        told["worker"] = sweep.mark_dead(client, waiting)
+        told["again"] = sweep.mark_crashed(str(out), {own})
+        told["worker"] = sweep.mark_crashed_of_worker(client, lambda run: run.name == "waits for the lock")
 print(json.dumps(told))
 """
 
@@ -169,7 +166,7 @@ def test_mark_crashed__ignores_live_runs_and_other_folders(told: dict[str, Any])
     assert told["again"] == []
 
 
-def test_mark_dead__marks_the_runs_of_the_filter(told: dict[str, Any]) -> None:
+def test_mark_crashed_of_worker__marks_the_runs_of_the_worker(told: dict[str, Any]) -> None:
     assert told["worker"] == ["waits for the lock"]
 
 
@@ -179,4 +176,4 @@ def test_mark_crashed__stopped_server_is_not_an_error(monkeypatch: pytest.Monkey
     from medtune.flows.mark_crashed import mark_crashed
 
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}):
-        assert mark_crashed(str(tmp_path), uuid4()) == []
+        assert mark_crashed(str(tmp_path), set()) == []

@@ -47,7 +47,7 @@ def retrain() -> str:
     orphan.exit_with_worker()
     paths = RunPaths.from_env()
     with output_lock(paths):
-        sweep.mark_crashed(str(paths.out), UUID(flow_run.get_id()))
+        sweep.mark_crashed(str(paths.out), {UUID(flow_run.get_id())})
         if Path("fail").exists():
             raise ValueError('"no" data')
         train()
