@@ -1,5 +1,6 @@
 """Store of bundles behind an fsspec URL, for example an object store or SFTP."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from medtune.registry.store_layout import (
     require_pointer,
     verify_bundle,
 )
+from medtune.runtime.artifact import file_sha256
 from medtune.serving.manifest import MANIFEST_FILE, BundleError
 from medtune.serving.one_line import first_line
 
@@ -90,12 +92,17 @@ class UrlStore:
         return folder
 
     def upload(self, folder: Path, name: str) -> None:
-        """Upload the files of a bundle, bundle.json last."""
+        """Upload the files of a verified bundle, bundle.json last, and read each file back."""
+        verify_bundle(folder)
         paths = sorted(path for path in folder.iterdir() if path.is_file())
         with self._as_bundle_error("write the bundle to"):
             self.files.makedirs(self._path(BUNDLES, name), exist_ok=True)
             for path in sorted(paths, key=lambda path: path.name == MANIFEST_FILE):
-                self.files.put_file(str(path), self._path(BUNDLES, name, path.name))
+                remote = self._path(BUNDLES, name, path.name)
+                self.files.put_file(str(path), remote)
+                with self.files.open(remote, "rb") as stream:
+                    if hashlib.file_digest(stream, "sha256").hexdigest() != file_sha256(path):
+                        raise BundleError(f"{self.url}: {path.name} was damaged during the upload. Try again")
 
     def set_current(self, name: str) -> None:
         """Make `name` the current bundle by writing one object."""

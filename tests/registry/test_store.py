@@ -76,10 +76,23 @@ def damage(folder: Path) -> Path:
     return folder
 
 
-def test_folder__upload_rejects_a_damaged_bundle(tmp_path):
-    target = open_store("there", tmp_path)
+def test_store__upload_rejects_a_damaged_bundle(target, tmp_path):
     with pytest.raises(BundleError, match=r"model\.onnx is damaged"):
         target.upload(damage(bundle(tmp_path / "one")), "one")
+    assert target.bundles() == []
+
+
+def test_url_store__upload_reads_every_file_back(tmp_path, monkeypatch):
+    target = open_store("memory://read-back", tmp_path)
+    put_file = type(target.files).put_file
+
+    def truncate(self, local, remote, **options):
+        put_file(self, local, remote, **options)
+        self.pipe_file(remote, self.cat_file(remote)[:-1])
+
+    monkeypatch.setattr(type(target.files), "put_file", truncate)
+    with pytest.raises(BundleError, match=r"read-back: model\.onnx was damaged during the upload"):
+        target.upload(bundle(tmp_path / "one"), "one")
     assert target.bundles() == []
 
 
@@ -93,10 +106,10 @@ def test_folder__fetch_rejects_a_damaged_bundle(tmp_path):
 
 def test_url_store__fetch_rejects_a_damaged_bundle(tmp_path):
     target = open_store("memory://damaged", tmp_path)
-    target.upload(damage(bundle(tmp_path / "one")), "one")
-    for _ in range(2):  # also where the first attempt left files in the cache
-        with pytest.raises(BundleError, match=r"model\.onnx is damaged"):
-            target.fetch("one", tmp_path / "cache")
+    accepted(target, tmp_path, "one")
+    target.files.pipe_file("/damaged/bundles/one/model.onnx", b"other content")
+    with pytest.raises(BundleError, match=r"model\.onnx is damaged"):
+        target.fetch("one", tmp_path / "cache")
 
 
 def test_url_store__fetch_replaces_a_damaged_copy(tmp_path):
