@@ -108,8 +108,9 @@ def test_url_store__fetch_rejects_a_damaged_bundle(tmp_path):
     target = open_store("memory://damaged", tmp_path)
     accepted(target, tmp_path, "one")
     target.files.pipe_file("/damaged/bundles/one/model.onnx", b"other content")
-    with pytest.raises(BundleError, match=r"model\.onnx is damaged"):
-        target.fetch("one", tmp_path / "cache")
+    for _ in range(2):  # also if the first attempt left files in the cache
+        with pytest.raises(BundleError, match=r"model\.onnx is damaged"):
+            target.fetch("one", tmp_path / "cache")
 
 
 def test_url_store__fetch_replaces_a_damaged_copy(tmp_path):
