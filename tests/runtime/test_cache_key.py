@@ -67,8 +67,8 @@ def keys() -> dict[str, str]:
 @pytest.mark.parametrize(
     ("template", "changed"),
     [
-        ("tasks/classification/report.html.j2", {"evaluate", "export", "cell"}),
-        ("evaluation/metric_table.html.j2", {"evaluate", "export", "cell"}),
+        ("tasks/classification/report.html.j2", {"evaluate", "export", "trial"}),
+        ("evaluation/metric_table.html.j2", {"evaluate", "export", "trial"}),
         ("export/model_card.md.j2", {"export"}),
         ("tasks/multilabel/report.html.j2", set()),
     ],
