@@ -234,14 +234,23 @@ def render(rows: list[Row]) -> str:
     lines = [
         "# Backbones",
         "",
-        "This page shows which features work with each family of timm (a module of `timm.models`). Each family is",
-        "tested with one small network, with random weights and the smallest image size that it accepts. The network",
-        "passes through the checks of `medtune train`, then through the real stages. *Refused* means that the check",
-        "rejects the network before data are decoded. The reasons are below the table. The page is written by",
-        f"`python -m studies.families`, timm {timm.__version__}.",
+        "This table shows which timm backbones work with MedTune. A family is a module of `timm.models`. One small",
+        "network per family is tested, with random weights and the smallest image size that it accepts (column `side`,",
+        "in pixels).",
         "",
-        f"Of {total} families, {len(rows)} were examined and {len(tried)} were built (at most {MAX_PARAMETERS:.0f} "
-        "million parameters). "
+        "- **frozen**: stage 1 trains the head on the frozen backbone.",
+        "- **fine-tuning**: stage 2 trains the backbone, too.",
+        "- **export**: the ONNX graph gives the same probabilities as the network.",
+        "- **lora**: stage 2 with the PEFT method `lora`.",
+        "",
+        "An `x` means that the mode works. *Refused* means that the check at the start of `medtune train` rejects the",
+        "network. *Not tried* means that the network is too large for this test. A number in brackets refers to the",
+        "reason below the table. Side 0 means that no network was tested.",
+        "",
+        f"`python -m studies.families` writes this page (timm {timm.__version__}).",
+        "",
+        f"Of {total} families, {len(rows)} were examined and {len(tried)} were tested (at most {MAX_PARAMETERS:.0f} "
+        "million parameters): "
         + ", ".join(f"{mode} works on {count}" for mode, count in counts.items())
         + f". Failures after the check: {failed}.",
         "",
