@@ -17,9 +17,9 @@ def render() -> str:
     lines = [
         "# PEFT methods",
         "",
-        "PEFT is parameter-efficient fine-tuning. `model.peft.method` selects what stage 2 trains in addition to the head.",
-        "A method that does not support the backbone (no x in the table) is refused before training. The table is written",
-        "by `python -m studies.methods` from the files in models/peft.",
+        "PEFT is parameter-efficient fine-tuning. `model.peft.method` selects what stage 2 trains, in addition to",
+        "the head. A method that does not support the backbone (no x in the table) is refused before training.",
+        "`python -m studies.methods` writes the table from the files in models/peft.",
         "",
         f"- **{', '.join(FAMILIES)}**: families of backbones by their blocks ([backbones](backbones.md)).",
         "- **other**: swin, hiera, cait and the other transformers of timm. Their layers are found automatically.",
