@@ -30,7 +30,7 @@ def roc_curves(classes: tuple[str, ...], predictions: ClassifierPredictions) -> 
         predictions: predictions of the test images.
 
     Returns:
-        False and true positive rates by class, without points that lie on the straight line between their neighbors.
+        False and true positive rates by class, without points on the line between their neighbors.
         Classes without positives or negatives are omitted.
     """
     curves = {}
