@@ -17,6 +17,7 @@ from medtune.models.peft_support import supported, supports
 from medtune.models.weights import load_into, read_weights
 from medtune.serving.one_line import first_line
 
+# Families group timm modules by block type. All with MBConv blocks are `mobilenet`.
 FAMILIES = {"resnetv2": "resnet", "resnest": "resnet", "efficientnet": "mobilenet", "mobilenetv3": "mobilenet",
             "vision_transformer": "vit", "deit": "vit", "beit": "vit", "eva": "vit"}  # fmt: skip
 
@@ -158,7 +159,8 @@ def check_backbone(params: Params) -> TokenShape:
 def _incompatible(params: Params, error: Exception) -> str:
     return (
         f"model.backbone={params.model.backbone}: it does not run at data.image_size={params.data.image_size} with "
-        f"model.backbone_args={dict(params.model.backbone_args)!r} ({first_line(error)}). Change one of them"
+        f"model.backbone_args={dict(params.model.backbone_args)!r} ({first_line(error)}). Set data.image_size "
+        "to a size that the backbone supports, or correct model.backbone_args"
     )
 
 
@@ -207,7 +209,7 @@ def _prefix_tokens(backbone: nn.Module, count: int) -> int:
     """Return the number of class and register tokens before the patch tokens, of `count` tokens in total."""
     if (known := getattr(backbone, "num_prefix_tokens", None)) is not None:
         return int(known)
-    # VOLO and CoaT have no attribute for their class token.
+    # VOLO and CoaT have no attribute for their class token: count = h * h + 1 indicates one.
     if math.isqrt(count) ** 2 == count or math.isqrt(count - 1) ** 2 != count - 1:
         return 0
     return int(any("cls_token" in name for name, _ in backbone.named_parameters()))
@@ -237,7 +239,8 @@ def check_name(backbone: str, weights: str) -> None:
         raise InputError(f"model.backbone={backbone}: {arch} has no tag {tag!r}{suggestion(tag, tags)}. "
                          f"Use one of its tags: {', '.join(tags)}")  # fmt: skip
     if weights == "hub" and not tags:
-        raise InputError(f"model.weights=hub: the hub has no weights for {arch}. Set model.weights to a file or none")
+        raise InputError(f"model.weights=hub: the hub has no weights for {arch}. Set model.weights to a "
+                         'weights file, or to "none" for random weights')  # fmt: skip
 
 
 def _check_checkpointing(params: Params, backbone: nn.Module) -> None:

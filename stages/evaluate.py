@@ -51,7 +51,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     from medtune.evaluation.facts import common_facts
     from medtune.evaluation.final_model import final_model
     from medtune.evaluation.intervals import intervals
-    from medtune.evaluation.outputs import OutputsRequest, save_outputs
+    from medtune.evaluation.outputs import OutputsRequest, write_outputs_npz
     from medtune.evaluation.result import EvaluationResult, site_lines, write_metrics
     from medtune.evaluation.slides import to_slides
     from medtune.evaluation.subgroup_tables import table_lines, write_subgroups
@@ -72,7 +72,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         all_requests = [request for request in all_requests if request.indices]
         all_requests.sort(key=lambda request: (request.fold == REFIT, request.fold))
         stored = _outputs(all_requests, prepared, options.batch_size, paths.cache)
-        save_outputs(work / "logits.npz", all_requests, stored)
+        write_outputs_npz(work / "logits.npz", all_requests, stored)
         packed, packed_requests = prepared, [request for request in all_requests if request.fold != REFIT]
         prepared, all_requests, all_outputs = to_slides(prepared, all_requests, stored, params.model.head.aggregation)
         requests, outputs = all_requests[: len(packed_requests)], all_outputs[: len(packed_requests)]
@@ -139,7 +139,7 @@ def _outputs(
     requests: "Sequence[OutputsRequest]", prepared: "PreparedDataset", batch_size: int, cache: Path
 ) -> "list[Outputs]":
     """Return the outputs for every request, from the cache or computed now."""
-    from medtune.evaluation.outputs import load_outputs, store_outputs
+    from medtune.evaluation.outputs import cache_outputs, load_outputs
 
     outputs = {request.fold: load_outputs(request, cache) for request in requests}
     missing = [request for request in requests if outputs[request.fold] is None]
@@ -151,7 +151,7 @@ def _outputs(
             computed = compute_trained_outputs(missing, prepared.images, device, batch_size, advance)
             for request, output in zip(missing, computed, strict=True):
                 outputs[request.fold] = output
-                store_outputs(request, output, cache)
+                cache_outputs(request, output, cache)
     return [output for output in outputs.values() if output is not None]
 
 

@@ -95,7 +95,7 @@ def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecis
     metric = base.metric(params.task.kind, params.gate.metric)
     assert metric is not None  # the params are validated
     limits = base.evaluation(params.task.kind).limits(params.gate)
-    n = len({prepared.slides[index] for index in indices.tolist()}) if prepared.slides else len(indices)
+    n = len({prepared.slide_of_tile[index] for index in indices.tolist()}) if prepared.slide_of_tile else len(indices)
     decision = decide(stats, champion_stats, n, metric, limits, params.gate, params.evaluate, prepared.positive)
     return replace(decision, notes=tuple(notes))
 
@@ -150,7 +150,7 @@ def _common_images(
         seen_patients, seen_hashes = {row[patient_column] for row in seen}, {row["sha256"] for row in seen}
         new_patient[:, member] = [patient not in seen_patients for patient in ids]
         unseen[:, member] = new_patient[:, member]
-        if not prepared.slides:  # tiles of glass can be identical
+        if not prepared.slide_of_tile:  # tiles of glass can be identical
             unseen[:, member] &= [sha256 not in seen_hashes for sha256 in hashes]
     notes = []
     trained = ~new_patient.any(axis=1)
@@ -210,7 +210,7 @@ def _predict(
     outputs, task, predictions = np.concatenate(batches), base.evaluation(params.task.kind), []
     for member in np.unique(networks).tolist():
         selected = networks == member
-        output = outputs[selected, member : member + 1] if prepared.slides else outputs[selected, member]
+        output = outputs[selected, member : member + 1] if prepared.slide_of_tile else outputs[selected, member]
         predictions.append(task.from_bundle(prepared, indices[selected], output, _member_document(document, member)))
     return ModelStats(name, task.pool(predictions).stats(params.evaluate), tuple(problems))
 
@@ -238,7 +238,7 @@ def _images_for_champion(
         Intensity.from_document(entry.get("intensity")) for entry in (prepared.info, settings)
     )
     same_size = (settings["image_size"], settings["resize"]) == (params.data.image_size, params.data.resize)
-    if prepared.slides or (same_size and (not intensity.from_deep or intensity == champion_intensity)):
+    if prepared.slide_of_tile or (same_size and (not intensity.from_deep or intensity == champion_intensity)):
         return np.asarray(prepared.images[indices])
     listed = list_source(params.data, base.targets(params.task.kind).HAS_POSITIVE)
     sample_by_path = {sample.path: sample for sample in listed.samples}

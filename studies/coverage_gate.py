@@ -117,7 +117,8 @@ def gate_lines(tables: dict[str, Shares], power: Shares) -> list[str]:
         f"All {len(every)} cells: {100 * min(every):.1f} to {100 * max(every):.1f} %; of these "
         f"{sum(share > LIMIT for share in every)} above {100 * LIMIT:.1f} %.",
         "",
-        "Percent of sets in which the gate promotes a better model.",
+        "Percentage of sets in which the gate promotes a better model. "
+        "Columns: patients per class, negative + positive.",
         "",
     ]
     large = draw_classes(np.random.default_rng(0), (10_000, 10_000), BETTER)

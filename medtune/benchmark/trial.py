@@ -185,7 +185,7 @@ def _test(params: Params, prepared: "PreparedDataset", folds: "Sequence[FoldResu
     from medtune.data.slide_dataset import by_slide
     from medtune.evaluation.intervals import intervals
 
-    prepared = by_slide(prepared) if prepared.slides else prepared
+    prepared = by_slide(prepared) if prepared.slide_of_tile else prepared
     options, kind = params.evaluate, params.task.kind
     task = base.evaluation(kind)
     pooled = task.pool([fold.test for fold in folds])
@@ -199,7 +199,7 @@ def _provenance_facts(params: Params, prepared: "PreparedDataset") -> dict[str, 
     """Describe the training and test data; for slides, count slides instead of tiles."""
     from medtune.data.slide_dataset import by_slide
 
-    prepared = by_slide(prepared) if prepared.slides else prepared
+    prepared = by_slide(prepared) if prepared.slide_of_tile else prepared
     folds = params.data.split.test_folds
     rows = {split: [prepared.indices(fold)[split] for fold in folds] for split in SPLITS}
     patients = {split: set(prepared.patient_ids[np.concatenate(rows[split])].tolist()) for split in SPLITS}

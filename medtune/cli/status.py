@@ -52,12 +52,14 @@ def _accepted(target: str) -> dict[str, Any]:
     from medtune.serving.manifest import BundleError
 
     if "://" in target:
-        return {"target": target, "current": None, "note": f"at {target}, see `medtune rollback --list`"}
+        note = f"not checked, because {target} is remote. `medtune rollback --list` shows it"
+        return {"target": target, "current": None, "note": note}
     try:
         current = open_store(target, PROJECT).current()
     except BundleError as error:
         return {"target": target, "current": None, "note": str(error)}
-    return {"target": target, "current": current, "note": current or "none yet. `medtune retrain` accepts the first"}
+    note = current or "none yet. `medtune retrain` accepts its first model"
+    return {"target": target, "current": current, "note": note}
 
 
 def _services(paths: Any) -> dict[str, int | None]:

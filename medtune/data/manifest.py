@@ -87,8 +87,8 @@ class PreparedDataset:
         return digest([self.images.shape, self.sha256])
 
     @cached_property
-    def slides(self) -> tuple[str, ...]:
-        """Path of the whole-slide image of each tile; empty if the images are not tiles."""
+    def slide_of_tile(self) -> tuple[str, ...]:
+        """For each tile, the path of its whole-slide image; empty if the images are not tiles."""
         return self.metadata_cells[SLIDE_COLUMN] if "tiles" in self.info else ()
 
     @cached_property
@@ -98,7 +98,7 @@ class PreparedDataset:
         return digest(
             [self.images.shape, self.sha256, self.paths, self.labels.tolist(), self.patient_ids.tolist(), self.classes]
             + ([file_sha256(targets)] if targets.is_file() else [])
-            + ([self.slides] if self.slides else [])
+            + ([self.slide_of_tile] if self.slide_of_tile else [])
         )
 
     @cached_property

@@ -10,19 +10,19 @@ from medtune.data.manifest import PreparedDataset
 
 @dataclass(frozen=True)
 class SlideDataset(PreparedDataset):
-    """Prepared set with one row per slide; `images` contains one tile of each slide.
+    """Prepared set with one row per slide; `images` contains the first tile of each slide.
 
     Attributes:
         tiles: the set of tiles.
-        slide_index: (tiles,) int64 row of the slide of each tile.
+        slide_index: for each tile, the row of its slide in this set, int64 (number of tiles,).
     """
 
     tiles: PreparedDataset | None = None
     slide_index: np.ndarray | None = None
 
     @cached_property
-    def slides(self) -> tuple[str, ...]:
-        """Empty tuple, because the rows are slides and not tiles."""
+    def slide_of_tile(self) -> tuple[str, ...]:
+        """Empty tuple, because the rows of this set are not tiles."""
         return ()
 
     @cached_property
@@ -36,19 +36,19 @@ def by_slide(prepared: PreparedDataset, aggregation: str | None = None) -> Slide
     """Convert a set of tiles to a set of slides, in the order of their first tiles.
 
     Args:
-        prepared: a set with slides. All tiles of a slide have the same label, patient and split.
+        prepared: a set of tiles. All tiles of a slide have the same label, patient and split.
         aggregation: method that combined the outputs of tiles, stored in `info`; None if there are no outputs.
 
     Returns:
         The set of slides, with a reference to `prepared`.
     """
-    first, index = slide_rows(prepared.slides)
+    first, index = slide_rows(prepared.slide_of_tile)
     fields = {field: getattr(prepared, field) for field in PreparedDataset.__dataclass_fields__}
     rows = first.tolist()
     fields |= {
         "info": {**prepared.info, "n_images": len(first), "n_tiles": len(prepared.paths)}
         | ({"aggregation": aggregation} if aggregation else {}),
-        "paths": tuple(prepared.slides[row] for row in rows),
+        "paths": tuple(prepared.slide_of_tile[row] for row in rows),
         "labels": prepared.labels[first],
         "patient_ids": prepared.patient_ids[first],
         "folds": prepared.folds[first],
@@ -61,16 +61,17 @@ def by_slide(prepared: PreparedDataset, aggregation: str | None = None) -> Slide
     return SlideDataset(**fields, tiles=prepared, slide_index=index)
 
 
-def slide_rows(slides: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+def slide_rows(slide_of_tile: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Group tiles by slide.
 
     Args:
-        slides: path of the slide of each tile.
+        slide_of_tile: for each tile, the path of its slide.
 
     Returns:
-        (slides,) index of the first tile of each slide, ascending; and (tiles,) index of the slide of each tile.
+        For each slide, the index of its first tile, ascending (number of slides,). For each tile, the index of its
+        slide (number of tiles,).
     """
-    _, first, inverse = np.unique(np.array(slides), return_index=True, return_inverse=True)
+    _, first, inverse = np.unique(np.array(slide_of_tile), return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))

@@ -21,7 +21,7 @@ def check_python(context: Context) -> CheckResult:
     """Check the version of Python."""
     summary = f"{platform.python_version()}, {sys.executable}"
     supported = sys.version_info >= (3, 11)
-    return ok(summary) if supported else failure(summary, "use Python 3.11 or newer: make PYTHON=...")
+    return ok(summary) if supported else failure(summary, "use Python 3.11 or newer: make setup PYTHON=python3.11")
 
 
 def check_packages(context: Context) -> CheckResult:

@@ -100,7 +100,7 @@ def evaluate_baselines(
                     features.fetch(name, fitted_on), prepared.targets[fitted_on], features.fetch(name, test), outputs
                 )
                 # For tiles, a bundle returns probabilities per network. A baseline is a single network.
-                output = probabilities[:, None] if prepared.slides else probabilities
+                output = probabilities[:, None] if prepared.slide_of_tile else probabilities
                 parts.append(task.from_bundle(prepared, test, output, document))
                 advance()
             stats = task.pool(parts).stats(options)

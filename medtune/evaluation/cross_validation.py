@@ -1,6 +1,7 @@
 """Cross-validated metrics for an exported model whose test metrics cover a single fold.
 
-The exported model contains the networks of all folds, so its report also needs the metrics of all folds.
+The exported model is the ensemble of all folds or one network that was trained on all images. Its report therefore also
+needs the metrics of all folds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,27 +46,46 @@ def cross_validate(
     }
 
 
-def headlines(metrics: Sequence[Metric], test: Mapping[str, Interval], facts: Mapping[str, Any]) -> list[str]:
-    """Return lines with the headline metrics: first those of all folds, then those of the requested fold."""
-    requested_fold = summary_line(metrics, test, facts)
-    if not facts.get("cross_validation"):
+def headlines(metrics: Sequence[Metric], test: Mapping[str, Interval], metrics_json: Mapping[str, Any]) -> list[str]:
+    """Return lines with the headline metrics: first those of all folds, then those of the requested fold.
+
+    Args:
+        metrics: metrics of the task.
+        test: test metrics of the requested fold.
+        metrics_json: content of metrics.json.
+
+    Returns:
+        One line, or two if `metrics_json` has metrics of all folds.
+    """
+    requested_fold = summary_line(metrics, test, metrics_json)
+    if not metrics_json.get("cross_validation"):
         return [requested_fold]
-    all_folds = metrics_line(facts["cross_validation"], metrics, facts["patients_known"])
-    return [f"cross-validation, all folds: {all_folds}", f"test fold {facts['folds'][0]['fold']}: {requested_fold}"]
+    all_folds = metrics_line(metrics_json["cross_validation"], metrics, metrics_json["patients_known"])
+    fold = metrics_json["folds"][0]["fold"]
+    return [f"cross-validation, all folds: {all_folds}", f"test fold {fold}: {requested_fold}"]
 
 
 def cross_validation_section(
-    document: Mapping[str, Any] | None, metrics: Sequence[Metric], facts: Mapping[str, Any]
+    cross_validation: Mapping[str, Any] | None, metrics: Sequence[Metric], metrics_json: Mapping[str, Any]
 ) -> str:
-    """Render the section of report.html; empty if the test metrics already cover all folds."""
-    if not document:
+    """Render the section of report.html.
+
+    Args:
+        cross_validation: result of `cross_validate`; None if the test metrics already cover all folds.
+        metrics: metrics of the task.
+        metrics_json: content of metrics.json.
+
+    Returns:
+        HTML of the section, or an empty string.
+    """
+    if not cross_validation:
         return ""
-    n = len(document["folds"])
-    exported = "averages them" if facts["final"]["kind"] == "ensemble" else "was trained on all images"
+    n = len(cross_validation["folds"])
+    exported = "averages them" if metrics_json["final"]["kind"] == "ensemble" else "was trained on all images"
     return metrics_section(
         "Cross-validation",
         f"{n} networks, each tested on patients it has not seen. The exported model {exported}",
-        document,
+        cross_validation,
         metrics,
-        facts,
+        metrics_json,
     )

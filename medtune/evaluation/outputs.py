@@ -129,8 +129,8 @@ def compute_shared_outputs(
 ) -> list[Outputs]:
     """Compute the logits of several heads that share one frozen backbone, which runs once per image.
 
-    Stored training features have half precision, but these features do not. The logits therefore equal those of
-    `compute_outputs`, except for rounding differences between batches.
+    The features are computed here in full precision. The stored training features, with half precision, are not used.
+    The logits therefore equal those of `compute_outputs`, except for rounding differences between batches.
 
     Args:
         requests: one request per head.
@@ -151,19 +151,19 @@ def compute_shared_outputs(
 
     model = model.to(device).eval()
     heads = [head.to(device).eval() for head in heads]
-    scored = [np.unique(np.concatenate(list(request.indices.values()))) for request in requests]
-    rows = np.unique(np.concatenate(scored))
+    indices_per_request = [np.unique(np.concatenate(list(request.indices.values()))) for request in requests]
+    rows = np.unique(np.concatenate(indices_per_request))
     parts: list[list[npt.NDArray[np.float32]]] = [[] for _ in requests]
     with torch.inference_mode(), _without_tf32():
         for start in range(0, len(rows), batch_size):
             batch = rows[start : start + batch_size]
             features = model.features(model.preprocess(torch.from_numpy(images[batch]).to(device)))
-            for head, indices, logits in zip(heads, scored, parts, strict=True):
+            for head, indices, logits in zip(heads, indices_per_request, parts, strict=True):
                 if (mask := np.isin(batch, indices)).any():
                     logits.append(head(features[torch.from_numpy(mask).to(device)]).float().cpu().numpy())
             advance(len(batch))
     all_outputs = []
-    for request, indices, logits in zip(requests, scored, parts, strict=True):
+    for request, indices, logits in zip(requests, indices_per_request, parts, strict=True):
         values = np.concatenate(logits)
         outputs = {split: values[np.searchsorted(indices, wanted)] for split, wanted in request.indices.items()}
         for split, split_logits in outputs.items():
@@ -187,8 +187,8 @@ def _check_finite(request: OutputsRequest, split: str, outputs: npt.NDArray[np.f
         )
 
 
-def store_outputs(request: OutputsRequest, outputs: Outputs, cache: Path) -> None:
-    """Store `outputs` for `load_outputs`."""
+def cache_outputs(request: OutputsRequest, outputs: Outputs, cache: Path) -> None:
+    """Write `outputs` to the cache, from which `load_outputs` reads them."""
     arrays: dict[str, Any] = {"key": np.array(request.key), **outputs}
     stream = io.BytesIO()
     np.savez(stream, **arrays)
@@ -200,7 +200,7 @@ def _path(request: OutputsRequest, cache: Path) -> Path:
     return cache / "logits" / f"{request.key}.npz"
 
 
-def save_outputs(path: Path, requests: Sequence[OutputsRequest], outputs: Sequence[Outputs]) -> None:
+def write_outputs_npz(path: Path, requests: Sequence[OutputsRequest], outputs: Sequence[Outputs]) -> None:
     """Write the outputs of all networks with their image indices to one npz file.
 
     The arrays are `fold<k>_<split>_logits` and `fold<k>_<split>_rows`. Those of the network that was trained on all

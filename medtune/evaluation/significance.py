@@ -9,24 +9,24 @@ from medtune.evaluation.metric import Floats, Metric, PatientStats
 ZERO = 1e-10
 
 
-def p_value(metric: Metric, value: float, left: Floats, design: Jackknife, n_patients: float) -> float:
+def p_value(metric: Metric, value: float, leave_out_differences: Floats, design: Jackknife, n_patients: float) -> float:
     """Compute the two-sided p-value of "no difference" from the t-distribution.
 
     Args:
         metric: compared metric.
         value: difference for the full sample.
-        left: (G,) differences without each group of `design`.
+        leave_out_differences: (G,) the difference recomputed G times, each time without one group of `design`.
         design: jackknife design, which states the patients that are left out together.
         n_patients: number of patients that the metric depends on.
 
     Returns:
-        The p-value, 0..1. It is 1 if no patient differs between the two, and NaN if there is no interval.
+        The p-value, 0..1. It is 1 if every patient has the same result in both models, and NaN if there is no interval.
     """
     from scipy.stats import t
 
-    if np.isnan(value) or np.isnan(left).any() or insufficient(metric, n_patients):
+    if np.isnan(value) or np.isnan(leave_out_differences).any() or insufficient(metric, n_patients):
         return float("nan")
-    error, degrees = design.spread(left, n_patients, metric.size_power)
+    error, degrees = design.spread(leave_out_differences, n_patients, metric.size_power)
     if error <= ZERO:
         return 1.0
     return float(2 * t.sf(abs(value) / error, degrees))
@@ -35,7 +35,9 @@ def p_value(metric: Metric, value: float, left: Floats, design: Jackknife, n_pat
 def detectable_difference(
     metric: Metric, first: PatientStats, second: PatientStats, confidence: float = 0.95, power: float = 0.8
 ) -> float | None:
-    """Compute the difference whose interval excludes 0 with probability `power`, for similar patients.
+    """Compute the smallest true difference that a new test set of the same size and kind would detect.
+
+    A difference is detected if its interval excludes 0. The smallest one is detected with probability `power`.
 
     Args:
         metric: compared metric.
@@ -50,23 +52,24 @@ def detectable_difference(
     if first.n_patients < MIN_PATIENTS:
         return None
     design = jackknife(first)
-    left = [design.leave_out([metric], stats)[metric.name] for stats in (first, second)]
-    return detectable(metric, left[0] - left[1], design, metric.sample_size(first), confidence, power)
+    left_out = [design.leave_out([metric], stats)[metric.name] for stats in (first, second)]
+    differences = left_out[0] - left_out[1]
+    return detectable_from_jackknife(metric, differences, design, metric.sample_size(first), confidence, power)
 
 
-def detectable(
+def detectable_from_jackknife(
     metric: Metric,
-    left: Floats,
+    leave_out_differences: Floats,
     design: Jackknife,
     n_patients: float,
     confidence: float = 0.95,
     power: float = 0.8,
 ) -> float | None:
-    """Compute the difference that is detected with probability `power`, for similar patients.
+    """Compute the result of `detectable_difference` from leave-out differences.
 
     Args:
         metric: compared metric.
-        left: (G,) differences without each group of `design`.
+        leave_out_differences: (G,) the difference recomputed G times, each time without one group of `design`.
         design: jackknife design, which states the patients that are left out together.
         n_patients: number of patients that the metric depends on.
         confidence: coverage of the interval that must exclude 0, 0..1.
@@ -77,7 +80,7 @@ def detectable(
     """
     from scipy.stats import t
 
-    if np.isnan(left).any() or insufficient(metric, n_patients):
+    if np.isnan(leave_out_differences).any() or insufficient(metric, n_patients):
         return None
-    error, degrees = design.spread(left, n_patients, metric.size_power)
+    error, degrees = design.spread(leave_out_differences, n_patients, metric.size_power)
     return float((t.ppf(0.5 + confidence / 2, degrees) + t.ppf(power, degrees)) * error) if error > ZERO else None

@@ -29,7 +29,7 @@ def to_slides(
     Returns:
         Data, requests and logits (slides, classes) of the slides.
     """
-    if not prepared.slides:
+    if not prepared.slide_of_tile:
         return prepared, list(requests), list(outputs)
     slides = by_slide(prepared, kind)
     slide_requests, slide_outputs = [], []

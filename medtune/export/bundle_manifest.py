@@ -48,7 +48,7 @@ def build_manifest(
         JSON values.
     """
     record = evaluated.result()
-    prepared = by_slide(prepared) if prepared.slides else prepared
+    prepared = by_slide(prepared) if prepared.slide_of_tile else prepared
     folds = [int(artifact.result()["fold"]) for artifact in trained]
     size, mean, std = params.data.image_size, *([round(value, 6) for value in values] for values in normalization)
     return {

@@ -64,8 +64,8 @@ class ParityCheck:
         import torch
 
         test = np.unique(np.concatenate([prepared.indices(fold)["test"] for fold in folds]))
-        if prepared.slides:
-            indices = parity.sample_slides(prepared.slides, prepared.labels, test, n)
+        if prepared.slide_of_tile:
+            indices = parity.sample_slides(prepared.slide_of_tile, prepared.labels, test, n)
         else:
             indices = parity.stratified_sample(prepared.labels, test, n)
         images = np.ascontiguousarray(prepared.images[indices])
@@ -153,7 +153,7 @@ class ParityCheck:
 
     def _units(self, output: np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
         """Return the paths, targets and outputs of the images, or of the slides if the images are tiles."""
-        if not self.prepared.slides:
+        if not self.prepared.slide_of_tile:
             names = [self.prepared.paths[row] for row in self.indices]
             return names, self.prepared.targets[self.indices], output[:, 0]
         slides, rows, probabilities = slide_probabilities(self.prepared, self.indices, output, self.document)
@@ -187,7 +187,7 @@ class ParityCheck:
             [run_members(self.images[i : i + BATCH_SIZE]) for i in range(0, len(self.images), BATCH_SIZE)]
         )
         data, rows = self.prepared, self.indices
-        if self.prepared.slides:
+        if self.prepared.slide_of_tile:
             data, rows, outputs = member_probabilities(self.prepared, self.indices, outputs, self.document)
 
         def distance(values: list[Any], row: dict[str, str]) -> float:

@@ -40,5 +40,5 @@ def test_by_slide__rows_are_slides():
     assert found.slide_index.tolist() == [0, 0, 1, 0, 2]
     assert (found.info["n_images"], found.info["n_tiles"]) == (3, 5)
     assert found.digest == prepared.digest
-    assert found.slides == ()
-    assert prepared.slides == names
+    assert found.slide_of_tile == ()
+    assert prepared.slide_of_tile == names

@@ -23,8 +23,8 @@ def place(cache: Path) -> Path:
     return cache / "logits" / f"{'a' * 64}.npz"
 
 
-def test_store_outputs__are_loaded_unchanged(tmp_path, expected, result):
-    outputs.store_outputs(expected, result, tmp_path)
+def test_cache_outputs__are_loaded_unchanged(tmp_path, expected, result):
+    outputs.cache_outputs(expected, result, tmp_path)
     again = outputs.load_outputs(expected, tmp_path)
     assert all((again[role] == result[role]).all() for role in result)
     assert [p.name for p in (tmp_path / "logits").iterdir()] == [place(tmp_path).name]
@@ -35,7 +35,7 @@ def test_load_outputs__none_without_a_file(tmp_path, expected):
 
 
 def test_load_outputs__any_flipped_bit_is_detected(tmp_path, expected, result):
-    outputs.store_outputs(expected, result, tmp_path)
+    outputs.cache_outputs(expected, result, tmp_path)
     whole = place(tmp_path).read_bytes()
     for position in range(0, len(whole), 7):
         flipped = whole[position] ^ 1 << position % 8
@@ -44,7 +44,7 @@ def test_load_outputs__any_flipped_bit_is_detected(tmp_path, expected, result):
 
 
 def test_load_outputs__any_truncation_is_detected(tmp_path, expected, result):
-    outputs.store_outputs(expected, result, tmp_path)
+    outputs.cache_outputs(expected, result, tmp_path)
     whole = place(tmp_path).read_bytes()
     for size in range(0, len(whole), 13):
         place(tmp_path).write_bytes(whole[:size])
@@ -61,5 +61,5 @@ def test_load_outputs__any_truncation_is_detected(tmp_path, expected, result):
     ids=["rows", "nan", "pickle"],
 )
 def test_load_outputs__other_content_is_rejected(tmp_path, expected, result, change):
-    outputs.store_outputs(expected, change(result), tmp_path)
+    outputs.cache_outputs(expected, change(result), tmp_path)
     assert outputs.load_outputs(expected, tmp_path) is None

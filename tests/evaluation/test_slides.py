@@ -63,7 +63,7 @@ def test_to_slides__rows_of_each_split():
     assert {split: rows.tolist() for split, rows in own.indices.items()} == {"val": [0], "test": [1, 2]}
     np.testing.assert_allclose(values["test"], np.log(np.full((2, 3), 1 / 3)))
     same = to_slides(prepared({}), [request], [logits], "mean")
-    assert same[0].slides == ()
+    assert same[0].slide_of_tile == ()
     assert same[1][0] is request
     assert same[2][0] is logits
 

@@ -81,7 +81,7 @@ def test_data__a_slide_is_in_one_split_and_so_is_its_patient(world):
     assert prepared.info["counts"]["all"] == dict.fromkeys(sorted(CLASSES), 6)
     assert len(prepared.paths) == sum(entry["tiles"] for entry in report["slides"]) == prepared.info["n_images"]
     for column in range(3):
-        for names in (prepared.slides, prepared.patient_ids.tolist()):
+        for names in (prepared.slide_of_tile, prepared.patient_ids.tolist()):
             pairs = set(zip(names, prepared.splits[:, column].tolist(), strict=True))
             assert len(pairs) == len(set(names))
     assert all((paths.prepared / entry["overview"]).is_file() for entry in report["slides"])

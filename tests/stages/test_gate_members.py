@@ -22,7 +22,7 @@ def dataset(patients=9, folds=3):
         sha256=[f"sha{k}" for k in range(len(ids))],
         names=["a"] * len(ids),
         splits=splits,
-        slides=(),
+        slide_of_tile=(),
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from medtune.benchmark.report.metric_cube import MetricCube
 from medtune.evaluation.intervals import difference_interval
 from medtune.evaluation.metric import Floats
-from medtune.evaluation.significance import detectable, p_value
+from medtune.evaluation.significance import detectable_from_jackknife, p_value
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,9 @@ def paired_differences(
             )
             if interval.lo is not None and interval.hi is not None:
                 p = p_value(cube.metric_of_task, difference, left, cube.design, cube.sample_size)
-                smallest = detectable(cube.metric_of_task, left, cube.design, cube.sample_size, confidence)
+                smallest = detectable_from_jackknife(
+                    cube.metric_of_task, left, cube.design, cube.sample_size, confidence
+                )
                 plain = replace(
                     plain, lo=interval.lo, hi=interval.hi, p=p, detectable=np.nan if smallest is None else smallest
                 )

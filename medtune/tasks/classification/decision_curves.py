@@ -8,11 +8,11 @@ from medtune.evaluation.result import EvaluationResult
 
 def decision_curves(result: EvaluationResult) -> dict[str, DecisionCurve]:
     """Compute the decision curve of the positive class; empty unless the images show exactly two classes."""
-    scored, classes = result.pooled, result.prepared.classes
-    positive = scored.labels == 1
+    pooled, classes = result.pooled, result.prepared.classes
+    positive = pooled.labels == 1
     if len(classes) != 2 or positive.all() or not positive.any():
         return {}
-    return {classes[1]: decision_curve(positive, scored.probabilities[:, 1])}
+    return {classes[1]: decision_curve(positive, pooled.probabilities[:, 1])}
 
 
 def decision_curve_facts(curves: dict[str, DecisionCurve]) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def from_bundle(
     Returns:
         Predictions of the images, or of the slides for rows of tiles.
     """
-    if prepared.slides:
+    if prepared.slide_of_tile:
         prepared, rows, output = slide_probabilities(prepared, rows, output, document)
     probabilities = output.astype(np.float64)
     predictions = decide(output, document["decision"], document["classes"])

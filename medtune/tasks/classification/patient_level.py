@@ -58,8 +58,8 @@ def patient_level(result: EvaluationResult, options: EvaluateParams) -> PatientL
     """Predict the test patients.
 
     With the mean, the fold's decision rule for images applies. The scale of `max` and `noisy_or` depends on the number
-    of images. Their threshold is chosen on the validation patients of all folds, without the fold's test patients. A
-    bundle contains its threshold.
+    of images. Their threshold is chosen on the validation patients of all folds, without the fold's test patients.
+    When a bundle is evaluated, the threshold stored in it is used.
 
     Args:
         result: the evaluation.
@@ -69,7 +69,7 @@ def patient_level(result: EvaluationResult, options: EvaluateParams) -> PatientL
         Predictions of the patients, or the reason why they are missing.
     """
     how, classes = options.patient_score, result.prepared.classes
-    if reason := _reason(result, options):
+    if reason := _why_unavailable(result, options):
         return reason
     if not result.folds:
         return _apply_rule(combine(result.pooled, how), bundle_rule(result.document or {}, how), classes)
@@ -113,15 +113,15 @@ def patient_facts(level: PatientLevel | str, result: EvaluationResult, options: 
     """Return the values of metrics.json for `patient_level`: score, numbers of patients, metrics with intervals."""
     if isinstance(level, str):
         return {"score": options.patient_score, "reason": level}
-    scored, classes = level.predictions, result.prepared.classes
+    patients, classes = level.predictions, result.prepared.classes
     metrics = [metric for metric in METRICS if metric.name in NAMES]
-    by_name = intervals(metrics, scored.stats(options), options.confidence)
+    by_name = intervals(metrics, patients.stats(options), options.confidence)
     facts: dict[str, Any] = {
         "score": options.patient_score,
-        "n_patients": len(np.unique(scored.patient_ids)),
+        "n_patients": len(np.unique(patients.patient_ids)),
         "n_images": int(level.n_images.sum()),
         "patients_by_class": dict(
-            zip(classes, np.bincount(scored.labels, minlength=len(classes)).tolist(), strict=True)
+            zip(classes, np.bincount(patients.labels, minlength=len(classes)).tolist(), strict=True)
         ),
         "metrics": {name: interval.as_dict() for name, interval in by_name.items()},
     }
@@ -132,12 +132,12 @@ def patient_facts(level: PatientLevel | str, result: EvaluationResult, options: 
 
 def write_patients(path: Path, level: PatientLevel, classes: Sequence[str]) -> None:
     """Write patients.csv: `patient,images,label,decision,prob_<class>,...`, one line per test patient and fold."""
-    scored = level.predictions
+    patients = level.predictions
     rows = (
         [patient, n, classes[label], classes[prediction], *(f"{p:.9g}" for p in probabilities)]
         for patient, n, label, prediction, probabilities in zip(
-            scored.patient_ids, level.n_images.tolist(), scored.labels, scored.predictions, scored.probabilities,
-            strict=True,
+            patients.patient_ids, level.n_images.tolist(), patients.labels, patients.predictions,
+            patients.probabilities, strict=True,
         )
     )  # fmt: skip
     write_csv(path, ["patient", "images", "label", "decision", *(f"prob_{name}" for name in classes)], rows)
@@ -148,7 +148,7 @@ def _apply_rule(level: PatientLevel, rule: dict[str, Any], classes: Sequence[str
     return replace(level, predictions=replace(level.predictions, predictions=decisions))
 
 
-def _reason(result: EvaluationResult, options: EvaluateParams) -> str | None:
+def _why_unavailable(result: EvaluationResult, options: EvaluateParams) -> str | None:
     if not result.prepared.info["patients_known"]:
         return "the dataset has no patient ids"
     splits = {"test": result.pooled}

@@ -88,12 +88,12 @@ def measure(members: np.ndarray, result: EvaluationResult, options: EvaluatePara
     Returns:
         Coverage, set size, uncertainty and accuracy with confidence intervals, and numbers of images.
     """
-    n, scored, classes = len(members), result.pooled, result.prepared.classes
+    n, pooled, classes = len(members), result.pooled, result.prepared.classes
     all_images, size = np.ones(n, bool), members.sum(axis=1)
-    uncertain = sets.is_uncertain(members, scored.predictions)
-    covered = members[np.arange(n), scored.labels]
-    present = np.unique(scored.labels).tolist()
-    ids = scored.patient_ids
+    uncertain = sets.is_uncertain(members, pooled.predictions)
+    covered = members[np.arange(n), pooled.labels]
+    present = np.unique(pooled.labels).tolist()
+    ids = pooled.patient_ids
     sums = {
         "coverage": sum_by_patient(covered, all_images, ids, equal=True),
         "set_size": sum_by_patient(size, all_images, ids, equal=True),
@@ -101,7 +101,7 @@ def measure(members: np.ndarray, result: EvaluationResult, options: EvaluatePara
         "accuracy_if_certain": sum_by_patient(covered, ~uncertain, ids, equal=True),
     }
     for k in present:
-        of_class = scored.labels == k
+        of_class = pooled.labels == k
         class_sums = np.zeros((len(np.unique(ids)), 2))
         class_sums[np.isin(np.unique(ids), ids[of_class])] = sum_by_patient(
             covered[of_class], all_images[of_class], ids[of_class], equal=True

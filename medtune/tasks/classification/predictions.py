@@ -19,7 +19,7 @@ PROBABILITY = "prob_"
 LABEL_TYPE = "label_type"
 
 
-def write_predictions(path: Path, prepared: "PreparedDataset", scored: ClassifierPredictions) -> None:
+def write_predictions(path: Path, prepared: "PreparedDataset", predictions: ClassifierPredictions) -> None:
     """Write `path,patient,label,prediction,prob_<class>...`, one line per test image and fold.
 
     Ordinal labels add a last column `label_type`.
@@ -27,10 +27,10 @@ def write_predictions(path: Path, prepared: "PreparedDataset", scored: Classifie
     Args:
         path: file to write.
         prepared: prepared dataset.
-        scored: predictions of the test images.
+        predictions: predictions of the test images.
     """
     classes = prepared.classes
-    label_type = ["ordinal"] if scored.ordinal else []
+    label_type = ["ordinal"] if predictions.ordinal else []
     rows = (
         [
             prepared.paths[row],
@@ -41,11 +41,16 @@ def write_predictions(path: Path, prepared: "PreparedDataset", scored: Classifie
             *label_type,
         ]
         for row, patient, label, prediction, probabilities in zip(
-            scored.rows, scored.patient_ids, scored.labels, scored.predictions, scored.probabilities, strict=True
+            predictions.rows,
+            predictions.patient_ids,
+            predictions.labels,
+            predictions.predictions,
+            predictions.probabilities,
+            strict=True,
         )
     )
     columns = ["path", "patient", "label", "prediction", *(f"{PROBABILITY}{name}" for name in classes)]
-    write_csv(path, [*columns, LABEL_TYPE] if scored.ordinal else columns, rows)
+    write_csv(path, [*columns, LABEL_TYPE] if predictions.ordinal else columns, rows)
 
 
 def read_predictions(path: Path) -> StoredPredictions:

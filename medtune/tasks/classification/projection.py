@@ -26,17 +26,17 @@ def projection_facts(result: EvaluationResult, options: EvaluateParams) -> dict[
         `share_of_variance` is the fraction of the variance of the balanced accuracy that the class contributes.
         `sentences` describe the classes with the widest intervals.
     """
-    scored, classes = result.pooled, result.prepared.classes
+    pooled, classes = result.pooled, result.prepared.classes
     rows, variances = [], {}
     for k, name in enumerate(classes):
-        positions = np.flatnonzero(scored.labels == k)
-        patients = scored.patient_ids[positions]
+        positions = np.flatnonzero(pooled.labels == k)
+        patients = pooled.patient_ids[positions]
         row: dict[str, Any] = {"class": name, "patients": len(np.unique(patients))}
         rows.append(row)
         if row["patients"] < 2:
             row["reason"] = "a confidence interval needs more patients"
             continue
-        sums = sum_by_patient(scored.correct[positions], np.ones(len(positions), bool), patients)
+        sums = sum_by_patient(pooled.correct[positions], np.ones(len(positions), bool), patients)
         interval = ratio_intervals({"recall": sums}, options)["recall"]
         row |= {"recall": interval.value, "lo": interval.lo, "hi": interval.hi}
         variances[name] = variance_of_ratio(sums)

@@ -13,31 +13,31 @@ from medtune.tasks.classification.reliability import reliability
 Curves = dict[str, tuple[Floats, Floats]]
 
 
-def write_confusion(path: Path, classes: tuple[str, ...], scored: ClassifierPredictions) -> None:
+def write_confusion(path: Path, classes: tuple[str, ...], predictions: ClassifierPredictions) -> None:
     """Write `actual,predicted`, one line per image, for DVC's confusion template."""
     write_csv(
         path,
         ["actual", "predicted"],
-        ([classes[a], classes[p]] for a, p in zip(scored.labels, scored.predictions, strict=True)),
+        ([classes[a], classes[p]] for a, p in zip(predictions.labels, predictions.predictions, strict=True)),
     )
 
 
-def roc_curves(classes: tuple[str, ...], scored: ClassifierPredictions) -> Curves:
+def roc_curves(classes: tuple[str, ...], predictions: ClassifierPredictions) -> Curves:
     """Compute the ROC curve of the positive class (index 1), or with more than two classes one-vs-rest curves.
 
     Args:
         classes: class names.
-        scored: predictions.
+        predictions: predictions of the test images.
 
     Returns:
-        False and true positive rates by class, without points on a straight line. Classes without positives or
-        negatives are omitted.
+        False and true positive rates by class, without points on the line between their neighbors.
+        Classes without positives or negatives are omitted.
     """
     curves = {}
     for k in [1] if len(classes) == 2 else range(len(classes)):
-        positive = scored.labels == k
+        positive = predictions.labels == k
         if positive.any() and not positive.all():
-            curves[classes[k]] = remove_collinear(*roc_curve(positive, scored.probabilities[:, k]))
+            curves[classes[k]] = remove_collinear(*roc_curve(positive, predictions.probabilities[:, k]))
     return curves
 
 
@@ -48,13 +48,13 @@ def remove_collinear(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     return x[bend], y[bend]
 
 
-def precision_recall_curves(classes: tuple[str, ...], scored: ClassifierPredictions) -> Curves:
+def precision_recall_curves(classes: tuple[str, ...], predictions: ClassifierPredictions) -> Curves:
     """Compute recall and precision by class, for the classes of `roc_curves`."""
     curves = {}
     for k in [1] if len(classes) == 2 else range(len(classes)):
-        positive = scored.labels == k
+        positive = predictions.labels == k
         if positive.any() and not positive.all():
-            curves[classes[k]] = precision_recall_curve(positive, scored.probabilities[:, k])
+            curves[classes[k]] = precision_recall_curve(positive, predictions.probabilities[:, k])
     return curves
 
 
@@ -76,31 +76,33 @@ def write_roc(path: Path, curves: Curves) -> None:
     write_csv(path, ["fpr", "tpr", "class"], rows)
 
 
-def write_reliability(path: Path, scored: ClassifierPredictions, bins: int, with_uncalibrated: bool = True) -> None:
-    """Write `confidence,accuracy,images,lower,upper,calibration` for the values after and, if known, before scaling."""
+def write_reliability(
+    path: Path, predictions: ClassifierPredictions, bins: int, with_uncalibrated: bool = True
+) -> None:
+    """Write `confidence,accuracy,images,lower,upper,calibration`, before (if known) and after calibration."""
     columns = ["confidence", "accuracy", "images", "lower", "upper"]
     rows = [
         [*(row[name] for name in columns), calibration]
-        for calibration, probabilities in (("before", scored.uncalibrated), ("after", scored.probabilities))
+        for calibration, probabilities in (("before", predictions.uncalibrated), ("after", predictions.probabilities))
         if calibration == "after" or with_uncalibrated
-        for row in reliability(scored.labels, probabilities, bins)
+        for row in reliability(predictions.labels, probabilities, bins)
     ]
     write_csv(path, [*columns, "calibration"], rows)
 
 
-def patient_rows(scored: ClassifierPredictions) -> list[dict[str, object]]:
+def patient_rows(predictions: ClassifierPredictions) -> list[dict[str, object]]:
     """Compute the fraction of correct images per patient.
 
     Args:
-        scored: predictions.
+        predictions: predictions of the test images.
 
     Returns:
         `{patient, images, correct, label}` per patient, lowest fraction `correct` first. `label` is the index of the
         most frequent label.
     """
-    patients, member, images = np.unique(scored.patient_ids, return_inverse=True, return_counts=True)
-    correct = np.bincount(member, weights=scored.correct) / images
-    pairs, counts = np.unique(np.stack([member, scored.labels], axis=1), axis=0, return_counts=True)
+    patients, member, images = np.unique(predictions.patient_ids, return_inverse=True, return_counts=True)
+    correct = np.bincount(member, weights=predictions.correct) / images
+    pairs, counts = np.unique(np.stack([member, predictions.labels], axis=1), axis=0, return_counts=True)
     # Sort by patient, then by descending count, then by label.
     order = np.lexsort((pairs[:, 1], -counts, pairs[:, 0]))
     _, first = np.unique(pairs[order, 0], return_index=True)
@@ -114,8 +116,8 @@ def patient_rows(scored: ClassifierPredictions) -> list[dict[str, object]]:
     return sorted(rows, key=lambda row: (row["correct"], row["patient"]))
 
 
-def sort_by_confidence(scored: ClassifierPredictions, correct: bool) -> npt.NDArray[np.int64]:
+def sort_by_confidence(predictions: ClassifierPredictions, correct: bool) -> npt.NDArray[np.int64]:
     """Return the positions of the correct (or incorrect) predictions, most confident first."""
-    positions = np.flatnonzero(scored.correct == correct)
-    confidence = scored.probabilities[positions, scored.predictions[positions]]
+    positions = np.flatnonzero(predictions.correct == correct)
+    confidence = predictions.probabilities[positions, predictions.predictions[positions]]
     return positions[np.argsort(-confidence, kind="stable")]

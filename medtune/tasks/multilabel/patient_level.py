@@ -116,11 +116,11 @@ def write_patients(path: Path, level: PatientLevel, names: Sequence[str]) -> Non
         level: predictions of the patients.
         names: names of the findings.
     """
-    scored = level.predictions
+    patients = level.predictions
     header = [f"{column}_{name}" for name in names for column in ("label", "pred", "prob")]
     rows = []
-    for k, (patient, n_images) in enumerate(zip(scored.patient_ids, level.n_images.tolist(), strict=True)):
-        findings = zip(scored.labels[k], scored.decided[k], scored.probabilities[k], strict=True)
+    for k, (patient, n_images) in enumerate(zip(patients.patient_ids, level.n_images.tolist(), strict=True)):
+        findings = zip(patients.labels[k], patients.decided[k], patients.probabilities[k], strict=True)
         values = [value for label, decided, p in findings for value in (int(label), int(decided), f"{p:.9g}")]
         rows.append([patient, n_images, *values])
     write_csv(path, ["patient", "images", *header], rows)

@@ -129,25 +129,25 @@ def draw_findings(path: Path, rows: Sequence[dict[str, Any]], title: str) -> Non
         axes.set_title(f"AUROC per finding (number of positive images){note}\n{title}")
 
 
-def draw_reliability(path: Path, scored: FindingPredictions, bins: int, title: str, before: bool = True) -> None:
+def draw_reliability(path: Path, predictions: FindingPredictions, bins: int, title: str, before: bool = True) -> None:
     """Draw the reliability diagram of all findings. The marker size grows with the number of pairs per bin.
 
     Args:
         path: PNG file to write.
-        scored: predictions.
+        predictions: predictions of the test images.
         bins: number of probability bins.
         title: second line of the title.
         before: also draw the diagram before calibration.
     """
     with plot_file(path, (4.6, 4.4)) as axes:
         axes.plot([0, 1], [0, 1], color=GRAY, lw=0.8, ls=":")
-        lines = [("after calibration", scored.probabilities, "s", COLORS[0])]
+        lines = [("after calibration", predictions.probabilities, "s", COLORS[0])]
         if before:
-            lines.insert(0, ("before calibration", scored.uncalibrated, "o", COLORS[1]))
+            lines.insert(0, ("before calibration", predictions.uncalibrated, "o", COLORS[1]))
         for name, probabilities, marker, color in lines:
-            rows = tables.reliability(scored.labels, probabilities, bins)
+            rows = tables.reliability(predictions.labels, probabilities, bins)
             x, y = [row["confidence"] for row in rows], [row["accuracy"] for row in rows]
-            area = [12 + 160 * row["images"] / scored.labels.size for row in rows]
+            area = [12 + 160 * row["images"] / predictions.labels.size for row in rows]
             axes.plot(x, y, lw=1.0, color=color)
             axes.scatter(x, y, s=area, marker=marker, color=color, label=name, zorder=3, alpha=0.85, clip_on=False)
         axes.set(xlabel="probability", ylabel="fraction of images that show the finding", xlim=(0, 1), ylim=(0, 1))
@@ -156,23 +156,25 @@ def draw_reliability(path: Path, scored: FindingPredictions, bins: int, title: s
         axes.legend(loc="upper left", frameon=False, markerscale=0.6)
 
 
-def sort_by_confidence(scored: FindingPredictions, correct: bool) -> np.ndarray:
+def sort_by_confidence(predictions: FindingPredictions, correct: bool) -> np.ndarray:
     """Return the positions of correct or of incorrect images, most confident first.
 
     Args:
-        scored: predictions.
+        predictions: predictions of the test images.
         correct: True for images with at least one finding and no error, False for images with at least one error.
 
     Returns:
-        (m,) positions in `scored`.
+        (m,) positions in `predictions`.
     """
-    wrong = scored.labels != scored.decided
+    wrong = predictions.labels != predictions.decided
     if correct:
-        positions = np.flatnonzero(~wrong.any(1) & scored.labels.any(1))
-        confidence = np.where(scored.labels[positions], scored.probabilities[positions], 1.0).min(1, initial=1.0)
+        positions = np.flatnonzero(~wrong.any(1) & predictions.labels.any(1))
+        confidence = np.where(predictions.labels[positions], predictions.probabilities[positions], 1.0).min(
+            1, initial=1.0
+        )
     else:
         positions = np.flatnonzero(wrong.any(1))
-        error = np.abs(scored.labels[positions] - scored.probabilities[positions])
+        error = np.abs(predictions.labels[positions] - predictions.probabilities[positions])
         confidence = np.where(wrong[positions], error, 0.0).max(1, initial=0.0)
     return positions[np.argsort(-confidence, kind="stable")]
 

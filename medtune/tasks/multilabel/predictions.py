@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 PROBABILITY, DECISION = "prob_", "pred_"
 
 
-def write_predictions(path: Path, prepared: "PreparedDataset", scored: FindingPredictions) -> None:
+def write_predictions(path: Path, prepared: "PreparedDataset", predictions: FindingPredictions) -> None:
     """Write `path,patient,label,prediction,prob_<finding>...,pred_<finding>...`, one line per test image and fold."""
     names, none = np.array(prepared.classes, object), prepared.info.get("no_finding", NO_FINDING)
     lines = []
-    for position, row in enumerate(scored.rows.tolist()):
-        label, decided = scored.labels[position], scored.decided[position]
+    for position, row in enumerate(predictions.rows.tolist()):
+        label, decided = predictions.labels[position], predictions.decided[position]
         lines.append(
             [
                 prepared.paths[row],
-                scored.patient_ids[position],
+                predictions.patient_ids[position],
                 join_findings(names[label].tolist(), none),
                 join_findings(names[decided].tolist(), none),
-                *(f"{p:.9g}" for p in scored.probabilities[position]),
+                *(f"{p:.9g}" for p in predictions.probabilities[position]),
                 *decided.astype(int).tolist(),
             ]
         )

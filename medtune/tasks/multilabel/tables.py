@@ -72,22 +72,22 @@ def baseline(rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
     return {"auroc": 0.5, "average_precision": float(np.mean(prevalences)), "balanced_accuracy": 0.5}
 
 
-def roc_curves(names: Sequence[str], scored: FindingPredictions) -> Curves:
-    """Compute the ROC curve of each scored finding, without points on a straight line."""
+def roc_curves(names: Sequence[str], predictions: FindingPredictions) -> Curves:
+    """Compute the ROC curve of each scored finding, without points on the line between their neighbors."""
     curves = {}
     for k, name in enumerate(names):
-        positive = scored.labels[:, k]
+        positive = predictions.labels[:, k]
         if positive.any() and not positive.all():
-            curves[name] = remove_collinear(*roc_curve(positive, scored.probabilities[:, k]))
+            curves[name] = remove_collinear(*roc_curve(positive, predictions.probabilities[:, k]))
     return curves
 
 
-def decision_curves(names: Sequence[str], scored: FindingPredictions) -> dict[str, DecisionCurve]:
+def decision_curves(names: Sequence[str], predictions: FindingPredictions) -> dict[str, DecisionCurve]:
     """Compute the decision curve of each scored finding."""
     return {
-        name: decision_curve(scored.labels[:, k], scored.probabilities[:, k])
+        name: decision_curve(predictions.labels[:, k], predictions.probabilities[:, k])
         for k, name in enumerate(names)
-        if scored.labels[:, k].any() and not scored.labels[:, k].all()
+        if predictions.labels[:, k].any() and not predictions.labels[:, k].all()
     }
 
 
@@ -119,19 +119,19 @@ def reliability(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any], bins:
     ]
 
 
-def write_reliability(path: Path, scored: FindingPredictions, bins: int, before: bool = True) -> None:
+def write_reliability(path: Path, predictions: FindingPredictions, bins: int, before: bool = True) -> None:
     """Write `confidence,accuracy,images,lower,upper,calibration` after calibration and, with `before`, before it."""
     columns = ["confidence", "accuracy", "images", "lower", "upper"]
     rows = [
         [*(row[name] for name in columns), calibration]
-        for calibration, probabilities in (("before", scored.uncalibrated), ("after", scored.probabilities))
+        for calibration, probabilities in (("before", predictions.uncalibrated), ("after", predictions.probabilities))
         if calibration == "after" or before
-        for row in reliability(scored.labels, probabilities, bins)
+        for row in reliability(predictions.labels, probabilities, bins)
     ]
     write_csv(path, [*columns, "calibration"], rows)
 
 
-def write_confusion(path: Path, names: Sequence[str], scored: FindingPredictions) -> None:
+def write_confusion(path: Path, names: Sequence[str], predictions: FindingPredictions) -> None:
     """Write `actual,predicted` for DVC's confusion template, with values such as `mass` and `no mass`.
 
     There is one line per image and finding. True negatives are omitted, because they are by far the most frequent.
@@ -139,12 +139,12 @@ def write_confusion(path: Path, names: Sequence[str], scored: FindingPredictions
     Args:
         path: file to write.
         names: names of the findings.
-        scored: predictions.
+        predictions: predictions of the test images.
     """
     rows = []
     for k, name in enumerate(names):
         words = np.array([f"no {name}", name], object)
-        label, decided = scored.labels[:, k], scored.decided[:, k]
+        label, decided = predictions.labels[:, k], predictions.decided[:, k]
         positive = label | decided
         rows += list(zip(words[label[positive].astype(int)], words[decided[positive].astype(int)], strict=True))
     write_csv(path, ["actual", "predicted"], rows)

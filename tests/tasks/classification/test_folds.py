@@ -120,7 +120,7 @@ def test_ordinal__round_trip_through_predictions_csv(tmp_path):
     rows, output = np.arange(4), np.eye(3)[[0, 1, 2, 1]]
     document = {"classes": ["0", "1", "2"], "decision": {"kind": "argmax"}}
     for info, ordinal in (({}, False), ({"label_type": "ordinal"}, True)):
-        prepared = SimpleNamespace(info=info, classes=("0", "1", "2"), labels=np.array([0, 1, 2, 2]), slides=())
+        prepared = SimpleNamespace(info=info, classes=("0", "1", "2"), labels=np.array([0, 1, 2, 2]), slide_of_tile=())
         prepared.paths, prepared.patient_ids = list("abcd"), np.array(list("pqrs"))
         scored = folds.pool([from_bundle(prepared, rows, output, document)] * 2)
         assert scored.stats(EvaluateParams()).ordinal is ordinal
