@@ -50,7 +50,7 @@ def test_download__changed_file_is_downloaded_again(server, tmp_path):
     assert (tmp_path / "set.npz").read_bytes() == CONTENT
 
 
-def test_download__server_without_ranges_sends_the_complete_file(server, tmp_path):
+def test_download__server_without_ranges_starts_again(server, tmp_path):
     server.ranges, server.interrupted_at = False, [1000]
     download(server.url, tmp_path / "set.npz", MD5, pause_s=0)
     assert (tmp_path / "set.npz").read_bytes() == CONTENT

@@ -38,11 +38,11 @@ def test_split_samples__every_site_is_the_test_split_of_one_fold(sites, known):
         assert np.array_equal(column == "test", site_of_image == site)
         assert set(column) == {"train", "val", "test"}
         if known:
-            parts = [
-                {sample.patient_id for sample, split in zip(listed, column, strict=True) if split == s}
-                for s in set(column)
+            patients_of = [
+                {sample.patient_id for sample, split in zip(listed, column, strict=True) if split == name}
+                for name in set(column)
             ]
-            assert sum(map(len, parts)) == len(set.union(*parts))
+            assert sum(map(len, patients_of)) == len(set.union(*patients_of))
     assert np.array_equal(np.array(assignment.sites)[assignment.folds], site_of_image)
 
 

@@ -72,7 +72,7 @@ def test_split_samples__follows_the_column(patients, known):
     else:  # validation is taken from train
         assert set(column[splits == "val"]) == {"train"}
     patients_of = [
-        {sample.patient_id for sample, split in zip(listed, splits, strict=True) if split == s} for s in SPLITS
+        {sample.patient_id for sample, split in zip(listed, splits, strict=True) if split == name} for name in SPLITS
     ]
     if known:
         assert sum(map(len, patients_of)) == len(set.union(*patients_of))

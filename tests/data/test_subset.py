@@ -1,4 +1,4 @@
-"""Subsets of the training patients: nested, by patient, with every class."""
+"""Nested subsets of the training patients, which contain every class."""
 
 import itertools
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Known problems of fp16, each in a minimal graph."""
+"""Known problems of fp16 in minimal graphs."""
 
 import numpy as np
 import onnx

@@ -15,8 +15,10 @@ MACROS = TEMPLATE[: TEMPLATE.index("# {{ name }}")]
 @pytest.mark.parametrize(("classes", "rows"), [(2, 2), (30, 30), (1000, 30)])
 def test_card__limits_the_table_of_classes(classes, rows, final):
     counts = {f"class {k}": {"all": k, "train": k, "val": 0, "test": 0} for k in range(classes)}
-    shown = _most_frequent(counts)
-    text = jinja2.Template(DATA_SECTION).render(data={"counts": counts}, shown_counts=shown, exported={"final": final})
+    most_frequent = _most_frequent(counts)
+    text = jinja2.Template(DATA_SECTION).render(
+        data={"counts": counts}, shown_counts=most_frequent, exported={"final": final}
+    )
     assert text.count("| class ") == rows + 1
     assert f"class {classes - 1} |" in text
     assert ("30 most frequent of 1000 classes" in text) == (classes > 30)

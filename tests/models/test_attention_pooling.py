@@ -52,9 +52,9 @@ def test_bag_model__does_not_depend_on_the_order_of_tiles():
 def test_bag_model__does_not_depend_on_the_other_slides_of_a_batch():
     network, tiles = head(), torch.randn(10, 1, CHANNELS, dtype=torch.float64)
     with torch.no_grad():
-        together = BagModel(network)(Bags(tiles, [1, 6, 3]))
-        alone = [BagModel(network)(Bags(part, [len(part)])) for part in tiles.split([1, 6, 3])]
-    torch.testing.assert_close(together, torch.cat(alone))
+        batch = BagModel(network)(Bags(tiles, [1, 6, 3]))
+        separate = [BagModel(network)(Bags(slide, [len(slide)])) for slide in tiles.split([1, 6, 3])]
+    torch.testing.assert_close(batch, torch.cat(separate))
 
 
 def test_pool__one_tile_and_large_scores():

@@ -110,7 +110,7 @@ def test_create__resamples_the_position_embedding(tmp_path):
     assert backbones.create_backbone(params_for("deit_tiny_patch16_224", *sets)).pos_embed.shape[1] == 17
 
 
-def test_create__error_names_missing_keys(tmp_path):
+def test_create__error_names_differing_keys(tmp_path):
     _, path = save_weights(tmp_path)
     with pytest.raises(InputError, match=r"does not fit.*keys differ"):
         backbones.create_backbone(params_for("resnet34", f"model.weights={path}"))
