@@ -32,17 +32,13 @@ def random_samples(
 
 
 def test_add_targets__vector_and_label_have_the_order_of_the_findings():
-    two_findings, no_finding = findings.add_targets([sample(0, "edema", "mass"), sample(1)], NAMES, "healthy")
-    assert (two_findings.label, two_findings.findings, two_findings.target().tolist()) == (
+    positive, negative = findings.add_targets([sample(0, "edema", "mass"), sample(1)], NAMES, "healthy")
+    assert (positive.label, positive.findings, positive.target().tolist()) == (
         "mass|edema",
         ("mass", "edema"),
         [1, 1, 0],
     )
-    assert (no_finding.label, no_finding.target().tolist(), no_finding.target().dtype) == (
-        "healthy",
-        [0, 0, 0],
-        np.uint8,
-    )
+    assert (negative.label, negative.target().tolist(), negative.target().dtype) == ("healthy", [0, 0, 0], np.uint8)
 
 
 def test_encode_labels__encodes_findings_and_classes():
