@@ -97,6 +97,6 @@ def test_by_split__labels_are_inner_folders(tmp_path):
         (["x/train/n/1.png", "x/test/n/1.png"], "--set data.root=.*/x"),
     ],
 )
-def test_by_split__invalid_folders(tmp_path, paths, message):
+def test_by_split__invalid_folders_are_an_error(tmp_path, paths, message):
     with pytest.raises(InputError, match=message):
         by_split(files(tmp_path, *paths))

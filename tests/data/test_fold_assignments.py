@@ -60,7 +60,7 @@ def test_file__recorded_folds_do_not_change(tmp_path):
     ("text", "message"),
     [("name,fold\na,1\n", "the columns are"), ("group,fold\na,x\n", "line 2"), ("patient,fold\na,x\n", "line 2")],
 )
-def test_file__invalid_content(tmp_path, text, message):
+def test_file__invalid_content_is_an_error(tmp_path, text, message):
     path = tmp_path / "folds.csv"
     path.write_text(text)
     with pytest.raises(InputError, match=message):

@@ -21,7 +21,7 @@ NUMBERS = st.integers(0, 10**9)
         ("P1", "\u04201"), ("\u0130zmir", "izmir"), ("\u0410\u0421-7", "AC-7"),
     ],
 )  # fmt: skip
-def test_patient_key__spellings_of_one_patient(first, second):
+def test_patient_key__is_equal_for_spellings_of_a_patient(first, second):
     assert patient_key(first) == patient_key(second)
 
 
@@ -32,7 +32,7 @@ def test_patient_key__spellings_of_one_patient(first, second):
         ("0", "1"), ("2.840.1", "2.840.10"), ("P1_1", "P1_2"), ("u\u0308", "u"),
     ],
 )  # fmt: skip
-def test_patient_key__different_patients(first, second):
+def test_patient_key__differs_between_patients(first, second):
     assert patient_key(first) != patient_key(second)
 
 
@@ -64,12 +64,12 @@ def test_keys__are_stable(text):
 @pytest.mark.parametrize(("first", "second"),
                          [("Benign", "benign"), ("Benign", "benign."), ("no finding", "no  Finding"),
                           ("na\u00efve", "nai\u0308ve"), ("1", "1.0")])  # fmt: skip
-def test_label_key__spellings_of_one_label(first, second):
+def test_label_key__is_equal_for_spellings_of_a_label(first, second):
     assert label_key(first) == label_key(second)
 
 
 @pytest.mark.parametrize(("first", "second"), [("grade 1", "grade 2"), ("0.5", "0.05"), ("T1", "T10"), ("a", "a+")])
-def test_label_key__different_labels(first, second):
+def test_label_key__differs_between_labels(first, second):
     assert label_key(first) != label_key(second)
 
 
@@ -96,7 +96,7 @@ def test_is_missing__rejects_real_values(text):
 @pytest.mark.parametrize(
     ("text", "rounded"), [("1.23457E+15", True), ("1,23457E+15", True), ("1E5", False), ("7.5", False)]
 )
-def test_is_rounded_number__numbers_rounded_by_excel(text, rounded):
+def test_is_rounded_number__accepts_scientific_notation_with_decimals(text, rounded):
     assert is_rounded_number(text) is rounded
 
 

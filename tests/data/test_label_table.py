@@ -48,7 +48,7 @@ def test_cells__joined_findings_are_parsed(sets, separator):
         ("No Finding|Mass", r"label is 'No Finding\|Mass', a finding and 'No Finding' \(1 rows\)"),
     ],
 )
-def test_cells__invalid_labels(cell, message):
+def test_cells__invalid_labels_are_an_error(cell, message):
     with pytest.raises(InputError, match=message):
         label_table.from_cells(samples_with_labels("Mass|Edema", cell), "|", "No Finding")
 

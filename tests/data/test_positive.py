@@ -30,7 +30,7 @@ def params(positive: str | None = None) -> DataParams:
         (["a", "b", "c"], "a", "the data set has 3 classes .*only a set with two classes has a positive class"),
     ],
 )  # fmt: skip
-def test_find_positive__invalid_values(classes, positive, message):
+def test_find_positive__invalid_values_are_an_error(classes, positive, message):
     with pytest.raises(InputError, match=message) as error:
         find_positive(classes, params(positive), SILENT)
     assert "\n" not in str(error.value)

@@ -54,11 +54,11 @@ def test_head__every_tensor_gets_a_gradient(options):
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in head.parameters())
 
 
-def cluster_tokens(n=60, clusters=3, tokens=4, channels=16):
+def cluster_tokens(n=60, n_clusters=3, tokens=4, channels=16):
     """Create images in a few clusters with similar tokens."""
     torch.manual_seed(0)
-    cluster = torch.randn(clusters, channels)
-    return cluster, (cluster.repeat_interleave(n // clusters, 0) + 0.01 * torch.randn(n, channels))[:, None].expand(
+    centers = torch.randn(n_clusters, channels)
+    return centers, (centers.repeat_interleave(n // n_clusters, 0) + 0.01 * torch.randn(n, channels))[:, None].expand(
         -1, tokens, -1
     )
 

@@ -52,7 +52,7 @@ def test_findings__label_map_merges_columns(images):
         ({"labels": ["mass", "path"]}, r"data.columns.labels: column path of labels.csv is the path or the patient"),
     ],
 )
-def test_findings__invalid_columns(images, columns, message):
+def test_findings__invalid_columns_are_an_error(images, columns, message):
     with pytest.raises(InputError, match=message):
         read(images, findings_params(images, "path,mass\n1.png,1\n2.png,0\n", columns=columns))
 

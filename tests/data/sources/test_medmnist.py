@@ -45,7 +45,7 @@ def test_samples__official_needs_three_splits(tmp_path):
         medmnist.list_samples(tmp_path, params(split={"protocol": "official"}))
 
 
-def test_samples__missing_ambiguous_or_invalid_files(tmp_path):
+def test_samples__missing_ambiguous_or_invalid_files_are_an_error(tmp_path):
     with pytest.raises(InputError, match=r"found none. Set data\.download=true"):
         medmnist.list_samples(tmp_path, params())
     write(tmp_path / "pneumoniamnist_a.npz")

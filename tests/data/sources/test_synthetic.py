@@ -107,6 +107,6 @@ def test_stain__identifies_the_patient_but_not_the_class():
 
 
 @pytest.mark.parametrize("values", [{"patients": 3}, {"images_per_patient": 0}, {"labels": "subtypes8"}, {"stain": 1}])
-def test_params__invalid_values(values):
+def test_params__reject_invalid_values(values):
     with pytest.raises(ValidationError, match=next(iter(values))):
         synthetic.Params(**values)

@@ -92,7 +92,7 @@ def test_stored_tiles__boxes_are_fractions_of_the_slide():
     assert stored.present_within((slice(0, 1), slice(0, 1)))
 
 
-def test_stored_tiles__side_may_not_be_a_multiple_of_the_tile(slide):
+def test_stored_tiles__partial_tiles_at_the_border_are_included(slide):
     path, _ = slide((1, 3, 0), size=400)
     with Slide.open(path) as opened:
         stored = opened.stored_tiles(1)
