@@ -96,7 +96,7 @@ def test_is_missing__rejects_real_values(text):
 @pytest.mark.parametrize(
     ("text", "rounded"), [("1.23457E+15", True), ("1,23457E+15", True), ("1E5", False), ("7.5", False)]
 )
-def test_is_rounded_number__accepts_scientific_notation_with_decimals(text, rounded):
+def test_is_rounded_number__recognizes_spreadsheet_notation(text, rounded):
     assert is_rounded_number(text) is rounded
 
 
