@@ -23,9 +23,9 @@ def test_open_prepared__verifies_once_unless_a_file_changes(paths):
     first = open_prepared(paths)
     assert open_prepared(replace(paths, out=paths.out / "other", data=paths.prepared)) is first
     (paths.prepared / "images.npy").touch()
-    again = open_prepared(paths)
-    assert again is not first
-    assert again.digest == first.digest
+    reopened = open_prepared(paths)
+    assert reopened is not first
+    assert reopened.digest == first.digest
     (paths.prepared / "images.npy").write_bytes(b"damaged")
     with pytest.raises(InputError, match="is damaged"):
         open_prepared(paths)
