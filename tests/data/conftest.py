@@ -8,15 +8,15 @@ import pytest
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `content`; `cuts` says after how many bytes each of the next answers breaks off."""
+    """Serve `content`. Interrupt the next responses after `interrupted_at` bytes."""
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.cuts: list[int] = []
+        self.interrupted_at: list[int] = []
         self.etag, self.content, self.ranges = '"v1"', np.random.default_rng(3).bytes(400_000), True
-        self.asked: list[str | None] = []
+        self.range_headers: list[str | None] = []
 
     @property
     def url(self) -> str:
@@ -27,8 +27,8 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self):
-        asked = self.headers.get("Range")
-        self.server.asked.append(asked)
+        range_header = self.headers.get("Range")
+        self.server.range_headers.append(range_header)
         if self.path == "/missing":
             self.send_error(404)
             return
@@ -36,8 +36,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(503)
             return
         body, start = self.server.content, 0
-        if asked and self.server.ranges and self.headers.get("If-Range") == self.server.etag:
-            start = int(asked.removeprefix("bytes=").rstrip("-"))
+        if range_header and self.server.ranges and self.headers.get("If-Range") == self.server.etag:
+            start = int(range_header.removeprefix("bytes=").rstrip("-"))
             if start >= len(body):
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{len(body)}")
@@ -51,10 +51,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("ETag", self.server.etag)
         self.send_header("Content-Length", str(len(body) - start))
         self.end_headers()
-        cut = self.server.cuts.pop(0) if self.server.cuts else len(body)
-        self.wfile.write(body[start : start + cut])
+        length = self.server.interrupted_at.pop(0) if self.server.interrupted_at else len(body)
+        self.wfile.write(body[start : start + length])
 
-    def log_message(self, *words):
+    def log_message(self, *arguments):
         return
 
 

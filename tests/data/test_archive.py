@@ -23,7 +23,7 @@ def tar_of(path, *members):
     return path
 
 
-def everything(folder):
+def files_below(folder):
     files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"]
     return sorted(path.relative_to(folder).as_posix() for path in files)
 
@@ -39,9 +39,9 @@ def test_unpack__plain_tar_and_zip(tmp_path):
         assert (folder / "x/1.png").read_bytes() == b"one"
 
 
-REFUSED = {
-    "climbs": ("../out", tarfile.REGTYPE, b"bad"),
-    "climbs inside": ("a/../../out", tarfile.REGTYPE, b"bad"),
+UNSAFE = {
+    "parent": ("../out", tarfile.REGTYPE, b"bad"),
+    "parent of a subfolder": ("a/../../out", tarfile.REGTYPE, b"bad"),
     "backslashes": ("..\\out", tarfile.REGTYPE, b"bad"),
     "absolute": ("/tmp/medtune-out", tarfile.REGTYPE, b"bad"),
     "drive": ("C:/out", tarfile.REGTYPE, b"bad"),
@@ -54,27 +54,27 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("member", REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.parametrize("member", UNSAFE.values(), ids=UNSAFE.keys())
 def test_unpack__unsafe_tar_member_writes_nothing_outside(tmp_path, monkeypatch, member):
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
     path = tar_of(tmp_path / "bad.tar.gz", ("good.png", tarfile.REGTYPE, b"fine"), member)
     with pytest.raises(InputError, match="Remove it"):
         unpack_cached(path)
-    assert everything(tmp_path) == ["bad.tar.gz"]
+    assert files_below(tmp_path) == ["bad.tar.gz"]
     assert not os.path.exists("/tmp/medtune-out")
 
 
 @pytest.mark.parametrize("name", ["../out", "/out", "a\\..\\..\\out"])
-def test_unpack__unsafe_zip_member(tmp_path, monkeypatch, name):
+def test_unpack__unsafe_zip_member_is_an_error(tmp_path, monkeypatch, name):
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
     with zipfile.ZipFile(tmp_path / "bad.zip", "w") as bundle:
         bundle.writestr(name, "bad")
     with pytest.raises(InputError, match="would be written outside of the folder"):
         unpack_cached(tmp_path / "bad.zip")
-    assert everything(tmp_path) == ["bad.zip"]
+    assert files_below(tmp_path) == ["bad.zip"]
 
 
-def test_unpack__zip_link(tmp_path):
+def test_unpack__zip_link_is_an_error(tmp_path):
     entry = zipfile.ZipInfo("link")
     entry.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(tmp_path / "bad.zip", "w") as bundle:
@@ -101,7 +101,7 @@ def test_unpack__bomb_stops_at_the_limit(tmp_path, monkeypatch, kind):
 
 
 @pytest.mark.parametrize(("growth", "accepted"), [(18, True), (22, False)])
-def test_unpack__contents_up_to_twenty_times_the_archive(tmp_path, monkeypatch, growth, accepted):
+def test_unpack__accepts_twenty_times_the_archive(tmp_path, monkeypatch, growth, accepted):
     monkeypatch.setattr(archive, "MAX_SMALL", 1)
     path = tmp_path / "grown.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bundle:
@@ -111,7 +111,7 @@ def test_unpack__contents_up_to_twenty_times_the_archive(tmp_path, monkeypatch, 
         unpack(path, tmp_path / "out")
 
 
-def test_unpack__too_many_files(tmp_path, monkeypatch):
+def test_unpack__too_many_files_are_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "MAX_FILES", 3)
     path = tar_of(tmp_path / "many.tar.gz", *((f"{i}", tarfile.REGTYPE, b"") for i in range(4)))
     (tmp_path / "out").mkdir()
@@ -119,14 +119,14 @@ def test_unpack__too_many_files(tmp_path, monkeypatch):
         unpack(path, tmp_path / "out")
 
 
-def test_unpack__duplicate_member(tmp_path):
+def test_unpack__duplicate_member_is_an_error(tmp_path):
     path = tar_of(tmp_path / "twice.tar.gz", ("a", tarfile.REGTYPE, b"1"), ("a", tarfile.REGTYPE, b"2"))
     (tmp_path / "out").mkdir()
     with pytest.raises(InputError, match="duplicate member 'a'"):
         unpack(path, tmp_path / "out")
 
 
-def test_unpack__truncated_or_flipped(tmp_path, monkeypatch):
+def test_unpack__truncated_or_flipped_archive_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
     good = tar_of(tmp_path / "good.tar.gz", ("a", tarfile.REGTYPE, os.urandom(50_000))).read_bytes()
     flipped = bytearray(good)
@@ -139,7 +139,7 @@ def test_unpack__truncated_or_flipped(tmp_path, monkeypatch):
     assert not list((tmp_path / "cache").rglob("*.partial"))
 
 
-def test_unpacked__second_time_is_found(tmp_path, monkeypatch):
+def test_unpack_cached__second_call_uses_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
     path = tar_of(tmp_path / "good.tar.gz", ("a.png", tarfile.REGTYPE, b"1"))
     first = unpack_cached(path)
@@ -148,7 +148,7 @@ def test_unpacked__second_time_is_found(tmp_path, monkeypatch):
     assert (first / "mark").exists()
 
 
-def test_first_member__opens_and_unpacks_nothing(tmp_path):
+def test_first_member__unpacks_nothing(tmp_path):
     archive = tmp_path / "a.zip"
     with zipfile.ZipFile(archive, "w") as bundle:
         bundle.writestr("folder/", "")
@@ -162,9 +162,9 @@ def test_first_member__opens_and_unpacks_nothing(tmp_path):
             first_member(tmp_path / bad)
 
 
-@pytest.mark.parametrize("harm", ["cut", "flipped"])
-def test_unpack__tar_that_ends_amid_its_members(tmp_path, harm):
-    path = tmp_path / "torn.tar"
+@pytest.mark.parametrize("damage", ["truncated", "flipped"])
+def test_unpack__tar_truncated_between_members_is_an_error(tmp_path, damage):
+    path = tmp_path / "damaged.tar"
     with tarfile.open(path, "w") as bundle:
         for name in ("a.png", "b.png"):
             entry = tarfile.TarInfo(name)
@@ -172,13 +172,13 @@ def test_unpack__tar_that_ends_amid_its_members(tmp_path, harm):
             bundle.addfile(entry, io.BytesIO(b"one"))
     content = bytearray(path.read_bytes())
     content[1024] ^= 1  # the second member's header
-    path.write_bytes(content[:1024] if harm == "cut" else content)
+    path.write_bytes(content[:1024] if damage == "truncated" else content)
     (tmp_path / "out").mkdir()
     with pytest.raises(InputError, match="it ends within its members"):
         unpack(path, tmp_path / "out")
 
 
-def test_unpack__name_that_is_too_long(tmp_path):
+def test_unpack__too_long_name_is_an_error(tmp_path):
     path = tar_of(tmp_path / "long.tar.gz", ("n" * 300, tarfile.REGTYPE, b"x"))
     (tmp_path / "out").mkdir()
     with pytest.raises(InputError, match=r"nnn'\.\.\. has a name that this file system does not allow"):

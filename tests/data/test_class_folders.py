@@ -26,34 +26,34 @@ def test_split_name__usual_names_in_any_case(name, split):
     assert split_name(name) == split
 
 
-def test_by_class__split_folders_with_a_common_name(tmp_path):
+def test_by_class__split_folders_with_a_common_prefix_are_an_error(tmp_path):
     with pytest.raises(InputError, match="lung_test, lung_train are named like splits"):
         by_class(files(tmp_path, "lung_train/n/1.png", "lung_test/n/1.png", "lung_train/p/1.png"), ())
 
 
-def test_by_class__a_class_with_such_a_word_is_a_class(tmp_path):
-    found = by_class(files(tmp_path, "stress test/1.png", "rest/1.png"), ())
-    assert {image.label for image in found} == {"stress test", "rest"}
+def test_by_class__class_name_may_contain_a_split_name(tmp_path):
+    images = by_class(files(tmp_path, "stress test/1.png", "rest/1.png"), ())
+    assert {image.label for image in images} == {"stress test", "rest"}
 
 
-def test_by_class__folders_named_like_folds(tmp_path):
+def test_by_class__fold_folders_are_an_error(tmp_path):
     with pytest.raises(InputError, match="fold1, fold2 are named like folds"):
         by_class(files(tmp_path, "fold1/n/1.png", "fold2/n/1.png"), ())
 
 
 def test_by_class__labels_are_top_level_folders(tmp_path):
-    found = by_class(files(tmp_path, "a/1.png", "b/deep/2.png"), ())
-    assert [(image.path, image.label, image.split) for image in found] == [
+    images = by_class(files(tmp_path, "a/1.png", "b/deep/2.png"), ())
+    assert [(image.path, image.label, image.split) for image in images] == [
         ("a/1.png", "a", None),
         ("b/deep/2.png", "b", None),
     ]
 
 
-def test_by_class__split_folders(tmp_path):
+def test_by_class__split_folders_are_an_error(tmp_path):
     root = files(tmp_path, "Train/n/1.png", "Train/p/1.png", "Test/n/2.png")
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as error:
         by_class(root, ())
-    message = str(caught.value)
+    message = str(error.value)
     assert "Test, Train are named like splits, not classes, with the folders n, p" in message
     assert "--set data.split.protocol=folders" in message
     assert f"--set data.root={root}/Train" in message
@@ -66,7 +66,7 @@ def test_by_class__class_named_like_a_split_must_be_declared(tmp_path):
     assert {image.label for image in by_class(root, ("test", "control"))} == {"test", "control"}
 
 
-def test_by_class__split_folders_one_level_deeper(tmp_path):
+def test_by_class__error_suggests_the_inner_root(tmp_path):
     root = files(tmp_path, "chest_xray/train/n/1.png", "chest_xray/test/n/1.png", "__MACOSX/._x", ".DS_Store")
     with pytest.raises(InputError, match=rf"--set data\.root={root}/chest_xray$"):
         by_class(root, ())
@@ -81,8 +81,8 @@ def test_by_class__folder_without_images_reports_its_content(tmp_path):
 
 
 def test_by_split__labels_are_inner_folders(tmp_path):
-    found = by_split(files(tmp_path, "train/n/1.png", "valid/n/2.png", "TEST/p/deep/3.png"))
-    assert [(image.label, image.split) for image in found] == [("p", "test"), ("n", "train"), ("n", "val")]
+    images = by_split(files(tmp_path, "train/n/1.png", "valid/n/2.png", "TEST/p/deep/3.png"))
+    assert [(image.label, image.split) for image in images] == [("p", "test"), ("n", "train"), ("n", "val")]
 
 
 @pytest.mark.parametrize(
@@ -97,6 +97,6 @@ def test_by_split__labels_are_inner_folders(tmp_path):
         (["x/train/n/1.png", "x/test/n/1.png"], "--set data.root=.*/x"),
     ],
 )
-def test_by_split__invalid_folders(tmp_path, paths, message):
+def test_by_split__invalid_folders_are_an_error(tmp_path, paths, message):
     with pytest.raises(InputError, match=message):
         by_split(files(tmp_path, *paths))

@@ -3,7 +3,7 @@ import numpy as np
 from medtune.data.class_selection import list_names, most_frequent, shorten
 
 
-def test_most_frequent__in_class_order_and_first_of_equals():
+def test_most_frequent__is_in_class_order_and_takes_the_first_of_equals():
     assert most_frequent(np.array([1, 5, 5, 0, 9]), 2).tolist() == [1, 4]
     assert most_frequent(np.array([1, 2]), 30).tolist() == [0, 1]
 
@@ -14,6 +14,6 @@ def test_list_names__counts_the_other_names():
     assert len(list_names([f"class {k}" for k in range(1000)])) < 400
 
 
-def test_shorten__long_names_only():
+def test_shorten__truncates_only_long_names():
     assert shorten("a" * 40) == "a" * 40
     assert len(shorten("a" * 41)) == 40

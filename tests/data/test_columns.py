@@ -9,7 +9,7 @@ def table(second: str) -> Table:
     return Table("t.csv", "line", ("path", "label", "label.1"), ((2, ("a.png", "x", "x")), (3, ("b.png", "y", second))))
 
 
-def test_find_columns__a_column_that_pandas_renamed():
+def test_find_columns__column_renamed_by_pandas():
     with pytest.raises(
         InputError,
         match=r"columns label and label\.1 originally had the same name, but differ in 1 rows \(first in t.csv",
@@ -25,14 +25,14 @@ def test_find_columns__a_column_that_pandas_renamed():
     (("path", "group", "label"), 1),
     (("path", "label", "slide"), None),
 ])  # fmt: skip
-def test_find_columns__patient_or_the_earlier_name(header, expected):
+def test_find_columns__patient_has_two_names(header, expected):
     assert find_columns(Table("t.csv", "line", header, ()), {}).get("patient") == expected
 
 
-def test_find_columns__both_names_of_the_patient_are_ambiguous():
-    both = Table("t.csv", "line", ("path", "label", "group", "Patient"), ())
+def test_find_columns__two_columns_for_the_patient_are_ambiguous():
+    ambiguous = Table("t.csv", "line", ("path", "label", "group", "Patient"), ())
     with pytest.raises(
         InputError, match=r"both columns Patient and group can be the patient\. Choose one of them with"
     ):
-        find_columns(both, {})
-    assert find_columns(both, {"patient": "group"})["patient"] == 2
+        find_columns(ambiguous, {})
+    assert find_columns(ambiguous, {"patient": "group"})["patient"] == 2

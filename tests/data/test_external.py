@@ -20,16 +20,16 @@ def root(tmp_path):
     return tmp_path
 
 
-def params(root, columns, **more):
-    return Params(root=str(root), csv="t.csv", label_type="multi", columns={"labels": columns}, **more)
+def params(root, columns, **options):
+    return Params(root=str(root), csv="t.csv", label_type="multi", columns={"labels": columns}, **options)
 
 
-def test_list_external__a_finding_without_a_column_is_unknown_not_absent(root):
+def test_list_external__finding_without_a_column_is_an_error(root):
     with pytest.raises(InputError, match=r"data\.columns\.labels=mass, edema: the bundle also predicts nodule"):
         list_external(params(root, ["mass", "edema"]), FINDINGS)
 
 
-def test_list_external__renamed_columns_are_the_bundles_findings(root):
-    found = list_external(params(root, ["lump", "edema", "mass"], label_map={"lump": "nodule"}), FINDINGS)
-    assert found.classes == FINDINGS
-    assert [sample.findings for sample in found.listed.samples] == [("edema",), ("mass", "edema")] * 2
+def test_list_external__renamed_columns_are_findings_of_the_bundle(root):
+    external = list_external(params(root, ["lump", "edema", "mass"], label_map={"lump": "nodule"}), FINDINGS)
+    assert external.classes == FINDINGS
+    assert [sample.findings for sample in external.listed.samples] == [("edema",), ("mass", "edema")] * 2

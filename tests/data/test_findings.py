@@ -17,21 +17,31 @@ def sample(number: int, *names: str, patient: str | None = None) -> Sample:
     return Sample(f"{number}.png", "", patient, findings=names)
 
 
-def many(n: int = 60, each: int = 2, shares: tuple[float, ...] = (0.5, 0.3, 0.15), known: bool = True) -> list[Sample]:
-    shown = np.random.default_rng(4).random((n, 3)) < shares
+def random_samples(
+    count: int = 60, images_per_patient: int = 2, rates: tuple[float, ...] = (0.5, 0.3, 0.15), known: bool = True
+) -> list[Sample]:
+    present = np.random.default_rng(4).random((count, 3)) < rates
     return [
-        sample(k, *(name for name, there in zip(NAMES, row, strict=True) if there), patient=f"P{k // each}" * known)
-        for k, row in enumerate(shown)
+        sample(
+            index,
+            *(name for name, is_present in zip(NAMES, row, strict=True) if is_present),
+            patient=f"P{index // images_per_patient}" * known,
+        )
+        for index, row in enumerate(present)
     ]
 
 
-def test_with_targets__vector_and_label_in_the_order_of_the_findings():
-    both, none = findings.add_targets([sample(0, "edema", "mass"), sample(1)], NAMES, "healthy")
-    assert (both.label, both.findings, both.target().tolist()) == ("mass|edema", ("mass", "edema"), [1, 1, 0])
-    assert (none.label, none.target().tolist(), none.target().dtype) == ("healthy", [0, 0, 0], np.uint8)
+def test_add_targets__vector_and_label_have_the_order_of_the_findings():
+    positive, negative = findings.add_targets([sample(0, "edema", "mass"), sample(1)], NAMES, "healthy")
+    assert (positive.label, positive.findings, positive.target().tolist()) == (
+        "mass|edema",
+        ("mass", "edema"),
+        [1, 1, 0],
+    )
+    assert (negative.label, negative.target().tolist(), negative.target().dtype) == ("healthy", [0, 0, 0], np.uint8)
 
 
-def test_encode_labels__with_and_without_findings():
+def test_encode_labels__encodes_findings_and_classes():
     assert findings.encode_labels([sample(0, "hernia", "mass"), sample(1)], NAMES).tolist() == [
         [True, False, True, False],
         [False, False, False, True],
@@ -51,7 +61,7 @@ def test_rarest_finding__is_a_finding_of_the_image(rows):
             assert counts[index] == counts[row].min()
 
 
-def test_renamed__two_findings_become_one():
+def test_rename_labels__merges_two_findings():
     assert findings.rename_labels(sample(0, "a", "b", "c"), {"a": "x", "c": "x"}).findings == ("x", "b")
     assert findings.rename_labels(Sample("0", "a"), {"a": "x"}).label == "x"
 
@@ -63,7 +73,7 @@ def test_renamed__two_findings_become_one():
         (("mass", "no finding"), "'no finding' is the label of images without findings"),
     ],
 )
-def test_check_names__invalid_names(names, message):
+def test_check_names__rejects_invalid_names(names, message):
     with pytest.raises(InputError, match=message):
         findings.check_names(names, "No Finding")
 
@@ -75,27 +85,27 @@ def test_check_names__invalid_names(names, message):
         (("mass", "edema"), "every image has the finding edema"),
     ],
 )
-def test_split__findings_that_cannot_be_learned(names, message):
+def test_split__rejects_findings_without_positive_or_negative_images(names, message):
     samples = [sample(k, *("mass", "edema")[k % 2 :], patient=f"P{k}") for k in range(12)]
     with pytest.raises(InputError, match=message):
         split_samples(samples, names, SplitParams(), "folder", min_classes=1)
 
 
 @given(st.integers(3, 5), st.integers(0, 2**32 - 1), st.floats(0.1, 0.6))
-def test_folds__of_several_findings_keep_patients_together_and_share_findings_out(folds, seed, share):
+def test_folds__of_findings_keep_patients_together_and_balance_findings(folds, seed, rate):
     rng = np.random.default_rng(seed)
     patients = np.repeat(np.arange(60), 2)
-    labels = rng.random((120, 4)) < [share, 0.5, 0.1, 0.02]
-    found = grouped_stratified_folds(labels, patients, folds)
+    labels = rng.random((120, 4)) < [rate, 0.5, 0.1, 0.02]
+    fold_of_image = grouped_stratified_folds(labels, patients, folds)
     for patient in range(60):
-        assert len(set(found[patients == patient])) == 1
-    assert np.array_equal(found, grouped_stratified_folds(labels, patients, folds))
+        assert len(set(fold_of_image[patients == patient])) == 1
+    assert np.array_equal(fold_of_image, grouped_stratified_folds(labels, patients, folds))
     for k in range(2):
-        counts = np.bincount(found[labels[:, k]], minlength=folds)
+        counts = np.bincount(fold_of_image[labels[:, k]], minlength=folds)
         assert counts.max() - counts.min() <= max(6, 0.5 * counts.mean())
 
 
-def test_folds__classes_and_single_findings_are_equal():
+def test_folds__are_equal_for_classes_and_one_hot_findings():
     rng = np.random.default_rng(0)
     labels, patients = rng.integers(0, 3, 90), np.repeat(np.arange(30), 3)
     one_hot = np.eye(3, dtype=bool)[labels]
@@ -104,28 +114,28 @@ def test_folds__classes_and_single_findings_are_equal():
 
 @pytest.mark.parametrize("protocol", ["patient", "image"])
 def test_split__findings_are_in_every_split(protocol):
-    samples = many()
-    made = split_samples(samples, NAMES, SplitParams(protocol=protocol), "folder", min_classes=1)
+    samples = random_samples()
+    assignment = split_samples(samples, NAMES, SplitParams(protocol=protocol), "folder", min_classes=1)
     labels = findings.encode_labels(samples, NAMES)[:, :3]
-    for part in ("train", "val", "test"):
-        assert labels[made.splits[:, 1] == part].any(0).all()
-    assert bool(made.leaked_patients) == (protocol == "image")
+    for split in ("train", "val", "test"):
+        assert labels[assignment.splits[:, 1] == split].any(0).all()
+    assert bool(assignment.leaked_patients) == (protocol == "image")
 
 
-def test_split__finding_absent_from_a_split():
-    samples = [*many(), sample(90, "rare", patient="P90"), sample(91, "rare", patient="P90")]
+def test_split__finding_absent_from_a_split_is_an_error_or_a_note():
+    samples = [*random_samples(), sample(90, "rare", patient="P90"), sample(91, "rare", patient="P90")]
     names = (*NAMES, "rare")
     with pytest.raises(
         InputError, match=r"Finding rare \(1 patients, 2 images\) is absent from .*allow_missing_classes=true"
     ):
         split_samples(samples, names, SplitParams(), "folder", min_classes=1)
-    made = split_samples(samples, names, SplitParams(allow_missing_classes=True), "folder", min_classes=1)
-    assert "Finding rare (1 patients, 2 images) is absent from" in made.notes[0]
+    assignment = split_samples(samples, names, SplitParams(allow_missing_classes=True), "folder", min_classes=1)
+    assert "Finding rare (1 patients, 2 images) is absent from" in assignment.notes[0]
 
 
-def test_split__train_without_findings():
-    samples = [Sample(f"{k}", "", None, findings=("mass",) * (k > 4), published_splits=(part,))
-               for k, part in enumerate(["train"] * 5 + ["val", "test"])]  # fmt: skip
+def test_split__train_without_findings_is_an_error():
+    samples = [Sample(f"{k}", "", None, findings=("mass",) * (k > 4), published_splits=(split,))
+               for k, split in enumerate(["train"] * 5 + ["val", "test"])]  # fmt: skip
     params = SplitParams(protocol="official", test_fold=0, allow_missing_classes=True)
     with pytest.raises(InputError, match="train has no image with a finding"):
         split_samples(samples, ("mass",), params, "medmnist", min_classes=1)
@@ -134,17 +144,17 @@ def test_split__train_without_findings():
 def test_split__validation_is_taken_from_published_train():
     samples = [
         Sample(
-            f"{k}", "", None, findings=("mass",) * (k % 3 == 0) + ("edema",) * (k % 4 == 0), published_splits=(part,)
+            f"{k}", "", None, findings=("mass",) * (k % 3 == 0) + ("edema",) * (k % 4 == 0), published_splits=(split,)
         )
-        for k, part in enumerate(["train"] * 40 + ["test"] * 12)
+        for k, split in enumerate(["train"] * 40 + ["test"] * 12)
     ]
     params = SplitParams(protocol="official", test_fold=0)
-    made = split_samples(samples, ("mass", "edema"), params, "medmnist", min_classes=1)
-    held_out = findings.encode_labels(samples, ("mass", "edema"))[made.splits[:, 0] == "val"]
+    assignment = split_samples(samples, ("mass", "edema"), params, "medmnist", min_classes=1)
+    held_out = findings.encode_labels(samples, ("mass", "edema"))[assignment.splits[:, 0] == "val"]
     assert len(held_out) == 8
     assert held_out[:, :2].any(0).all()
 
 
-def test_display_groups__by_rarest_finding():
+def test_display_groups__are_the_rarest_findings():
     names, indices = findings.display_groups(findings.add_targets([sample(0, "mass"), sample(1)], NAMES, "none"), NAMES)
     assert (names, indices.tolist()) == (("mass", "none"), [0, 1])

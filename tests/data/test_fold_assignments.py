@@ -10,24 +10,24 @@ from medtune.data.folds import grouped_stratified_folds
 
 @settings(max_examples=40)
 @given(st.integers(5, 25), st.integers(0, 20), st.integers(3, 5), st.integers(0, 2**32 - 1))
-def test_new_patients__do_not_move_recorded_patients(tmp_path_factory, before, more, folds, seed):
+def test_new_patients__do_not_change_recorded_folds(tmp_path_factory, n_recorded, n_new, folds, seed):
     rng, path = np.random.default_rng(seed), tmp_path_factory.mktemp("folds") / "folds.csv"
-    labels = np.concatenate([[0, 1] * folds, rng.integers(0, 2, before + more)])
+    labels = np.concatenate([[0, 1] * folds, rng.integers(0, 2, n_recorded + n_new)])
     patient_ids = np.array([f"g{n}" for n in range(len(labels))])
-    old = len(labels) - more
+    old = len(labels) - n_new
     first = grouped_stratified_folds(labels[:old], patient_ids[:old], folds)
     assert read_assignments(path, "folder", folds).write(path, patient_ids[:old].tolist(), first.tolist())
     recorded = read_assignments(path, "folder", folds)
-    again = grouped_stratified_folds(labels, patient_ids, folds, recorded.lookup(patient_ids.tolist()))
-    assert np.array_equal(again[:old], first)
-    assert recorded.is_consistent_with(patient_ids.tolist(), again.tolist())
-    assert not recorded.is_consistent_with(patient_ids.tolist(), ((again + 1) % folds).tolist())
-    assert recorded.write(path, patient_ids.tolist(), again.tolist()) == (more > 0)
+    second = grouped_stratified_folds(labels, patient_ids, folds, recorded.lookup(patient_ids.tolist()))
+    assert np.array_equal(second[:old], first)
+    assert recorded.is_consistent_with(patient_ids.tolist(), second.tolist())
+    assert not recorded.is_consistent_with(patient_ids.tolist(), ((second + 1) % folds).tolist())
+    assert recorded.write(path, patient_ids.tolist(), second.tolist()) == (n_new > 0)
     assert np.array_equal(
         grouped_stratified_folds(
             labels, patient_ids, folds, read_assignments(path, "folder", folds).lookup(patient_ids.tolist())
         ),
-        again,
+        second,
     )
 
 
@@ -38,7 +38,7 @@ def test_new_patients__balance_the_folds():
     assert [int(((assigned == fold) & (labels == label)).sum()) for fold in range(3) for label in (0, 1)] == [4] * 6
 
 
-def test_file__hides_names_and_keeps_sets_apart(tmp_path):
+def test_file__hides_names_and_separates_data_sets(tmp_path):
     path = tmp_path / "folds.csv"
     assert FoldAssignments("folder", 5).write(path, ["patient-07", "patient-08"], [3, 4])
     assert "patient-" not in path.read_text()
@@ -60,7 +60,7 @@ def test_file__recorded_folds_do_not_change(tmp_path):
     ("text", "message"),
     [("name,fold\na,1\n", "the columns are"), ("group,fold\na,x\n", "line 2"), ("patient,fold\na,x\n", "line 2")],
 )
-def test_file__invalid_content(tmp_path, text, message):
+def test_file__invalid_content_is_an_error(tmp_path, text, message):
     path = tmp_path / "folds.csv"
     path.write_text(text)
     with pytest.raises(InputError, match=message):
@@ -71,7 +71,7 @@ def test_file__missing_file_is_empty(tmp_path):
     assert read_assignments(tmp_path / "none.csv", "folder", 5).lookup(["a"]) == {}
 
 
-def test_read__changed_file(tmp_path):
+def test_read__changed_file_is_an_error(tmp_path):
     path = tmp_path / "folds.csv"
     FoldAssignments("folder", 5).write(path, ["p1", "p2"], [0, 1])
     content = path.read_bytes()
@@ -83,7 +83,7 @@ def test_read__changed_file(tmp_path):
     assert set(read_assignments(path, "folder", 5).fold_by_hash.values()) == {0, 1}
 
 
-def test_read__column_of_earlier_versions(tmp_path):
+def test_read__accepts_the_column_name_of_earlier_versions(tmp_path):
     path = tmp_path / "folds.csv"
     path.write_text("group,fold\nx,3\n")
     assert read_assignments(path, "folder", 5).fold_by_hash == {"x": 3}

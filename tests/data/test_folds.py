@@ -12,11 +12,11 @@ def cases(draw):
     classes = draw(st.integers(1, 4))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     sizes = rng.integers(1, 9, n_patients)
-    of_patient = np.repeat(np.arange(n_patients), sizes)
-    labels = rng.integers(0, classes, n_patients)[of_patient]
+    patients = np.repeat(np.arange(n_patients), sizes)
+    labels = rng.integers(0, classes, n_patients)[patients]
     mixed = rng.random(len(labels)) < draw(st.sampled_from([0, 0.2]))
     labels = np.where(mixed, rng.integers(0, classes, len(labels)), labels)
-    return labels, np.char.add("g", of_patient.astype(str)), folds
+    return labels, np.char.add("g", patients.astype(str)), folds
 
 
 @settings(max_examples=60)

@@ -12,7 +12,7 @@ NUMBERS = st.integers(0, 10**9)
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         ("P1", "p1"), ("M\u00fcller", "Mu\u0308ller"), ("P 1", "P1"), ("P1", "P1\u200b"), ("\ufeffP1", "P1"),
         ("007", "7"),
@@ -21,19 +21,19 @@ NUMBERS = st.integers(0, 10**9)
         ("P1", "\u04201"), ("\u0130zmir", "izmir"), ("\u0410\u0421-7", "AC-7"),
     ],
 )  # fmt: skip
-def test_patient_key__spellings_of_one_patient(one, other):
-    assert patient_key(one) == patient_key(other)
+def test_patient_key__is_equal_for_spellings_of_a_patient(first, second):
+    assert patient_key(first) == patient_key(second)
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         ("P1", "P10"), ("10", "1"), ("1.5", "1.05"), ("P1a", "P1b"), ("1.0", "10"), ("P1-2", "P12"), ("100", "1"),
         ("0", "1"), ("2.840.1", "2.840.10"), ("P1_1", "P1_2"), ("u\u0308", "u"),
     ],
 )  # fmt: skip
-def test_patient_key__different_patients(one, other):
-    assert patient_key(one) != patient_key(other)
+def test_patient_key__differs_between_patients(first, second):
+    assert patient_key(first) != patient_key(second)
 
 
 @given(NAMES, st.integers(0, 12), st.sampled_from(INVISIBLE))
@@ -48,7 +48,7 @@ def test_patient_key__ignores_the_unicode_form_and_case(name, form):
 
 
 @given(NUMBERS, st.integers(0, 6), st.sampled_from(["", "P", "case_"]))
-def test_patient_key__numbers_are_equal_only_where_their_values_are(number, zeros, prefix):
+def test_patient_key__compares_numbers_by_value(number, zeros, prefix):
     assert patient_key(f"{prefix}{'0' * zeros}{number}") == patient_key(f"{prefix}{number}")
     assert patient_key(f"{number}.0") == patient_key(str(number))
     assert patient_key(f"{prefix}{number}") != patient_key(f"{prefix}{number + 1}")
@@ -61,15 +61,16 @@ def test_keys__are_stable(text):
     assert label_key(label_key(text)) == label_key(text)
 
 
-@pytest.mark.parametrize(("one", "other"), [("Benign", "benign"), ("Benign", "benign."), ("no finding", "no  Finding"),
-                                            ("na\u00efve", "nai\u0308ve"), ("1", "1.0")])  # fmt: skip
-def test_label_key__spellings_of_one_label(one, other):
-    assert label_key(one) == label_key(other)
+@pytest.mark.parametrize(("first", "second"),
+                         [("Benign", "benign"), ("Benign", "benign."), ("no finding", "no  Finding"),
+                          ("na\u00efve", "nai\u0308ve"), ("1", "1.0")])  # fmt: skip
+def test_label_key__is_equal_for_spellings_of_a_label(first, second):
+    assert label_key(first) == label_key(second)
 
 
-@pytest.mark.parametrize(("one", "other"), [("grade 1", "grade 2"), ("0.5", "0.05"), ("T1", "T10"), ("a", "a+")])
-def test_label_key__different_labels(one, other):
-    assert label_key(one) != label_key(other)
+@pytest.mark.parametrize(("first", "second"), [("grade 1", "grade 2"), ("0.5", "0.05"), ("T1", "T10"), ("a", "a+")])
+def test_label_key__differs_between_labels(first, second):
+    assert label_key(first) != label_key(second)
 
 
 @pytest.mark.parametrize(
@@ -81,30 +82,30 @@ def test_label_key__different_labels(one, other):
      "TBD", "(blank)", "[unknown]", "unk.", "#", "[]", "N\\A", "ANONYMOUS", "no data", "#REF!",
      "#DIV/0!", "NaT", "undefined"],
 )  # fmt: skip
-def test_is_missing__usual_markers(text):
+def test_is_missing__accepts_usual_markers(text):
     assert is_missing(text)
 
 
 @pytest.mark.parametrize(
     "text", ["0", "1", "a", "normal", "Nadia", "Nana", "no", "+", "x", "None-1", "unknown primary", "P-1"]
 )
-def test_is_missing__real_values(text):
+def test_is_missing__rejects_real_values(text):
     assert not is_missing(text)
 
 
 @pytest.mark.parametrize(
     ("text", "rounded"), [("1.23457E+15", True), ("1,23457E+15", True), ("1E5", False), ("7.5", False)]
 )
-def test_is_rounded_number__numbers_rounded_by_excel(text, rounded):
+def test_is_rounded_number__recognizes_spreadsheet_notation(text, rounded):
     assert is_rounded_number(text) is rounded
 
 
-def test_similar__most_frequent_spelling_first():
+def test_similar__most_frequent_spelling_is_first():
     assert similar(["p1", "P1", "p1", "p2", "P3"], patient_key) == [["p1", "P1"]]
     assert similar(["P1", "p1"], patient_key) == [["P1", "p1"]]
 
 
-def test_spell__shows_code_points_only_where_letters_look_the_same():
+def test_spell__shows_code_points_of_letters_that_look_the_same():
     assert spell("P1", "p1") == ["'P1'", "'p1'"]
     assert spell("M\u00fcller", "Mu\u0308ller") == ["'M\\xfcller'", "'Mu\\u0308ller'"]
     assert spell("P1", "\u04201") == ["'P1'", "'\\u04201'"]
@@ -113,10 +114,10 @@ def test_spell__shows_code_points_only_where_letters_look_the_same():
 
 
 @pytest.mark.parametrize("text", ["1E+15", "1.23457E15", "1e+05", "1,2E+16"])
-def test_is_rounded_number__without_decimals_or_sign(text):
+def test_is_rounded_number__accepts_numbers_without_decimals_or_sign(text):
     assert is_rounded_number(text)
 
 
 @pytest.mark.parametrize("text", ["1E5", "2E10", "A1.5E3", "15", "1.5"])
-def test_is_rounded_number__codes(text):
+def test_is_rounded_number__rejects_codes(text):
     assert not is_rounded_number(text)

@@ -27,8 +27,8 @@ def image(largest: int, declared: tuple[float, float] | None = None) -> DecodedI
     return DecodedImage(np.array([[0, largest]], np.uint16), declared)
 
 
-def found(params: IntensityParams, *images: DecodedImage) -> Intensity:
-    return resolve(params, [measure(one, params) for one in images])
+def resolved(params: IntensityParams, *images: DecodedImage) -> Intensity:
+    return resolve(params, [measure(image, params) for image in images])
 
 
 def packed(folder: Path, params: IntensityParams = AUTO, on_bad_image: str = "error") -> tuple[np.ndarray, PackResult]:
@@ -41,8 +41,8 @@ def packed(folder: Path, params: IntensityParams = AUTO, on_bad_image: str = "er
 
 @settings(max_examples=60)
 @given(st.lists(st.integers(16, 65535), min_size=1, max_size=5))
-def test_resolve__the_smallest_usual_depth_that_holds_every_value(largest: list[int]) -> None:
-    high = found(AUTO, *map(image, largest)).high
+def test_resolve__smallest_usual_depth_for_every_value(largest: list[int]) -> None:
+    high = resolved(AUTO, *map(image, largest)).high
     assert high in (255, 1023, 4095, 16383, 65535)
     assert high >= max(largest)
     assert high == 255 or max(largest) > (high + 1) / 4 - 1
@@ -58,27 +58,27 @@ def test_resolve__the_smallest_usual_depth_that_holds_every_value(largest: list[
         (IntensityParams(percentiles=(1, 2)), [DecodedImage(np.full((9, 9), 7, np.uint16))], "both are the value 7"),
     ],
 )
-def test_resolve__ambiguous_range(params: IntensityParams, images: list[DecodedImage], reason: str) -> None:
+def test_resolve__ambiguous_range_is_an_error(params: IntensityParams, images: list[DecodedImage], reason: str) -> None:
     with pytest.raises(InputError, match=reason):
-        found(params, *images)
+        resolved(params, *images)
 
 
-def test_resolve__range_set_by_the_user() -> None:
+def test_resolve__follows_the_params() -> None:
     hounsfield = DecodedImage(np.array([[-1000.0, 0.0], [40.0, 3000.0]], np.float32))
-    window = found(IntensityParams(window=(-160, 240)), hounsfield)
+    window = resolved(IntensityParams(window=(-160, 240)), hounsfield)
     assert (window.low, window.high, window.clip, window.apply_voi) == (-160, 240, True, False)
-    assert found(IntensityParams(bits=12), image(900)).high == 4095
+    assert resolved(IntensityParams(bits=12), image(900)).high == 4095
     ramp = DecodedImage(np.arange(1000, dtype=np.uint16).reshape(10, 100))
-    between = found(IntensityParams(percentiles=(10, 90)), ramp)
+    between = resolved(IntensityParams(percentiles=(10, 90)), ramp)
     assert (between.low, between.high) == (pytest.approx(100, abs=2), pytest.approx(900, abs=2))
-    assert found(AUTO, DecodedImage(np.zeros((4, 4, 3), np.uint8))) == Intensity()
+    assert resolved(AUTO, DecodedImage(np.zeros((4, 4, 3), np.uint8))) == Intensity()
 
 
 @pytest.mark.parametrize(
     "pixels",
     [np.array([[-5, 9]], np.int16), np.array([[0.5, 1.0]], np.float32), np.array([[70_000]], np.uint32)],
 )
-def test_measure__a_range_that_is_not_known_is_a_bad_image(pixels: np.ndarray) -> None:
+def test_measure__unknown_range_is_a_bad_image(pixels: np.ndarray) -> None:
     with pytest.raises(DecodeError, match=r"data\.intensity\.window"):
         measure(DecodedImage(pixels), AUTO)
     assert measure(DecodedImage(pixels), IntensityParams(window=(0, 10))) is not None
@@ -91,14 +91,14 @@ def test_describe__dark_images_are_counted() -> None:
     assert note.endswith("0 to 4095 became 0 to 255; 1 of them use less than an eighth of this range and are dark")
 
 
-def test_params__one_range_only() -> None:
+def test_params__accept_one_range() -> None:
     with pytest.raises(ValueError, match="bits is set too"):
         IntensityParams(bits=12, window=(0, 1))
     with pytest.raises(ValueError, match="must be below"):
         IntensityParams(window=(5, 5))
 
 
-def test_pack__twelve_bits_look_like_the_same_images_of_8_bits(tmp_path: Path) -> None:
+def test_pack__12_bit_images_equal_their_8_bit_copies(tmp_path: Path) -> None:
     for number in range(4):
         small = RNG.integers(0, 256, (SIDE, SIDE), np.uint8)
         (tmp_path / "deep").mkdir(exist_ok=True)
@@ -116,7 +116,7 @@ def test_pack__twelve_bits_look_like_the_same_images_of_8_bits(tmp_path: Path) -
     assert len(set(result.sha256)) == 4
 
 
-def test_pack__and_prediction_give_the_same_pixels(tmp_path: Path) -> None:
+def test_pack__gives_the_pixels_of_inference(tmp_path: Path) -> None:
     shapes = [(30, 20), (16, 16), (9, 40, 3)]
     for number, shape in enumerate(shapes):
         color = {"photometric": "rgb" if len(shape) == 3 else "miniswhite"}
@@ -127,7 +127,7 @@ def test_pack__and_prediction_give_the_same_pixels(tmp_path: Path) -> None:
         assert np.array_equal(result.intensity.fit(decode(file), SIDE, "squash"), row)
 
 
-def test_pack__bad_images_among_deep_ones_are_left_out(tmp_path: Path) -> None:
+def test_pack__bad_images_among_deep_images_are_left_out(tmp_path: Path) -> None:
     for number in range(3):
         tifffile.imwrite(tmp_path / f"{number}.tif", RNG.integers(0, 1024, (8, 8), np.uint16), metadata=None)
     tifffile.imwrite(tmp_path / "1.tif", RNG.random((8, 8), np.float32), metadata=None)
@@ -139,7 +139,7 @@ def test_pack__bad_images_among_deep_ones_are_left_out(tmp_path: Path) -> None:
     assert images.any(axis=(1, 2, 3)).all()
 
 
-def test_describe_confounding__depth_that_tells_classes_apart():
+def test_describe_confounding__depth_that_separates_classes():
     deep = PixelRange(0, 4000, None)
     note = describe_confounding(["a", "a", "b", "c", "c"], [None, None, deep, None, deep])
     assert note is not None

@@ -15,23 +15,23 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_count_left_out__by_folder_and_type(root):
-    found = count_left_out([Sample(name, "x") for name in ("a/1.png", "a/2.png", "b/1.png")], root, [])
-    assert found.files == {"": {".md": 1}, "b": {".gif": 6, ".pdf": 6, ".svg": 6}}
-    assert found.lines() == [
+def test_count_left_out__counts_by_folder_and_type(root):
+    left_out = count_left_out([Sample(name, "x") for name in ("a/1.png", "a/2.png", "b/1.png")], root, [])
+    assert left_out.files == {"": {".md": 1}, "b": {".gif": 6, ".pdf": 6, ".svg": 6}}
+    assert left_out.lines() == [
         "left out: 6 .gif, 6 .pdf, 6 .svg in b; 1 .md in data.root itself",
         "system files left out: 1 ._*, 1 Thumbs.db",
     ]
-    assert found.report()["system_files"] == {"._*": 1, "Thumbs.db": 1}
+    assert left_out.report()["system_files"] == {"._*": 1, "Thumbs.db": 1}
 
 
-def test_count_left_out__images_that_no_row_names(root):
+def test_count_left_out__lists_images_without_a_row(root):
     (root / "labels.csv").touch()
-    found = count_left_out([Sample("a/1.png", "x")], root, [root / "labels.csv"], "labels.csv")
-    assert found.images == ("a/2.png", "b/1.png")
-    assert "2 images are not listed in labels.csv and are not used, for example a/2.png" in found.lines()
-    assert ".csv" not in found.files.get("", {})
-    assert found.report()["unused_images"] == {"count": 2, "first": ["a/2.png", "b/1.png"]}
+    left_out = count_left_out([Sample("a/1.png", "x")], root, [root / "labels.csv"], "labels.csv")
+    assert left_out.images == ("a/2.png", "b/1.png")
+    assert "2 images are not listed in labels.csv and are not used, for example a/2.png" in left_out.lines()
+    assert ".csv" not in left_out.files.get("", {})
+    assert left_out.report()["unused_images"] == {"count": 2, "first": ["a/2.png", "b/1.png"]}
 
 
 def test_count_left_out__counts_masks_separately(tmp_path):
@@ -41,13 +41,13 @@ def test_count_left_out__counts_masks_separately(tmp_path):
     assert count_left_out([Sample("a/1.png", "x")], tmp_path, []).files == {"a": {".png": 1, ".png masks": 1}}
 
 
-def test_count_left_out__class_folders_inside_of_splits(root):
+def test_count_left_out__counts_by_split_and_class_folder(root):
     (root / "train" / "n").mkdir(parents=True)
     (root / "train" / "n" / "x.gif").touch()
     assert count_left_out([], root, [], by_split=True).files["train/n"] == {".gif": 1}
 
 
-def test_count_left_out__nothing_where_samples_are_no_files(root):
+def test_count_left_out__is_empty_for_samples_without_files(root):
     drawn = Sample("x", "a", read=lambda: np.zeros((1, 1, 3), np.uint8))
     assert count_left_out([drawn], root, []) == LeftOut()
     assert count_left_out([], None, []) == LeftOut()

@@ -15,20 +15,22 @@ from medtune.runtime.artifact import commit
 from medtune.serving.members import REFIT
 
 
-def prepare(folder, test_fold=1, groups=True, extra=None):
+def prepare(folder, test_fold=1, with_patients=True, extra=None):
     work = folder.with_name(f".{folder.name}.partial")
     work.mkdir(parents=True)
     rng = np.random.default_rng(6)
-    records = []
+    samples = []
     for number in range(20):
         image = rng.integers(0, 256, (8, 8, 3), np.uint8)
-        record = Sample(f"{number:02d}", "ab"[number % 2], f"P{number}" if groups else None, extra or {"slide": "1"})
-        records.append(
-            Sample(record.path, record.label, record.patient_id, record.metadata, read=lambda image=image: image)
+        sample = Sample(
+            f"{number:02d}", "ab"[number % 2], f"P{number}" if with_patients else None, extra or {"slide": "1"}
         )
-    params = SplitParams(protocol="patient" if groups else "image", test_fold=test_fold)
-    packed = pack(records, None, work, 8, "squash", "error")
-    write_manifest(work, records, packed, split_samples(records, ("a", "b"), params, "test"), test_fold)
+        samples.append(
+            Sample(sample.path, sample.label, sample.patient_id, sample.metadata, read=lambda image=image: image)
+        )
+    params = SplitParams(protocol="patient" if with_patients else "image", test_fold=test_fold)
+    packed = pack(samples, None, work, 8, "squash", "error")
+    write_manifest(work, samples, packed, split_samples(samples, ("a", "b"), params, "test"), test_fold)
     write_info(work, {"classes": ["a", "b"]})
     commit(folder, "key", {})
     return folder
@@ -40,19 +42,19 @@ def test_load_prepared__returns_written_data(tmp_path):
     assert prepared.labels.tolist() == [0, 1] * 10
     assert prepared.patient_ids[3] == "P3"
     assert prepared.images.shape == (20, 8, 8, 3)
-    for chain in range(5):
-        parts = prepared.indices(chain)
-        assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(20))
-        assert np.array_equal(parts["test"], np.flatnonzero(prepared.folds == chain))
+    for fold in range(5):
+        indices = prepared.indices(fold)
+        assert sorted(np.concatenate(list(indices.values())).tolist()) == list(range(20))
+        assert np.array_equal(indices["test"], np.flatnonzero(prepared.folds == fold))
     with pytest.raises(InputError, match="folds are 0 to 4"):
         prepared.indices(5)
 
 
-def test_indices__refit_trains_on_every_labeled_image_but_external_ones(tmp_path):
+def test_indices__refit_trains_on_all_labeled_images_except_external(tmp_path):
     prepared = load_prepared(prepare(tmp_path / "prepared"))
-    parts = prepared.indices(REFIT)
-    assert parts["train"].tolist() == list(range(20))
-    assert not len(parts["val"]) + len(parts["test"])
+    indices = prepared.indices(REFIT)
+    assert indices["train"].tolist() == list(range(20))
+    assert not len(indices["val"]) + len(indices["test"])
     splits = prepared.splits.copy()
     splits[3] = "external"
     splits[4] = "unused"
@@ -63,26 +65,26 @@ def test_indices__refit_trains_on_every_labeled_image_but_external_ones(tmp_path
     assert changed.split_digest(REFIT) != prepared.split_digest(REFIT)
 
 
-def test_manifest__columns_and_split(tmp_path):
+def test_manifest__has_columns_and_split(tmp_path):
     folder = prepare(tmp_path / "one")
     rows = list(csv.DictReader((folder / "manifest.csv").open()))
     assert list(rows[0])[:9] == ["path", "label", "patient", "fold", "split", "sha256", "width", "height", "slide"]
     assert all(row["split"] == row["role_1"] for row in rows)
-    every = prepare(tmp_path / "every", test_fold="all")
-    assert {row["split"] for row in csv.DictReader((every / "manifest.csv").open())} == {"cv"}
+    all_folds = prepare(tmp_path / "all_folds", test_fold="all")
+    assert {row["split"] for row in csv.DictReader((all_folds / "manifest.csv").open())} == {"cv"}
 
 
 def test_manifest__path_replaces_an_unknown_patient(tmp_path):
-    prepared = load_prepared(prepare(tmp_path / "prepared", groups=False))
+    prepared = load_prepared(prepare(tmp_path / "prepared", with_patients=False))
     assert prepared.patient_ids.tolist() == list(prepared.paths)
 
 
-def test_manifest__source_column_with_our_name(tmp_path):
+def test_manifest__reserved_column_name_is_an_error(tmp_path):
     with pytest.raises(InputError, match="'sha256'"):
         prepare(tmp_path / "prepared", extra={"sha256": "x"})
 
 
-def test_metadata__values_by_column(tmp_path):
+def test_metadata__has_values_per_column(tmp_path):
     folder = prepare(tmp_path / "prepared", extra={"Sex": " F ", "scanner": "unknown"})
     prepared = load_prepared(folder)
     assert list(prepared.metadata_cells) == ["Sex", "scanner"]
@@ -93,17 +95,20 @@ def test_metadata__values_by_column(tmp_path):
         prepared.metadata("scaner")
 
 
-def test_digest__follows_content_not_split(tmp_path):
-    one, all_folds = load_prepared(prepare(tmp_path / "a")), load_prepared(prepare(tmp_path / "b", test_fold="all"))
-    assert one.digest == all_folds.digest
-    assert one.split_digest(1) == all_folds.split_digest(1)
-    assert one.split_digest(1) != one.split_digest(2)
-    other = load_prepared(prepare(tmp_path / "c", groups=False))
-    assert other.digest != one.digest
+def test_digest__depends_on_content_but_not_on_the_split(tmp_path):
+    one_fold, all_folds = (
+        load_prepared(prepare(tmp_path / "a")),
+        load_prepared(prepare(tmp_path / "b", test_fold="all")),
+    )
+    assert one_fold.digest == all_folds.digest
+    assert one_fold.split_digest(1) == all_folds.split_digest(1)
+    assert one_fold.split_digest(1) != one_fold.split_digest(2)
+    other = load_prepared(prepare(tmp_path / "c", with_patients=False))
+    assert other.digest != one_fold.digest
 
 
 @pytest.mark.parametrize("name", ["images.npy", "manifest.csv", "dataset.json"])
-def test_load_prepared__damage_is_noticed(tmp_path, name):
+def test_load_prepared__damage_is_an_error(tmp_path, name):
     folder = prepare(tmp_path / "prepared")
     content = bytearray((folder / name).read_bytes())
     for mutation in range(3):
@@ -119,7 +124,7 @@ def test_load_prepared__damage_is_noticed(tmp_path, name):
             load_prepared(folder)
 
 
-def test_load_prepared__absent(tmp_path):
+def test_load_prepared__missing_folder_is_an_error(tmp_path):
     with pytest.raises(InputError, match=r"does not exist: run `medtune data`"):
         load_prepared(tmp_path / "prepared")
 

@@ -7,7 +7,7 @@ from medtune.data.identifiers import is_missing
 from medtune.data.metadata import find_metadata_column, metadata_values
 
 
-def test_find_metadata_column__in_any_case():
+def test_find_metadata_column__ignores_case():
     assert find_metadata_column(["Sex", "site"], "sex", "evaluate.by") == "Sex"
     assert find_metadata_column(["Sex", "sex"], "sex", "evaluate.by") == "sex"
 
@@ -24,18 +24,18 @@ def test_find_metadata_column__in_any_case():
         ([], "sex", "evaluate.by=sex: no such column. The data set has no further columns"),
     ],
 )
-def test_find_metadata_column__ambiguous_or_unknown(columns, name, message):
+def test_find_metadata_column__ambiguous_or_unknown_name_is_an_error(columns, name, message):
     with pytest.raises(InputError, match=message):
         find_metadata_column(columns, name, "evaluate.by")
 
 
-def test_metadata_values__allowed_markers_stay():
+def test_metadata_values__allowed_markers_are_values():
     assert metadata_values([" A", "unknown", "", "N/A"]) == ("A", None, None, None)
     assert metadata_values(["unknown", "", "N/A"], ["Unknown", ""]) == ("unknown", None, None)
 
 
 @given(st.lists(st.text()))
-def test_metadata_values__missing_or_text_without_outer_blanks(cells):
+def test_metadata_values__are_missing_or_stripped(cells):
     values = metadata_values(cells)
     assert len(values) == len(cells)
     assert all(

@@ -31,13 +31,13 @@ def test_rows__pickled_objects_are_never_loaded(tmp_path):
 
 def test_rows__damage_is_an_input_error(tmp_path):
     np.savez(tmp_path / "a.npz", images=ARRAY)
-    good = (tmp_path / "a.npz").read_bytes()
-    for number, content in enumerate([good[:500], b"", b"not a zip" * 99]):
-        bad = tmp_path / f"bad{number}.npz"
-        bad.write_bytes(content)
+    intact = (tmp_path / "a.npz").read_bytes()
+    for number, content in enumerate([intact[:500], b"", b"not a zip" * 99]):
+        damaged = tmp_path / f"bad{number}.npz"
+        damaged.write_bytes(content)
         with pytest.raises(InputError):
-            RowReader(bad, "images").read_all()
-    flipped = bytearray(good)
+            RowReader(damaged, "images").read_all()
+    flipped = bytearray(intact)
     flipped[700] ^= 1
     (tmp_path / "flipped.npz").write_bytes(flipped)
     with pytest.raises(InputError, match="damaged"):
@@ -47,14 +47,14 @@ def test_rows__damage_is_an_input_error(tmp_path):
 
 
 @pytest.mark.parametrize("head", [b"(" * 79 + b"\n", b"__import__('os').abort()" + b" " * 56])
-def test_rows__damaged_header(tmp_path, head):
+def test_rows__damaged_header_is_an_error(tmp_path, head):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as bundle:
         bundle.writestr("images.npy", b"\x93NUMPY\x01\0" + len(head).to_bytes(2, "little") + head)
     with pytest.raises(InputError, match=r"array images is damaged: [^\n]+$"):
         RowReader(tmp_path / "a.npz", "images")
 
 
-def test_rows__more_than_can_be_listed(tmp_path):
+def test_rows__too_many_rows_are_an_error(tmp_path):
     head = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000, 1), }\n"
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as bundle:
         bundle.writestr("labels.npy", b"\x93NUMPY\x01\0" + len(head).to_bytes(2, "little") + head)

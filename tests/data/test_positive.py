@@ -30,7 +30,7 @@ def params(positive: str | None = None) -> DataParams:
         (["a", "b", "c"], "a", "the data set has 3 classes .*only a set with two classes has a positive class"),
     ],
 )  # fmt: skip
-def test_find_positive__invalid_values(classes, positive, message):
+def test_find_positive__invalid_values_are_an_error(classes, positive, message):
     with pytest.raises(InputError, match=message) as error:
         find_positive(classes, params(positive), SILENT)
     assert "\n" not in str(error.value)
@@ -53,10 +53,10 @@ def test_order_classes__unchanged_without_a_positive_class(classes):
 
 
 @pytest.mark.parametrize("source", registry.load_all("medtune.data.sources"), ids=lambda source: source.NAME)
-def test_positive_class__a_source_with_two_classes_declares_one_of_them(source):
-    chosen = source.Params(source=source.__name__.rpartition(".")[2])
-    classes = source.classes(chosen)
-    declared = source.positive_class(chosen) if hasattr(source, "positive_class") else None
+def test_positive_class__is_declared_by_every_binary_source(source):
+    options = source.Params(source=source.__name__.rpartition(".")[2])
+    classes = source.classes(options)
+    declared = source.positive_class(options) if hasattr(source, "positive_class") else None
     assert declared in classes if len(classes) == 2 else declared is None
 
 
@@ -64,12 +64,12 @@ def test_positive_class__params_override_the_source():
     classes = ("malignant", "normal or benign")
     subset = medmnist.Params(subset="breastmnist")
     assert find_positive(classes, subset, medmnist) == "malignant"
-    chosen = subset.model_copy(update={"positive": "normal or benign"})
-    assert find_positive(classes, chosen, medmnist) == "normal or benign"
+    options = subset.model_copy(update={"positive": "normal or benign"})
+    assert find_positive(classes, options, medmnist) == "normal or benign"
     assert breakhis.positive_class(breakhis.Params(labels="malignant4")) is None
 
 
-def test_data_key__naming_the_declared_class_changes_nothing():
+def test_data_key__does_not_depend_on_naming_the_declared_class():
     keys = {
         positive: data_key(load(sets=["data.source=breakhis", f"data.positive={positive}"]))
         for positive in ("null", "malignant", "benign")
@@ -78,5 +78,5 @@ def test_data_key__naming_the_declared_class_changes_nothing():
 
 
 @pytest.mark.parametrize(("text", "name"), [("1", "1"), ("yes", "yes"), ("'no'", "no"), ("null", None)])
-def test_positive__as_yaml_reads_it(text, name):
+def test_positive__may_have_any_yaml_type(text, name):
     assert DataParams(source="folder", positive=yaml_loader().load(f"positive: {text}")["positive"]).positive == name

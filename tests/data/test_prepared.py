@@ -15,28 +15,28 @@ TINY = ["data.image_size=16", "data.patients=20", "data.images_per_patient=1"]
 
 @pytest.fixture
 def paths(tmp_path):
-    data.run(load(None, TINY), made := RunPaths(tmp_path, tmp_path / "cache"))
-    return made
+    data.run(load(None, TINY), run_paths := RunPaths(tmp_path, tmp_path / "cache"))
+    return run_paths
 
 
-def test_open_prepared__verified_once_while_its_files_stay(paths):
+def test_open_prepared__verifies_once_unless_a_file_changes(paths):
     first = open_prepared(paths)
     assert open_prepared(replace(paths, out=paths.out / "other", data=paths.prepared)) is first
     (paths.prepared / "images.npy").touch()
-    again = open_prepared(paths)
-    assert again is not first
-    assert again.digest == first.digest
+    reopened = open_prepared(paths)
+    assert reopened is not first
+    assert reopened.digest == first.digest
     (paths.prepared / "images.npy").write_bytes(b"damaged")
     with pytest.raises(InputError, match="is damaged"):
         open_prepared(paths)
 
 
-def test_open_prepared__subset_leaves_out_training_patients_only(paths):
-    complete, half = open_prepared(paths), open_prepared(replace(paths, subset=TrainSubset(50, 1)))
-    assert half.digest == complete.digest
+def test_open_prepared__subset_removes_only_training_patients(paths):
+    complete, subset = open_prepared(paths), open_prepared(replace(paths, subset=TrainSubset(50, 1)))
+    assert subset.digest == complete.digest
     for fold in range(5):
-        parts, halves = complete.indices(fold), half.indices(fold)
-        assert 0 < len(halves["train"]) < len(parts["train"])
-        assert set(halves["train"]) <= set(parts["train"])
+        splits, subset_splits = complete.indices(fold), subset.indices(fold)
+        assert 0 < len(subset_splits["train"]) < len(splits["train"])
+        assert set(subset_splits["train"]) <= set(splits["train"])
         for split in ("val", "test"):
-            assert halves[split].tolist() == parts[split].tolist()
+            assert subset_splits[split].tolist() == splits[split].tolist()

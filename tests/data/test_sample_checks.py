@@ -6,8 +6,8 @@ from medtune.data.sample import Sample
 from medtune.data.sample_checks import check_samples
 
 
-def params(**more):
-    return DataParams(source="folder", **more)
+def params(**options):
+    return DataParams(source="folder", **options)
 
 
 def samples(*patients, label="a", where=True):
@@ -22,9 +22,9 @@ def labeled(*labels):
 
 
 def test_patients__similar_spellings_are_reported_with_both_fixes():
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as error:
         check_samples(samples("P1", "p1", "P2"), params())
-    message = str(caught.value)
+    message = str(error.value)
     assert "'P1' (t.csv line 2) and 'p1' (t.csv line 3)" in message
     assert "--set data.similar_patients=equal" in message
     assert "--set data.similar_patients=different" in message
@@ -37,29 +37,29 @@ def test_patients__declared_equal_are_merged():
     assert "1 patients had several spellings" in checked.notes[0]
 
 
-def test_patients__declared_different_stay():
-    given = samples("P1", "p1")
-    assert check_samples(given, params(similar_patients="different")).samples == given
+def test_patients__declared_different_are_unchanged():
+    listed = samples("P1", "p1")
+    assert check_samples(listed, params(similar_patients="different")).samples == listed
 
 
-def test_patients__without_any():
+def test_patients__may_be_unknown():
     assert check_samples(samples(None, None), params()).samples == samples(None, None)
 
 
 def test_missing__patients_are_reported_by_line():
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as error:
         check_samples(samples("NA", "P1", "NA", "", "NA", "NA"), params())
-    message = str(caught.value)
+    message = str(error.value)
     assert "t.csv line 2, t.csv line 4, t.csv line 6 and 1 more: patient is 'NA' (4 images)" in message
     assert "t.csv line 5: patient is ''" in message
     assert """--set 'data.allow_values=["NA"]'""" in message
 
 
-def test_missing__a_declared_value_is_a_patient_or_class():
-    chosen = params(allow_values=["unknown"])
-    assert len(check_samples(samples("Unknown", "P1", label="UNKNOWN"), chosen).samples) == 2
+def test_missing__allowed_value_is_a_patient_or_class():
+    options = params(allow_values=["unknown"])
+    assert len(check_samples(samples("Unknown", "P1", label="UNKNOWN"), options).samples) == 2
     with pytest.raises(InputError, match="patient is 'NA'"):
-        check_samples(samples("NA", "P1"), chosen)
+        check_samples(samples("NA", "P1"), options)
     with pytest.raises(InputError, match="patient is ''"):
         check_samples(samples("", "P1"), params(allow_values=[""]))
 
@@ -74,50 +74,50 @@ def test_missing__class_must_be_declared():
     assert len(check_samples(labeled("a", "unknown"), params(), ("a", "unknown")).samples) == 2
 
 
-def test_missing__an_invisible_label_is_shown():
+def test_missing__invisible_label_is_escaped():
     with pytest.raises(InputError, match=r"label is '\\u200b'"):
         check_samples(labeled("a", "\u200b"), params())
 
 
-def test_patients__rounded_by_excel():
+def test_patients__number_rounded_by_a_spreadsheet_is_an_error():
     with pytest.raises(InputError, match=r"line 3: patient is '1\.23457E\+15', a number that a spreadsheet rounded"):
         check_samples(samples("P1", "1.23457E+15"), params())
 
 
 def test_labels__similar_spellings_are_reported_with_one_fix():
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as error:
         check_samples(labeled("Benign", "benign", "benign", "malignant", "malignant."), params())
-    message = str(caught.value)
+    message = str(error.value)
     assert "'benign' (2 images) and 'Benign' (1 images)" in message
     assert """--set 'data.label_map={"Benign": "benign", "malignant.": "malignant"}'""" in message
 
 
-def test_labels__variants_that_are_declared_classes():
+def test_labels__declared_classes_may_be_similar():
     assert len(check_samples(labeled("T", "t"), params(), ("T", "t")).samples) == 2
 
 
-def test_labels__a_declared_class_is_the_spelling_to_keep():
-    given = labeled("Benign", "Benign", "benign", "malignant")
+def test_labels__fix_uses_the_spelling_of_the_declared_class():
+    listed = labeled("Benign", "Benign", "benign", "malignant")
     with pytest.raises(InputError, match=r"""data\.label_map=\{"Benign": "benign"\}"""):
-        check_samples(given, params(), ("benign", "malignant"))
+        check_samples(listed, params(), ("benign", "malignant"))
     with pytest.raises(InputError, match=r"""not in data\.class_names .*data\.label_map=\{"Benign": "benign"\}"""):
-        check_samples(given[:2], params(), ("benign", "malignant"))
+        check_samples(listed[:2], params(), ("benign", "malignant"))
 
 
-def test_labels__unknown_class():
+def test_labels__unknown_class_is_an_error():
     with pytest.raises(InputError, match=r"'b' is not in data\.class_names \(a, c\)"):
         check_samples(labeled("a", "b"), params(), ("a", "c"))
 
 
-def test_names__not_utf8_are_rejected_or_left_out():
-    given = [Sample("a/k\udcf6rper.png", "a"), *labeled("a", "b")]
+def test_names__invalid_utf8_is_an_error_or_rejected():
+    listed = [Sample("a/k\udcf6rper.png", "a"), *labeled("a", "b")]
     with pytest.raises(InputError, match=r"1 of 3 images cannot be used: a/k\\xf6rper\.png: the file name is not"):
-        check_samples(given, params())
-    checked = check_samples(given, params(on_bad_image="reject"))
+        check_samples(listed, params())
+    checked = check_samples(listed, params(on_bad_image="reject"))
     assert checked.rejected == (("a/k\\xf6rper.png", "the file name is not valid UTF-8"),)
     assert checked.samples == labeled("a", "b")
 
 
-def test_names__no_valid_name():
+def test_names__no_valid_name_is_an_error():
     with pytest.raises(InputError, match="1 of 1 images"):
         check_samples([Sample("k\udcf6.png", "a")], params(on_bad_image="reject"))

@@ -10,8 +10,8 @@ from medtune.data.sample import Sample
 from medtune.data.splits import split_samples
 
 
-def site_params(folds: int = 3, **more) -> SplitParams:
-    return SplitParams(protocol="site", folds=folds, allow_missing_classes=True, **more)
+def site_params(folds: int = 3, **options) -> SplitParams:
+    return SplitParams(protocol="site", folds=folds, allow_missing_classes=True, **options)
 
 
 def samples(sites, known=True) -> list[Sample]:
@@ -28,37 +28,37 @@ SITES = st.dictionaries(st.sampled_from("ABCDEF"), st.integers(6, 9), min_size=2
 
 
 @given(SITES, st.booleans())
-def test_split_samples__each_site_is_tested_by_networks_that_never_saw_it(sites, known):
-    found = samples(sites, known)
-    made = split_samples(found, ("a", "b"), site_params(len(sites), test_fold="all"), "folder")
-    assert made.sites == tuple(sorted(sites))
-    at = np.array([sample.site for sample in found])
-    for fold, site in enumerate(made.sites):
-        column = made.splits[:, fold]
-        assert np.array_equal(column == "test", at == site)
+def test_split_samples__every_site_is_the_test_split_of_one_fold(sites, known):
+    listed = samples(sites, known)
+    assignment = split_samples(listed, ("a", "b"), site_params(len(sites), test_fold="all"), "folder")
+    assert assignment.sites == tuple(sorted(sites))
+    site_of_image = np.array([sample.site for sample in listed])
+    for fold, site in enumerate(assignment.sites):
+        column = assignment.splits[:, fold]
+        assert np.array_equal(column == "test", site_of_image == site)
         assert set(column) == {"train", "val", "test"}
         if known:
-            parts = [
-                {sample.patient_id for sample, split in zip(found, column, strict=True) if split == s}
-                for s in set(column)
+            patients_of = [
+                {sample.patient_id for sample, split in zip(listed, column, strict=True) if split == name}
+                for name in set(column)
             ]
-            assert sum(map(len, parts)) == len(set.union(*parts))
-    assert np.array_equal(np.array(made.sites)[made.folds], at)
+            assert sum(map(len, patients_of)) == len(set.union(*patients_of))
+    assert np.array_equal(np.array(assignment.sites)[assignment.folds], site_of_image)
 
 
-def test_split_samples__a_site_by_name_is_test_fold_0():
+def test_split_samples__selected_site_is_test_fold_0():
     params = site_params(test_fold="C")
-    made = split_samples(samples({"A": 6, "B": 6, "C": 6}), ("a", "b"), params, "folder")
+    assignment = split_samples(samples({"A": 6, "B": 6, "C": 6}), ("a", "b"), params, "folder")
     assert params.test_folds == [0]
-    assert made.sites == ("C", "A", "B")
-    assert "test folds are 0 C, 1 A, 2 B" in made.notes[0]
+    assert assignment.sites == ("C", "A", "B")
+    assert "test folds are 0 C, 1 A, 2 B" in assignment.notes[0]
 
 
 MOVED = Sample("B/moved", "a", "A0", site="B", where="t.csv line 9")
 
 
 @pytest.mark.parametrize(
-    ("found", "more", "message"),
+    ("listed", "options", "message"),
     [
         (samples({"A": 6}), {"folds": 2}, r"only one site \(A 12\), but at least two are needed"),
         (samples({"A": 6, "B": 6}), {"folds": 5}, r"folds=5: the table has 2 sites \(A 12, B 12\).*folds=2"),
@@ -69,9 +69,9 @@ MOVED = Sample("B/moved", "a", "A0", site="B", where="t.csv line 9")
         ([Sample("x", "a", "P"), Sample("y", "b", "Q")], {}, "source folder has no sites here"),
     ],
 )  # fmt: skip
-def test_split_samples__refused(found, more, message):
+def test_split_samples__rejects_invalid_sites(listed, options, message):
     with pytest.raises(InputError, match=message) as error:
-        split_samples(found, ("a", "b"), site_params(**more), "folder")
+        split_samples(listed, ("a", "b"), site_params(**options), "folder")
     assert "\n" not in str(error.value)
 
 
@@ -87,14 +87,14 @@ def test_split_samples__refused(found, more, message):
         ),
     ],
 )
-def test_params__refused(values, message):
+def test_params__rejects_invalid_values(values, message):
     with pytest.raises(ValidationError, match=message):
         SplitParams(**values)
 
 
-def test_split_samples__number_is_both_fold_and_site():
-    found = samples({"1": 6, "2": 6, "3": 6})
+def test_split_samples__number_of_a_fold_and_name_of_a_site_is_ambiguous():
+    listed = samples({"1": 6, "2": 6, "3": 6})
     with pytest.raises(InputError, match=r"test_fold=2: both a fold \(site 3\) and the name of a site"):
-        split_samples(found, ("a", "b"), site_params(test_fold=2), "folder")
-    assert split_samples(found, ("a", "b"), site_params(test_fold="2"), "folder").sites == ("2", "1", "3")
-    assert split_samples(found, ("a", "b"), site_params(test_fold=0), "folder").sites == ("1", "2", "3")
+        split_samples(listed, ("a", "b"), site_params(test_fold=2), "folder")
+    assert split_samples(listed, ("a", "b"), site_params(test_fold="2"), "folder").sites == ("2", "1", "3")
+    assert split_samples(listed, ("a", "b"), site_params(test_fold=0), "folder").sites == ("1", "2", "3")

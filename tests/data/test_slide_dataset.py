@@ -9,7 +9,7 @@ from medtune.data.slide_dataset import by_slide, slide_rows
 
 
 @given(st.lists(st.sampled_from(["b", "a", "c", "A"]), min_size=1))
-def test_slide_rows__each_tile_has_its_slide(slides):
+def test_slide_rows__every_tile_refers_to_its_slide(slides):
     first, index = slide_rows(tuple(slides))
     assert [slides[row] for row in first] == list(dict.fromkeys(slides))
     assert [slides[first[number]] for number in index] == slides
@@ -31,14 +31,14 @@ def test_by_slide__rows_are_slides():
         sha256=tuple("abcde"),
         metadata_cells={"slide_path": names, "site": tuple("xxyxz")},
     )
-    found = by_slide(prepared)
-    assert found.paths == ("s2", "s1", "s3")
-    assert found.labels.tolist() == [0, 1, 1]
-    assert found.patient_ids.tolist() == ["P2", "P1", "P3"]
-    assert found.indices(0)["test"].tolist() == [1, 2]
-    assert found.metadata("site") == ("x", "y", "z")
-    assert found.slide_index.tolist() == [0, 0, 1, 0, 2]
-    assert (found.info["n_images"], found.info["n_tiles"]) == (3, 5)
-    assert found.digest == prepared.digest
-    assert found.slide_of_tile == ()
+    dataset = by_slide(prepared)
+    assert dataset.paths == ("s2", "s1", "s3")
+    assert dataset.labels.tolist() == [0, 1, 1]
+    assert dataset.patient_ids.tolist() == ["P2", "P1", "P3"]
+    assert dataset.indices(0)["test"].tolist() == [1, 2]
+    assert dataset.metadata("site") == ("x", "y", "z")
+    assert dataset.slide_index.tolist() == [0, 0, 1, 0, 2]
+    assert (dataset.info["n_images"], dataset.info["n_tiles"]) == (3, 5)
+    assert dataset.digest == prepared.digest
+    assert dataset.slide_of_tile == ()
     assert prepared.slide_of_tile == names

@@ -37,18 +37,18 @@ def test_list_source__checks_every_source(tmp_path):
         list_source(breakhis.Params(root=str(tmp_path)), has_positive=False)
 
 
-def test_list_source__an_image_of_another_kind_is_counted(tmp_path):
+def test_list_source__counts_images_of_other_kinds(tmp_path):
     breakhis.example(tmp_path)
     (tmp_path / "other.png").touch()
     assert list_source(breakhis.Params(root=str(tmp_path)), has_positive=False).left_out.files == {"": {".png": 1}}
 
 
-def test_list_source__drawn_images():
+def test_list_source__generated_images():
     listed = list_source(synthetic.Params(patients=4, images_per_patient=2), has_positive=False)
     assert (len(listed.samples), listed.rejected, listed.left_out.lines()) == (8, (), [])
 
 
-def test_list_source__nowhere_to_download_to():
+def test_list_source__download_without_root_is_an_error():
     with pytest.raises(InputError, match=r"data\.root=null: data\.download needs a folder"):
         list_source(breakhis.Params(download=True), has_positive=False)
 
@@ -56,13 +56,13 @@ def test_list_source__nowhere_to_download_to():
 @pytest.mark.parametrize(
     ("patients", "message"), [(("P1", "p1"), "'P1' .* and 'p1'"), (("ANONYMOUS", "x"), "'ANONYMOUS'")]
 )
-def test_list_source__patients_of_dicom_headers_are_checked_before_they_are_hidden(tmp_path, patients, message):
+def test_list_source__checks_patients_of_dicom_headers_before_hiding(tmp_path, patients, message):
     for label, patient in zip("ab", patients, strict=True):
         (tmp_path / label).mkdir()
         write(tmp_path / label, np.zeros((8, 8), np.uint8), PatientID=patient)
     with pytest.raises(InputError, match=message):
         list_source(folder.Params(root=str(tmp_path)), has_positive=False)
-    chosen = folder.Params(root=str(tmp_path), similar_patients="equal", allow_values=["anonymous"])
-    found = [sample.patient_id for sample in list_source(chosen, has_positive=False).samples]
-    assert len(set(found)) == (1 if patients[0] == "P1" else 2)
-    assert all(patient.startswith("dicom-") for patient in found)
+    options = folder.Params(root=str(tmp_path), similar_patients="equal", allow_values=["anonymous"])
+    patient_ids = [sample.patient_id for sample in list_source(options, has_positive=False).samples]
+    assert len(set(patient_ids)) == (1 if patients[0] == "P1" else 2)
+    assert all(patient.startswith("dicom-") for patient in patient_ids)

@@ -7,7 +7,7 @@ from medtune.config.errors import InputError
 from medtune.data.source_listing import list_source
 from medtune.data.sources import folder
 
-REFUSED = {
+REJECTED = {
     "table-header-twice": "duplicate column label",
     "table-label-variants": "'Benign' .* 'benign' .*data.label_map",
     "table-patient-case": "'P0' .* 'p0' .*data.similar_patients=equal",
@@ -31,14 +31,14 @@ def params(shared, case):
     return folder.Params(root=str(root), csv=table)
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_cases__rejected(shared, case):
-    with pytest.raises(InputError, match=REFUSED[case]):
+@pytest.mark.parametrize("case", REJECTED)
+def test_cases__invalid_inputs_are_an_error(shared, case):
+    with pytest.raises(InputError, match=REJECTED[case]):
         list_source(params(shared, case), has_positive=False)
 
 
 @pytest.mark.parametrize("case", READ)
-def test_cases__read(shared, case):
+def test_cases__valid_inputs_are_read(shared, case):
     assert len(list_source(params(shared, case), has_positive=False).samples) == READ[case]
 
 
@@ -49,8 +49,8 @@ def test_cases__other_formats_are_counted(shared):
     assert unused + sum(sample.label == "b" for sample in listed.samples) == 24
 
 
-def test_cases__split_folders_are_the_split(shared):
-    chosen = params(shared, "folder-train-test-val")
-    listed = list_source(chosen.model_copy(update={"split": SplitParams(protocol="folders")}), has_positive=False)
+def test_cases__split_folders_are_published_splits(shared):
+    options = params(shared, "folder-train-test-val")
+    listed = list_source(options.model_copy(update={"split": SplitParams(protocol="folders")}), has_positive=False)
     assert listed.classes == ("NORMAL", "PNEUMONIA")
     assert {sample.published_splits for sample in listed.samples} == {("train",), ("val",), ("test",)}

@@ -17,18 +17,18 @@ def table(*cells: str, name: str = "Split") -> Table:
     return Table("t.csv", "line", ("path", name), tuple((n + 2, (f"{n}.png", cell)) for n, cell in enumerate(cells)))
 
 
-def test_find_split_column__in_any_case_or_by_name():
+def test_find_split_column__by_default_name_in_any_case_or_by_option():
     assert find_split_column(table("train"), None) == 1
     assert find_split_column(table("train", name="part"), "PART") == 1
     with pytest.raises(InputError, match=r"has no column split; found path, part. .*data.columns.split=NAME"):
         find_split_column(table("train", name="part"), None)
 
 
-def test_read_splits__in_any_case():
+def test_read_splits__ignores_case():
     assert read_splits(table("Train", " VAL ", "test", "External"), 1) == ["train", "val", "test", "external"]
 
 
-def test_read_splits__other_values_are_counted_and_translated():
+def test_read_splits__counts_other_values_and_suggests_replacements():
     with pytest.raises(InputError) as error:
         read_splits(table("train", "validation", "Validation", "validation", "3", ""), 1)
     assert str(error.value) == (
@@ -38,7 +38,7 @@ def test_read_splits__other_values_are_counted_and_translated():
 
 
 @given(st.lists(st.one_of(st.sampled_from([*SPLITS, *(a for names in ALIASES.values() for a in names)]), st.text())))
-def test_read_splits__only_the_four_values_pass(cells):
+def test_read_splits__accepts_only_the_four_values(cells):
     if all(" ".join(cell.split()).casefold() in SPLITS for cell in cells):
         assert set(read_splits(table(*cells), 1)) <= set(SPLITS)
     else:
@@ -60,35 +60,37 @@ def samples(patients, known=True) -> list[Sample]:
 
 
 @given(PATIENTS, st.booleans())
-def test_split_samples__column_is_obeyed(patients, known):
-    found = samples(patients, known)
-    made = split_samples(found, ("a", "b"), COLUMN, "folder").splits[:, 0]
-    given_splits = np.array([sample.published_splits[0] for sample in found])
+def test_split_samples__follows_the_column(patients, known):
+    listed = samples(patients, known)
+    splits = split_samples(listed, ("a", "b"), COLUMN, "folder").splits[:, 0]
+    column = np.array([sample.published_splits[0] for sample in listed])
     for split in ("test", "external"):
-        assert np.array_equal(made == split, given_splits == split)
-    assert set(made) <= set(SPLITS)
-    if "val" in given_splits:
-        assert np.array_equal(made, given_splits)
+        assert np.array_equal(splits == split, column == split)
+    assert set(splits) <= set(SPLITS)
+    if "val" in column:
+        assert np.array_equal(splits, column)
     else:  # validation is taken from train
-        assert set(given_splits[made == "val"]) == {"train"}
-    patients_of = [{sample.patient_id for sample, split in zip(found, made, strict=True) if split == s} for s in SPLITS]
+        assert set(column[splits == "val"]) == {"train"}
+    patients_of = [
+        {sample.patient_id for sample, split in zip(listed, splits, strict=True) if split == name} for name in SPLITS
+    ]
     if known:
         assert sum(map(len, patients_of)) == len(set.union(*patients_of))
 
 
-def test_split_samples__a_patient_in_two_splits_is_named():
-    found = samples([])
-    found.append(Sample("x", "a", "P0", published_splits=("external",), where="t.csv line 99"))
+def test_split_samples__patient_in_two_splits_is_an_error():
+    listed = samples([])
+    listed.append(Sample("x", "a", "P0", published_splits=("external",), where="t.csv line 99"))
     with pytest.raises(InputError, match=r"patient P0 is in train \(00-0\) and external \(t.csv line 99\)"):
-        split_samples(found, ("a", "b"), COLUMN, "folder")
+        split_samples(listed, ("a", "b"), COLUMN, "folder")
 
 
-def test_split_samples__validation_from_train_and_external_note():
-    made = split_samples(samples([("external", 3)]), ("a", "b"), COLUMN, "folder")
-    assert any("3 images are external: not used for model selection" in note for note in made.notes)
+def test_split_samples__takes_validation_from_train_and_notes_external_images():
+    assignment = split_samples(samples([("external", 3)]), ("a", "b"), COLUMN, "folder")
+    assert any("3 images are external: not used for model selection" in note for note in assignment.notes)
     assert any(
         "No row has the value val: a fifth of each training split is used for validation, by patient" in note
-        for note in made.notes
+        for note in assignment.notes
     )
     assert SplitParams(protocol="column", test_fold="all").test_folds == [0]
     with pytest.raises(InputError, match="protocol=column: no table lists the images"):
@@ -106,14 +108,14 @@ def test_split_samples__validation_from_train_and_external_note():
         (["val", "test"], r"train has no images. Assign more rows to train"),
     ],
 )
-def test_split_samples__a_split_without_images(splits, message):
-    found = [Sample(f"{k}", "ab"[k % 2], f"P{k}", published_splits=(splits[k // 2 % len(splits)],)) for k in range(24)]
+def test_split_samples__split_without_images_is_an_error(splits, message):
+    listed = [Sample(f"{k}", "ab"[k % 2], f"P{k}", published_splits=(splits[k // 2 % len(splits)],)) for k in range(24)]
     with pytest.raises(InputError, match=message):
-        split_samples(found, ("a", "b"), SplitParams(protocol="column", test_fold=0), "folder")
+        split_samples(listed, ("a", "b"), SplitParams(protocol="column", test_fold=0), "folder")
 
 
-def test_split_samples__class_without_test_images():
-    found = [Sample(f"{k}", "ab"[k % 2], f"P{k}", published_splits=(SPLITS[k // 2 % 3],)) for k in range(24)]
-    found = [sample for sample in found if (sample.label, sample.published_splits) != ("b", ("test",))]
+def test_split_samples__class_without_test_images_is_an_error():
+    listed = [Sample(f"{k}", "ab"[k % 2], f"P{k}", published_splits=(SPLITS[k // 2 % 3],)) for k in range(24)]
+    listed = [sample for sample in listed if (sample.label, sample.published_splits) != ("b", ("test",))]
     with pytest.raises(InputError, match=r"Class b .* is absent from test.* The column determines the splits"):
-        split_samples(found, ("a", "b"), SplitParams(protocol="column", test_fold=0), "folder")
+        split_samples(listed, ("a", "b"), SplitParams(protocol="column", test_fold=0), "folder")

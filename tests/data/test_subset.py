@@ -1,4 +1,4 @@
-"""Subsets of the training patients: nested, by patient, with every class."""
+"""Nested subsets of the training patients, which contain every class."""
 
 import itertools
 from dataclasses import replace
@@ -22,8 +22,8 @@ def draw(seed, patients, classes, mixed):
     """Draw labels and patients with 1 to 6 images of one or several classes per patient."""
     rng = np.random.default_rng(seed)
     patient_ids = np.repeat(np.arange(patients), rng.integers(1, 7, patients))
-    of_patient = rng.integers(0, classes, patients)
-    labels = rng.integers(0, classes, len(patient_ids)) if mixed else of_patient[patient_ids]
+    class_of_patient = rng.integers(0, classes, patients)
+    labels = rng.integers(0, classes, len(patient_ids)) if mixed else class_of_patient[patient_ids]
     order = rng.permutation(len(patient_ids))
     return labels[order], np.array([f"P{patient}" for patient in patient_ids[order]])
 
@@ -45,8 +45,8 @@ def test_nested_subset__selects_all_images_of_patients_of_every_class(case, perc
     selected = set(patient_ids[rows])
     assert np.array_equal(rows, np.flatnonzero(np.isin(patient_ids, list(selected))))
     assert set(labels[rows]) == set(labels)
-    least = int(np.ceil(len(set(patient_ids)) * percent / 100))
-    assert least <= len(selected) <= max(least, len(set(labels)))
+    minimum = int(np.ceil(len(set(patient_ids)) * percent / 100))
+    assert minimum <= len(selected) <= max(minimum, len(set(labels)))
 
 
 def test_nested_subset__preserves_class_fractions():
@@ -76,21 +76,21 @@ def prepared() -> PreparedDataset:
 
 
 def test_subset__keeps_validation_and_test(prepared):
-    less = subset_patients(prepared, 1, TrainSubset(30, 1))
-    before, after = prepared.indices(1), less.indices(1)
+    subset = subset_patients(prepared, 1, TrainSubset(30, 1))
+    before, after = prepared.indices(1), subset.indices(1)
     assert set(after["train"]) < set(before["train"])
-    for part in ("val", "test"):
-        assert np.array_equal(before[part], after[part])
-    assert np.array_equal(prepared.splits[:, 0], less.splits[:, 0])
-    assert less.digest == prepared.digest
-    assert less.split_digest(1) != prepared.split_digest(1)
+    for split in ("val", "test"):
+        assert np.array_equal(before[split], after[split])
+    assert np.array_equal(prepared.splits[:, 0], subset.splits[:, 0])
+    assert subset.digest == prepared.digest
+    assert subset.split_digest(1) != prepared.split_digest(1)
 
 
 def test_subset_with_validation__is_nested_and_never_larger_than_training(prepared):
     sizes, before = [], set()
     for percent in (1, 5, 30, 60, 100):
         indices = subset_patients(prepared, 1, TrainSubset(percent, 1, with_validation=True)).indices(1)
-        patients = {role: set(prepared.patient_ids[rows].tolist()) for role, rows in indices.items()}
+        patients = {split: set(prepared.patient_ids[rows].tolist()) for split, rows in indices.items()}
         assert len(patients["val"]) <= len(patients["train"])
         assert before <= patients["val"]
         assert set(prepared.labels[indices["val"]].tolist()) == {0, 1}
@@ -105,4 +105,4 @@ def test_subset_with_validation__large_validation_set_is_capped(prepared):
     splits = prepared.splits.copy()
     splits[np.isin(prepared.patient_ids, train[4:]), 1] = "val"
     indices = subset_patients(replace(prepared, splits=splits), 1, TrainSubset(100, 1, with_validation=True)).indices(1)
-    assert [len(np.unique(prepared.patient_ids[indices[role]])) for role in ("train", "val")] == [4, 4]
+    assert [len(np.unique(prepared.patient_ids[indices[split]])) for split in ("train", "val")] == [4, 4]

@@ -41,8 +41,8 @@ VALID = {
 }
 
 
-def check(path):
-    """Return the columns, or the error message."""
+def check_read(path):
+    """Read a table, or check that the error is one line with the file name."""
     table, message = None, path.name
     try:
         table = read_table(path, KNOWN)
@@ -60,12 +60,12 @@ def check(path):
 def test_read_table__damaged_files_are_read_or_rejected(tmp_path_factory, name, data):
     content = bytearray(VALID[name])
     for _ in range(data.draw(st.integers(1, 4))):
-        place = data.draw(st.integers(0, len(content) - 1))
-        content[place] = data.draw(st.integers(0, 255))
-    cut = data.draw(st.integers(0, len(content)))
+        position = data.draw(st.integers(0, len(content) - 1))
+        content[position] = data.draw(st.integers(0, 255))
+    length = data.draw(st.integers(0, len(content)))
     path = tmp_path_factory.getbasetemp() / name
-    path.write_bytes(content[:cut] if data.draw(st.booleans()) else content)
-    check(path)
+    path.write_bytes(content[:length] if data.draw(st.booleans()) else content)
+    check_read(path)
 
 
 @settings(max_examples=200)
@@ -73,4 +73,4 @@ def test_read_table__damaged_files_are_read_or_rejected(tmp_path_factory, name, 
 def test_read_table__any_text_is_read_or_rejected(tmp_path_factory, text):
     path = tmp_path_factory.getbasetemp() / "t.csv"
     path.write_bytes(text.encode())
-    check(path)
+    check_read(path)

@@ -15,9 +15,9 @@ def table(*rows: tuple[str, ...]) -> Table:
 
 
 def test_read_rows__other_columns_are_metadata():
-    (found,) = read_rows(table((" a ", "x", "P1", "61")), POSITIONS, Path("/root"), "images/{path}.png")
-    assert (found.path, found.label, found.patient_id) == ("images/a.png", "x", "P1")
-    assert (found.metadata, found.where) == ({"age": "61"}, "t.csv line 2")
+    (sample,) = read_rows(table((" a ", "x", "P1", "61")), POSITIONS, Path("/root"), "images/{path}.png")
+    assert (sample.path, sample.label, sample.patient_id) == ("images/a.png", "x", "P1")
+    assert (sample.metadata, sample.where) == ({"age": "61"}, "t.csv line 2")
 
 
 @pytest.mark.parametrize(
@@ -29,18 +29,18 @@ def test_read_rows__other_columns_are_metadata():
         (("a.png", "x\ty", "P1", ""), "expected one line of text"),
     ],
 )
-def test_read_rows__invalid_cells(row, message):
+def test_read_rows__invalid_cells_are_an_error(row, message):
     with pytest.raises(InputError, match=message):
         read_rows(table(row), POSITIONS, Path("/root"), "{path}")
 
 
-def test_check_table__no_rows():
+def test_check_table__table_without_rows_is_an_error():
     with pytest.raises(InputError, match=r"data\.csv=t\.csv: the table has no rows below its header"):
         check_table(table(), Params(csv="t.csv"))
 
 
 @pytest.mark.parametrize(("column", "protocol"), [("split", "column"), ("site", "site")])
-def test_check_table__a_column_that_the_protocol_does_not_read(column, protocol):
+def test_check_table__column_unused_by_the_protocol_is_an_error(column, protocol):
     params = Params(csv="t.csv", columns={column: "c"})
     message = rf"data\.columns\.{column}=c: .*data\.split\.protocol={protocol}"
     with pytest.raises(InputError, match=message):

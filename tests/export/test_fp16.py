@@ -1,4 +1,4 @@
-"""Known problems of fp16, each in a minimal graph."""
+"""Known problems of fp16 in minimal graphs."""
 
 import numpy as np
 import onnx
@@ -14,9 +14,9 @@ FLOAT = TensorProto.FLOAT
 def model(nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray]) -> onnx.ModelProto:
     """Build a graph from x (n, 4) float to y (n, 4) float."""
     tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()]
-    given = helper.make_tensor_value_info("x", FLOAT, ["n", 4])
-    expected = helper.make_tensor_value_info("y", FLOAT, ["n", 4])
-    graph = helper.make_graph(nodes, "g", [given], [expected], tensors)
+    input_info = helper.make_tensor_value_info("x", FLOAT, ["n", 4])
+    output_info = helper.make_tensor_value_info("y", FLOAT, ["n", 4])
+    graph = helper.make_graph(nodes, "g", [input_info], [output_info], tensors)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
@@ -36,7 +36,7 @@ def types(graph: onnx.ModelProto) -> dict[str, int]:
     return {n.output[0].removesuffix(".half"): result[n.output[0]] for n in graph.graph.node if n.op_type != "Cast"}
 
 
-def test_to_half__boundary_nodes_and_norms_stay_in_fp32():
+def test_to_half__boundary_nodes_and_norms_remain_fp32():
     nodes = [
         helper.make_node("Mul", ["x", "k"], ["scaled"]),
         helper.make_node("MatMul", ["scaled", "w1"], ["a"]),
@@ -48,14 +48,18 @@ def test_to_half__boundary_nodes_and_norms_stay_in_fp32():
     ]
     weights = {"w1": eye(), "w2": eye(), "k": np.float32(0.5), "k4": np.ones(4, np.float32)}
     half = to_half(model(nodes, weights))
-    kinds = types(half)
-    assert {name for name, kind in kinds.items() if kind == TensorProto.FLOAT16} == {"a", "c", "d"}
+    element_types = types(half)
+    assert {name for name, element_type in element_types.items() if element_type == TensorProto.FLOAT16} == {
+        "a",
+        "c",
+        "d",
+    }
     assert {t.name: t.data_type for t in half.graph.initializer}["w2"] == FLOAT
     x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     np.testing.assert_allclose(run(half, x), run(model(nodes, weights), x), atol=1e-3)
 
 
-def test_to_half__no_rounding_between_operators_that_stay_in_fp32():
+def test_to_half__does_not_round_between_fp32_operators():
     """The converter of onnxruntime flushes the 1e-9 under a root to zero."""
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["a"]),
@@ -95,7 +99,7 @@ def overflow() -> onnx.ModelProto:
     return model(nodes, {"big": eye(400), "small": eye(1e-3), "w": eye()})
 
 
-def test_to_half__emulation_shows_the_overflow_that_the_cpu_hides():
+def test_to_half__emulation_reproduces_an_overflow():
     x = np.full((1, 4), 400, np.float32)
     assert np.isfinite(run(to_half(overflow()), x)).all()
     assert not np.isfinite(run(to_half(overflow(), emulate=True), x)).all()

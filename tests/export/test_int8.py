@@ -21,7 +21,7 @@ def run(graph: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
     return session.run(None, {"images": images})[0]
 
 
-def exported(backbone: str, head: str, arguments: dict) -> onnx.ModelProto:
+def export(backbone: str, head: str, arguments: dict) -> onnx.ModelProto:
     from medtune.config.load import validate
     from medtune.models.classifier import build
 
@@ -41,62 +41,62 @@ def exported(backbone: str, head: str, arguments: dict) -> onnx.ModelProto:
         ("test_resnet", "cdtm", {}),
     ],
 )
-def test_to_int8__is_close_and_boundary_nodes_stay_in_fp32(backbone, head, arguments):
-    graph = exported(backbone, head, arguments)
+def test_to_int8__is_close_and_boundary_nodes_remain_fp32(backbone, head, arguments):
+    graph = export(backbone, head, arguments)
     before = graph.SerializeToString(deterministic=True)
-    small = to_int8(graph, IMAGES)
+    int8 = to_int8(graph, IMAGES)
     assert graph.SerializeToString(deterministic=True) == before
-    assert small.SerializeToString(deterministic=True) == to_int8(graph, IMAGES).SerializeToString(deterministic=True)
-    assert [entry.value for entry in small.metadata_props] == ["k"]
-    assert len(small.SerializeToString()) < 0.6 * len(graph.SerializeToString())
+    assert int8.SerializeToString(deterministic=True) == to_int8(graph, IMAGES).SerializeToString(deterministic=True)
+    assert [entry.value for entry in int8.metadata_props] == ["k"]
+    assert len(int8.SerializeToString()) < 0.6 * len(graph.SerializeToString())
 
-    heavy = [node.name for node in small.graph.node if node.op_type in QUANTIZED_OPS]
-    narrow = {node.name for node in quantized_nodes(small)}
-    assert len(narrow) > 3
-    assert not narrow & {heavy[0], heavy[-1]}
-    widths = [t for t in small.graph.initializer if t.data_type == TensorProto.INT8 and len(t.dims) > 1]
-    assert len(widths) == len(narrow)  # weights are stored in 8 bits, once
-    assert np.abs(run(small, IMAGES) - run(graph, IMAGES)).max() < 0.05
+    layers = [node.name for node in int8.graph.node if node.op_type in QUANTIZED_OPS]
+    quantized = {node.name for node in quantized_nodes(int8)}
+    assert len(quantized) > 3
+    assert not quantized & {layers[0], layers[-1]}
+    int8_weights = [t for t in int8.graph.initializer if t.data_type == TensorProto.INT8 and len(t.dims) > 1]
+    assert len(int8_weights) == len(quantized)  # weights are stored in 8 bits, once
+    assert np.abs(run(int8, IMAGES) - run(graph, IMAGES)).max() < 0.05
 
 
 @pytest.mark.slow
 def test_to_int8__cdtm_mixing_matrices_are_quantized_per_column():
-    small = to_int8(exported("test_vit", "cdtm", {"img_size": SIZE}), IMAGES)
-    tensors = {t.name: t for t in small.graph.initializer}
+    int8 = to_int8(export("test_vit", "cdtm", {"img_size": SIZE}), IMAGES)
+    tensors = {t.name: t for t in int8.graph.initializer}
     centers, tokens = 300, 4
     (mixing,) = (t for t in tensors.values() if list(t.dims) == [centers, tokens * tokens])
     assert mixing.data_type == TensorProto.INT8
-    (read,) = (node for node in small.graph.node if mixing.name in node.input)
-    assert list(tensors[read.input[1]].dims) == [tokens * tokens]
+    (reader,) = (node for node in int8.graph.node if mixing.name in node.input)
+    assert list(tensors[reader.input[1]].dims) == [tokens * tokens]
 
 
-def hand_made(nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray]) -> onnx.ModelProto:
+def image_graph(nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray]) -> onnx.ModelProto:
     """Build a graph from images uint8 (n, 4) to y (n, 4)."""
     tensors = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
-    given = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", 4])
-    expected = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])
+    input_info = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", 4])
+    output_info = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])
     nodes = [helper.make_node("Cast", ["images"], ["x"], to=TensorProto.FLOAT), *nodes]
-    graph = helper.make_graph(nodes, "g", [given], [expected], tensors)
+    graph = helper.make_graph(nodes, "g", [input_info], [output_info], tensors)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
-def test_to_int8__products_of_two_activations_and_both_ends_stay_in_fp32():
+def test_to_int8__products_of_two_activations_and_boundary_nodes_remain_fp32():
     nodes = [helper.make_node("MatMul", [i, "w"], [o]) for i, o in (("x", "a"), ("a", "b"))]
     nodes += [helper.make_node("Transpose", ["b"], ["t"], perm=[1, 0]), helper.make_node("MatMul", ["t", "b"], ["s"])]
     nodes += [helper.make_node("MatMul", ["b", "s"], ["c"]), helper.make_node("MatMul", ["c", "w"], ["y"])]
-    graph = hand_made(nodes, {"w": np.eye(4) / 64})
+    graph = image_graph(nodes, {"w": np.eye(4) / 64})
     images = np.random.default_rng(0).integers(0, 256, (2 * BATCH_SIZE + 1, 4), dtype=np.uint8)
-    small = to_int8(graph, images)
-    assert [node.output[0] for node in quantized_nodes(small)] == ["b"]
+    int8 = to_int8(graph, images)
+    assert [node.output[0] for node in quantized_nodes(int8)] == ["b"]
 
 
 def test_to_int8__graph_with_two_layers_is_an_error():
     nodes = [helper.make_node("MatMul", ["x", "w"], ["a"]), helper.make_node("MatMul", ["a", "w"], ["y"])]
     with pytest.raises(ValueError, match="no layer to quantize"):
-        to_int8(hand_made(nodes, {"w": np.eye(4)}), np.zeros((2, 4), np.uint8))
+        to_int8(image_graph(nodes, {"w": np.eye(4)}), np.zeros((2, 4), np.uint8))
 
 
-def test_to_int8__onnxruntime_error_is_one_line():
+def test_to_int8__onnxruntime_error_is_reported():
     nodes = [helper.make_node("MatMul", [i, "w"], [o]) for i, o in (("x", "a"), ("a", "b"), ("b", "y"))]
     with pytest.raises(ValueError, match="onnxruntime cannot quantize the graph: "):
-        to_int8(hand_made(nodes, {"w": np.eye(4)}), np.zeros((0, 4), np.uint8))
+        to_int8(image_graph(nodes, {"w": np.eye(4)}), np.zeros((0, 4), np.uint8))

@@ -13,10 +13,12 @@ MACROS = TEMPLATE[: TEMPLATE.index("# {{ name }}")]
 
 @pytest.mark.parametrize("final", ["single", "ensemble"])
 @pytest.mark.parametrize(("classes", "rows"), [(2, 2), (30, 30), (1000, 30)])
-def test_card__table_of_classes_is_bounded(classes, rows, final):
+def test_card__limits_the_table_of_classes(classes, rows, final):
     counts = {f"class {k}": {"all": k, "train": k, "val": 0, "test": 0} for k in range(classes)}
-    shown = _most_frequent(counts)
-    text = jinja2.Template(DATA_SECTION).render(data={"counts": counts}, shown_counts=shown, exported={"final": final})
+    most_frequent = _most_frequent(counts)
+    text = jinja2.Template(DATA_SECTION).render(
+        data={"counts": counts}, shown_counts=most_frequent, exported={"final": final}
+    )
     assert text.count("| class ") == rows + 1
     assert f"class {classes - 1} |" in text
     assert ("30 most frequent of 1000 classes" in text) == (classes > 30)
@@ -24,7 +26,7 @@ def test_card__table_of_classes_is_bounded(classes, rows, final):
     assert "|\n\n|" not in text
 
 
-def test_card__states_why_a_metric_has_no_interval():
+def test_card__states_the_reason_for_a_missing_interval():
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     values = {
         "specificity": {

@@ -43,15 +43,15 @@ def graph():
     return to_onnx(Tiny().eval(), SIDE, 20, {})
 
 
-def test_write_graph__preserves_the_graph_and_its_outputs(graph, tmp_path):
-    before, inside = graph.SerializeToString(), predictor_of(graph)(IMAGES)
+def test_write_graph__preserves_the_graph_and_outputs(graph, tmp_path):
+    before, expected = graph.SerializeToString(), predictor_of(graph)(IMAGES)
     assert write_graph(graph, tmp_path / "small.onnx") == []
     for _ in range(2):  # a file of an earlier run is replaced instead of extended
         assert write_graph(graph, tmp_path / "model.onnx", LIMIT) == ["model.onnx.data"]
     assert (tmp_path / "model.onnx.data").stat().st_size < 1.5 * weight_bytes(graph)
     assert (tmp_path / "model.onnx").stat().st_size < weight_bytes(graph)
-    assert np.array_equal(predictor_of(graph, LIMIT)(IMAGES), inside)
-    assert np.array_equal(open_graph(tmp_path / "model.onnx", ["model.onnx.data"])(IMAGES), inside)
+    assert np.array_equal(predictor_of(graph, LIMIT)(IMAGES), expected)
+    assert np.array_equal(open_graph(tmp_path / "model.onnx", ["model.onnx.data"])(IMAGES), expected)
     assert graph.SerializeToString() == before
     check_graph(graph, LIMIT)
 

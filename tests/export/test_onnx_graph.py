@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 SIZE = 64
 
 
-def deployed(backbone: str, head: str, arguments: dict) -> InferenceModel:
+def inference_model(backbone: str, head: str, arguments: dict) -> InferenceModel:
     params = validate(
         {
             "data": {"source": "synthetic", "image_size": SIZE},
@@ -54,7 +54,7 @@ def run(graph: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
     ],
 )
 def test_to_onnx__equals_the_network_at_every_batch_size(backbone, head, arguments, opset):
-    model = deployed(backbone, head, arguments)
+    model = inference_model(backbone, head, arguments)
     graph = to_onnx(model, SIZE, opset, {"key": "k"})
     half, emulated = to_half(graph), to_half(graph, emulate=True)
     assert len(half.SerializeToString()) < 0.75 * len(graph.SerializeToString())
@@ -67,11 +67,11 @@ def test_to_onnx__equals_the_network_at_every_batch_size(backbone, head, argumen
         assert expected.min() > 0.001  # saturated probabilities would agree for any logits
         assert expected.max() < 0.999
         assert np.abs(run(graph, images) - expected).max() < 1e-5
-        for form in (half, emulated):
-            assert np.abs(run(form, images) - expected).max() < 1e-2
+        for variant in (half, emulated):
+            assert np.abs(run(variant, images) - expected).max() < 1e-2
 
 
 def test_to_onnx__is_deterministic():
-    model = deployed("test_efficientnet", "linear", {})
+    model = inference_model("test_efficientnet", "linear", {})
     first, second = (to_onnx(model, SIZE, 20, {}).SerializeToString(deterministic=True) for _ in range(2))
     assert first == second

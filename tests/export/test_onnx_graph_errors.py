@@ -12,7 +12,7 @@ from medtune.export.onnx_graph import ExportError, to_onnx
 SIDE = 8
 
 
-class Wrapped(torch.nn.Module):
+class ColorNetwork(torch.nn.Module):
     """Network from uint8 (B, 8, 8, 3) to two numbers: `function` of the mean color (B, 3)."""
 
     def __init__(self, function):
@@ -32,19 +32,19 @@ class Wrapped(torch.nn.Module):
         (lambda x: x if x.sum() > 0 else -x, ""),
     ],
 )
-def test_export__names_the_operator_in_one_line(function, operator, capfd):
-    with pytest.raises(ExportError, match="cannot be exported to ONNX") as caught:
-        to_onnx(Wrapped(function).eval(), SIDE, 20, {})
-    text = str(caught.value)
+def test_export__error_names_the_operator_in_one_line(function, operator, capfd):
+    with pytest.raises(ExportError, match="cannot be exported to ONNX") as error:
+        to_onnx(ColorNetwork(function).eval(), SIDE, 20, {})
+    text = str(error.value)
     assert operator in text
     assert "\x1b" not in text
     assert len(text.splitlines()) == 1
     assert "Next steps" not in text
-    printed = capfd.readouterr()
-    assert printed.out + printed.err == ""
+    captured = capfd.readouterr()
+    assert captured.out + captured.err == ""
 
 
-class Pixels(torch.nn.Module):
+class PixelNetwork(torch.nn.Module):
     """timm network with uint8 input."""
 
     def __init__(self, network):
@@ -55,10 +55,10 @@ class Pixels(torch.nn.Module):
         return self.network(images.permute(0, 3, 1, 2).float() / 255)
 
 
-def test_export__of_attention_with_five_dimensions_equals_the_network():
+def test_export__attention_with_five_dimensions_equals_the_network():
     torch.manual_seed(0)
     args = {"img_size": 32, "embed_dim": 24, "num_heads": 1, "stages": (1, 1, 1, 1), "num_classes": 3}
-    model = Pixels(timm.create_model("hiera_tiny_224", **args)).eval()
+    model = PixelNetwork(timm.create_model("hiera_tiny_224", **args)).eval()
     assert uses_fused_attention(model)
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     graph = to_onnx(model, 32, 20, {})

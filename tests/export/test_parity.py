@@ -30,7 +30,7 @@ def compare(candidate: np.ndarray, tolerance: float = 2e-2, sizes: tuple[int, ..
     )
 
 
-def refuse(candidate: np.ndarray, precision: str, **changes: float) -> str | None:
+def reason_for(candidate: np.ndarray, precision: str, **changes: float) -> str | None:
     return rejection_reason(compare(candidate), precision, ExportParams(**changes), task.rejection_reason)
 
 
@@ -46,22 +46,22 @@ def test_compare_outputs__finds_the_differing_image():
     assert parity["max_abs_diff_by_batch_size"]["32"] == parity["max_abs_diff"] > 0.1
 
 
-def test_rejection_reason__none_for_equal_outputs():
-    assert refuse(REFERENCE, "fp32") is None
-    assert refuse(REFERENCE + 1e-3 * RNG.uniform(-1, 1, REFERENCE.shape) * 0.1, "fp16") is None
+def test_rejection_reason__equal_outputs_are_accepted():
+    assert reason_for(REFERENCE, "fp32") is None
+    assert reason_for(REFERENCE + 1e-3 * RNG.uniform(-1, 1, REFERENCE.shape) * 0.1, "fp16") is None
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_rejection_reason__nan(precision):
+def test_rejection_reason__nan_is_rejected(precision):
     candidate = REFERENCE.copy()
     candidate[3, 1] = np.nan
-    assert "is NaN or infinite" in refuse(candidate, precision)
+    assert "is NaN or infinite" in reason_for(candidate, precision)
 
 
-def test_rejection_reason__probabilities_differ_too_much():
-    assert "allows 0.0001" in refuse(REFERENCE + 2e-4, "fp32")
-    assert refuse(REFERENCE + 2e-4, "fp16") is None
-    assert "allows 0.02" in refuse(REFERENCE + 3e-2, "fp16")
+def test_rejection_reason__large_differences_are_rejected():
+    assert "allows 0.0001" in reason_for(REFERENCE + 2e-4, "fp32")
+    assert reason_for(REFERENCE + 2e-4, "fp16") is None
+    assert "allows 0.02" in reason_for(REFERENCE + 3e-2, "fp16")
 
 
 def toss_up(gap: float) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +85,7 @@ def test_rejection_reason__near_tie_may_change_only_in_fp16(gap, precision, mess
     assert (result is None) if message is None else (message in result)
 
 
-def test_rejection_reason__balanced_accuracy_decreases():
+def test_rejection_reason__lower_balanced_accuracy_is_rejected():
     reference, candidate = toss_up(1e-4)
     parity = compare_outputs(
         reference, lambda images: candidate[images[:, 0, 0, 0]], IMAGES,
@@ -96,19 +96,19 @@ def test_rejection_reason__balanced_accuracy_decreases():
 
 
 def test_rejection_reason__int8_depends_only_on_balanced_accuracy():
-    far = REFERENCE + 0.1
-    assert refuse(far, "int8") is None
+    distant = REFERENCE + 0.1
+    assert reason_for(distant, "int8") is None
     candidate = REFERENCE.copy()
     candidate[40] = np.eye(3)[(LABELS[40] + 1) % 3]
-    assert "export.int8_max_metric_drop allows 0.005" in refuse(candidate, "int8")
-    assert refuse(candidate, "int8", int8_max_metric_drop=0.2) is None
+    assert "export.int8_max_metric_drop allows 0.005" in reason_for(candidate, "int8")
+    assert reason_for(candidate, "int8", int8_max_metric_drop=0.2) is None
     candidate[3, 1] = np.nan
-    assert "is NaN or infinite" in refuse(candidate, "int8", int8_max_metric_drop=1)
+    assert "is NaN or infinite" in reason_for(candidate, "int8", int8_max_metric_drop=1)
 
 
 def test_losses__are_losses_of_balanced_accuracy():
-    lost = task.losses({"balanced_accuracy_reference": 0.75, "balanced_accuracy": 0.5})
-    assert lost == {"balanced_accuracy_drop": 0.25}
+    losses = task.losses({"balanced_accuracy_reference": 0.75, "balanced_accuracy": 0.5})
+    assert losses == {"balanced_accuracy_drop": 0.25}
 
 
 def test_stratified_sample__balances_classes():

@@ -56,14 +56,14 @@ def test_attach_cdtm__frozen_backbone_does_not_change():
 
 def test_attach_cdtm__initializes_from_images():
     heads = []
-    for shown in (None, [images()[:2], images()[2:]]):
+    for batches in (None, [images()[:2], images()[2:]]):
         torch.manual_seed(0)
-        heads.append(medtune.attach_cdtm(timm_model("vit"), num_classes=2, centers=8, images=shown).head)
+        heads.append(medtune.attach_cdtm(timm_model("vit"), num_classes=2, centers=8, images=batches).head)
     (first, second) = (head.blocks[0].mix.centers for head in heads)
     assert not torch.equal(first, second)
     torch.testing.assert_close(
         second.norm(dim=0), torch.ones(8), atol=0.7, rtol=0
-    )  # directions, repeated ones with noise
+    )  # directions, with noise if repeated
 
 
 @pytest.mark.parametrize("family", BACKBONES)
@@ -81,7 +81,7 @@ def test_inject_peft__lora_trains_and_merges_into_the_plain_model(family):
     torch.testing.assert_close(model.eval()(images()), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_inject_peft__on_a_model_with_cdtm():
+def test_inject_peft__trains_and_merges_a_model_with_cdtm():
     model = medtune.attach_cdtm(timm_model("vit"), num_classes=2, centers=8)
     keys = set(model.state_dict())
     model = medtune.inject_peft(model, "ssf")
@@ -92,15 +92,15 @@ def test_inject_peft__on_a_model_with_cdtm():
     assert set(model.state_dict()) == keys
 
 
-NEED_THE_LOOP = {"adalora", "fishmask"}
+NEED_MEDTUNE_TRAIN = {"adalora", "fishmask"}
 METHODS = [name for name in registry.plugin_names("medtune.models.peft") if name != "none"]
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_inject_peft__every_method_gives_gradients_to_a_plain_model(method):
+def test_inject_peft__methods_give_gradients_to_a_plain_model(method):
     plugin = registry.load_plugin("medtune.models.peft", method, "method")
     model = timm_model(plugin.SUPPORTED_FAMILIES[0])
-    if method in NEED_THE_LOOP:
+    if method in NEED_MEDTUNE_TRAIN:
         with pytest.raises(medtune.InputError, match=rf"method={method}: .* Train it with `medtune train`"):
             medtune.inject_peft(model, method)
         return
@@ -127,7 +127,7 @@ def test_inject_peft__every_method_gives_gradients_to_a_plain_model(method):
         ),
     ],
 )  # fmt: skip
-def test_errors__are_one_line_with_a_fix(call, message):
-    with pytest.raises(medtune.InputError, match=message) as raised:
+def test_errors__are_one_line(call, message):
+    with pytest.raises(medtune.InputError, match=message) as error:
         call()
-    assert "\n" not in str(raised.value)
+    assert "\n" not in str(error.value)

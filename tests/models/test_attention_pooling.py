@@ -13,7 +13,7 @@ def head(**options):
     return GatedAttentionHead(CHANNELS, CLASSES, HIDDEN, **options).double().eval()
 
 
-def by_hand(network, tiles):
+def expected_logits(network, tiles):
     """Compute equation 9 and a linear layer on the pooled feature with scalars."""
 
     def linear(layer, vector):
@@ -33,31 +33,31 @@ def by_hand(network, tiles):
 
 
 @pytest.mark.parametrize("norm", [False, True])
-def test_bag_model__equals_equation_9_with_the_classifier_after_the_pooling(norm):
+def test_bag_model__equals_equation_9(norm):
     network = head(norm=norm)
     tiles = torch.randn(7, 1, CHANNELS, dtype=torch.float64) * 3
     with torch.no_grad():
-        found = BagModel(network)(Bags(tiles, [7]))
-        expected = by_hand(network, network.embed(tiles.flatten(1)).tolist())
-    torch.testing.assert_close(found[0], torch.tensor(expected), rtol=1e-5, atol=1e-6)
+        logits = BagModel(network)(Bags(tiles, [7]))
+        expected = expected_logits(network, network.embed(tiles.flatten(1)).tolist())
+    torch.testing.assert_close(logits[0], torch.tensor(expected), rtol=1e-5, atol=1e-6)
 
 
 def test_bag_model__does_not_depend_on_the_order_of_tiles():
     network, tiles = head(), torch.randn(9, 1, CHANNELS, dtype=torch.float64)
     with torch.no_grad():
-        straight, shuffled = (BagModel(network)(Bags(tiles[order], [9])) for order in (range(9), torch.randperm(9)))
-    torch.testing.assert_close(straight, shuffled)
+        ordered, shuffled = (BagModel(network)(Bags(tiles[order], [9])) for order in (range(9), torch.randperm(9)))
+    torch.testing.assert_close(ordered, shuffled)
 
 
-def test_bag_model__a_slide_does_not_depend_on_its_batch():
+def test_bag_model__does_not_depend_on_the_other_slides_of_a_batch():
     network, tiles = head(), torch.randn(10, 1, CHANNELS, dtype=torch.float64)
     with torch.no_grad():
-        together = BagModel(network)(Bags(tiles, [1, 6, 3]))
-        alone = [BagModel(network)(Bags(part, [len(part)])) for part in tiles.split([1, 6, 3])]
-    torch.testing.assert_close(together, torch.cat(alone))
+        batch = BagModel(network)(Bags(tiles, [1, 6, 3]))
+        separate = [BagModel(network)(Bags(slide, [len(slide)])) for slide in tiles.split([1, 6, 3])]
+    torch.testing.assert_close(batch, torch.cat(separate))
 
 
-def test_pool__of_one_tile_is_its_evidence_and_large_scores_stay_finite():
+def test_pool__one_tile_and_large_scores():
     outputs = torch.tensor([[1.0, -2.0, 900.0], [5.0, 7.0, -900.0]])
     torch.testing.assert_close(pool(outputs), torch.tensor([1.0, -2.0]))
     torch.testing.assert_close(pool(outputs[1:]), torch.tensor([5.0, 7.0]))

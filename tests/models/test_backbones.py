@@ -33,9 +33,9 @@ def params_for(backbone, *sets):
     ],
 )
 def test_check__returns_the_token_shape_without_weights(backbone, size, shape):
-    found = backbones.check_backbone(params_for(backbone, f"data.image_size={size}"))
-    assert (found.tokens, found.channels, found.prefix) == shape
-    assert found.class_token == (found.prefix > 0)
+    token_shape = backbones.check_backbone(params_for(backbone, f"data.image_size={size}"))
+    assert (token_shape.tokens, token_shape.channels, token_shape.prefix) == shape
+    assert token_shape.class_token == (token_shape.prefix > 0)
 
 
 PAPER_COUNTS = {"vit_base_patch16_clip_224": 17_077_444, "convnext_base": 10_483_120}
@@ -63,7 +63,7 @@ def test_transformer_baseline__has_as_many_parameters_as_the_module(backbone):
 
 
 @pytest.mark.parametrize(
-    ("sets", "words"),
+    ("sets", "fragments"),
     [
         (["model.backbone=resnet1800"], ["model.backbone=resnet1800: not a timm model", "resnet"]),
         (["model.backbone=resnet18.a1_in1kk", "model.weights=hub"], ["no tag 'a1_in1kk'", "a1_in1k"]),
@@ -82,13 +82,13 @@ def test_transformer_baseline__has_as_many_parameters_as_the_module(backbone):
         ),
     ],
 )
-def test_check__rejects_incompatible_settings(sets, words):
-    with pytest.raises(InputError) as caught:
+def test_check__rejects_incompatible_settings(sets, fragments):
+    with pytest.raises(InputError) as error:
         backbones.check_backbone(load(sets=[*BASE, *sets]))
-    assert all(word in str(caught.value) for word in words), caught.value
+    assert all(fragment in str(error.value) for fragment in fragments), error.value
 
 
-def saved(tmp_path, backbone="resnet18", **kwargs):
+def save_weights(tmp_path, backbone="resnet18", **kwargs):
     import timm
 
     torch.manual_seed(7)
@@ -98,20 +98,20 @@ def saved(tmp_path, backbone="resnet18", **kwargs):
     return model, path
 
 
-def test_create__loads_a_file_strictly_and_leaves_its_classifier_out(tmp_path):
-    model, path = saved(tmp_path)
-    made = backbones.create_backbone(params_for("resnet18", f"model.weights={path}"))
-    torch.testing.assert_close(made.conv1.weight, model.conv1.weight)
+def test_create__loads_a_file_strictly_without_its_classifier(tmp_path):
+    model, path = save_weights(tmp_path)
+    backbone = backbones.create_backbone(params_for("resnet18", f"model.weights={path}"))
+    torch.testing.assert_close(backbone.conv1.weight, model.conv1.weight)
 
 
 def test_create__resamples_the_position_embedding(tmp_path):
-    _, path = saved(tmp_path, "deit_tiny_patch16_224")
+    _, path = save_weights(tmp_path, "deit_tiny_patch16_224")
     sets = [f"model.weights={path}", "model.backbone_args={img_size: 64}", "data.image_size=64"]
     assert backbones.create_backbone(params_for("deit_tiny_patch16_224", *sets)).pos_embed.shape[1] == 17
 
 
-def test_create__names_the_keys_that_do_not_fit(tmp_path):
-    _, path = saved(tmp_path)
+def test_create__error_names_differing_keys(tmp_path):
+    _, path = save_weights(tmp_path)
     with pytest.raises(InputError, match=r"does not fit.*keys differ"):
         backbones.create_backbone(params_for("resnet34", f"model.weights={path}"))
 
@@ -121,7 +121,7 @@ class Bomb:
         return (exec, ("raise SystemExit('executed')",))
 
 
-def test_create__rejects_a_pickle_with_code_without_running_it(tmp_path):
+def test_create__rejects_a_pickle_without_executing_it(tmp_path):
     path = tmp_path / "evil.pth"
     torch.save({"state_dict": Bomb()}, path, pickle_module=pickle)
     with pytest.raises(InputError, match=r"evil.pth: it cannot be read as plain tensors"):
@@ -129,7 +129,7 @@ def test_create__rejects_a_pickle_with_code_without_running_it(tmp_path):
 
 
 def test_create__rejects_a_truncated_file(tmp_path):
-    _, path = saved(tmp_path)
+    _, path = save_weights(tmp_path)
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(InputError, match="cannot be read"):
         backbones.create_backbone(params_for("resnet18", f"model.weights={path}"))

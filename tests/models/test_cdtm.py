@@ -54,41 +54,41 @@ def test_head__every_tensor_gets_a_gradient(options):
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in head.parameters())
 
 
-def clouds(n=60, kinds=3, tokens=4, channels=16):
+def cluster_tokens(n=60, n_clusters=3, tokens=4, channels=16):
     """Create images in a few clusters with similar tokens."""
     torch.manual_seed(0)
-    kind = torch.randn(kinds, channels)
-    return kind, (kind.repeat_interleave(n // kinds, 0) + 0.01 * torch.randn(n, channels))[:, None].expand(
+    centers = torch.randn(n_clusters, channels)
+    return centers, (centers.repeat_interleave(n // n_clusters, 0) + 0.01 * torch.randn(n, channels))[:, None].expand(
         -1, tokens, -1
     )
 
 
-def test_prepare__places_centers_at_the_images():
-    kinds, tokens = clouds()
-    head, again = CDTM(4, 16, 2, centers=6), CDTM(4, 16, 2, centers=6)
+def test_prepare__centers_are_near_the_clusters_of_images():
+    clusters, tokens = cluster_tokens()
+    head, second = CDTM(4, 16, 2, centers=6), CDTM(4, 16, 2, centers=6)
     head.prepare(tokens.split(7), seed=1)
     centers = torch.nn.functional.normalize(head.blocks[0].mix.centers, dim=0)
-    cosine = torch.nn.functional.normalize(torch.nn.functional.layer_norm(kinds, (16,)), dim=1) @ centers
+    cosine = torch.nn.functional.normalize(torch.nn.functional.layer_norm(clusters, (16,)), dim=1) @ centers
     assert cosine.max(1).values.min() > 0.99
-    again.prepare(tokens.split(60), seed=1)
-    torch.testing.assert_close(again.blocks[0].mix.centers, head.blocks[0].mix.centers)
+    second.prepare(tokens.split(60), seed=1)
+    torch.testing.assert_close(second.blocks[0].mix.centers, head.blocks[0].mix.centers)
 
 
 def test_prepare__standardizes_the_inputs_of_the_linear_head():
-    _, tokens = clouds()
+    _, tokens = cluster_tokens()
     head = CDTM(4, 16, 2, centers=6)
     head.prepare([tokens], seed=1)
-    read = []
-    head.classify.register_forward_pre_hook(lambda module, args: read.append(args[0]))
+    inputs = []
+    head.classify.register_forward_pre_hook(lambda module, args: inputs.append(args[0]))
     head(tokens)
-    torch.testing.assert_close(read[0].mean(0), torch.zeros(16), atol=1e-4, rtol=0)
-    torch.testing.assert_close(read[0].std(0), torch.ones(16), atol=1e-3, rtol=0)
+    torch.testing.assert_close(inputs[0].mean(0), torch.zeros(16), atol=1e-4, rtol=0)
+    torch.testing.assert_close(inputs[0].std(0), torch.ones(16), atol=1e-3, rtol=0)
 
 
-def test_prepare__paper_init_changes_nothing():
+def test_prepare__init_normal_changes_nothing():
     head = CDTM(4, 16, 2, centers=6, init="normal")
     before = {name: value.clone() for name, value in head.state_dict().items()}
-    head.prepare([clouds()[1]], seed=1)
+    head.prepare([cluster_tokens()[1]], seed=1)
     assert all(torch.equal(before[name], value) for name, value in head.state_dict().items())
 
 
@@ -103,9 +103,9 @@ def test_mixing__gradients_equal_the_expanded_formulas():
     module = ClusterAttention(16, 24, centers=5).double()
     x = torch.randn(3, 16, 24, dtype=torch.float64, requires_grad=True)
     inputs = [x, module.centers, module.mixing]
-    ours = torch.autograd.grad(module(x).square().sum(), inputs)
-    theirs = torch.autograd.grad(expanded(module, x).square().sum(), inputs)
-    for a, b in zip(ours, theirs, strict=True):
+    gradients = torch.autograd.grad(module(x).square().sum(), inputs)
+    expected = torch.autograd.grad(expanded(module, x).square().sum(), inputs)
+    for a, b in zip(gradients, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
 
 
@@ -126,6 +126,6 @@ def test_summary__is_standardized_on_the_training_images():
     module = CDTM(4, 8, 2, centers=3, summary=True, class_tokens=1)
     x = torch.randn(40, 5, 8) * 3 + 1
     module.prepare([x[:20], x[20:]], seed=0)
-    read = module._summarize(x) * module.summary_scale + module.summary_shift
-    assert torch.allclose(read.mean(0), torch.zeros(16), atol=1e-5)
-    assert torch.allclose(read.std(0), torch.ones(16), atol=1e-4)
+    summary = module._summarize(x) * module.summary_scale + module.summary_shift
+    assert torch.allclose(summary.mean(0), torch.zeros(16), atol=1e-5)
+    assert torch.allclose(summary.std(0), torch.ones(16), atol=1e-4)

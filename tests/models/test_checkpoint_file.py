@@ -85,26 +85,26 @@ def write(path, content):
     return path
 
 
-def created(path):
+def create_from(path):
     sets = [f"model.backbone={NAME}", f"model.weights={path}", "data.image_size=64"]
     sets += ["model.backbone_args={img_size: 64, depth: 2}", "model.normalization={mean: [0, 0, 0], std: [1, 1, 1]}"]
     return create_backbone(load(sets=sets))
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_weights__are_read_from_every_common_format(name, network, tmp_path, capsys):
-    content, printed = FORMS[name]
+def test_weights__are_read_from_common_formats(name, network, tmp_path, capsys):
+    content, fragments = FORMS[name]
     weights._print_once.cache_clear()
-    found = created(write(tmp_path / name, content(network.state_dict())))
-    for key, value in found.state_dict().items():
+    backbone = create_from(write(tmp_path / name, content(network.state_dict())))
+    for key, value in backbone.state_dict().items():
         assert torch.equal(value, network.state_dict()[key]), key
     out = capsys.readouterr().out
-    assert all(part in out for part in printed), out
-    assert bool(out) == bool(printed)
+    assert all(fragment in out for fragment in fragments), out
+    assert bool(out) == bool(fragments)
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "fragments"),
     [
         (lambda s: {k: v for k, v in s.items() if not k.startswith("blocks.1.")}, ["12 missing", "blocks.1."]),
         (lambda s: {**s, "blocks.2.norm1.weight": torch.ones(192)}, ["1 unexpected", "blocks.2.norm1.weight"]),
@@ -114,11 +114,11 @@ def test_weights__are_read_from_every_common_format(name, network, tmp_path, cap
         (lambda s: {"epoch": 3, "note": "no weights"}, ["contains no state dict"]),
     ],
 )  # fmt: skip
-def test_weights__that_do_not_fit_completely_are_rejected(change, says, network, tmp_path):
+def test_weights__incompatible_files_are_rejected(change, fragments, network, tmp_path):
     path = write(tmp_path / "other.pth", change(network.state_dict()))
-    with pytest.raises(InputError) as caught:
-        created(path)
-    assert all(part in str(caught.value) for part in says), caught.value
+    with pytest.raises(InputError) as error:
+        create_from(path)
+    assert all(fragment in str(error.value) for fragment in fragments), error.value
 
 
 class Options:
@@ -126,18 +126,18 @@ class Options:
 
 
 @pytest.mark.parametrize("extra", [Options(), np.float64(0.5)])
-def test_read__names_a_foreign_object_without_advice_to_trust_it(extra, tmp_path):
+def test_read__error_names_an_unsafe_object_in_one_line(extra, tmp_path):
     torch.save({"state_dict": {"a": torch.ones(1)}, "extra": extra}, tmp_path / "other.pth", pickle_module=pickle)
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as error:
         read_state_dicts(tmp_path / "other.pth")
-    text = str(caught.value)
+    text = str(error.value)
     assert "cannot be read as plain tensors, because it contains an object of type" in text
     assert "weights_only" not in text
     assert "\x1b" not in text
     assert len(text.splitlines()) == 1
 
 
-def test_read__resamples_the_position_embedding_or_rejects(network, tmp_path):
+def test_read__resamples_the_position_embedding(network, tmp_path):
     path = write(tmp_path / "other_grid.pth", prefixed("model.", network.state_dict()))
     sets = [f"model.backbone={NAME}", f"model.weights={path}", "data.image_size=96"]
     sets += ["model.backbone_args={img_size: 96, depth: 2}", "model.normalization={mean: [0, 0, 0], std: [1, 1, 1]}"]

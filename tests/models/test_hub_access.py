@@ -14,17 +14,17 @@ CFG = {"hf_hub_id": "timm/vit_small_patch16_224.augreg_in21k"}
 
 
 @pytest.fixture
-def asked(monkeypatch, tmp_path):
+def check_access(monkeypatch, tmp_path):
     """Check the access to a hub at an address with an empty cache."""
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
-    def ask(address: str, hint: str = "") -> None:
+    def check(address: str, hint: str = "") -> None:
         monkeypatch.setenv("HF_ENDPOINT", address)
         hub_access.check_access("vit_small_patch16_224", CFG, hint)
 
-    return ask
+    return check
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -43,47 +43,47 @@ class Hub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub():
-    server = HTTPServer(("127.0.0.1", 0), type("OwnHub", (Hub,), {}))
+    server = HTTPServer(("127.0.0.1", 0), type("TestHub", (Hub,), {}))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
 
 
-def test_check__names_the_file_its_path_and_the_option(asked):
-    with pytest.raises(InputError) as caught:
-        asked("http://127.0.0.1:9", "--set model.normalization=x")
-    text = str(caught.value)
+def test_check__error_names_the_file_its_path_and_the_option(check_access):
+    with pytest.raises(InputError) as error:
+        check_access("http://127.0.0.1:9", "--set model.normalization=x")
+    text = str(error.value)
     assert "http://127.0.0.1:9 does not answer" in text
     assert "https://huggingface.co/timm/vit_small_patch16_224.augreg_in21k/resolve/main/model.safetensors" in text
-    place = "weights/vit_small_patch16_224.augreg_in21k.safetensors"
-    assert f"--set model.weights={place} --set model.normalization=x" in text
+    file = "weights/vit_small_patch16_224.augreg_in21k.safetensors"
+    assert f"--set model.weights={file} --set model.normalization=x" in text
     assert len(text.splitlines()) == 1
 
 
-def test_check__limits_the_time_for_a_silent_server(asked, monkeypatch):
+def test_check__times_out_at_a_silent_server(check_access, monkeypatch):
     monkeypatch.setattr(hub_access, "TIMEOUT_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         start = time.monotonic()
         with pytest.raises(InputError, match="does not answer within"):
-            asked(f"http://127.0.0.1:{silent.getsockname()[1]}")
+            check_access(f"http://127.0.0.1:{silent.getsockname()[1]}")
         assert time.monotonic() - start < 3
 
 
-@pytest.mark.parametrize(("status", "says"), [(404, "status 404"), (401, "HF_TOKEN"), (503, "status 503")])
-def test_check__names_the_status_of_the_hub(asked, hub, status, says):
+@pytest.mark.parametrize(("status", "message"), [(404, "status 404"), (401, "HF_TOKEN"), (503, "status 503")])
+def test_check__error_names_the_status_of_the_hub(check_access, hub, status, message):
     hub.RequestHandlerClass.status = status
-    with pytest.raises(InputError, match=says):
-        asked(f"http://127.0.0.1:{hub.server_port}")
+    with pytest.raises(InputError, match=message):
+        check_access(f"http://127.0.0.1:{hub.server_port}")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
-def test_check__accepts_an_existing_file(asked, hub, name):
+def test_check__accepts_an_existing_file(check_access, hub, name):
     hub.RequestHandlerClass.files = (name,)
-    asked(f"http://127.0.0.1:{hub.server_port}")
+    check_access(f"http://127.0.0.1:{hub.server_port}")
     assert hub_access._fault([f"http://127.0.0.1:{hub.server_port}/{name}"]) is None
 
 
-def test_check__offline_makes_no_request(asked, monkeypatch):
+def test_check__offline_makes_no_request(check_access, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(InputError, match="HF_HUB_OFFLINE is set"):
-        asked("http://127.0.0.1:9")
+        check_access("http://127.0.0.1:9")

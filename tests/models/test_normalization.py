@@ -25,24 +25,24 @@ def params_for(backbone, weights, *sets):
     "backbone", ["vit_large_patch16_224", "vit_tiny_patch16_224", "vit_small_patch16_224.augreg_in21k", "convnext_base"]
 )
 def test_check__requires_a_choice_if_the_normalization_is_ambiguous(backbone, tmp_path):
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as error:
         check_normalization(params_for(backbone, tmp_path / "mine.safetensors"))
-    assert IMAGENET in str(caught.value)
-    assert backbone == "convnext_base" or HALF in str(caught.value)
+    assert IMAGENET in str(error.value)
+    assert backbone == "convnext_base" or HALF in str(error.value)
 
 
 @pytest.mark.parametrize("backbone", ["deit_tiny_patch16_224", "resnet18", "convnext_base.fb_in22k", "densenet264d"])
-def test_check__accepts_what_all_published_weights_agree_on(backbone, tmp_path):
+def test_check__accepts_a_normalization_common_to_all_published_weights(backbone, tmp_path):
     check_normalization(params_for(backbone, tmp_path / "mine.safetensors"))
     check_normalization(params_for("vit_large_patch16_224", "none"))
 
 
-def test_check__accepts_the_option_that_it_prints(tmp_path):
-    given = HALF.removeprefix("--set ").strip("'")
-    check_normalization(params_for("vit_large_patch16_224", tmp_path / "mine.safetensors", given))
+def test_check__accepts_the_suggested_option(tmp_path):
+    option = HALF.removeprefix("--set ").strip("'")
+    check_normalization(params_for("vit_large_patch16_224", tmp_path / "mine.safetensors", option))
 
 
-def test_normalization__of_a_copy_of_shipped_weights_is_recognized_by_checksum(tmp_path):
+def test_normalization__copy_of_bundled_weights_is_recognized_by_checksum(tmp_path):
     copy = shutil.copy(BUNDLED, tmp_path / "copy.safetensors")
     params = params_for("test_vit", copy, "model.backbone_args={img_size: 128}")
     assert normalization(params, create_backbone(params)) == ([0.5] * 3, [0.25] * 3)
@@ -53,7 +53,7 @@ def test_normalization__of_a_copy_of_shipped_weights_is_recognized_by_checksum(t
 
 
 @pytest.mark.parametrize("mean", [123.7, -0.1])
-def test_normalization__of_another_scale_is_rejected(mean):
+def test_normalization__another_scale_is_rejected(mean):
     with pytest.raises(InputError, match=r"model\.normalization\.mean=.*expected values from 0 to 1"):
         load(sets=[f"model.normalization={{mean: [{mean}, 0.5, 0.5], std: [0.2, 0.2, 0.2]}}"])
     with pytest.raises(InputError, match=r"model\.normalization\.std=.*expected values from 0 to 1"):

@@ -53,10 +53,10 @@ def test_weights__transfer_to_tissue_across_patients():
     from medtune.data.sources import synthetic
     from studies import transfer
 
-    images, labels, groups = transfer.drawn(synthetic.Params())
+    images, labels, patients = transfer.drawn(synthetic.Params())
     for name in NAMES:
-        found = transfer.compare(name, images, labels, groups, [1])
-        by_patient, by_image = found["shipped"]
+        accuracies = transfer.compare(name, images, labels, patients, [1])
+        by_patient, by_image = accuracies["shipped"]
         assert 0.75 < by_patient < 0.97
-        assert by_patient > found["random"][0] + 0.15
+        assert by_patient > accuracies["random"][0] + 0.15
         assert by_image > by_patient

@@ -15,18 +15,18 @@ from medtune.registry.git_dvc import CommandError, GitDvcRepo
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("versioning")]
 
 STAGES = """stages:
-  data: {cmd: cp raw/a made, deps: [raw], outs: [made]}
-  train: {cmd: cp made model, deps: [made], outs: [model]}
+  data: {cmd: cp raw/a prepared, deps: [raw], outs: [prepared]}
+  train: {cmd: cp prepared model, deps: [prepared], outs: [model]}
 """
 
 
-def git(folder: Path, *words: str) -> str:
-    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+def git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
-def dvc(folder: Path, *words: str) -> str:
+def dvc(folder: Path, *arguments: str) -> str:
     return subprocess.run(
-        [sys.executable, "-m", "dvc", *words], cwd=folder, check=True, capture_output=True, text=True
+        [sys.executable, "-m", "dvc", *arguments], cwd=folder, check=True, capture_output=True, text=True
     ).stdout
 
 
@@ -36,26 +36,26 @@ def commit(folder: Path, message: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Create a repository `own` with tracked images and two stages, an upstream and a remote."""
-    place = tmp_path_factory.mktemp("started")
-    folder = place / "own"
-    (folder / "raw").mkdir(parents=True)
-    (folder / "raw" / "a").write_text("first\n")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Create a repository `clone` with tracked images and two stages, an upstream and a remote."""
+    parent = tmp_path_factory.mktemp("template")
+    clone = parent / "clone"
+    (clone / "raw").mkdir(parents=True)
+    (clone / "raw" / "a").write_text("first\n")
     with pytest.MonkeyPatch.context() as patch:
         without_settings(patch)
-        git(folder, "init", "--quiet", "--initial-branch=main")
-        dvc(folder, "init", "--quiet")
-        dvc(folder, "add", "--quiet", "raw")
-        (folder / "dvc.yaml").write_text(STAGES)
-        (folder / "params.yaml").write_text("seed: 1\n")
-        dvc(folder, "remote", "add", "--quiet", "--default", "storage", "../storage")
-        dvc(folder, "repro", "--quiet")
-        commit(folder, "Start")
-        git(folder, "init", "--quiet", "--bare", str(place / "bare"))
-        git(folder, "remote", "add", "origin", "../bare")
-        git(folder, "push", "--quiet", "--set-upstream", "origin", "main")
-    return place
+        git(clone, "init", "--quiet", "--initial-branch=main")
+        dvc(clone, "init", "--quiet")
+        dvc(clone, "add", "--quiet", "raw")
+        (clone / "dvc.yaml").write_text(STAGES)
+        (clone / "params.yaml").write_text("seed: 1\n")
+        dvc(clone, "remote", "add", "--quiet", "--default", "storage", "../storage")
+        dvc(clone, "repro", "--quiet")
+        commit(clone, "Start")
+        git(clone, "init", "--quiet", "--bare", str(parent / "bare"))
+        git(clone, "remote", "add", "origin", "../bare")
+        git(clone, "push", "--quiet", "--set-upstream", "origin", "main")
+    return parent
 
 
 def without_settings(patch: pytest.MonkeyPatch) -> None:
@@ -67,54 +67,54 @@ def without_settings(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def own(started: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def clone(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a repository with tracked images, two stages, an upstream and a remote, without a git identity."""
     without_settings(monkeypatch)
-    shutil.copytree(started, tmp_path, symlinks=True, dirs_exist_ok=True)
-    return tmp_path / "own"
+    shutil.copytree(template, tmp_path, symlinks=True, dirs_exist_ok=True)
+    return tmp_path / "clone"
 
 
-def another(own: Path, tmp_path: Path) -> Path:
-    """Return a second clone with the data."""
+def clone_of_colleague(clone: Path, tmp_path: Path) -> Path:
+    """Create a second clone of the upstream."""
     folder = tmp_path / "colleague"
-    git(own, "clone", "--quiet", "--branch", "main", str(tmp_path / "bare"), str(folder))
+    git(clone, "clone", "--quiet", "--branch", "main", str(tmp_path / "bare"), str(folder))
     return folder
 
 
-def test_require_recordable__rejects_other_states(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    GitDvcRepo(own).require_recordable()
-    (own / "params.yaml").write_text("seed: 2\n")
+def test_require_recordable__rejects_other_states(clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    GitDvcRepo(clone).require_recordable()
+    (clone / "params.yaml").write_text("seed: 2\n")
     with pytest.raises(InputError, match=r"params\.yaml: changed since the last commit"):
-        GitDvcRepo(own).require_recordable()
-    git(own, "checkout", "params.yaml")
+        GitDvcRepo(clone).require_recordable()
+    git(clone, "checkout", "params.yaml")
     monkeypatch.setenv("DVC_STAGE", "train")
     with pytest.raises(InputError, match="DVC_STAGE=train"):
-        GitDvcRepo(own).require_recordable()
+        GitDvcRepo(clone).require_recordable()
     monkeypatch.delenv("DVC_STAGE")
     with pytest.raises(InputError, match="not a git repository with a commit"):
         GitDvcRepo(tmp_path).require_recordable()
 
 
-def test_pull__local_and_upstream_changes_and_an_import(own: Path, tmp_path: Path) -> None:
-    checkout, origin = GitDvcRepo(own), tmp_path / "origin"
+def test_pull__records_local_changes_and_fetches_upstream_changes(clone: Path, tmp_path: Path) -> None:
+    repo, origin = GitDvcRepo(clone), tmp_path / "origin"
     origin.mkdir()
     (origin / "x").write_text("1\n")
-    dvc(own, "import-url", "--quiet", str(origin), "imported")
-    commit(own, "Import")
-    git(own, "push", "--quiet")
-    dvc(own, "push", "--quiet")
-    assert checkout.pull() == []
+    dvc(clone, "import-url", "--quiet", str(origin), "imported")
+    commit(clone, "Import")
+    git(clone, "push", "--quiet")
+    dvc(clone, "push", "--quiet")
+    assert repo.pull() == []
 
-    (own / "raw" / "b").write_text("second\n")  # images put there by hand
-    assert checkout.pull() == ["raw.dvc: local changes recorded"]
-    assert checkout.pull() == []
+    (clone / "raw" / "b").write_text("second\n")  # images added by hand
+    assert repo.pull() == ["raw.dvc: local changes recorded"]
+    assert repo.pull() == []
     (origin / "y").write_text("2\n")
-    assert checkout.pull() == ["imported.dvc: the source of the import changed"]
-    assert (own / "imported" / "y").read_text() == "2\n"
-    checkout.commit_and_push("model-1", "Accept")
+    assert repo.pull() == ["imported.dvc: the source of the import changed"]
+    assert (clone / "imported" / "y").read_text() == "2\n"
+    repo.commit_and_push("model-1", "Accept")
 
-    colleague = another(own, tmp_path)
-    before = git(own, "rev-parse", "--short=7", "HEAD").strip()
+    colleague = clone_of_colleague(clone, tmp_path)
+    before = git(clone, "rev-parse", "--short=7", "HEAD").strip()
     dvc(colleague, "pull", "--quiet")
     assert (colleague / "raw" / "b").read_text() == "second\n"
     (colleague / "raw" / "c").write_text("third\n")
@@ -122,50 +122,50 @@ def test_pull__local_and_upstream_changes_and_an_import(own: Path, tmp_path: Pat
     dvc(colleague, "push", "--quiet")
     commit(colleague, "More images")
     git(colleague, "push", "--quiet")
-    told = checkout.pull()
-    assert told == [f"commits {before} to {git(own, 'rev-parse', '--short=7', 'HEAD').strip()}"]
-    assert (own / "raw" / "c").read_text() == "third\n"
-    assert checkout.changed_files(before) == ["raw.dvc"]
+    messages = repo.pull()
+    assert messages == [f"commits {before} to {git(clone, 'rev-parse', '--short=7', 'HEAD').strip()}"]
+    assert (clone / "raw" / "c").read_text() == "third\n"
+    assert repo.changed_files(before) == ["raw.dvc"]
 
 
-def test_commit_and_push__rebases_on_concurrent_commits(own: Path, tmp_path: Path) -> None:
-    colleague = another(own, tmp_path)
+def test_commit_and_push__rebases_on_concurrent_commits(clone: Path, tmp_path: Path) -> None:
+    colleague = clone_of_colleague(clone, tmp_path)
     (colleague / "notes").write_text("hello\n")
     commit(colleague, "Note")
     git(colleague, "push", "--quiet")
-    (own / "raw" / "a").write_text("other\n")
-    checkout = GitDvcRepo(own)
-    dvc(own, "commit", "--force", "--quiet", "raw.dvc")
-    for made in ("made", "model"):
-        (own / made).unlink()
-        (own / made).write_text("other\n")
-    checkout.commit_and_push("model-2", "Accept the second")
-    assert git(own, "status", "--porcelain") == ""
-    assert git(own, "log", "--format=%s %an", "-2").splitlines() == ["Accept the second MedTune", "Note a"]
+    (clone / "raw" / "a").write_text("other\n")
+    repo = GitDvcRepo(clone)
+    dvc(clone, "commit", "--force", "--quiet", "raw.dvc")
+    for output in ("prepared", "model"):
+        (clone / output).unlink()
+        (clone / output).write_text("other\n")
+    repo.commit_and_push("model-2", "Accept the second")
+    assert git(clone, "status", "--porcelain") == ""
+    assert git(clone, "log", "--format=%s %an", "-2").splitlines() == ["Accept the second MedTune", "Note a"]
     assert git(colleague, "ls-remote", "--tags", "origin", "model-2")
-    assert json.loads(dvc(own, "status", "--json")) == {}
-    assert checkout.read_revision("model-2", "model") == "other\n"
-    assert "in sync" in dvc(own, "status", "--cloud")
+    assert json.loads(dvc(clone, "status", "--json")) == {}
+    assert repo.read_revision("model-2", "model") == "other\n"
+    assert "in sync" in dvc(clone, "status", "--cloud")
 
 
-def test_commit_and_push__without_upstream_and_remote(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    git(own, "branch", "--unset-upstream")
-    dvc(own, "config", "--unset", "core.remote")
-    GitDvcRepo(own).commit_and_push("model-3", "Accept")
+def test_commit_and_push__works_without_upstream_and_remote(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    git(clone, "branch", "--unset-upstream")
+    dvc(clone, "config", "--unset", "core.remote")
+    GitDvcRepo(clone).commit_and_push("model-3", "Accept")
     assert "no DVC remote" in capsys.readouterr().out
-    assert git(own, "tag").split() == ["model-3"]
+    assert git(clone, "tag").split() == ["model-3"]
 
 
-def test_failed_command__error_is_one_line(own: Path) -> None:
+def test_failed_command__gives_a_one_line_error(clone: Path) -> None:
     with pytest.raises(CommandError, match=r"^git rev-parse nowhere: "):
-        GitDvcRepo(own).git("rev-parse", "nowhere")
+        GitDvcRepo(clone).git("rev-parse", "nowhere")
     with pytest.raises(CommandError, match="nowhere"):
-        GitDvcRepo(own).read_revision("nowhere", "model")
+        GitDvcRepo(clone).read_revision("nowhere", "model")
 
 
-def test_read_revision__missing_content_is_an_error(own: Path, tmp_path: Path) -> None:
-    git(own, "-c", "user.name=a", "-c", "user.email=a@b", "tag", "-a", "old", "-m", "old")
-    for folder in (own / ".dvc" / "cache", tmp_path / "storage"):
+def test_read_revision__missing_content_is_an_error(clone: Path, tmp_path: Path) -> None:
+    git(clone, "-c", "user.name=a", "-c", "user.email=a@b", "tag", "-a", "old", "-m", "old")
+    for folder in (clone / ".dvc" / "cache", tmp_path / "storage"):
         subprocess.run(["rm", "-rf", str(folder)], check=True)
     with pytest.raises(CommandError):
-        GitDvcRepo(own).read_revision("old", "model")
+        GitDvcRepo(clone).read_revision("old", "model")

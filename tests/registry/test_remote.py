@@ -1,4 +1,4 @@
-"""Configuration of the DVC remote, which requires a successful probe."""
+"""Configuration of the DVC remote after a successful probe."""
 
 import socket
 import subprocess
@@ -29,7 +29,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def refused(call: Callable[[], None]) -> str:
+def error_message(call: Callable[[], None]) -> str:
     with pytest.raises(InputError) as raised:
         call()
     assert "\n" not in str(raised.value)
@@ -51,7 +51,7 @@ def refused(call: Callable[[], None]) -> str:
     ],
 )
 def test_url__rejects_invalid_remotes(checkout: Path, url: str, message: str) -> None:
-    assert message in refused(lambda: command.configure_remote(url))
+    assert message in error_message(lambda: command.configure_remote(url))
     assert (checkout / ".dvc" / "config").read_text() == COMMITTED
 
 
@@ -59,7 +59,7 @@ def test_url__rejects_invalid_remotes(checkout: Path, url: str, message: str) ->
     "url", ["ssh://me:hunter2@host/x", "https://host/x?token=hunter2", "s3://KEY:hunter2@bucket/x"]
 )
 def test_url__secret_is_neither_committed_nor_repeated(checkout: Path, url: str) -> None:
-    message = refused(lambda: command.configure_remote(url))
+    message = error_message(lambda: command.configure_remote(url))
     assert "hunter2" not in message
     assert "--local" in message or "AWS_SECRET_ACCESS_KEY" in message
     assert (checkout / ".dvc" / "config").read_text() == COMMITTED
@@ -76,7 +76,7 @@ def test_url__local_config_may_contain_a_secret(checkout: Path) -> None:
     [("/srv/x", "http://host:9000"), ("s3://bucket/x", "host:9000"), ("s3://bucket/x", "http://me:hunter2@host:9000")],
 )
 def test_endpoint__needs_s3_and_contains_no_secret(checkout: Path, url: str, endpoint: str) -> None:
-    message = refused(lambda: command.configure_remote(url, endpoint=endpoint))
+    message = error_message(lambda: command.configure_remote(url, endpoint=endpoint))
     assert message.startswith("--endpoint=")
     assert "hunter2" not in message
 
@@ -101,18 +101,18 @@ def test_path__is_probed_and_written_by_dvc(
     assert settings["remote"]["storage"]["url"] == str(store)
     assert settings["remote"]["storage"]["verify"] is True
     written = (checkout / ".dvc" / "config").read_text()
-    assert "url = ../../store" in written  # as DVC writes it: a clone beside this one finds it too
+    assert "url = ../../store" in written  # relative, so that it works in another clone
     command.configure_remote(show=True)
     assert message.startswith(capsys.readouterr().out.strip())
 
 
 def test_path__rejects_folders_in_the_project(checkout: Path) -> None:
-    assert "outside" in refused(lambda: command.configure_remote(str(checkout / "store")))
+    assert "outside" in error_message(lambda: command.configure_remote(str(checkout / "store")))
 
 
 def test_probe__failure_changes_nothing(checkout: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    message = refused(lambda: command.configure_remote(str(tmp_path / "file" / "store")))
+    message = error_message(lambda: command.configure_remote(str(tmp_path / "file" / "store")))
     assert "cannot write: " in message
     assert message.endswith(". Nothing was changed")
     assert (checkout / ".dvc" / "config").read_text() == COMMITTED
@@ -121,7 +121,7 @@ def test_probe__failure_changes_nothing(checkout: Path, tmp_path: Path) -> None:
 def test_probe__host_never_responds(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "TIMEOUT_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        message = refused(lambda: command.configure_remote(f"ssh://127.0.0.1:{silent.getsockname()[1]}/x"))
+        message = error_message(lambda: command.configure_remote(f"ssh://127.0.0.1:{silent.getsockname()[1]}/x"))
     assert "no response within" in message
     assert (checkout / ".dvc" / "config").read_text() == COMMITTED
 
@@ -134,14 +134,14 @@ def test_local__keeps_the_committed_file_and_takes_precedence(
     command.configure_remote(str(tmp_path / "mine"), name="mine", local=True)
     assert (checkout / ".dvc" / "config").read_text() == committed
     assert "mine: " in capsys.readouterr().out.splitlines()[-1]
-    own = checkout / ".dvc" / "config.local"
-    assert str(tmp_path / "mine") in own.read_text()
-    assert own.stat().st_mode & 0o777 == 0o600
+    local_config = checkout / ".dvc" / "config.local"
+    assert str(tmp_path / "mine") in local_config.read_text()
+    assert local_config.stat().st_mode & 0o777 == 0o600
 
 
 def test_local__conflicting_default_is_an_error(checkout: Path, tmp_path: Path) -> None:
     command.configure_remote(str(tmp_path / "mine"), name="mine", local=True)
-    message = refused(lambda: command.configure_remote(str(tmp_path / "team")))
+    message = error_message(lambda: command.configure_remote(str(tmp_path / "team")))
     assert "dvc remote remove --local mine" in message
     assert (checkout / ".dvc" / "config").read_text() == COMMITTED
 
@@ -150,7 +150,9 @@ def test_local__other_scheme_needs_another_name(checkout: Path, tmp_path: Path) 
     (checkout / ".dvc" / "config").write_text(
         "[core]\n    remote = storage\n['remote \"storage\"']\n    url = s3://bucket/x\n    region = eu-north-1\n"
     )
-    assert "Choose another --name" in refused(lambda: command.configure_remote(str(tmp_path / "mine"), local=True))
+    assert "Choose another --name" in error_message(
+        lambda: command.configure_remote(str(tmp_path / "mine"), local=True)
+    )
     assert not (checkout / ".dvc" / "config.local").exists()
     command.configure_remote(str(tmp_path / "mine"), name="mine", local=True)
 
@@ -169,8 +171,8 @@ def test_configure__keeps_other_options_of_the_same_scheme(checkout: Path, tmp_p
 
 
 def test_command_line__error_is_one_line_and_exit_code_2() -> None:
-    words = [sys.executable, "-m", "medtune", "remote", "gs://bucket/x"]
-    done = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True)
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("error: gs://bucket/x: ")
-    assert len(done.stderr.splitlines()) == 1
+    arguments = [sys.executable, "-m", "medtune", "remote", "gs://bucket/x"]
+    process = subprocess.run(arguments, cwd=PROJECT, capture_output=True, text=True)
+    assert process.returncode == 2, process.stderr
+    assert process.stderr.startswith("error: gs://bucket/x: ")
+    assert len(process.stderr.splitlines()) == 1

@@ -12,7 +12,7 @@ from medtune.serving.manifest import BundleError, dump_manifest
 
 
 def bundle(folder: Path, champion: str | None = None) -> Path:
-    """Write a minimal bundle. A store does not run it."""
+    """Write a minimal bundle. The store does not run the model."""
     folder.mkdir(parents=True)
     (folder / "model.onnx").write_bytes(os.urandom(64))
     files = {"model.onnx": hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()}
@@ -34,16 +34,16 @@ def bundle(folder: Path, champion: str | None = None) -> Path:
 @pytest.fixture(params=["folder", "memory"])
 def target(request, tmp_path) -> ModelStore:
     name = request.node.name.replace("[", "-").replace("]", "")
-    return open_store("there" if request.param == "folder" else f"memory://{name}", tmp_path)
+    return open_store("store" if request.param == "folder" else f"memory://{name}", tmp_path)
 
 
-def accepted(target: ModelStore, tmp_path: Path, *names: str) -> None:
-    before = None
+def promote_bundles(target: ModelStore, tmp_path: Path, *names: str) -> None:
+    previous = None
     for name in names:
-        target.upload(bundle(tmp_path / "made" / name, before), name)
+        target.upload(bundle(tmp_path / "bundles" / name, previous), name)
         target.set_current(name)
         target.append_history({"time": "2026-01-01T00:00:00", "decision": "promoted", "challenger": name})
-        before = name
+        previous = name
 
 
 def test_store__uploaded_bundle_becomes_current(target, tmp_path):
@@ -52,12 +52,12 @@ def test_store__uploaded_bundle_becomes_current(target, tmp_path):
     assert target.current() is None
     target.set_current("one")
     assert (target.current(), target.bundles()) == ("one", ["one"])
-    there = target.fetch("one", tmp_path / "cache")
-    assert (there / "model.onnx").read_bytes() == (tmp_path / "one" / "model.onnx").read_bytes()
+    fetched = target.fetch("one", tmp_path / "cache")
+    assert (fetched / "model.onnx").read_bytes() == (tmp_path / "one" / "model.onnx").read_bytes()
 
 
 def test_store__current_bundle_cannot_be_removed(target, tmp_path):
-    accepted(target, tmp_path, "one", "two")
+    promote_bundles(target, tmp_path, "one", "two")
     with pytest.raises(BundleError, match="two: the current bundle"):
         target.remove("two")
     target.remove("one")
@@ -65,7 +65,7 @@ def test_store__current_bundle_cannot_be_removed(target, tmp_path):
 
 
 def test_store__history_keeps_every_line(target, tmp_path):
-    accepted(target, tmp_path, "one", "two")
+    promote_bundles(target, tmp_path, "one", "two")
     assert [line["challenger"] for line in target.history()] == ["one", "two"]
 
 
@@ -97,16 +97,16 @@ def test_url_store__upload_reads_every_file_back(tmp_path, monkeypatch):
 
 
 def test_folder__fetch_rejects_a_damaged_bundle(tmp_path):
-    target = open_store("there", tmp_path)
-    accepted(target, tmp_path, "one")
-    damage(tmp_path / "there" / "bundles" / "one")
+    target = open_store("store", tmp_path)
+    promote_bundles(target, tmp_path, "one")
+    damage(tmp_path / "store" / "bundles" / "one")
     with pytest.raises(BundleError, match=r"model\.onnx is damaged"):
         target.fetch("one", tmp_path / "cache")
 
 
 def test_url_store__fetch_rejects_a_damaged_bundle(tmp_path):
     target = open_store("memory://damaged", tmp_path)
-    accepted(target, tmp_path, "one")
+    promote_bundles(target, tmp_path, "one")
     target.files.pipe_file("/damaged/bundles/one/model.onnx", b"other content")
     for _ in range(2):  # also if the first attempt left files in the cache
         with pytest.raises(BundleError, match=r"model\.onnx is damaged"):
@@ -115,13 +115,13 @@ def test_url_store__fetch_rejects_a_damaged_bundle(tmp_path):
 
 def test_url_store__fetch_replaces_a_damaged_copy(tmp_path):
     target = open_store("memory://intact", tmp_path)
-    accepted(target, tmp_path, "one")
+    promote_bundles(target, tmp_path, "one")
     content = (damage(target.fetch("one", tmp_path / "cache")) / "model.onnx").read_bytes()
     assert (target.fetch("one", tmp_path / "cache") / "model.onnx").read_bytes() != content
 
 
 def test_rollback__to_the_previous_bundle_and_back(target, tmp_path):
-    accepted(target, tmp_path, "one", "two", "three")
+    promote_bundles(target, tmp_path, "one", "two", "three")
     assert previous_bundle(target, tmp_path / "cache") == "two"
     assert rollback.rollback(target, None, "worse in use", tmp_path / "cache") == ("three", "two")
     assert target.current() == "two"
@@ -139,34 +139,34 @@ def test_rollback__to_the_previous_bundle_and_back(target, tmp_path):
     ],
 )
 def test_rollback__invalid_request_changes_nothing(target, tmp_path, to, message):
-    accepted(target, tmp_path, "one")
+    promote_bundles(target, tmp_path, "one")
     with pytest.raises(BundleError, match=message):
         rollback.rollback(target, to, "", tmp_path / "cache")
     assert target.current() == "one"
 
 
 def test_rollback__rejects_a_damaged_bundle(tmp_path, capsys):
-    target = open_store("there", tmp_path)
-    accepted(target, tmp_path, "one", "two")
-    path = tmp_path / "there" / "bundles" / "one" / "model.onnx"
+    target = open_store("store", tmp_path)
+    promote_bundles(target, tmp_path, "one", "two")
+    path = tmp_path / "store" / "bundles" / "one" / "model.onnx"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    assert call(["rollback", str(tmp_path / "there")]) == 2
+    assert call(["rollback", str(tmp_path / "store")]) == 2
     assert "damaged" in capsys.readouterr().err
     assert target.current() == "two"
 
 
 def test_rollback__list_changes_nothing(tmp_path, capsys):
-    target = open_store("there", tmp_path)
-    accepted(target, tmp_path, "one", "two")
-    assert call(["rollback", str(tmp_path / "there"), "--list"]) == 0
+    target = open_store("store", tmp_path)
+    promote_bundles(target, tmp_path, "one", "two")
+    assert call(["rollback", str(tmp_path / "store"), "--list"]) == 0
     assert "* two" in capsys.readouterr().out
     assert target.current() == "two"
 
 
 def test_folder__ignores_partial_bundles(tmp_path):
-    target = open_store("there", tmp_path)
-    accepted(target, tmp_path, "one")
-    partial = tmp_path / "there" / "bundles" / ".two.partial"
+    target = open_store("store", tmp_path)
+    promote_bundles(target, tmp_path, "one")
+    partial = tmp_path / "store" / "bundles" / ".two.partial"
     partial.mkdir()
     (partial / "model.onnx").write_bytes(b"half")
     assert target.bundles() == ["one"]
@@ -175,9 +175,9 @@ def test_folder__ignores_partial_bundles(tmp_path):
 
 
 def test_folder__rejects_copied_and_broken_links(tmp_path):
-    target = open_store("there", tmp_path)
-    accepted(target, tmp_path, "one")
-    link = tmp_path / "there" / "current"
+    target = open_store("store", tmp_path)
+    promote_bundles(target, tmp_path, "one")
+    link = tmp_path / "store" / "current"
     link.unlink()
     link.symlink_to("bundles/gone")
     with pytest.raises(BundleError, match="links to gone, which does not exist"):
@@ -189,9 +189,9 @@ def test_folder__rejects_copied_and_broken_links(tmp_path):
 
 
 def test_folder__repairs_a_truncated_history_line(tmp_path):
-    target = open_store("there", tmp_path)
-    accepted(target, tmp_path, "one")
-    path = tmp_path / "there" / "history.jsonl"
+    target = open_store("store", tmp_path)
+    promote_bundles(target, tmp_path, "one")
+    path = tmp_path / "store" / "history.jsonl"
     path.write_text(path.read_text().split("\n", 1)[1] + '{"time": "20')  # as earlier versions wrote it
     assert len(target.history()) == 1
     target.append_history({"decision": "refused"})
@@ -199,7 +199,7 @@ def test_folder__repairs_a_truncated_history_line(tmp_path):
 
 
 def test_store__lost_pointer_is_an_error(target, tmp_path):
-    accepted(target, tmp_path, "one", "two")
+    promote_bundles(target, tmp_path, "one", "two")
     if hasattr(target, "url"):
         target.files.rm_file(f"{target.root}/current.json")
     else:
@@ -211,9 +211,9 @@ def test_store__lost_pointer_is_an_error(target, tmp_path):
 
 
 def test_folder__rejects_a_link_to_another_folder(tmp_path):
-    target = open_store("there", tmp_path)
-    accepted(target, tmp_path, "one")
-    link = tmp_path / "there" / "current"
+    target = open_store("store", tmp_path)
+    promote_bundles(target, tmp_path, "one")
+    link = tmp_path / "store" / "current"
     link.unlink()
     link.symlink_to("bundlez/one")
     with pytest.raises(BundleError, match="links to bundlez/one, which is not a folder in bundles/"):
@@ -221,9 +221,9 @@ def test_folder__rejects_a_link_to_another_folder(tmp_path):
 
 
 def test_folder__rejects_a_changed_history(tmp_path):
-    target = open_store("there", tmp_path)
-    accepted(target, tmp_path, "one", "two")
-    path = tmp_path / "there" / "history.jsonl"
+    target = open_store("store", tmp_path)
+    promote_bundles(target, tmp_path, "one", "two")
+    path = tmp_path / "store" / "history.jsonl"
     text = path.read_text()
     for broken in (text.replace("promoted", "refused_"), text[:20], text[:-3], ""):
         path.write_text(broken)

@@ -1,4 +1,4 @@
-"""Handmade bundle with two classes, which depend on the red channel of the image."""
+"""Small bundle whose two classes depend on the red channel of the image."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from tests.robustness.tiny_bundle import red_model, red_probability, write_bundl
 
 @pytest.fixture
 def by_hand() -> SimpleNamespace:
-    """Return the helpers `write(folder, content, **changes)`, `model(external)` and `probability(images)`."""
+    """Return the functions `write(folder, content, **changes)`, `model(external)` and `probability(images)`."""
     return SimpleNamespace(write=write_bundle, model=red_model, probability=red_probability)
 
 

@@ -56,8 +56,8 @@ def test_predict__accepts_files_bytes_pillow_images_and_arrays(bundle_folder, im
 
 def test_predict__accepts_one_image_or_a_stack(bundle_folder, image_folder):
     bundle = Bundle.load(bundle_folder)
-    grey = np.random.default_rng(0).integers(0, 256, (9, 12), dtype=np.uint8)
-    assert bundle.predict(grey) == bundle.predict([np.repeat(grey[..., None], 3, axis=2)])
+    gray = np.random.default_rng(0).integers(0, 256, (9, 12), dtype=np.uint8)
+    assert bundle.predict(gray) == bundle.predict([np.repeat(gray[..., None], 3, axis=2)])
     assert len(bundle.predict(np.zeros((3, 20, 10, 3), np.uint8))) == 3
     assert bundle.predict([]) == []
 
@@ -78,7 +78,7 @@ def test_predict__error_names_the_image(bundle_folder, image, reason):
         Bundle.load(bundle_folder).predict([np.zeros((8, 8, 3), np.uint8), image])
 
 
-def test_decide__equals_the_rule_of_the_evaluation():
+def test_decide__is_the_rule_of_the_evaluation():
     assert classification.decide is folds.decide is evaluation.decide
 
 
@@ -89,15 +89,15 @@ def test_load__rejects_other_folders(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "sample_input.npy", "sample_output.npy"])
-@pytest.mark.parametrize("harm", ["flip", "truncate", "delete"])
-def test_load__rejects_a_damaged_file(bundle_folder, name, harm):
+@pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
+def test_load__rejects_a_damaged_file(bundle_folder, name, damage):
     path = bundle_folder / name
     content = bytearray(path.read_bytes())
-    if harm == "delete":
+    if damage == "delete":
         path.unlink()
     else:
         content[len(content) // 2] ^= 1
-        path.write_bytes(content if harm == "flip" else content[:-1])
+        path.write_bytes(content if damage == "flip" else content[:-1])
     with pytest.raises(BundleError, match=name):
         Bundle.load(bundle_folder)
 
@@ -106,9 +106,9 @@ def test_load__rejects_every_flipped_bit_of_bundle_json(bundle_folder):
     path = bundle_folder / "bundle.json"
     content = path.read_bytes()
     rng = np.random.default_rng(0)
-    for place in [*rng.integers(0, len(content), 300), len(content) - 1]:
+    for position in [*rng.integers(0, len(content), 300), len(content) - 1]:
         broken = bytearray(content)
-        broken[place] ^= 1 << int(rng.integers(8))
+        broken[position] ^= 1 << int(rng.integers(8))
         path.write_bytes(broken)
         with pytest.raises(BundleError):
             Bundle.load(bundle_folder)
@@ -147,7 +147,7 @@ def test_load__missing_precision_gives_the_reason(bundle_folder):
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt", "abacus"])
-def test_load__inactive_provider_fails(bundle_folder, provider, capfd):
+def test_load__inactive_provider_is_an_error(bundle_folder, provider, capfd):
     if provider == "cuda" and _gpu():
         pytest.skip("there is a GPU here")
     with pytest.raises(BundleError, match=provider):
@@ -155,7 +155,7 @@ def test_load__inactive_provider_fails(bundle_folder, provider, capfd):
     assert capfd.readouterr().out == ""
 
 
-def test_self_test__different_samples_fail(bundle_folder):
+def test_self_test__different_outputs_are_an_error(bundle_folder):
     path = bundle_folder / "sample_output.npy"
     np.save(path, np.full((4, 2), 0.5, np.float32))
     content = read_manifest(bundle_folder)
@@ -180,7 +180,7 @@ def test_self_test__pickled_samples_are_rejected_without_unpickling(bundle_folde
         Bundle.load(bundle_folder).self_test()
 
 
-def test_verify__valid_bundle(bundle_folder, capsys):
+def test_verify__reports_a_valid_bundle(bundle_folder, capsys):
     assert call(["verify", str(bundle_folder)]) == 0
     assert (
         "sound: 3 files verified, blue, red; red if prob_red >= 0.7; fp32 on CPUExecutionProvider"

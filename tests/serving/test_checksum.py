@@ -25,7 +25,7 @@ def test_load_with_checksum__returns_the_document(document, entry, ascii_only):
     assert load_with_checksum(dump_with_checksum(document, entry, ascii_only), entry) == document
 
 
-def test_dump_with_checksum__file_names_that_are_not_utf8():
+def test_dump_with_checksum__accepts_invalid_utf8_in_file_names():
     text = dump_with_checksum(DOCUMENT)
     assert load_with_checksum(text) == DOCUMENT
     assert list(json.loads(text))[-1] == "own_sha256"
@@ -70,11 +70,11 @@ def test_strip_text_checksum__detects_every_changed_or_missing_character():
 
 @given(st.binary(max_size=40), st.data())
 def test_strip_bytes_checksum__detects_every_changed_or_missing_byte(content, data):
-    sealed = add_bytes_checksum(content)
-    assert strip_bytes_checksum(sealed) == content
-    index = data.draw(st.integers(0, len(sealed) - 1))
-    flipped = bytearray(sealed)
+    with_checksum = add_bytes_checksum(content)
+    assert strip_bytes_checksum(with_checksum) == content
+    index = data.draw(st.integers(0, len(with_checksum) - 1))
+    flipped = bytearray(with_checksum)
     flipped[index] ^= 1 << data.draw(st.integers(0, 7))
-    for changed in (bytes(flipped), sealed[:index]):
+    for changed in (bytes(flipped), with_checksum[:index]):
         with pytest.raises(ChecksumError):
             strip_bytes_checksum(changed)

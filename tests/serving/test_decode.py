@@ -17,9 +17,9 @@ PIXELS = RNG.integers(0, 256, (30, 40, 3), np.uint8)
 
 
 def encode(image: Image.Image | np.ndarray, kind: str = "PNG", **options) -> bytes:
-    out = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(out, kind, **options)
-    return out.getvalue()
+    buffer = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -33,28 +33,28 @@ def bomb(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP"])
-def test_decode__lossless_formats_exact(kind):
+def test_decode__lossless_formats_are_exact(kind):
     assert np.array_equal(decode(encode(PIXELS, kind)).pixels, PIXELS)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
-def test_decode__lossy_formats(kind):
+def test_decode__lossy_formats_have_the_same_shape(kind):
     result = decode(encode(PIXELS, kind)).pixels
     assert result.shape == PIXELS.shape
     assert result.dtype == np.uint8
 
 
 def test_decode__gray_has_equal_channels():
-    grey = PIXELS[..., 0]
-    assert np.array_equal(decode(encode(grey)).pixels, np.repeat(grey[..., None], 3, 2))
+    gray = PIXELS[..., 0]
+    assert np.array_equal(decode(encode(gray)).pixels, np.repeat(gray[..., None], 3, 2))
 
 
-def test_decode__bilevel():
+def test_decode__bilevel_is_black_and_white():
     result = decode(encode(Image.fromarray(PIXELS[..., 0] > 128))).pixels
     assert set(np.unique(result)) == {0, 255}
 
 
-def test_decode__sixteen_bits_keep_their_values():
+def test_decode__16_bit_values_are_unchanged():
     deep = RNG.integers(0, 65536, (30, 40), np.uint16)
     for kind in ("PNG", "TIFF"):
         result = decode(encode(deep, kind))
@@ -90,12 +90,12 @@ def test_decode__palette_with_and_without_transparency():
     assert (decode(encode(palette, transparency=index)).pixels[0, 0] == 255).all()
 
 
-def test_decode__cmyk_jpeg():
+def test_decode__cmyk_jpeg_is_converted():
     result = decode(encode(Image.fromarray(np.full((8, 8, 3), 200, np.uint8)).convert("CMYK"), "JPEG")).pixels
     assert np.abs(result.astype(int) - 200).max() < 8
 
 
-def test_decode__exif_orientation_applied():
+def test_decode__exif_orientation_is_applied():
     exif = Image.Exif()
     exif[0x0112] = 6
     result = decode(encode(PIXELS, "PNG", exif=exif)).pixels
@@ -133,7 +133,7 @@ def test_decode__flipped_bit_in_png_is_detected():
         decode(bytes(content))
 
 
-def test_decode__pipe_and_missing_file_and_folder(tmp_path):
+def test_decode__pipe_missing_file_and_folder_are_rejected(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     for name in ("pipe.png", "missing.png", "."):
         with pytest.raises(DecodeError):
@@ -144,7 +144,7 @@ def test_decode__pipe_and_missing_file_and_folder(tmp_path):
 
 @pytest.mark.parametrize("resize", ["squash", "pad", "crop"])
 @pytest.mark.parametrize("shape", [(460, 700), (700, 460), (1, 300), (16, 16), (3, 3)])
-def test_resize_square__any_shape(resize, shape):
+def test_resize_square__accepts_any_shape(resize, shape):
     result = resize_square(RNG.integers(0, 256, (*shape, 3), np.uint8), 16, resize)
     assert result.shape == (16, 16, 3)
     assert result.dtype == np.uint8
@@ -156,7 +156,7 @@ def test_resize_square__same_size_is_unchanged():
         assert resize_square(image, 30, resize) is image
 
 
-def test_resize_square__crop_keeps_the_center_and_pad_keeps_all():
+def test_resize_square__crop_selects_the_center_and_pad_includes_the_image():
     image = np.zeros((10, 30, 3), np.uint8)
     image[:, 10:20] = 255
     assert (resize_square(image, 10, "crop") > 200).all()

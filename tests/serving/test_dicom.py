@@ -1,4 +1,4 @@
-"""Tests of DICOM decoding against NumPy implementations of the standard's formulas."""
+"""Decoding of DICOM, compared with the formulas of the standard in NumPy."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -25,7 +25,7 @@ SHIPPED = sorted(path for path in (Path(DATA_ROOT) / "test_files").rglob("*.dcm"
 
 
 def write(folder: Path, pixels: np.ndarray, **values: object) -> Path:
-    """Write a DICOM file of gray (h, w) or (n, h, w) or color (h, w, 3) pixels; `values` are further elements."""
+    """Write a DICOM file of gray (h, w) or (n, h, w) or color (h, w, 3) pixels; `values` are other elements."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -54,9 +54,9 @@ def write(folder: Path, pixels: np.ndarray, **values: object) -> Path:
 
 def window(values: np.ndarray, center: float, width: float) -> np.ndarray:
     """Apply the function LINEAR of DICOM PS3.3, C.11.2.1.2.1, with output 0 to 255."""
-    shown = ((values - (center - 0.5)) / (width - 1) + 0.5) * 255
-    shown = np.where(values <= center - 0.5 - (width - 1) / 2, 0, shown)
-    return np.rint(np.where(values > center - 0.5 + (width - 1) / 2, 255, shown)).astype(int)
+    scaled = ((values - (center - 0.5)) / (width - 1) + 0.5) * 255
+    scaled = np.where(values <= center - 0.5 - (width - 1) / 2, 0, scaled)
+    return np.rint(np.where(values > center - 0.5 + (width - 1) / 2, 255, scaled)).astype(int)
 
 
 def raw(dataset: Dataset) -> np.ndarray | None:
@@ -83,25 +83,25 @@ def expected(file: Path) -> np.ndarray | None:
     if center in (None, "") or width in (None, ""):
         return None
     first = (float(v[0]) if isinstance(v, pydicom.multival.MultiValue) else float(v) for v in (center, width))
-    shown = window(values, *first)
-    return 255 - shown if dataset.PhotometricInterpretation == "MONOCHROME1" else shown
+    scaled = window(values, *first)
+    return 255 - scaled if dataset.PhotometricInterpretation == "MONOCHROME1" else scaled
 
 
 def test_shipped_files__are_correct_or_rejected() -> None:
-    """List all DICOM files that pydicom installs."""
+    """Decode all DICOM files that pydicom installs."""
     outcome: Counter[str] = Counter()
     for file in SHIPPED:
         try:
             result = decode(file)
         except DecodeError as error:
             assert len(str(error)) < 300, file  # noqa: PT017
-            outcome["refused"] += 1
+            outcome["rejected"] += 1
             continue
         outcome["read"] += 1
-        wanted = expected(file)
-        if wanted is not None and not result.is_deep:
+        reference = expected(file)
+        if reference is not None and not result.is_deep:
             outcome["compared"] += 1
-            assert np.abs(result.pixels[..., 0].astype(int) - wanted).max() <= 1, file
+            assert np.abs(result.pixels[..., 0].astype(int) - reference).max() <= 1, file
     assert outcome["read"] >= 40, outcome
     assert outcome["compared"] >= 6, outcome
 
@@ -126,17 +126,23 @@ def test_shipped_pairs__compressed_is_the_same_image(plain: str, compressed: str
     assert np.abs(first - second).mean() <= difference
 
 
-def test_gray__window_and_both_photometric_interpretations(tmp_path: Path) -> None:
+def test_gray__window_is_applied_for_both_photometric_interpretations(tmp_path: Path) -> None:
     stored = RNG.integers(0, 4096, (20, 30), np.uint16)
-    given = {"BitsStored": 12, "WindowCenter": 1000, "WindowWidth": 800, "RescaleSlope": 2, "RescaleIntercept": -1024}
-    wanted = window(stored * 2.0 - 1024, 1000, 800)
-    result = decode(write(tmp_path, stored, **given))
-    assert np.abs(result.pixels[..., 1].astype(int) - wanted).max() <= 1
-    inverted = decode(write(tmp_path, stored, PhotometricInterpretation="MONOCHROME1", **given))
+    elements = {
+        "BitsStored": 12,
+        "WindowCenter": 1000,
+        "WindowWidth": 800,
+        "RescaleSlope": 2,
+        "RescaleIntercept": -1024,
+    }
+    reference = window(stored * 2.0 - 1024, 1000, 800)
+    result = decode(write(tmp_path, stored, **elements))
+    assert np.abs(result.pixels[..., 1].astype(int) - reference).max() <= 1
+    inverted = decode(write(tmp_path, stored, PhotometricInterpretation="MONOCHROME1", **elements))
     assert np.array_equal(inverted.pixels, 255 - result.pixels)
 
 
-def test_gray__without_a_window_keeps_its_values_and_its_bits(tmp_path: Path) -> None:
+def test_gray__without_a_window_has_the_stored_values(tmp_path: Path) -> None:
     stored = RNG.integers(0, 4096, (20, 30), np.uint16)
     result = decode(write(tmp_path, stored, BitsStored=12))
     assert np.array_equal(result.pixels, stored)
@@ -145,7 +151,7 @@ def test_gray__without_a_window_keeps_its_values_and_its_bits(tmp_path: Path) ->
     assert decode(file).inverted
 
 
-def test_gray__hounsfield_units_for_a_window_of_the_user(tmp_path: Path) -> None:
+def test_gray__hounsfield_units_without_the_window_of_the_file(tmp_path: Path) -> None:
     stored = RNG.integers(-1000, 3000, (20, 30)).astype(np.int16)
     file = write(tmp_path, stored, RescaleSlope=1, RescaleIntercept=-24, WindowCenter=40, WindowWidth=400)
     result = decode(file, apply_voi=False)
@@ -153,7 +159,7 @@ def test_gray__hounsfield_units_for_a_window_of_the_user(tmp_path: Path) -> None
     assert result.declared is None
 
 
-def test_gray__lookup_table_for_display(tmp_path: Path) -> None:
+def test_gray__lookup_table_is_applied(tmp_path: Path) -> None:
     stored = np.arange(256, dtype=np.uint16).reshape(16, 16)
     table = Dataset()
     table.LUTDescriptor = [256, 0, 12]
@@ -162,17 +168,17 @@ def test_gray__lookup_table_for_display(tmp_path: Path) -> None:
     assert np.abs(result.pixels[..., 0].astype(int) - np.arange(255, -1, -1).reshape(16, 16)).max() <= 1
 
 
-def test_enhanced__rescaling_and_window_of_the_frame(tmp_path: Path) -> None:
+def test_enhanced__frames_have_separate_rescaling_and_windows(tmp_path: Path) -> None:
     stored = RNG.integers(0, 2000, (2, 20, 30), np.uint16)
-    groups = []
+    frame_groups = []
     for center in (300, 900):
-        rescale, shown, group = Dataset(), Dataset(), Dataset()
+        rescale, voi, frame_group = Dataset(), Dataset(), Dataset()
         rescale.RescaleSlope, rescale.RescaleIntercept = 1, -100
-        shown.WindowCenter, shown.WindowWidth = center, 400
-        group.PixelValueTransformationSequence = Sequence([rescale])
-        group.FrameVOILUTSequence = Sequence([shown])
-        groups.append(group)
-    file = write(tmp_path, stored, PerFrameFunctionalGroupsSequence=Sequence(groups))
+        voi.WindowCenter, voi.WindowWidth = center, 400
+        frame_group.PixelValueTransformationSequence = Sequence([rescale])
+        frame_group.FrameVOILUTSequence = Sequence([voi])
+        frame_groups.append(frame_group)
+    file = write(tmp_path, stored, PerFrameFunctionalGroupsSequence=Sequence(frame_groups))
     with pytest.raises(DecodeError, match="2 frames in one DICOM file"):
         decode(file)
     for frame, center in enumerate((300, 900)):
@@ -189,7 +195,7 @@ def test_color__eight_and_sixteen_bits(tmp_path: Path) -> None:
     assert result.declared == (0.0, 4095.0)
 
 
-def test_header__patient_frames_spacing_and_marks(tmp_path: Path) -> None:
+def test_header__has_patient_frames_spacing_and_burned_in_text(tmp_path: Path) -> None:
     overlay = {"PixelSpacing": [0.5, 0.25], "BurnedInAnnotation": "YES"}
     header = read_header(write(tmp_path, RNG.integers(0, 9, (3, 8, 8), np.uint8), **overlay))
     assert (header.patient_id, header.frames, header.spacing_mm) == ("patient 1", 3, (0.5, 0.25))
@@ -198,11 +204,11 @@ def test_header__patient_frames_spacing_and_marks(tmp_path: Path) -> None:
     assert (header.patient_id, header.frames, header.spacing_mm, header.burned_in) == (None, 1, None, False)
 
 
-@pytest.mark.parametrize("cut", [200, 400, -50])
-def test_damaged__is_rejected(tmp_path: Path, cut: int) -> None:
+@pytest.mark.parametrize("length", [200, 400, -50])
+def test_truncated__is_rejected(tmp_path: Path, length: int) -> None:
     content = write(tmp_path, RNG.integers(0, 256, (20, 30), np.uint8)).read_bytes()
     with pytest.raises(DecodeError):
-        decode(content[:cut])
+        decode(content[:length])
 
 
 @pytest.mark.parametrize(
@@ -213,7 +219,7 @@ def test_damaged__is_rejected(tmp_path: Path, cut: int) -> None:
         (uid.JPEG2000Lossless, lambda pixels: imagecodecs.jpeg2k_encode(pixels, level=0, codecformat="J2K"), 0),
     ],
 )
-def test_compressed__gray_of_12_bits(tmp_path: Path, syntax: uid.UID, encode: Callable, difference: int) -> None:
+def test_compressed__gray_with_12_bits(tmp_path: Path, syntax: uid.UID, encode: Callable, difference: int) -> None:
     stored = (np.add.outer(np.arange(40), np.arange(60)) * 40).astype(np.uint16)
     file = write(tmp_path, stored, BitsStored=12)
     dataset = pydicom.dcmread(file)

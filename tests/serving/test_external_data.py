@@ -43,16 +43,16 @@ def as_sparse(tensor):
     return model
 
 
-PLACES = [as_initializer, as_constant, in_subgraph, in_function, as_sparse]
+LOCATIONS = [as_initializer, as_constant, in_subgraph, in_function, as_sparse]
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_external_files__finds_references_at_any_depth(place):
-    assert external_files(place(inline()).SerializeToString()) == set()
-    assert external_files(place(external()).SerializeToString()) == {"../secret"}
+@pytest.mark.parametrize("location", LOCATIONS)
+def test_external_files__finds_references_at_any_depth(location):
+    assert external_files(location(inline()).SerializeToString()) == set()
+    assert external_files(location(external()).SerializeToString()) == {"../secret"}
 
 
-def test_external_files__mark_without_a_file_is_an_empty_name():
+def test_external_files__reference_without_a_path_is_an_empty_name():
     tensor = inline()
     tensor.data_location = TensorProto.EXTERNAL
     assert external_files(as_initializer(tensor).SerializeToString()) == {""}
@@ -60,7 +60,7 @@ def test_external_files__mark_without_a_file_is_an_empty_name():
     assert external_files(as_initializer(tensor).SerializeToString()) == {""}
 
 
-def test_external_files__rejects_other_bytes():
+def test_external_files__rejects_invalid_bytes():
     content = as_initializer(inline()).SerializeToString()
     for broken in (content[:-3], b"\xff" * 40, b"\x0f\x0f"):
         with pytest.raises(ValueError):

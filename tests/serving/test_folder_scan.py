@@ -5,7 +5,7 @@ import pytest
 from medtune.serving.folder_scan import count_types, file_type, format_counts, printable, scan_folder
 
 
-def test_scan_folder__every_file_is_in_one_list(tmp_path):
+def test_scan_folder__lists_every_file_once(tmp_path):
     for name in ("a/1.png", "a/._1.png", "a/Thumbs.db", "a/x.PDF", "b/2.JPG", "b/desktop.ini", "b/noext", ".git/x.png",
                  "~$x.xlsx",
                  "__MACOSX/a/._1.png", ".DS_Store", "a/.ipynb_checkpoints/1.png"):  # fmt: skip
@@ -20,7 +20,7 @@ def test_scan_folder__every_file_is_in_one_list(tmp_path):
     assert content.links == ("linked",)
 
 
-def test_scan_folder__missing_folder(tmp_path):
+def test_scan_folder__missing_folder_is_an_error(tmp_path):
     with pytest.raises(OSError, match="absent"):
         scan_folder(tmp_path / "absent")
 
@@ -31,14 +31,14 @@ def test_scan_folder__missing_folder(tmp_path):
      ("a/.DS_Store", ".DS_Store"), ("~$labels.xlsx", "~$*"),
      ("Thumbs.db", "Thumbs.db"), ("a/__MACOSX/", "__MACOSX/"), ("x.v1.gif", ".gif")],
 )  # fmt: skip
-def test_file_type__of_a_name(path, kind):
+def test_file_type__is_the_extension_or_the_system_pattern(path, kind):
     assert file_type(path) == kind
 
 
-def test_count_types__sorted_and_as_text():
+def test_format_counts__is_sorted_by_frequency():
     assert format_counts(count_types(["b.gif", "a.pdf", "c.gif"])) == "2 .gif, 1 .pdf"
 
 
-def test_printable__only_invalid_utf8_is_escaped():
+def test_printable__escapes_only_invalid_utf8():
     assert printable("Bild \u00fc.png") == "Bild \u00fc.png"
     assert printable("k\udcf6rper.png") == "k\\xf6rper.png"

@@ -22,24 +22,24 @@ def client(bundle_folder):
     return TestClient(serve.create_app(Bundle.load(bundle_folder), max_bytes=100_000, max_images=3))
 
 
-def test_predict__one_image_as_the_body(client, image_folder, bundle_folder):
-    answer = client.post(
+def test_predict__accepts_an_image_as_the_body(client, image_folder, bundle_folder):
+    response = client.post(
         "/predict", content=(image_folder / "b.png").read_bytes(), headers={"content-type": "image/png"}
     )
-    assert answer.status_code == 200
-    (entry,) = answer.json()["predictions"]
+    assert response.status_code == 200
+    (entry,) = response.json()["predictions"]
     bundle = Bundle.load(bundle_folder)
     expected = bundle.run(bundle.prepare(image_folder / "b.png")[None])
     np.testing.assert_allclose([entry["probabilities"][name] for name in ("blue", "red")], expected[0], atol=1e-6)
     assert entry["prediction"] == bundle.decide(expected)[0]
 
 
-def test_predict__several_files_with_an_invalid_one(client, image_folder):
+def test_predict__reports_an_invalid_file_among_several(client, image_folder):
     names = ["b.png", "deep/e.jpg", "notes.txt"]
     files = [("files", (name, (image_folder / name).read_bytes())) for name in names]
-    answer = client.post("/predict", files=files)
-    assert answer.status_code == 200
-    entries = answer.json()["predictions"]
+    response = client.post("/predict", files=files)
+    assert response.status_code == 200
+    entries = response.json()["predictions"]
     assert [entry["name"] for entry in entries] == names
     assert ["prediction" in entry for entry in entries] == [True, True, False]
     assert entries[2]["error"]
@@ -61,7 +61,7 @@ def test_predict__rejects_invalid_requests(client, request_, status):
     assert client.post("/predict", **request_).status_code == status
 
 
-def test_metadata_and_healthz(client):
+def test_metadata_and_healthz__describe_the_bundle(client):
     assert client.get("/healthz").json() == {
         "status": "ok",
         "precision": "fp32",
@@ -71,30 +71,30 @@ def test_metadata_and_healthz(client):
 
 
 def test_create_app__error_names_the_package_to_install(bundle_folder, monkeypatch, capsys):
-    real = builtins.__import__
+    original_import = builtins.__import__
 
-    def without(name, *rest, **named):
+    def import_without_extra(name, *arguments, **options):
         if name.startswith(("fastapi", "uvicorn")):
             raise ImportError(name)
-        return real(name, *rest, **named)
+        return original_import(name, *arguments, **options)
 
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setattr(builtins, "__import__", import_without_extra)
     assert call(["serve", str(bundle_folder)]) == 2
     assert 'pip install "medtune[serve]"' in capsys.readouterr().err
 
 
 def test_metadata__omits_patients_of_older_bundles(tmp_path, by_hand):
     folder = by_hand.write(tmp_path / "old", data={"n_images": 2, "leaked_patients": ["Miller"]})
-    answer = TestClient(serve.create_app(Bundle.load(folder))).get("/metadata")
-    assert answer.json()["data"] == {"n_images": 2}
-    assert "Miller" not in answer.text
+    response = TestClient(serve.create_app(Bundle.load(folder))).get("/metadata")
+    assert response.json()["data"] == {"n_images": 2}
+    assert "Miller" not in response.text
 
 
 def test_command__connections_above_the_limit_get_503(bundle_folder):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [
+    command = [
         sys.executable,
         "-m",
         "medtune",
@@ -105,7 +105,7 @@ def test_command__connections_above_the_limit_get_503(bundle_folder):
         "--max-connections",
         "1",
     ]
-    with subprocess.Popen(words, cwd=PROJECT, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.DEVNULL) as process:
         try:
             url, end = f"http://127.0.0.1:{port}/healthz", time.monotonic() + 60
             while True:

@@ -1,4 +1,4 @@
-"""Tests of a bundle.json with a valid checksum but invalid fields."""
+"""Invalid fields of a bundle.json with a valid checksum."""
 
 import pytest
 
@@ -28,7 +28,7 @@ from medtune.serving.manifest import BundleError
 )
 def test_load__error_names_the_invalid_field(by_hand, tmp_path, changes, message):
     folder = by_hand.write(tmp_path / "bundle", **changes)
-    with pytest.raises(BundleError) as caught:
+    with pytest.raises(BundleError) as error:
         Bundle.load(folder)
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""Tests with old releases of onnxruntime: the minimum version runs a bundle, an older version is rejected."""
+"""Old releases of onnxruntime: the minimum version runs a bundle, older versions are rejected."""
 
 import os
 import re
@@ -22,7 +22,7 @@ UNREACHABLE = re.compile("Failed to fetch|Request failed|error sending request|d
 NEWEST_PYTHON = (3, 12)
 
 
-def test_minimum_for__every_supported_opset():
+def test_minimum_for__covers_every_supported_opset():
     limits = {type(limit).__name__: limit for limit in ExportParams.model_fields["opset"].metadata}
     opsets = range(limits["Ge"].ge, limits["Le"].le + 1)
     assert max(MINIMUM_BY_OPSET) == opsets[-1]
@@ -68,10 +68,10 @@ def oldest_python(tmp_path_factory) -> Path:
     return python
 
 
-def run(python: Path, *words: object) -> str:
+def run(python: Path, *arguments: object) -> str:
     """Run a command in that environment and return its stdout."""
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
-    command_line = [str(word) for word in (python, *words)]
+    command_line = [str(argument) for argument in (python, *arguments)]
     process = subprocess.run(command_line, env=environment, capture_output=True, text=True, timeout=120)
     assert process.returncode == 0, process.stderr
     return process.stdout
@@ -128,8 +128,8 @@ import numpy as np
 from medtune.serving.session import open_session
 folder, precision = Path(sys.argv[1]), sys.argv[2]
 session = open_session((folder / "model.onnx").read_bytes(), "model.onnx", "cpu", precision, threads=1)
-np.save(folder / "found.npy", session.run(None, {"images": np.load(folder / "images.npy")})[0])
+np.save(folder / "output.npy", session.run(None, {"images": np.load(folder / "images.npy")})[0])
 """
     run(oldest_python, "-c", code, tmp_path, precision)
-    difference = np.abs(np.load(tmp_path / "found.npy") - predictor(content)(images)).max()
+    difference = np.abs(np.load(tmp_path / "output.npy") - predictor(content)(images)).max()
     assert difference < SAMPLE_TOLERANCE[precision]

@@ -1,4 +1,4 @@
-"""Tests of PNG files of 16 bits, which must keep their values."""
+"""PNG files with 16 bits, whose values must not change."""
 
 import io
 import struct
@@ -22,7 +22,7 @@ def with_chunk(content: bytes, kind: bytes, body: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3)])
-def test_png__sixteen_bits_gray_and_color(shape: tuple[int, ...]) -> None:
+def test_png__16_bit_values_of_gray_and_color_are_unchanged(shape: tuple[int, ...]) -> None:
     original = RNG.integers(0, 65536, shape, np.uint16)
     result = decode(imagecodecs.png_encode(original))
     assert np.array_equal(result.pixels, original)
@@ -41,7 +41,7 @@ def test_png__only_opaque_or_unused_alpha_is_accepted(channels: int) -> None:
 
 
 @pytest.mark.parametrize(("largest", "declared"), [(4095, 4095.0), (4096, 65535.0)])
-def test_png__significant_bits(largest: int, declared: float) -> None:
+def test_png__significant_bits_declare_the_range(largest: int, declared: float) -> None:
     original = np.minimum(RNG.integers(0, 4096, (20, 30), np.uint16), largest)
     original[0, 0] = largest
     content = with_chunk(imagecodecs.png_encode(original), b"sBIT", b"\x0c")
@@ -55,7 +55,7 @@ def test_png__flipped_bit_is_detected() -> None:
         decode(bytes(content))
 
 
-def test_pillow_image__of_16_bits_keeps_its_values() -> None:
+def test_tiff__16_bit_values_are_unchanged() -> None:
     original = RNG.integers(0, 65536, (20, 30), np.uint16)
     stream = io.BytesIO()
     Image.fromarray(original).save(stream, "TIFF")

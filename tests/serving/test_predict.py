@@ -47,14 +47,14 @@ def test_predict_files__does_not_depend_on_the_batch_size(bundle_folder, image_f
     paths = predict.find_images([image_folder])
     result = list(predict.predict_files(bundle, paths, batch, workers=3))
     assert [path for path, _ in result] == paths
-    one_by_one = np.concatenate([bundle.run(bundle.prepare(path)[None]) for path in paths])
-    np.testing.assert_allclose(np.array([row[1:] for _, row in result]), one_by_one, atol=1e-6)
+    expected = np.concatenate([bundle.run(bundle.prepare(path)[None]) for path in paths])
+    np.testing.assert_allclose(np.array([row[1:] for _, row in result]), expected, atol=1e-6)
 
 
 def test_main__invalid_images_are_named_and_exit_with_1(bundle_folder, image_folder, tmp_path, capsys):
     (image_folder / "broken.png").write_bytes((image_folder / "b.png").read_bytes()[:40])
     (image_folder / "empty.jpg").write_bytes(b"")
-    out = tmp_path / "found.csv"
+    out = tmp_path / "predictions.csv"
     assert (
         call(["predict", str(bundle_folder), str(image_folder), str(image_folder / "notes.txt"), "--out", str(out)])
         == 1
@@ -74,7 +74,7 @@ def test_main__only_invalid_images_write_a_header_and_exit_with_1(bundle_folder,
 
 
 @pytest.mark.parametrize(
-    ("words", "captured"),
+    ("arguments", "message"),
     [
         (["{bundle}", "{images}/absent.png"], "absent.png does not exist"),
         (["{bundle}", "{empty}"], "no images under"),
@@ -83,26 +83,28 @@ def test_main__only_invalid_images_write_a_header_and_exit_with_1(bundle_folder,
         (["{bundle}", "{images}", "--out", "{empty}/absent/x.csv"], "--out"),
     ],
 )
-def test_main__invalid_input_is_one_line_and_exits_with_2(
-    bundle_folder, image_folder, tmp_path, capsys, words, captured
+def test_main__invalid_input_gives_a_one_line_error_and_exit_code_2(
+    bundle_folder, image_folder, tmp_path, capsys, arguments, message
 ):
     (tmp_path / "empty").mkdir()
-    places = {"bundle": bundle_folder, "images": image_folder, "empty": tmp_path / "empty"}
-    assert call(["predict", *(word.format(**places) for word in words)]) == 2
+    folders = {"bundle": bundle_folder, "images": image_folder, "empty": tmp_path / "empty"}
+    assert call(["predict", *(argument.format(**folders) for argument in arguments)]) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("fp32 on")]
     assert len(error) == 1
     assert error[0].startswith("error: ")
-    assert captured in error[0]
+    assert message in error[0]
 
 
-@pytest.mark.parametrize("words", [["--batch-size", "0"], ["--threads", "x"], ["--provider", "abacus"], ["--unknown"]])
-def test_main__invalid_options_are_one_line_and_exit_with_2(bundle_folder, image_folder, capsys, words):
-    assert call(["predict", str(bundle_folder), str(image_folder), *words]) == 2
+@pytest.mark.parametrize(
+    "arguments", [["--batch-size", "0"], ["--threads", "x"], ["--provider", "abacus"], ["--unknown"]]
+)
+def test_main__invalid_options_give_a_one_line_error_and_exit_code_2(bundle_folder, image_folder, capsys, arguments):
+    assert call(["predict", str(bundle_folder), str(image_folder), *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_out__keeps_the_old_file_when_prediction_fails(bundle_folder, image_folder, tmp_path):
-    out = tmp_path / "found.csv"
+def test_open_output__failure_keeps_the_old_file(bundle_folder, image_folder, tmp_path):
+    out = tmp_path / "predictions.csv"
     out.write_text("old")
     with pytest.raises(AttributeError), predict.open_output(out) as stream:
         print("half", None.absent, file=stream)
@@ -132,22 +134,22 @@ def test_predict_files__decodes_while_the_network_computes(bundle_folder, image_
     """Let the first prediction wait until an image of the second batch is decoded."""
     paths = predict.find_images([image_folder])
     bundle, decoded, waited = Bundle.load(bundle_folder), threading.Event(), []
-    prepare, ask = Bundle.prepare, Bundle.run
+    prepare, run = Bundle.prepare, Bundle.run
 
-    def seen(self: Bundle, path: Path) -> np.ndarray:
+    def prepare_after_run(self: Bundle, path: Path) -> np.ndarray:
         if path == paths[2]:
             second_batch.wait(30)
             decoded.set()
         return prepare(self, path)
 
-    def held(self: Bundle, images: np.ndarray) -> np.ndarray:
+    def run_after_prepare(self: Bundle, images: np.ndarray) -> np.ndarray:
         second_batch.set()
         waited.append(decoded.wait(30))
-        return ask(self, images)
+        return run(self, images)
 
     second_batch = threading.Event()
-    monkeypatch.setattr(Bundle, "prepare", seen)
-    monkeypatch.setattr(Bundle, "run", held)
+    monkeypatch.setattr(Bundle, "prepare", prepare_after_run)
+    monkeypatch.setattr(Bundle, "run", run_after_prepare)
     assert len(list(predict.predict_files(bundle, paths, batch_size=2, workers=1))) == 5
     assert waited == [True, True, True]
 
@@ -183,21 +185,23 @@ def test_main__folder_without_images_lists_its_content(bundle_folder, image_fold
     assert "left out: 1 .gif in ." in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [[], ["--json"]])
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
 @pytest.mark.parametrize("to_file", [True, False])
-def test_main__names_that_are_not_utf8_are_predicted(bundle_folder, image_folder, tmp_path, capsys, words, to_file):
+def test_main__images_with_invalid_utf8_names_are_predicted(
+    bundle_folder, image_folder, tmp_path, capsys, arguments, to_file
+):
     with open(os.fsencode(image_folder) + b"/k\xf6rper.png", "wb") as stream:
         stream.write((image_folder / "b.png").read_bytes())
-    out = tmp_path / "found.csv"
-    options = [*words, "--out", str(out)] if to_file else words
+    out = tmp_path / "predictions.csv"
+    options = [*arguments, "--out", str(out)] if to_file else arguments
     assert call(["predict", str(bundle_folder), str(image_folder), *options]) == 0
     text = out.read_text("utf-8") if to_file else capsys.readouterr().out
-    paths = [entry["path"] for entry in (json.loads(text) if words else rows(text))]
+    paths = [entry["path"] for entry in (json.loads(text) if arguments else rows(text))]
     assert len(paths) == 6
     assert f"{image_folder.as_posix()}/k\\xf6rper.png" in paths
 
 
-def test_main__a_terminal_without_unicode(bundle_folder, image_folder):
+def test_main__terminal_without_unicode(bundle_folder, image_folder):
     (image_folder / "b.png").rename(image_folder / "Bild \u00fc.png")
     command = [sys.executable, "-m", "medtune", "predict", str(bundle_folder), str(image_folder)]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
@@ -211,24 +215,24 @@ def test_main__a_terminal_without_unicode(bundle_folder, image_folder):
 def test_write_predictions__failure_keeps_earlier_predictions(
     bundle_folder, image_folder, tmp_path, monkeypatch, capsys, as_json
 ):
-    bundle, out = Bundle.load(bundle_folder), tmp_path / "found.csv"
-    out.write_text("of an earlier run")
-    ask, batches = Bundle.run, []
+    bundle, out = Bundle.load(bundle_folder), tmp_path / "predictions.csv"
+    out.write_text("earlier predictions")
+    run, batches = Bundle.run, []
 
     def fail_third(self: Bundle, images: np.ndarray) -> np.ndarray:
         batches.append(len(images))
         if len(batches) == 3:
             raise RuntimeError("the device is gone")
-        return ask(self, images)
+        return run(self, images)
 
     monkeypatch.setattr(Bundle, "run", fail_third)
     with pytest.raises(RuntimeError, match="the device is gone"):
         predict.write_predictions(bundle, predict.find_images([image_folder]), out, batch_size=2, as_json=as_json)
-    partial = (tmp_path / "found.csv.partial").read_text()
+    partial = (tmp_path / "predictions.csv.partial").read_text()
     assert len(json.loads(partial) if as_json else rows(partial)) == 4
-    assert out.read_text() == "of an earlier run"
+    assert out.read_text() == "earlier predictions"
     assert f"interrupted: {out}.partial contains the predictions so far" in capsys.readouterr().err
-    assert sorted(path.name for path in tmp_path.iterdir() if "found" in path.name) == [
-        "found.csv",
-        "found.csv.partial",
+    assert sorted(path.name for path in tmp_path.iterdir() if "predictions" in path.name) == [
+        "predictions.csv",
+        "predictions.csv.partial",
     ]

@@ -1,4 +1,4 @@
-"""Tests of a bundle's prediction sets in Python, CSV, JSON and HTTP."""
+"""Prediction sets of a bundle in Python, CSV, JSON and HTTP."""
 
 import csv
 import json
@@ -37,12 +37,14 @@ def expected(probabilities: dict[str, float]) -> tuple[str, ...]:
     return tuple(name for name, limit in SETS["min_probability"].items() if probabilities[name] >= limit)
 
 
-def test_predict__set_and_uncertain(bundle, images):
+def test_predict__returns_the_set_and_uncertainty(bundle, images):
     result = bundle.predict(images)
-    assert [one.set for one in result] == [expected(one.probabilities) for one in result]
-    assert [one.uncertain for one in result] == [one.set != (one.label,) for one in result]
-    assert len({one.set for one in result}) > 1
-    assert len({one.uncertain for one in result}) == 2
+    assert [prediction.set for prediction in result] == [expected(prediction.probabilities) for prediction in result]
+    assert [prediction.uncertain for prediction in result] == [
+        prediction.set != (prediction.label,) for prediction in result
+    ]
+    assert len({prediction.set for prediction in result}) > 1
+    assert len({prediction.uncertain for prediction in result}) == 2
 
 
 def test_predict__files_and_service_agree(bundle, images, tmp_path):
@@ -51,7 +53,7 @@ def test_predict__files_and_service_agree(bundle, images, tmp_path):
     write_predictions(bundle, images, tmp_path / "p.csv")
     rows = list(csv.DictReader((tmp_path / "p.csv").open(newline="")))
     assert [(row["set"], row["uncertain"]) for row in rows] == [
-        ("|".join(p.set), str(int(p.uncertain))) for p in result
+        ("|".join(prediction.set), str(int(prediction.uncertain))) for prediction in result
     ]
     write_predictions(bundle, images, tmp_path / "p.json", as_json=True)
     entries = json.loads((tmp_path / "p.json").read_text())
@@ -77,18 +79,18 @@ def test_predict__no_sets_without_calibration(tmp_path, images):
         ({"min_probability": {"blue": 0.3, "red": "0.4"}}, "min_probability.red is '0.4'"),
     ],
 )
-def test_validate__names_the_field(tmp_path, sets, message):
+def test_validate__error_names_the_field(tmp_path, sets, message):
     assert message in validate({"classes": ["blue", "red"], "prediction_sets": sets})
     with pytest.raises(BundleError, match="prediction_sets"):
         Bundle.load(write_bundle(tmp_path / "bundle", prediction_sets=sets))
 
 
-def test_validate__separator_in_a_class():
+def test_validate__rejects_the_separator_in_a_class():
     document = {"classes": ["a|b", "c"], "prediction_sets": {"min_probability": {"a|b": 0.1, "c": 0.2}}}
     assert "cannot have |" in validate(document)
 
 
-def test_is_uncertain__several_classes_no_class_or_another_class():
+def test_is_uncertain__for_several_classes_no_class_or_another_class():
     members = np.array([[True, True], [False, False], [True, False], [True, False]])
     assert is_uncertain(members, np.array([0, 0, 0, 1])).tolist() == [True, True, False, True]
 

@@ -16,7 +16,7 @@ def options_of(providers: list, provider: str) -> dict[str, str]:
     return dict(entry for entry in providers if isinstance(entry, tuple))[PROVIDERS[provider]]
 
 
-def test_session_options__all_optimizations_and_sequential_execution():
+def test_session_options__enable_all_optimizations_and_sequential_execution():
     options = session_options(threads=3, busy_wait=False)
     assert options.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     assert options.execution_mode == onnxruntime.ExecutionMode.ORT_SEQUENTIAL
@@ -27,11 +27,11 @@ def test_session_options__all_optimizations_and_sequential_execution():
     assert session_options().get_session_config_entry("session.intra_op.allow_spinning") == "1"
 
 
-def test_provider_list__cpu_is_alone():
+def test_provider_list__cpu_has_no_fallback():
     assert provider_list("cpu", "int8") == ["CPUExecutionProvider"]
 
 
-def test_provider_list__cuda_without_tf32_and_algorithm_search():
+def test_provider_list__cuda_disables_tf32_and_algorithm_search():
     providers = provider_list("cuda", "fp32")
     assert [entry if isinstance(entry, str) else entry[0] for entry in providers] == [
         PROVIDERS["cuda"],
@@ -45,7 +45,7 @@ def test_provider_list__cuda_without_tf32_and_algorithm_search():
     assert options_of(provider_list("cuda", "fp16"), "cuda")["use_tf32"] == "1"
 
 
-def test_provider_list__tensorrt_engine_cache_and_batch_sizes(tmp_path, monkeypatch):
+def test_provider_list__tensorrt_has_engine_cache_and_batch_sizes(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path))
     providers = provider_list("tensorrt", "fp32", ("images", 224))
     assert providers[0][0] == PROVIDERS["tensorrt"]
@@ -66,7 +66,7 @@ def test_provider_list__tensorrt_fp16_only_on_request():
     assert options_of(provider_list("tensorrt", "fp16"), "tensorrt")["trt_fp16_enable"] == "1"
 
 
-def test_engine_cache_dir__default_is_the_user_s_cache(tmp_path, monkeypatch):
+def test_engine_cache_dir__default_is_the_cache_of_the_user(tmp_path, monkeypatch):
     monkeypatch.delenv("MEDTUNE_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert engine_cache_dir() == tmp_path / "medtune" / "tensorrt"
@@ -75,7 +75,7 @@ def test_engine_cache_dir__default_is_the_user_s_cache(tmp_path, monkeypatch):
     assert engine_cache_dir() == tmp_path / ".cache" / "medtune" / "tensorrt"
 
 
-def test_count_operators__per_provider(by_hand):
+def test_count_operators__counts_per_provider(by_hand):
     session = open_session(by_hand.model(), "model.onnx", "cpu", "fp32", threads=1)
     assert count_operators(session) == {"CPUExecutionProvider": 4}
 

@@ -1,4 +1,4 @@
-"""Tests of TIFF decoding: every kind of file yields the written pixels or an error."""
+"""Decoding of TIFF: every kind of file gives the written pixels or an error."""
 
 import io
 import itertools
@@ -72,7 +72,7 @@ def write(original: np.ndarray, options: dict[str, Any]) -> bytes | None:
     return stream.getvalue()
 
 
-def is_right(found: DecodedImage, original: np.ndarray, options: dict[str, Any]) -> bool:
+def is_equal(decoded: DecodedImage, original: np.ndarray, options: dict[str, Any]) -> bool:
     """Compare with the written array instead of the result of another reader."""
     inverted = options["photometric"] == "miniswhite"
     alpha = None
@@ -82,37 +82,37 @@ def is_right(found: DecodedImage, original: np.ndarray, options: dict[str, Any])
     original = original[..., 0] if original.ndim == 3 and original.shape[2] == 1 else original
     if original.dtype not in (np.uint8, np.bool_):
         return (
-            found.inverted == inverted
-            and found.pixels.dtype == original.dtype
-            and np.array_equal(found.pixels, original)
+            decoded.inverted == inverted
+            and decoded.pixels.dtype == original.dtype
+            and np.array_equal(decoded.pixels, original)
         )
     reference = original.astype(np.uint8) * (255 if original.dtype == np.bool_ else 1)
     reference = 255 - reference if inverted else reference
     reference = np.repeat(reference[..., None], 3, 2) if reference.ndim == 2 else reference
     if alpha is not None and alpha.dtype == np.uint8:
-        share = alpha[..., None] / 255
-        reference = np.rint(reference * share + 255 * (1 - share))
-    return found.pixels.shape == reference.shape and np.abs(found.pixels.astype(int) - reference).max() <= 1
+        opacity = alpha[..., None] / 255
+        reference = np.rint(reference * opacity + 255 * (1 - opacity))
+    return decoded.pixels.shape == reference.shape and np.abs(decoded.pixels.astype(int) - reference).max() <= 1
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_tiff__combinations_are_correct_or_rejected(dtype: str) -> None:
     outcome: Counter[str] = Counter()
-    wrong = []
+    mismatches = []
     for original, options in variants(dtype):
         content = write(original, options)
         if content is None:
             continue
         try:
-            right = is_right(decode(content), original, options)
+            equal = is_equal(decode(content), original, options)
         except DecodeError:
-            outcome["refused"] += 1
+            outcome["rejected"] += 1
             continue
-        outcome["right" if right else "wrong"] += 1
-        if not right:
-            wrong.append(options)
-    assert wrong == []
-    assert outcome["right"] > (50 if dtype == "bool" else 150), outcome
+        outcome["equal" if equal else "different"] += 1
+        if not equal:
+            mismatches.append(options)
+    assert mismatches == []
+    assert outcome["equal"] > (50 if dtype == "bool" else 150), outcome
 
 
 @pytest.mark.parametrize(("value", "declared"), [(4095, (0.0, 4095.0)), (3999, None), (1023, None)])
@@ -135,7 +135,7 @@ def test_tiff__several_pages_and_missing_strips_are_rejected() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_tiff__orientation_as_in_8_bits(orientation: int) -> None:
+def test_tiff__orientation_is_the_same_for_8_and_16_bits(orientation: int) -> None:
     original = pixels("uint8", 1)
     tag = [(274, 3, 1, orientation, True)]
     small, deep = io.BytesIO(), io.BytesIO()

@@ -31,7 +31,7 @@ def test_read_files__ignores_fields():
     assert read(note + HEAD + b"x" + END) == [("a.png", b"x")]
 
 
-def test_read_files__maximum_number_of_files():
+def test_read_files__limits_the_number_of_files():
     part = HEAD + b"x\r\n"
     assert len(read(part * 2 + HEAD + b"x" + END, max_files=3)) == 3
     with pytest.raises(TooManyFilesError, match="more than 2 files"):

@@ -1,16 +1,16 @@
-"""Params of source `folder`, and the samples that stage data reads with them."""
+"""Params of source `folder` and the samples that stage data reads."""
 
 from medtune.data.sample_checks import check_samples
 from medtune.data.sources import folder
 
 
-def params(**more):
-    return folder.Params(root="x", **more)
+def params(**options):
+    return folder.Params(root="x", **options)
 
 
-def read(root, chosen):
+def read(root, options):
     """List the samples like stage data."""
-    return check_samples(folder.list_samples(root, chosen), chosen, folder.classes(chosen)).samples
+    return check_samples(folder.list_samples(root, options), options, folder.classes(options)).samples
 
 
 def table(root, text):

@@ -15,15 +15,15 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_samples__class_folders(root):
-    found = folder.list_samples(root, params())
-    assert [(record.path, record.label, record.patient_id) for record in found] == [
+def test_samples__have_the_label_of_the_class_folder(root):
+    samples = folder.list_samples(root, params())
+    assert [(sample.path, sample.label, sample.patient_id) for sample in samples] == [
         ("cat/P1_1.png", "cat", None), ("cat/deep/P2_1.png", "cat", None), ("dog/P3_1.png", "dog", None),
     ]  # fmt: skip
 
 
-def test_samples__patient_from_the_path(root):
-    assert [record.patient_id for record in folder.list_samples(root, params(patient_pattern=r"(P\d+)_"))] == [
+def test_samples__patient_is_matched_in_the_path(root):
+    assert [sample.patient_id for sample in folder.list_samples(root, params(patient_pattern=r"(P\d+)_"))] == [
         "P1",
         "P2",
         "P3",
@@ -33,12 +33,12 @@ def test_samples__patient_from_the_path(root):
 
 
 @pytest.mark.parametrize("pattern", ["(", "P[0-9]+"])
-def test_params__pattern_must_name_a_group(pattern):
+def test_params__pattern_must_have_one_group(pattern):
     with pytest.raises(ValidationError):
         params(patient_pattern=pattern)
 
 
-def test_samples__class_names(root):
+def test_samples__labels_must_be_in_class_names(root):
     assert folder.classes(params(class_names=["dog", "cat"])) == ("dog", "cat")
     with pytest.raises(InputError, match=r"'dog' is not in data\.class_names"):
         read(root, params(class_names=["cat", "cow"]))
@@ -46,18 +46,18 @@ def test_samples__class_names(root):
         params(class_names=["cat", "cat"])
 
 
-def test_samples__image_beside_the_class_folders(root):
+def test_samples__image_outside_class_folders_is_an_error(root):
     (root / "stray.png").touch()
     with pytest.raises(InputError, match=r"stray\.png is not in a class folder"):
         folder.list_samples(root, params())
 
 
-def test_samples__table_with_renamed_columns(root):
-    chosen = table(root, "\ufeffpath,label,group,age\ndog/P3_1.png,dog,P3,7\ncat/P1_1.png, cat ,P1,\n")
-    first, second = folder.list_samples(root, chosen)
+def test_samples__are_read_from_a_table(root):
+    options = table(root, "\ufeffpath,label,group,age\ndog/P3_1.png,dog,P3,7\ncat/P1_1.png, cat ,P1,\n")
+    first, second = folder.list_samples(root, options)
     assert (first.path, first.label, first.patient_id, first.metadata) == ("cat/P1_1.png", "cat", "P1", {"age": ""})
     assert second.metadata == {"age": "7"}
-    assert folder.inputs(root, chosen) == [root / "labels.csv"]
+    assert folder.inputs(root, options) == [root / "labels.csv"]
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_samples__table_with_renamed_columns(root):
         ("", "no column path and no label"),
     ],
 )
-def test_samples__invalid_table(root, text, reason):
+def test_samples__invalid_table_is_an_error(root, text, reason):
     with pytest.raises(InputError, match=reason):
         read(root, table(root, text))
 
 
-def test_samples__missing_table(root):
+def test_samples__missing_table_is_an_error(root):
     with pytest.raises(InputError, match=r"data\.csv=other\.csv: no such file in .*\. Write other\.csv with"):
         folder.list_samples(root, params(csv="other.csv"))
     (root / "exported.txt").write_text("path label\n")
@@ -92,18 +92,18 @@ def test_samples__missing_table(root):
         folder.list_samples(root, params(csv="other.csv"))
 
 
-def test_samples__no_images(tmp_path):
+def test_samples__folder_without_images_is_an_error(tmp_path):
     with pytest.raises(InputError, match="no images"):
         folder.list_samples(tmp_path, params())
 
 
-def test_samples__an_empty_class_folder_is_named(root):
+def test_samples__error_names_an_empty_class_folder(root):
     (root / "fish").mkdir()
     with pytest.raises(InputError, match=r"class folder .*fish has no images"):
         folder.list_samples(root, params())
 
 
-def test_samples__a_table_without_patients_says_so(root, capsys):
+def test_samples__table_without_patients_is_reported(root, capsys):
     folder.list_samples(root, table(root, "path,label,case\ncat/P1_1.png,cat,P1\n"))
     assert "no column patient, so no patients are known; found path, label, case" in capsys.readouterr().out
 
@@ -117,11 +117,11 @@ def images(tmp_path):
     return tmp_path
 
 
-def test_table__columns_of_other_names(images):
-    chosen = table(images, "File,Diagnosis,PatientID,age\n1.png,a,P1,7\n2.png,b,P2,8\n")
-    named = ColumnParams(path="file", label="Diagnosis", patient="PatientID")
-    chosen = chosen.model_copy(update={"columns": named})
-    first, _ = folder.list_samples(images, chosen)
+def test_table__renamed_columns(images):
+    options = table(images, "File,Diagnosis,PatientID,age\n1.png,a,P1,7\n2.png,b,P2,8\n")
+    columns = ColumnParams(path="file", label="Diagnosis", patient="PatientID")
+    options = options.model_copy(update={"columns": columns})
+    first, _ = folder.list_samples(images, options)
     assert (first.path, first.label, first.patient_id, first.metadata) == ("1.png", "a", "P1", {"age": "7"})
     assert first.where == "labels.csv line 2"
 
@@ -139,25 +139,25 @@ def test_table__columns_of_other_names(images):
         ("path,label,Label", "columns 'label' and 'Label' differ only in case"),
     ],
 )  # fmt: skip
-def test_table__a_missing_column_names_the_option(images, header, message):
-    with pytest.raises(InputError) as caught:
+def test_table__error_of_a_missing_column_names_the_option(images, header, message):
+    with pytest.raises(InputError) as error:
         read(images, table(images, f"{header}\n{','.join('x' for _ in header.split(','))}\n"))
-    assert message in str(caught.value)
+    assert message in str(error.value)
 
 
 def test_table__selected_patient_column_must_exist(images):
-    chosen = table(images, "path,label\n1.png,a\n")
-    chosen = chosen.model_copy(update={"columns": ColumnParams(patient="patient")})
+    options = table(images, "path,label\n1.png,a\n")
+    options = options.model_copy(update={"columns": ColumnParams(patient="patient")})
     with pytest.raises(InputError, match="no column patient"):
-        read(images, chosen)
+        read(images, options)
 
 
-def test_table__lines_above_the_header(images):
+def test_table__lines_above_the_header_are_an_error(images):
     with pytest.raises(InputError, match=r"labels\.csv line 3 looks like the header\. Remove the lines above it"):
         read(images, table(images, "Study,X\n2026,03\npath,label\n1.png,a\n"))
 
 
-def test_table__a_patient_column_is_suggested(images, capsys):
+def test_table__similar_patient_column_is_suggested(images, capsys):
     read(images, table(images, "path,label,patient_id\n1.png,a,P1\n"))
     assert "If patient_id is the patient, add --set data.columns.patient=patient_id" in capsys.readouterr().out
 
@@ -174,10 +174,10 @@ def test_table__a_patient_column_is_suggested(images, capsys):
     ],
 )
 def test_table__missing_file_is_reported_before_decoding(images, path, message):
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as error:
         read(images, table(images, f"path,label\n{path},a\n"))
-    assert message in str(caught.value)
-    assert "--set data.on_bad_image=reject" in str(caught.value) or "data.path_format=" in str(caught.value)
+    assert message in str(error.value)
+    assert "--set data.on_bad_image=reject" in str(error.value) or "data.path_format=" in str(error.value)
 
 
 def test_table__missing_files_are_counted(images):
@@ -185,15 +185,15 @@ def test_table__missing_files_are_counted(images):
         read(images, table(images, "path,label\n1.png,a\n" + "".join(f"x{n}.png,a\n" for n in range(5))))
 
 
-def test_table__empty_cells_are_named_by_line(images):
-    with pytest.raises(InputError) as caught:
+def test_table__error_lists_the_lines_of_empty_cells(images):
+    with pytest.raises(InputError) as error:
         read(images, table(images, "path,label,group\n1.png,a,\n2.png,,P1\n,a,P1\n3.png,a,\n"))
-    message = str(caught.value)
+    message = str(error.value)
     assert "labels.csv line 2, labels.csv line 5: patient is ''; labels.csv line 3: label is ''" in message
     assert "labels.csv line 4: path is ''" in message
 
 
-def test_table__the_same_name_in_another_unicode_form(images):
+def test_table__file_names_match_in_any_unicode_form(images):
     (images / "Mu\u0308ller.png").touch()
     (sample,) = read(images, table(images, "path,label\nM\u00fcller.png,a\n"))
     assert sample.path == "M\u00fcller.png"
@@ -203,57 +203,57 @@ def test_table__the_same_name_in_another_unicode_form(images):
 
 
 def test_table__labels_are_mapped(images):
-    chosen = table(images, "path,label\n1.png,Benign\n2.png,benign\n3.png,malignant\n")
+    options = table(images, "path,label\n1.png,Benign\n2.png,benign\n3.png,malignant\n")
     with pytest.raises(InputError, match=r"data\.label_map"):
-        read(images, chosen)
-    mapped = chosen.model_copy(update={"label_map": {"Benign": "benign"}})
+        read(images, options)
+    mapped = options.model_copy(update={"label_map": {"Benign": "benign"}})
     assert [sample.label for sample in read(images, mapped)] == ["benign", "benign", "malignant"]
     with pytest.raises(InputError, match="no image has label 'Bengin'; labels are Benign, benign, malignant"):
-        read(images, chosen.model_copy(update={"label_map": {"Bengin": "benign"}}))
+        read(images, options.model_copy(update={"label_map": {"Bengin": "benign"}}))
 
 
-def test_table__patients_from_a_pattern_are_checked_too(images):
+def test_table__patients_from_a_pattern_are_checked(images):
     for name in ("P1_1.png", "p1_2.png"):
         (images / name).touch()
-    chosen = table(images, "path,label\nP1_1.png,a\np1_2.png,b\n")
+    options = table(images, "path,label\nP1_1.png,a\np1_2.png,b\n")
     with pytest.raises(InputError, match=r"'P1' .* and 'p1'"):
-        read(images, chosen.model_copy(update={"patient_pattern": "([Pp][0-9]+)_"}))
+        read(images, options.model_copy(update={"patient_pattern": "([Pp][0-9]+)_"}))
 
 
-def test_table__a_cell_with_several_lines(images):
+def test_table__cell_with_several_lines_is_an_error(images):
     with pytest.raises(InputError, match=r"line 2: label is 'a\\nb': expected one line"):
         read(images, table(images, 'path,label\n1.png,"a\nb"\n'))
 
 
 def test_table__cannot_be_combined_with_split_folders(images):
-    chosen = params(csv="labels.csv", split={"protocol": "folders"})
+    options = params(csv="labels.csv", split={"protocol": "folders"})
     with pytest.raises(InputError, match=r"data\.split\.protocol=folders: data\.csv"):
-        folder.list_samples(images, chosen)
+        folder.list_samples(images, options)
 
 
-def test_masks__error_leave_out_or_use(tmp_path):
+def test_masks__are_an_error_or_left_out_or_used(tmp_path):
     for name in ("a/x (1).png", "a/x (1)_mask.png", "b/y.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as error:
         read(tmp_path, params())
-    assert "1 of 3 images look like masks of others, for example a/x (1)_mask.png" in str(caught.value)
-    assert "--set data.masks=leave_out" in str(caught.value)
+    assert "1 of 3 images look like masks of others, for example a/x (1)_mask.png" in str(error.value)
+    assert "--set data.masks=leave_out" in str(error.value)
     assert len(read(tmp_path, params(masks="leave_out"))) == 2
     assert len(read(tmp_path, params(masks="use"))) == 3
 
 
-def test_folders__splits_become_published_splits(tmp_path):
+def test_folders__split_folders_are_published_splits(tmp_path):
     for name in ("train/a/1.png", "train/b/1.png", "test/a/2.png", "val/b/3.png"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
-    found = read(tmp_path, params(split={"protocol": "folders"}))
-    assert [(sample.label, sample.published_splits) for sample in found] == [
+    samples = read(tmp_path, params(split={"protocol": "folders"}))
+    assert [(sample.label, sample.published_splits) for sample in samples] == [
         ("a", ("test",)), ("a", ("train",)), ("b", ("train",)), ("b", ("val",)),
     ]  # fmt: skip
 
 
-def test_table__absolute_paths_inside_of_the_root(images):
+def test_table__absolute_paths_in_the_root(images):
     (sample,) = read(images, table(images, f"path,label\n{images}/deep/4.png,a\n"))
     assert sample.path == "deep/4.png"
 
@@ -263,21 +263,21 @@ def test_table__absolute_paths_inside_of_the_root(images):
     [(("1", "2", "3"), "'data.path_format=\"{path}.png\"'"), (("4.png", "5.png"), "'data.path_format=\"deep/{path}\"'"),
      (("4", "5"), "'data.path_format=\"deep/{path}.png\"'")],
 )  # fmt: skip
-def test_table__paths_that_need_a_folder_or_an_extension(images, paths, pattern):
-    chosen = table(images, "path,label\n" + "".join(f"{path},a\n" for path in paths))
-    with pytest.raises(InputError) as caught:
-        read(images, chosen)
-    assert f"Complete the paths with --set {pattern}" in str(caught.value)
+def test_table__path_format_is_suggested(images, paths, pattern):
+    options = table(images, "path,label\n" + "".join(f"{path},a\n" for path in paths))
+    with pytest.raises(InputError) as error:
+        read(images, options)
+    assert f"Complete the paths with --set {pattern}" in str(error.value)
     value = pattern.split('"')[1]
-    assert len(read(images, chosen.model_copy(update={"path_format": value}))) == len(paths)
+    assert len(read(images, options.model_copy(update={"path_format": value}))) == len(paths)
 
 
-def test_table__no_common_format(images):
+def test_table__paths_without_common_format_are_an_error(images):
     with pytest.raises(InputError, match="Correct the rows"):
         read(images, table(images, "path,label\n1,a\n4,a\n"))
 
 
 @pytest.mark.parametrize("text", ["x.png", "{path}{path}", ""])
-def test_params__path_format_has_the_path_once(text):
+def test_params__path_format_contains_the_path_once(text):
     with pytest.raises(ValidationError, match=r"must contain \{path\} exactly once"):
         params(path_format=text)

@@ -17,53 +17,53 @@ def images(tmp_path):
     return tmp_path
 
 
-def several(root, text, **more):
+def findings_params(root, text, **options):
     (root / "labels.csv").write_text(text, encoding="utf-8")
-    return params(csv="labels.csv", label_type="multi", **more)
+    return params(csv="labels.csv", label_type="multi", **options)
 
 
-def test_findings__a_column_each(images):
-    chosen = several(images, "path,Mass,Edema\n1.png,1,1\n2.png,0,0\n", columns={"labels": ["edema", "mass"]})
-    assert [sample.findings for sample in read(images, chosen)] == [("edema", "mass"), ()]
-    assert folder.classes(chosen) == ("edema", "mass")
-    assert folder.metadata(chosen) == {"label_type": "multi", "no_finding": "No Finding"}
+def test_findings__one_column_per_finding(images):
+    options = findings_params(images, "path,Mass,Edema\n1.png,1,1\n2.png,0,0\n", columns={"labels": ["edema", "mass"]})
+    assert [sample.findings for sample in read(images, options)] == [("edema", "mass"), ()]
+    assert folder.classes(options) == ("edema", "mass")
+    assert folder.metadata(options) == {"label_type": "multi", "no_finding": "No Finding"}
 
 
 def test_findings__in_one_cell(images):
-    chosen = several(images, "path,label\n1.png,Mass|Edema\n2.png,No Finding\n", label_map={"Edema": "edema"})
-    assert [sample.findings for sample in read(images, chosen)] == [("Mass", "edema"), ()]
+    options = findings_params(images, "path,label\n1.png,Mass|Edema\n2.png,No Finding\n", label_map={"Edema": "edema"})
+    assert [sample.findings for sample in read(images, options)] == [("Mass", "edema"), ()]
 
 
-def test_findings__merged_columns(images):
-    chosen = several(
+def test_findings__label_map_merges_columns(images):
+    options = findings_params(
         images,
         "path,left,right\n1.png,1,1\n2.png,0,0\n",
         columns={"labels": ["left", "right"]},
         label_map={"left": "mass", "right": "mass"},
     )
-    assert folder.classes(chosen) == ("mass",)
-    assert [sample.findings for sample in read(images, chosen)] == [("mass",), ()]
+    assert folder.classes(options) == ("mass",)
+    assert [sample.findings for sample in read(images, options)] == [("mass",), ()]
 
 
 @pytest.mark.parametrize(
-    ("more", "message"),
+    ("columns", "message"),
     [
         ({"labels": ["mass", "hernia"]}, r"data.columns.labels: labels.csv has no column hernia; found path, mass"),
         ({"labels": ["mass", "path"]}, r"data.columns.labels: column path of labels.csv is the path or the patient"),
     ],
 )
-def test_findings__columns_that_cannot_be(images, more, message):
+def test_findings__invalid_columns_are_an_error(images, columns, message):
     with pytest.raises(InputError, match=message):
-        read(images, several(images, "path,mass\n1.png,1\n2.png,0\n", columns=more))
+        read(images, findings_params(images, "path,mass\n1.png,1\n2.png,0\n", columns=columns))
 
 
-def test_findings__similar_spellings(images):
+def test_findings__similar_spellings_are_an_error(images):
     with pytest.raises(InputError, match=r"labels 'Mass' .* and 'mass' .* differ only in case"):
-        read(images, several(images, "path,label\n1.png,Mass|Edema\n2.png,mass\n"))
+        read(images, findings_params(images, "path,label\n1.png,Mass|Edema\n2.png,mass\n"))
 
 
 @pytest.mark.parametrize(
-    ("more", "message"),
+    ("options", "message"),
     [
         ({"label_type": "multi"}, "label_type is multi, but csv is null"),
         ({"csv": "a.csv", "columns": {"labels": ["a"]}}, "columns.labels is set, but label_type is nominal"),
@@ -71,6 +71,6 @@ def test_findings__similar_spellings(images):
         ({"csv": "a.csv", "label_type": "multi", "columns": {"labels": ["a", "a"]}}, "name each column once"),
     ],
 )
-def test_findings__settings_that_contradict(more, message):
+def test_params__rejects_contradictory_settings(options, message):
     with pytest.raises(ValidationError, match=message):
-        params(**more)
+        params(**options)

@@ -14,19 +14,19 @@ def write(root, folder, size, count=2, suffix=".png"):
             Image.fromarray(np.zeros((size, size, 3), np.uint8)).save(file)
 
 
-def read(root, **more):
-    return gashissdb.list_samples(root, gashissdb.Params(root=str(root), **more))
+def read(root, **options):
+    return gashissdb.list_samples(root, gashissdb.Params(root=str(root), **options))
 
 
 @pytest.mark.parametrize("name", ["{0}", "{0}x{0}", "GasHisSDB/{0}", "GasHisSDB/{0}*{0}"])
 @pytest.mark.parametrize("size", [80, 120, 160])
-def test_samples__one_size_of_three(tmp_path, name, size):
+def test_samples__are_selected_by_size(tmp_path, name, size):
     for side in (80, 120, 160):
         write(tmp_path, name.format(side), side)
-    found = read(tmp_path, size=size)
-    assert [sample.label for sample in found] == ["abnormal", "abnormal", "normal", "normal"]
-    assert all(name.format(size) in sample.path for sample in found)
-    assert {sample.patient_id for sample in found} == {None}
+    samples = read(tmp_path, size=size)
+    assert [sample.label for sample in samples] == ["abnormal", "abnormal", "normal", "normal"]
+    assert all(name.format(size) in sample.path for sample in samples)
+    assert {sample.patient_id for sample in samples} == {None}
     with pytest.raises(InputError, match=r"data\.source=gashissdb"):
         hcrf.list_samples(tmp_path, hcrf.Params(root="x"))
 
@@ -39,14 +39,14 @@ def test_samples__root_is_a_folder_of_one_size(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp"])
-def test_samples__mixed_sizes(tmp_path, suffix):
+def test_samples__mixed_sizes_are_an_error(tmp_path, suffix):
     write(tmp_path, "all", 160)
     write(tmp_path, "more", 80, suffix=suffix)
     with pytest.raises(InputError, match=r"4 of 8 images have another size; .* has 80 x 80 pixels"):
         read(tmp_path)
 
 
-def test_samples__patient_from_the_path(tmp_path):
+def test_samples__patient_is_matched_in_the_path(tmp_path):
     for image in (1, 2):
         write(tmp_path, f"160/image-{image}", 160)
     assert {sample.patient_id for sample in read(tmp_path, patient_pattern=r"image-(\d+)/")} == {"1", "2"}
@@ -56,7 +56,7 @@ def test_samples__patient_from_the_path(tmp_path):
         gashissdb.Params(patient_pattern="(")
 
 
-def test_samples__no_images(tmp_path):
+def test_samples__folder_without_images_is_an_error(tmp_path):
     (tmp_path / "160" / "other").mkdir(parents=True)
     with pytest.raises(InputError, match="no image in a folder called Normal or Abnormal"):
         read(tmp_path)

@@ -1,4 +1,4 @@
-"""Comparison of DoRA with its formula, and with zero for channels whose weights are all zero."""
+"""DoRA, compared with its formula, also for channels with zero weights."""
 
 import torch
 from peft import LoraConfig
@@ -13,7 +13,7 @@ def network():
     return nn.Sequential(nn.Conv2d(3, 6, 3, bias=False), nn.ReLU(), nn.Conv2d(6, 5, 3)).double()
 
 
-def test_dora__equals_the_formula_and_supports_channels_of_zeros():
+def test_dora__equals_the_formula_and_supports_zero_channels():
     plain = network()
     with torch.no_grad():
         plain[0].weight[2] = 0
@@ -30,8 +30,8 @@ def test_dora__equals_the_formula_and_supports_channels_of_zeros():
     norm = changed.flatten(1).norm(dim=1)
     expected = magnitude.flatten()[:, None, None, None] * changed / norm[:, None, None, None]
     x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
-    found = layer(x)
-    torch.testing.assert_close(found, nn.functional.conv2d(x, expected))
-    assert not found[:, 2].any()
-    found.square().sum().backward()
+    output = layer(x)
+    torch.testing.assert_close(output, nn.functional.conv2d(x, expected))
+    assert not output[:, 2].any()
+    output.square().sum().backward()
     assert all(p.grad.isfinite().all() for p in backbone.parameters() if p.grad is not None)

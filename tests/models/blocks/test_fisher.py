@@ -1,4 +1,4 @@
-"""Comparison of Fisher information with a sum over images, and selection of entries by it."""
+"""Fisher information, compared with a sum over images, and the selection of entries."""
 
 import pytest
 import torch
@@ -20,46 +20,46 @@ def example():
 def test_diagonal_fisher__is_the_mean_of_squared_gradients(example):
     network, images, labels = example
     tensors = [network[1].weight, network[4].bias]
-    found = diagonal_fisher(network, tensors, ((images[i : i + 1], labels[i : i + 1]) for i in range(6)))
+    fisher = diagonal_fisher(network, tensors, ((images[i : i + 1], labels[i : i + 1]) for i in range(6)))
     assert not any(tensor.requires_grad for tensor in tensors)
-    expected = torch.zeros(len(found))
+    expected = torch.zeros(len(fisher))
     network.eval().requires_grad_(True)
     for image, label in zip(images, labels, strict=True):
         loss = -network(image[None]).log_softmax(1)[0, label]
         expected += torch.cat([g.flatten() for g in torch.autograd.grad(loss, tensors)]).square() / 6
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(fisher, expected)
 
 
 def test_sparse_delta__updates_the_entries_with_the_largest_scores(example):
     network, images, _ = example
     weight, bias = network[1].weight.clone(), network[4].bias.clone()
-    chosen = SparseDelta([60, 3], 4)
-    parametrize_tensor(network[1], "weight", SparseEntry(chosen, 0))
-    parametrize_tensor(network[4], "bias", SparseEntry(chosen, 1))
+    delta = SparseDelta([60, 3], 4)
+    parametrize_tensor(network[1], "weight", SparseEntry(delta, 0))
+    parametrize_tensor(network[4], "bias", SparseEntry(delta, 1))
     scores = torch.zeros(63)
     scores[[7, 30, 60, 62]] = torch.tensor([1.0, 2, 3, 4])
-    chosen.select_entries(scores)
+    delta.select_entries(scores)
     network.eval()(images).square().sum().backward()
-    assert chosen.values.grad.count_nonzero() == 4
+    assert delta.values.grad.count_nonzero() == 4
     with torch.no_grad():
-        chosen.values.copy_(torch.arange(1.0, 5))
+        delta.values.copy_(torch.arange(1.0, 5))
     bake_in(network)
     assert (network[1].weight - weight).flatten().nonzero().flatten().tolist() == [7, 30]
     torch.testing.assert_close(network[4].bias - bias, torch.tensor([3.0, 0, 4]))
 
 
-def test_sparse_delta__loaded_equals_the_saved_one():
+def test_sparse_delta__state_dict_restores_the_selection():
     first, second = SparseDelta([5, 5], 3), SparseDelta([5, 5], 3)
     first.select_entries(torch.tensor([0.0, 0, 0, 0, 1, 1, 1, 0, 0, 0]))
     second.load_state_dict(first.state_dict())
     assert second.spans == first.spans == [(0, 1), (1, 3)]
 
 
-def test_diagonal_fisher__of_findings_uses_their_joint_probability(example):
+def test_diagonal_fisher__of_findings_uses_the_joint_probability(example):
     network, images, _ = example
     labels = torch.tensor([[1, 0, 1]] * 3 + [[0, 0, 1]] * 3, dtype=torch.uint8)
     tensors = [network[4].bias]
-    found = diagonal_fisher(network, tensors, ((images[i : i + 1], labels[i : i + 1]) for i in range(6)))
+    fisher = diagonal_fisher(network, tensors, ((images[i : i + 1], labels[i : i + 1]) for i in range(6)))
     with torch.no_grad():
         expected = (network.eval()(images).sigmoid() - labels).square().mean(0)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(fisher, expected)

@@ -1,4 +1,4 @@
-"""Rank allocation of AdaLoRA: the budget shrinks on schedule and keeps the most important triplets."""
+"""Rank allocation of AdaLoRA: the budget decreases on schedule and the most important triplets are selected."""
 
 import timm
 import torch
@@ -12,7 +12,7 @@ def triplets(backbone):
 
 
 def test_cubic_budget__decreases_from_the_first_to_the_last_budget():
-    assert [cubic_budget(48, 16, share) for share in (0, 0.5, 1)] == [48, 20, 16]
+    assert [cubic_budget(48, 16, fraction) for fraction in (0, 0.5, 1)] == [48, 20, 16]
 
 
 def test_allocate_ranks__selects_the_most_important_triplets():
@@ -27,7 +27,7 @@ def test_allocate_ranks__selects_the_most_important_triplets():
     assert [int(layer.selected.sum()) for layer in layers] == [1, 3]
 
 
-def test_after_step__reaches_the_budget_and_keeps_it():
+def test_after_step__reaches_the_budget():
     backbone = timm.create_model("test_vit", num_classes=0, img_size=64)
     params = adalora.Params(rank=2, start=4, interval=2)
     layers = triplets(adalora.inject(backbone, params))

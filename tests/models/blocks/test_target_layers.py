@@ -30,14 +30,14 @@ CASES += [pytest.param(name, METHODS, id=f"{name}-others", marks=pytest.mark.slo
 
 
 @pytest.mark.parametrize(("name", "methods"), CASES)
-def test_targets__are_called_in_the_forward_pass_and_every_update_gets_a_gradient(name, methods):
-    args, side, ends = NETWORKS[name]
+def test_targets__are_called_in_the_forward_pass_and_get_gradients(name, methods):
+    args, side, suffixes = NETWORKS[name]
     torch.manual_seed(0)
     backbone = timm.create_model(name, num_classes=0, **args)
     targets = default_targets(backbone)
     assert targets
-    if ends:
-        assert {target.rpartition(".")[2] for target in targets} <= ends
+    if suffixes:
+        assert {target.rpartition(".")[2] for target in targets} <= suffixes
     images = torch.randn(2, 3, side, side)
     for method in methods:
         plugin = registry.load_plugin("medtune.models.peft", method, "method")
@@ -46,12 +46,12 @@ def test_targets__are_called_in_the_forward_pass_and_every_update_gets_a_gradien
         adapted = plugin.inject(copy.deepcopy(backbone), plugin.Params())
         adapted.train().forward_features(images).square().mean().backward()
         trained = [(key, value.grad) for key, value in adapted.named_parameters() if value.requires_grad]
-        without = [key for key, grad in trained if grad is None]
+        without_gradient = [key for key, grad in trained if grad is None]
         # The features may not depend on biases of the last norm or of an attention whose output is not used.
-        assert len(without) <= len(trained) // 4, (method, without)
+        assert len(without_gradient) <= len(trained) // 4, (method, without_gradient)
 
 
-def test_supports__known_families_by_name_and_others_by_flag():
+def test_supports__checks_known_families_and_the_flag_for_others():
     lora, vera, adapter = (
         registry.load_plugin("medtune.models.peft", name, "m") for name in ("lora", "vera", "adapter")
     )

@@ -31,7 +31,7 @@ def slide(tmp_path):
                 columns = -(-page.imagewidth // STORED)
                 for name in ("TileOffsets", "TileByteCounts"):
                     values = list(page.tags[name].value)
-                    for _, row, column in (one for one in absent if one[0] == number):
+                    for _, row, column in (tile for tile in absent if tile[0] == number):
                         values[row * columns + column] = 0
                     page.tags[name].overwrite(values)
         return path, pixels
@@ -56,13 +56,13 @@ def test_read__missing_stored_tile_is_white(slide):
     assert np.array_equal(result, pixels)
 
 
-def test_plan__missing_glass_is_accepted_and_counted(slide):
-    whole = plan(slide()[0])
+def test_plan__missing_tiles_of_glass_are_accepted_and_counted(slide):
+    complete = plan(slide()[0])
     corners = [(1, 0, 0), (1, 0, 3), (1, 3, 0), (2, 0, 0)]
     path, _ = slide(*corners[:3])
     result = plan(path)
-    assert (result.level, result.absent, whole.absent) == (1, (3, 16), (0, 16))
-    assert result.positions == whole.positions
+    assert (result.level, result.absent, complete.absent) == (1, (3, 16), (0, 16))
+    assert result.positions == complete.positions
     with Slide.open(path) as opened:
         tiles = [read_tile(opened, position, SETTINGS, MPP) for position in result.positions]
     assert min(tile.mean() for tile in tiles) > 60
@@ -75,7 +75,7 @@ def test_plan__missing_glass_is_accepted_and_counted(slide):
         ([(2, 0, 0)], "damaged: 1 of 4 stored tiles of the overview are missing, but not those of a higher"),
     ],
 )
-def test_plan__missing_tissue_is_rejected(slide, absent, message):
+def test_plan__missing_tiles_of_tissue_are_rejected(slide, absent, message):
     with pytest.raises(DecodeError, match=message):
         plan(slide(*absent)[0])
 
@@ -87,12 +87,12 @@ def test_plan__unused_levels_may_lack_tiles(slide):
 def test_stored_tiles__boxes_are_fractions_of_the_slide():
     stored = StoredTiles(np.array([[False, False], [False, True]]), (0.6, 0.7))
     (box,) = stored.boxes()
-    assert [(part.start, part.stop) for part in box] == [(0.6, 1.0), (0.7, 1.0)]
+    assert [(axis.start, axis.stop) for axis in box] == [(0.6, 1.0), (0.7, 1.0)]
     assert not stored.present_within(box)
     assert stored.present_within((slice(0, 1), slice(0, 1)))
 
 
-def test_stored_tiles__side_that_is_not_a_multiple_of_the_tile(slide):
+def test_stored_tiles__partial_tiles_at_the_border_are_included(slide):
     path, _ = slide((1, 3, 0), size=400)
     with Slide.open(path) as opened:
         stored = opened.stored_tiles(1)

@@ -31,7 +31,7 @@ def test_calibrate__temperature_one_and_probability_zero():
 
 
 @given(LOGITS, st.randoms(use_true_random=False))
-def test_attention__weights_sum_to_one_in_any_order_of_tiles(outputs, random):
+def test_attention__does_not_depend_on_the_order_of_tiles(outputs, random):
     order = list(range(len(outputs)))
     random.shuffle(order)
     weights = attention_weights(outputs)
@@ -41,12 +41,12 @@ def test_attention__weights_sum_to_one_in_any_order_of_tiles(outputs, random):
     assert slide_probabilities(outputs, "attention").sum() == pytest.approx(1)
 
 
-def test_attention__a_slide_of_one_tile_has_its_probabilities():
+def test_attention__slide_of_one_tile_has_the_probabilities_of_the_tile():
     outputs = np.array([[1.0, 3.0, -7.0]])
     np.testing.assert_allclose(slide_probabilities(outputs, "attention"), tile_probabilities(outputs, "attention")[0])
     np.testing.assert_allclose(tile_probabilities(outputs, "attention")[0, 1], 1 / (1 + np.exp(-2)))
 
 
-def test_attention__large_scores_stay_finite():
+def test_attention__large_scores_give_finite_probabilities():
     outputs = np.array([[800.0, -800.0, 900.0], [0.0, 1.0, -900.0]], np.float32)
     np.testing.assert_allclose(slide_probabilities(outputs, "attention"), [1, 0])

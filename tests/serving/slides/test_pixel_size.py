@@ -61,19 +61,19 @@ def test_from_ome__image_of_another_size_is_none():
     assert from_ome(text, (9, 9)) == (1.0, 1.0)
 
 
-def test_from_philips__rows_come_first():
+def test_from_philips__row_spacing_is_first():
     text = '<DataObject><Attribute Name="DICOM_PIXEL_SPACING">"0.0005" "0.00025"</Attribute></DataObject>'
     assert from_philips(text) == pytest.approx((0.25, 0.5))
     assert from_philips("<DataObject/>") is None
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True))
-def test_is_plausible__finite_and_in_range(value):
+def test_is_plausible__accepts_values_in_range(value):
     assert is_plausible(value) == (0.02 <= value <= 20)
 
 
 @given(st.text())
-def test_stated_mpp__any_description_is_read_or_ignored(tmp_path_factory, text):
+def test_stated_mpp__any_description_gives_a_plausible_size_or_none(tmp_path_factory, text):
     path = write(tmp_path_factory.mktemp("x") / "a.tif", metadata=None)
     with tifffile.TiffFile(path) as file:
         page = file.pages[0]

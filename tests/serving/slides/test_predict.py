@@ -30,7 +30,7 @@ def slides(tmp_path):
     return tmp_path / "slides"
 
 
-def by_hand_slide(by_hand, path):
+def expected_slide(by_hand, path):
     with Slide.open(path) as slide:
         plan = plan_tiles(slide, SETTINGS, (0.5, 0.5))
         tiles = np.stack([read_tile(slide, position, SETTINGS, (0.5, 0.5)) for position in plan.positions])
@@ -40,8 +40,8 @@ def by_hand_slide(by_hand, path):
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
-def test_predict_slide__mean_of_the_tiles_then_temperature(bundle, slides, by_hand, batch_size):
-    plan, tiles, expected = by_hand_slide(by_hand, slides / "0.tif")
+def test_predict_slide__scales_the_mean_of_the_tiles(bundle, slides, by_hand, batch_size):
+    plan, tiles, expected = expected_slide(by_hand, slides / "0.tif")
     result = predict_slide(bundle, slides / "0.tif", batch_size)
     np.testing.assert_allclose(result.row[1:], expected, atol=1e-5)
     np.testing.assert_allclose(result.tiles, tiles, atol=1e-5)
@@ -49,7 +49,7 @@ def test_predict_slide__mean_of_the_tiles_then_temperature(bundle, slides, by_ha
     assert result.row[0] == ("red" if expected[1] >= 0.7 else "blue")
 
 
-def test_write_predictions__a_row_per_slide_and_per_tile(bundle, slides, by_hand, tmp_path, capsys):
+def test_write_predictions__has_a_row_per_slide_and_per_tile(bundle, slides, by_hand, tmp_path, capsys):
     paths = find_images([slides], SUFFIXES)
     skipped = write_predictions(bundle, paths, tmp_path / "p.csv", tiles_file=tmp_path / "t.csv")
     assert skipped == 1
@@ -60,7 +60,7 @@ def test_write_predictions__a_row_per_slide_and_per_tile(bundle, slides, by_hand
     tiles = list(csv.DictReader((tmp_path / "t.csv").open()))
     assert [row["path"].rpartition("/")[2] for row in rows] == ["0.tif", "1.tif"]
     for row in rows:
-        plan, probabilities, expected = by_hand_slide(by_hand, slides / row["path"].rpartition("/")[2])
+        plan, probabilities, expected = expected_slide(by_hand, slides / row["path"].rpartition("/")[2])
         slide_tiles = [tile for tile in tiles if tile["path"] == row["path"]]
         assert int(row["tiles"]) == len(slide_tiles) == len(plan.positions)
         assert [(int(tile["x"]), int(tile["y"])) for tile in slide_tiles] == list(plan.positions)
@@ -70,17 +70,17 @@ def test_write_predictions__a_row_per_slide_and_per_tile(bundle, slides, by_hand
     assert '"tiles": ' in (tmp_path / "q.csv").read_text()
 
 
-def test_predict__python_and_http(bundle, slides):
+def test_predict__python_and_http_agree(bundle, slides):
     path = slides / "0.tif"
     expected = predict_slide(bundle, path)
     (result,) = bundle.predict(str(path))
     assert result.probabilities == {"blue": expected.row[1], "red": expected.row[2]}
-    good, bad = predict_uploads(bundle, [("0.tif", path.read_bytes()), ("b.png", b"x")])
-    assert good["probabilities"] == result.probabilities
-    assert good["tiles"] == len(expected.tiles)
-    assert "predicts whole-slide images" in bad["error"]
-    (foreign,) = predict_uploads(bundle, [("c.mrxs", b"x")])
-    assert ".mrxs files cannot be read" in foreign["error"]
+    valid, invalid = predict_uploads(bundle, [("0.tif", path.read_bytes()), ("b.png", b"x")])
+    assert valid["probabilities"] == result.probabilities
+    assert valid["tiles"] == len(expected.tiles)
+    assert "predicts whole-slide images" in invalid["error"]
+    (unsupported,) = predict_uploads(bundle, [("c.mrxs", b"x")])
+    assert ".mrxs files cannot be read" in unsupported["error"]
 
 
 def test_predict__single_images_are_rejected(bundle, image_folder):

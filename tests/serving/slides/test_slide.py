@@ -15,20 +15,20 @@ def path(tmp_path_factory):
 
 
 def open_error(path):
-    with pytest.raises(DecodeError) as caught, Slide.open(path):
+    with pytest.raises(DecodeError) as error, Slide.open(path):
         pass
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
 @pytest.mark.parametrize("box", [(0, 0, 1, 1), (3, 5, 70, 99), (100, 60, 128, 128)])
-def test_read__equals_the_level_that_tifffile_reads(path, level, box):
-    whole = tifffile.imread(path, series=0, level=level)
+def test_read__equals_tifffile(path, level, box):
+    expected = tifffile.imread(path, series=0, level=level)
     with Slide.open(path) as slide:
         result = slide.read(level, box)
     left, top, right, bottom = box
-    np.testing.assert_array_equal(result, whole[top:bottom, left:right])
+    np.testing.assert_array_equal(result, expected[top:bottom, left:right])
 
 
 def test_levels__sizes_and_scales(path):
@@ -37,7 +37,7 @@ def test_levels__sizes_and_scales(path):
         assert slide.scale(2) == (4.0, 4.0)
 
 
-def test_levels__pages_that_are_marked_as_reduced(tmp_path):
+def test_levels__pages_marked_as_reduced(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (256, 320, 3), np.uint8)
     with tifffile.TiffWriter(tmp_path / "a.tif") as out:
         out.write(image, photometric="rgb", tile=(64, 64), metadata=None)
@@ -106,25 +106,25 @@ def test_open__error_names_unsupported_formats(tmp_path):
     assert "does not exist" in open_error(tmp_path / "none.tif")
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_open__truncated_file_is_rejected(path, tmp_path, share):
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
+def test_open__truncated_file_is_rejected(path, tmp_path, fraction):
     content = path.read_bytes()
-    (tmp_path / "a.tif").write_bytes(content[: int(share * len(content))])
+    (tmp_path / "a.tif").write_bytes(content[: int(fraction * len(content))])
     assert "damaged" in open_error(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_open__damaged_tags_are_one_line(tmp_path, seed, capfd):
+def test_open__damaged_tags_give_a_one_line_error(tmp_path, seed, capfd):
     file = tmp_path / "a.tif"
     write_slide(file, 3, side=128, levels=2)
     with tifffile.TiffFile(file) as opened:
-        heads = [opened.pages[0].offset, opened.pages[0].pages[0].offset]
-    whole, draw = file.read_bytes(), np.random.default_rng(seed)
+        offsets = [opened.pages[0].offset, opened.pages[0].pages[0].offset]
+    intact, rng = file.read_bytes(), np.random.default_rng(seed)
     reasons = []
     for _ in range(10):
-        content = bytearray(whole)
-        for at in draw.choice(heads, 2) + draw.integers(0, 150, 2):
-            content[at] = draw.integers(256)
+        content = bytearray(intact)
+        for position in rng.choice(offsets, 2) + rng.integers(0, 150, 2):
+            content[position] = rng.integers(256)
         file.write_bytes(content)
         try:
             with Slide.open(file) as slide:
@@ -140,15 +140,15 @@ def test_read__damaged_pixels_are_rejected(tmp_path):
     file = tmp_path / "a.tif"
     image = write_slide(file, 3, side=256)
     with tifffile.TiffFile(file) as opened:
-        at = opened.pages[0].dataoffsets[0]
+        position = opened.pages[0].dataoffsets[0]
     content = bytearray(file.read_bytes())
-    content[at : at + 200] = bytes(200)
+    content[position : position + 200] = bytes(200)
     file.write_bytes(content)
     with Slide.open(file) as slide, pytest.raises(DecodeError, match="damaged"):
         slide.read(0, (0, 0, *image.shape[:2]))
 
 
-def test_levels__other_aspect_ratio_is_rejected(tmp_path):
+def test_levels__page_of_another_aspect_ratio_is_ignored(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as out:
         image = np.zeros((256, 256, 3), np.uint8)
         out.write(image, photometric="rgb", tile=(64, 64), subifds=1, metadata=None)

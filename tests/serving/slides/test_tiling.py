@@ -28,7 +28,7 @@ def plan(path, settings=SETTINGS, mpp=MPP):
         return plan_tiles(slide, settings, mpp)
 
 
-def test_plan__tiles_form_a_grid_of_the_given_size(path):
+def test_plan__tiles_form_a_grid(path):
     result = plan(path)
     assert result.tile == (128.0, 128.0)
     assert result.level == 1
@@ -40,11 +40,11 @@ def test_plan__tiles_form_a_grid_of_the_given_size(path):
 def test_plan__only_tiles_with_tissue_are_selected(path):
     image = tifffile.imread(path, series=0, level=0).astype(int)
     stained = (image.max(2) - image.min(2)) / image.max(2) > 0.1
-    chosen = set(plan(path).positions)
+    selected = set(plan(path).positions)
     for y in range(0, 1024, 128):
         for x in range(0, 1024, 128):
-            share = stained[y : y + 128, x : x + 128].mean()
-            assert share > 0.35 if (x, y) in chosen else share < 0.65
+            stained_fraction = stained[y : y + 128, x : x + 128].mean()
+            assert stained_fraction > 0.35 if (x, y) in selected else stained_fraction < 0.65
 
 
 def test_read_tile__equals_the_level_at_the_same_resolution(path):
@@ -77,21 +77,21 @@ def test_read_tile__same_micrometers_for_any_pixel_size(tmp_path, mpp):
     np.testing.assert_allclose(tile[2:-2], (20 + per_pixel * (centers - 0.5))[2:-2], atol=1.0)
 
 
-def test_plan__selection_depends_on_seed_and_content_not_on_the_name(path, tmp_path):
-    few = replace(SETTINGS, max_per_slide=6)
-    first = plan(path, few)
+def test_plan__selection_depends_on_seed_and_content_but_not_on_the_name(path, tmp_path):
+    limited = replace(SETTINGS, max_per_slide=6)
+    first = plan(path, limited)
     copy = tmp_path / "other_name.tif"
     copy.write_bytes(path.read_bytes())
-    assert plan(copy, few).positions == first.positions
-    assert plan(copy, few).content == first.content
-    assert plan(path, replace(few, seed=1)).positions != first.positions
-    assert set(first.positions) < set(plan(path, replace(few, max_per_slide=9)).positions)
+    assert plan(copy, limited).positions == first.positions
+    assert plan(copy, limited).content == first.content
+    assert plan(path, replace(limited, seed=1)).positions != first.positions
+    assert set(first.positions) < set(plan(path, replace(limited, max_per_slide=9)).positions)
     write_slide(tmp_path / "b.tif", 4, side=1024)
-    assert plan(tmp_path / "b.tif", few).content != first.content
+    assert plan(tmp_path / "b.tif", limited).content != first.content
 
 
 @pytest.mark.parametrize("overlap", [0.25, 0.5])
-def test_plan__overlap(path, overlap):
+def test_plan__overlap_determines_the_step(path, overlap):
     columns = sorted({x for x, _ in plan(path, replace(SETTINGS, overlap=overlap, min_tissue=0.0)).positions})
     assert set(np.diff(columns)) == {128 * (1 - overlap)}
     assert columns[-1] <= 1024 - 128
@@ -110,12 +110,12 @@ def test_plan__slide_without_tissue_is_rejected(tmp_path):
     ("changes", "reason"),
     [({"size_um": 600.0}, "smaller than one tile"), ({"pixels": 256}, "Use larger tiles")],
 )
-def test_plan__tiles_that_do_not_fit_are_rejected(path, changes, reason):
+def test_plan__unsuitable_tile_sizes_are_rejected(path, changes, reason):
     with pytest.raises(DecodeError, match=reason):
         plan(path, replace(SETTINGS, **changes))
 
 
-def test_resolve_mpp__file_before_user_value(path, tmp_path):
+def test_resolve_mpp__file_takes_precedence(path, tmp_path):
     write_slide(tmp_path / "b.tif", 1, side=256, mpp=None)
     with Slide.open(path) as slide:
         assert resolve_mpp(slide, 0.25, "fix") == pytest.approx((0.5, 0.5))
@@ -147,7 +147,7 @@ def test_settings__error_names_invalid_fields(changes):
     st.floats(0, 0.9),
     st.sampled_from([0.25, 0.5, 1.0]),
 )
-def test_grid__covers_the_slide_and_stays_inside(width, height, size_um, overlap, mpp):
+def test_grid__covers_the_slide_without_exceeding_it(width, height, size_um, overlap, mpp):
     from medtune.serving.slides.tiling import _grid
 
     tile = (size_um / mpp, size_um / mpp)

@@ -10,8 +10,8 @@ GLASS, EOSIN, NUCLEI = (242, 240, 243), (225, 150, 190), (90, 60, 140)
 
 
 def canvas(color=GLASS, side=60):
-    draw = np.random.default_rng(0)
-    return np.clip(np.full((side, side, 3), color) + draw.normal(0, 2, (side, side, 1)), 0, 255).astype(np.uint8)
+    rng = np.random.default_rng(0)
+    return np.clip(np.full((side, side, 3), color) + rng.normal(0, 2, (side, side, 1)), 0, 255).astype(np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -35,9 +35,9 @@ def test_find_tissue__excludes_pen_marks_and_black(ink):
     assert result[31:49, 11:49].all()
 
 
-@pytest.mark.parametrize(("color", "share"), [(GLASS, 0.0), ((235, 236, 230), 0.0), (EOSIN, 1.0)])
-def test_find_tissue__uniform_images(color, share):
-    assert find_tissue(canvas(color)).mean() == share
+@pytest.mark.parametrize(("color", "fraction"), [(GLASS, 0.0), ((235, 236, 230), 0.0), (EOSIN, 1.0)])
+def test_find_tissue__uniform_images(color, fraction):
+    assert find_tissue(canvas(color)).mean() == fraction
 
 
 def test_is_pen__excludes_stains():
@@ -45,13 +45,13 @@ def test_is_pen__excludes_stains():
         assert not is_pen(np.full((2, 2, 3), color, np.uint8)).any()
 
 
-def test_otsu__divides_two_groups():
+def test_otsu__separates_two_clusters():
     values = np.concatenate([np.full(50, 0.1), np.full(20, 0.8)])
     assert 0.1 <= otsu(values) < 0.8
 
 
 @given(arrays.arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12), st.just(3))))
-def test_find_tissue__any_image(image):
+def test_find_tissue__returns_a_mask_for_any_image(image):
     result = find_tissue(image)
     assert result.shape == image.shape[:2]
     assert result.dtype == bool

@@ -11,7 +11,7 @@ DOCUMENT = {
 OUTPUT = np.array([[0.5, 0.25], [0.75, 0.125], [0.25, 0.125]], np.float32)
 
 
-def test_rows__fit_the_columns():
+def test_rows__match_the_columns():
     assert multilabel.columns(DOCUMENT) == ["prediction", "prob_mass", "prob_edema", "pred_mass", "pred_edema"]
     assert multilabel.rows(OUTPUT, DOCUMENT) == [
         ["mass|edema", 0.5, 0.25, 1, 1],
@@ -21,17 +21,17 @@ def test_rows__fit_the_columns():
     assert multilabel.shape(DOCUMENT) == (2,)
 
 
-def test_entry__as_json():
-    both, _, none = (multilabel.entry(row, DOCUMENT) for row in multilabel.rows(OUTPUT, DOCUMENT))
-    assert both == {
+def test_entry__has_findings_probabilities_and_decisions():
+    two_findings, _, no_finding = (multilabel.entry(row, DOCUMENT) for row in multilabel.rows(OUTPUT, DOCUMENT))
+    assert two_findings == {
         "prediction": ["mass", "edema"],
         "probabilities": {"mass": 0.5, "edema": 0.25},
         "decisions": {"mass": True, "edema": True},
     }
-    assert none["prediction"] == []
+    assert no_finding["prediction"] == []
 
 
-def test_prediction__as_an_object():
+def test_prediction__has_findings_probabilities_and_decisions():
     result = multilabel.prediction(multilabel.rows(OUTPUT, DOCUMENT)[1], DOCUMENT)
     assert (result.findings, result.decisions["edema"], result.probabilities["mass"]) == (("mass",), False, 0.75)
 
@@ -51,7 +51,7 @@ def test_summary__names_findings_and_thresholds():
         ({"no_finding": 3}, "no_finding is 3"),
     ],
 )
-def test_validate__names_the_field(change, message):
+def test_validate__error_names_the_field(change, message):
     assert multilabel.validate(DOCUMENT) is None
     assert message in multilabel.validate(DOCUMENT | change)
     assert multilabel.validate({}) == "classes is missing"
