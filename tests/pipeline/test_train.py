@@ -59,7 +59,7 @@ def kill_at(checkout: "Checkout", line: str, *arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def checkout(trained: "Trained") -> "Checkout":
-    """Return the trained checkout, because Prefect stores its absolute path."""
+    """Return the trained checkout itself, because the records of Prefect contain its folder."""
     return trained.checkout
 
 
