@@ -1,4 +1,4 @@
-"""Shared by all tests: the machine's quiet corners, and where the real data lies."""
+"""Settings and fixtures of all tests."""
 
 import functools
 import gc
@@ -22,7 +22,7 @@ os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["MEDTUNE_DEVICE"] = "cpu"
 
-# Hundreds of processes would each compile the package, and each session every test, where no bytecode is stored.
+# Without stored bytecode, every test process would compile the package again.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -32,26 +32,26 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 def pytest_collection_finish() -> None:
-    """Do once per session what each export to ONNX would repeat: a half of its time."""
+    """Cache the registry of ONNX functions and exclude imported objects from garbage collection."""
     if "medtune.export.onnx_graph" in sys.modules:
         from torch.onnx._internal.exporter._registration import ONNXRegistry
 
-        # torch parses the source of its 500 ONNX functions for every export.
+        # torch parses 500 ONNX functions for every export, which takes half of the export time.
         ONNXRegistry.from_torchlib = staticmethod(functools.cache(ONNXRegistry.from_torchlib))
-    # The garbage collector searches what was imported.
+    # The garbage collector would search all imported modules.
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
 
 
 def pytest_sessionfinish() -> None:
-    """Undo the exclusion: native libraries report what is alive at exit as leaks."""
+    """Undo the exclusion: native libraries report objects alive at exit as leaks."""
     gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Folder of real images and weights; the test is skipped, with the reason, where there is none."""
+    """Return the folder of real images and weights, or skip the test if it does not exist."""
     folder = Path(os.environ.get("MEDTUNE_SHARED") or PROJECT.parent / "shared")
     if not (folder / "data").is_dir():
         pytest.skip(f"no real data at {folder}: set MEDTUNE_SHARED")

@@ -1,4 +1,4 @@
-"""A small prepared set and trained chains, written after the contract, not by the stages that make them."""
+"""A small prepared data set and trained networks, written without the stages that produce them."""
 
 import json
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class World:
 
 @pytest.fixture
 def make_world(tmp_path: Path) -> Callable[..., World]:
-    """Builds prepared data and one trained artifact a chain, with a network that tells bright from dark."""
+    """Return a function that writes prepared data and a trained network per fold, which separates bright from dark."""
 
     def make(
         classes: int = 2,
@@ -70,15 +70,25 @@ def make_world(tmp_path: Path) -> Callable[..., World]:
 def write_prepared(
     folder: Path, params: Params, classes: int, columns: dict[str, list[str]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Nine patients of one class each (three a fold), five images each; `columns` are metadata, a cell an image."""
-    draw = np.random.default_rng(0)
+    """Write five images for each of nine patients, three patients per fold.
+
+    Args:
+        folder: folder of the prepared data.
+        params: the params of the run.
+        classes: number of classes. A patient has one class.
+        columns: additional columns of the manifest with a cell per image.
+
+    Returns:
+        The images and their labels.
+    """
+    rng = np.random.default_rng(0)
     names, split = [f"class{k}" for k in range(classes)], params.data.split
-    groups = np.repeat(np.arange(9), 5)
-    labels = (groups // 3) % classes
-    light = 60 + 120 * labels / (classes - 1) + draw.normal(0, 25, 9)[groups]
-    noise = draw.normal(0, 20, (45, SIZE, SIZE, 3))
-    images = np.clip(light[:, None, None, None] + noise, 0, 255).astype(np.uint8)
-    folds = groups % 3 if split.protocol == "patient" else np.arange(45) % 3
+    patients = np.repeat(np.arange(9), 5)
+    labels = (patients // 3) % classes
+    brightness = 60 + 120 * labels / (classes - 1) + rng.normal(0, 25, 9)[patients]
+    noise = rng.normal(0, 20, (45, SIZE, SIZE, 3))
+    images = np.clip(brightness[:, None, None, None] + noise, 0, 255).astype(np.uint8)
+    folds = patients % 3 if split.protocol == "patient" else np.arange(45) % 3
     work = partial_dir(folder)
     work.mkdir(parents=True)
     np.save(work / "images.npy", images)
@@ -86,10 +96,10 @@ def write_prepared(
     lines = [",".join(["path,label,patient,fold,split,sha256,width,height", *columns, "role_0,role_1,role_2"])]
     for i in range(45):
         cells = [column[i] for column in columns.values()]
-        own = f"img/{i}.png,{names[labels[i]]},P{groups[i]},{folds[i]},cv,{i:064x},32,32"
-        lines.append(",".join([own, *cells, *roles[i]]))
+        image_cells = f"img/{i}.png,{names[labels[i]]},P{patients[i]},{folds[i]},cv,{i:064x},32,32"
+        lines.append(",".join([image_cells, *cells, *roles[i]]))
     (work / "manifest.csv").write_text("\n".join(lines) + "\n")
-    leaked = [] if split.protocol == "patient" else [f"P{g}" for g in range(9)]
+    leaked = [] if split.protocol == "patient" else [f"P{k}" for k in range(9)]
     info = {
         "name": "Bright & dark",
         "classes": names,
@@ -97,7 +107,7 @@ def write_prepared(
         "license": "CC0",
         "citation": "Nobody",
         "faults": ["drawn <by> code"],
-        "notes": ["LEAK: all of them"] if leaked else [],
+        "notes": ["LEAK: all patients"] if leaked else [],
         "protocol": split.protocol,
         "n_images": 45,
         "n_patients": 9,
@@ -121,7 +131,7 @@ def write_trained(
     ruin: bool,
     head_only: bool = False,
 ) -> Artifact:
-    """A network with a random backbone and a head fitted by least squares; `head_only` stores no backbone."""
+    """Write a network with a random backbone and a head fitted by least squares; `head_only` stores no backbone."""
     import torch
 
     from medtune.data.manifest import load_prepared
@@ -136,19 +146,19 @@ def write_trained(
     train = prepared.indices(fold)["train"]
     with torch.inference_mode():
         features = model.features(model.preprocess(torch.from_numpy(images[train]))).flatten(1)
-        wide = torch.cat([features, torch.ones(len(features), 1)], 1).double()
+        inputs = torch.cat([features, torch.ones(len(features), 1)], 1).double()
         target = 4.0 * torch.eye(classes)[torch.from_numpy(labels[train])].double()
-        fit = torch.linalg.solve(wide.T @ wide + 1e-2 * torch.eye(wide.shape[1]), wide.T @ target).float()
+        solution = torch.linalg.solve(inputs.T @ inputs + 1e-2 * torch.eye(inputs.shape[1]), inputs.T @ target).float()
         weights = model.state_dict()
-        weights["head.1.weight"], weights["head.1.bias"] = fit[:-1].T, fit[-1]
+        weights["head.1.weight"], weights["head.1.bias"] = solution[:-1].T, solution[-1]
         if ruin:
-            weights["head.1.bias"] = torch.full_like(fit[-1], torch.nan)
+            weights["head.1.bias"] = torch.full_like(solution[-1], torch.nan)
     folder, key = paths.stage("frozen", fold), frozen_key(params, prepared, fold)
     work = partial_dir(folder)
     work.mkdir(parents=True)
-    kept = checkpoint.strip_prefix("head", weights) if head_only else weights
+    stored = checkpoint.strip_prefix("head", weights) if head_only else weights
     holds = "head" if head_only else "all"
-    checkpoint.save(work / "model.safetensors", kept, {"key": key, "holds": holds, "epoch": 2})
+    checkpoint.save(work / "model.safetensors", stored, {"key": key, "holds": holds, "epoch": 2})
     (work / "history.csv").write_text(HISTORY + "1,3,0.1,0.7,0.6,0.5,0.6,1\n2,6,0.1,0.5,0.55,0.7,,1\n")
     result = {
         "stage": "frozen",

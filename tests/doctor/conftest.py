@@ -1,4 +1,4 @@
-"""Contexts for the checks of `medtune doctor`."""
+"""A context for the checks of `medtune doctor`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +11,8 @@ from medtune.runtime.paths import RunPaths
 
 
 @pytest.fixture
-def make_job() -> Callable[..., Context]:
-    """Return a context with the project params, changed by `sets`, for a run under `out`."""
+def make_context() -> Callable[..., Context]:
+    """Return a function that creates a context with the project params, changed by `sets`, for a run under `out`."""
 
     def make(out: Path, *sets: str) -> Context:
         return Context(load(sets=sets), RunPaths(out, out / "cache"))

@@ -1,4 +1,4 @@
-"""Checks of device, threads and memory."""
+"""Tests of the checks of device, threads and memory."""
 
 from pathlib import Path
 
@@ -8,26 +8,26 @@ from medtune.doctor import device, machine
 from medtune.doctor.check_result import CheckResult
 
 
-def test_device__follows_the_environment(make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert device.check_device(make_job(tmp_path)) == CheckResult("ok", "cpu (MEDTUNE_DEVICE=cpu)")
+def test_device__follows_the_environment(make_context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert device.check_device(make_context(tmp_path)) == CheckResult("ok", "cpu (MEDTUNE_DEVICE=cpu)")
     monkeypatch.setenv("MEDTUNE_DEVICE", "tpu")
-    assert "set cpu, cuda" in device.check_device(make_job(tmp_path)).fix
+    assert "set cpu, cuda" in device.check_device(make_context(tmp_path)).fix
     monkeypatch.setenv("MEDTUNE_DEVICE", "cuda")
     monkeypatch.setenv("PATH", str(tmp_path))  # no nvidia-smi
     if not device.DRIVER.exists():
-        assert "no NVIDIA driver responds" in device.check_device(make_job(tmp_path)).message
+        assert "no NVIDIA driver responds" in device.check_device(make_context(tmp_path)).message
 
 
-@pytest.mark.parametrize(("named", "state"), [("100000", "warning"), ("many", "warning"), ("", "ok")])
-def test_threads__more_than_cores(
-    make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, state: str
+@pytest.mark.parametrize(("threads", "state"), [("100000", "warning"), ("many", "warning"), ("", "ok")])
+def test_threads__warns_about_more_threads_than_cores(
+    make_context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: str, state: str
 ) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", named)
-    assert machine.check_threads(make_job(tmp_path)).state == state
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    assert machine.check_threads(make_context(tmp_path)).state == state
 
 
-def test_memory__less_than_a_step_needs(make_job, tmp_path: Path) -> None:
-    context = make_job(tmp_path)
+def test_memory__insufficient_memory_for_a_step_is_an_error(make_context, tmp_path: Path) -> None:
+    context = make_context(tmp_path)
     context.facts["memory"] = 1e15
     result = machine.check_memory(context)
     assert result.state == "wrong"
@@ -35,11 +35,11 @@ def test_memory__less_than_a_step_needs(make_job, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("free", "state"), [(2.9e9, "wrong"), (3.9e9, "warning"), (4.1e9, "ok")])
-def test_memory__export_needs_more_than_a_step(
-    make_job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: float, state: str
+def test_memory__includes_the_export(
+    make_context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: float, state: str
 ) -> None:
     monkeypatch.setattr(machine, "_free_memory", lambda: free)
-    context = make_job(tmp_path)
+    context = make_context(tmp_path)
     context.facts["memory"] = 3e9
     result = machine.check_memory(context)
     assert result.state == state

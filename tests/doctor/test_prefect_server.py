@@ -1,4 +1,4 @@
-"""Check of Prefect."""
+"""Tests of the check of Prefect."""
 
 from pathlib import Path
 
@@ -24,14 +24,16 @@ def test_prefect__run_can_start_a_server(context: Context) -> None:
     assert not context.paths.cache.exists()
 
 
-def test_prefect__server_does_not_respond(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefect__unreachable_server_is_an_error(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     result = check_prefect(context)
     assert result.state == "wrong"
     assert "unset PREFECT_API_URL" in result.fix
 
 
-def test_prefect__home_is_not_writable(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefect__unwritable_home_is_an_error(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "file" / "home"))
     result = check_prefect(context)

@@ -1,4 +1,4 @@
-"""Checks of weights and hub. tests/doctor/test_run.py covers weights files."""
+"""Tests of the checks of weights and hub. tests/doctor/test_run.py covers weights files."""
 
 import threading
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ from medtune.runtime.paths import RunPaths
 CDTM = ["model.head.kind=cdtm"]
 
 
-def job(tmp_path: Path, *sets: str, offline: bool = False) -> Context:
+def make_context(tmp_path: Path, *sets: str, offline: bool = False) -> Context:
     return Context(load(sets=sets), RunPaths(tmp_path, tmp_path / "cache"), offline)
 
 
 @pytest.fixture
 def server() -> Iterator[HTTPServer]:
-    """Hub that answers every request with its `status`."""
+    """Start a hub that answers every request with its `status`."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
@@ -39,27 +39,29 @@ def server() -> Iterator[HTTPServer]:
     server.shutdown()
 
 
-def test_hub__responds_with_the_time(server: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub__response_has_the_time_or_an_error_status(
+    server: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}/")
-    context = job(tmp_path)
+    context = make_context(tmp_path)
     assert weights.check_hub(context).state == "ok"
     assert context.facts["date"].endswith("GMT")
     server.status = 503  # type: ignore[attr-defined]
-    result = weights.check_hub(job(tmp_path, "model.weights=hub"))
+    result = weights.check_hub(make_context(tmp_path, "model.weights=hub"))
     assert result.state == "wrong"
     assert "status 503" in result.message
 
 
 def test_hub__offline_is_ok_if_not_needed_or_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    assert weights.check_hub(job(tmp_path, offline=True)).state == "ok"
-    needed = job(tmp_path, "model.weights=hub", offline=True)
+    assert weights.check_hub(make_context(tmp_path, offline=True)).state == "ok"
+    needed = make_context(tmp_path, "model.weights=hub", offline=True)
     assert weights.check_hub(needed).state == "wrong"
     needed.facts["cached"] = True
     assert weights.check_hub(needed).state == "ok"
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert "HF_HUB_OFFLINE is set" in weights.check_hub(job(tmp_path)).message
+    assert "HF_HUB_OFFLINE is set" in weights.check_hub(make_context(tmp_path)).message
 
 
 def test_check_model__describes_the_network_without_weights() -> None:

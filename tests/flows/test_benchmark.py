@@ -36,8 +36,8 @@ def compare(tmp_path, monkeypatch, capsys):
         status = 0
         try:
             benchmark(tmp_path / "grid.yaml", list(sets), tmp_path, **{"prefect": False, **options})
-        except SystemExit as ended:
-            status = ended.code
+        except SystemExit as exit_error:
+            status = exit_error.code
         printed = capsys.readouterr()
         with (tmp_path / "artifacts" / "benchmark" / "results.csv").open() as stream:
             return printed.out + printed.err, list(csv.DictReader(stream)), status
@@ -67,15 +67,15 @@ def test_benchmark__computes_only_missing_trials(compare):
     assert status == 0
 
     shutil.rmtree(compare.folder / "trials" / "drawn-test_vit-bitfit-50pc-seed1")
-    printed, again, _ = compare()
+    printed, repeated_rows, _ = compare()
     assert "4 trials, 3 found, 1 to compute" in printed
-    assert [row["accuracy"] for row in again] == [row["accuracy"] for row in rows]
+    assert [row["accuracy"] for row in repeated_rows] == [row["accuracy"] for row in rows]
     assert "0 to compute" in compare()[0]
     assert "2 found, 2 to compute" in compare(only=["percent=100"], resume=False)[0]
 
 
 @pytest.mark.slow
-def test_benchmark__no_scheduler_at_the_address(compare):
+def test_benchmark__missing_scheduler_is_an_error(compare):
     runner = "benchmark.runner={kind: dask, address: 'tcp://127.0.0.1:9'}"
     with pytest.raises(InputError, match=r"runner\.address=tcp://127\.0\.0\.1:9: no Dask scheduler answers"):
         compare(runner, prefect=True)
@@ -100,43 +100,43 @@ def test_benchmark__failed_trial_is_retried_and_reported(compare):
 
 
 def test_trials__all_selects_the_supported_methods():
-    chosen, tree = load_grid(sets=["benchmark.train_percent=[100]"])
-    methods = [trial.method for trial in jobs.list_trials(chosen, tree)]
+    grid, tree = load_grid(sets=["benchmark.train_percent=[100]"])
+    methods = [trial.method for trial in jobs.list_trials(grid, tree)]
     assert {"linear", "cdtm", "full", "lora", "vpt", "cdtm+lora"} <= set(methods)
     assert "tsa" not in methods
 
 
 def test_trials__method_without_a_supported_backbone_is_rejected():
-    chosen, tree = load_grid(sets=["benchmark.methods=[linear, tsa]"])
+    grid, tree = load_grid(sets=["benchmark.methods=[linear, tsa]"])
     with pytest.raises(
         InputError,
         match=r"benchmark\.methods=tsa: .* not support test_vit\. It supports the families mobilenet, resnet",
     ):
-        jobs.list_trials(chosen, tree)
+        jobs.list_trials(grid, tree)
 
 
-def test_trials__params_are_those_of_the_method():
-    chosen, tree = load_grid(sets=["benchmark.methods=[linear, cdtm+lora]", "benchmark.train_percent=[25]"])
-    linear, crossed = jobs.list_trials(chosen, tree).values()
+def test_trials__params_match_the_method():
+    grid, tree = load_grid(sets=["benchmark.methods=[linear, cdtm+lora]", "benchmark.train_percent=[25]"])
+    linear, crossed = jobs.list_trials(grid, tree).values()
     assert (linear.schedule, linear.model.head.kind) == ("frozen", "linear")
     assert (crossed.schedule, crossed.model.head.kind, crossed.model.peft.method) == ("staged", "cdtm", "lora")
     assert json.dumps(linear.model_dump(mode="json"))
 
 
 @pytest.mark.slow
-def test_jobs__small_train_fractions_are_repeated_to_the_minimum_of_steps(tmp_path, monkeypatch):
+def test_jobs__small_train_fraction_is_repeated_for_the_minimum_steps(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "grid.yaml").write_text(GRID)
-    chosen, tree = load_grid(tmp_path / "grid.yaml", ["finetune.batch_size=4", "finetune.epochs=2"])
-    works = jobs.build_jobs(chosen, jobs.list_trials(chosen, tree), RunPaths.from_env(tmp_path))
+    grid, tree = load_grid(tmp_path / "grid.yaml", ["finetune.batch_size=4", "finetune.epochs=2"])
+    trial_jobs = jobs.build_jobs(grid, jobs.list_trials(grid, tree), RunPaths.from_env(tmp_path))
     images = {50: 12, 100: 24}  # 12 training patients of two images
 
-    def passes_of(work: jobs.TrialJob) -> int:
-        return work.params.finetune.repeats_for(images[work.trial.percent])
+    def passes_of(job: jobs.TrialJob) -> int:
+        return job.params.finetune.repeats_for(images[job.trial.percent])
 
-    passes = {(work.trial.method, work.trial.percent): passes_of(work) for work in works}
+    passes = {(job.trial.method, job.trial.percent): passes_of(job) for job in trial_jobs}
     # 24 images are 6 steps per epoch, 12 images are 3 steps, and at least 4 steps are required.
     assert passes == {("linear", 50): 1, ("linear", 100): 1, ("bitfit", 50): 1, ("bitfit", 100): 1}
-    more = chosen.model_copy(update={"min_steps": 30})
-    works = jobs.build_jobs(more, jobs.list_trials(chosen, tree), RunPaths.from_env(tmp_path))
-    assert {work.trial.percent: passes_of(work) for work in works} == {50: 5, 100: 3}
+    more_steps = grid.model_copy(update={"min_steps": 30})
+    trial_jobs = jobs.build_jobs(more_steps, jobs.list_trials(grid, tree), RunPaths.from_env(tmp_path))
+    assert {job.trial.percent: passes_of(job) for job in trial_jobs} == {50: 5, 100: 3}

@@ -9,7 +9,7 @@ from medtune.flows import environment
 
 
 @pytest.fixture(autouse=True)
-def clean(monkeypatch):
+def no_proxy_variables(monkeypatch):
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         for spelling in (name, name.upper()):
             monkeypatch.setenv(spelling, "")  # monkeypatch restores the variable after the test
@@ -17,15 +17,15 @@ def clean(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("variables", "expected"),
     [
         ({}, "127.0.0.1,localhost"),
         ({"NO_PROXY": "hospital.example"}, "hospital.example,127.0.0.1,localhost"),
         ({"no_proxy": "localhost, .local", "NO_PROXY": "other"}, "localhost,.local,127.0.0.1"),
     ],
 )
-def test_bypass__adds_loopback_and_keeps_existing_hosts(monkeypatch, given, expected):
-    for name, value in {"HTTP_PROXY": "http://127.0.0.1:9", **given}.items():
+def test_bypass__adds_loopback_and_keeps_existing_hosts(monkeypatch, variables, expected):
+    for name, value in {"HTTP_PROXY": "http://127.0.0.1:9", **variables}.items():
         monkeypatch.setenv(name, value)
     environment.bypass_proxy_for_loopback()
     assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == expected
@@ -39,6 +39,6 @@ def test_bypass__changes_nothing_without_a_proxy():
     assert "NO_PROXY" not in os.environ
 
 
-def test_child_environment__bypasses_the_proxy_too(monkeypatch):
+def test_child_environment__bypasses_the_proxy(monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     assert "127.0.0.1" in environment.child_environment()["NO_PROXY"]

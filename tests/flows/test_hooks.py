@@ -14,12 +14,12 @@ from medtune.flows import hooks
 
 
 class Webhook(HTTPServer):
-    """HTTP handler that stores requests and answers with `status`."""
+    """HTTP server that stores requests and answers with `status`."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.status = 200
-        self.got: list[dict[str, str]] = []
+        self.received: list[dict[str, str]] = []
 
     @property
     def url(self) -> str:
@@ -30,7 +30,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Webhook
 
     def do_POST(self) -> None:
-        self.server.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.server.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         self.send_response(self.server.status)
         self.end_headers()
 
@@ -70,12 +70,12 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield enter
 
 
-def said(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
+def messages(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno == level]
 
 
 @pytest.fixture(autouse=True)
-def heard(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def propagate_prefect_logs(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("prefect", "prefect.flow_runs"):
         monkeypatch.setattr(logging.getLogger(name), "propagate", True)
 
@@ -87,27 +87,27 @@ def test_notify__failure_and_crash_are_sent_with_a_link(
 
     run(Failed(message='params.yaml: "lr" is 1e30'))
     run(Crashed(message="no sign of life"))
-    place = "http://127.0.0.1:4200/runs/flow-run/00000000-0000-0000-0000-000000000007"
-    failed, crashed = [answer["text"] for answer in webhook.got]
-    assert failed == f'MedTune: retrain run brown-guan is Failed.\nparams.yaml: "lr" is 1e30\n{place}'
-    assert crashed == f"MedTune: retrain run brown-guan is Crashed.\nno sign of life\n{place}"
-    assert said(caplog, logging.ERROR) == [failed, crashed]
+    link = "http://127.0.0.1:4200/runs/flow-run/00000000-0000-0000-0000-000000000007"
+    failed, crashed = [body["text"] for body in webhook.received]
+    assert failed == f'MedTune: retrain run brown-guan is Failed.\nparams.yaml: "lr" is 1e30\n{link}'
+    assert crashed == f"MedTune: retrain run brown-guan is Crashed.\nno sign of life\n{link}"
+    assert messages(caplog, logging.ERROR) == [failed, crashed]
 
 
-def test_notify__user_template(
+def test_notify__uses_the_template_of_the_user(
     run: Any, webhook: Webhook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     from prefect.states import Failed
 
-    (tmp_path / "own.txt").write_text("$run cost $5: $message\n")
-    monkeypatch.setenv("MEDTUNE_ALERT_TEMPLATE", str(tmp_path / "own.txt"))
+    (tmp_path / "template.txt").write_text("$run cost $5: $message\n")
+    monkeypatch.setenv("MEDTUNE_ALERT_TEMPLATE", str(tmp_path / "template.txt"))
     run(Failed(message="wrong"))
-    monkeypatch.setenv("MEDTUNE_ALERT_TEMPLATE", str(tmp_path / "none.txt"))
+    monkeypatch.setenv("MEDTUNE_ALERT_TEMPLATE", str(tmp_path / "missing.txt"))
     run(Failed(message="wrong"))
-    assert webhook.got[0] == {"text": "brown-guan cost $5: wrong"}
-    assert webhook.got[1]["text"].startswith("MedTune: retrain run brown-guan is Failed.")
-    (warning,) = said(caplog, logging.WARNING)
-    assert "none.txt" in warning
+    assert webhook.received[0] == {"text": "brown-guan cost $5: wrong"}
+    assert webhook.received[1]["text"].startswith("MedTune: retrain run brown-guan is Failed.")
+    (warning,) = messages(caplog, logging.WARNING)
+    assert "missing.txt" in warning
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_notify__user_template(
         ("secret", "UnsupportedProtocol"),
         (None, "answered 500"),
     ],
-    ids=["nobody", "address", "scheme", "refused"],
+    ids=["no server", "address", "scheme", "status"],
 )
 def test_notify__failed_webhook_is_a_warning_without_the_address(
     url: str | None,
@@ -134,6 +134,6 @@ def test_notify__failed_webhook_is_a_warning_without_the_address(
     if url:
         monkeypatch.setenv("MEDTUNE_ALERT_URL", url)
     run(Failed(message="wrong"))
-    (warning,) = said(caplog, logging.WARNING)
+    (warning,) = messages(caplog, logging.WARNING)
     assert reason in warning
     assert "secret" not in warning

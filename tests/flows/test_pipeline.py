@@ -33,15 +33,15 @@ def paths(tmp_path: Path, prepared: Path) -> RunPaths:
     return RunPaths(tmp_path, tmp_path / "cache", data=prepared)
 
 
-def made(paths: RunPaths, step: Step, message: str = "") -> Artifact:
+def write_artifact(paths: RunPaths, step: Step, message: str = "") -> Artifact:
     folder = paths.stage(step.stage, step.fold)
-    write_text(partial_dir(folder) / "says.txt", f"{step.name} {message}")
+    write_text(partial_dir(folder) / "output.txt", f"{step.name} {message}")
     return commit(folder, step.key, {"fold": step.fold, "classes": ["a", "b"]})
 
 
 def names_of(paths: RunPaths, *sets: str) -> list[str]:
     steps = Steps(load(sets=[*SMALL, *sets]), paths)
-    return [result.step.name for result in pipeline.run(steps, lambda step: made(paths, step))]
+    return [result.step.name for result in pipeline.run(steps, lambda step: write_artifact(paths, step))]
 
 
 @pytest.mark.parametrize(
@@ -52,11 +52,11 @@ def names_of(paths: RunPaths, *sets: str) -> list[str]:
         ("staged", STAGED),
     ],
 )
-def test_run__steps_of_each_schedule(schedule: str, names: list[str], paths: RunPaths) -> None:
+def test_run__schedule_determines_the_steps(schedule: str, names: list[str], paths: RunPaths) -> None:
     assert names_of(paths, f"schedule={schedule}") == names
 
 
-def test_run__all_folds_before_one_evaluation(tmp_path: Path) -> None:
+def test_run__trains_all_folds_before_the_evaluation(tmp_path: Path) -> None:
     sets = ("schedule=frozen", "data.split.test_fold=all")
     data.run(load(sets=[*SMALL, *sets]), RunPaths.from_env(tmp_path))
     assert names_of(RunPaths.from_env(tmp_path), *sets) == [*FROZEN, "evaluate", "export"]
@@ -66,21 +66,21 @@ def test_run__all_folds_before_one_evaluation(tmp_path: Path) -> None:
 def runner(paths: RunPaths) -> Callable[..., list[tuple[str, bool]]]:
     def run(*sets: str) -> list[tuple[str, bool]]:
         steps = Steps(load(sets=[*SMALL, *sets]), paths)
-        results = pipeline.run(steps, lambda step: step.artifact or made(paths, step, str(sets)))
+        results = pipeline.run(steps, lambda step: step.artifact or write_artifact(paths, step, str(sets)))
         return [(result.step.name, result.cached) for result in results]
 
     return run
 
 
-def ran(steps: list[tuple[str, bool]]) -> list[str]:
+def executed(steps: list[tuple[str, bool]]) -> list[str]:
     return [name for name, cached in steps if not cached]
 
 
-def test_run__second_time_is_all_cached(
+def test_run__second_run_is_cached(
     runner: Callable[..., list[tuple[str, bool]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ran(runner()) == STAGED
-    assert ran(runner()) == []
+    assert executed(runner()) == STAGED
+    assert executed(runner()) == []
     assert capsys.readouterr().out.count("frozen fold 1: cached (key ") == 1
 
 
@@ -98,14 +98,14 @@ def test_run__change_runs_only_affected_steps(
     change: str, steps: list[str], runner: Callable[..., list[tuple[str, bool]]]
 ) -> None:
     runner()
-    assert ran(runner(change)) == steps
+    assert executed(runner(change)) == steps
 
 
-def test_run__flipped_byte_runs_that_step_again(runner: Callable[..., list[tuple[str, bool]]], tmp_path: Path) -> None:
+def test_run__flipped_byte_repeats_the_step(runner: Callable[..., list[tuple[str, bool]]], tmp_path: Path) -> None:
     runner()
-    file = tmp_path / "artifacts" / "frozen" / "fold-1" / "says.txt"
+    file = tmp_path / "artifacts" / "frozen" / "fold-1" / "output.txt"
     file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:])
-    assert ran(runner()) == ["frozen fold 1"]  # the result is identical, so later steps are reused
+    assert executed(runner()) == ["frozen fold 1"]  # the result is identical, so later steps are reused
 
 
 def test_is_complete__requires_every_step(runner: Callable[..., list[tuple[str, bool]]], paths: RunPaths) -> None:
@@ -113,7 +113,7 @@ def test_is_complete__requires_every_step(runner: Callable[..., list[tuple[str, 
     assert not pipeline.is_complete(Steps(params, paths))
     runner()
     assert pipeline.is_complete(Steps(params, paths))
-    (paths.stage("export") / "says.txt").unlink()
+    (paths.stage("export") / "output.txt").unlink()
     assert not pipeline.is_complete(Steps(params, paths))
 
 
@@ -121,33 +121,33 @@ def test_group__depends_on_params_and_data_not_on_tracking(paths: RunPaths, tmp_
     group = Steps(load(sets=SMALL), paths).group
     assert Steps(load(sets=[*SMALL, "tracking.project=other"]), paths).group == group
     assert Steps(load(sets=[*SMALL, "seed=2"]), paths).group != group
-    others = [*SMALL, "data.images_per_patient=2"]
-    data.run(load(sets=others), RunPaths.from_env(tmp_path / "other"))
-    assert Steps(load(sets=others), RunPaths.from_env(tmp_path / "other")).group != group
+    other_sets = [*SMALL, "data.images_per_patient=2"]
+    data.run(load(sets=other_sets), RunPaths.from_env(tmp_path / "other"))
+    assert Steps(load(sets=other_sets), RunPaths.from_env(tmp_path / "other")).group != group
 
 
 def test_run_stage__wraps_failures_but_not_input_errors(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     params = load(sets=SMALL)
-    for raised, seen in ((ValueError("boom"), pipeline.StageError), (InputError("mistake"), InputError)):
+    for error, expected in ((ValueError("boom"), pipeline.StageError), (InputError("mistake"), InputError)):
 
-        def run(*_: Any, raised: Exception = raised) -> Artifact:
-            raise raised
+        def run(*_: Any, error: Exception = error) -> Artifact:
+            raise error
 
         monkeypatch.setattr("medtune.stages.evaluate.run", run)
-        with pytest.raises(seen, match=r"evaluate failed: ValueError: boom|mistake"):
+        with pytest.raises(expected, match=r"evaluate failed: ValueError: boom|mistake"):
             pipeline.run_stage(Step("evaluate", None, "key"), params, paths)
 
 
-def test_prune_outputs__removes_other_files(tmp_path: Path) -> None:
+def test_prune_outputs__removes_files_of_other_stages_and_folds(tmp_path: Path) -> None:
     paths = RunPaths.from_env(tmp_path)
     for fold in (2, 3):
         for stage in ("frozen", "finetune"):
-            made(paths, Step(stage, fold, "key"))
+            write_artifact(paths, Step(stage, fold, "key"))
     partial_dir(paths.stage("frozen", 3)).mkdir()
     partial_dir(paths.stage("evaluate")).mkdir()
     pipeline.prune_outputs(load(sets=SMALL), paths)
-    left = {path.relative_to(tmp_path).as_posix() for path in (tmp_path / "artifacts").rglob("*")}
-    assert {name for name in left if name.count("/") < 3} == {
+    remaining = {path.relative_to(tmp_path).as_posix() for path in (tmp_path / "artifacts").rglob("*")}
+    assert {name for name in remaining if name.count("/") < 3} == {
         *("artifacts/frozen", "artifacts/frozen/fold-2"), *("artifacts/finetune", "artifacts/finetune/fold-2")
     }  # fmt: skip
     pipeline.prune_outputs(load(sets=["schedule=frozen"]), paths)

@@ -19,9 +19,9 @@ from medtune.flows.supervisor import Daemon
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    made = Daemon("sleeper", tmp_path)
-    yield made
-    made.stop(0)
+    sleeper = Daemon("sleeper", tmp_path)
+    yield sleeper
+    sleeper.stop(0)
 
 
 def start(daemon: Daemon, script: str = "exec sleep 600") -> int:
@@ -30,7 +30,7 @@ def start(daemon: Daemon, script: str = "exec sleep 600") -> int:
     return daemon.pid
 
 
-def said(daemon: Daemon, text: str) -> None:
+def wait_for_log(daemon: Daemon, text: str) -> None:
     end = time.monotonic() + 60
     while daemon.log.read_text() != text:
         assert time.monotonic() < end
@@ -40,11 +40,11 @@ def said(daemon: Daemon, text: str) -> None:
 def test_daemon__is_detected_while_it_runs(daemon: Daemon) -> None:
     assert (daemon.pid, daemon.note) == (None, None)
     assert not daemon.stop(0)
-    pid = start(daemon, "echo said; exec sleep 600")
+    pid = start(daemon, "echo started; exec sleep 600")
     assert Daemon("sleeper", daemon.folder) == daemon
     assert (daemon.pid, daemon.note) == (pid, "http://here")
     assert os.getsid(pid) == pid
-    said(daemon, "said\n")
+    wait_for_log(daemon, "started\n")
     assert daemon.stop(10)
     assert daemon.pid is None
 
@@ -68,7 +68,7 @@ def test_daemon__second_start_fails(daemon: Daemon) -> None:
 
 def test_daemon__is_killed_after_the_timeout(daemon: Daemon) -> None:
     start(daemon, "trap '' TERM; echo ready; while true; do sleep 0.1; done")
-    said(daemon, "ready\n")
+    wait_for_log(daemon, "ready\n")
     assert daemon.stop(0.2)
     assert daemon.pid is None
 
@@ -82,21 +82,21 @@ def test_daemon__stop_ends_child_processes_of_a_dead_daemon(daemon: Daemon) -> N
 
 def test_follow__exited_worker_is_an_error(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
     os.waitpid(start(daemon, "sleep 0.2; echo last line"), 0)
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_error:
         services._follow(daemon)
-    assert ended.value.code == 1
+    assert exit_error.value.code == 1
     assert capsys.readouterr() == ("last line\n", f"error: the worker exited; see {daemon.log}\n")
 
 
 @pytest.fixture
-def taken() -> Iterator[int]:
+def used_port() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield listening.getsockname()[1]
 
 
-def test_check_port_free__error_names_the_setting(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PREFECT_SERVER_API_PORT", str(taken))
-    message = rf"PREFECT_SERVER_API_PORT={taken}: cannot listen on 127.0.0.1 \(the port is in use\)"
+def test_check_port_free__error_names_the_setting(used_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_SERVER_API_PORT", str(used_port))
+    message = rf"PREFECT_SERVER_API_PORT={used_port}: cannot listen on 127.0.0.1 \(the port is in use\)"
     with pytest.raises(InputError, match=message):
         service_address.check_port_free()
     monkeypatch.setenv("PREFECT_SERVER_API_PORT", "http")
@@ -115,32 +115,32 @@ def test_local_address__is_reachable_by_clients(host: str, url: str, monkeypatch
     assert service_address.local_address() == service_address.configured_address() == url
 
 
-def run_services(tmp_path: Path, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+def run_services(tmp_path: Path, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     return subprocess.run(
-        [sys.executable, "-m", "medtune", "services", *words],
+        [sys.executable, "-m", "medtune", "services", *arguments],
         cwd=PROJECT,
-        env={**clean, "MEDTUNE_CACHE": str(tmp_path), **variables},
+        env={**environment, "MEDTUNE_CACHE": str(tmp_path), **variables},
         capture_output=True,
         text=True,
     )
 
 
-def test_up__port_in_use(taken: int, tmp_path: Path) -> None:
-    for words in ("up", "server", "serve"):
-        process = run_services(tmp_path, words, PREFECT_SERVER_API_PORT=str(taken))
+def test_up__port_in_use_is_an_error(used_port: int, tmp_path: Path) -> None:
+    for command in ("up", "server", "serve"):
+        process = run_services(tmp_path, command, PREFECT_SERVER_API_PORT=str(used_port))
         assert process.returncode == 2
-        assert process.stderr.startswith(f"error: PREFECT_SERVER_API_PORT={taken}")
+        assert process.stderr.startswith(f"error: PREFECT_SERVER_API_PORT={used_port}")
         assert process.stderr.count("\n") == 1
 
 
-def test_up__configured_server_does_not_answer(tmp_path: Path) -> None:
+def test_up__unreachable_configured_server_is_an_error(tmp_path: Path) -> None:
     process = run_services(tmp_path, "up", PREFECT_API_URL="http://127.0.0.1:9/api/")
     assert process.returncode == 1
     assert process.stderr == "error: PREFECT_API_URL=http://127.0.0.1:9/api: no Prefect server answers\n"
 
 
-def test_status_and_down__nothing_runs(tmp_path: Path) -> None:
+def test_status_and_down__report_that_no_service_runs(tmp_path: Path) -> None:
     process = run_services(tmp_path, "status")
     assert (process.returncode, process.stdout) == (1, "server: does not run\nworker: does not run\n")
     process = run_services(tmp_path, "down")

@@ -1,4 +1,4 @@
-"""Tests of invalid input: one line, exit code 2, quickly, and without heavy imports."""
+"""Tests of invalid input: one line on stderr, exit code 2 and no heavy imports."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-WRAP = """
+SCRIPT = """
 import atexit, sys
 from medtune.cli.main import main
 atexit.register(lambda: print(sorted({"torch", "prefect", "wandb"} & set(sys.modules))))
@@ -16,12 +16,12 @@ main()
 """
 
 
-def train(*words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, "-c", WRAP, *words], cwd=PROJECT, capture_output=True, text=True)
+def train(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-c", SCRIPT, *arguments], cwd=PROJECT, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["--set", "frozen.epoch=3"], "frozen.epoch: unknown key (did you mean 'epochs'?)"),
         (["--set", "model.head.kind=cdmt"], "did you mean 'cdtm'?"),
@@ -31,8 +31,8 @@ def train(*words: str) -> "subprocess.CompletedProcess[str]":
     ],
     ids=["key", "head", "fold", "file", "not-prepared"],
 )
-def test_invalid_input__is_one_line_and_exits_with_2(words: list[str], message: str, tmp_path: Path) -> None:
-    process = train("--out", str(tmp_path / "out"), *words)
+def test_invalid_input__is_one_line_and_exits_with_2(arguments: list[str], message: str, tmp_path: Path) -> None:
+    process = train("--out", str(tmp_path / "out"), *arguments)
     assert process.returncode == 2
     assert message in process.stderr
     assert process.stderr.startswith("error: ")

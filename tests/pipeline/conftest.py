@@ -1,4 +1,4 @@
-"""Copies of the checkout with a small set-up in params.yaml, in which DVC, Prefect and the stages really run."""
+"""Copies of the checkout with small settings in params.yaml, for tests with real DVC, Prefect and stages."""
 
 import csv
 import os
@@ -16,7 +16,7 @@ from filelock import FileLock
 from PIL import Image
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-LEFT_BEHIND = shutil.ignore_patterns(
+NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv", ".cache", "artifacts", "prepared", "__pycache__", ".*_cache", "docs"
 )
 HALF = "{mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}"
@@ -29,7 +29,7 @@ finetune: {epochs: 2, batch_size: 8}
 export: {precisions: [fp32], parity_images: 8, batch_sizes: [1, 2]}
 """
 CLASSES = ("benign", "malignant")
-# The learning rates teach nothing: retraining then has something to improve.
+# Training with these learning rates has no effect, so that retraining can improve the model.
 SLIDES = """
 data: {source: folder, root: data/slides, csv: data.csv, positive: malignant}
 frozen: {lr: 1.0e-9}
@@ -39,39 +39,39 @@ finetune: {lr: 1.0e-9}
 
 @dataclass(frozen=True)
 class Checkout:
-    """A copy of the checkout, and how commands are run in it."""
+    """A copy of the checkout with methods that run commands in it."""
 
     folder: Path
 
     def environment(self) -> dict[str, str]:
-        ours = {
+        inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "WANDB_", "DVC_"))
         }
-        ours.pop("PYTHONDONTWRITEBYTECODE", None)  # the copy is compiled once, not by every command
+        inherited.pop("PYTHONDONTWRITEBYTECODE", None)  # the copy is compiled only once
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        return {**ours, "PATH": path, "MEDTUNE_DEVICE": "cpu", "MEDTUNE_CACHE": "", "PYTHONUNBUFFERED": "1"}
+        return {**inherited, "PATH": path, "MEDTUNE_DEVICE": "cpu", "MEDTUNE_CACHE": "", "PYTHONUNBUFFERED": "1"}
 
-    def start(self, words: Sequence[str], **environment: str) -> "subprocess.Popen[str]":
+    def start(self, arguments: Sequence[str], **environment: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            words,
+            arguments,
             cwd=self.folder,
             env={**self.environment(), **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            # Tests that a shell started in the background ignore Ctrl-C, and so would what they start.
+            # A shell makes background processes ignore Ctrl-C, and child processes inherit this.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
-    def run(self, *words: str, **environment: str) -> str:
-        """What a command printed; it must end well."""
-        process = self.start(words, **environment)
+    def run(self, *arguments: str, **environment: str) -> str:
+        """Run a command, which must succeed, and return its output."""
+        process = self.start(arguments, **environment)
         printed, _ = process.communicate(timeout=400)
         assert process.returncode == 0, printed
         return printed
 
-    def train(self, *words: str, **environment: str) -> str:
-        return self.run("python", "-m", "medtune", "train", *words, **environment)
+    def train(self, *arguments: str, **environment: str) -> str:
+        return self.run("python", "-m", "medtune", "train", *arguments, **environment)
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ class Trained:
     """A checkout in which `dvc repro` trained on images that DVC tracks.
 
     Attributes:
-        checkout: for the one module that continues in it.
-        copy: as it was, for all others.
-        printed: by `dvc repro`.
+        checkout: the checkout, for the single module that continues in it.
+        copy: an unchanged copy for all other modules.
+        printed: output of `dvc repro`.
     """
 
     checkout: Checkout
@@ -94,7 +94,7 @@ def patient_id(number: int) -> str:
 
 
 def draw_slides(folder: Path, patients: range) -> None:
-    """Three images a patient, added to the folder and its table: benign ones bluish, malignant ones reddish."""
+    """Add three images per patient to the folder and its table; benign images are blue, malignant images are red."""
     folder.mkdir(exist_ok=True)
     table = folder / "data.csv"
     rows = list(csv.DictReader(table.open())) if table.exists() else []
@@ -111,64 +111,64 @@ def draw_slides(folder: Path, patients: range) -> None:
 
 def write_table(table: Path, rows: list[dict[str, str]]) -> None:
     with table.open("w", newline="") as stream:
-        out = csv.DictWriter(stream, ("path", "label", "group"), lineterminator="\n")
-        out.writeheader()
-        out.writerows(rows)
+        writer = csv.DictWriter(stream, ("path", "label", "group"), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
-def _checkout(place: Path) -> Checkout:
-    """A copy of the checkout in a new folder, with the small set-up."""
+def _checkout(folder: Path) -> Checkout:
+    """Copy the checkout to a new folder and apply the small settings."""
     import timm
     import torch
     from safetensors.torch import save_file
 
-    shutil.copytree(PROJECT, place / "medtune", symlinks=True, ignore=LEFT_BEHIND)
-    copy = Checkout(place / "medtune")
+    shutil.copytree(PROJECT, folder / "medtune", symlinks=True, ignore=NOT_COPIED)
+    copy = Checkout(folder / "medtune")
     torch.manual_seed(0)
     weights = timm.create_model("test_vit", num_classes=0, img_size=32, depth=2).state_dict()
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, place / "weights.safetensors")
-    (place / "small.yaml").write_text(
-        SMALL.replace("WEIGHTS", str(place / "weights.safetensors")).replace("HALF", HALF)
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / "weights.safetensors")
+    (folder / "small.yaml").write_text(
+        SMALL.replace("WEIGHTS", str(folder / "weights.safetensors")).replace("HALF", HALF)
     )
     copy.run("git", "init", "--quiet")
-    copy.run("python", "-m", "medtune", "params", "apply", str(place / "small.yaml"))
+    copy.run("python", "-m", "medtune", "params", "apply", str(folder / "small.yaml"))
     return copy
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A checkout in which nothing has run."""
+    """Return a checkout in which no command has run."""
     return _checkout(tmp_path_factory.mktemp("pipeline"))
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """The one trained checkout of all test processes: the first that needs it makes it."""
+    """Return the trained checkout of all test processes; the first process that needs it trains it."""
     base = tmp_path_factory.getbasetemp()
-    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
-    original, copy, printed = Checkout(place / "medtune"), place / "copy", place / "printed.txt"
-    with FileLock(f"{place}.lock"):
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
+    checkout, copy, printed = Checkout(folder / "medtune"), folder / "copy", folder / "printed.txt"
+    with FileLock(f"{folder}.lock"):
         if not printed.exists():
-            shutil.rmtree(place, ignore_errors=True)
-            place.mkdir()
-            _checkout(place)
-            # What trials of a network showed (medtune/stages/dry_run.py): one trial serves all copies.
-            (place / "trials").mkdir()
-            (original.folder / ".cache").mkdir()
-            (original.folder / ".cache" / "dry_run").symlink_to(place / "trials")
-            draw_slides(original.folder / "data" / "slides", range(20))
-            (place / "slides.yaml").write_text(SLIDES)
-            original.run("python", "-m", "medtune", "params", "apply", str(place / "slides.yaml"))
-            original.run("dvc", "add", "--quiet", "data/slides")
-            lines = original.run("dvc", "repro")
-            shutil.copytree(original.folder, copy, symlinks=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            _checkout(folder)
+            # All copies share the results of the dry run (medtune/stages/dry_run.py).
+            (folder / "trials").mkdir()
+            (checkout.folder / ".cache").mkdir()
+            (checkout.folder / ".cache" / "dry_run").symlink_to(folder / "trials")
+            draw_slides(checkout.folder / "data" / "slides", range(20))
+            (folder / "slides.yaml").write_text(SLIDES)
+            checkout.run("python", "-m", "medtune", "params", "apply", str(folder / "slides.yaml"))
+            checkout.run("dvc", "add", "--quiet", "data/slides")
+            lines = checkout.run("dvc", "repro")
+            shutil.copytree(checkout.folder, copy, symlinks=True)
             printed.write_text(lines)
-    return Trained(original, copy, printed.read_text())
+    return Trained(checkout, copy, printed.read_text())
 
 
 @pytest.fixture(scope="module")
 def trained_copy(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A copy of the trained checkout, which a module may change."""
+    """Return a copy of the trained checkout, which a module may change."""
     folder = tmp_path_factory.mktemp("pipeline") / "medtune"
     shutil.copytree(trained.copy, folder, symlinks=True)
     return Checkout(folder)

@@ -1,4 +1,4 @@
-"""A table with three findings, from images to predictions; one finding is in no test image."""
+"""Tests of a multilabel task with three findings, from images to predictions; no test image shows one finding."""
 
 import csv
 import json
@@ -26,22 +26,22 @@ SETTINGS = [
 
 
 def write_images(root: Path) -> None:
-    """Forty patients with three images each, the last seven external; only one patient has images with `rare`."""
-    draw = np.random.default_rng(0)
-    parts = ["train"] * 15 + ["val"] * 9 + ["test"] * 9 + ["external"] * 7
+    """Write three images for each of 40 patients, of whom seven are external; one patient has images with `rare`."""
+    rng = np.random.default_rng(0)
+    splits = ["train"] * 15 + ["val"] * 9 + ["test"] * 9 + ["external"] * 7
     lines = ["path,group,part,bright,striped,rare"]
     for number in range(120):
-        bright, striped, rare = draw.random() < 0.5, draw.random() < 0.4, number // 3 == 1
-        pixels = draw.normal(80 + 90 * bright, 12, (32, 32, 3))
+        bright, striped, rare = rng.random() < 0.5, rng.random() < 0.4, number // 3 == 1
+        pixels = rng.normal(80 + 90 * bright, 12, (32, 32, 3))
         pixels[::4] += 60 * striped
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(root / f"{number}.png")
-        lines.append(f"{number}.png,P{number // 3},{parts[number // 3]},{int(bright)},{int(striped)},{int(rare)}")
+        lines.append(f"{number}.png,P{number // 3},{splits[number // 3]},{int(bright)},{int(striped)},{int(rare)}")
     (root / "labels.csv").write_text("\n".join(lines) + "\n")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """A whole run: the prepared data, the results and the folder."""
+def multilabel_run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """Run the pipeline and return its folder, prepared data and result."""
     folder = tmp_path_factory.mktemp("multilabel")
     (folder / "images").mkdir()
     write_images(folder / "images")
@@ -51,16 +51,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return SimpleNamespace(folder=folder, prepared=prepared, result=medtune.train(tree, folder))
 
 
-def test_run__prepares_findings(finished):
-    assert finished.prepared.classes == ("bright", "striped", "rare")
-    assert finished.prepared.counts["rare"] == 3
-    assert sum(finished.prepared.counts.values()) > 120
-    targets = np.load(finished.folder / "data" / "prepared" / "targets.npy")
+def test_run__prepares_findings(multilabel_run):
+    assert multilabel_run.prepared.classes == ("bright", "striped", "rare")
+    assert multilabel_run.prepared.counts["rare"] == 3
+    assert sum(multilabel_run.prepared.counts.values()) > 120
+    targets = np.load(multilabel_run.folder / "data" / "prepared" / "targets.npy")
     assert (targets.shape, targets.dtype, targets.sum(0)[2]) == ((120, 3), np.uint8, 3)
 
 
-def test_run__learns_the_findings_and_says_which_it_could_not_score(finished):
-    metrics = json.loads((finished.folder / "artifacts" / "evaluate" / "metrics.json").read_text())
+def test_run__learns_the_findings_and_names_the_finding_without_score(multilabel_run):
+    metrics = json.loads((multilabel_run.folder / "artifacts" / "evaluate" / "metrics.json").read_text())
     bright, striped, rare = metrics["per_class"]
     assert bright["auroc"] > 0.9
     assert striped["auroc"] > 0.6
@@ -71,55 +71,57 @@ def test_run__learns_the_findings_and_says_which_it_could_not_score(finished):
     assert metrics["test"]["auroc"]["value"] > metrics["baseline"]["auroc"]
 
 
-def test_run__predictions_can_be_read_back(finished):
-    evaluated = finished.folder / "artifacts" / "evaluate"
-    read = read_predictions(evaluated / "predictions.csv")
-    assert set(read.support) == {"bright", "striped", "rare"}
+def test_run__predictions_can_be_read(multilabel_run):
+    evaluated = multilabel_run.folder / "artifacts" / "evaluate"
+    predictions = read_predictions(evaluated / "predictions.csv")
+    assert set(predictions.support) == {"bright", "striped", "rare"}
     with (evaluated / "predictions.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert len(rows) == len(read.stats.patient_index)
+    assert len(rows) == len(predictions.stats.patient_index)
     thresholds = json.loads((evaluated / "result.json").read_text())["folds"]["1"]["decision"]["thresholds"]
     for row in rows:
-        said = {name for name in thresholds if float(row[f"prob_{name}"]) >= thresholds[name]}
-        assert set(row["prediction"].split("|")) == (said or {"No Finding"})
-        assert {name for name in thresholds if row[f"pred_{name}"] == "1"} == said
+        findings = {name for name in thresholds if float(row[f"prob_{name}"]) >= thresholds[name]}
+        assert set(row["prediction"].split("|")) == (findings or {"No Finding"})
+        assert {name for name in thresholds if row[f"pred_{name}"] == "1"} == findings
 
 
-def test_run__the_bundle_predicts_what_was_evaluated(finished):
-    bundle = medtune.Bundle.load(finished.folder / "artifacts" / "export")
-    with (finished.folder / "artifacts" / "evaluate" / "predictions.csv").open() as stream:
+def test_run__bundle_predictions_equal_the_evaluation(multilabel_run):
+    bundle = medtune.Bundle.load(multilabel_run.folder / "artifacts" / "export")
+    with (multilabel_run.folder / "artifacts" / "evaluate" / "predictions.csv").open() as stream:
         rows = list(csv.DictReader(stream))[:8]
-    for row, found in zip(rows, bundle.predict([finished.folder / "images" / r["path"] for r in rows]), strict=True):
-        assert ("|".join(found.findings) or "No Finding") == row["prediction"]
-        assert found.probabilities["bright"] == pytest.approx(float(row["prob_bright"]), abs=1e-3)
-    assert set(finished.result.export.precisions) == {"fp32", "fp16"}
-    card = finished.result.export.model_card.read_text()
+    for row, prediction in zip(
+        rows, bundle.predict([multilabel_run.folder / "images" / r["path"] for r in rows]), strict=True
+    ):
+        assert ("|".join(prediction.findings) or "No Finding") == row["prediction"]
+        assert prediction.probabilities["bright"] == pytest.approx(float(row["prob_bright"]), abs=1e-3)
+    assert set(multilabel_run.result.export.precisions) == {"fp32", "fp16"}
+    card = multilabel_run.result.export.model_card.read_text()
     assert "Detects these findings" in card
     assert "`bright`" in card
 
 
-def test_run__report_has_a_row_per_finding(finished):
-    page = finished.result.evaluation.report.read_text()
+def test_run__report_has_a_row_per_finding(multilabel_run):
+    page = multilabel_run.result.evaluation.report.read_text()
     assert "no test image shows it" in page
     assert page.count("<img ") == 7
 
 
-def test_run__external_images_have_a_section_of_their_own(finished):
-    metrics = json.loads((finished.folder / "artifacts" / "evaluate" / "metrics.json").read_text())
+def test_run__report_has_a_section_for_external_images(multilabel_run):
+    metrics = json.loads((multilabel_run.folder / "artifacts" / "evaluate" / "metrics.json").read_text())
     assert (metrics["external_test"]["n_images"], metrics["n_images"]) == (21, 27)
-    page = finished.result.evaluation.report.read_text()
+    page = multilabel_run.result.evaluation.report.read_text()
     assert "<h2>External" in page
     assert f"{metrics['external_test']['metrics']['auroc']['value']:.3f}" in page
 
 
-def test_run__the_bundle_is_evaluated_on_external_images(finished, tmp_path):
-    bundle, table = finished.folder / "artifacts" / "export", finished.folder / "images" / "labels.csv"
-    words = ["--out", str(tmp_path / "external")]
-    assert call(["evaluate", str(bundle), "--data", str(table), *words]) == 0
+def test_run__bundle_is_evaluated_on_external_images(multilabel_run, tmp_path):
+    bundle, table = multilabel_run.folder / "artifacts" / "export", multilabel_run.folder / "images" / "labels.csv"
+    output = ["--out", str(tmp_path / "external")]
+    assert call(["evaluate", str(bundle), "--data", str(table), *output]) == 0
     metrics = json.loads((tmp_path / "external" / "metrics.json").read_text())
     assert metrics["external"]["images_by_class"]["rare"] == 3
     assert [row["positives"] for row in metrics["per_class"]][2] == 3
     assert metrics["per_class"][0]["auroc"] > 0.9
-    tested = read_predictions(finished.folder / "artifacts" / "evaluate" / "predictions.csv").stats.patient_index.size
-    assert metrics["n_images"] == 120 > tested
+    predictions = read_predictions(multilabel_run.folder / "artifacts" / "evaluate" / "predictions.csv")
+    assert metrics["n_images"] == 120 > predictions.stats.patient_index.size
     assert "of a bundle on external images" in (tmp_path / "external" / "report.html").read_text()

@@ -1,4 +1,4 @@
-"""Protocols column, with an external test set, and site, from the table to the bundle."""
+"""Tests of the protocols column (with an external test set) and site, from the table to the bundle."""
 
 import csv
 import json
@@ -27,14 +27,14 @@ SPLIT = {0: "test", 1: "test", 2: "external", 3: "external", 4: "External"}
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Eighteen patients with two images each; patients 0 to 8 are at site A."""
-    folder, draw = tmp_path_factory.mktemp("own") / "raw", np.random.default_rng(0)
+    """Write two images for each of 18 patients; patients 0 to 8 are at site A."""
+    folder, rng = tmp_path_factory.mktemp("splits") / "raw", np.random.default_rng(0)
     folder.mkdir()
     rows = ["path,label,group,split,site"]
     for patient in range(18):
         for number in range(2):
             name = f"{patient}_{number}.png"
-            pixels = draw.integers(0, 100, (32, 32, 3)) + 120 * (patient % 2)
+            pixels = rng.integers(0, 100, (32, 32, 3)) + 120 * (patient % 2)
             Image.fromarray(pixels.astype(np.uint8)).save(folder / name)
             label = ("dark", "light")[patient % 2]
             rows.append(f"{name},{label},P{patient},{SPLIT.get(patient, 'train')},{'AB'[patient > 8]}")
@@ -48,24 +48,24 @@ def run(root, name, *sets):
     data.run(params, paths)
     for fold in params.trained_networks:
         frozen.run(params, paths, fold)
-    done = evaluate.run(params, paths)
-    return params, paths, done, json.loads((done.folder / "metrics.json").read_text())
+    evaluated = evaluate.run(params, paths)
+    return params, paths, evaluated, json.loads((evaluated.folder / "metrics.json").read_text())
 
 
-def test_column__external_images_have_metrics_of_their_own_and_train_nothing(root, capsys):
-    params, paths, done, metrics = run(root, "column", "data.split.protocol=column")
+def test_column__external_images_have_separate_metrics_and_are_not_used_for_training(root, capsys):
+    params, paths, evaluated, metrics = run(root, "column", "data.split.protocol=column")
     prepared = load_prepared(paths.prepared)
-    outside = {prepared.paths[row] for row in prepared.external_indices(1)}
-    assert {path.split("_")[0] for path in outside} == {"2", "3", "4"}
-    with (done.folder / "predictions_external.csv").open(newline="") as stream:
+    external_paths = {prepared.paths[row] for row in prepared.external_indices(1)}
+    assert {path.split("_")[0] for path in external_paths} == {"2", "3", "4"}
+    with (evaluated.folder / "predictions_external.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert {row["path"] for row in rows} == outside
+    assert {row["path"] for row in rows} == external_paths
     external = metrics["external_test"]
     assert (external["n_images"], external["n_patients"], metrics["n_images"]) == (6, 3, 4)
     hits = {label: [row["prediction"] == label for row in rows if row["label"] == label] for label in ("dark", "light")}
     assert external["metrics"]["sensitivity"]["value"] == pytest.approx(np.mean(hits["dark"]))
     assert external["metrics"]["specificity"]["value"] == pytest.approx(np.mean(hits["light"]))
-    assert "External test images" in (done.folder / "report.html").read_text()
+    assert "External test images" in (evaluated.folder / "report.html").read_text()
     assert "external: balanced accuracy" in capsys.readouterr().out
     bundle = export.run(params, paths).folder
     card = (bundle / "MODEL_CARD.md").read_text()
@@ -75,22 +75,22 @@ def test_column__external_images_have_metrics_of_their_own_and_train_nothing(roo
     assert document["positive"] == "dark"
 
 
-def test_column__refit_predicts_the_external_images_that_it_never_saw(root):
-    params, paths, done, metrics = run(root, "refit", "data.split.protocol=column", "final=refit")
+def test_column__refit_predicts_external_images_without_training_on_them(root):
+    params, paths, evaluated, metrics = run(root, "refit", "data.split.protocol=column", "final=refit")
     assert metrics["final"]["kind"] == "refit"
-    trained = find_artifact(paths.stage("frozen", REFIT)).result()
-    assert trained["images"] == {"train": 30, "val": 0}  # test images too, external ones not
+    refit_result = find_artifact(paths.stage("frozen", REFIT)).result()
+    assert refit_result["images"] == {"train": 30, "val": 0}  # test images are included, external images are not
     bundle = Bundle.load(export.run(params, paths).folder)
-    with (done.folder / "predictions_external.csv").open(newline="") as stream:
-        stated = {row["path"]: float(row["prob_dark"]) for row in csv.DictReader(stream)}
+    with (evaluated.folder / "predictions_external.csv").open(newline="") as stream:
+        evaluated_probabilities = {row["path"]: float(row["prob_dark"]) for row in csv.DictReader(stream)}
     prepared = load_prepared(paths.prepared)
     rows = prepared.external_indices(REFIT)
-    assert {prepared.paths[row] for row in rows} == set(stated) != set()
-    found = bundle.run(np.ascontiguousarray(prepared.images[rows]))[:, 1]
-    assert found == pytest.approx([stated[prepared.paths[row]] for row in rows], abs=1e-4)
+    assert {prepared.paths[row] for row in rows} == set(evaluated_probabilities) != set()
+    probabilities = bundle.run(np.ascontiguousarray(prepared.images[rows]))[:, 1]
+    assert probabilities == pytest.approx([evaluated_probabilities[prepared.paths[row]] for row in rows], abs=1e-4)
 
 
-def test_site__each_site_has_its_metrics(root, capsys):
+def test_site__reports_metrics_per_site(root, capsys):
     sets = ("data.split={protocol: site, folds: 2, test_fold: all}", "evaluate.by=[site]")
     table = root / "labels.csv"
     text = table.read_text()
@@ -104,6 +104,6 @@ def test_site__each_site_has_its_metrics(root, capsys):
     assert [(fold["site"], fold["n_images"]) for fold in metrics["folds"]] == [("A", 18), ("B", 18)]
     assert metrics["n_images"] == 36
     (by_site,) = metrics["subgroups"]
-    assert [one["value"] for one in by_site["subgroups"]] == ["A", "B"]
+    assert [entry["value"] for entry in by_site["subgroups"]] == ["A", "B"]
     printed = capsys.readouterr().out
     assert "evaluate: site A: balanced accuracy" in printed

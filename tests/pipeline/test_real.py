@@ -1,4 +1,4 @@
-"""The chain on real images and ImageNet weights: it learns across patients, and the split does its work."""
+"""Tests of the pipeline on real images with ImageNet weights: new patients and effects of the split."""
 
 import csv
 import json
@@ -25,18 +25,18 @@ from medtune.stages.steps import Steps
 pytestmark = [pytest.mark.slow, pytest.mark.real, pytest.mark.timeout(900), pytest.mark.xdist_group("real")]
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-# A twelfth of the tokens at 224: enough where only the difference that a split makes is tested.
+# Small images have a twelfth of the tokens, which is sufficient to compare splits.
 SMALL_SIZE = ["data.image_size=64", "model.backbone_args={img_size: 64}"]
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    """One store of features for all tests here: the backbone sees each image once."""
+    """Return a feature cache for all tests of this module, so that each image passes the backbone once."""
     return tmp_path_factory.mktemp("cache")
 
 
 def prepare(recipe: str, out: Path, cache: Path, *sets: str) -> tuple[Params, RunPaths]:
-    """Prepared data of `recipe`, with small settings for the stages that follow."""
+    """Prepare the data of `recipe`, with small settings for the following stages."""
     small = ["frozen.feature_views=1", "frozen.lr=1.0e-3", "tracking.mode=disabled",
              "export.precisions=[fp32]", "export.parity_images=32"]  # fmt: skip
     params: Params = load.load(PROJECT / "recipes" / recipe, [*small, *sets])
@@ -46,7 +46,7 @@ def prepare(recipe: str, out: Path, cache: Path, *sets: str) -> tuple[Params, Ru
 
 
 def run(recipe: str, out: Path, cache: Path, *sets: str) -> RunPaths:
-    """Run the whole pipeline of `recipe`."""
+    """Run the complete pipeline of `recipe`."""
     params, paths = prepare(recipe, out, cache, *sets)
     pipeline.run_directly(Steps(params, paths))
     return paths
@@ -73,28 +73,28 @@ def metric_values(paths: RunPaths) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def binary(shared, tmp_path_factory, cache):
-    """Benign or malignant by patient, all folds, the default head."""
+    """Classify benign and malignant images, split by patient, in all folds with the default head."""
     return run("breakhis-binary-vit.yaml", tmp_path_factory.mktemp("binary"), cache, *vit(shared))
 
 
-def test_binary__new_patients_are_told_apart_and_the_minority_is_not_given_up(binary):
-    found = metric_values(binary)
-    assert found["auroc"] >= 0.90
-    assert found["balanced_accuracy"] >= 0.75
+def test_binary__separates_classes_of_new_patients_including_the_minority(binary):
+    values = metric_values(binary)
+    assert values["auroc"] >= 0.90
+    assert values["balanced_accuracy"] >= 0.75
     metrics = json.loads((binary.stage("evaluate") / "metrics.json").read_text())
     assert metrics["n_images"] == 305
     assert metrics["n_patients"] == 31
     assert all(metrics["test"][name]["lo"] < metrics["test"][name]["hi"] for name in ("auroc", "balanced_accuracy"))
 
 
-def test_binary__the_bundle_reproduces_the_predictions(binary, shared):
+def test_binary__bundle_reproduces_the_predictions(binary, shared):
     bundle = binary.stage("export")
     prepared = load_prepared(binary.prepared)
     rows = prepared.indices(1)["test"]
-    tested = {prepared.paths[row] for row in rows}
+    test_paths = {prepared.paths[row] for row in rows}
     images = binary.out / "tested"
     images.mkdir()
-    for path in tested:
+    for path in test_paths:
         shutil.copy(shared / "breakhis200x" / path, images)
     out = binary.out / "predictions.csv"
     command = [
@@ -108,18 +108,18 @@ def test_binary__the_bundle_reproduces_the_predictions(binary, shared):
         str(out),
     ]
     subprocess.run(command, cwd=PROJECT, check=True, capture_output=True)
-    ours = {row["path"]: row for row in csv.DictReader((binary.stage("evaluate") / "predictions.csv").open())}
-    theirs = {Path(row["path"]).name: row for row in csv.DictReader(out.open())}
-    assert len(theirs) == len(tested) >= 30
+    evaluated = {row["path"]: row for row in csv.DictReader((binary.stage("evaluate") / "predictions.csv").open())}
+    predicted = {Path(row["path"]).name: row for row in csv.DictReader(out.open())}
+    assert len(predicted) == len(test_paths) >= 30
     loaded = Bundle.load(bundle)
-    each = loaded.run_members(np.ascontiguousarray(prepared.images[rows]))
-    for row, networks in zip(rows, each, strict=True):
+    member_probabilities = loaded.run_members(np.ascontiguousarray(prepared.images[rows]))
+    for row, probabilities in zip(rows, member_probabilities, strict=True):
         path = prepared.paths[row]
-        assert abs(float(ours[path]["prob_malignant"]) - networks[1, 1]) <= 1e-4  # the network of fold 1
-        assert abs(float(theirs[Path(path).name]["prob_malignant"]) - networks[:, 1].mean()) <= 1e-4
+        assert abs(float(evaluated[path]["prob_malignant"]) - probabilities[1, 1]) <= 1e-4  # the network of fold 1
+        assert abs(float(predicted[Path(path).name]["prob_malignant"]) - probabilities[:, 1].mean()) <= 1e-4
 
 
-def test_leak__an_image_split_flatters_by_a_fifth_and_names_the_patients(shared, tmp_path_factory, cache):
+def test_leak__image_split_raises_balanced_accuracy_and_lists_leaked_patients(shared, tmp_path_factory, cache):
     scores, leaked = {}, {}
     for protocol in ("image", "patient"):
         sets = vit(shared, f"data.split.protocol={protocol}", *SMALL_SIZE)
@@ -131,7 +131,7 @@ def test_leak__an_image_split_flatters_by_a_fifth_and_names_the_patients(shared,
     assert "16196" in leaked["image"]
 
 
-def test_shuffled_labels__give_chance(shared, tmp_path_factory, cache):
+def test_shuffled_labels__balanced_accuracy_is_at_chance(shared, tmp_path_factory, cache):
     rows = list(csv.DictReader((shared / "breakhis200x" / "manifest.csv").open()))
     folder = tmp_path_factory.mktemp("shuffled")
     patients = sorted({row["patient_group"] for row in rows})
@@ -141,8 +141,8 @@ def test_shuffled_labels__give_chance(shared, tmp_path_factory, cache):
         writer = csv.writer(stream)
         writer.writerow(["path", "label", "group"])
         for row in rows:
-            place = shared / "breakhis200x" / row["path"]
-            (folder / row["file_name"]).write_bytes(place.read_bytes())
+            image_path = shared / "breakhis200x" / row["path"]
+            (folder / row["file_name"]).write_bytes(image_path.read_bytes())
             writer.writerow([row["file_name"], shuffled[row["patient_group"]], row["patient_group"]])
     overlay = folder / "folder.yaml"
     overlay.write_text((PROJECT / "recipes" / "breakhis-binary-vit.yaml").read_text()
@@ -155,7 +155,7 @@ def test_shuffled_labels__give_chance(shared, tmp_path_factory, cache):
     assert abs(metric_values(paths)["balanced_accuracy"] - 0.5) <= 0.3
 
 
-def test_lora__merged_it_exports_as_the_plain_network(shared, tmp_path_factory, cache):
+def test_lora__merged_network_exports_like_the_plain_network(shared, tmp_path_factory, cache):
     sets = vit(
         shared,
         "schedule=full",

@@ -1,4 +1,4 @@
-"""Two clones and one remote: what the one computed and pushed, the other pulls, and has nothing left to compute."""
+"""Tests of two clones that share a DVC remote: the second clone pulls all results and computes nothing."""
 
 import asyncio
 import hashlib
@@ -27,14 +27,14 @@ def commit(checkout: "Checkout", message: str) -> None:
     checkout.run("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", message)
 
 
-def clone(checkout: "Checkout", place: Path) -> "Checkout":
-    """Another clone, with nothing in its DVC cache nor in MedTune's own."""
-    checkout.run("git", "clone", "--quiet", str(checkout.folder), str(place))
-    return type(checkout)(place)
+def clone(checkout: "Checkout", folder: Path) -> "Checkout":
+    """Clone the checkout with an empty DVC cache and an empty MedTune cache."""
+    checkout.run("git", "clone", "--quiet", str(checkout.folder), str(folder))
+    return type(checkout)(folder)
 
 
 def digests(checkout: "Checkout") -> dict[str, str]:
-    """sha256 of every file that goes through the remote."""
+    """Return the sha256 of every file that the remote stores."""
     folders = [checkout.folder / name for name in ("data/slides", "data/prepared", "artifacts")]
     files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
     return {str(path.relative_to(checkout.folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -42,21 +42,21 @@ def digests(checkout: "Checkout") -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def first(trained_copy: "Checkout") -> "Checkout":
-    """A clone in which images that DVC tracks were trained on, committed but not yet pushed."""
+    """Return a clone with a network trained on images that DVC tracks, committed but not pushed."""
     checkout = trained_copy
-    seen = checkout.run("git", "status", "--porcelain", "--untracked-files=all", "data/slides", "data/slides.dvc")
-    assert seen.split() == ["??", "data/slides.dvc"]
+    status = checkout.run("git", "status", "--porcelain", "--untracked-files=all", "data/slides", "data/slides.dvc")
+    assert status.split() == ["??", "data/slides.dvc"]
     checkout.run("python", "-m", "medtune", "data")
     assert "done: 0 of 8 steps ran" in checkout.train("--no-prefect")
     (checkout.folder / "dvc.lock").unlink()
-    checkout.run("dvc", "commit", "--force")  # what ran by hand is what `dvc repro` would have run
+    checkout.run("dvc", "commit", "--force")  # the commands above are those of `dvc repro`
     assert "up to date" in checkout.run("dvc", "repro")
     commit(checkout, "Train on our slides")
     return checkout
 
 
-def compute_nothing(second: "Checkout", first: "Checkout", **keys: str) -> None:
-    """`dvc pull && dvc repro` in a fresh clone trains nothing, has the same bytes, and leaves nothing to do."""
+def check_nothing_is_computed(second: "Checkout", first: "Checkout", **keys: str) -> None:
+    """Check that `dvc pull && dvc repro` in a new clone trains nothing and yields identical files."""
     assert not (second.folder / "artifacts").exists()
     second.run("dvc", "pull", **keys)
     assert digests(second) == digests(first)
@@ -65,24 +65,24 @@ def compute_nothing(second: "Checkout", first: "Checkout", **keys: str) -> None:
     assert "Running stage" not in printed
     assert not (second.folder / ".cache").exists()
     assert json.loads(second.run("dvc", "status", "--json")) == {}
-    printed = second.train("--no-prefect")  # MedTune's own keys hit too, not DVC's alone
+    printed = second.train("--no-prefect")  # the keys of MedTune match too
     assert re.findall(r"^(.+): cached \(key \w+\)$", printed, re.MULTILINE) == STEPS
     assert digests(second) == digests(first)
 
 
-def test_path__a_second_clone_computes_nothing(first: "Checkout", tmp_path: Path) -> None:
+def test_path__second_clone_computes_nothing(first: "Checkout", tmp_path: Path) -> None:
     first.run("python", "-m", "medtune", "remote", str(tmp_path / "store"))
     commit(first, "Keep data and results in a folder")
     first.run("dvc", "push")
     second = clone(first, tmp_path / "second")
-    compute_nothing(second, first)
+    check_nothing_is_computed(second, first)
     shutil.rmtree(second.folder / "data" / "slides")
     assert "up to date" in second.run("dvc", "repro", "--allow-missing")
 
 
 @pytest.fixture
 def endpoint() -> Iterator[str]:
-    """Address of an S3 server that has a bucket `hospital`."""
+    """Start an S3 server with a bucket `hospital` and return its address."""
     import boto3
     from moto.server import ThreadedMotoServer
 
@@ -96,17 +96,17 @@ def endpoint() -> Iterator[str]:
     server.stop()
 
 
-def test_s3__a_second_clone_computes_nothing(first: "Checkout", endpoint: str, tmp_path: Path) -> None:
+def test_s3__second_clone_computes_nothing(first: "Checkout", endpoint: str, tmp_path: Path) -> None:
     first.run("python", "-m", "medtune", "remote", "s3://hospital/medtune", "--endpoint", endpoint, **KEYS)
     commit(first, "Keep data and results in S3")
     assert "hunter2" not in (first.folder / ".dvc" / "config").read_text()
     first.run("dvc", "push", **KEYS)
-    compute_nothing(clone(first, tmp_path / "second"), first, **KEYS)
+    check_nothing_is_computed(clone(first, tmp_path / "second"), first, **KEYS)
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[str]:
-    """URL of an SSH server that lets `me` in with a password and gives files over SFTP."""
+    """Start an SFTP server with a password for user `me` and return its URL."""
     import asyncssh
 
     class Server(asyncssh.SSHServer):
@@ -134,19 +134,19 @@ def host(tmp_path: Path) -> Iterator[str]:
     thread.join(timeout=30)
 
 
-def test_ssh__a_second_clone_computes_nothing(first: "Checkout", host: str, tmp_path: Path) -> None:
-    committed = (first.folder / ".dvc" / "config").read_text()
-    said = first.run("python", "-m", "medtune", "remote", host, "--name", "mine", "--local")
-    assert "hunter2" not in said
-    assert (first.folder / ".dvc" / "config").read_text() == committed
+def test_ssh__second_clone_computes_nothing(first: "Checkout", host: str, tmp_path: Path) -> None:
+    config = (first.folder / ".dvc" / "config").read_text()
+    printed = first.run("python", "-m", "medtune", "remote", host, "--name", "mine", "--local")
+    assert "hunter2" not in printed
+    assert (first.folder / ".dvc" / "config").read_text() == config
     first.run("dvc", "push")
     second = clone(first, tmp_path / "second")
     second.run("python", "-m", "medtune", "remote", host, "--name", "mine", "--local")
-    compute_nothing(second, first)
+    check_nothing_is_computed(second, first)
     (first.folder / ".dvc" / "config.local").unlink()
 
 
-def test_flipped_byte__in_the_remote_is_an_error_and_is_not_used(first: "Checkout", tmp_path: Path) -> None:
+def test_flipped_byte__damaged_file_in_the_remote_is_rejected(first: "Checkout", tmp_path: Path) -> None:
     first.run("python", "-m", "medtune", "remote", str(tmp_path / "store"))
     commit(first, "Keep data and results in another folder")
     first.run("dvc", "push")
@@ -162,7 +162,7 @@ def test_flipped_byte__in_the_remote_is_an_error_and_is_not_used(first: "Checkou
     printed, _ = process.communicate(timeout=300)
     assert process.returncode == 1, printed
     assert re.search(r"Checkout failed for following targets:\nartifacts/finetune\n", printed)
-    got = digests(second)
-    assert not [name for name in got if name.startswith("artifacts/finetune/")]
-    assert got.items() <= digests(first).items()
-    assert "data/slides/patient00_0.png" in got
+    pulled = digests(second)
+    assert not [name for name in pulled if name.startswith("artifacts/finetune/")]
+    assert pulled.items() <= digests(first).items()
+    assert "data/slides/patient00_0.png" in pulled

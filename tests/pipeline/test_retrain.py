@@ -1,4 +1,4 @@
-"""Retraining, in order, in one copy of the checkout with a git remote and a DVC remote of its own."""
+"""Tests of retraining, in this order, in a copy of the checkout with a git remote and a DVC remote."""
 
 import csv
 import hashlib
@@ -22,16 +22,16 @@ handoff: {keep_last: 2}
 RETRAIN = ("python", "-m", "medtune", "retrain", "--no-prefect")
 
 
-def swap_labels(checkout: Checkout, parts: tuple[str, ...]) -> None:
-    """Exchanges the labels of the patients whose role is one of `parts`."""
+def swap_labels(checkout: Checkout, splits: tuple[str, ...]) -> None:
+    """Exchange the labels of the patients whose split is in `splits`."""
     manifest = csv.DictReader((checkout.folder / "data" / "prepared" / "manifest.csv").open())
-    role = {row["path"]: row["split"] for row in manifest}
+    split = {row["path"]: row["split"] for row in manifest}
     table = checkout.folder / "data" / "slides" / "data.csv"
-    other = dict(zip(CLASSES, reversed(CLASSES), strict=True))
+    swapped = dict(zip(CLASSES, reversed(CLASSES), strict=True))
     rows = list(csv.DictReader(table.open()))
     write_table(
         table,
-        [{**row, "label": other[row["label"]] if role.get(row["path"]) in parts else row["label"]} for row in rows],
+        [{**row, "label": swapped[row["label"]] if split.get(row["path"]) in splits else row["label"]} for row in rows],
     )
 
 
@@ -52,75 +52,75 @@ def history(checkout: Checkout) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def standing(trained_copy: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A trained checkout with a commit, an upstream and a remote."""
-    checkout, place = trained_copy, tmp_path_factory.mktemp("remotes")
-    (checkout.folder / "own.yaml").write_text(GATE)
-    checkout.run("python", "-m", "medtune", "params", "apply", "own.yaml")
-    checkout.run("dvc", "remote", "add", "--force", "--default", "storage", str(place / "storage"))
-    for words in (
-        ("init", "--quiet", "--bare", str(place / "bare")),
+def project(trained_copy: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """Return a trained checkout with a commit, a git upstream and a DVC remote."""
+    checkout, remotes = trained_copy, tmp_path_factory.mktemp("remotes")
+    (checkout.folder / "gate.yaml").write_text(GATE)
+    checkout.run("python", "-m", "medtune", "params", "apply", "gate.yaml")
+    checkout.run("dvc", "remote", "add", "--force", "--default", "storage", str(remotes / "storage"))
+    for arguments in (
+        ("init", "--quiet", "--bare", str(remotes / "bare")),
         ("config", "user.email", "test@example.org"),
         ("config", "user.name", "test"),
         ("add", "--all"),
         ("commit", "--quiet", "--message", "Start"),
-        ("remote", "add", "origin", str(place / "bare")),
+        ("remote", "add", "origin", str(remotes / "bare")),
         ("push", "--quiet", "--set-upstream", "origin", "HEAD"),
     ):
-        checkout.run("git", *words)
+        checkout.run("git", *arguments)
     return checkout
 
 
-def test_first__its_own_checks_passed_it_is_the_champion(standing: Checkout) -> None:
-    printed = standing.run(*RETRAIN)
-    assert "export: cached" in printed  # as it was trained before the first retraining
+def test_first_retraining__model_that_passes_the_checks_is_the_champion(project: Checkout) -> None:
+    printed = project.run(*RETRAIN)
+    assert "export: cached" in printed  # the model was trained before the first retraining
     assert "promoted: the first champion" in printed
-    bundle = json.loads((current(standing) / "bundle.json").read_text())
+    bundle = json.loads((current(project) / "bundle.json").read_text())
     assert bundle["gate"]["decision"] == "promoted"
     assert bundle["gate"]["champion"] is None
-    assert standing.run("python", "-m", "medtune", "verify", "published/current").startswith("sound")
-    tags = standing.run("git", "tag").split()
-    assert tags == [f"model-{current(standing).name}"]
-    assert standing.run("git", "ls-remote", "--tags", "origin").count(tags[0]) >= 1
-    assert standing.run("git", "status", "--porcelain", "--untracked-files=no") == ""
-    assert "up to date" in standing.run("dvc", "status")
-    assert "in sync" in standing.run("dvc", "status", "--cloud")
-    folds = (standing.folder / "data" / "folds.csv").read_text().splitlines()
+    assert project.run("python", "-m", "medtune", "verify", "published/current").startswith("sound")
+    tags = project.run("git", "tag").split()
+    assert tags == [f"model-{current(project).name}"]
+    assert project.run("git", "ls-remote", "--tags", "origin").count(tags[0]) >= 1
+    assert project.run("git", "status", "--porcelain", "--untracked-files=no") == ""
+    assert "up to date" in project.run("dvc", "status")
+    assert "in sync" in project.run("dvc", "status", "--cloud")
+    folds = (project.folder / "data" / "folds.csv").read_text().splitlines()
     assert len(folds) == 2 + 20
     assert patient_id(0) not in "".join(folds)
 
 
-def test_again__nothing_changed_ends_early(standing: Checkout) -> None:
-    head, before, began = (
-        standing.run("git", "rev-parse", "HEAD"),
-        digests(standing.folder / "published"),
+def test_unchanged_data__end_the_run_early(project: Checkout) -> None:
+    head, before, start = (
+        project.run("git", "rev-parse", "HEAD"),
+        digests(project.folder / "published"),
         time.monotonic(),
     )
-    printed = standing.run(*RETRAIN)
+    printed = project.run(*RETRAIN)
     assert "nothing changed in data, params and code" in printed
     assert ": running" not in printed
-    assert time.monotonic() - began < 60
-    assert standing.run("git", "rev-parse", "HEAD") == head
-    assert digests(standing.folder / "published") == before
+    assert time.monotonic() - start < 60
+    assert project.run("git", "rev-parse", "HEAD") == head
+    assert digests(project.folder / "published") == before
 
 
-def test_better__promoted(standing: Checkout) -> None:
-    first = current(standing)
-    standing.run("python", "-m", "medtune", "params", "set", "schedule=frozen", "frozen.epochs=8", "frozen.lr=1.0e-2")
-    assert "params.yaml: changed since the last commit" in fails(standing, 2)
-    standing.run("git", "commit", "--all", "--quiet", "--message", "Train longer")
-    printed = standing.run(*RETRAIN[:-1])  # through Prefect
+def test_better_model__is_promoted(project: Checkout) -> None:
+    first = current(project)
+    project.run("python", "-m", "medtune", "params", "set", "schedule=frozen", "frozen.epochs=8", "frozen.lr=1.0e-2")
+    assert "params.yaml: changed since the last commit" in run_failing(project, 2)
+    project.run("git", "commit", "--all", "--quiet", "--message", "Train longer")
+    printed = project.run(*RETRAIN[:-1])  # through Prefect
     assert "continuing without it" not in printed
     assert "retrain: promoted: balanced_accuracy +" in printed
-    gate = json.loads((current(standing) / "bundle.json").read_text())["gate"]
+    gate = json.loads((current(project) / "bundle.json").read_text())["gate"]
     assert gate["champion"] == first.name
     assert gate["difference"]["lo"] > 0
-    assert gate["n_patients"] == 20  # each by a network of either model that has not seen the patient
+    assert gate["n_patients"] == 20  # networks of both models that have not seen the patient
     assert first.is_dir()
-    with sqlite3.connect(standing.folder / ".cache" / "prefect" / "prefect.db") as database:
-        since = "where created > (select min(created) from flow_run where name like 'by hand %') order by created"
-        runs = database.execute(f"select name, state_name from task_run {since}").fetchall()
-        flows = database.execute(f"select name, state_name from flow_run {since.replace('>', '>=')}").fetchall()
+    with sqlite3.connect(project.folder / ".cache" / "prefect" / "prefect.db") as database:
+        filters = "where created > (select min(created) from flow_run where name like 'by hand %') order by created"
+        runs = database.execute(f"select name, state_name from task_run {filters}").fetchall()
+        flows = database.execute(f"select name, state_name from flow_run {filters.replace('>', '>=')}").fetchall()
         artifacts = {key for (key,) in database.execute("select key from artifact where key is not null")}
     steps = ["pull", "data", "train-0", "frozen fold 0", "frozen fold 1", "frozen fold 2", "evaluate", "export",
              "report", "gate", "record", "publish"]  # fmt: skip
@@ -129,70 +129,70 @@ def test_better__promoted(standing: Checkout) -> None:
     assert {"gate", "gate-metrics", "test-metrics"} <= artifacts
 
 
-def fails(checkout: Checkout, code: int) -> str:
+def run_failing(checkout: Checkout, code: int) -> str:
     process = checkout.start(RETRAIN)
     printed, _ = process.communicate(timeout=300)
     assert process.returncode == code, printed
     return printed
 
 
-def test_corrupted_labels__refused_and_the_champion_is_untouched(standing: Checkout) -> None:
-    before, bundle, head = current(standing), digests(current(standing)), standing.run("git", "rev-parse", "HEAD")
-    swap_labels(standing, ("train", "val"))
-    printed = standing.run(*RETRAIN)
+def test_corrupted_labels__model_is_refused_and_the_champion_is_unchanged(project: Checkout) -> None:
+    before, bundle, head = current(project), digests(current(project)), project.run("git", "rev-parse", "HEAD")
+    swap_labels(project, ("train", "val"))
+    printed = project.run(*RETRAIN)
     assert "data/slides.dvc: local changes recorded" in printed
     assert "retrain: refused: labels of 39 test images changed since the champion was accepted" in printed
-    assert current(standing) == before
+    assert current(project) == before
     assert digests(before) == bundle
-    assert standing.run("git", "rev-parse", "HEAD") == head
-    assert history(standing)[-1]["decision"] == "refused"
-    assert "this model was refused on" in standing.run(*RETRAIN)
+    assert project.run("git", "rev-parse", "HEAD") == head
+    assert history(project)[-1]["decision"] == "refused"
+    assert "this model was refused on" in project.run(*RETRAIN)
 
 
-def test_test_labels_changed__a_person_must_decide(standing: Checkout) -> None:
-    old = (standing.folder / "data" / "folds.csv").read_text().splitlines()[2:]
-    swap_labels(standing, ("train", "val", "test"))  # train and val of fold 1 are right again, test is not
-    draw_slides(standing.folder / "data" / "slides", range(20, 26))
-    process = standing.start(RETRAIN)  # killed while it trains: the champion stays, the next run continues
+def test_changed_test_labels__require_acceptance_by_hand(project: Checkout) -> None:
+    folds_before = (project.folder / "data" / "folds.csv").read_text().splitlines()[2:]
+    swap_labels(project, ("train", "val", "test"))  # only the labels of test are now wrong
+    draw_slides(project.folder / "data" / "slides", range(20, 26))
+    process = project.start(RETRAIN)  # a killed run does not change the champion
     assert process.stdout is not None
     assert any(line.startswith("frozen fold 0: running") for line in process.stdout)
-    champion = digests(current(standing))
+    champion = digests(current(project))
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    assert digests(current(standing)) == champion
-    printed = standing.run(*RETRAIN)
+    assert digests(current(project)) == champion
+    printed = project.run(*RETRAIN)
     assert "refused: labels of 21 test images changed since the champion was accepted" in printed
-    assert digests(current(standing)) == champion
-    assert (standing.folder / "data" / "folds.csv").read_text().splitlines()[2:] == old
+    assert digests(current(project)) == champion
+    assert (project.folder / "data" / "folds.csv").read_text().splitlines()[2:] == folds_before
 
 
-def test_new_images__picked_up_and_nobody_changes_folds(standing: Checkout) -> None:
-    old = (standing.folder / "data" / "folds.csv").read_text().splitlines()[2:]
-    printed = standing.run(*RETRAIN, "--accept", "as good, and it knows more patients")
+def test_new_images__are_used_and_patients_stay_in_their_folds(project: Checkout) -> None:
+    folds_before = (project.folder / "data" / "folds.csv").read_text().splitlines()[2:]
+    printed = project.run(*RETRAIN, "--accept", "as good, and it knows more patients")
     assert "retrain: promoted: accepted by hand: as good, and it knows more patients" in printed
     assert ": running" not in printed
-    manifest = list(csv.DictReader((standing.folder / "data" / "prepared" / "manifest.csv").open()))
+    manifest = list(csv.DictReader((project.folder / "data" / "prepared" / "manifest.csv").open()))
     assert len(manifest) == 26 * 3
-    new = (standing.folder / "data" / "folds.csv").read_text().splitlines()[2:]
-    assert set(old) < set(new)
-    assert len(new) == 26
-    assert len(list((standing.folder / "published" / "bundles").iterdir())) == 2  # handoff.keep_last
+    folds_after = (project.folder / "data" / "folds.csv").read_text().splitlines()[2:]
+    assert set(folds_before) < set(folds_after)
+    assert len(folds_after) == 26
+    assert len(list((project.folder / "published" / "bundles").iterdir())) == 2  # handoff.keep_last
 
 
-def test_rollback__the_one_before_is_current_and_stays(standing: Checkout) -> None:
-    gate = json.loads((current(standing) / "bundle.json").read_text())["gate"]
-    assert f"current: {gate['champion']}" in standing.run(
+def test_rollback__previous_champion_is_current_and_stays(project: Checkout) -> None:
+    gate = json.loads((current(project) / "bundle.json").read_text())["gate"]
+    assert f"current: {gate['champion']}" in project.run(
         "python", "-m", "medtune", "rollback", "published", "--because", "x"
     )
-    assert current(standing).name == gate["champion"]
-    assert history(standing)[-1]["decision"] == "rolled back"
-    assert "nothing changed" in standing.run(*RETRAIN)
-    assert current(standing).name == gate["champion"]
+    assert current(project).name == gate["champion"]
+    assert history(project)[-1]["decision"] == "rolled back"
+    assert "nothing changed" in project.run(*RETRAIN)
+    assert current(project).name == gate["champion"]
 
 
-def test_clone__finds_everything_and_trains_nothing(standing: Checkout, tmp_path: Path) -> None:
-    origin = standing.run("git", "config", "remote.origin.url").strip()
-    standing.run("git", "clone", "--quiet", origin, str(tmp_path / "clone"))
+def test_clone__pulls_all_results_and_trains_nothing(project: Checkout, tmp_path: Path) -> None:
+    origin = project.run("git", "config", "remote.origin.url").strip()
+    project.run("git", "clone", "--quiet", origin, str(tmp_path / "clone"))
     clone = Checkout(tmp_path / "clone")
     clone.run("dvc", "pull")
     printed = clone.run("dvc", "repro")

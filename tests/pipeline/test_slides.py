@@ -1,4 +1,4 @@
-"""Slides from files to predictions without torch: every number refers to slides, and the bundle gives them too."""
+"""Tests of slides, from files to predictions without torch: all counts and metrics refer to slides."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ OPTIONS = [
 ]  # fmt: skip
 
 
-def write_set(root, patients=9):
+def write_slides(root, patients=9):
     rows = ["path,label,group"]
     for number in range(2 * patients):
         patient = number // 2
@@ -42,7 +42,7 @@ def write_set(root, patients=9):
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("slides")
-    write_set(folder / "raw")
+    write_slides(folder / "raw")
     params = load(None, [f"data.root={folder / 'raw'}", *OPTIONS])
     paths = RunPaths(folder, folder / "cache")
     data.run(params, paths)
@@ -53,19 +53,19 @@ def world(tmp_path_factory):
     return params, paths, folder
 
 
-def slide_by_hand(bundle, path):
-    """Probabilities of a slide, the mean of three networks: each aggregates and calibrates its own tiles."""
+def expected_probabilities(bundle, path):
+    """Return the mean of three networks, each of which aggregates and calibrates the tiles of the slide."""
     kind, settings = bundle.manifest["aggregation"], TileSettings.from_document(bundle.manifest["tiles"])
     with tiling.open_slide(path, None, "") as (slide, mpp):
         plan = tiling.plan_tiles(slide, settings, mpp)
-        tiles = np.stack([tiling.read_tile(slide, place, settings, plan.mpp) for place in plan.positions])
-    each = bundle.run(tiles)
-    assert each.shape[1] == 3
-    found = [
-        calibrate(slide_probabilities(each[:, index], kind), member["temperature"])
+        tiles = np.stack([tiling.read_tile(slide, position, settings, plan.mpp) for position in plan.positions])
+    tile_probabilities = bundle.run(tiles)
+    assert tile_probabilities.shape[1] == 3
+    probabilities = [
+        calibrate(slide_probabilities(tile_probabilities[:, index], kind), member["temperature"])
         for index, member in enumerate(bundle.manifest["members"])
     ]
-    return np.mean(found, axis=0)
+    return np.mean(probabilities, axis=0)
 
 
 def read(path):
@@ -74,49 +74,51 @@ def read(path):
 
 
 @pytest.mark.slow
-def test_data__a_slide_is_in_one_split_and_so_is_its_patient(world):
+def test_data__slide_and_patient_are_in_one_split(world):
     _, paths, _ = world
     prepared, report = load_prepared(paths.prepared), json.loads((paths.prepared / "report.json").read_text())
     assert len(report["slides"]) == report["n_kept"] == prepared.info["n_slides"] == 18
     assert prepared.info["counts"]["all"] == dict.fromkeys(sorted(CLASSES), 6)
     assert len(prepared.paths) == sum(entry["tiles"] for entry in report["slides"]) == prepared.info["n_images"]
     for column in range(3):
-        for names in (prepared.slide_of_tile, prepared.patient_ids.tolist()):
-            pairs = set(zip(names, prepared.splits[:, column].tolist(), strict=True))
-            assert len(pairs) == len(set(names))
+        for ids in (prepared.slide_of_tile, prepared.patient_ids.tolist()):
+            pairs = set(zip(ids, prepared.splits[:, column].tolist(), strict=True))
+            assert len(pairs) == len(set(ids))
     assert all((paths.prepared / entry["overview"]).is_file() for entry in report["slides"])
 
 
 @pytest.mark.slow
-def test_evaluate__numbers_refer_to_slides(world):
+def test_evaluate__metrics_refer_to_slides(world):
     _, paths, _ = world
     metrics = json.loads((paths.stage("evaluate") / "metrics.json").read_text())
     rows = read(paths.stage("evaluate") / "predictions.csv")
     assert metrics["unit"] == "slides"
     assert metrics["n_images"] == len(rows) == len({row["path"] for row in rows}) == 6
     assert metrics["n_patients"] == 3
-    right = sum(row["label"] == row["prediction"] for row in rows)
-    assert metrics["test"]["accuracy"]["value"] == pytest.approx(right / 6)
+    n_correct = sum(row["label"] == row["prediction"] for row in rows)
+    assert metrics["test"]["accuracy"]["value"] == pytest.approx(n_correct / 6)
     assert "Images are slides" in (paths.stage("evaluate") / "report.html").read_text()
 
 
 @pytest.mark.slow
-def test_predict__gives_what_evaluate_wrote_without_torch(world, tmp_path):
+def test_predict__equals_the_ensemble_without_torch(world, tmp_path):
     _, paths, folder = world
-    words = [str(paths.stage("export")), str(folder / "raw"), "--out", str(tmp_path / "p.csv")]
+    arguments = [str(paths.stage("export")), str(folder / "raw"), "--out", str(tmp_path / "p.csv")]
     code = (
         "import sys\nfrom medtune.cli.main import main\nsys.modules['torch'] = None\n"
         "sys.argv = ['medtune', 'predict', *sys.argv[1:]]\nmain()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words], cwd=PROJECT, capture_output=True, text=True, timeout=120
+    process = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=PROJECT, capture_output=True, text=True, timeout=120
     )
-    assert done.returncode == 0, done.stderr
-    found = {row["path"].rpartition("/")[2]: row for row in read(tmp_path / "p.csv")}
-    assert len(found) == 18
+    assert process.returncode == 0, process.stderr
+    row_by_slide = {row["path"].rpartition("/")[2]: row for row in read(tmp_path / "p.csv")}
+    assert len(row_by_slide) == 18
     bundle = Bundle.load(paths.stage("export"))
-    for name, row in found.items():
-        assert float(row["prob_clumps"]) == pytest.approx(slide_by_hand(bundle, folder / "raw" / name)[0], abs=1e-5)
+    for name, row in row_by_slide.items():
+        assert float(row["prob_clumps"]) == pytest.approx(
+            expected_probabilities(bundle, folder / "raw" / name)[0], abs=1e-5
+        )
     document = json.loads((paths.stage("export") / "bundle.json").read_text())
     assert document["tiles"]["size_um"] == 32.0
     assert document["parity"]["fp32"]["consumer"]["max_abs_diff"] < 1e-5
@@ -130,8 +132,8 @@ def test_gate__counts_slides(world):
 
 
 @pytest.mark.slow
-def test_data__one_slide_under_two_patients_is_refused(tmp_path):
-    write_set(tmp_path / "raw")
+def test_data__slide_of_two_patients_is_rejected(tmp_path):
+    write_slides(tmp_path / "raw")
     (tmp_path / "raw" / "s00.tif").replace(tmp_path / "raw" / "s04.tif")
     (tmp_path / "raw" / "s00.tif").write_bytes((tmp_path / "raw" / "s04.tif").read_bytes())
     params = load(None, [f"data.root={tmp_path / 'raw'}", *OPTIONS])

@@ -1,4 +1,4 @@
-"""Slides whose tiles are weighted by attention, from files to predictions without torch."""
+"""Tests of slides with attention pooling of tiles, from files to predictions without torch."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ from medtune.serving.http import predict_uploads
 from medtune.serving.slides.aggregate import attention_weights, calibrate, slide_probabilities
 from medtune.serving.slides.predict import predict_slide
 from medtune.stages import data, evaluate, export, frozen, gate
-from tests.pipeline.test_slides import CLASSES, OPTIONS, read, slide_by_hand, write_set
+from tests.pipeline.test_slides import CLASSES, OPTIONS, expected_probabilities, read, write_slides
 
 ATTENTION = [
     *OPTIONS,
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("slides")
-    write_set(folder / "raw")
+    write_slides(folder / "raw")
     params = load(None, [f"data.root={folder / 'raw'}", *ATTENTION])
     paths = RunPaths(folder, folder / "cache")
     data.run(params, paths)
@@ -60,29 +60,29 @@ def test_frozen__rows_are_slides_and_features_are_computed_once(world, capsys):
     assert "features: read from the cache" in capsys.readouterr().out
 
 
-def test_frozen__features_over_the_budget_are_refused(world):
+def test_frozen__features_over_the_cache_limit_are_rejected(world):
     _, paths, folder = world
     params = load(None, [f"data.root={folder / 'raw'}", *ATTENTION, "frozen.feature_cache_gb=0"])
     with pytest.raises(InputError, match=r"frozen\.feature_cache_gb=0: .* head attention_mil requires cached features"):
-        frozen.run(params, RunPaths(folder / "budget", folder / "cache", data=paths.prepared))
+        frozen.run(params, RunPaths(folder / "limit", folder / "cache", data=paths.prepared))
 
 
-def test_evaluate__slides_are_the_weighted_evidence_of_their_tiles(world):
+def test_evaluate__slide_probabilities_are_weighted_by_attention(world):
     _, paths, _ = world
     slides = by_slide(load_prepared(paths.prepared))
-    stored = np.load(paths.stage("evaluate") / "logits.npz")
-    tiles, rows = stored["fold1_test_logits"], stored["fold1_test_rows"]
+    logits = np.load(paths.stage("evaluate") / "logits.npz")
+    tiles, rows = logits["fold1_test_logits"], logits["fold1_test_rows"]
     temperature = json.loads((paths.stage("evaluate") / "calibration.json").read_text())["folds"]["1"]["temperature"]
-    found = read(paths.stage("evaluate") / "predictions.csv")
-    assert len(found) == 6
-    for row in found:
-        own = tiles[slides.slide_index[rows] == slides.paths.index(row["path"])]
-        expected = calibrate(slide_probabilities(own, "attention"), temperature)
-        written = [float(row[f"prob_{name}"]) for name in slides.classes]
-        np.testing.assert_allclose(written, expected, atol=1e-6)
+    predictions = read(paths.stage("evaluate") / "predictions.csv")
+    assert len(predictions) == 6
+    for row in predictions:
+        slide_tiles = tiles[slides.slide_index[rows] == slides.paths.index(row["path"])]
+        expected = calibrate(slide_probabilities(slide_tiles, "attention"), temperature)
+        stored_probabilities = [float(row[f"prob_{name}"]) for name in slides.classes]
+        np.testing.assert_allclose(stored_probabilities, expected, atol=1e-6)
 
 
-def test_export__bundle_names_the_aggregation_and_agrees(world):
+def test_export__bundle_records_the_aggregation_and_parity(world):
     _, paths, _ = world
     document = json.loads((paths.stage("export") / "bundle.json").read_text())
     assert document["aggregation"] == "attention"
@@ -95,47 +95,49 @@ def test_export__bundle_names_the_aggregation_and_agrees(world):
     assert "attention-weighted mean" in (paths.stage("export") / "MODEL_CARD.md").read_text()
 
 
-def test_predict__gives_what_evaluate_wrote_without_torch(world, tmp_path):
+def test_predict__equals_the_ensemble_without_torch(world, tmp_path):
     _, paths, folder = world
-    words = [str(paths.stage("export")), str(folder / "raw"), "--out", str(tmp_path / "p.csv")]
-    words += ["--tiles", str(tmp_path / "t.csv")]
+    arguments = [str(paths.stage("export")), str(folder / "raw"), "--out", str(tmp_path / "p.csv")]
+    arguments += ["--tiles", str(tmp_path / "t.csv")]
     code = (
         "import sys\nfrom medtune.cli.main import main\nsys.modules['torch'] = None\n"
         "sys.argv = ['medtune', 'predict', *sys.argv[1:]]\nmain()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words], cwd=PROJECT, capture_output=True, text=True, timeout=120
+    process = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=PROJECT, capture_output=True, text=True, timeout=120
     )
-    assert done.returncode == 0, done.stderr
-    found = {row["path"].rpartition("/")[2]: row for row in read(tmp_path / "p.csv")}
-    assert len(found) == 18
+    assert process.returncode == 0, process.stderr
+    row_by_slide = {row["path"].rpartition("/")[2]: row for row in read(tmp_path / "p.csv")}
+    assert len(row_by_slide) == 18
     bundle = Bundle.load(paths.stage("export"))
-    for name, row in found.items():
-        assert float(row["prob_clumps"]) == pytest.approx(slide_by_hand(bundle, folder / "raw" / name)[0], abs=1e-5)
+    for name, row in row_by_slide.items():
+        assert float(row["prob_clumps"]) == pytest.approx(
+            expected_probabilities(bundle, folder / "raw" / name)[0], abs=1e-5
+        )
     with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as stream:
         tiles = list(csv.DictReader(stream))
     assert list(tiles[0]) == ["path", "x", "y", *(f"prob_{name}" for name in sorted(CLASSES)), "attention"]
-    for name, row in found.items():
-        own = [float(tile["attention"]) for tile in tiles if tile["path"].endswith(name)]
-        assert len(own) == int(row["tiles"])
-        assert sum(own) == pytest.approx(1, abs=1e-5)
+    for name, row in row_by_slide.items():
+        attention = [float(tile["attention"]) for tile in tiles if tile["path"].endswith(name)]
+        assert len(attention) == int(row["tiles"])
+        assert sum(attention) == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 5])
-def test_predict_slide__any_batch_size_and_every_door_agree(world, bundle, batch_size):
+def test_predict_slide__batch_size_and_interface_do_not_change_the_result(world, bundle, batch_size):
     path = world[2] / "raw" / "s03.tif"
-    whole = predict_slide(bundle, path, 64)
-    found = predict_slide(bundle, path, batch_size)
-    np.testing.assert_allclose(found.row[1 : 1 + len(CLASSES)], whole.row[1 : 1 + len(CLASSES)], atol=1e-5)
-    np.testing.assert_allclose(found.attention, whole.attention, atol=1e-5)
-    (sent,) = predict_uploads(bundle, [("s03.tif", path.read_bytes())])
+    one_batch = predict_slide(bundle, path, 64)
+    batched = predict_slide(bundle, path, batch_size)
+    np.testing.assert_allclose(batched.row[1 : 1 + len(CLASSES)], one_batch.row[1 : 1 + len(CLASSES)], atol=1e-5)
+    np.testing.assert_allclose(batched.attention, one_batch.attention, atol=1e-5)
+    (uploaded,) = predict_uploads(bundle, [("s03.tif", path.read_bytes())])
     (returned,) = bundle.predict(str(path))
-    expected = dict(zip(sorted(CLASSES), whole.row[1 : 1 + len(CLASSES)], strict=True))
-    assert sent["probabilities"] == pytest.approx(expected, abs=1e-5)
+    expected = dict(zip(sorted(CLASSES), one_batch.row[1 : 1 + len(CLASSES)], strict=True))
+    assert uploaded["probabilities"] == pytest.approx(expected, abs=1e-5)
     assert returned.probabilities == pytest.approx(expected, abs=1e-5)
 
 
-def test_bundle__gives_evidence_and_scores_of_tiles(bundle):
+def test_bundle__returns_logits_and_attention_scores_of_tiles(bundle):
     tiles = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     outputs = bundle.run(tiles)
     assert outputs.shape == (4, 3, len(CLASSES) + 1)

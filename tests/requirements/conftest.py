@@ -1,4 +1,4 @@
-"""The scripts in requirements/ as modules, and uv for tests that need the package registry."""
+"""Fixtures for the scripts in requirements/, and uv for tests that need the package registry."""
 
 import importlib.util
 import os
@@ -12,19 +12,21 @@ import pytest
 FOLDER = Path(__file__).resolve().parents[2] / "requirements"
 
 
-# torch and onnxruntime need macOS 14. uv assumes 13 when it resolves for a Mac.
+# torch and onnxruntime need macOS 14. uv assumes 13 by default.
 ENVIRONMENT = {**os.environ, "MACOSX_DEPLOYMENT_TARGET": "14.0"}
 UNREACHABLE = ("error sending request", "dns error", "Connection refused", "timed out", "Failed to fetch")
 
 
-def run_uv(*words: str | Path) -> str:
-    """Return what uv prints. Skip the test if the package registry is unreachable."""
+def run_uv(*arguments: str | Path) -> str:
+    """Return the output of uv. Skip the test if the package registry is unreachable."""
     uv = Path(sys.executable).with_name("uv")
-    done = subprocess.run([uv, *words], cwd=FOLDER.parent, env=ENVIRONMENT, capture_output=True, text=True, timeout=500)
-    if done.returncode != 0 and any(reason in done.stderr for reason in UNREACHABLE):
-        pytest.skip(f"the package registry is unreachable: {done.stderr.strip().splitlines()[-1]}")
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    process = subprocess.run(
+        [uv, *arguments], cwd=FOLDER.parent, env=ENVIRONMENT, capture_output=True, text=True, timeout=500
+    )
+    if process.returncode != 0 and any(reason in process.stderr for reason in UNREACHABLE):
+        pytest.skip(f"the package registry is unreachable: {process.stderr.strip().splitlines()[-1]}")
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
 def load(name: str) -> ModuleType:
@@ -39,17 +41,17 @@ def load(name: str) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def audit() -> ModuleType:
-    """What asks for known vulnerabilities."""
+    """Return the script that queries known vulnerabilities."""
     return load("audit")
 
 
 @pytest.fixture(scope="module")
 def sbom() -> ModuleType:
-    """What writes the bill of materials."""
+    """Return the script that writes the bill of materials."""
     return load("sbom")
 
 
 @pytest.fixture(scope="module")
 def sizes() -> ModuleType:
-    """The script that computes download sizes."""
+    """Return the script that computes download sizes."""
     return load("sizes")

@@ -1,4 +1,4 @@
-"""The license list: what metadata says, what the policy allows, and that nothing unknown passes."""
+"""Tests of the license list: package metadata, the policy, and rejection of unknown licenses."""
 
 import tomllib
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_locked__reads_names_versions_and_markers(licenses: ModuleType) -> None:
         (None, None, [], "unknown"),
     ],
 )
-def test_license_of__takes_the_most_precise_field(
+def test_license_of__uses_the_most_precise_field(
     licenses: ModuleType, expression: str | None, text: str | None, classifiers: list[str], expected: str
 ) -> None:
     assert licenses.license_of(expression, text, classifiers) == expected
@@ -100,7 +100,7 @@ def test_report__fails_for_the_runtime_locks_only(
     assert licenses.report({"dev": [], "serve": [package._replace(here=False)]}, policy)[1] == []
 
 
-def test_policy__gives_a_reason_per_exception_and_names_locked_packages(licenses: ModuleType) -> None:
+def test_policy__exceptions_have_reasons_and_name_locked_packages(licenses: ModuleType) -> None:
     table: dict[str, Any] = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["medtune"]["licenses"]
     policy = licenses.read_policy(table)
     locks = [licenses.locked((PROJECT / "requirements" / f"{name}.lock").read_text()) for name in licenses.RUNTIME]
@@ -112,6 +112,6 @@ def test_policy__gives_a_reason_per_exception_and_names_locked_packages(licenses
 
 def test_main__accepts_the_locked_packages(licenses: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     code = licenses.main()
-    shown = capsys.readouterr()
-    assert (code, shown.err) == (0, "")
-    assert any(line.split()[0] == "numpy" and "BSD-3-Clause" in line for line in shown.out.splitlines())
+    output = capsys.readouterr()
+    assert (code, output.err) == (0, "")
+    assert any(line.split()[0] == "numpy" and "BSD-3-Clause" in line for line in output.out.splitlines())

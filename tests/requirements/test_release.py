@@ -1,4 +1,4 @@
-"""A release tag names the version of pyproject.toml, which CHANGELOG.md describes."""
+"""Tests that a release tag names the version in pyproject.toml and that CHANGELOG.md describes it."""
 
 import subprocess
 from pathlib import Path
@@ -43,9 +43,9 @@ def test_problem__tag_version_and_changelog_agree(
 
 
 def test_tags__of_this_revision_name_the_version(release: ModuleType) -> None:
-    words = ["git", "tag", "--points-at", "HEAD", "--list", "v*"]
-    done = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True)
-    if done.returncode != 0:
+    command = ["git", "tag", "--points-at", "HEAD", "--list", "v*"]
+    process = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    if process.returncode != 0:
         pytest.skip("not a git checkout")
     version = release.project_version((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert [tag for tag in done.stdout.split() if tag != f"v{version}"] == []
+    assert [tag for tag in process.stdout.split() if tag != f"v{version}"] == []

@@ -1,4 +1,4 @@
-"""`make setup` and the uv that it finds, with stand-ins for uv and for a Python without pip."""
+"""Tests of `make setup` with scripts that replace uv and a Python without pip."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ exec {sys.executable} "$@"
 
 
 class Checkout:
-    """A folder with the scripts, a small lock and programs of its own on PATH."""
+    """A folder with the setup scripts, small locks and separate programs on PATH."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.bin = folder, folder / "bin"
@@ -40,17 +40,17 @@ class Checkout:
         path.write_text(text, encoding="utf-8")
         path.chmod(0o755)
 
-    def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
         (self.folder / "calls").unlink(missing_ok=True)
         environment = {**os.environ, "PATH": f"{self.bin}:/usr/bin:/bin", "PYTHON": sys.executable, **variables}
-        return subprocess.run(words, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=60)
 
     def setup(self, torch: str = "default", **variables: str) -> subprocess.CompletedProcess[str]:
         return self.run("requirements/setup.sh", torch, **variables)
 
     @property
     def calls(self) -> list[str]:
-        """The first words of each call of uv but for its version."""
+        """The first two arguments of each call of uv, except calls for the version."""
         path = self.folder / "calls"
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [" ".join(line.split()[:2]) for line in lines if line != "--version"]
@@ -101,7 +101,7 @@ def test_setup__repeats_an_interrupted_installation(checkout: Checkout) -> None:
     assert checkout.calls == ["venv --quiet", "pip sync", "pip install"]
 
 
-def test_setup__replaces_an_environment_whose_python_is_gone(checkout: Checkout) -> None:
+def test_setup__replaces_an_environment_without_its_python(checkout: Checkout) -> None:
     checkout.setup()
     python = checkout.folder / ".venv" / "bin" / "python"
     python.unlink()
@@ -117,21 +117,21 @@ def test_setup__cpu_installs_torch_from_the_cpu_index(checkout: Checkout) -> Non
     assert "--torch-backend cpu --python .venv/bin/python torch==2.15.0\n" in text
 
 
-def test_setup__names_an_unknown_variant_and_an_old_python(checkout: Checkout) -> None:
-    wrong = checkout.setup("gpu")
-    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
-    assert "TORCH=gpu" in wrong.stderr
+def test_setup__rejects_an_unknown_variant_and_an_old_python(checkout: Checkout) -> None:
+    process = checkout.setup("gpu")
+    assert (process.returncode, process.stderr.count("\n")) == (2, 1)
+    assert "TORCH=gpu" in process.stderr
     checkout.program("old", "#!/usr/bin/env bash\necho 'error: Python 3.10' >&2; exit 1\n")
     assert checkout.setup(PYTHON="old").returncode == 2
 
 
 @pytest.mark.parametrize("version", ["0.8.24", "0.1.0"])
-def test_uv__without_pip_and_apt_names_what_to_install(checkout: Checkout, version: str) -> None:
+def test_uv__error_without_pip_and_apt_names_the_packages_to_install(checkout: Checkout, version: str) -> None:
     checkout.program("python-without-pip", NO_PIP)
     for name in ("bash", "dirname", "cut", "sort", "rm", "env"):
         (checkout.bin / name).symlink_to(shutil.which(name) or "")
-    done = checkout.run(
+    process = checkout.run(
         "requirements/uv", "pip", "list", PYTHON="python-without-pip", UV_VERSION=version, PATH=str(checkout.bin)
     )
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert "Install python3-pip or uv" in done.stderr
+    assert (process.returncode, process.stderr.count("\n")) == (2, 1), process.stderr
+    assert "Install python3-pip or uv" in process.stderr

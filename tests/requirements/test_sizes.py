@@ -1,4 +1,4 @@
-"""Download sizes: which wheel counts on which platform, and that the table covers every lock."""
+"""Tests of download sizes: the wheels of a platform, and a table that covers every lock."""
 
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +23,7 @@ LINUX, MAC, WINDOWS = "Linux-x86_64", "Darwin-arm64", "Windows-AMD64"
         ("a-1-cp313-cp313-musllinux_1_2_x86_64.whl", set()),
     ],
 )
-def test_fits(sizes: ModuleType, wheel: str, platforms: set[str]) -> None:
+def test_fits__matches_wheels_to_platforms(sizes: ModuleType, wheel: str, platforms: set[str]) -> None:
     assert {platform for platform in sizes.PLATFORMS if sizes.fits(wheel, platform)} == platforms
 
 

@@ -11,21 +11,21 @@ from medtune.runtime.paths import RunPaths
 from medtune.stages import data
 
 
-def draw(root, patients=12, each=4, size=(14, 10)):
+def draw(root, patients=12, images_per_patient=4, size=(14, 10)):
     """Write class folders with patients in the file names; all images differ."""
     rng = np.random.default_rng(9)
     for patient in range(patients):
-        place = root / ("no", "yes")[patient % 2]
-        place.mkdir(parents=True, exist_ok=True)
-        for number in range(each):
+        folder = root / ("no", "yes")[patient % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(images_per_patient):
             image = Image.fromarray(rng.integers(0, 256, (5, 7, 3), np.uint8)).resize(size)
-            image.save(place / f"P{patient}_{number}.png")
+            image.save(folder / f"P{patient}_{number}.png")
 
 
 def prepare(root, *sets, source="folder", pattern=r"(P\d+)_"):
-    own = ["data.patient_pattern=" + json.dumps(pattern)] if source == "folder" and pattern else []
-    own += ["data.positive=yes"] if source == "folder" else []
-    params = load(None, [f"data.source={source}", f"data.root={root}", "data.image_size=16", *own, *sets])
+    folder_settings = ["data.patient_pattern=" + json.dumps(pattern)] if source == "folder" and pattern else []
+    folder_settings += ["data.positive=yes"] if source == "folder" else []
+    params = load(None, [f"data.source={source}", f"data.root={root}", "data.image_size=16", *folder_settings, *sets])
     return data.run(params, RunPaths.from_env(root.parent / "out"))
 
 

@@ -26,11 +26,11 @@ def root(tmp_path):
 
 
 def test_run__writes_all_outputs(root):
-    done = prepare(root)
-    assert {path.name for path in done.folder.iterdir()} == {
+    artifact = prepare(root)
+    assert {path.name for path in artifact.folder.iterdir()} == {
         "manifest.csv", "dataset.json", "report.json", "images.npy", "samples.png", "samples", "result.json",
     }  # fmt: skip
-    info, report = read_json(done, "dataset.json"), read_json(done)
+    info, report = read_json(artifact, "dataset.json"), read_json(artifact)
     assert info["classes"] == ["no", "yes"]
     assert info["counts"]["all"] == {"no": 24, "yes": 24}
     assert info["n_images"] == 48
@@ -41,21 +41,21 @@ def test_run__writes_all_outputs(root):
     assert (report["n_found"], report["n_kept"], report["n_rejected"]) == (48, 48, 0)
     assert report["seconds"] > 0
     assert report["images_per_second"] > 0
-    prepared = load_prepared(done.folder)
+    prepared = load_prepared(artifact.folder)
     assert prepared.images.shape == (48, 16, 16, 3)
-    assert not partial_dir(done.folder).exists()
+    assert not partial_dir(artifact.folder).exists()
 
 
 def test_run__patient_protocol_has_no_leaks(root):
     prepared = load_prepared(prepare(root, "data.split.test_fold=all").folder)
-    for chain in range(5):
-        parts = prepared.indices(chain)
-        for kind in (prepared.patient_ids, np.array(prepared.sha256)):
-            held = [set(kind[parts[part]]) for part in ("train", "val", "test")]
-            assert sum(map(len, held)) == len(set.union(*held))
+    for fold in range(5):
+        splits = prepared.indices(fold)
+        for ids in (prepared.patient_ids, np.array(prepared.sha256)):
+            ids_by_split = [set(ids[splits[split]]) for split in ("train", "val", "test")]
+            assert sum(map(len, ids_by_split)) == len(set.union(*ids_by_split))
 
 
-def test_run__nothing_changed_returns_at_once(root, capsys):
+def test_run__unchanged_input_reuses_the_artifact(root, capsys):
     first = prepare(root)
     before = {path.name: path.stat().st_mtime_ns for path in first.folder.iterdir()}
     assert prepare(root) == first
@@ -84,15 +84,15 @@ def test_run__change_is_detected(root, change, capsys):
     load_prepared(second.folder)
 
 
-def test_run__same_input_same_result(root):
+def test_run__is_reproducible(root):
     first = load_prepared(prepare(root).folder)
-    other = load_prepared(prepare(root, "data.split.test_fold=2").folder)
-    assert first.digest == other.digest
-    assert np.array_equal(first.folds, other.folds)
-    assert first.split_digest(3) == other.split_digest(3)
+    second = load_prepared(prepare(root, "data.split.test_fold=2").folder)
+    assert first.digest == second.digest
+    assert np.array_equal(first.folds, second.folds)
+    assert first.split_digest(3) == second.split_digest(3)
 
 
-def test_run__bad_images(root):
+def test_run__unusable_images_are_rejected(root):
     names = []
     for number, content in enumerate([b"", b"text", (root / "no" / "P0_3.png").read_bytes()[:60]]):
         (root / "no" / f"P{2 * number}_0.png").write_bytes(content)
@@ -106,7 +106,7 @@ def test_run__bad_images(root):
     assert report["n_kept"] + report["n_rejected"] == report["n_found"] == 48
 
 
-def test_run__equal_pixels_under_two_patients(root):
+def test_run__identical_images_of_two_patients_are_an_error(root):
     for number in range(4):
         content = (root / "no" / f"P0_{number}.png").read_bytes()
         for patient in (2, 4, 6, 8, 10):
@@ -133,12 +133,12 @@ def test_run__killed_while_packing_starts_clean(root):
     leftover.mkdir(parents=True)
     (leftover / "images.npy").write_bytes(b"half")
     (leftover / "stray").touch()
-    done = prepare(root)
+    artifact = prepare(root)
     assert not leftover.exists()
-    assert not (done.folder / "stray").exists()
+    assert not (artifact.folder / "stray").exists()
 
 
-def test_run__missing_root(tmp_path):
+def test_run__missing_root_is_an_error(tmp_path):
     with pytest.raises(InputError, match="nowhere: no such path"):
         prepare(tmp_path / "nowhere")
 
@@ -173,9 +173,9 @@ def test_run__skipped_files_are_printed_and_reported(root, capsys):
     assert "nothing changed" in capsys.readouterr().out  # operating systems write such files at any time
 
 
-def test_run__a_file_name_that_is_not_utf8(root):
-    bad = os.fsencode(root / "no") + b"/P0_k\xf6rper.png"
-    with open(bad, "wb") as stream:
+def test_run__file_name_that_is_not_utf8_is_rejected(root):
+    path_bytes = os.fsencode(root / "no") + b"/P0_k\xf6rper.png"
+    with open(path_bytes, "wb") as stream:
         stream.write((root / "no" / "P0_0.png").read_bytes())
     for path in root.rglob("*.png"):
         path.write_bytes(path.read_bytes() + b" ")  # only the name is invalid
@@ -212,7 +212,7 @@ def test_run__reserved_column_name_is_rejected_before_decoding(root):
         prepare(root, "data.csv=labels.csv", pattern=None)
 
 
-WRONG_TABLES = {
+INVALID_TABLES = {
     "header": "path,label,label\nno/P0_0.png,a,b\n",
     "patients": "path,label,group\nno/P0_0.png,no,P1\nyes/P1_0.png,yes,p1\n",
     "labels": "path,label\nno/P0_0.png,no\nyes/P1_0.png,No\n",
@@ -231,41 +231,42 @@ sys.exit(code)
 """
 
 
-# Training must not split the data again.
-CASES = [("data", name) for name in WRONG_TABLES] + [("train", name) for name in WRONG_TABLES if name != "few"]
+# Table `few` fails when the data are split, which training must not do again.
+CASES = [("data", name) for name in INVALID_TABLES] + [("train", name) for name in INVALID_TABLES if name != "few"]
 
 
 @pytest.mark.parametrize(("command", "name"), CASES)
 def test_command__invalid_table_is_reported_without_torch(root, command, name):
-    words = [command, *(["--no-prefect"] if command == "train" else [])]
-    (root / "labels.csv").write_text(WRONG_TABLES[name])
+    arguments = [command, *(["--no-prefect"] if command == "train" else [])]
+    (root / "labels.csv").write_text(INVALID_TABLES[name])
     options = ["--set", "data.source=folder", "--set", f"data.root={root}", "--set", "data.csv=labels.csv",
                "--out", str(root.parent), *(["--set", "data.positive=yes"] if name == "few" else [])]  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *words, *options], cwd=PROJECT, capture_output=True,
-                          text=True, timeout=60)  # fmt: skip
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
-    assert "labels.csv" in done.stderr or "data." in done.stderr
+    script = [sys.executable, "-c", WITHOUT_TORCH, *arguments, *options]
+    process = subprocess.run(script, cwd=PROJECT, capture_output=True, text=True, timeout=60)
+    assert process.returncode == 2, process.stderr
+    assert process.stderr.startswith("error: ")
+    assert process.stderr.count("\n") == 1
+    assert "labels.csv" in process.stderr or "data." in process.stderr
 
 
 @pytest.mark.slow
 def test_command__invalid_input_is_one_line_and_exits_with_2(tmp_path):
-    done = subprocess.run([*COMMAND, "--set", "data.source=folder", "--set", f"data.root={tmp_path}/none", "--out",
-                           str(tmp_path)], cwd=PROJECT, capture_output=True, text=True, timeout=60)  # fmt: skip
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: data.root=")
-    assert done.stderr.count("\n") == 1
+    sets = ["--set", "data.source=folder", "--set", f"data.root={tmp_path}/missing"]
+    command = [*COMMAND, *sets, "--out", str(tmp_path)]
+    process = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60)
+    assert process.returncode == 2
+    assert process.stderr.startswith("error: data.root=")
+    assert process.stderr.count("\n") == 1
 
 
 @pytest.mark.slow
-def test_command__prepares(root, capsys, monkeypatch):
+def test_command__prepares_data(root, capsys, monkeypatch):
     monkeypatch.setenv("MEDTUNE_CACHE", str(root.parent / "cache"))
-    words = ["--set", "model.backbone_args={img_size: 16, depth: 1}", "--set", "model.weights=none",
+    arguments = ["--set", "model.backbone_args={img_size: 16, depth: 1}", "--set", "model.weights=none",
              "--set", "schedule=frozen",
              "--set", "data.source=folder", "--set", f"data.root={root}", "--set", "data.split.protocol=image",
              "--set", "data.positive=yes", "--set", "data.image_size=16", "--out", str(root.parent)]  # fmt: skip
-    assert call(["data", *words]) == 0
+    assert call(["data", *arguments]) == 0
     printed = capsys.readouterr()
     assert "data: 48 images (no 24, yes 24; positive class: yes), no patient ids, split by image" in printed.out
     assert "Traceback" not in printed.err

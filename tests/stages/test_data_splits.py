@@ -15,7 +15,7 @@ def root(tmp_path):
     return tmp_path / "raw"
 
 
-def test_run__image_protocol_counts_and_names_the_leak(root):
+def test_run__image_protocol_reports_the_leak(root):
     artifact = prepare(root, "data.split.protocol=image")
     info = read_json(artifact, "dataset.json")
     assert info["leaked_patients"]
@@ -23,7 +23,7 @@ def test_run__image_protocol_counts_and_names_the_leak(root):
     assert f"LEAK: {len(info['leaked_patients'])} of 12 patients" in info["notes"][0]
 
 
-def test_run__without_patients(root):
+def test_run__patient_protocol_requires_patient_ids(root):
     with pytest.raises(InputError, match="have no patient ids"):
         prepare(root, pattern=None)
     info = read_json(prepare(root, "data.split.protocol=image", pattern=None), "dataset.json")
@@ -87,21 +87,21 @@ def test_run__known_issue_of_breakhis_patient_stays_in_one_split(tmp_path):
         for image in (1, 2):
             pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
             Image.fromarray(pixels).save(tmp_path / "raw" / f"SOB_{code}-14-{case}-200-{image:03d}.png")
-    twin = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8))
+    duplicate = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8))
     for code in ("M_DC", "M_LC"):
-        twin.save(tmp_path / "raw" / f"SOB_{code}-14-13412-200-001.png")
+        duplicate.save(tmp_path / "raw" / f"SOB_{code}-14-13412-200-001.png")
     artifact = prepare(tmp_path / "raw", "data.labels=binary", source="breakhis")
     assert read_json(artifact)["duplicates"]["exact"]["sets"] == 1
     assert read_json(artifact)["duplicates"]["exact"]["across_splits"] == 0
     assert "13412" in read_json(artifact, "dataset.json")["faults"][0]
 
 
-def by_split(root, val):
+def write_split_folders(root, val):
     rng = np.random.default_rng(4)
-    for split, each in (("Train", 10), ("Test", 4), *((("valid", 4),) if val else ())):
+    for split, n_images in (("Train", 10), ("Test", 4), *((("valid", 4),) if val else ())):
         for label in ("n", "p"):
             (root / split / label).mkdir(parents=True)
-            for number in range(each):
+            for number in range(n_images):
                 pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
                 Image.fromarray(pixels).save(root / split / label / f"{split}{number // 2}_{number}.png")
     return root
@@ -111,7 +111,7 @@ def by_split(root, val):
 @pytest.mark.parametrize("val", [True, False])
 def test_run__split_folders_define_the_split(tmp_path, val, pattern):
     artifact = prepare(
-        by_split(tmp_path / "raw", val), "data.split.protocol=folders", "data.positive=p", pattern=pattern
+        write_split_folders(tmp_path / "raw", val), "data.split.protocol=folders", "data.positive=p", pattern=pattern
     )
     prepared = load_prepared(artifact.folder)
     assert prepared.classes == ("n", "p")
@@ -127,9 +127,9 @@ def test_run__split_folders_define_the_split(tmp_path, val, pattern):
 
 
 def test_run__split_folders_give_one_split(tmp_path):
-    root = by_split(tmp_path / "raw", True)
-    every = "data.split.test_fold=all"
-    artifact = prepare(root, "data.split.protocol=folders", every, "data.positive=p", pattern=None)
+    root = write_split_folders(tmp_path / "raw", True)
+    all_folds = "data.split.test_fold=all"
+    artifact = prepare(root, "data.split.protocol=folders", all_folds, "data.positive=p", pattern=None)
     assert list(read_json(artifact, "dataset.json")["counts"]["folds"]) == ["0"]
     with pytest.raises(InputError, match="source synthetic does not use folders"):
         prepare(root, "data.split.protocol=folders", source="synthetic")
@@ -185,7 +185,7 @@ def test_run__leave_one_site_out(root):
     assert prepared.info["sites"] == ["south", "north"]
     assert set(prepared.metadata("hospital")) == {"north", "south"}
     for fold, site in enumerate(prepared.info["sites"]):
-        at = np.array(prepared.metadata("hospital"))
-        assert set(np.flatnonzero(at == site)) == set(prepared.indices(fold)["test"])
+        sites_of_images = np.array(prepared.metadata("hospital"))
+        assert set(np.flatnonzero(sites_of_images == site)) == set(prepared.indices(fold)["test"])
     split = {row["split"] for row in csv_rows(prepared.folder / "manifest.csv") if row["hospital"] == "south"}
     assert split == {"test"}

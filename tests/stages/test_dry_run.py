@@ -41,13 +41,13 @@ def test_check__runs_once_per_configuration(check, capsys):
     assert "checking" in capsys.readouterr().out
 
 
-def test_check__of_a_weights_file_prints_no_warnings(check, recwarn):
+def test_check__weights_file_causes_no_warnings(check, recwarn):
     check(*SMALL[1:], "model.backbone_args={img_size: 32}")  # the shipped weights
     assert [str(warning.message) for warning in recwarn if "non-meta parameter" in str(warning.message)] == []
 
 
 @pytest.mark.parametrize(
-    ("sets", "says"),
+    ("sets", "fragments"),
     [
         (
             ["model.head.kind=cdtm", "model.backbone_args={img_size: 32, patch_drop_rate: 0.5}"],
@@ -57,11 +57,11 @@ def test_check__of_a_weights_file_prints_no_warnings(check, recwarn):
         (["finetune.lr=1e30", "schedule=full"], ["finetune.lr=1e+30", "the loss is"]),
     ],
 )
-def test_check__rejects_networks_that_fail_in_a_training_step(check, sets, says):
-    with pytest.raises(InputError) as caught:
+def test_check__rejects_networks_that_fail_in_a_training_step(check, sets, fragments):
+    with pytest.raises(InputError) as error:
         check(*SMALL, *sets)
-    assert all(part in str(caught.value) for part in says), caught.value
-    assert len(str(caught.value).splitlines()) == 1
+    assert all(fragment in str(error.value) for fragment in fragments), error.value
+    assert len(str(error.value).splitlines()) == 1
 
 
 def test_check__rejects_a_batch_of_one_with_batchnorm_only_if_it_occurs(check):

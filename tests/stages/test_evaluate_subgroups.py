@@ -27,12 +27,12 @@ def read(artifact, name="metrics.json"):
     return json.loads((artifact.folder / name).read_text())
 
 
-def test_run__subgroups_of_all_folds(make_world, capsys):
+def test_run__reports_subgroups_of_all_folds(make_world, capsys):
     world = make_world(columns=COLUMNS)
-    plain = evaluate.run(world.params, world.paths)
-    assert "subgroups" not in read(plain)
-    assert not (plain.folder / "subgroups.csv").exists()
-    before = {name: entry for name, entry in read(plain).items() if name != "subgroups"}
+    without_subgroups = evaluate.run(world.params, world.paths)
+    assert "subgroups" not in read(without_subgroups)
+    assert not (without_subgroups.folder / "subgroups.csv").exists()
+    before = {name: entry for name, entry in read(without_subgroups).items() if name != "subgroups"}
     capsys.readouterr()
     params = with_options(world, by=["sex", "site", "scanner", "age"], bins={"age": [40]})
     artifact = evaluate.run(params, world.paths)
@@ -78,7 +78,7 @@ def test_run__subgroups_of_all_folds(make_world, capsys):
     assert "largest gap in AUROC: S0 - S1:" in printed
 
 
-def test_run__subgroups_of_one_fold_and_a_missing_value(make_world):
+def test_run__single_fold_reports_subgroups_without_images(make_world):
     columns = {"site": ["A" if k // 5 % 3 == 1 else "B" for k in range(45)]}
     world = make_world(test_fold=1, columns=columns)
     (site,) = read(evaluate.run(with_options(world, by=["site"]), world.paths))["subgroups"]
@@ -97,9 +97,9 @@ def test_keys__subgroups_change_the_evaluation_only(make_world):
     for stage in ("frozen", "finetune", "trial"):
         keys = {stage_key(stage, variant, {}, "cpu") for variant in (world.params, params)}
         assert len(keys) == 1, stage
-    other = replace(prepared, metadata_cells={**prepared.metadata_cells, "sex": ("F",) * 45})
-    assert evaluate_key(params, other, world.trained) != evaluate_key(params, prepared, world.trained)
-    assert evaluate_key(world.params, other, world.trained) == evaluate_key(world.params, prepared, world.trained)
+    changed = replace(prepared, metadata_cells={**prepared.metadata_cells, "sex": ("F",) * 45})
+    assert evaluate_key(params, changed, world.trained) != evaluate_key(params, prepared, world.trained)
+    assert evaluate_key(world.params, changed, world.trained) == evaluate_key(world.params, prepared, world.trained)
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,8 @@ def test_data__unknown_column_is_rejected_before_decoding(tmp_path, capsys):
     (tmp_path / "t.csv").write_text(
         "path,label,group,sex\n" + "".join(f"{k}.png,{'ab'[k % 2]},P{k},F\n" for k in range(4))
     )
-    words = ["--set", "data.source=folder", "--set", f"data.root={tmp_path}", "--set", "data.csv=t.csv"]
-    words += [
+    arguments = ["--set", "data.source=folder", "--set", f"data.root={tmp_path}", "--set", "data.csv=t.csv"]
+    arguments += [
         "--set",
         "data.image_size=32",
         "--set",
@@ -132,6 +132,6 @@ def test_data__unknown_column_is_rejected_before_decoding(tmp_path, capsys):
         "--out",
         str(tmp_path / "out"),
     ]
-    assert call(["data", *words]) == 2
+    assert call(["data", *arguments]) == 2
     error = capsys.readouterr().err
     assert error == "error: evaluate.by=gender: no such column. Choose one of: sex.\n"

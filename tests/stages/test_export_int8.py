@@ -10,8 +10,8 @@ from tests.stages.test_export import build
 @pytest.mark.slow
 def test_run__int8_is_shipped_only_if_faster_and_its_metrics_are_recorded(make_world):
     world = make_world()
-    precisions, loose = ["fp32", "int8"], {"int8_metric_drop": 1.0, "calibration_images": 8}
-    shipped = build(world, precisions=precisions, int8_min_speedup=0.0, **loose).run()
+    precisions, tolerances = ["fp32", "int8"], {"int8_metric_drop": 1.0, "calibration_images": 8}
+    shipped = build(world, precisions=precisions, int8_min_speedup=0.0, **tolerances).run()
     document = json.loads((shipped.folder / "bundle.json").read_text())
     entry = document["precisions"]["int8"]
     assert entry["shipped"] is True
@@ -28,12 +28,12 @@ def test_run__int8_is_shipped_only_if_faster_and_its_metrics_are_recorded(make_w
         in card
     )
 
-    refused = build(world, precisions=precisions, int8_min_speedup=1000.0, **loose).run()
-    document = json.loads((refused.folder / "bundle.json").read_text())
+    not_shipped = build(world, precisions=precisions, int8_min_speedup=1000.0, **tolerances).run()
+    document = json.loads((not_shipped.folder / "bundle.json").read_text())
     entry = document["precisions"]["int8"]
     assert entry["shipped"] is False
     assert "below export.int8_min_speedup=1000" in entry["reason"]
     assert entry.keys() >= {"speedup", "balanced_accuracy_drop"}
-    assert not (refused.folder / "model.int8.onnx").exists()
+    assert not (not_shipped.folder / "model.int8.onnx").exists()
     with pytest.raises(BundleError, match="no int8 model"):
-        Bundle.load(refused.folder, "int8")
+        Bundle.load(not_shipped.folder, "int8")

@@ -24,8 +24,8 @@ SETTINGS = [
     "frozen={epochs: 3, feature_views: 1, batch_size: 8, class_weights: auto, checkpoint_seconds: 0}",
     "finetune={epochs: 3, batch_size: 8, class_weights: {bright: 2}, checkpoint_seconds: 0}",
 ]  # fmt: skip
-# Runs the stages and kills itself at the end of an epoch.
-KILLED = """
+# This script runs the stages and kills itself at the end of an epoch.
+SCRIPT = """
 import os, signal, sys
 from pathlib import Path
 from medtune.config.load import load
@@ -36,13 +36,13 @@ from medtune.training.loop import Trainer
 folder, last, *sets = sys.argv[1:]
 finish, epochs = Trainer._finish_epoch, iter(range(1, 100))
 
-def finish_and_die(self, *args, **kwargs):
+def finish_and_kill(self, *args, **kwargs):
     row = finish(self, *args, **kwargs)
     if next(epochs) == int(last):
         os.kill(os.getpid(), signal.SIGKILL)
     return row
 
-Trainer._finish_epoch = finish_and_die
+Trainer._finish_epoch = finish_and_kill
 params, paths = load(None, sets), RunPaths(Path(folder), Path(folder) / "cache")
 frozen.run(params, paths)
 finetune.run(params, paths)
@@ -52,11 +52,11 @@ finetune.run(params, paths)
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("multilabel")
-    draw = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     rows = [("path", "group", "bright", "striped")]
     for number in range(36):
         bright, striped = number % 2, number // 2 % 3 == 0
-        pixels = draw.normal(80 + 90 * bright, 12, (32, 32, 3))
+        pixels = rng.normal(80 + 90 * bright, 12, (32, 32, 3))
         pixels[::4] += 60 * striped
         (folder / "images").mkdir(exist_ok=True)
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / "images" / f"{number}.png")
@@ -64,7 +64,7 @@ def world(tmp_path_factory):
     with (folder / "images" / "t.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows(rows)
     sets = [f"data.root={folder / 'images'}", *SETTINGS]
-    paths = RunPaths(folder / "whole", folder / "whole" / "cache")
+    paths = RunPaths(folder / "uninterrupted", folder / "uninterrupted" / "cache")
     params = load(None, sets)
     data.run(params, paths)
     return sets, params, paths, [frozen.run(params, paths).sha256, finetune.run(params, paths).sha256]
@@ -73,12 +73,12 @@ def world(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("last", [2, 5], ids=["in-frozen", "in-finetune"])
 def test_training__killed_and_resumed_equals_uninterrupted(world, tmp_path, last):
-    sets, params, whole, digests = world
+    sets, params, uninterrupted, digests = world
     paths = RunPaths(tmp_path, tmp_path / "cache")
-    shutil.copytree(whole.prepared, paths.prepared)
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path), str(last), *sets], cwd=PROJECT, capture_output=True, check=False
+    shutil.copytree(uninterrupted.prepared, paths.prepared)
+    process = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path), str(last), *sets], cwd=PROJECT, capture_output=True, check=False
     )
-    assert killed.returncode == -signal.SIGKILL
+    assert process.returncode == -signal.SIGKILL
     assert not Path(paths.stage("finetune", 1), "result.json").exists()
     assert [frozen.run(params, paths).sha256, finetune.run(params, paths).sha256] == digests

@@ -21,7 +21,7 @@ def world(make_world):
     return small_world
 
 
-# Options with which all parts of a method run within few steps.
+# With these options, all parts of a method run within a few steps.
 OPTIONS = {"adalora": {"interval": 1, "rank": 2, "start": 4}}
 
 
@@ -71,56 +71,61 @@ def test_finetune__falls_back_to_stage_one_bit_for_bit(world, method):
     params = params_of(world, method, lr=0.1, label_smoothing=1.0, ema_decay=None)
     first, second = run_both(params, world.paths)
     assert second.result()["kept"] == "frozen"
-    a, b = checkpoint.load_trained(first).state_dict(), checkpoint.load_trained(second).state_dict()
-    assert all(torch.equal(a[name], b[name]) for name in a)
+    frozen_weights = checkpoint.load_trained(first).state_dict()
+    finetuned_weights = checkpoint.load_trained(second).state_dict()
+    assert all(torch.equal(frozen_weights[name], finetuned_weights[name]) for name in frozen_weights)
 
 
 # Resuming methods without hooks is tested in tests/robustness/test_resume.py.
-CUT = [("adalora", "test_vit"), ("fishmask", "test_efficientnet")]
+INTERRUPTED_METHODS = [("adalora", "test_vit"), ("fishmask", "test_efficientnet")]
 
 
-@pytest.mark.parametrize(("method", "backbone"), [*CUT, pytest.param("adapter", "test_vit", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("method", "backbone"), [*INTERRUPTED_METHODS, pytest.param("adapter", "test_vit", marks=pytest.mark.slow)]
+)
 def test_finetune__interrupted_and_resumed_is_bit_identical(world, tmp_path, monkeypatch, method, backbone):
     params = params_of(world, method, backbone)
-    whole = run_both(params, world.paths)
-    cut = RunPaths(tmp_path / "cut", world.paths.cache)
-    shutil.copytree(world.paths.prepared, cut.prepared)
-    real, calls = Trainer._finish_epoch, iter(range(100))
+    uninterrupted = run_both(params, world.paths)
+    interrupted = RunPaths(tmp_path / "interrupted", world.paths.cache)
+    shutil.copytree(world.paths.prepared, interrupted.prepared)
+    finish_epoch, calls = Trainer._finish_epoch, iter(range(100))
 
-    def dying(self, *args, **kwargs):
-        row = real(self, *args, **kwargs)
+    def interrupt(self, *args, **kwargs):
+        row = finish_epoch(self, *args, **kwargs)
         if next(calls) == 3:
             raise KeyboardInterrupt
         return row
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_finish_epoch", dying)
+        patch.setattr(Trainer, "_finish_epoch", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            run_both(params, cut)
-    assert [artifact.sha256 for artifact in run_both(params, cut)] == [artifact.sha256 for artifact in whole]
+            run_both(params, interrupted)
+    assert [artifact.sha256 for artifact in run_both(params, interrupted)] == [
+        artifact.sha256 for artifact in uninterrupted
+    ]
 
 
 def test_finetune__prepare_gets_unaugmented_training_images(world, monkeypatch):
-    params, shown, chosen = params_of(world, "fishmask"), [], []
-    real = fishmask.prepare
+    params, batches_of_calls, positions = params_of(world, "fishmask"), [], []
+    prepare = fishmask.prepare
 
     def spy(model, batches, options):
-        shown.append(list(batches))
-        real(model, shown[-1], options)
-        chosen.append(model.backbone.sparse_delta.positions.tolist())
+        batches_of_calls.append(list(batches))
+        prepare(model, batches_of_calls[-1], options)
+        positions.append(model.backbone.sparse_delta.positions.tolist())
 
     monkeypatch.setattr(fishmask, "prepare", spy)
     first, second = run_both(params, world.paths)
     shutil.rmtree(second.folder)
     prepared = load_prepared(world.paths.prepared)
     finetune.run(params, world.paths)
-    assert chosen[0] == chosen[1] != list(range(len(chosen[0])))
+    assert positions[0] == positions[1] != list(range(len(positions[0])))
     rows = prepared.indices(1)["train"]
     images = checkpoint.load_trained(first).preprocess(torch.from_numpy(prepared.images[rows]))
-    found = torch.cat([batch for batch, _ in shown[0]])
-    labels = torch.cat([label for _, label in shown[0]])
-    order = [int((found - image).flatten(1).abs().sum(1).argmin()) for image in images]
+    seen_images = torch.cat([batch for batch, _ in batches_of_calls[0]])
+    labels = torch.cat([label for _, label in batches_of_calls[0]])
+    order = [int((seen_images - image).flatten(1).abs().sum(1).argmin()) for image in images]
     assert sorted(order) == list(range(len(rows)))
     assert order != sorted(order)
-    torch.testing.assert_close(found[order], images)
+    torch.testing.assert_close(seen_images[order], images)
     assert labels[order].tolist() == prepared.labels[rows].tolist()

@@ -64,10 +64,10 @@ def test_stages__every_head_trains_and_loads_strictly(world, kind):
 
 
 def test_frozen__cached_features_and_online_agree(world):
-    same = {"augment": {"dihedral": False, "shift": 0, "scale": 0, "brightness": 0, "contrast": 0, "stain": 0}}
+    no_augmentation = {"dihedral": False, "shift": 0, "scale": 0, "brightness": 0, "contrast": 0, "stain": 0}
     scores = {}
     for views in (1, "online"):
-        params = params_of(world, frozen__feature_views=views, frozen__augment=same["augment"])
+        params = params_of(world, frozen__feature_views=views, frozen__augment=no_augmentation)
         artifact = frozen.run(params, world.paths, 1)
         assert artifact.result()["stored_features"] is (views == 1)
         scores[views] = artifact.result()["best"]["validation"]["loss"]
@@ -83,26 +83,27 @@ def test_frozen__runs_online_above_the_cache_limit(world, capsys):
 
 def test_frozen__folds_share_features_without_affecting_each_other(world, tmp_path, capsys):
     params = params_of(world)
-    alone, computed = {}, {}
+    separate, computed = {}, {}
     for fold in (1, 0, 2):
-        own = RunPaths(tmp_path / f"alone-{fold}", tmp_path / f"cache-{fold}", data=world.paths.prepared)
-        alone[fold] = frozen.run(params, own, fold)
+        paths = RunPaths(tmp_path / f"separate-{fold}", tmp_path / f"cache-{fold}", data=world.paths.prepared)
+        separate[fold] = frozen.run(params, paths, fold)
     capsys.readouterr()
     for fold in (1, 0, 2):
         shared = frozen.run(params, world.paths, fold)
         computed[fold] = re.findall(r"view (\d) of 2: (\d+) images", capsys.readouterr().out)
-        assert shared.sha256 == alone[fold].sha256
+        assert shared.sha256 == separate[fold].sha256
     # Training and validation have 15 of 45 images; the last fold trains on the validation images of the first fold.
     assert computed == {1: [("1", "30"), ("2", "15")], 0: [("1", "15"), ("2", "15")], 2: [("2", "15")]}
 
 
-def test_finetune__keeps_stage_one_when_it_is_better(world):
+def test_finetune__selects_stage_one_if_it_is_better(world):
     params = params_of(world, finetune__lr=5.0, finetune__clip_norm=None, finetune__monitor="loss")
     first, second = run_both(params, world.paths)
     assert second.result()["kept"] == "frozen"
     assert second.result()["best"]["epoch"] == 0
-    a, b = checkpoint.load_trained(first).state_dict(), checkpoint.load_trained(second).state_dict()
-    assert all(torch.equal(a[name], b[name]) for name in a)
+    frozen_weights = checkpoint.load_trained(first).state_dict()
+    finetuned_weights = checkpoint.load_trained(second).state_dict()
+    assert all(torch.equal(frozen_weights[name], finetuned_weights[name]) for name in frozen_weights)
 
 
 def test_refit__trains_on_all_images_with_the_settings_of_the_folds(world):
@@ -111,21 +112,21 @@ def test_refit__trains_on_all_images_with_the_settings_of_the_folds(world):
         frozen.run(params, world.paths, REFIT)
     results = [(frozen.run(params, world.paths, k), finetune.run(params, world.paths, k)) for k in range(3)]
     first, second = frozen.run(params, world.paths, REFIT), finetune.run(params, world.paths, REFIT)
-    for stage, found in enumerate((first, second)):
-        result = found.result()
+    for stage, artifact in enumerate((first, second)):
+        result = artifact.result()
         settings = refit_settings([fold[stage].result() for fold in results])
         assert result["refit"] == settings.as_dict()
         assert (result["lr"], result["best"]["epoch"]) == (settings.lr, settings.epochs)
         assert result["images"] == {"train": 45, "val": 0}
         assert result["best"]["validation"] == {}
-        assert found.folder.name == "refit"
+        assert artifact.folder.name == "refit"
     assert second.result()["kept"] == ("finetune" if second.result()["best"]["epoch"] else "frozen")
     key = frozen_key(params, load_prepared(world.paths.prepared), REFIT, RefitSettings(lr=1e-3, epochs=1))
     assert key != frozen_key(params, load_prepared(world.paths.prepared), REFIT, RefitSettings(lr=1e-3, epochs=2))
     assert frozen_key(params, load_prepared(world.paths.prepared), 0) == results[0][0].key
 
 
-def test_finetune__without_stage_one_names_the_command(world):
+def test_finetune__error_about_missing_stage_one_names_the_command(world):
     with pytest.raises(InputError, match=r"artifacts/frozen/fold-1: not finished .* Run `medtune stage frozen` first"):
         finetune.run(params_of(world), world.paths)
 
@@ -148,9 +149,9 @@ def test_finetune__schedule_full_starts_from_the_pretrained_weights(world):
 def test_finetune__gradient_checkpointing_does_not_change_results(world, backbone, method):
     args = {"img_size": 32} if backbone == "test_vit" else {}
     curves = []
-    for chosen in (False, True):
+    for enabled in (False, True):
         model = {"model__backbone": backbone, "model__backbone_args": args, "model__peft": {"method": method}}
-        _, second = run_both(params_of(world, **model, finetune__gradient_checkpointing=chosen), world.paths)
+        _, second = run_both(params_of(world, **model, finetune__gradient_checkpointing=enabled), world.paths)
         curves.append((second.folder / "history.csv").read_text())
     assert curves[0] == curves[1]
 
@@ -158,9 +159,9 @@ def test_finetune__gradient_checkpointing_does_not_change_results(world, backbon
 @pytest.mark.parametrize("method", ["none", "lora"])
 def test_finetune__channels_last_gives_similar_results(world, method):
     curves = []
-    for chosen in (False, True):
+    for enabled in (False, True):
         model = {"model__backbone": "test_efficientnet", "model__backbone_args": {}, "model__peft": {"method": method}}
-        params = params_of(world, **model, finetune__channels_last=chosen, finetune__epochs=1, frozen__epochs=1)
+        params = params_of(world, **model, finetune__channels_last=enabled, finetune__epochs=1, frozen__epochs=1)
         _, second = run_both(params, world.paths)
         curves.append([float(row["train/loss"] or 0) for row in csv.DictReader((second.folder / "history.csv").open())])
     assert curves[0] == pytest.approx(curves[1], rel=1e-4)
@@ -169,15 +170,15 @@ def test_finetune__channels_last_gives_similar_results(world, method):
 def test_check__rejects_unsupported_gradient_checkpointing(world):
     from medtune.models.backbones import check_backbone
 
-    wrong = {"model__backbone": "dla34", "model__backbone_args": {}, "finetune__gradient_checkpointing": True}
+    unsupported = {"model__backbone": "dla34", "model__backbone_args": {}, "finetune__gradient_checkpointing": True}
     with pytest.raises(InputError, match=r"finetune.gradient_checkpointing=true: dla34 does not support it"):
-        check_backbone(params_of(world, **wrong))
-    params = params_of(world, **wrong | {"model__backbone": "test_efficientnet", "model__batchnorm": "train"})
+        check_backbone(params_of(world, **unsupported))
+    params = params_of(world, **unsupported | {"model__backbone": "test_efficientnet", "model__batchnorm": "train"})
     with pytest.raises(InputError, match="would update the BatchNorm statistics twice"):
         check_backbone(params)
 
 
-def test_key__of_a_solved_head_depends_only_on_its_settings(world):
+def test_key__solved_head_depends_only_on_settings_of_the_solver(world):
     prepared, head = load_prepared(world.paths.prepared), {"kind": "logistic"}
     key = frozen_key(params_of(world, model__head=head), prepared, 1)
     unused = {"epochs": 7, "lr": 0.5, "batch_size": 3, "ema_decay": None, "optimizer": "adam", "precision": "fp32",

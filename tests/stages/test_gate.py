@@ -27,18 +27,18 @@ def champion(size, resize, prepared):
     return {"preprocessing": {"image_size": size, "resize": resize, "intensity": prepared.info["intensity"]}}
 
 
-def test_images_for_champion__frames_of_dicom_files(tmp_path, prepare):
-    draw = np.random.default_rng(0)
+def test_images_for_champion__expands_frames_of_dicom_files(tmp_path, prepare):
+    rng = np.random.default_rng(0)
     for number in range(6):
         folder = tmp_path / "raw" / "ab"[number % 2]
         folder.mkdir(parents=True, exist_ok=True)
-        write(folder, draw.integers(0, 255, (2, 16, 16)).astype(np.uint8), PatientID=f"P{number}")
+        write(folder, rng.integers(0, 255, (2, 16, 16)).astype(np.uint8), PatientID=f"P{number}")
     params, paths, prepared = prepare("data.source=folder", "data.image_size=32", "data.frames=expand")
     rows = prepared.indices(1)["test"]
-    found = gate._images_for_champion(params, paths, prepared, rows, champion(16, "squash", prepared))
-    assert found.shape == (len(rows), 16, 16, 3)
+    images = gate._images_for_champion(params, paths, prepared, rows, champion(16, "squash", prepared))
+    assert images.shape == (len(rows), 16, 16, 3)
     shrunk = prepared.images[rows].reshape(len(rows), 16, 2, 16, 2, 3).mean((2, 4))
-    assert np.abs(shrunk - found).mean() < 30 < np.abs(shrunk - found[::-1]).mean()
+    assert np.abs(shrunk - images).mean() < 30 < np.abs(shrunk - images[::-1]).mean()
 
 
 def test_images_for_champion__tiles_are_not_resized(tmp_path, prepare):
@@ -49,21 +49,23 @@ def test_images_for_champion__tiles_are_not_resized(tmp_path, prepare):
         "data.source=slides", "data.image_size=32", tiles, "data.patient_pattern=(\\d)[.]tif", "data.resize=pad"
     )
     rows = prepared.indices(1)["test"]
-    found = gate._images_for_champion(params, paths, prepared, rows, champion(32, "squash", prepared))
-    assert np.array_equal(found, prepared.images[rows])
+    images = gate._images_for_champion(params, paths, prepared, rows, champion(32, "squash", prepared))
+    assert np.array_equal(images, prepared.images[rows])
 
 
 def test_common_images__renamed_training_image_is_excluded(tmp_path, prepare):
-    draw = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for number in range(12):
         folder = tmp_path / "raw" / "ab"[number % 2]
         folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(draw.integers(0, 255, (32, 32, 3)).astype(np.uint8)).save(folder / f"P{number}_.png")
+        Image.fromarray(rng.integers(0, 255, (32, 32, 3)).astype(np.uint8)).save(folder / f"P{number}_.png")
     _, _, prepared = prepare("data.source=folder", "data.image_size=32", "data.patient_pattern=(P\\d+)_")
     rows = prepared.indices(1)["test"]
     line = "old/{}.png,a,Q{},{},{}"
-    seen = [line.format(k, k, prepared.sha256[row], "train" if k == 0 else "test") for k, row in enumerate(rows)]
-    manifest = "\n".join(["path,label,patient,sha256,role_1", *seen])
+    champion_rows = [
+        line.format(k, k, prepared.sha256[row], "train" if k == 0 else "test") for k, row in enumerate(rows)
+    ]
+    manifest = "\n".join(["path,label,patient,sha256,role_1", *champion_rows])
     selected, champion_networks, notes, changed = gate._common_images(
         prepared, rows, np.zeros(len(rows), int), manifest, [1]
     )

@@ -36,65 +36,69 @@ def manifest(prepared, patients, splits=None):
     return "\n".join(lines) + "\n"
 
 
-def seen(prepared, fold):
+def seen_patients(prepared, fold):
     return set(prepared.patient_ids[np.isin(prepared.splits[:, fold], ("train", "val"))])
 
 
-def test_tested__network_of_each_image_s_fold():
+def test_tested__selects_the_network_of_the_fold():
     prepared = dataset()
-    rows, own = gate._tested(prepared, [0, 1, 2])
+    rows, networks = gate._tested(prepared, [0, 1, 2])
     assert rows.tolist() == list(range(18))
-    assert all(prepared.patient_ids[row] not in seen(prepared, fold) for row, fold in zip(rows, own, strict=True))
-    rows, own = gate._tested(prepared, [2])
+    assert all(
+        prepared.patient_ids[row] not in seen_patients(prepared, fold) for row, fold in zip(rows, networks, strict=True)
+    )
+    rows, networks = gate._tested(prepared, [2])
     assert set(prepared.patient_ids[rows]) == {"P2", "P5", "P8"}
-    assert own.tolist() == [0] * 6
+    assert networks.tolist() == [0] * 6
 
 
-def test_common_images__no_network_has_seen_the_patient():
+def test_common_images__selected_networks_have_not_seen_the_patient():
     prepared = dataset()
-    rows, own = gate._tested(prepared, [0, 1, 2])
+    rows, networks = gate._tested(prepared, [0, 1, 2])
     selected, champion_networks, notes, changed = gate._common_images(
-        prepared, rows, own, manifest(prepared, 6), [0, 1, 2]
+        prepared, rows, networks, manifest(prepared, 6), [0, 1, 2]
     )
     assert selected.tolist() == list(range(18))  # including patients that are new to the champion
     assert (notes, changed) == ([], "")
     for row, fold in zip(rows[:12], champion_networks[:12], strict=True):
-        assert prepared.patient_ids[row] not in seen(prepared, fold)
-    assert champion_networks[12:].tolist() == own[12:].tolist()
+        assert prepared.patient_ids[row] not in seen_patients(prepared, fold)
+    assert champion_networks[12:].tolist() == networks[12:].tolist()
 
 
 def test_common_images__seen_patients_of_a_single_network_are_excluded():
     prepared = dataset()
-    rows, own = gate._tested(prepared, [0, 1, 2])
-    selected, champion_networks, notes, _ = gate._common_images(prepared, rows, own, manifest(prepared, 9), [1])
+    rows, networks = gate._tested(prepared, [0, 1, 2])
+    selected, champion_networks, notes, _ = gate._common_images(prepared, rows, networks, manifest(prepared, 9), [1])
     assert set(prepared.patient_ids[rows[selected]]) == {"P1", "P4", "P7"}
     assert champion_networks.tolist() == [0] * 6
     assert notes == ["12 test images of 6 patients left out: the champion was trained on them"]
 
 
 def test_common_images__network_that_has_seen_the_pixels_is_not_used():
-    """A new patient has a copy of a known patient's image: only the network that tested this image may predict it."""
+    """Copy an image of a known patient to a new patient; only the network that tested the image may predict it."""
     prepared = dataset()
     prepared.sha256[12] = prepared.sha256[2]  # P6 has an image of P1, who is a test patient of fold 1
-    rows, own = gate._tested(prepared, [0, 1, 2])
-    assert own[12] == 0
-    selected, champion_networks, notes, _ = gate._common_images(prepared, rows, own, manifest(prepared, 6), [0, 1, 2])
+    rows, networks = gate._tested(prepared, [0, 1, 2])
+    assert networks[12] == 0
+    selected, champion_networks, notes, _ = gate._common_images(
+        prepared, rows, networks, manifest(prepared, 6), [0, 1, 2]
+    )
     assert (champion_networks[12], champion_networks[13]) == (1, 0)
     assert (len(selected), notes) == (18, [])
 
 
-def test_member_document__decision_and_temperature_of_the_network():
+def test_member_document__has_decision_and_temperature_of_the_network():
     members = [{"fold": 0, "temperature": 1.0, "decision": {"kind": "a"}}, {"fold": 1, "temperature": 2.0}]
     document = {"members": members, "decision": {"kind": "all"}}
     assert gate._member_document(document, 0) == {"members": members[:1], "decision": {"kind": "a"}}
     assert gate._member_document(document, 1) == {"members": members[1:], "decision": {"kind": "all"}}
-    old = {"temperature": 1.0, "decision": {"kind": "all"}}
-    assert gate._member_document(old, 0) == old
+    single_network = {"temperature": 1.0, "decision": {"kind": "all"}}
+    assert gate._member_document(single_network, 0) == single_network
 
 
 @pytest.mark.slow
 def test_run__predicts_patients_with_networks_that_have_not_seen_them(make_world):
-    """The score of the gate equals the evaluation, although networks are better on patients that they have seen."""
+    """Check that the score of the gate equals the evaluation, which excludes patients that a network has seen."""
     world = make_world()
     metrics = json.loads((evaluate.run(world.params, world.paths).folder / "metrics.json").read_text())
     export.run(world.params, world.paths)

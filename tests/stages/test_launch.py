@@ -8,7 +8,7 @@ from medtune.stages import launch
 
 
 @pytest.fixture(autouse=True)
-def plain(monkeypatch):
+def no_launcher_variables(monkeypatch):
     for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR", "ACCELERATE_USE_CPU"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MEDTUNE_DEVICE", "cpu")
@@ -35,9 +35,9 @@ def test_check__one_process_is_always_accepted():
 def test_check__error_names_the_setting(monkeypatch, environment, sets, expected):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(InputError, match=expected) as raised:
+    with pytest.raises(InputError, match=expected) as error:
         launch.check_launch(load(sets=sets), True)
-    assert "\n" not in str(raised.value)
+    assert "\n" not in str(error.value)
 
 
 def test_check__stage_1_alone_accepts_batchnorm(monkeypatch):

@@ -24,7 +24,7 @@ from tests.forked_ranks import run_ranks
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ddp")]
 
-CLEAN = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")}
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")}
 
 
 @pytest.fixture
@@ -46,44 +46,45 @@ def world(make_world, tmp_path):
         (tmp_path / "params.yaml").write_text(params.model_dump_json())
         sealed = dump_with_checksum({**read_result(small_world.paths.prepared), "key": data_key(params)})
         (small_world.paths.prepared / RESULT_FILE).write_text(sealed)
-        alone = RunPaths(tmp_path / "alone", tmp_path / "alone" / "cache")
-        shutil.copytree(small_world.paths.prepared, alone.prepared, dirs_exist_ok=True)
-        return params, small_world.paths, alone
+        single = RunPaths(tmp_path / "alone", tmp_path / "alone" / "cache")
+        shutil.copytree(small_world.paths.prepared, single.prepared, dirs_exist_ok=True)
+        return params, small_world.paths, single
 
     return world
 
 
-def command(stage, paths, *words):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    launch += ["--main_process_port", str(port), "--mixed_precision", "no", "--num_machines", "1"]
-    return [*launch, "-m", "medtune", *stage.split(), "--params", paths.out / "params.yaml", "--out", paths.out, *words]
+def command(stage, paths, *arguments):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launcher += ["--main_process_port", str(port), "--mixed_precision", "no", "--num_machines", "1"]
+    options = ["--params", paths.out / "params.yaml", "--out", paths.out]
+    return [*launcher, "-m", "medtune", *stage.split(), *options, *arguments]
 
 
-def ended(process):
-    """Read the output of the process, which is terminated after the test."""
+def wait_and_terminate(process):
+    """Read the output of the process and terminate it."""
     try:
         return process.communicate(timeout=300)
     finally:
-        process.terminate()  # the launcher terminates its processes
+        process.terminate()  # this also terminates the processes of the launcher
 
 
-def begin(stage, paths, *words):
-    environment = CLEAN | {"MEDTUNE_CACHE": str(paths.cache), "OMP_NUM_THREADS": "1", "MEDTUNE_DEVICE": "cpu"}
+def start_stage(stage, paths, *arguments):
+    environment = ENVIRONMENT | {"MEDTUNE_CACHE": str(paths.cache), "OMP_NUM_THREADS": "1", "MEDTUNE_DEVICE": "cpu"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command(stage, paths, *words), env=environment, **pipes)
+    return subprocess.Popen(command(stage, paths, *arguments), env=environment, **pipes)
 
 
-def launched(stage, paths, *words):
-    process = begin(stage, paths, *words)
-    out, errors = ended(process)
+def run_stage(stage, paths, *arguments):
+    process = start_stage(stage, paths, *arguments)
+    out, errors = wait_and_terminate(process)
     assert process.returncode == 0, errors
     return out
 
 
-def alone(params, paths):
+def run_alone(params, paths):
     return frozen.run(params, paths), finetune.run(params, paths)
 
 
@@ -100,33 +101,33 @@ def assert_same_curve(left, right):
 
 
 def test_launch__stage_1_in_two_processes_has_the_losses_of_one(world, tmp_path):
-    params, paths, other = world()
-    expected = frozen.run(params, other)
-    words = ("medtune", "stage", "frozen", "--params", str(paths.out / "params.yaml"), "--out", str(paths.out))
-    (first, second), again = run_ranks(tmp_path / "printed", *words, times=2, MEDTUNE_CACHE=str(paths.cache))
+    params, paths, single = world()
+    expected = frozen.run(params, single)
+    arguments = ("medtune", "stage", "frozen", "--params", str(paths.out / "params.yaml"), "--out", str(paths.out))
+    (first, second), repeated = run_ranks(tmp_path / "printed", *arguments, times=2, MEDTUNE_CACHE=str(paths.cache))
     assert (first + second).count("frozen fold 1: ") == 2  # the progress line and the final line of a single process
     assert_same_curve(history(paths.stage("frozen", 1)), history(expected.folder))
-    assert "".join(again).count("frozen fold 1: ") == 1  # both processes reuse the artifact
+    assert "".join(repeated).count("frozen fold 1: ") == 1  # both processes reuse the artifact
 
 
 def test_launch__two_processes_have_the_losses_of_one_after_a_kill(world):
     # AdaLoRA has the most state of all methods.
-    params, paths, other = world(finetune__epochs=25, model__peft={"method": "adalora"})
-    expected = alone(params, other)
+    params, paths, single = world(finetune__epochs=25, model__peft={"method": "adalora"})
+    expected = run_alone(params, single)
     shutil.copytree(expected[0].folder, paths.stage("frozen", 1))
 
-    process = begin("stage finetune", paths, "--fold", "1")
-    saved = paths.stage("finetune", 1).with_name(".fold-1.training") / checkpoint.CHECKPOINT_FILE
-    while not saved.exists():
+    process = start_stage("stage finetune", paths, "--fold", "1")
+    training_checkpoint = paths.stage("finetune", 1).with_name(".fold-1.training") / checkpoint.CHECKPOINT_FILE
+    while not training_checkpoint.exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.005)
-    last = max(psutil.Process(process.pid).children(), key=lambda child: child.pid)
-    last.send_signal(signal.SIGKILL)
-    ended(process)
+    rank = max(psutil.Process(process.pid).children(), key=lambda child: child.pid)
+    rank.send_signal(signal.SIGKILL)
+    wait_and_terminate(process)
     assert process.returncode != 0
     assert not paths.stage("finetune", 1).exists()
 
-    out = launched("stage finetune", paths, "--fold", "1")
+    out = run_stage("stage finetune", paths, "--fold", "1")
     assert out.count("resumed at epoch") == 1
     assert_same_curve(history(paths.stage("finetune", 1)), history(expected[1].folder))
     model = checkpoint.load_trained(find_artifact(paths.stage("finetune", 1)))

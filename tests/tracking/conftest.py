@@ -1,4 +1,4 @@
-"""Fixtures: a temporary cache for W&B, and a server that accepts uploads of W&B's process.
+"""A temporary cache for W&B and a server that accepts its uploads.
 
 The server implements the part of W&B's protocol that uploads need, and stores all requests. Tests use it to check which
 data are sent and in which order. They do not show that the real server accepts the data.
@@ -25,11 +25,11 @@ class Server:
 
     Attributes:
         sent: path and body of each request, in order.
-        runs: history lines, summary, config and artifacts used and made, by run id.
+        runs: history lines, summary, config, and input and output artifacts, by run id.
         artifacts: artifacts by name and digest.
         views: specs of saved views.
         refuse: GraphQL operations and paths that get an error response.
-        knows_key: False to reject all keys.
+        knows_key: whether API keys are accepted.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Server:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def log_message(self, *words: Any) -> None:
+            def log_message(self, *arguments: Any) -> None:
                 pass
 
             def do_PUT(self) -> None:
@@ -57,23 +57,23 @@ class Server:
                 if not outer.knows_key:
                     self.reply({"errors": [{"message": "user is not logged in"}]}, 401)
                 elif self.path == "/graphql":
-                    asked = json.loads(body)
-                    name = asked.get("operationName") or asked["query"].split()[1].split("(")[0]
+                    query = json.loads(body)
+                    name = query.get("operationName") or query["query"].split()[1].split("(")[0]
                     if name in outer.refuse:
                         self.reply({"data": None, "errors": [{"message": f"{name} is refused"}]})
                     else:
-                        self.reply({"data": outer.answer(name, asked.get("variables") or {})})
+                        self.reply({"data": outer.answer(name, query.get("variables") or {})})
                 elif "file_stream" in self.path:
-                    refused = "file_stream" in outer.refuse
-                    if not refused:
+                    is_refused = "file_stream" in outer.refuse
+                    if not is_refused:
                         outer.stream(self.path.split("/")[4], json.loads(body))
-                    self.reply({}, 404 if refused else 200)
+                    self.reply({}, 404 if is_refused else 200)
                 else:
                     self.reply({})
 
             def body(self) -> bytes:
-                sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                return gzip.decompress(sent) if self.headers.get("Content-Encoding") == "gzip" else sent
+                content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                return gzip.decompress(content) if self.headers.get("Content-Encoding") == "gzip" else content
 
             def reply(self, value: Any, code: int = 200) -> None:
                 text = json.dumps(value).encode()
@@ -84,7 +84,7 @@ class Server:
                 self.wfile.write(text)
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.handle_error = lambda *who: None  # type: ignore[method-assign]  # ignores clients that disconnect
+        self.http.handle_error = lambda *arguments: None  # type: ignore[method-assign]  # ignores clients that disconnect
         self.url = f"http://127.0.0.1:{self.http.server_port}"
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
 
@@ -112,8 +112,8 @@ class Server:
         run["done"] = run["done"] or bool(body.get("complete"))
 
     def run(self, run_id: str) -> dict[str, Any]:
-        new = {"history": {}, "summary": {}, "used": [], "made": [], "done": False, "about": {}}
-        return self.runs.setdefault(run_id, new)
+        empty_run = {"history": {}, "summary": {}, "used": [], "made": [], "done": False, "about": {}}
+        return self.runs.setdefault(run_id, empty_run)
 
     def answer(self, name: str, variables: dict[str, Any]) -> dict[str, Any]:
         project = {"id": "p", "name": variables.get("project"), "entity": {"id": "e", "name": "team"}}
@@ -144,8 +144,8 @@ class Server:
                 return {"serverInfo": {"features": []}}
             case "CreateArtifact":
                 data = variables["input"]
-                fresh = {"id": f"artifact-{len(self.artifacts)}", "state": "PENDING", "input": data}
-                artifact = self.artifacts.setdefault((data["artifactCollectionName"], data["digest"]), fresh)
+                new_artifact = {"id": f"artifact-{len(self.artifacts)}", "state": "PENDING", "input": data}
+                artifact = self.artifacts.setdefault((data["artifactCollectionName"], data["digest"]), new_artifact)
                 if data["runName"]:
                     self.run(data["runName"])["made"].append(data["artifactCollectionName"])
                 state = {"id": artifact["id"], "state": artifact["state"], "artifactSequence": {"latestArtifact": None}}
@@ -180,9 +180,9 @@ class Server:
 @pytest.fixture
 def server() -> Iterator[Server]:
     """Start a server on a free local port, without configuring W&B to use it."""
-    made = Server()
-    yield made
-    made.close()
+    fake_server = Server()
+    yield fake_server
+    fake_server.close()
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "RANK"):
         monkeypatch.delenv(name, raising=False)
     for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
-        monkeypatch.setenv(name, str(tmp_path / "wandb" / "own"))
+        monkeypatch.setenv(name, str(tmp_path / "wandb" / "data"))
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path))
     monkeypatch.setattr("medtune.tracking.run._retry_time", 0.0)
     return tmp_path
@@ -209,14 +209,14 @@ def online(cache: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 @pytest.fixture(scope="session")
-def ended() -> Callable[..., object]:
-    """Call a command with its options and return its exit code."""
+def exit_code() -> Callable[..., object]:
+    """Return a function that calls a command and returns its exit code."""
 
     def call(command: Callable[..., None], **options: object) -> object:
         try:
             command(**options)
-        except SystemExit as left:
-            return left.code
+        except SystemExit as exit_error:
+            return exit_error.code
         return 0
 
     return call

@@ -1,4 +1,4 @@
-"""Lineage of dataset, models and bundle in offline runs and on a server, without patient ids."""
+"""Tests of the lineage of data set, models and bundle, offline and on a server, without patient ids."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,7 @@ def prepared(tmp_path: Path) -> PreparedDataset:
     )
 
 
-def published(folder: Path, key: str, content: str, **result: Any) -> Artifact:
+def write_artifact(folder: Path, key: str, content: str, **result: Any) -> Artifact:
     work = partial_dir(folder)
     work.mkdir(parents=True)
     (work / "model.bin").write_text(content)
@@ -52,19 +52,19 @@ def published(folder: Path, key: str, content: str, **result: Any) -> Artifact:
 @pytest.fixture
 def frozen(tmp_path: Path) -> Artifact:
     best = {"epoch": 3, "validation": {"auroc": 0.9}}
-    return published(
-        tmp_path / "frozen", FROZEN, "the weights themselves", stage="frozen", fold=1, kept="frozen", best=best
+    return write_artifact(
+        tmp_path / "frozen", FROZEN, "secret weights", stage="frozen", fold=1, kept="frozen", best=best
     )
 
 
 @pytest.fixture
 def finetuned(tmp_path: Path) -> Artifact:
-    return published(tmp_path / "finetune", FINETUNE, "others", stage="finetune", fold=1, kept="finetune")
+    return write_artifact(tmp_path / "finetune", FINETUNE, "other weights", stage="finetune", fold=1, kept="finetune")
 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Artifact:
-    return published(tmp_path / "export", EXPORT, "onnx", stage="export", fold=1, parity={"fp32": {"max": 1e-7}})
+    return write_artifact(tmp_path / "export", EXPORT, "onnx", stage="export", fold=1, parity={"fp32": {"max": 1e-7}})
 
 
 def log_stages(
@@ -83,14 +83,15 @@ def log_stages(
 
 
 def names(run: RecordedRun) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    return [(one.type, one.name) for one in run.used], [(one.type, one.name) for one in run.made]
+    inputs = [(version.type, version.name) for version in run.used]
+    return inputs, [(version.type, version.name) for version in run.made]
 
 
 DATA = ("dataset", "data-breast-200x")
 STAGE_1, STAGE_2 = ("model", "frozen-fold-1"), ("model", "finetune-fold-1")
 
 
-def test_lineage__offline_runs(
+def test_lineage__offline_runs_record_inputs_and_outputs(
     cache: Path, params: Params, prepared: PreparedDataset, frozen: Artifact, finetuned: Artifact, bundle: Artifact
 ) -> None:
     log_stages(params, prepared, frozen, finetuned, bundle)
@@ -114,17 +115,17 @@ def test_lineage__offline_runs(
 
 
 def test_version__depends_on_content(prepared: PreparedDataset, frozen: Artifact, tmp_path: Path) -> None:
-    same = published(tmp_path / "again", FROZEN, "the weights themselves", stage="frozen", fold=1)
-    other = published(tmp_path / "other", FROZEN, "other weights", stage="frozen", fold=1)
+    same = write_artifact(tmp_path / "again", FROZEN, "secret weights", stage="frozen", fold=1)
+    other = write_artifact(tmp_path / "other", FROZEN, "other weights", stage="frozen", fold=1)
     assert (
         lineage.model_version(same).digest
         == lineage.model_version(frozen).digest
         != lineage.model_version(other).digest
     )
-    moved = prepared.splits.copy()
-    moved[0, 0] = "unused"
-    split_otherwise = PreparedDataset(**{**vars(prepared), "splits": moved})
-    assert lineage.dataset_version(prepared).digest != lineage.dataset_version(split_otherwise).digest
+    splits = prepared.splits.copy()
+    splits[0, 0] = "unused"
+    other_split = PreparedDataset(**{**vars(prepared), "splits": splits})
+    assert lineage.dataset_version(prepared).digest != lineage.dataset_version(other_split).digest
 
 
 def test_lineage__repeated_logging_creates_one_version(
@@ -141,10 +142,10 @@ def test_lineage__repeated_logging_creates_one_version(
     assert set(runs[run_id(FINETUNE)]["used"]) == {"data-breast-200x", "frozen-fold-1"}
     assert set(runs[run_id(EXPORT)]["used"]) == {"data-breast-200x", "finetune-fold-1"}
     assert set(runs[run_id(FROZEN)]["made"]) == {"frozen-fold-1"}  # the dataset is an input of this run
-    sent = online.everything
-    assert b"medtune:model/" in sent
-    for secret in (*(name.encode() for name in PATIENTS), b"hospital", str(cache).encode(), b"the weights themselves"):
-        assert secret not in sent, secret
+    content = online.everything
+    assert b"medtune:model/" in content
+    for secret in (*(name.encode() for name in PATIENTS), b"hospital", str(cache).encode(), b"secret weights"):
+        assert secret not in content, secret
 
 
 def test_log_model__damaged_artifact_does_not_raise(
@@ -161,4 +162,4 @@ def test_log_model__damaged_artifact_does_not_raise(
 
 
 def test_lineage__disabled_run_reads_nothing(prepared: PreparedDataset, tmp_path: Path) -> None:
-    lineage.log_inputs(Run(), prepared, [Artifact(str(tmp_path / "nowhere"), "key", "sha")])
+    lineage.log_inputs(Run(), prepared, [Artifact(str(tmp_path / "missing"), "key", "sha")])

@@ -32,7 +32,7 @@ def test_log_evaluation__no_table_without_subgroups(cache: Path, params: Params)
     assert "test/subgroups" not in names
 
 
-def test_flatten_metrics__patients_and_prediction_sets() -> None:
+def test_flatten_metrics__includes_patient_metrics_and_prediction_sets() -> None:
     entry = {"value": 0.8, "lo": 0.7, "hi": 0.9}
     result = flatten_metrics(
         METRICS
@@ -43,8 +43,8 @@ def test_flatten_metrics__patients_and_prediction_sets() -> None:
     )
     assert (result["patients/auroc"], result["patients/auroc_lo"], result["patients/auroc_hi"]) == (0.8, 0.7, 0.9)
     assert result["sets/coverage_lo"] == 0.7
-    none = flatten_metrics(METRICS | {"patient_level": {"reason": "x"}, "prediction_sets": {"reason": "x"}})
-    assert not any(name.startswith(("patients/", "sets/")) for name in none)
+    without_values = flatten_metrics(METRICS | {"patient_level": {"reason": "x"}, "prediction_sets": {"reason": "x"}})
+    assert not any(name.startswith(("patients/", "sets/")) for name in without_values)
 
 
 def test_log_evaluation__more_patients_are_a_table(cache: Path, params: Params) -> None:

@@ -10,7 +10,7 @@ from medtune.tracking.run import start_run
 KEY = "d" * 64
 
 
-def test_read_run__logged_values(cache: Path, params: Params) -> None:
+def test_read_run__returns_logged_values(cache: Path, params: Params) -> None:
     with start_run("evaluate", KEY, "group", params, "evaluate") as run:
         run.log({"val/auroc": math.nan, "val/loss": 0.1234567890123456}, 3)
         run.table("test/classes", ("class", "recall"), [("a & b", None)])
@@ -30,14 +30,14 @@ def test_read_run__logged_values(cache: Path, params: Params) -> None:
     assert "<td>a &amp; b</td><td></td>" in page.read_text()
 
 
-def test_read_run__invalid_file(tmp_path: Path) -> None:
-    other = tmp_path / "run-x.wandb"
-    other.write_bytes(b"something else")
+def test_read_run__invalid_file_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "run-x.wandb"
+    path.write_bytes(b"something else")
     with pytest.raises(ValueError, match=r"run-x\.wandb is not a \.wandb file"):
-        read_run(other)
+        read_run(path)
 
 
-def test_merge_parts__parts_of_one_run() -> None:
+def test_merge_parts__merges_parts_of_a_run() -> None:
     data, model = RecordedArtifact("data", "dataset", "1", {}), RecordedArtifact("frozen-fold-1", "model", "2", {})
     first = RecordedRun("a", summary={"x": 1, "y": 1}, history=[{"_step": 20}], used=[data])
     other = RecordedRun("b", history=[{"_step": 20}], exit_code=0)

@@ -12,10 +12,10 @@ def test_redact_paths__local_paths_are_replaced(path: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["data/raw", "hub", "http://host/set.tar.gz", "vit_base.orig", "", r"(\d+)_", "a / b"])
-def test_redact_paths__other_text_is_kept(text: str) -> None:
+def test_redact_paths__other_text_is_unchanged(text: str) -> None:
     assert redact_paths(text) == text
 
 
-def test_redact_paths__default_params_are_kept() -> None:
+def test_redact_paths__default_params_are_unchanged() -> None:
     params = load().model_dump(mode="json")
     assert redact_paths(params) == params

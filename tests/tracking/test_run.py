@@ -23,15 +23,15 @@ KEY = "0123456789abcdef" * 4
 
 def recorded(cache: Path) -> RecordedRun:
     """Read the only run, after W&B's process has written its last record."""
-    end = time.monotonic() + 60
+    deadline = time.monotonic() + 60
     while True:
         (run,) = read_runs(cache)
-        if run.exit_code is not None or time.monotonic() > end:
+        if run.exit_code is not None or time.monotonic() > deadline:
             return run
         time.sleep(0.02)
 
 
-def test_run__round_trip(cache: Path, params: Params) -> None:
+def test_run__recorded_values_can_be_read(cache: Path, params: Params) -> None:
     plot = cache / "plot.png"
     Image.new("RGB", (4, 4), "red").save(plot)
     with start_run("frozen", KEY, "group-1", params, "frozen fold 1") as run:
@@ -70,9 +70,11 @@ def test_run__resumed_key_has_same_id(cache: Path, params: Params) -> None:
     assert [result.run_id for result in read_runs(cache)] == [run_id(KEY)] * 2
 
 
-@pytest.mark.parametrize("switch", [{"WANDB_MODE": "disabled"}, {"RANK": "1"}])
-def test_run__disabled(switch: dict[str, str], cache: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in switch.items():
+@pytest.mark.parametrize("variables", [{"WANDB_MODE": "disabled"}, {"RANK": "1"}])
+def test_run__disabled_run_records_nothing(
+    variables: dict[str, str], cache: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with start_run("frozen", KEY, "group", params, "frozen") as run:
         run.log({"train/loss": 1.0}, 1)
@@ -82,7 +84,7 @@ def test_run__disabled(switch: dict[str, str], cache: Path, params: Params, monk
 
 
 @pytest.mark.parametrize(
-    ("mode", "environment", "wanted"),
+    ("mode", "environment", "expected"),
     [
         ("auto", {}, "offline"),
         ("auto", {"WANDB_API_KEY": "k"}, "online"),
@@ -92,11 +94,11 @@ def test_run__disabled(switch: dict[str, str], cache: Path, params: Params, monk
     ],
 )
 def test_resolve_mode__params_then_environment_then_key(
-    mode: str, environment: dict[str, str], wanted: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+    mode: str, environment: dict[str, str], expected: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert resolve_mode(load(sets=[f"tracking.mode={mode}"])) == wanted
+    assert resolve_mode(load(sets=[f"tracking.mode={mode}"])) == expected
 
 
 def test_outage__rejected_key_is_recorded_offline(
@@ -111,7 +113,7 @@ def test_outage__rejected_key_is_recorded_offline(
     assert "recording offline instead" in capsys.readouterr().out
 
 
-def test_outage__at_the_start_is_recorded_offline(
+def test_outage__unreachable_server_at_start_is_recorded_offline(
     cache: Path, params: Params, online: "Server", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     online.close()
@@ -133,7 +135,7 @@ def test_safely__error_is_reported_once_and_not_raised(
     assert any("train/loss" in row for row in recorded(cache).history)
 
 
-def test_read_run__truncated_file(cache: Path, params: Params) -> None:
+def test_read_run__reads_a_truncated_file(cache: Path, params: Params) -> None:
     with start_run("frozen", KEY, "group", params, "frozen") as run:
         for step in range(500):
             run.log({"train/loss": float(step), "val/loss": 0.0}, step)
@@ -142,10 +144,10 @@ def test_read_run__truncated_file(cache: Path, params: Params) -> None:
     assert len(complete.history) == 500  # more than one 32 KiB block
     assert path.stat().st_size > 2 * 32768
     path.write_bytes(path.read_bytes()[:40000])
-    cut = read_run(path)
-    assert cut.run_id == complete.run_id
-    assert 0 < len(cut.history) < 500
-    assert cut.exit_code is None
+    truncated = read_run(path)
+    assert truncated.run_id == complete.run_id
+    assert 0 < len(truncated.history) < 500
+    assert truncated.exit_code is None
 
 
 def test_redaction__no_path_host_or_command_line_is_sent(
@@ -162,12 +164,12 @@ def test_redaction__no_path_host_or_command_line_is_sent(
         plot = cache / "plot.png"
         Image.new("RGB", (4, 4), "red").save(plot)
         run.image("test/confusion", plot)
-    sent = online.everything
-    assert b"train/loss" in sent
-    assert b"frozen</td>" in sent
+    content = online.everything
+    assert b"train/loss" in content
+    assert b"frozen</td>" in content
     for secret in (b"hospital", b"vit.safetensors", str(cache).encode(), str(PROJECT).encode(), sys.prefix.encode(),
                    socket.gethostname().encode() + b'"', sys.argv[0].encode()):  # fmt: skip
-        assert secret not in sent, secret
+        assert secret not in content, secret
     (config,) = [run["about"]["config"] for run in online.runs.values()]
     assert json.loads(config)["data"]["value"]["root"] == PLACEHOLDER
     assert json.loads(config)["provenance"]["value"]["python"]

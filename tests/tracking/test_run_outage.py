@@ -1,4 +1,4 @@
-"""Killed runs and outages: no step is lost or duplicated, and no stage waits long."""
+"""Tests of killed runs and outages: no step is lost or duplicated, and stages do not wait for the server."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 KEY = "0123456789abcdef" * 4
 
 
-KILLED = """
+SCRIPT = """
 import os, signal, sys
 from medtune.config.load import load
 from medtune.tracking.run import start_run
@@ -35,18 +35,17 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def killed(key: str = KEY) -> None:
+def run_killed_process(key: str = KEY) -> None:
     """Run a process that logs steps 20 to 100 and is killed before W&B writes them to its file."""
-    environment = {
-        name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"
-    }  # starts a separate W&B process
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, key], cwd=PROJECT, env=environment, capture_output=True, text=True
+    # Without WANDB_SERVICE, W&B starts a separate process.
+    environment = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    process = subprocess.run(
+        [sys.executable, "-c", SCRIPT, key], cwd=PROJECT, env=environment, capture_output=True, text=True
     )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert process.returncode == -signal.SIGKILL, process.stderr
 
 
-def train_on(params: Params, first: int) -> None:
+def log_steps(params: Params, first: int) -> None:
     with start_run("frozen", KEY, "group", params, "frozen fold 1", 1) as run:
         for step in range(first, 201, 20):
             run.log({"train/loss": step / 10}, step)
@@ -55,9 +54,9 @@ def train_on(params: Params, first: int) -> None:
 
 
 @pytest.mark.parametrize("first", [20, 80, 120])
-def test_resume__after_kill_each_step_once(first: int, cache: Path, params: Params) -> None:
-    killed()
-    train_on(params, first)
+def test_resume__killed_run_has_every_step_once(first: int, cache: Path, params: Params) -> None:
+    run_killed_process()
+    log_steps(params, first)
     parts = read_runs(cache)
     assert len(parts) == 2
     run = merge_parts(parts)[run_id(KEY)]
@@ -73,7 +72,7 @@ def test_resume__steps_of_earlier_process_are_not_repeated(cache: Path, params: 
         for step in (20, 40, 60):
             run.log({"train/loss": step / 10}, step)
     time.sleep(1.01 - time.time() % 1)
-    train_on(params, 40)
+    log_steps(params, 40)
     assert [row["_step"] for row in merge_parts(read_runs(cache))[run_id(KEY)].history] == list(range(20, 201, 20))
 
 
@@ -83,7 +82,7 @@ def test_resume__online_continues_after_last_step_of_server(cache: Path, params:
             run.log({"train/loss": step / 10}, step)
     assert online.steps(run_id(KEY)) == [20, 40, 60]
     time.sleep(1.01 - time.time() % 1)
-    train_on(params, 40)
+    log_steps(params, 40)
     assert online.steps(run_id(KEY)) == list(range(20, 201, 20))
     assert online.runs[run_id(KEY)]["about"]["groupName"] == "group"
 
@@ -94,14 +93,14 @@ def test_outage__next_stage_does_not_wait(
     online.close()
     monkeypatch.setattr("medtune.tracking.run.INIT_TIMEOUT_S", 1.0)
     for number in range(2):
-        begun = time.monotonic()
+        start = time.monotonic()
         with start_run("frozen", str(number) + KEY, "group", params, "frozen fold 1", 1) as run:
             run.log({"train/loss": 1.0}, 20)
         time.sleep(1.01 - time.time() % 1)
     printed = capsys.readouterr().out
     assert printed.count("recording offline instead") == 1
     assert printed.count("the server failed recently") == 1
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - start < 10
     assert len(read_runs(cache)) == 2
 
 

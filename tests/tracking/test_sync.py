@@ -1,4 +1,4 @@
-"""Upload of offline runs: order, skipped recordings and failures."""
+"""Tests of uploads of offline runs: order, skipped recordings and failures."""
 
 import os
 import shutil
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from tests.tracking.conftest import Server
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
-RECORDS = """
+SCRIPT = """
 import sys, time
 from medtune.config.load import load
 from medtune.tracking.run import start_run
 run = start_run("frozen", sys.argv[1], "group", load(), "frozen fold 2", 2)
 for step in range(20, 201, 20):
     run.log({"train/loss": float(step)}, step)
-print("there", flush=True)
+print("ready", flush=True)
 time.sleep(120)
 """
 
@@ -80,13 +80,13 @@ def recorded(template: Path, cache: Path, params: Params) -> Path:
         wait_until_written(cache)
         wait_for_next_second()
     inherited = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
-    done = subprocess.Popen(
-        [sys.executable, "-c", RECORDS, C], cwd=PROJECT, env=inherited, stdout=subprocess.PIPE, text=True
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, C], cwd=PROJECT, env=inherited, stdout=subprocess.PIPE, text=True
     )
-    assert done.stdout is not None
-    assert done.stdout.readline() == "there\n"
-    done.kill()
-    assert done.wait() == -signal.SIGKILL
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
     shutil.copytree(cache, template, dirs_exist_ok=True)
     return cache
 
@@ -97,28 +97,28 @@ def online_later(recorded: Path, online: "Server") -> "Server":
     return online
 
 
-def decided(cache: Path) -> list[tuple[str, str]]:
-    return [(choice.run_file.run_id[:1], choice.verdict) for choice in verdicts(cache)]
+def run_verdicts(cache: Path) -> list[tuple[str, str]]:
+    return [(decision.run_file.run_id[:1], decision.verdict) for decision in decisions(cache)]
 
 
-def verdicts(cache: Path) -> list[SyncDecision]:
+def decisions(cache: Path) -> list[SyncDecision]:
     return decide(list_run_files(cache), lambda run_id: LocalLog(cache, run_id).is_live(), read_run)
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("sync")
-def test_decide__pending_runs_oldest_first(recorded: Path) -> None:
-    assert decided(recorded) == [("a", UPLOAD), ("b", UPLOAD), ("a", UPLOAD), ("c", EMPTY)]
-    first, second, third, last = list_run_files(recorded)
+def test_decide__selects_pending_runs_oldest_first(recorded: Path) -> None:
+    assert run_verdicts(recorded) == [("a", UPLOAD), ("b", UPLOAD), ("a", UPLOAD), ("c", EMPTY)]
+    first, second, third, fourth = list_run_files(recorded)
     first.synced_marker.touch()
-    assert decided(recorded) == [("b", UPLOAD), ("a", UPLOAD), ("c", EMPTY)]
-    second.file.write_bytes(b"no record of W&B's")
-    assert decided(recorded) == [("b", DAMAGED), ("a", UPLOAD), ("c", EMPTY)]
-    online = last.file.parent.with_name(last.file.parent.name.replace("offline-run", "run"))
-    last.file.parent.rename(online)
-    assert decided(recorded) == [("b", DAMAGED), ("a", UPLOAD)]  # online runs are not pending
+    assert run_verdicts(recorded) == [("b", UPLOAD), ("a", UPLOAD), ("c", EMPTY)]
+    second.file.write_bytes(b"damaged")
+    assert run_verdicts(recorded) == [("b", DAMAGED), ("a", UPLOAD), ("c", EMPTY)]
+    online_folder = fourth.file.parent.with_name(fourth.file.parent.name.replace("offline-run", "run"))
+    fourth.file.parent.rename(online_folder)
+    assert run_verdicts(recorded) == [("b", DAMAGED), ("a", UPLOAD)]  # online runs are not pending
     third.synced_marker.touch()
-    assert decided(recorded) == [("b", DAMAGED)]
+    assert run_verdicts(recorded) == [("b", DAMAGED)]
 
 
 @pytest.mark.slow
@@ -128,16 +128,16 @@ def test_decide__live_run_is_skipped(cache: Path, params: Params) -> None:
     wait_for_next_second()
     inherited = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
     process = subprocess.Popen(
-        [sys.executable, "-c", RECORDS, C], cwd=PROJECT, env=inherited, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SCRIPT, C], cwd=PROJECT, env=inherited, stdout=subprocess.PIPE, text=True
     )
     try:
         assert process.stdout is not None
-        assert process.stdout.readline() == "there\n"
-        assert decided(cache) == [("c", UPLOAD), ("c", LIVE)]
+        assert process.stdout.readline() == "ready\n"
+        assert run_verdicts(cache) == [("c", UPLOAD), ("c", LIVE)]
     finally:
         process.kill()
         process.wait()
-    assert decided(cache)[1][1] != LIVE
+    assert run_verdicts(cache)[1][1] != LIVE
 
 
 def test_decide__local_paths_are_skipped(cache: Path) -> None:
@@ -149,18 +149,18 @@ def test_decide__local_paths_are_skipped(cache: Path) -> None:
     ) as run:
         run.log({"train/loss": 1.0})
     wait_until_written(cache)
-    assert decided(cache) == [("o", UNSAFE)]
+    assert run_verdicts(cache) == [("o", UNSAFE)]
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("sync")
-def test_sync__parts_in_order_and_once(
-    online_later: "Server", recorded: Path, ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
+def test_sync__uploads_parts_in_order_and_once(
+    online_later: "Server", recorded: Path, exit_code: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
-    killed = list_run_files(recorded)[1].file
-    killed.write_bytes(killed.read_bytes()[:-5])  # truncates the last record, the exit code
-    assert ended(sync) == 0
+    truncated = list_run_files(recorded)[1].file
+    truncated.write_bytes(truncated.read_bytes()[:-5])  # truncates the last record, the exit code
+    assert exit_code(sync) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "sync: skipped, empty: 1"
     assert [line.split(" (")[0] for line in lines[1:]] == [
@@ -174,7 +174,7 @@ def test_sync__parts_in_order_and_once(
         assert secret not in online_later.everything, secret
 
     before = len(online_later.sent)
-    assert ended(sync, prune=True) == 0
+    assert exit_code(sync, prune=True) == 0
     assert "nothing to upload" in capsys.readouterr().out
     assert len(online_later.sent) == before
     assert all(part.synced_marker.exists() for part in list_run_files(recorded)[:3])
@@ -185,43 +185,42 @@ def test_sync__parts_in_order_and_once(
 @pytest.mark.slow
 @pytest.mark.xdist_group("sync")
 def test_sync__failed_run_is_reported_and_others_continue(
-    online_later: "Server", recorded: Path, ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
+    online_later: "Server", recorded: Path, exit_code: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
     online_later.refuse = {"file_stream"}
-    assert ended(sync) == 1
+    assert exit_code(sync) == 1
     lines = capsys.readouterr().out.splitlines()
     assert "failed: " in lines[1]
     assert "404" in lines[1]
     assert lines[3].endswith("waits for the previous part of its run")
-    assert [part.synced_marker.exists() for part in list_run_files(recorded)] == [
-        False
-    ] * 4  # although `wandb sync` marked them
+    # `wandb sync` marked the runs, although the upload failed.
+    assert [part.synced_marker.exists() for part in list_run_files(recorded)] == [False] * 4
 
     online_later.refuse = set()
-    assert ended(sync) == 0
+    assert exit_code(sync) == 0
     assert online_later.steps(run_id(A)) == list(range(20, 201, 20))
 
 
 @pytest.mark.slow
 def test_sync__rejected_artifact_is_a_failure(
-    cache: Path, params: Params, online: "Server", ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
+    cache: Path, params: Params, online: "Server", exit_code: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     offline = params.model_copy(update={"tracking": params.tracking.model_copy(update={"mode": "offline"})})
     with start_run("export", A, "group", offline, "export fold 1", 1) as run:
-        made = lineage.ArtifactVersion("medtune-bundle", lineage.BUNDLE, "0" * 64)
-        run.safely(lambda wandb_run: lineage._log(wandb_run, made, used=False))
+        version = lineage.ArtifactVersion("medtune-bundle", lineage.BUNDLE, "0" * 64)
+        run.safely(lambda wandb_run: lineage._log(wandb_run, version, used=False))
     online.refuse = {"CreateArtifact"}
-    assert ended(sync) == 1
+    assert exit_code(sync) == 1
     assert "CreateArtifact is refused" in capsys.readouterr().out
     (part,) = list_run_files(cache)
     assert part.pending
     online.refuse = set()
-    assert ended(sync) == 0
+    assert exit_code(sync) == 0
     assert online.runs[run_id(A)]["made"] == ["medtune-bundle"]
 
 
-def test_sync__missing_key(cache: Path, params: Params, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sync__missing_key_is_an_error(cache: Path, params: Params, capsys: pytest.CaptureFixture[str]) -> None:
     record(A, params, range(20, 61, 20))
     code, printed = command(cache)
     assert code == 2
@@ -229,7 +228,7 @@ def test_sync__missing_key(cache: Path, params: Params, capsys: pytest.CaptureFi
     assert "Traceback" not in printed
 
 
-def test_sync__rejected_key(cache: Path, params: Params, server: "Server") -> None:
+def test_sync__rejected_key_is_an_error(cache: Path, params: Params, server: "Server") -> None:
     record(A, params, range(20, 61, 20))
     server.knows_key = False
     code, printed = command(cache, WANDB_API_KEY="0" * 40, WANDB_BASE_URL=server.url)
@@ -238,12 +237,12 @@ def test_sync__rejected_key(cache: Path, params: Params, server: "Server") -> No
     assert not list_run_files(cache)[0].synced_marker.exists()
 
 
-def test_sync__no_server(cache: Path, params: Params) -> None:
+def test_sync__unreachable_server_is_an_error(cache: Path, params: Params) -> None:
     record(A, params, range(20, 61, 20))
     wait_until_written(cache)
     # W&B's process may still write its logs.
-    recorded = [path for path in cache.rglob("*") if path.is_file() and path.suffix != ".log"]
-    before = {path: path.read_bytes() for path in recorded}
+    files = [path for path in cache.rglob("*") if path.is_file() and path.suffix != ".log"]
+    before = {path: path.read_bytes() for path in files}
     assert any(path.suffix == ".wandb" for path in before)
     code, printed = command(cache, WANDB_API_KEY="0" * 40, WANDB_BASE_URL="http://127.0.0.1:9")
     assert code == 1
@@ -252,7 +251,7 @@ def test_sync__no_server(cache: Path, params: Params) -> None:
     assert not list_run_files(cache)[0].synced_marker.exists()
 
 
-def test_sync__dry_run_without_key_and_server(cache: Path, params: Params) -> None:
+def test_sync__dry_run_needs_no_key_or_server(cache: Path, params: Params) -> None:
     record(A, params, range(20, 61, 20))
     code, printed = command(cache, "--dry-run")
     assert code == 0
@@ -260,15 +259,15 @@ def test_sync__dry_run_without_key_and_server(cache: Path, params: Params) -> No
     assert not list_run_files(cache)[0].synced_marker.exists()
 
 
-def command(cache: Path, *words: str, **environment: str) -> tuple[int, str]:
+def command(cache: Path, *arguments: str, **environment: str) -> tuple[int, str]:
     """Run `medtune sync` in a subprocess."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "medtune", "sync", *words],
+    process = subprocess.run(
+        [sys.executable, "-m", "medtune", "sync", *arguments],
         cwd=PROJECT,
         env={**inherited, **environment, "MEDTUNE_CACHE": str(cache)},
         capture_output=True,
         text=True,
         timeout=120,
     )
-    return done.returncode, done.stdout + done.stderr
+    return process.returncode, process.stdout + process.stderr

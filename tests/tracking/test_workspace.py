@@ -1,4 +1,4 @@
-"""Saved workspace view: it shows logged values only, and needs a server only for saving."""
+"""Tests of the workspace view, which shows only logged values and needs a server only for saving."""
 
 import json
 from collections.abc import Callable
@@ -27,11 +27,11 @@ def sections(spec: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     return {section["name"]: [panel["config"] for panel in section["panels"]] for section in bank}
 
 
-def test_workspace__curves_per_stage(spec: dict[str, Any]) -> None:
+def test_workspace__has_curves_per_stage(spec: dict[str, Any]) -> None:
     for title, stage in (("Stage 1: frozen backbone", "frozen"), ("Stage 2: fine-tuning", "finetune")):
-        drawn = sections(spec)[title]
-        assert [panel["metrics"] for panel in drawn] == [[name] for name in curves(METRICS)]
-        assert {panel["xAxis"] for panel in drawn} == {f"{stage}/epoch"}
+        panels = sections(spec)[title]
+        assert [panel["metrics"] for panel in panels] == [[name] for name in curves(METRICS)]
+        assert {panel["xAxis"] for panel in panels} == {f"{stage}/epoch"}
 
 
 def test_workspace__shows_logged_values(spec: dict[str, Any]) -> None:
@@ -54,44 +54,44 @@ def test_workspace__shows_logged_values(spec: dict[str, Any]) -> None:
 
 
 def test_save__without_key_writes_definition(
-    cache: Path, tmp_path: Path, ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
+    cache: Path, tmp_path: Path, exit_code: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = tmp_path / "view.json"
-    assert ended(save, out=place, project="ours", entity="team") == 0
+    path = tmp_path / "view.json"
+    assert exit_code(save, out=path, project="ours", entity="team") == 0
     printed = capsys.readouterr().out
-    assert f"7 sections written to {place}" in printed
+    assert f"7 sections written to {path}" in printed
     assert "set WANDB_API_KEY" in printed
-    written = json.loads(place.read_text())
-    assert (written["entity"], written["project"], written["displayName"]) == ("team", "ours", "MedTune")
-    assert len(sections(written["spec"])) == 7
+    view = json.loads(path.read_text())
+    assert (view["entity"], view["project"], view["displayName"]) == ("team", "ours", "MedTune")
+    assert len(sections(view["spec"])) == 7
 
 
 def test_save__with_key_sends_same_definition(
-    online: "Server", ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
+    online: "Server", exit_code: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ended(save, project="ours") == 0
-    (sent,) = online.views
-    assert (sent["entityName"], sent["projectName"], sent["displayName"]) == ("team", "ours", "MedTune")
-    assert sections(json.loads(sent["spec"])) == sections(definition(workspace("team", "ours", METRICS))["spec"])
+    assert exit_code(save, project="ours") == 0
+    (saved,) = online.views
+    assert (saved["entityName"], saved["projectName"], saved["displayName"]) == ("team", "ours", "MedTune")
+    assert sections(json.loads(saved["spec"])) == sections(definition(workspace("team", "ours", METRICS))["spec"])
     address = capsys.readouterr().out.split(" saved at ")[1].strip()
-    assert ended(save, project="ours", update=address) == 0
-    assert [(view["name"], view.get("id")) for view in online.views] == [(sent["name"], None), (sent["name"], "v")]
+    assert exit_code(save, project="ours", update=address) == 0
+    assert [(view["name"], view.get("id")) for view in online.views] == [(saved["name"], None), (saved["name"], "v")]
 
 
-def test_save__rejected_view(
-    online: "Server", ended: Callable[..., object], capsys: pytest.CaptureFixture[str]
+def test_save__rejected_view_is_an_error(
+    online: "Server", exit_code: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     online.refuse = {"UpsertView2"}
-    assert ended(save) == 1
+    assert exit_code(save) == 1
     assert "UpsertView2 is refused; nothing was saved" in capsys.readouterr().out
-    assert ended(save, update=f"{online.url}/team/medtune?nw=unknown") == 1
+    assert exit_code(save, update=f"{online.url}/team/medtune?nw=unknown") == 1
     assert "nothing was saved" in capsys.readouterr().out
 
 
-def test_save__rejected_key_and_unreachable_server(
+def test_save__rejected_key_and_unreachable_server_are_errors(
     cache: Path,
     server: "Server",
-    ended: Callable[..., object],
+    exit_code: Callable[..., object],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -101,6 +101,6 @@ def test_save__rejected_key_and_unreachable_server(
     with pytest.raises(InputError, match="rejects the key"):
         save()
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    assert ended(save) == 1
+    assert exit_code(save) == 1
     assert "nothing was saved" in capsys.readouterr().out
     assert server.views == []

@@ -16,7 +16,7 @@ from medtune.flows.supervisor import Daemon
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Checkout
 
-# Replacements for the real flows, which fail, or hold the lock and wait in a task of a subflow.
+# These flows replace the real flows. They fail, or hold the lock and wait in a task of a subflow.
 SCHEDULED = """
 import time
 from pathlib import Path
@@ -27,7 +27,7 @@ from prefect.runtime import flow_run
 
 from medtune.runtime.lock import output_lock
 from medtune.runtime.paths import RunPaths
-from medtune.flows import hooks as alert, exit_with_parent as orphan, mark_crashed as sweep
+from medtune.flows import exit_with_parent, hooks, mark_crashed
 
 
 @task(task_run_name="finetune")
@@ -42,37 +42,37 @@ def train() -> None:
     finetune()
 
 
-@flow(on_failure=[alert.notify], on_crashed=[alert.notify])
+@flow(on_failure=[hooks.notify], on_crashed=[hooks.notify])
 def retrain() -> str:
-    orphan.exit_with_worker()
+    exit_with_parent.exit_with_worker()
     paths = RunPaths.from_env()
     with output_lock(paths):
-        sweep.mark_crashed(str(paths.out), {UUID(flow_run.get_id())})
+        mark_crashed.mark_crashed(str(paths.out), {UUID(flow_run.get_id())})
         if Path("fail").exists():
             raise ValueError('"no" data')
         train()
     return "done"
 
 
-@flow(name="benchmark-scheduled", on_failure=[alert.notify], on_crashed=[alert.notify])
+@flow(name="benchmark-scheduled", on_failure=[hooks.notify], on_crashed=[hooks.notify])
 def benchmark(grid: str | None = None, sets: list[str] | None = None) -> str:
     return "done"
 """
 
 
 class Webhook(HTTPServer):
-    """HTTP handler that stores the received messages."""
+    """HTTP server that stores the received messages."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.got: list[str] = []
+        self.received: list[str] = []
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: Webhook
 
     def do_POST(self) -> None:
-        self.server.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+        self.server.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
         self.send_response(200)
         self.end_headers()
 
@@ -80,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-class Standing:
+class Services:
     """Copy of the checkout with its services and their output."""
 
     def __init__(self, checkout: "Checkout", webhook: Webhook) -> None:
@@ -96,15 +96,15 @@ class Standing:
         folder = checkout.folder / ".cache" / "services"
         self.server, self.worker = Daemon("server", folder), Daemon("worker", folder)
 
-    def run(self, *words: str) -> str:
-        return self.checkout.run("python", "-m", "medtune", "services", *words, **self.variables)
+    def run(self, *arguments: str) -> str:
+        return self.checkout.run("python", "-m", "medtune", "services", *arguments, **self.variables)
 
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        answer = httpx.request(method, f"{self.url}/api/{path}", json=body, timeout=90)
-        while answer.status_code == 503:  # SQLite was busy; Prefect's client retries too
-            answer = httpx.request(method, f"{self.url}/api/{path}", json=body, timeout=90)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
+    def request(self, method: str, path: str, body: Any = None) -> Any:
+        response = httpx.request(method, f"{self.url}/api/{path}", json=body, timeout=90)
+        while response.status_code == 503:  # SQLite was busy; Prefect's client retries too
+            response = httpx.request(method, f"{self.url}/api/{path}", json=body, timeout=90)
+        response.raise_for_status()
+        return response.json() if response.content else None
 
     def start_run(self, *files: str) -> str:
         """Start a run on demand with these files in the checkout, and return its id."""
@@ -112,13 +112,13 @@ class Standing:
             (self.checkout.folder / name).unlink(missing_ok=True)
         for name in files:
             (self.checkout.folder / name).touch()
-        deployment = self.ask("GET", "deployments/name/retrain/retrain")["id"]
-        return self.ask("POST", f"deployments/{deployment}/create_flow_run", {})["id"]
+        deployment = self.request("GET", "deployments/name/retrain/retrain")["id"]
+        return self.request("POST", f"deployments/{deployment}/create_flow_run", {})["id"]
 
-    def wait(self, done: Any, seconds: float = 90) -> None:
-        end = time.monotonic() + seconds
-        while not done():
-            assert time.monotonic() < end, self.worker.log.read_text() if self.worker.log.exists() else ""
+    def wait(self, is_done: Any, seconds: float = 90) -> None:
+        deadline = time.monotonic() + seconds
+        while not is_done():
+            assert time.monotonic() < deadline, self.worker.log.read_text() if self.worker.log.exists() else ""
             time.sleep(0.2)
 
     def waiting(self) -> bool:
@@ -127,20 +127,20 @@ class Standing:
     def states(self) -> list[str]:
         """Return the states of all started flow runs and of their task runs."""
         kinds = ("flow_runs", "task_runs")
-        found = [run["state_type"] for kind in kinds for run in self.ask("POST", f"{kind}/filter", {})]
-        return [state for state in found if state != "SCHEDULED"]
+        states = [run["state_type"] for kind in kinds for run in self.request("POST", f"{kind}/filter", {})]
+        return [state for state in states if state != "SCHEDULED"]
 
     def state(self, run: str) -> str:
-        return self.ask("GET", f"flow_runs/{run}")["state_type"]
+        return self.request("GET", f"flow_runs/{run}")["state_type"]
 
 
 @pytest.fixture(scope="module")
-def standing(checkout: "Checkout") -> Iterator[Standing]:
+def services(checkout: "Checkout") -> Iterator[Services]:
     (checkout.folder / "flows" / "scheduled.py").write_text(SCHEDULED)
     webhook = Webhook()
     threading.Thread(target=webhook.serve_forever, daemon=True).start()
-    made = Standing(checkout, webhook)
-    yield made
-    made.worker.stop(5)
-    made.server.stop(5)
+    services = Services(checkout, webhook)
+    yield services
+    services.worker.stop(5)
+    services.server.stop(5)
     webhook.shutdown()
