@@ -8,7 +8,7 @@ from medtune.config.errors import InputError
 
 
 @pytest.mark.parametrize(
-    ("method", "means"),
+    ("method", "expected"),
     [
         ("linear", MethodSpec("frozen", "linear", "none")),
         ("cdtm", MethodSpec("frozen", "cdtm", "none")),
@@ -18,8 +18,8 @@ from medtune.config.errors import InputError
         ("cdtm+lora", MethodSpec("staged", "cdtm", "lora")),
     ],
 )
-def test_parse_method__stages_head_and_method(method, means):
-    assert parse_method(method, "mean_linear") == means
+def test_parse_method__stages_head_and_method(method, expected):
+    assert parse_method(method, "mean_linear") == expected
 
 
 @pytest.mark.parametrize("method", ["lorra", "none", "full+lora", "cdtm+none", "cdtm+", "+lora", ""])
@@ -29,11 +29,11 @@ def test_parse_method__unknown_method_is_an_error(method):
 
 
 def test_all_methods__are_the_registry_and_the_baselines():
-    named = all_methods()
-    assert len(named) == len(set(named))
-    assert set(registry.plugin_names(METHODS)) - {"none"} < set(named)
-    assert {"linear", "full", "cdtm", "cdtm+full"} < set(named)
-    for method in named:
+    methods = all_methods()
+    assert len(methods) == len(set(methods))
+    assert set(registry.plugin_names(METHODS)) - {"none"} < set(methods)
+    assert {"linear", "full", "cdtm", "cdtm+full"} < set(methods)
+    for method in methods:
         parse_method(method, "linear")
 
 
@@ -50,7 +50,7 @@ def test_load_grid__runner_depends_on_kind():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ("assignment", "message"),
     [
         ("benchmark.train_percent=[0]", r"benchmark\.train_percent\.0=0: expected an integer from 1 to 100"),
         ("benchmark.seeds=[1, 1]", r"benchmark\.seeds=.*: contains 1 twice"),
@@ -62,9 +62,9 @@ def test_load_grid__runner_depends_on_kind():
         ("benchmark=3", r"no section benchmark"),
     ],
 )
-def test_load_grid__invalid_input_is_an_error(wrong, message):
+def test_load_grid__invalid_input_is_an_error(assignment, message):
     with pytest.raises(InputError, match=message):
-        load_grid(sets=[wrong])
+        load_grid(sets=[assignment])
 
 
 TRIALS = [TrialId("a", "vit", method, percent, 1) for method in ("lora", "full") for percent in (10, 100)]

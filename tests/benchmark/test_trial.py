@@ -18,13 +18,13 @@ RATES = (1e-4, 1e-2)
 
 @pytest.fixture
 def world(make_world):
-    made = make_world(test_fold=1)
-    shutil.rmtree(made.paths.stage("frozen"))
-    return made
+    small_world = make_world(test_fold=1)
+    shutil.rmtree(small_world.paths.stage("frozen"))
+    return small_world
 
 
-def asked(world, method="lora", percent=50, schedule="full", rates=RATES, **changes):
-    """Return params and identity of a trial on the small dataset."""
+def make_trial(world, method="lora", percent=50, schedule="full", rates=RATES, **changes):
+    """Return the params and the identity of a trial on the small dataset."""
     tree = world.params.model_dump(mode="json")
     tree["schedule"] = schedule
     tree["model"]["peft"] = {"method": method}
@@ -39,7 +39,7 @@ def run(world, params, trial):
 
 
 def test_run__record_has_costs_and_metrics(world):
-    params, trial = asked(world)
+    params, trial = make_trial(world)
     artifact = run(world, params, trial)
     result = artifact.result()
     assert result["trial"] == {"data": "drawn", "backbone": "test_vit", "method": "lora", "percent": 50, "seed": 1}
@@ -59,7 +59,7 @@ def test_run__record_has_costs_and_metrics(world):
 
 
 def test_run__learning_rate_is_selected_on_validation(world):
-    params, trial = asked(world, monitor="loss")
+    params, trial = make_trial(world, monitor="loss")
     result = run(world, params, trial).result()
     losses = {trial["lr"]: trial["validation"]["loss"] for trial in result["trials"]}
     assert set(losses) == set(RATES)
@@ -67,31 +67,31 @@ def test_run__learning_rate_is_selected_on_validation(world):
     assert result["validation"]["loss"] == min(losses.values())
 
 
-def test_run__diverged_learning_rate_is_left_out(world):
-    loose = {"ema_decay": None, "clip_norm": None}
-    result = run(world, *asked(world, rates=(1e-3, 1e38), **loose)).result()
+def test_run__diverged_learning_rate_is_excluded(world):
+    unstable = {"ema_decay": None, "clip_norm": None}
+    result = run(world, *make_trial(world, rates=(1e-3, 1e38), **unstable)).result()
     assert (result["lr"], [trial["lr"] for trial in result["trials"]]) == ([1e-3], [1e-3])
     with pytest.raises(RuntimeError, match="the loss is"):
-        run(world, *asked(world, rates=(1e38,), **loose))
+        run(world, *make_trial(world, rates=(1e38,), **unstable))
 
 
 def test_run__finished_trial_is_reused_and_interrupted_trial_resumes(world, monkeypatch):
-    params, trial = asked(world, schedule="staged", rates=RATES[:1])
-    train, begun = finetune.run, []
+    params, trial = make_trial(world, schedule="staged", rates=RATES[:1])
+    train, calls = finetune.run, []
 
-    def cut(*words):
-        begun.append(words)
-        if len(begun) == 1:
+    def interrupt_first_call(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
             raise KeyboardInterrupt
-        return train(*words)
+        return train(*arguments)
 
-    monkeypatch.setattr(finetune, "run", cut)
+    monkeypatch.setattr(finetune, "run", interrupt_first_call)
     with pytest.raises(KeyboardInterrupt):
         run(world, params, trial)
     assert find_artifact(trials.record_dir(world.paths, trial)) is None
     work = next((world.paths.cache / "benchmark" / "work").glob("*/artifacts"))
-    kept = find_artifact(work / "frozen" / "fold-1")
-    assert kept is not None  # stage 1 is not trained again
+    frozen = find_artifact(work / "frozen" / "fold-1")
+    assert frozen is not None  # stage 1 is not trained again
     artifact = run(world, params, trial)
     before = (artifact.folder / "result.json").stat().st_mtime_ns
     assert run(world, params, trial) == artifact
@@ -99,8 +99,8 @@ def test_run__finished_trial_is_reused_and_interrupted_trial_resumes(world, monk
 
 
 @pytest.mark.parametrize(("schedule", "trainable"), [("frozen", 0), ("staged", 4_096)])
-def test_run__heads_and_both_stages(world, schedule, trainable):
-    params, trial = asked(world, schedule=schedule, method="none" if schedule == "frozen" else "lora")
+def test_run__frozen_and_staged_schedules(world, schedule, trainable):
+    params, trial = make_trial(world, schedule=schedule, method="none" if schedule == "frozen" else "lora")
     result = run(world, params, trial).result()
     assert result["trainable"] == trainable
     assert result["seconds"] >= 0
@@ -110,10 +110,10 @@ def test_trial_key__depends_only_on_relevant_inputs(world):
     prepared = load_prepared(world.paths.prepared)
 
     def key(threads=1, **changes):
-        params, trial = asked(world, **changes)
+        params, trial = make_trial(world, **changes)
         return trials.trial_key(params, prepared, trial, threads)
 
-    params, trial = asked(world)
+    params, trial = make_trial(world)
     other = params.model_copy(update={"frozen": params.frozen.model_copy(update={"epochs": 9})})
     assert trials.trial_key(other, prepared, trial, 1) == key()  # schedule full has no stage 1
     others = [key(percent=25), key(rates=(1e-4,)), key(threads=2), key(method="bitfit"), key(epochs=3)]

@@ -1,4 +1,4 @@
-"""The benchmark's two formulas agree, and it runs."""
+"""Benchmark of the CDTM head: both formulas agree, and it runs."""
 
 import pytest
 import torch
@@ -18,14 +18,14 @@ def test_formulas__agree():
     torch.testing.assert_close(one_product(weights, mixing), expanded(weights, mixing))
 
 
-def test_run__prints_both_and_the_ratio(capsys, threads):
+def test_run__prints_both_times_and_the_ratio(capsys, threads):
     run(batch=2, tokens=4, channels=8, centers=3, threads=threads, rounds=1)
     printed = capsys.readouterr().out
     assert "x, target 15x" in printed
     assert printed.count("relative difference") == 2
 
 
-def test_measure__gives_a_row_each(threads):
+def test_measure__returns_a_row_per_measurement(threads):
     rows = measure(batch=2, tokens=4, channels=8, centers=3, threads=threads, rounds=1)
     assert [row.target for row in rows[:2]] == [">= 15x", ""]
     assert all(row.reference_value > 0 for row in rows[:2])

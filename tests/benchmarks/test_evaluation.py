@@ -1,4 +1,4 @@
-"""The evaluation's benchmark compares one pass for all folds with one per fold."""
+"""Benchmark of the evaluation: a single pass for all folds, compared with a pass per fold."""
 
 import pytest
 
@@ -9,10 +9,10 @@ TINY = ["data.image_size=32", "data.patients=20", "data.images_per_patient=1", "
 
 
 @pytest.mark.slow
-def test_measure__one_row_with_equal_logits():
+def test_measure__returns_a_row_with_equal_logits():
     (row,) = evaluation.measure(sets=TINY, rounds=1)
     assert row.what == "outputs of 5 folds"
     assert row.ratio == pytest.approx(row.reference_value / row.value)
-    words = row.note.split()
+    difference = float(row.note.split()[-1])
     assert "20 images" in row.note
-    assert float(words[-1]) <= 1e-5
+    assert difference <= 1e-5

@@ -1,4 +1,4 @@
-"""Stage 1's work, counted without doing it."""
+"""Number of operations of stage 1, computed without running it."""
 
 import numpy as np
 import pytest
@@ -22,25 +22,25 @@ def chain(*folds):
     return [(train, val)[fold] for fold in folds]
 
 
-def test_compare__passes_of_one_chain_and_of_two_that_share():
+def test_compare__passes_of_one_fold_and_of_two_folds_with_shared_features():
     params = params_of("linear", repeats_per_epoch=3)
-    every, once = flops.compare(params, chain(0), epochs=10, views=4)
-    assert (every.passes, once.passes) == (10 * (3 * 6 + 2), 4 * 6 + 2)
-    both, shared = flops.compare(params, chain(0, 1), epochs=10, views=4)
-    assert (both.passes, shared.passes) == (2 * every.passes, 4 * 8)
+    repeated, stored = flops.compare(params, chain(0), epochs=10, views=4)
+    assert (repeated.passes, stored.passes) == (10 * (3 * 6 + 2), 4 * 6 + 2)
+    two_folds, shared = flops.compare(params, chain(0, 1), epochs=10, views=4)
+    assert (two_folds.passes, shared.passes) == (2 * repeated.passes, 4 * 8)
 
 
-def test_compare__a_head_that_multiplies_bounds_what_can_be_gained():
-    (small, stored), (more, kept) = (
+def test_compare__operations_of_the_head_limit_the_gain():
+    (linear, linear_stored), (cdtm, cdtm_stored) = (
         flops.compare(params_of(kind), chain(0), epochs=100, views=1) for kind in ("linear", "cdtm")
     )
-    assert small.operations / stored.operations == pytest.approx(800 / 8, rel=0.03)
-    assert more.passes == small.passes
-    assert more.operations - small.operations == pytest.approx(kept.operations - stored.operations)
-    assert more.operations / kept.operations < 50
+    assert linear.operations / linear_stored.operations == pytest.approx(800 / 8, rel=0.03)
+    assert cdtm.passes == linear.passes
+    assert cdtm.operations - linear.operations == pytest.approx(cdtm_stored.operations - linear_stored.operations)
+    assert cdtm.operations / cdtm_stored.operations < 50
 
 
-def test_an_image__cdtm_is_counted_by_hand():
+def test_per_image__equals_a_manual_count_for_cdtm():
     backbone, scored, trained = flops._per_image(params_of("cdtm"))
     tokens, channels, centers = 4, 64, 5
     products = [

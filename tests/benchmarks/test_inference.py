@@ -1,4 +1,4 @@
-"""The engines agree, and the benchmark runs; how fast they are is no matter here."""
+"""Benchmark of inference: the engines agree. Their speed is not tested."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(("backbone", "arguments"), [("test_vit", {"img_size": 32}), ("test_efficientnet", {})])
-def test_measure__engines_agree_and_each_batch_size_has_its_rows(backbone, arguments, capsys):
+def test_measure__engines_agree_and_every_batch_size_has_rows(backbone, arguments, capsys):
     threads = torch.get_num_threads()
     rows = inference.measure(
         backbone, size=32, batches=[1, 4], threads=threads, rounds=2, head="cdtm", arguments=arguments
@@ -24,12 +24,12 @@ def test_measure__engines_agree_and_each_batch_size_has_its_rows(backbone, argum
         assert row["against_torch"] == pytest.approx(1) or row["engine"] != "torch"
     inference.report(rows)
     assert capsys.readouterr().out.count("images/s") == 6
-    found = inference.recorded(rows)
-    assert [row.reference for row in found] == ["torch", "onnx"] * 2
-    assert found[0].ratio == pytest.approx(found[0].value / found[0].reference_value)
+    recorded = inference.recorded(rows)
+    assert [row.reference for row in recorded] == ["torch", "onnx"] * 2
+    assert recorded[0].ratio == pytest.approx(recorded[0].value / recorded[0].reference_value)
 
 
-def test_report__names_targets_and_refusals(capsys):
+def test_report__shows_targets_and_refusals(capsys):
     base = {"backbone": "deit_tiny_patch16_224", "size": 224, "batch": 1, "threads": 2, "max_abs_diff": 0.01}
     inference.report(
         [
@@ -39,7 +39,7 @@ def test_report__names_targets_and_refusals(capsys):
             {**base, "engine": "onnx int8", "images_per_s": None, "refused": "no layer to quantise"},
         ]
     )  # fmt: skip
-    said = capsys.readouterr().out
-    assert "1.20x torch (target 1.15x)" in said
-    assert "1.20x onnx fp32 (target 1.5x: export would refuse it)" in said
-    assert "refused: no layer to quantise" in said
+    output = capsys.readouterr().out
+    assert "1.20x torch (target 1.15x)" in output
+    assert "1.20x onnx fp32 (target 1.5x: export would refuse it)" in output
+    assert "refused: no layer to quantise" in output

@@ -1,4 +1,4 @@
-"""The four measurements of the benchmark of inputs."""
+"""Benchmark of the inputs: four measurements."""
 
 import pytest
 
@@ -13,25 +13,25 @@ TINY = ["data.image_size=32", "data.images_per_patient=1", "model.backbone_args=
 def test_measure__both_pipelines_and_the_share_of_a_step(monkeypatch):
     decoded = []
 
-    def counted(file):
+    def count_and_decode(file):
         decoded.append(file)
         return decode(file)
 
     monkeypatch.setattr(inputs, "SIDE", 32)
-    monkeypatch.setattr(inputs, "decode", counted)
-    read, augmented, waiting, whole = inputs.measure(networks=[TINY], count=4, rounds=1, steps=3)
+    monkeypatch.setattr(inputs, "decode", count_and_decode)
+    read, augmented, waiting, total = inputs.measure(networks=[TINY], count=4, rounds=1, steps=3)
     assert (read.target, read.unit) == (">= 10x", "images/s")
     assert read.note == "700 x 460 PNG to 32 x 32, one process"
-    # Each of the 4 files once for the pack, then in the warm-up and in the round by both pipelines that decode.
+    # All 4 files once for the pack, then in the warm-up and in the round by two pipelines.
     assert len(decoded) == 4 + 2 * 2 * 4
     assert len(set(decoded)) == 4
     for row in (read, augmented):
         assert row.value > 0
         assert row.ratio == pytest.approx(row.value / row.reference_value)
-    assert 0 < waiting.value < whole.value < 100
-    assert waiting.at_most == whole.at_most == 5
+    assert 0 < waiting.value < total.value < 100
+    assert waiting.at_most == total.at_most == 5
 
 
-def test_measure__a_folder_without_images_is_refused(tmp_path):
+def test_measure__rejects_a_folder_without_images(tmp_path):
     with pytest.raises(InputError, match="no image file"):
         inputs.measure(networks=[TINY], images=tmp_path)

@@ -21,7 +21,7 @@ from benchmarks.timing import in_turns
         (Row("a", None, "s", at_most=3), "<= 3 s", None),
     ],
 )
-def test_row__target_and_whether_it_is_met(row, target, met):
+def test_row__target_and_result(row, target, met):
     assert (row.target, row.met) == (target, met)
 
 
@@ -30,12 +30,12 @@ def test_line__names_both_sides_ratio_and_target():
     assert results.line(row) == "reading: 2 s, against decoding 18 s: 9x, target >= 10x: MISSED (limit 12x)"
 
 
-def test_line__says_that_nothing_was_measured():
+def test_line__reports_a_missing_measurement():
     row = Row("training", None, "%", at_least=40, note="no compiler")
     assert results.line(row) == "training: not measured, target >= 40 % (no compiler)"
 
 
-def test_finish__writes_a_row_a_line_with_the_circumstances(tmp_path, monkeypatch, capsys):
+def test_finish__writes_rows_with_the_environment(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
     results.finish("some", [Row("a", 2.0, "s"), Row("b", 1.5, "s", at_most=1), Row("c", None, "s")], save=True)
     assert capsys.readouterr().out.splitlines() == ["a: 2 s", "b: 1.5 s, target <= 1 s: MISSED", "c: not measured"]
@@ -46,8 +46,8 @@ def test_finish__writes_a_row_a_line_with_the_circumstances(tmp_path, monkeypatc
     assert all(rows[0][name] for name in ("machine", "cores", "threads", "torch", "timm", "git", "date"))
 
 
-def test_in_turns__one_of_each_a_round():
+def test_in_turns__calls_every_function_once_per_round():
     called = []
-    found = in_turns({name: lambda name=name: called.append(name) for name in "ab"}, rounds=2)
+    seconds = in_turns({name: lambda name=name: called.append(name) for name in "ab"}, rounds=2)
     assert called == list("ababab")
-    assert set(found) == {"a", "b"}
+    assert set(seconds) == {"a", "b"}

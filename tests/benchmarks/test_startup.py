@@ -1,4 +1,4 @@
-"""`dvc repro` with nothing to do, really run in a copy of the checkout; and what is refused."""
+"""Benchmark of `dvc repro` without changes in a copy of the checkout, and its errors."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from benchmarks.checkout import empty
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("pipeline")
-def test_measure__nothing_to_do_and_nothing_heavy():
+def test_measure__unchanged_pipeline_imports_no_heavy_package():
     repro, *others = startup.measure(rounds=1)
     assert repro.target == "<= 1.5x"
     assert repro.ratio == pytest.approx(repro.value / repro.reference_value)
@@ -16,7 +16,7 @@ def test_measure__nothing_to_do_and_nothing_heavy():
     assert all(row.value > 0 < row.reference_value for row in others)
 
 
-def test_light__an_import_that_is_heavy_or_another_exit_code_is_an_error(tmp_path):
+def test_light__heavy_import_or_other_exit_code_is_an_error(tmp_path):
     (tmp_path / "torch.py").write_text("")
     checkout = startup.Checkout(tmp_path)
     with pytest.raises(RuntimeError, match="imports torch"):
@@ -26,7 +26,7 @@ def test_light__an_import_that_is_heavy_or_another_exit_code_is_an_error(tmp_pat
 
 
 @pytest.mark.slow
-def test_nothing__a_stage_that_runs_is_an_error():
+def test_nothing__running_stage_is_an_error():
     with empty() as project:
         startup._nothing(project)
         (project.folder / "word").write_text("another")

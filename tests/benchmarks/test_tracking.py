@@ -1,4 +1,4 @@
-"""Recorded and unrecorded stretches of one run of training, in turns."""
+"""Benchmark of tracking: alternating steps of one training run with and without logging."""
 
 import os
 
@@ -11,7 +11,7 @@ TINY = ["data.image_size=16", "data.images_per_patient=1", "model.backbone_args=
 
 
 @pytest.mark.slow
-def test_measure__a_step_with_and_without(monkeypatch):
+def test_measure__step_with_and_without_logging(monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     before = os.environ.get("MEDTUNE_CACHE")
     step, calls = tracking.measure(sets=TINY, pairs=4)
@@ -22,15 +22,15 @@ def test_measure__a_step_with_and_without(monkeypatch):
     assert os.environ.get("MEDTUNE_CACHE") == before
 
 
-def test_alternating__logs_every_other_time():
+def test_alternating__logs_every_second_call():
     steps = []
 
     class Log:
         def log(self, values, step):
             steps.append(step)
 
-    told = tracking.Alternating(Log())
+    callback = tracking.Alternating(Log())
     for step in range(20, 120, 20):
-        told(step, {})
+        callback(step, {})
     assert steps == [40, 80]
-    assert (len(told.plain), len(told.logged), len(told.calling)) == (2, 2, 2)
+    assert (len(callback.plain), len(callback.logged), len(callback.calling)) == (2, 2, 2)

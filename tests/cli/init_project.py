@@ -26,6 +26,6 @@ def table(root: Path, *columns: str, rows: int) -> None:
 
 
 def init(project: Path, data: Path, capsys: pytest.CaptureFixture[str], positive: str | None = "b") -> dict[str, Any]:
-    words = [] if positive is None else ["--positive", positive]
-    assert call(["init", str(project), "--data", str(data), "--json", *words]) == 0
+    options = [] if positive is None else ["--positive", positive]
+    assert call(["init", str(project), "--data", str(data), "--json", *options]) == 0
     return json.loads(capsys.readouterr().out)

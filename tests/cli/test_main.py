@@ -19,18 +19,18 @@ from medtune.serving.bundle import SAMPLE_TOLERANCE
 from medtune.serving.session import PROVIDERS
 
 
-def walk(command: Any = None, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield the words and the command object of every command and group below `command`; None is `medtune`."""
+def walk(command: Any = None, arguments: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the arguments and the object of every command and group below `command`, by default of `medtune`."""
     if command is None:
         for name in main.COMMANDS:
             yield from walk(main.load(name), (name,))
         return
-    yield words, command
+    yield arguments, command
     for name, inner in getattr(command, "commands", {}).items():
-        yield from walk(inner, (*words, name))
+        yield from walk(inner, (*arguments, name))
 
 
-EVERY = dict(walk())
+ALL_COMMANDS = dict(walk())
 HEAVY = ("torch", "timm", "peft", "prefect", "wandb", "dvc", "onnx", "onnxruntime", "sklearn", "matplotlib")
 
 
@@ -42,16 +42,14 @@ def test_help__lists_every_command_in_its_group(capsys: pytest.CaptureFixture[st
         assert entry.panel in out
 
 
-def test_version__is_that_of_the_installation(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_version__is_the_installed_version(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert call(["--version"]) == 0
     assert capsys.readouterr().out == f"medtune {version('medtune')}\n"
 
-    def absent(name: str) -> str:
+    def raise_not_found(name: str) -> str:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("importlib.metadata.version", absent)
+    monkeypatch.setattr("importlib.metadata.version", raise_not_found)
     assert call(["--version"]) == 0
     assert "not installed" in capsys.readouterr().out
 
@@ -62,33 +60,33 @@ def test_summary__is_the_first_line_of_the_command(name: str) -> None:
     assert help_text.partition("\n")[0] == main.COMMANDS[name].summary
 
 
-@pytest.mark.parametrize("words", EVERY, ids=" ".join)
+@pytest.mark.parametrize("arguments", ALL_COMMANDS, ids=" ".join)
 def test_help__has_an_example_that_names_the_command(
-    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call([*words, "--help"]) == 0
+    assert call([*arguments, "--help"]) == 0
     out = capsys.readouterr().out
     assert "Example" in out
-    assert f"medtune {words[0]}" in out.partition("Example")[2]
+    assert f"medtune {arguments[0]}" in out.partition("Example")[2]
 
 
-def test_help__of_every_command_imports_nothing_heavy() -> None:
+def test_help__imports_no_heavy_package() -> None:
     code = f"""
 import contextlib, io, json, sys
 from medtune.cli.main import call
-found = {{}}
-for words in {[*EVERY, ()]!r}:
+imported = {{}}
+for arguments in {[*ALL_COMMANDS, ()]!r}:
     with contextlib.redirect_stdout(io.StringIO()):
-        assert call([*words, "--help"]) == 0
-    found[" ".join(words)] = sorted(sys.modules.keys() & set({HEAVY!r}))
-print(json.dumps(found))"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
-    assert [words for words, heavy in json.loads(done.stdout).items() if heavy] == []
+        assert call([*arguments, "--help"]) == 0
+    imported[" ".join(arguments)] = sorted(sys.modules.keys() & set({HEAVY!r}))
+print(json.dumps(imported))"""
+    process = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert [arguments for arguments, heavy in json.loads(process.stdout).items() if heavy] == []
 
 
 def test_help__takes_at_most_half_a_second_of_cpu() -> None:
     seconds = float("inf")
-    for _ in range(10):  # a busy processor is slower, so the best of several runs counts
+    for _ in range(10):  # the fastest of several runs, because a busy processor is slower
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "medtune", "--help"], cwd=PROJECT, stdout=subprocess.DEVNULL, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -99,7 +97,7 @@ def test_help__takes_at_most_half_a_second_of_cpu() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["trian"], "'train'"),
         (["train", "--prams", "x"], "--params"),
@@ -111,9 +109,9 @@ def test_help__takes_at_most_half_a_second_of_cpu() -> None:
     ids=" ".join,
 )
 def test_usage__error_is_one_line_with_a_suggestion_and_exit_code_2(
-    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(words) == 2
+    assert call(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
@@ -127,28 +125,32 @@ def test_choices__match_serving() -> None:
 
 
 def test_completion__completes_commands_without_importing_them() -> None:
-    ask = {"_MEDTUNE_COMPLETE": "complete_bash", "COMP_WORDS": "medtune re", "COMP_CWORD": "1"}
+    completion = {"_MEDTUNE_COMPLETE": "complete_bash", "COMP_WORDS": "medtune re", "COMP_CWORD": "1"}
     command = [sys.executable, "-c", "from medtune.cli.main import main; main()"]
-    done = subprocess.run(command, env={**os.environ, **ask}, cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert set(done.stdout.split()) == {name for name in main.COMMANDS if name.startswith("re")}
+    process = subprocess.run(
+        command, env={**os.environ, **completion}, cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert set(process.stdout.split()) == {name for name in main.COMMANDS if name.startswith("re")}
 
 
-@pytest.mark.parametrize("words", [["status"], ["params", "show"], ["train"], ["data"], ["benchmark"]], ids=" ".join)
-def test_outside_a_project__one_line_names_init(words: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "arguments", [["status"], ["params", "show"], ["train"], ["data"], ["benchmark"]], ids=" ".join
+)
+def test_outside_a_project__one_line_names_init(arguments: list[str], tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "MEDTUNE_PROJECT"}
     environment["PYTHONPATH"] = str(PROJECT)
-    done = subprocess.run([sys.executable, "-m", "medtune", *words], cwd=tmp_path, env=environment,
+    process = subprocess.run([sys.executable, "-m", "medtune", *arguments], cwd=tmp_path, env=environment,
                           capture_output=True, text=True, check=False)  # fmt: skip
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "`medtune init`" in done.stderr
+    assert process.returncode == 2
+    assert process.stderr.count("\n") == 1
+    assert "`medtune init`" in process.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_outside_a_project__params_are_taken_over_the_shipped_defaults(tmp_path: Path) -> None:
+def test_outside_a_project__params_override_the_shipped_defaults(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("seed: 7\n")
     command = [sys.executable, "-m", "medtune", "params", "show", "--params", "mine.yaml", "--json"]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    shown = json.loads(done.stdout)
-    assert (shown["seed"], shown["data"]["source"]) == (7, "synthetic")
+    process = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    params = json.loads(process.stdout)
+    assert (params["seed"], params["data"]["source"]) == (7, "synthetic")

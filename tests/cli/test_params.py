@@ -18,13 +18,13 @@ def target(tmp_path: Path) -> Path:
     return path
 
 
-def out(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    assert call(list(words)) == 0
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert call(list(arguments)) == 0
     return capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["--set", "frozen.epoch=3"], "did you mean 'epochs'?"),
         (["--set", "frozen.epochs=0"], "frozen.epochs=0"),
@@ -34,8 +34,8 @@ def out(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     ],
     ids=["key", "value", "root", "recipe", "recipe-and-set"],
 )
-def test_check__recipes_and_overrides(words, message, capsys):
-    assert call(["params", "check", *words]) == 2
+def test_check__recipes_and_overrides(arguments, message, capsys):
+    assert call(["params", "check", *arguments]) == 2
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.err.count("\n") == 1
@@ -43,7 +43,7 @@ def test_check__recipes_and_overrides(words, message, capsys):
 
 
 def test_check__valid_and_as_json(capsys):
-    assert out(capsys, "params", "check", "--set", "frozen.epochs=3") == "params: valid\n"
+    assert run(capsys, "params", "check", "--set", "frozen.epochs=3") == "params: valid\n"
     assert call(["params", "check", "--set", "frozen.epochs=0", "--json"]) == 2
     answer = json.loads(capsys.readouterr().out)
     assert answer["valid"] is False
@@ -51,7 +51,7 @@ def test_check__valid_and_as_json(capsys):
 
 
 @pytest.mark.parametrize("name", ["mode-linear", "mode-linear.yaml", "recipes/mode-linear.yaml"])
-def test_apply__takes_a_recipe_by_name(name, target, tmp_path, monkeypatch):
+def test_apply__accepts_a_recipe_by_name(name, target, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert call(["params", "apply", name, "--set", "seed=9", "--to", str(target)]) == 0
     tree = load.read(target)
@@ -70,9 +70,9 @@ def test_set__new_backbone_drops_arguments_in_the_file(target, capsys):
 
 
 def test_show__a_section_a_value_and_json(capsys):
-    assert "kind: logistic" in out(capsys, "params", "show", "model.head")
-    assert out(capsys, "params", "show", "frozen.patience") == "null\n"
-    assert json.loads(out(capsys, "params", "show", "model.head", "--set", "model.head.kind=linear", "--json")) == {
+    assert "kind: logistic" in run(capsys, "params", "show", "model.head")
+    assert run(capsys, "params", "show", "frozen.patience") == "null\n"
+    assert json.loads(run(capsys, "params", "show", "model.head", "--set", "model.head.kind=linear", "--json")) == {
         "kind": "linear"
     }
     assert call(["params", "show", "model.haed"]) == 2
@@ -80,13 +80,13 @@ def test_show__a_section_a_value_and_json(capsys):
 
 
 def test_explain__shows_type_choices_default_and_meaning(capsys):
-    text = out(capsys, "params", "explain", "model.head")
+    text = run(capsys, "params", "explain", "model.head")
     assert f"one of {', '.join(registry.plugin_names('medtune.models.heads'))}" in text
-    (field,) = json.loads(out(capsys, "params", "explain", "frozen.monitor", "--json"))
+    (field,) = json.loads(run(capsys, "params", "explain", "frozen.monitor", "--json"))
     assert "balanced_accuracy" in field["choices"]
     assert field["default"] == "auroc"
     assert field["description"]
-    (field,) = json.loads(out(capsys, "params", "explain", "evaluate.confidence", "--json"))
+    (field,) = json.loads(run(capsys, "params", "explain", "evaluate.confidence", "--json"))
     assert field["type"] == "number > 0.5 and < 1"
 
 
@@ -97,21 +97,21 @@ def test_explain__covers_every_key_of_every_plugin():
         ("model.peft", "method", "medtune.models.peft"),
     ):
         for name in registry.plugin_names(package):
-            chosen = load.load(
+            params = load.load(
                 sets=[
                     f"{section}.{key}={name}",
                     *(["model.peft.method=none"] if section != "model.peft" else []),
                     *(["data.source=slides", "schedule=frozen"] if name == "attention_mil" else []),
                 ]
             )
-            found = fields(chosen, section)
-            assert name in next(field for field in found if field.key == f"{section}.{key}").choices
-            assert all(field.type or field.choices for field in found)
+            explained = fields(params, section)
+            assert name in next(field for field in explained if field.key == f"{section}.{key}").choices
+            assert all(field.type or field.choices for field in explained)
 
 
 def test_recipes__lists_every_file_with_a_summary(capsys):
-    listed = json.loads(out(capsys, "recipes", "--json"))
+    listed = json.loads(run(capsys, "recipes", "--json"))
     assert {entry["name"] for entry in listed} == set(recipe_files.known())
     assert len(listed) > 20
     assert all(len(entry["summary"]) > 20 for entry in listed)
-    assert out(capsys, "recipes", "show", "mode-linear") == recipe_files.find("mode-linear").read_text()
+    assert run(capsys, "recipes", "show", "mode-linear") == recipe_files.find("mode-linear").read_text()

@@ -22,7 +22,7 @@ def test_set_option__round_trip(value):
 @pytest.mark.parametrize(
     "value", ["null", "true", "7", "2026-03-01", "1e5", "y", "", "a: b", "=x", "Mu\u0308ller", "\u200b"]
 )
-def test_set_option__text_stays_text(value):
+def test_set_option__text_remains_text(value):
     _, assignment = shlex.split(set_option("data.key", value))
     tree = {}
     apply_override(tree, assignment)

@@ -14,7 +14,7 @@ from medtune.config.load import load
         (["evaluate.by=[age]", "evaluate.bins={age: []}"], "at least one finite limit"),
     ],
 )
-def test_evaluate__refused(assignments, message):
+def test_evaluate__rejects_invalid_subgroups(assignments, message):
     with pytest.raises(InputError, match=message):
         load(sets=assignments)
 

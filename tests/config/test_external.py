@@ -16,13 +16,13 @@ DOCUMENT = {
 }
 
 
-def test_external_params__values_of_the_bundle_are_kept(tmp_path: Path):
+def test_external_params__uses_values_of_the_bundle(tmp_path: Path):
     table = tmp_path / "labels.csv"
     table.touch()
     params = external_params(DOCUMENT, table, ["data.label_map={tumor: malignant}", "evaluate.by=[site]"])
     assert (params.data.image_size, params.data.resize, params.seed) == (96, "pad", 7)
     assert (params.data.root, params.data.csv) == (str(tmp_path), str(table))
-    assert params.data.label_map == {"tumor": "malignant"}  # the training's own map does not apply
+    assert params.data.label_map == {"tumor": "malignant"}  # the map of the training data does not apply
     assert (params.evaluate.reliability_bins, params.evaluate.confidence, params.evaluate.by) == (9, 0.9, ["site"])
 
 
@@ -41,7 +41,7 @@ def test_external_params__bundle_without_params(tmp_path: Path):
         ("evaluate.bootstrap=3", r"evaluate\.bootstrap=3: no longer supported, .* Delete this key\."),
     ],
 )
-def test_external_params__refused(tmp_path: Path, assignment: str, message: str):
+def test_external_params__rejects_keys_without_effect(tmp_path: Path, assignment: str, message: str):
     with pytest.raises(InputError, match=message):
         external_params(DOCUMENT, tmp_path, [assignment])
 

@@ -3,11 +3,11 @@ import pytest
 from medtune.config.errors import InputError
 from medtune.config.load import load
 
-GOOD = ["data.source=slides", "schedule=frozen", "model.head.kind=attention_mil"]
+VALID = ["data.source=slides", "schedule=frozen", "model.head.kind=attention_mil"]
 
 
 def test_check_head__accepts_stored_slide_features():
-    params = load(None, GOOD)
+    params = load(None, VALID)
     assert params.model.head.aggregation == "attention"
     assert load(None, ["model.head.kind=linear"]).model.head.aggregation == "mean"
 
@@ -22,6 +22,6 @@ def test_check_head__accepts_stored_slide_features():
     ],
 )
 def test_check_head__rejects_other_combinations(sets, message):
-    with pytest.raises(InputError, match=message) as refused:
-        load(None, [*GOOD, *sets])
-    assert "\n" not in str(refused.value)
+    with pytest.raises(InputError, match=message) as error:
+        load(None, [*VALID, *sets])
+    assert "\n" not in str(error.value)

@@ -32,7 +32,7 @@ def test_learning_rates__depend_on_head_and_method(sets, frozen, finetune):
     "value", ["0", "-1", ".inf", ".nan", "fast", "[]", "[0.1, 0]", "[[0.1]]", "{}", "{linear: 0}", "null", "true"]
 )
 @pytest.mark.parametrize("stage", ["frozen", "finetune"])
-def test_lr__wrong_value_gets_one_message(stage, value):
+def test_lr__invalid_value_has_one_message(stage, value):
     with pytest.raises(InputError) as error:
         load(sets=[f"{stage}.lr={value}"])
     assert str(error.value).startswith(f"{stage}.lr")
@@ -40,7 +40,7 @@ def test_lr__wrong_value_gets_one_message(stage, value):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ("assignment", "message"),
     [
         ("frozen.lr={lora: 0.1}", "unknown head"),
         ("frozen.lr={linaer: 0.1}", "did you mean 'linear'"),
@@ -48,6 +48,6 @@ def test_lr__wrong_value_gets_one_message(stage, value):
         ("finetune.lr={full: 0.1}", "unknown PEFT method"),
     ],
 )
-def test_lr__mapping_names_heads_or_methods(wrong, message):
+def test_lr__mapping_names_heads_or_methods(assignment, message):
     with pytest.raises(InputError, match=message):
-        load(sets=[wrong])
+        load(sets=[assignment])

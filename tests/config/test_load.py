@@ -14,7 +14,7 @@ def test_load__returns_the_project_params():
 
 
 @pytest.mark.parametrize(
-    ("assignment", "words"),
+    ("assignment", "expected"),
     [
         ("frozen.lrr=3", ["frozen.lrr", "unknown key", "'lr'"]),
         ("data.split.test_fold=9", ["data.split.test_fold=9", "0 to 4"]),
@@ -52,39 +52,39 @@ def test_load__returns_the_project_params():
         ),
     ],
 )
-def test_load__error_names_key_value_and_fix(assignment, words):
-    with pytest.raises(InputError) as caught:
+def test_load__error_names_key_value_and_fix(assignment, expected):
+    with pytest.raises(InputError) as error_info:
         load.load(sets=[assignment])
-    message = str(caught.value)
+    message = str(error_info.value)
     assert "\n" not in message
-    assert all(word in message for word in words), message
+    assert all(text in message for text in expected), message
 
 
 @pytest.mark.parametrize("target", ["sftp://me:hunter2@host/bundles", "https://host/bundles?token=hunter2"])
-def test_load__a_secret_in_the_target_is_refused_and_not_repeated(target):
-    with pytest.raises(InputError, match=r"handoff\.target: it contains a password or token") as caught:
+def test_load__secret_in_the_target_is_rejected_and_not_repeated(target):
+    with pytest.raises(InputError, match=r"handoff\.target: it contains a password or token") as error_info:
         load.load(sets=[f"handoff.target={target}"])
-    assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in str(error_info.value)
 
 
-def test_load__a_tag_in_yaml_makes_no_object(tmp_path):
-    evil = tmp_path / "evil.yaml"
-    evil.write_text("seed: !!python/object/apply:os.mkdir ['" + str(tmp_path / "made") + "']\n")
+def test_load__yaml_tag_creates_no_object(tmp_path):
+    path = tmp_path / "tagged.yaml"
+    path.write_text("seed: !!python/object/apply:os.mkdir ['" + str(tmp_path / "created") + "']\n")
     with pytest.raises(InputError):
-        load.load(evil)
-    assert not (tmp_path / "made").exists()
+        load.load(path)
+    assert not (tmp_path / "created").exists()
 
 
-def test_load__missing_file_and_broken_yaml(tmp_path):
+def test_load__rejects_missing_file_and_invalid_yaml(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         load.load(tmp_path / "none.yaml")
-    broken = tmp_path / "broken.yaml"
-    broken.write_text("seed: [1\n")
+    invalid = tmp_path / "invalid.yaml"
+    invalid.write_text("seed: [1\n")
     with pytest.raises(InputError, match="not valid YAML"):
-        load.load(broken)
+        load.load(invalid)
 
 
-def test_load__a_file_without_task_means_classification(tmp_path):
+def test_load__task_defaults_to_classification(tmp_path):
     tree = load.read(load.DEFAULT_PARAMS)
     del tree["task"]
     assert load.validate(tree).task.kind == "classification"
@@ -146,7 +146,7 @@ def test_set__scientific_notation_is_a_number():
     assert load.load(sets=["frozen.lr=1e-4"]).frozen.lr == pytest.approx(1e-4)
 
 
-def test_apply__writes_the_recipe_and_keeps_comments(tmp_path):
+def test_apply__writes_the_value_and_preserves_comments(tmp_path):
     target = tmp_path / "params.yaml"
     target.write_text(load.DEFAULT_PARAMS.read_text())
     assert call(["params", "set", "frozen.epochs=3", "--to", str(target)]) == 0
@@ -156,7 +156,7 @@ def test_apply__writes_the_recipe_and_keeps_comments(tmp_path):
     assert load.read(target)["frozen"]["epochs"] == 3
 
 
-def test_apply__invalid_value_keeps_the_file(tmp_path, capsys):
+def test_apply__invalid_value_does_not_change_the_file(tmp_path, capsys):
     target = tmp_path / "params.yaml"
     target.write_text(load.DEFAULT_PARAMS.read_text())
     assert call(["params", "set", "frozen.epochs=none", "--to", str(target)]) == 2
@@ -166,7 +166,7 @@ def test_apply__invalid_value_keeps_the_file(tmp_path, capsys):
     assert target.read_text() == load.DEFAULT_PARAMS.read_text()
 
 
-def test_apply__missing_root_keeps_the_file(tmp_path, capsys):
+def test_apply__missing_root_does_not_change_the_file(tmp_path, capsys):
     target = tmp_path / "params.yaml"
     target.write_text(load.DEFAULT_PARAMS.read_text())
     assert call(["params", "set", "data.source=hcrf", "data.root=/nowhere", "--to", str(target)]) == 2

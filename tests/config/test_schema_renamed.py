@@ -1,4 +1,4 @@
-"""Keys of earlier versions are refused with the new name."""
+"""Renamed keys: the error contains the new key."""
 
 import pytest
 
@@ -34,11 +34,11 @@ def test_renamed_key__absent_classes_had_other_values() -> None:
     assert str(error.value) == f"data.split.absent_classes=allow: {message}"
 
 
-def test_renamed_key__column_of_patients() -> None:
+def test_renamed_key__patient_column() -> None:
     with pytest.raises(InputError, match=r"^data\.columns\.group=case: renamed\. Use data\.columns\.patient\.$"):
         load(sets=["data.source=folder", "data.columns={group: case}"])
 
 
-def test_renamed_key__pattern_of_patients() -> None:
+def test_renamed_key__patient_pattern() -> None:
     with pytest.raises(InputError, match=r"^data\.group_pattern=P: renamed\. Use data\.patient_pattern\.$"):
         load(sets=["data.source=folder", "data.group_pattern=P"])

@@ -24,12 +24,12 @@ def test_warmup__default_and_limit(settings, epochs):
 
 
 @given(st.integers(1, 20), st.integers(1, 64), st.integers(1, 5000), st.integers(0, 500), st.integers(1, 4))
-def test_repeats_for__minimum_that_reaches_min_steps(epochs, batch_size, images, min_steps, passes):
-    params = TrainingParams(epochs=epochs, batch_size=batch_size, min_steps=min_steps, repeats_per_epoch=passes)
+def test_repeats_for__minimum_that_reaches_min_steps(epochs, batch_size, images, min_steps, repeats):
+    params = TrainingParams(epochs=epochs, batch_size=batch_size, min_steps=min_steps, repeats_per_epoch=repeats)
     result = params.repeats_for(images)
     needed = min_steps * batch_size
     assert result * epochs * images >= needed
-    assert result == passes or (result - 1) * epochs * images < needed
+    assert result == repeats or (result - 1) * epochs * images < needed
 
 
 def test_repeats_for__is_exact():

@@ -31,9 +31,9 @@ PYDANTIC_WORDING = (
 
 
 def message_of(model: type[BaseModel], values: Any, prefix: str = "section") -> str:
-    with pytest.raises(ValidationError) as caught:
+    with pytest.raises(ValidationError) as error:
         model.model_validate(values)
-    return format_validation_error(caught.value, model, prefix)
+    return format_validation_error(error.value, model, prefix)
 
 
 def sections() -> set[type[BaseModel]]:
@@ -72,8 +72,8 @@ def test_format__contains_no_pydantic_wording():
                 assert "\n" not in message
                 for problem in error.errors():
                     types.add(problem["type"])
-                    own = problem["type"] in ("value_error", "param", "secret")
-                    assert own or problem["msg"] not in message, message
+                    is_custom = problem["type"] in ("value_error", "param", "secret")
+                    assert is_custom or problem["msg"] not in message, message
     assert types >= {
         "bool_parsing", "bool_type", "boolean", "dict_type", "extra_forbidden", "finite_number", "float_parsing",
         "float_type", "greater_than", "greater_than_equal", "int_from_float", "int_parsing", "int_parsing_size",
@@ -119,7 +119,7 @@ def test_format__contains_no_pydantic_wording():
         (BenchmarkParams, {"runner": {"kind": "local", "workers": 0}}, "section.runner.workers=0: expected an integer"),
     ],
 )  # fmt: skip
-def test_format__names_key_value_and_what_is_expected(model, values, message):
+def test_format__names_key_value_and_expectation(model, values, message):
     assert message in message_of(model, values)
 
 

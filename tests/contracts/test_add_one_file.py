@@ -1,6 +1,6 @@
-"""A metric, a head, a source or a PEFT method is one new file; a broken one fails the contract tests.
+"""Plugins in one new file: valid ones work without an entry in a list, and broken ones fail the contract tests.
 
-Nobody edits a list. All files are tried in one copy of the project, in one run of the contract tests.
+All plugins are tested in a single run of the contract tests in a copy of the project.
 """
 
 import os
@@ -42,7 +42,7 @@ class Params(HeadParams):
 
 
 def build(params: Params, tokens: int, channels: int, classes: int) -> "nn.Module":
-    """Reads (B, 1, C), gives (B, OUTPUTS) logits."""
+    """Return a head from (B, 1, C) features to (B, OUTPUTS) logits."""
     from medtune.models.classifier import mean_head
 
     return mean_head(channels, OUTPUTS, norm=True)
@@ -69,12 +69,12 @@ class Params(DataParams):
 
 
 def classes(params: Params) -> tuple[str, ...]:
-    """Bright and dark."""
+    """Return the classes bright and dark."""
     return ("bright", "dark")
 
 
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
-    """Two images of each of twelve patients."""
+    """Return two images per patient of twelve patients."""
     return [
         Sample(f"ROOTp{n:02}/{image}", classes(params)[n % 2], f"p{n:02}", read=partial(draw, n % 2))
         for n in range(12)
@@ -83,7 +83,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
 
 def draw(dark: int) -> np.ndarray:
-    """(9, 9, 3) uint8."""
+    """Return a (9, 9, 3) uint8 image."""
     return np.full((9, 9, 3), 60 if dark else 200, np.uint8)
 '''
 METRIC = '''"""NAME."""
@@ -95,17 +95,17 @@ from medtune.tasks.classification.statistics import WeightedStats
 
 
 def value(stats: WeightedStats) -> Floats:
-    """(R,) FORMULA."""
+    """Return (R,) FORMULA."""
     return FORMULA
 
 
 METRIC = Metric("NAME", "title of NAME", "max", value, order=900)
 '''
-LATER_COUNT_MORE = "stats.weights @ (stats.stats.recognized * np.arange(stats.stats.n_patients))"
+DEPENDS_ON_ORDER = "stats.weights @ (stats.stats.recognized * np.arange(stats.stats.n_patients))"
 
 
-def contributed(section: str, pattern: str) -> tuple[str, str]:
-    """Name and code of the plugin that a section of CONTRIBUTING makes up; `pattern` finds its name."""
+def example_plugin(section: str, pattern: str) -> tuple[str, str]:
+    """Return the name and the code of the example plugin in a section of CONTRIBUTING; `pattern` matches the name."""
     text = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     code = re.search(rf"## {section}.*?```python\n(.*?)```", text, re.DOTALL)
     assert code is not None
@@ -114,12 +114,12 @@ def contributed(section: str, pattern: str) -> tuple[str, str]:
     return name[1], code[1]
 
 
-METRIC_NAME, METRIC_CODE = contributed("Add a metric", r'METRIC = Metric\("(\w+)"')
-METHOD_NAME, METHOD_CODE = contributed("Add a PEFT method", r'method: Literal\["(\w+)"\]')
+METRIC_NAME, METRIC_CODE = example_plugin("Add a metric", r'METRIC = Metric\("(\w+)"')
+METHOD_NAME, METHOD_CODE = example_plugin("Add a PEFT method", r'method: Literal\["(\w+)"\]')
 
 
-def made(template: str, name: str, **words: str) -> str:
-    for word, text in {"NAME": name, **words}.items():
+def render(template: str, name: str, **replacements: str) -> str:
+    for word, text in {"NAME": name, **replacements}.items():
         template = (
             template.replace(f'"{word}"', f'"{text}"').replace(f"`{word}`", f"`{text}`")
             if word == "NAME"
@@ -131,19 +131,19 @@ def made(template: str, name: str, **words: str) -> str:
 FILES = {
     f"{METRICS}/{METRIC_NAME}.py": METRIC_CODE,
     f"{METHODS}/{METHOD_NAME}.py": METHOD_CODE,
-    f"{HEADS}/flat_head.py": made(HEAD, "flat_head", OUTPUTS="classes"),
-    f"{SOURCES}/flat_source.py": made(SOURCE, "flat_source", ROOT=""),
-    f"{METRICS}/broken_order.py": made(METRIC, "broken_order", FORMULA=LATER_COUNT_MORE),
-    f"{METRICS}/broken_type.py": made(METRIC, "broken_type", FORMULA="stats.recall"),
-    f"{HEADS}/broken_head.py": made(HEAD, "broken_head", OUTPUTS="classes + 1"),
-    f"{SOURCES}/broken_source.py": made(SOURCE, "broken_source", ROOT="/"),
+    f"{HEADS}/flat_head.py": render(HEAD, "flat_head", OUTPUTS="classes"),
+    f"{SOURCES}/flat_source.py": render(SOURCE, "flat_source", ROOT=""),
+    f"{METRICS}/broken_order.py": render(METRIC, "broken_order", FORMULA=DEPENDS_ON_ORDER),
+    f"{METRICS}/broken_type.py": render(METRIC, "broken_type", FORMULA="stats.recall"),
+    f"{HEADS}/broken_head.py": render(HEAD, "broken_head", OUTPUTS="classes + 1"),
+    f"{SOURCES}/broken_source.py": render(SOURCE, "broken_source", ROOT="/"),
 }
 NEW = (METRIC_NAME, "flat_head", "flat_source", METHOD_NAME)
 
 
 @pytest.fixture(scope="module")
-def tried(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """A copy of the project with the new files, and a line per contract test of one of them."""
+def contract_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Return a copy of the project with the new files, and a result line per contract test of these files."""
     folder = tmp_path_factory.mktemp("project")
     for name in ("medtune", "flows", "stages", "models", "tests"):
         shutil.copytree(PROJECT / name, folder / name, symlinks=True, ignore=IGNORED)
@@ -155,15 +155,15 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-rA", "--tb=no"]
     command += [f"tests/contracts/test_{name}.py" for name in TESTS] + ["-k", " or ".join([*NEW, "broken"])]
     environment = {**os.environ, "PYTHONPATH": str(folder)}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stdout + done.stderr  # the broken ones
-    return folder, [line for line in done.stdout.splitlines() if line.startswith(("PASSED", "FAILED", "ERROR"))]
+    process = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 1, process.stdout + process.stderr  # because of the broken files
+    return folder, [line for line in process.stdout.splitlines() if line.startswith(("PASSED", "FAILED", "ERROR"))]
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("one-file")
-def test_one_file__a_metric_a_head_a_source_and_a_method_each(tried: tuple[Path, list[str]]) -> None:
-    folder, lines = tried
+def test_one_file__adds_a_metric_a_head_a_source_or_a_method(contract_run: tuple[Path, list[str]]) -> None:
+    folder, lines = contract_run
     passed = [line for line in lines if line.startswith("PASSED")]
     others = [line for line in lines if "broken" not in line]
     assert set(others) <= set(passed), lines
@@ -172,18 +172,18 @@ def test_one_file__a_metric_a_head_a_source_and_a_method_each(tried: tuple[Path,
     command = [sys.executable, "-m", "medtune", "params", "check", "--set", f"gate.metric={METRIC_NAME}"]
     command += ["--set", "model.head.kind=flat_head", "--set", "data.source=flat_source", "--set", "data.root=."]
     environment = {**os.environ, "PYTHONPATH": str(folder)}
-    checked = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stderr
+    process = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("one-file")
-def test_one_file__broken_ones_fail(tried: tuple[Path, list[str]]) -> None:
-    failed = [line for line in tried[1] if line.startswith("FAILED")]
+def test_one_file__broken_plugins_fail(contract_run: tuple[Path, list[str]]) -> None:
+    failed = [line for line in contract_run[1] if line.startswith("FAILED")]
     for test, name in (
         ("test_metric__does_not_depend_on_the_order_of_patients", "broken_order"),
         ("test_metric__one_value_per_row_of_weights", "broken_type"),
-        ("test_head__gives_logits_and_gradients", "broken_head"),
-        ("test_records__keep_the_contract", "broken_source"),
+        ("test_head__returns_logits_and_gradients", "broken_head"),
+        ("test_records__satisfy_the_contract", "broken_source"),
     ):
-        assert any(test in line and name in line for line in failed), f"{test} {name}\n{tried[1]}"
+        assert any(test in line and name in line for line in failed), f"{test} {name}\n{contract_run[1]}"

@@ -23,8 +23,8 @@ def test_compose__builds_a_stage_of_the_dockerfile() -> None:
 
 def test_compose__waits_for_services_that_have_a_health_check() -> None:
     for service in COMPOSE["services"].values():
-        for name, how in service.get("depends_on", {}).items():
-            assert how == {"condition": "service_healthy"}
+        for name, condition in service.get("depends_on", {}).items():
+            assert condition == {"condition": "service_healthy"}
             assert "healthcheck" in COMPOSE["services"][name]
 
 
@@ -40,7 +40,7 @@ def test_compose__runs_the_code_of_the_mounted_checkout() -> None:
     assert all(service["environment"]["PYTHONPATH"] == "/app" for service in mounted)
 
 
-def test_compose__holds_no_secret_and_opens_no_port_to_others() -> None:
+def test_compose__has_no_secret_and_no_public_port() -> None:
     text = (PROJECT / "compose.yaml").read_text(encoding="utf-8")
     assert re.findall(r"(?:PASSWORD|KEY|URL): (?!\$\{|postgresql|http://)\S+", text) == []
     assert all(
@@ -51,16 +51,16 @@ def test_compose__holds_no_secret_and_opens_no_port_to_others() -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_systemd__restarts_a_service_of_ours_from_a_home_folder(unit: Any) -> None:
-    read = configparser.ConfigParser(interpolation=None)
-    read.optionxform = str  # type: ignore[assignment, method-assign]
-    read.read_string(unit.read_text(encoding="utf-8"))
-    assert read["Service"]["Restart"] == "always"
-    found = re.fullmatch(r"%h/medtune/\.venv/bin/medtune services (\w+)", read["Service"]["ExecStart"])
-    assert found is not None
-    assert callable(getattr(services, found[1]))
-    assert read["Service"]["WorkingDirectory"] == "%h/medtune"
+def test_systemd__restarts_a_medtune_service_from_a_home_folder(unit: Any) -> None:
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read_string(unit.read_text(encoding="utf-8"))
+    assert parser["Service"]["Restart"] == "always"
+    command = re.fullmatch(r"%h/medtune/\.venv/bin/medtune services (\w+)", parser["Service"]["ExecStart"])
+    assert command is not None
+    assert callable(getattr(services, command[1]))
+    assert parser["Service"]["WorkingDirectory"] == "%h/medtune"
 
 
-def test_systemd__both_are_there() -> None:
+def test_systemd__has_both_units() -> None:
     assert [unit.stem for unit in UNITS] == ["medtune-server", "medtune-worker"]

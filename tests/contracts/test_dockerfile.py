@@ -28,14 +28,14 @@ def instructions() -> list[tuple[str, list[str]]]:
 
 
 def stages() -> dict[str, list[tuple[str, list[str]]]]:
-    found: dict[str, list[tuple[str, list[str]]]] = {}
+    instructions_by_stage: dict[str, list[tuple[str, list[str]]]] = {}
     name = ""
     for word, rest in instructions():
         if word == "FROM":
             name = rest[-1]
-            found[name] = []
-        found[name].append((word, rest))
-    return found
+            instructions_by_stage[name] = []
+        instructions_by_stage[name].append((word, rest))
+    return instructions_by_stage
 
 
 def ignored(path: str) -> bool:
@@ -84,21 +84,21 @@ def test_environments__come_from_the_locks_and_the_wheel(image: str) -> None:
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_images__run_as_a_user(image: str) -> None:
-    words = [word for word, _ in stages()[image]]
-    assert stages()[image][words.index("USER")][1] == ["medtune"]
-    assert "COPY" not in words[words.index("USER") :]
+def test_images__do_not_run_as_root(image: str) -> None:
+    keywords = [word for word, _ in stages()[image]]
+    assert stages()[image][keywords.index("USER")][1] == ["medtune"]
+    assert "COPY" not in keywords[keywords.index("USER") :]
 
 
 @pytest.mark.parametrize("image", ["predict", "serve", "serve-gpu"])
-def test_serving_images__hold_the_environment_alone(image: str) -> None:
+def test_serving_images__contain_only_the_environment(image: str) -> None:
     assert copied(image) == []
 
 
 def test_entry_points__are_commands_of_medtune() -> None:
     text = (PROJECT / "Dockerfile").read_text(encoding="utf-8")
-    started = [json.loads(words) for words in re.findall(r"^(?:ENTRYPOINT|CMD) (\[.*\])$", text, re.MULTILINE)]
-    lines = [" ".join(words) for words in started if words != ["/bundle"]]
+    started = [json.loads(command) for command in re.findall(r"^(?:ENTRYPOINT|CMD) (\[.*\])$", text, re.MULTILINE)]
+    lines = [" ".join(command) for command in started if command != ["/bundle"]]
     assert lines == [
         "sh -c medtune data && medtune train",
         "medtune serve --host 0.0.0.0 --provider cuda",
@@ -110,7 +110,7 @@ def test_entry_points__are_commands_of_medtune() -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built as the stage `wheel` builds it from a copy of the files that it copies."""
+    """Return the wheel, built like in the stage `wheel` from a copy of its files."""
     context, out = tmp_path_factory.mktemp("context"), tmp_path_factory.mktemp("wheel")
     for source in copied("wheel"):
         path = PROJECT / source
@@ -149,7 +149,7 @@ def test_wheel__has_every_file_of_the_package(wheel: Path) -> None:
 @pytest.mark.parametrize(
     ("image", "module"), [("predict", "medtune.serving.predict"), ("serve", "medtune.serving.http")]
 )
-def test_environments__replayed_without_docker(image: str, module: str, wheel: Path, tmp_path: Path) -> None:
+def test_environments__can_be_built_without_docker(image: str, module: str, wheel: Path, tmp_path: Path) -> None:
     venv = tmp_path / "venv"
     run_uv("venv", "--quiet", "--python", sys.executable, venv)
     paths = {f"/requirements/{image}.lock": str(PROJECT / "requirements" / f"{image}.lock"), "/wheel/*.whl": str(wheel)}
@@ -162,13 +162,13 @@ def test_environments__replayed_without_docker(image: str, module: str, wheel: P
         "heavy = {'torch', 'timm', 'prefect', 'dvc', 'onnx'} & set(sys.modules); sys.exit(f'{heavy}' if heavy else 0)"
     )
     clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    done = subprocess.run(
+    process = subprocess.run(
         [venv / "bin" / "python", "-c", code], cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=120
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(str(venv))
-    assert "CPUExecutionProvider" in done.stdout
-    shown = subprocess.run(
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.startswith(str(venv))
+    assert "CPUExecutionProvider" in process.stdout
+    help_page = subprocess.run(
         [venv / "bin" / "medtune", image, "--help"],
         cwd=tmp_path,
         env=clean,
@@ -176,8 +176,8 @@ def test_environments__replayed_without_docker(image: str, module: str, wheel: P
         text=True,
         timeout=120,
     )
-    assert shown.returncode == 0, shown.stderr
-    assert "bundle" in shown.stdout.lower()
+    assert help_page.returncode == 0, help_page.stderr
+    assert "bundle" in help_page.stdout.lower()
 
 
 @pytest.mark.parametrize("path", [".git", ".venv", "artifacts", "data/prepared", "wandb", "tests"])

@@ -1,4 +1,4 @@
-"""What every file in models/heads keeps; a new one is picked up by its name."""
+"""Contract of the heads in models/heads; a new file is tested automatically."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def head(name: str):
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_head__defines_what_a_head_must(name):
+def test_head__defines_all_attributes(name):
     plugin = head(name)
     assert issubclass(plugin.Params, HeadParams)
     assert plugin.Params().kind == name
@@ -32,7 +32,7 @@ def test_head__defines_what_a_head_must(name):
 
 @pytest.mark.parametrize("classes", [2, 5])
 @pytest.mark.parametrize("name", HEADS)
-def test_head__gives_logits_and_gradients(name, classes):
+def test_head__returns_logits_and_gradients(name, classes):
     plugin = head(name)
     tokens, channels = SHAPES[plugin.INPUT]
     torch.manual_seed(0)
@@ -46,7 +46,7 @@ def test_head__gives_logits_and_gradients(name, classes):
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_head__an_image_does_not_depend_on_its_batch(name):
+def test_head__logits_do_not_depend_on_other_images(name):
     plugin = head(name)
     tokens, channels = SHAPES[plugin.INPUT]
     torch.manual_seed(0)
@@ -58,7 +58,7 @@ def test_head__an_image_does_not_depend_on_its_batch(name):
 
 @pytest.mark.parametrize("backbone", ["test_vit", "test_convnext"])
 @pytest.mark.parametrize("name", HEADS)
-def test_head__fits_vit_and_cnn(name, backbone):
+def test_head__supports_vit_and_cnn(name, backbone):
     sets = [f"model.backbone={backbone}", "model.weights=none", f"model.head.kind={name}", "data.image_size=160"]
     pools_tiles = extra_outputs(head(name).Params().aggregation)
     sets += ["data.source=slides", "schedule=frozen"] if pools_tiles else []

@@ -1,4 +1,4 @@
-"""The project is written in plain technical English: none of the words below occurs in code, messages or pages."""
+"""Plain technical English: code, messages and pages contain none of the words below."""
 
 import re
 import subprocess
@@ -35,12 +35,12 @@ REJECTED = {
     r"owns? what": "tracks",
     r"hand(?:s|ed)? over": "pass, publish",
     r"brings? back": "restore",
-    # A figure of matplotlib is one.
+    # The figure of matplotlib is accepted.
     r"figures|(?:a|any|each|every|no|one) figure": "number, metric, plot",
     r"pictures?": "image, plot",
 }
 REJECTED_WORD = re.compile(rf"\b(?:{'|'.join(REJECTED)})\b", re.IGNORECASE)
-# CHANGELOG.md keeps the text of release 0.1.0.
+# CHANGELOG.md contains the text of release 0.1.0.
 EXEMPT = ("CHANGELOG.md", "tests/contracts/test_language.py")
 SUFFIXES = {".cff", ".ipynb", ".j2", ".md", ".py", ".sh", ".toml", ".yaml", ".yml"}
 
@@ -61,21 +61,21 @@ def test_text__has_no_rejected_word(name: str) -> None:
     path = PROJECT / name
     if path.is_symlink():
         return
-    found = [
+    rejected = [
         f"{name}:{number}: {match[0]!r} in {line.strip()[:100]!r}"
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         for match in REJECTED_WORD.finditer(line)
     ]
-    assert not found, "\n".join(found)
+    assert not rejected, "\n".join(rejected)
 
 
 @pytest.mark.parametrize(
     "text", ["The folds are dealt anew.", "Likewise for images", "There is no figure", "Mend them"]
 )
-def test_rejected_word__is_found(text: str) -> None:
+def test_rejected_word__is_detected(text: str) -> None:
     assert REJECTED_WORD.search(text)
 
 
 @pytest.mark.parametrize("text", ["We recommend configured runs.", "The amended line", "config_figure_size"])
-def test_other_word__is_not_found(text: str) -> None:
+def test_other_word__is_accepted(text: str) -> None:
     assert not REJECTED_WORD.search(text)

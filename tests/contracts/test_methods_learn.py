@@ -1,4 +1,4 @@
-"""Every PEFT method learns at its lowest learning rate, and its first steps do not undo the pretraining."""
+"""PEFT methods: they learn at the lowest learning rate, and the first steps do not undo the pretraining."""
 
 from itertools import islice
 
@@ -13,7 +13,7 @@ from medtune.training.optimizer import build_optimizer
 
 METHODS = registry.plugin_names("medtune.models.peft")
 SIZE, STEPS = 32, 30
-# Largest loss of steps 1 to 5, and the loss that is reached within STEPS, as shares of the loss at the start.
+# Limits of the maximum loss in steps 1 to 5 and of the minimum loss in STEPS steps, relative to the initial loss.
 JUMP, LEARNED = 1.02, 0.95
 
 
@@ -32,7 +32,7 @@ def params_for(method, backbone, **finetune):
 
 
 def two_classes():
-    """Normalized noise (16, 3, SIZE, SIZE), brighter to the right in class 1, and labels (16,)."""
+    """Return normalized noise (16, 3, SIZE, SIZE), brighter on the right in class 1, and labels (16,)."""
     images = torch.rand(16, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0)).repeat(1, 3, 1, 1)
     labels = torch.arange(16) % 2
     images[labels == 1] += 0.05 * torch.linspace(-1, 1, SIZE)
@@ -40,14 +40,14 @@ def two_classes():
 
 
 def zero_some_filters(backbone):
-    """Set the first three filters of every convolution to zero, as pruning or weight decay leaves them."""
+    """Set the first three filters of every convolution to zero, as after pruning or weight decay."""
     for module in backbone.modules():
         if isinstance(module, torch.nn.Conv2d) and module.groups == 1:
             module.weight.data[:3] = 0
 
 
 def fit_head(model, images, labels):
-    """Fit the head as stage 1 does, so that a jump of the loss shows."""
+    """Fit the head as in stage 1, so that an increase of the loss is visible."""
     with torch.no_grad():
         features = model.features(images)
     optimizer = torch.optim.Adam(model.head.parameters(), lr=1e-2)
@@ -77,14 +77,14 @@ def training_losses(model, images, labels, params):
 
 
 def check_learns(losses):
-    """Take as many steps as it takes, at least five."""
+    """Train until the loss has decreased, for at least five steps."""
     before = next(losses)
     assert max(islice(losses, 5)) <= JUMP * before
     assert any(loss <= LEARNED * before for loss in losses)
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if "vit" in families(method)])
-def test_method__learns_on_a_vit_without_a_jump(method):
+def test_method__learns_on_a_vit_without_an_increase_of_the_loss(method):
     params = params_for(method, "test_vit")
     images, labels = two_classes()
     model = build(params, 2)
@@ -96,8 +96,8 @@ def test_method__learns_on_a_vit_without_a_jump(method):
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if set(families(method)) & {"resnet", "mobilenet"}])
-def test_method__learns_beside_filters_of_zeros(method):
-    """On a CNN of which some filters are zero, as nine are in the usual weights of MobileNetV2."""
+def test_method__learns_with_zero_filters(method):
+    """CNN with zero filters, like nine filters in the common weights of MobileNetV2."""
     params = params_for(method, "test_efficientnet" if "mobilenet" in families(method) else "test_resnet")
     images, labels = two_classes()
     model = build(params, 2)

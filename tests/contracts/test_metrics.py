@@ -1,4 +1,4 @@
-"""What every metric of every task keeps; a new one is picked up by its name."""
+"""Contract of the metrics of all tasks; a new metric is tested automatically."""
 
 import numpy as np
 import pytest
@@ -26,13 +26,13 @@ CASES = [
 
 @pytest.fixture
 def value(request):
-    """The metric of made-up patients, by their names and weights (R, names)."""
+    """Return a function that computes the metric of example patients from names and weights (R, names)."""
     task, metric, seed = request.param
     return lambda names, weights=None: compute([metric], example(task, names, seed), weights)[metric.name]
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_metrics__are_named_once_and_in_order(task):
+def test_metrics__have_unique_names_and_are_in_order(task):
     metrics = base.metrics(task)
     assert metrics
     assert all(isinstance(metric, Metric) for metric in metrics)
@@ -59,7 +59,7 @@ def test_metric__does_not_depend_on_the_order_of_patients(value):
 
 
 @pytest.mark.parametrize("value", CASES, indirect=True)
-def test_metric__weighting_a_patient_is_repeating_it(value):
+def test_metric__weight_is_equivalent_to_repetition(value):
     for seed in range(4):
         times = np.random.default_rng(seed).integers(0, 4, len(NAMES))
         repeated = [name for name, n in zip(NAMES, times, strict=True) for _ in range(n)]
@@ -68,6 +68,6 @@ def test_metric__weighting_a_patient_is_repeating_it(value):
 
 
 @pytest.mark.parametrize("value", CASES, indirect=True)
-def test_metric__rows_of_weights_do_not_affect_one_another(value):
+def test_metric__rows_of_weights_are_independent(value):
     weights = np.random.default_rng(3).integers(1, 4, (6, len(NAMES))).astype(float)
     np.testing.assert_allclose(value(NAMES, weights)[4], value(NAMES, weights[4:5])[0], rtol=1e-12, atol=1e-14)

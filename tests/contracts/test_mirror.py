@@ -1,17 +1,17 @@
-"""Tests mirror the source tree: tests/data/test_pack.py is about medtune/data/packing.py."""
+"""Location of the tests: tests/data/test_packing.py tests medtune/data/packing.py."""
 
 from pathlib import Path
 
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
-# About several modules, or about what is outside the package.
+# Tests of several modules or of files outside the package.
 FREE = ("benchmarks", "contracts", "examples", "pipeline", "requirements", "robustness", "studies")
 TESTS = [path.relative_to(PROJECT / "tests") for path in sorted((PROJECT / "tests").rglob("test_*.py"))]
 
 
 def has_source(test: Path, package: Path) -> bool:
-    """Whether test_x.py or test_x_aspect.py has a module or package x in the same folder of the package."""
+    """Return true if test_x.py or test_x_aspect.py has a module or package x in the same folder of the package."""
     folder, name = package / test.parent, test.stem.removeprefix("test_")
     modules = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
     return any(name == module or name.startswith(f"{module}_") for module in modules - {"__init__"})

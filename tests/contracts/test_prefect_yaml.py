@@ -1,4 +1,4 @@
-"""prefect.yaml names flows that are there, schedules that are schedules, and no place of one machine."""
+"""prefect.yaml: existing flows, valid schedules, and no path of a particular machine."""
 
 import asyncio
 import re
@@ -25,7 +25,7 @@ def test_deployments__nightly_on_demand_and_benchmark() -> None:
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["name"])
-def test_entrypoint__is_a_flow_that_tells_when_it_fails_and_is_watched(entry: dict[str, Any]) -> None:
+def test_entrypoint__is_a_monitored_flow_that_notifies_about_failures(entry: dict[str, Any]) -> None:
     from prefect.flows import load_flow_from_entrypoint
 
     from medtune.flows import hooks
@@ -37,7 +37,7 @@ def test_entrypoint__is_a_flow_that_tells_when_it_fails_and_is_watched(entry: di
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: schedule["slug"])
-def test_schedule__is_daily_in_a_zone_that_is_said(schedule: dict[str, Any]) -> None:
+def test_schedule__is_daily_in_a_configured_time_zone(schedule: dict[str, Any]) -> None:
     from prefect.client.schemas.schedules import CronSchedule
     from prefect.server.schemas.schedules import CronSchedule as Clock
 
@@ -45,10 +45,10 @@ def test_schedule__is_daily_in_a_zone_that_is_said(schedule: dict[str, Any]) -> 
     start = datetime(2026, 3, 28, tzinfo=ZoneInfo(schedule["timezone"]))
     clock = Clock(cron=schedule["cron"], timezone=schedule["timezone"])
     dates = asyncio.run(clock.get_dates(n=4, start=start))
-    assert [later - sooner for sooner, later in pairwise(dates)] == [timedelta(days=1)] * 3
+    assert [later - earlier for earlier, later in pairwise(dates)] == [timedelta(days=1)] * 3
 
 
-def test_file__names_no_place_of_one_machine_and_no_lease() -> None:
+def test_file__has_no_absolute_path_and_no_concurrency_limit() -> None:
     text = FILE.read_text(encoding="utf-8")
     assert re.findall(r"(?<![\w.])/[a-z]+/", text) == []
     assert "{{ checkout.stdout }}" in text

@@ -1,4 +1,4 @@
-"""Learning rates that every PEFT method and head names for a comparison to pick from."""
+"""Default learning rates of the PEFT methods and heads."""
 
 import pytest
 
@@ -12,7 +12,7 @@ PLUGINS = [
 
 
 @pytest.mark.parametrize(("package", "name"), PLUGINS)
-def test_plugin__names_its_learning_rates(package, name):
+def test_plugin__has_a_grid_of_learning_rates(package, name):
     rates = registry.load_plugin(package, name, package).LR_GRID
     assert len(rates) >= 2
     assert all(0 < rate < 1 for rate in rates)

@@ -1,4 +1,4 @@
-"""Every shipped recipe reads, alone and under every mode."""
+"""Recipes: every recipe is valid, alone and with every mode."""
 
 import pytest
 
@@ -19,21 +19,21 @@ PAPER = [path for path in RECIPES if path.stem.startswith("paper-")]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_recipe__reads(recipe):
+def test_recipe__is_valid(recipe):
     assert load(recipe).seed >= 0
 
 
 @pytest.mark.parametrize("recipe", GRIDS, ids=lambda path: path.stem)
-def test_grid__reads_and_its_cells_are_valid(recipe):
-    chosen, tree = load_grid(recipe)
-    assert len(list_trials(chosen, tree)) == len(chosen.methods) * len(chosen.train_percent) * len(chosen.seeds)
+def test_grid__has_valid_trials(recipe):
+    grid, tree = load_grid(recipe)
+    assert len(list_trials(grid, tree)) == len(grid.methods) * len(grid.train_percent) * len(grid.seeds)
 
 
-def test_default__is_what_a_fresh_checkout_does():
+def test_default__equals_the_params_of_the_project():
     assert load(PROJECT / "recipes" / "default.yaml") == load()
 
 
-def test_recipes__cover_the_papers_settings():
+def test_recipes__cover_the_settings_of_the_paper():
     names = {path.stem for path in PAPER}
     assert {f"paper-{data}-{backbone}" for data in ("breakhis", "hcrf") for backbone in (
         "vit_b-in21k", "vit_b-laion400m", "vit_b-laion2b", "vit_b-openai",
@@ -42,7 +42,7 @@ def test_recipes__cover_the_papers_settings():
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda path: path.stem)
-def test_mode__keeps_the_papers_module_where_the_head_stays_cdtm(mode):
+def test_mode__uses_the_module_of_the_paper_with_cdtm(mode):
     tree = read(DEFAULT_PARAMS)
     for recipe in (PAPER[0], mode):
         merge(tree, read(recipe))
@@ -59,49 +59,49 @@ def test_mode__keeps_the_papers_module_where_the_head_stays_cdtm(mode):
 
 
 @pytest.mark.parametrize("recipe", [DEFAULT_PARAMS, *RECIPES], ids=lambda path: path.stem)
-def test_recipe__its_learning_rate_applies_to_nothing_else(recipe):
-    """Another head or method on top of a recipe is trained at its own rates."""
+def test_recipe__learning_rate_applies_only_to_the_named_head_or_method(recipe):
+    """Default rates of other heads and methods."""
     heads, methods = (registry.load_all(package) for _, package in TRAINED.values())
     tree = read(DEFAULT_PARAMS)
     merge(tree, read(recipe))
-    named = {stage: tree[stage]["lr"] if isinstance(tree[stage]["lr"], dict) else {} for stage in TRAINED}
-    assert all(tree[stage]["lr"] == "auto" or named[stage] for stage in TRAINED)
+    rates = {stage: tree[stage]["lr"] if isinstance(tree[stage]["lr"], dict) else {} for stage in TRAINED}
+    assert all(tree[stage]["lr"] == "auto" or rates[stage] for stage in TRAINED)
     params = validate(tree)
     for plugin in heads:
         name = plugin.__name__.rpartition(".")[2]
-        if name not in named["frozen"] and name not in ("attention_mil", "logistic"):
+        if name not in rates["frozen"] and name not in ("attention_mil", "logistic"):
             other = params.model_copy(
                 update={"model": params.model.model_copy(update={"head": plugin.Params(kind=name)})}
             )
             assert other.learning_rates("frozen") == plugin.LR_GRID
     for plugin in methods:
-        if (name := plugin.__name__.rpartition(".")[2]) not in named["finetune"]:
+        if (name := plugin.__name__.rpartition(".")[2]) not in rates["finetune"]:
             other = params.model_copy(
                 update={"model": params.model.model_copy(update={"peft": plugin.Params(method=name)})}
             )
             assert other.learning_rates("finetune") == plugin.LR_GRID
 
 
-def test_paper__trains_at_the_papers_rates():
+def test_paper__has_the_learning_rates_of_the_paper():
     for recipe in PAPER:
         params = load(recipe)
         assert (params.learning_rates("frozen"), params.learning_rates("finetune")) == ((1e-4,), (1e-5,))
 
 
-# Keys that change the time or the memory that training takes, not what is trained.
+# Keys that change only the time or the memory of training.
 WITHOUT_EFFECT = {"checkpoint_seconds", "feature_cache_gb", "channels_last", "compile", "gradient_checkpointing"}
 
 
 @pytest.mark.parametrize("recipe", PAPER, ids=lambda path: path.stem)
 def test_paper__sets_every_key_of_training(recipe):
-    """Nothing of a user's params.yaml, and no new default, changes how the paper is reproduced."""
+    """Reproduction of the paper, independent of the params.yaml of a user and of new defaults."""
     tree = read(recipe)
     for stage, section in (("frozen", FrozenParams), ("finetune", FinetuneParams)):
         assert set(section.model_fields) - set(tree[stage]) <= WITHOUT_EFFECT
         assert set(tree[stage]["augment"]) == set(AugmentParams.model_fields)
 
 
-def test_paper__augments_as_the_reference():
+def test_paper__has_the_augmentation_of_the_reference():
     for recipe in PAPER:
         params = load(recipe)
         assert params.frozen.augment == params.finetune.augment == AugmentParams(
@@ -114,8 +114,8 @@ def test_paper__hcrf_trains_on_fold_1_and_tests_on_2_and_3():
     params = load(next(recipe for recipe in PAPER if "hcrf" in recipe.stem))
     classes = ("abnormal", "normal")
     samples = [Sample(f"{n}.png", classes[n % 2], None) for n in range(40)]
-    made = split_samples(samples, classes, params.data.split, "hcrf")
-    splits = made.splits[:, params.data.split.test_fold]
-    assert {(int(fold), str(split)) for fold, split in zip(made.folds, splits, strict=True)} == {
+    result = split_samples(samples, classes, params.data.split, "hcrf")
+    splits = result.splits[:, params.data.split.test_fold]
+    assert {(int(fold), str(split)) for fold, split in zip(result.folds, splits, strict=True)} == {
         (0, "val"), (1, "train"), (2, "test"), (3, "test"),
     }  # fmt: skip

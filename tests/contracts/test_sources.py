@@ -1,4 +1,4 @@
-"""What every file in medtune/data/sources keeps; a new one is picked up by its name."""
+"""Contract of the data sources in medtune/data/sources; a new file is tested automatically."""
 
 import subprocess
 import sys
@@ -20,12 +20,12 @@ SOURCES = registry.plugin_names("medtune.data.sources")
 @pytest.fixture(params=SOURCES)
 def case(request, tmp_path):
     source = registry.load_plugin("medtune.data.sources", request.param, "data.source")
-    own = source.example(tmp_path) if hasattr(source, "example") else {}  # else it draws its own images
-    return source, tmp_path, source.Params(root=str(tmp_path), **own)
+    options = source.example(tmp_path) if hasattr(source, "example") else {}  # other sources generate images
+    return source, tmp_path, source.Params(root=str(tmp_path), **options)
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_source__defines_what_a_source_must(name):
+def test_source__defines_all_attributes(name):
     source = registry.load_plugin("medtune.data.sources", name, "data.source")
     assert issubclass(source.Params, DataParams)
     assert source.Params().source == name
@@ -35,7 +35,7 @@ def test_source__defines_what_a_source_must(name):
     assert source.__doc__.startswith(f"Source `{name}`: ")
 
 
-def test_records__keep_the_contract(case):
+def test_records__satisfy_the_contract(case):
     source, root, params = case
     records = source.list_samples(root, params)
     classes = source.classes(params) or tuple(sorted({record.label for record in records}))
@@ -63,7 +63,7 @@ def test_records__pixels_are_eight_bit_rgb(case):
         assert pixels.shape[2] == 3
 
 
-def test_params__hash_to_one_key(case):
+def test_params__have_a_reproducible_digest(case):
     _, _, params = case
     assert digest(params.model_dump(mode="json")) == digest(type(params)(**params.model_dump()).model_dump(mode="json"))
 

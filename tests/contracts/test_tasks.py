@@ -1,4 +1,4 @@
-"""What every folder in medtune/tasks keeps; a new one is picked up by its name."""
+"""Contract of the tasks in medtune/tasks; a new folder is tested automatically."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ SERVING = ("validate", "shape", "columns", "rows", "entry", "prediction", "summa
 
 
 def members(protocol: type) -> set[str]:
-    """Names that a protocol asks for."""
+    """Return the names that a protocol requires."""
     declared = {*vars(protocol), *vars(protocol).get("__annotations__", {})}
     return {name for name in declared if not name.startswith("_")}
 
@@ -39,7 +39,7 @@ def test_task__has_every_part_of_the_protocol(kind, part):
 
 
 @pytest.mark.parametrize("kind", TASKS)
-def test_task__predictions_have_what_subgroups_need(kind):
+def test_task__predictions_support_subgroups(kind):
     module = base.evaluation(kind)
     returned = module.from_bundle.__annotations__["return"]
     predictions = getattr(module, returned) if isinstance(returned, str) else returned

@@ -1,7 +1,7 @@
-"""The consumer's side needs the packages of the slim installation, and nothing else of this project or its packages.
+"""Prediction without torch: serving imports only the packages of the slim installation.
 
-8-bit PNG, JPEG, BMP and WebP images need numpy and Pillow alone; imagecodecs and tifffile read the others, and pydicom
-(extra `dicom`) reads DICOM.
+8-bit PNG, JPEG, BMP and WebP images require only numpy and Pillow. Other formats require imagecodecs and tifffile, and
+DICOM files require pydicom (extra `dicom`).
 """
 
 import ast
@@ -20,8 +20,8 @@ from PIL import Image
 PROJECT = Path(__file__).resolve().parents[2]
 SHIPPED = sorted((PROJECT / "medtune" / "serving").rglob("*.py"))
 ALLOWED = {"numpy", "PIL", "onnxruntime", "medtune.serving", *sys.stdlib_module_names}
-# Packages of an extra, and of unusual files: imported where they are used. A missing extra is named.
-FURTHER = {
+# Packages of extras and of rare file formats, which are imported lazily.
+LAZY = {
     "http.py": {"fastapi", "uvicorn"},
     "uploads.py": {"starlette"},  # installed with FastAPI
     "dicom.py": {"pydicom"},
@@ -34,7 +34,7 @@ FURTHER = {
 BLOCKED = """
 import sys
 
-class Refuse:
+class BlockOthers:
     def find_spec(self, name, path=None, target=None):
         allowed = {"numpy", "PIL", "onnxruntime", "medtune", "google", "packaging", "flatbuffers"}
         top = name.partition(".")[0]
@@ -42,7 +42,7 @@ class Refuse:
             raise ImportError(f"{name} is not in the slim image")
         return None
 
-sys.meta_path.insert(0, Refuse())
+sys.meta_path.insert(0, BlockOthers())
 from pathlib import Path
 from medtune.serving.bundle import Bundle
 from medtune.serving.predict import find_images, write_predictions
@@ -53,9 +53,9 @@ sys.exit(code)
 """
 
 
-def by_hand() -> ModuleType:
-    """The hand-made bundle of the handoff tests."""
-    spec = importlib.util.spec_from_file_location("by_hand", PROJECT / "tests" / "serving" / "conftest.py")
+def load_serving_conftest() -> ModuleType:
+    """Return the conftest module of the serving tests, which writes a bundle without an export."""
+    spec = importlib.util.spec_from_file_location("serving_conftest", PROJECT / "tests" / "serving" / "conftest.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -64,9 +64,9 @@ def by_hand() -> ModuleType:
 
 
 @pytest.fixture
-def words(tmp_path: Path) -> list[str]:
-    """A bundle, and a folder of images for it."""
-    bundle = by_hand().write_bundle(tmp_path / "bundle")
+def arguments(tmp_path: Path) -> list[str]:
+    """Return a bundle and a folder of images for it."""
+    bundle = load_serving_conftest().write_bundle(tmp_path / "bundle")
     (tmp_path / "images").mkdir()
     for index in range(3):
         pixels = np.random.default_rng(index).integers(0, 256, (9, 12, 3), dtype=np.uint8)
@@ -75,26 +75,26 @@ def words(tmp_path: Path) -> list[str]:
 
 
 def imports(path: Path) -> set[str]:
-    """Every module that a file imports, anywhere in it, outside `if TYPE_CHECKING`."""
-    found: set[str] = set()
+    """Return all modules that a file imports, except below `if TYPE_CHECKING`."""
+    modules: set[str] = set()
 
     def walk(node: ast.AST) -> None:
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             return
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
+            modules.update(alias.name for alias in node.names)
         if isinstance(node, ast.ImportFrom):
-            found.add(node.module or "")
+            modules.add(node.module or "")
         for child in ast.iter_child_nodes(node):
             walk(child)
 
     walk(ast.parse(path.read_text(encoding="utf-8")))
-    return found
+    return modules
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_shipped_files__import_nothing_but_the_slim_packages(path):
-    allowed = ALLOWED | FURTHER.get(path.name, set())
+def test_shipped_files__import_only_slim_packages(path):
+    allowed = ALLOWED | LAZY.get(path.name, set())
     foreign = {
         name
         for name in imports(path)
@@ -103,21 +103,21 @@ def test_shipped_files__import_nothing_but_the_slim_packages(path):
     assert not foreign
 
 
-def test_predict__works_with_every_other_package_refused(words):
-    done = subprocess.run(
-        [sys.executable, "-c", BLOCKED, *words], cwd=PROJECT, capture_output=True, text=True, timeout=120
+def test_predict__works_without_any_other_package(arguments):
+    process = subprocess.run(
+        [sys.executable, "-c", BLOCKED, *arguments], cwd=PROJECT, capture_output=True, text=True, timeout=120
     )
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 4
+    assert process.returncode == 0, process.stderr
+    assert len(process.stdout.splitlines()) == 4
 
 
 @pytest.mark.slow
-def test_predict__works_in_an_environment_of_the_predict_lock_alone(words, tmp_path):
+def test_predict__works_in_an_environment_from_the_predict_lock(arguments, tmp_path):
     slim = tmp_path / "slim"
     for path in [PROJECT / "medtune" / "__init__.py", *SHIPPED]:
-        place = slim / path.relative_to(PROJECT)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, place)
+        target = slim / path.relative_to(PROJECT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
     uv, python = Path(sys.executable).with_name("uv"), tmp_path / "venv" / "bin" / "python"
     lock = PROJECT / "requirements" / "predict.lock"
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv"], check=True)
@@ -125,15 +125,15 @@ def test_predict__works_in_an_environment_of_the_predict_lock_alone(words, tmp_p
         [uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", lock], check=True, timeout=500
     )
     clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    done = subprocess.run(
-        [python, "-c", BLOCKED, *words],
+    process = subprocess.run(
+        [python, "-c", BLOCKED, *arguments],
         cwd=slim,
         env=clean,
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 4
-    absent = subprocess.run([python, "-c", "import torch"], env=clean, capture_output=True, timeout=60)
-    assert absent.returncode == 1
+    assert process.returncode == 0, process.stderr
+    assert len(process.stdout.splitlines()) == 4
+    without_torch = subprocess.run([python, "-c", "import torch"], env=clean, capture_output=True, timeout=60)
+    assert without_torch.returncode == 1

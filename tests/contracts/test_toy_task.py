@@ -1,4 +1,4 @@
-"""CONTRIBUTING's walk to a task: the toy task, one folder, runs from images to a prediction."""
+"""Tutorial for a new task in CONTRIBUTING: the toy task runs from images to a prediction."""
 
 import csv
 import json
@@ -18,8 +18,8 @@ IGNORED = shutil.ignore_patterns(".venv")
 
 
 @pytest.fixture(scope="module")
-def walked(tmp_path_factory):
-    """A copy of the package in which the walk's commands ran, and what the last one printed."""
+def tutorial(tmp_path_factory):
+    """Return a copy of the package after the commands of the tutorial, and the output of the last command."""
     folder = tmp_path_factory.mktemp("toy")
     for name in ("medtune", "flows", "stages", "models", "tests/toy_task"):
         shutil.copytree(PROJECT / name, folder / name, symlinks=True, ignore=IGNORED)
@@ -28,21 +28,21 @@ def walked(tmp_path_factory):
     block = re.search(r"## Add a task.*?```sh\n(.*?)```", text, re.DOTALL)
     assert block is not None
     environment = {**os.environ, "PYTHONPATH": str(folder), "MEDTUNE_DEVICE": "cpu", "MEDTUNE_CACHE": ""}
-    printed = ""
+    output = ""
     for line in block[1].splitlines():
         command = line.replace("medtune ", f"{shlex.quote(sys.executable)} -m medtune ", 1 if line[0] == "m" else 0)
-        done = subprocess.run(
+        process = subprocess.run(
             command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-        printed = done.stdout
-    return folder, printed
+        assert process.returncode == 0, f"{line}\n{process.stdout}{process.stderr}"
+        output = process.stdout
+    return folder, output
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("toy")
-def test_toy_task__stores_its_targets_and_learns(walked):
-    folder, _ = walked
+def test_toy_task__stores_its_targets_and_learns(tutorial):
+    folder, _ = tutorial
     assert np.load(folder / "data" / "prepared" / "targets.npy").shape == (120, 64, 64)
     with (folder / "artifacts" / "finetune" / "fold-1" / "history.csv").open() as stream:
         losses = [float(row["train/loss"]) for row in csv.DictReader(stream) if row["train/loss"]]
@@ -51,8 +51,8 @@ def test_toy_task__stores_its_targets_and_learns(walked):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("toy")
-def test_toy_task__beats_a_constant(walked):
-    folder, _ = walked
+def test_toy_task__is_better_than_a_constant(tutorial):
+    folder, _ = tutorial
     metrics = json.loads((folder / "artifacts" / "evaluate" / "metrics.json").read_text())
     error = metrics["test"]["mae"]
     assert error["value"] < 0.75 * metrics["baseline"]
@@ -61,11 +61,11 @@ def test_toy_task__beats_a_constant(walked):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("toy")
-def test_toy_task__has_subgroups(walked):
-    folder, _ = walked
+def test_toy_task__has_subgroups(tutorial):
+    folder, _ = tutorial
     (tissue,) = json.loads((folder / "artifacts" / "evaluate" / "metrics.json").read_text())["subgroups"]
-    images = {one["value"]: one["n_images"] for one in tissue["subgroups"]}
-    errors = {one["value"]: one["metrics"]["mae"]["value"] for one in tissue["subgroups"]}
+    images = {subgroup["value"]: subgroup["n_images"] for subgroup in tissue["subgroups"]}
+    errors = {subgroup["value"]: subgroup["metrics"]["mae"]["value"] for subgroup in tissue["subgroups"]}
     test = json.loads((folder / "artifacts" / "evaluate" / "metrics.json").read_text())
     assert sum(images.values()) == test["n_images"]
     mean = sum(images[name] * error for name, error in errors.items() if images[name]) / test["n_images"]
@@ -76,8 +76,8 @@ def test_toy_task__has_subgroups(walked):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("toy")
-def test_toy_task__is_exported_within_tolerance(walked):
-    folder, _ = walked
+def test_toy_task__is_exported_within_tolerance(tutorial):
+    folder, _ = tutorial
     document = json.loads((folder / "artifacts" / "export" / "bundle.json").read_text())
     assert document["task"] == {"kind": "toy"}
     assert document["parity"]["fp32"]["max_abs_diff"] < 1e-4
@@ -87,9 +87,9 @@ def test_toy_task__is_exported_within_tolerance(walked):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("toy")
-def test_toy_task__predicts(walked):
-    folder, printed = walked
-    rows = list(csv.DictReader(printed.splitlines()))
+def test_toy_task__predicts(tutorial):
+    folder, output = tutorial
+    rows = list(csv.DictReader(output.splitlines()))
     assert len(rows) == len(list((folder / "data" / "prepared" / "samples").iterdir()))
     assert list(rows[0]) == ["path", "density"]
     assert all(0 < float(row["density"]) < 1 for row in rows)

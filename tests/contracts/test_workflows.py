@@ -48,7 +48,7 @@ def make_targets(command: str) -> list[str]:
     return [word for word in shlex.split(command)[1:] if "=" not in word]
 
 
-def test_workflows__are_all_there() -> None:
+def test_workflows__are_complete() -> None:
     assert [path.stem for path in WORKFLOWS] == ["docs", "lint", "release", "tests", "wheel"]
 
 
@@ -61,7 +61,7 @@ def test_workflow__has_a_trigger_and_reads_only(path: Path) -> None:
     assert set(workflow) <= {"name", "on", "permissions", "concurrency", "jobs"}
 
 
-def test_release__alone_may_write_and_starts_with_a_tag_only() -> None:
+def test_release__is_the_only_writing_workflow_and_requires_a_tag() -> None:
     writing = {
         path.stem
         for path in WORKFLOWS
@@ -103,7 +103,7 @@ def test_run__is_a_make_target_that_exists(command: str) -> None:
     assert shlex.split(command)[0] == "make"
     assert make_targets(command)
     assert set(make_targets(command)) <= TARGETS
-    assert "${{" not in command  # an expression here would be shell injection
+    assert "${{" not in command  # an expression would allow shell injection
 
 
 @pytest.mark.parametrize("action", [*dict.fromkeys(steps("uses"))])
@@ -130,7 +130,7 @@ def test_form__has_unique_fields_with_labels(form: Path) -> None:
     assert len(names) == len(set(names))
 
 
-def test_bug_form__asks_for_the_doctor_and_warns_about_patients() -> None:
+def test_bug_form__requests_the_doctor_output_and_warns_about_patients() -> None:
     text = FORMS[0].read_text(encoding="utf-8")
     assert "`medtune doctor`" in text
     assert "Do not post patient data" in text
@@ -149,7 +149,7 @@ def test_devcontainer__installs_with_make() -> None:
     assert f"{version}.0" in SpecifierSet(PYPROJECT["project"]["requires-python"])
 
 
-def test_pre_commit__hooks_are_local_and_call_our_tools() -> None:
+def test_pre_commit__hooks_are_local_and_run_the_tools_of_the_project() -> None:
     config = load_yaml(PROJECT / ".pre-commit-config.yaml")
     assert [repository["repo"] for repository in config["repos"]] == ["local"]
     hooks = {hook["id"]: hook for hook in config["repos"][0]["hooks"]}

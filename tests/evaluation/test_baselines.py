@@ -1,4 +1,4 @@
-"""Reports name a baseline that is better than the model, with its paired interval."""
+"""Baselines in reports: a baseline that is better than the model is named with its paired interval."""
 
 import pytest
 
@@ -63,10 +63,10 @@ def test_baseline_section__shows_the_verdict_and_is_empty_without_baselines():
     assert "A &lt;b&gt; is better" in page
 
 
-def test_baseline_section__states_why_there_is_no_interval():
-    one = entry(0.8, -0.02, None, None)
+def test_baseline_section__states_the_reason_without_an_interval():
+    baseline = entry(0.8, -0.02, None, None)
     reason = "3 patients: an interval needs 5"
-    one["difference"] = {name: gap | {"reason": reason} for name, gap in one["difference"].items()}
-    page = baseline_section([one], METRICS, {"percent": "95", "positive": "malignant"})
+    baseline["difference"] = {name: gap | {"reason": reason} for name, gap in baseline["difference"].items()}
+    page = baseline_section([baseline], METRICS, {"percent": "95", "positive": "malignant"})
     assert f"no interval: {reason}" in page
     assert "0.700 to 0.850" in page

@@ -1,4 +1,4 @@
-"""Every checklist item has a row, and all answers come from facts."""
+"""Checklist: every item has a row, and all answers come from facts."""
 
 from types import SimpleNamespace
 
@@ -22,7 +22,7 @@ PARAMS = validate({"data": {"source": "synthetic"}, "model": MODEL})
 
 def make_prepared(**info):
     known = {
-        "name": "Set | one", "citation": "Nobody <2020>", "notes": ["2 images were left out."], "faults": [],
+        "name": "Set | one", "citation": "Nobody <2020>", "notes": ["2 images were excluded."], "faults": [],
         "n_images": 1200, "n_patients": 30, "license": None, "protocol": "patient", "leaked_patients": [],
     }  # fmt: skip
     labels = np.arange(12) % 2
@@ -66,12 +66,12 @@ def test_checklist__one_row_per_item_with_an_answer(write):
 
 def test_checklist__facts(write):
     page = write(make_prepared(), make_facts())
-    for words in (
+    for answer in (
         "AUROC 0.900 (0.800 to 0.950)", "accuracy 0.700", "positive class: malignant", "benign: 6, malignant: 6",
         "1,200 images, 30 patients", "disjoint at the level of patients.", "3 of 400 images are candidates",
         "Few patients.", "Set \\| one", "Nobody &lt;2020>", "No external images were evaluated.",
     ):  # fmt: skip
-        assert words in page, words
+        assert answer in page, answer
     assert "secret" not in page
     assert "a local file" in page
 

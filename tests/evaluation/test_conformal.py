@@ -26,12 +26,12 @@ def draw_images(rng: np.random.Generator, n_patients: int):
 def test_calibrate__covers_images_of_new_patients(n_patients):
     rng = np.random.default_rng(n_patients)
     probabilities, labels, patients = draw_images(rng, 4000)
-    own = probabilities[np.arange(len(labels)), labels]
+    true_class = probabilities[np.arange(len(labels)), labels]
     result = []
     for _ in range(150):
-        drawn, truth, who = draw_images(rng, n_patients)
-        limit = lowest_probability(drawn[np.arange(len(truth)), truth], who, 0.9)
-        result.append((np.bincount(patients, own >= limit) / np.bincount(patients)).mean())
+        drawn, truth, drawn_patients = draw_images(rng, n_patients)
+        limit = lowest_probability(drawn[np.arange(len(truth)), truth], drawn_patients, 0.9)
+        result.append((np.bincount(patients, true_class >= limit) / np.bincount(patients)).mean())
     assert 0.895 <= np.mean(result) <= 0.9 + 1.2 / n_patients
 
 
@@ -49,7 +49,7 @@ def test_calibrate__per_class_if_every_class_has_enough_patients():
     assert len(set(fitted["min_probability"].values())) == 1
 
 
-def test_calibrate__states_why_there_are_no_sets():
+def test_calibrate__returns_a_reason_without_sets():
     rng = np.random.default_rng(1)
     assert "at least 9 patients; there are 8" in calibrate(*draw_images(rng, 8), CLASSES, 0.9)["reason"]
     probabilities, labels, patients = draw_images(rng, 30)

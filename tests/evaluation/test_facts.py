@@ -18,7 +18,7 @@ def test_leak_warnings__empty_without_leakage():
 
 
 @pytest.mark.parametrize(
-    ("prepared", "words"),
+    ("prepared", "message"),
     [
         (make_prepared("image", ["a", "b"]), "Leak: 2 of 12 patients"),
         (make_prepared("official", ["a"]), "Leak: 1 of 12 patients"),
@@ -26,6 +26,6 @@ def test_leak_warnings__empty_without_leakage():
         (make_prepared("hcrf-1-1-2"), "splits images, not patients"),
     ],
 )
-def test_leak_warnings__name_patients_and_protocol(prepared, words):
+def test_leak_warnings__name_patients_and_protocol(prepared, message):
     (result,) = leak_warnings(prepared)
-    assert words in result
+    assert message in result

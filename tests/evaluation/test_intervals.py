@@ -22,22 +22,22 @@ AUROC = [metric for metric in METRICS if metric.name == "auroc"]
 
 def make_set(patients, classes=2, seed=0, signal=1.5, images=None):
     draw = np.random.default_rng(seed)
-    member = np.repeat(np.arange(patients), draw.integers(1, 9, patients) if images is None else images)
-    labels = (np.arange(patients) % classes)[member]
+    patient = np.repeat(np.arange(patients), draw.integers(1, 9, patients) if images is None else images)
+    labels = (np.arange(patients) % classes)[patient]
     scores = draw.normal(0, 1, (len(labels), classes)) + signal * np.eye(classes)[labels]
     probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-    return labels, probabilities, probabilities.argmax(axis=1), np.array([f"p{n:04}" for n in member])
+    return labels, probabilities, probabilities.argmax(axis=1), np.array([f"p{n:04}" for n in patient])
 
 
 @given(st.integers(5, 24), st.integers(2, 4), st.integers(0, 10**6), st.sampled_from([0.0, 1.0, 3.0, 30.0]))
 def test_intervals__contain_the_value_and_have_width(patients, classes, seed, signal):
-    for name, one in intervals(METRICS, accumulate(*make_set(patients, classes, seed, signal))).items():
-        assert (one.lo is None) == (one.reason is not None), name
-        if one.lo is not None:
-            assert one.lo <= one.value <= one.hi, name
-            assert one.hi - one.lo > 1e-3, name
+    for name, interval in intervals(METRICS, accumulate(*make_set(patients, classes, seed, signal))).items():
+        assert (interval.lo is None) == (interval.reason is not None), name
+        if interval.lo is not None:
+            assert interval.lo <= interval.value <= interval.hi, name
+            assert interval.hi - interval.lo > 1e-3, name
             low, high = BOUNDS[name]
-            assert low <= one.lo < one.hi <= high, name
+            assert low <= interval.lo < interval.hi <= high, name
 
 
 @given(st.integers(5, 24), st.integers(2, 3), st.integers(0, 10**6))
@@ -46,17 +46,17 @@ def test_intervals__do_not_depend_on_the_order_of_patients_or_images(patients, c
     result = intervals(METRICS, accumulate(labels, probabilities, predictions, ids))
     order, names = (np.random.default_rng(seed).permutation(n) for n in (len(labels), patients))
     renamed = np.array([f"q{names[int(name[1:])]:04}" for name in ids])
-    again = intervals(METRICS, accumulate(labels[order], probabilities[order], predictions[order], renamed[order]))
-    for name, one in result.items():
-        assert (again[name].lo, again[name].hi) == pytest.approx((one.lo, one.hi), abs=1e-9), name
+    reordered = intervals(METRICS, accumulate(labels[order], probabilities[order], predictions[order], renamed[order]))
+    for name, interval in result.items():
+        assert (reordered[name].lo, reordered[name].hi) == pytest.approx((interval.lo, interval.hi), abs=1e-9), name
 
 
 def test_intervals__are_wider_with_more_confidence():
     stats = accumulate(*make_set(20))
     narrow, wide = intervals(METRICS, stats, 0.8), intervals(METRICS, stats, 0.99)
-    for name, one in wide.items():
-        assert one.lo < narrow[name].lo
-        assert one.hi > narrow[name].hi
+    for name, interval in wide.items():
+        assert interval.lo < narrow[name].lo
+        assert interval.hi > narrow[name].hi
 
 
 def test_intervals__auroc_has_delongs_standard_error_for_one_image_per_patient():
@@ -72,8 +72,8 @@ def test_intervals__auroc_has_delongs_standard_error_for_one_image_per_patient()
     assert design.spread(left, 60, 0)[0] == pytest.approx(error, rel=1e-9)
     logit = reference.norm.ppf(0.975) * error / (area * (1 - area))
     ends = 1 / (1 + np.exp(-(np.log(area / (1 - area)) + np.array([-logit, logit]))))
-    one = intervals(AUROC, stats)["auroc"]
-    assert (one.lo, one.hi) == pytest.approx(tuple(ends), abs=0.02)
+    interval = intervals(AUROC, stats)["auroc"]
+    assert (interval.lo, interval.hi) == pytest.approx(tuple(ends), abs=0.02)
 
 
 def test_intervals__without_variation_depend_on_the_patients_of_the_metric():
@@ -94,9 +94,11 @@ def test_intervals__without_errors_are_clopper_pearson():
 
 @pytest.mark.parametrize("patients", [1, 4])
 def test_intervals__too_few_patients_have_no_interval(patients):
-    for one in intervals(METRICS, accumulate(*make_set(patients))).values():
-        assert (one.lo, one.hi) == (None, None)
-        assert one.reason == "undefined: the labels lack a class it needs" or "an interval needs 5" in one.reason
+    for interval in intervals(METRICS, accumulate(*make_set(patients))).values():
+        assert (interval.lo, interval.hi) == (None, None)
+        assert (
+            interval.reason == "undefined: the labels lack a class it needs" or "an interval needs 5" in interval.reason
+        )
 
 
 def test_intervals__a_class_with_one_patient_has_no_interval():
@@ -110,8 +112,8 @@ def test_intervals__a_class_with_one_patient_has_no_interval():
 
 def test_intervals__undefined_metric_is_null():
     labels = np.zeros(10, np.int64)
-    one = intervals(METRICS, accumulate(labels, np.full((10, 2), 0.5), labels, np.arange(10)))["auroc"]
-    assert one == Interval(None, None, None, "undefined: the labels lack a class it needs")
+    interval = intervals(METRICS, accumulate(labels, np.full((10, 2), 0.5), labels, np.arange(10)))["auroc"]
+    assert interval == Interval(None, None, None, "undefined: the labels lack a class it needs")
 
 
 def test_intervals__unbounded_metric_is_equivariant_to_scale():
@@ -134,24 +136,26 @@ def test_paired_interval__is_students_for_one_image_per_patient():
     sets = [accumulate(labels, np.eye(2)[wrong.astype(int)], wrong.astype(int), np.arange(40))
             for wrong in (first, second)]  # fmt: skip
     accuracy = [metric for metric in METRICS if metric.name == "accuracy"]
-    one = paired_interval(accuracy, *sets)["accuracy"]
-    right = reference.ttest_rel((~first).astype(float), (~second).astype(float))
-    assert (one.lo, one.hi) == pytest.approx(tuple(right.confidence_interval(0.95)))
+    interval = paired_interval(accuracy, *sets)["accuracy"]
+    expected = reference.ttest_rel((~first).astype(float), (~second).astype(float))
+    assert (interval.lo, interval.hi) == pytest.approx(tuple(expected.confidence_interval(0.95)))
 
 
 def test_paired_interval__changes_its_sign_with_the_order():
     labels, probabilities, predictions, ids = make_set(24, seed=3)
     other = accumulate(labels, *make_set(24, seed=3, signal=0.5)[1:])
     selected = accumulate(labels, probabilities, predictions, ids)
-    there, back = paired_interval(METRICS, selected, other), paired_interval(METRICS, other, selected)
-    for name, one in there.items():
-        assert (back[name].lo, back[name].hi) == pytest.approx((-one.hi, -one.lo)), name
+    forward, backward = paired_interval(METRICS, selected, other), paired_interval(METRICS, other, selected)
+    for name, interval in forward.items():
+        assert (backward[name].lo, backward[name].hi) == pytest.approx((-interval.hi, -interval.lo)), name
 
 
 def test_paired_interval__of_equal_predictions_has_width():
     stats = accumulate(*make_set(20))
-    one = paired_interval(METRICS, stats, stats)["accuracy"]
-    assert (one.value, one.lo, one.hi) == pytest.approx((0, 0.025 ** (1 / 20) - 1, 1 - 0.025 ** (1 / 20)))
+    interval = paired_interval(METRICS, stats, stats)["accuracy"]
+    assert (interval.value, interval.lo, interval.hi) == pytest.approx(
+        (0, 0.025 ** (1 / 20) - 1, 1 - 0.025 ** (1 / 20))
+    )
 
 
 def test_paired_interval__other_patients_are_an_error():
@@ -163,9 +167,9 @@ def test_difference_interval__simultaneous_intervals_are_wider():
     stats = accumulate(*make_set(20))
     design, metric = jackknife(stats), AUROC[0]
     left = design.leave_out(AUROC, stats)["auroc"] - 0.5
-    one, many = (difference_interval(metric, 0.3, left, design, 20, 0.95, n) for n in (1, 6))
-    assert many.lo < one.lo
-    assert many.hi > one.hi
+    single, simultaneous = (difference_interval(metric, 0.3, left, design, 20, 0.95, n) for n in (1, 6))
+    assert simultaneous.lo < single.lo
+    assert simultaneous.hi > single.hi
 
 
 def test_intervals__many_images():
@@ -178,6 +182,6 @@ def test_intervals__metric_with_poor_coverage_has_no_interval():
     without = [metric for metric in ALL if metric.no_interval]
     assert without
     for metric in without:
-        for one in (intervals(ALL, stats)[metric.name], paired_interval(ALL, stats, stats)[metric.name]):
-            assert one.value is not None
-            assert (one.lo, one.hi, one.reason) == (None, None, metric.no_interval)
+        for interval in (intervals(ALL, stats)[metric.name], paired_interval(ALL, stats, stats)[metric.name]):
+            assert interval.value is not None
+            assert (interval.lo, interval.hi, interval.reason) == (None, None, metric.no_interval)

@@ -58,7 +58,7 @@ def test_find_label_errors__empty_if_every_label_is_most_probable():
     assert not len(find_label_errors(labels, np.eye(2)[labels] * 0.8 + 0.1).positions)
 
 
-def test_find_label_errors__a_class_without_images_is_never_suggested():
+def test_find_label_errors__never_suggests_a_class_without_images():
     probabilities = np.array([[0.1, 0.1, 0.8], [0.2, 0.2, 0.6], [0.3, 0.6, 0.1]])
     result = find_label_errors(np.array([0, 0, 1]), probabilities)
     assert 2 not in result.suggested

@@ -7,7 +7,7 @@ from medtune.evaluation.net_benefit import THRESHOLDS, decision_curve, useful_ra
 from medtune.evaluation.net_benefit_plot import draw_decision_curves
 
 
-def test_decision_curve__by_hand():
+def test_decision_curve__equals_manual_values():
     positive = np.array([True, True, False, False, False])
     curve = decision_curve(positive, np.array([0.9, 0.3, 0.6, 0.1, 0.05]))
     at = {round(t, 2): k for k, t in enumerate(THRESHOLDS)}

@@ -19,35 +19,35 @@ def result() -> outputs.Outputs:
     return {"val": draw.normal(size=(4, 3)).astype("f4"), "test": draw.normal(size=(7, 3)).astype("f4")}
 
 
-def place(cache: Path) -> Path:
+def logits_path(cache: Path) -> Path:
     return cache / "logits" / f"{'a' * 64}.npz"
 
 
-def test_cache_outputs__are_loaded_unchanged(tmp_path, expected, result):
+def test_cache_outputs__outputs_are_loaded_unchanged(tmp_path, expected, result):
     outputs.cache_outputs(expected, result, tmp_path)
-    again = outputs.load_outputs(expected, tmp_path)
-    assert all((again[role] == result[role]).all() for role in result)
-    assert [p.name for p in (tmp_path / "logits").iterdir()] == [place(tmp_path).name]
+    loaded = outputs.load_outputs(expected, tmp_path)
+    assert all((loaded[role] == result[role]).all() for role in result)
+    assert [p.name for p in (tmp_path / "logits").iterdir()] == [logits_path(tmp_path).name]
 
 
 def test_load_outputs__none_without_a_file(tmp_path, expected):
     assert outputs.load_outputs(expected, tmp_path) is None
 
 
-def test_load_outputs__any_flipped_bit_is_detected(tmp_path, expected, result):
+def test_load_outputs__detects_any_flipped_bit(tmp_path, expected, result):
     outputs.cache_outputs(expected, result, tmp_path)
-    whole = place(tmp_path).read_bytes()
-    for position in range(0, len(whole), 7):
-        flipped = whole[position] ^ 1 << position % 8
-        place(tmp_path).write_bytes(whole[:position] + bytes([flipped]) + whole[position + 1 :])
+    data = logits_path(tmp_path).read_bytes()
+    for position in range(0, len(data), 7):
+        flipped = data[position] ^ 1 << position % 8
+        logits_path(tmp_path).write_bytes(data[:position] + bytes([flipped]) + data[position + 1 :])
         assert outputs.load_outputs(expected, tmp_path) is None
 
 
-def test_load_outputs__any_truncation_is_detected(tmp_path, expected, result):
+def test_load_outputs__detects_any_truncation(tmp_path, expected, result):
     outputs.cache_outputs(expected, result, tmp_path)
-    whole = place(tmp_path).read_bytes()
-    for size in range(0, len(whole), 13):
-        place(tmp_path).write_bytes(whole[:size])
+    data = logits_path(tmp_path).read_bytes()
+    for size in range(0, len(data), 13):
+        logits_path(tmp_path).write_bytes(data[:size])
         assert outputs.load_outputs(expected, tmp_path) is None
 
 

@@ -31,8 +31,8 @@ def test_patients_to_halve__simulated_interval_is_half_as_wide():
             ids = np.repeat(np.arange(patients), 20)
             correct = rng.random(len(ids)) < share[ids]
             sums = {"recall": sum_by_patient(correct, np.ones(len(ids), bool), ids)}
-            one = ratio_intervals(sums, EvaluateParams())["recall"]
-            result.append(one.hi - one.lo)
+            interval = ratio_intervals(sums, EvaluateParams())["recall"]
+            result.append(interval.hi - interval.lo)
         return float(np.mean(result))
 
     assert width(n + patients_to_halve(n)) / width(n) == pytest.approx(0.5, abs=0.06)

@@ -21,11 +21,11 @@ def make_pair(images=40, rates=(0.3, 0.6)):
 
 def test_p_value__is_students_for_one_image_per_patient():
     wrong, sets = make_pair()
-    right = reference.ttest_rel((~wrong[0]).astype(float), (~wrong[1]).astype(float))
+    expected = reference.ttest_rel((~wrong[0]).astype(float), (~wrong[1]).astype(float))
     design = jackknife(sets[0])
     left = [design.leave_out([ACCURACY], stats)["accuracy"] for stats in sets]
     value = float(wrong[1].mean() - wrong[0].mean())
-    assert p_value(ACCURACY, value, left[0] - left[1], design, 40) == pytest.approx(right.pvalue)
+    assert p_value(ACCURACY, value, left[0] - left[1], design, 40) == pytest.approx(expected.pvalue)
 
 
 def test_p_value__is_nan_without_an_interval():
@@ -37,6 +37,6 @@ def test_p_value__is_nan_without_an_interval():
 
 def test_detectable_difference__is_wider_than_the_interval():
     _, sets = make_pair()
-    one = paired_interval([ACCURACY], *sets)["accuracy"]
+    interval = paired_interval([ACCURACY], *sets)["accuracy"]
     result = detectable_difference(ACCURACY, *sets)
-    assert (one.hi - one.lo) / 2 < result < one.hi - one.lo
+    assert (interval.hi - interval.lo) / 2 < result < interval.hi - interval.lo

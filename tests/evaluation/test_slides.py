@@ -55,17 +55,17 @@ def test_slide_probabilities__equal_those_of_the_bundle(temperature):
     np.testing.assert_allclose(result[1], calibrate(softmax(logits)[3], temperature))
 
 
-def test_to_slides__rows_of_each_split():
+def test_to_slides__rows_per_split():
     request = OutputsRequest(0, None, {"val": np.array([0, 1, 2]), "test": np.array([3, 4, 5])}, "key")
     logits = {"val": np.zeros((3, 3), np.float32), "test": np.zeros((3, 3), np.float32)}
-    slides, (own,), (values,) = to_slides(prepared(TILES), [request], [logits], "mean")
+    slides, (slide_request,), (values,) = to_slides(prepared(TILES), [request], [logits], "mean")
     assert slides.paths == ("s0", "s1", "s2")
-    assert {split: rows.tolist() for split, rows in own.indices.items()} == {"val": [0], "test": [1, 2]}
+    assert {split: rows.tolist() for split, rows in slide_request.indices.items()} == {"val": [0], "test": [1, 2]}
     np.testing.assert_allclose(values["test"], np.log(np.full((2, 3), 1 / 3)))
-    same = to_slides(prepared({}), [request], [logits], "mean")
-    assert same[0].slide_of_tile == ()
-    assert same[1][0] is request
-    assert same[2][0] is logits
+    unchanged = to_slides(prepared({}), [request], [logits], "mean")
+    assert unchanged[0].slide_of_tile == ()
+    assert unchanged[1][0] is request
+    assert unchanged[2][0] is logits
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
@@ -85,7 +85,7 @@ def test_attention__slide_logits_equal_those_of_the_bundle(temperature):
 
 @pytest.mark.parametrize(("kind", "width"), [("mean", 3), ("attention", 4)])
 def test_slide_probabilities__of_several_networks_are_their_mean(kind, width):
-    """Tiles are aggregated and calibrated per network before the networks are averaged."""
+    """Average of networks after aggregation and calibration of the tiles per network."""
     outputs = np.random.default_rng(3).random((6, 2, width))
     document = {"aggregation": kind, "members": [{"temperature": 0.5}, {"temperature": 2.0}]}
     _, rows, result = slide_probabilities(prepared(TILES), np.arange(6), outputs, document)

@@ -15,28 +15,28 @@ COLUMNS = {
 }
 
 
-def one(columns, allowed=(), **options):
+def single_column(columns, allowed=(), **options):
     (result,) = subgroup_columns(EvaluateParams(**options), columns, allowed)
     return result
 
 
 def test_subgroup_columns__missing_values_are_a_subgroup():
-    result = one(COLUMNS, by=["sex"])
+    result = single_column(COLUMNS, by=["sex"])
     assert result.values.tolist() == ["F", "M", NOT_RECORDED, "F", NOT_RECORDED, "M"]
     assert result.order == ("F", "M", NOT_RECORDED)
 
 
 def test_subgroup_columns__allowed_values_are_not_missing():
-    assert one(COLUMNS, ["na"], by=["sex"]).order == ("F", "M", "NA", NOT_RECORDED)
+    assert single_column(COLUMNS, ["na"], by=["sex"]).order == ("F", "M", "NA", NOT_RECORDED)
 
 
-def test_subgroup_columns__numbers_are_sorted_as_numbers_and_case_of_the_name_does_not_matter():
-    result = one(COLUMNS, by=["site"])
+def test_subgroup_columns__sorts_numbers_by_value_and_ignores_case_of_the_name():
+    result = single_column(COLUMNS, by=["site"])
     assert (result.name, result.order) == ("Site", ("9", "10"))
 
 
 def test_subgroup_columns__ranges():
-    result = one(COLUMNS, by=["age"], bins={"age": [40, 60]})
+    result = single_column(COLUMNS, by=["age"], bins={"age": [40, 60]})
     assert result.order == ("below 40", "40 to below 60", "60 or more", NOT_RECORDED)
     assert result.values.tolist() == [
         "40 to below 60", "below 40", NOT_RECORDED, "60 or more", "60 or more", "below 40",
@@ -49,7 +49,7 @@ def test_subgroup_columns__ranges():
 )
 def test_subgroup_columns__every_number_is_in_the_range_of_its_limits(numbers, limits):
     limits = sorted(limits)
-    result = one({"x": [repr(number) for number in numbers]}, by=["x"], bins={"x": limits})
+    result = single_column({"x": [repr(number) for number in numbers]}, by=["x"], bins={"x": limits})
     assert len(result.order) == len(limits) + 1
     for number, value in zip(numbers, result.values.tolist(), strict=True):
         assert result.order.index(value) == sum(limit <= number for limit in limits)
@@ -57,7 +57,7 @@ def test_subgroup_columns__every_number_is_in_the_range_of_its_limits(numbers, l
 
 @given(st.lists(st.sampled_from(["A", "B", "", "nan", "unknown", "C c"]), min_size=1, max_size=30))
 def test_subgroup_columns__every_image_is_in_one_subgroup(cells):
-    result = one({"x": cells}, by=["x"])
+    result = single_column({"x": cells}, by=["x"])
     assert set(result.values.tolist()) == set(result.order)
     assert (result.values == NOT_RECORDED).tolist() == [cell in ("", "nan", "unknown") for cell in cells]
 
@@ -92,10 +92,10 @@ def test_subgroup_columns__invalid_input_is_an_error(columns, options, message):
     assert "\n" not in str(error.value)
 
 
-def test_subgroup_columns__as_many_values_as_allowed():
+def test_subgroup_columns__accepts_the_maximum_number_of_values():
     cells = [f"v{k:02}" for k in range(MAX_VALUES)] + [""]
-    assert len(one({"x": cells}, by=["x"]).order) == MAX_VALUES + 1
+    assert len(single_column({"x": cells}, by=["x"]).order) == MAX_VALUES + 1
 
 
-def test_subgroup_columns__keep_the_length_of_values():
-    assert one({"x": ["a", "a long value"]}, by=["x"]).values.dtype == np.dtype("<U12")
+def test_subgroup_columns__long_values_are_not_truncated():
+    assert single_column({"x": ["a", "a long value"]}, by=["x"]).values.dtype == np.dtype("<U12")

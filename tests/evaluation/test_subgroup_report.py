@@ -17,7 +17,7 @@ def documents(value="F"):
     metrics = [Interval(0.9, 0.8, 0.95), Interval(0.5, None, None, "2 patients: an interval needs 5"),
                Interval(None, None, None, "no test image")]  # fmt: skip
     names = (value, "M", "not recorded")
-    subgroups = (Subgroup(n, 9, 3, {"no": 3}, {"auroc": one}) for n, one in zip(names, metrics, strict=True))
+    subgroups = (Subgroup(n, 9, 3, {"no": 3}, {"auroc": auroc}) for n, auroc in zip(names, metrics, strict=True))
     return [Subgroups("sex", tuple(subgroups), ()).as_dict()]
 
 

@@ -45,8 +45,8 @@ def test_table_lines__headline_metrics_gap_and_reasons(documents):
 
 def test_table_lines__interval_of_the_largest_gap_holds_for_all_pairs():
     gap = Gap("auroc", "a", "b", Interval(0.2, 0.1, 0.3), 3, (0.05, 0.35))
-    one = Subgroup("a", 1, 1, {}, {"auroc": AUROC["F"]})
-    lines = list(table_lines([Subgroups("x", (one,), (gap,)).as_dict()], METRICS))
+    subgroup = Subgroup("a", 1, 1, {}, {"auroc": AUROC["F"]})
+    lines = list(table_lines([Subgroups("x", (subgroup,), (gap,)).as_dict()], METRICS))
     assert lines[-1] == "largest gap in AUROC: a - b: +0.200 (+0.050 to +0.350)"
 
 

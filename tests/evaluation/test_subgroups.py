@@ -15,14 +15,14 @@ OPTIONS = SimpleNamespace(confidence=0.9)
 CLASSES = ("no", "yes")
 
 
-def make(n=240, patients=24, seed=0, n_classes=2, labels=None, quality=1.0):
+def make_predictions(n=240, patients=24, seed=0, n_classes=2, labels=None, quality=1.0):
     """Return predictions for n images, with `quality` (n,) as the class separation of each image."""
     draw = np.random.default_rng(seed)
-    member = draw.integers(0, patients, n)
+    patient = draw.integers(0, patients, n)
     labels = draw.integers(0, n_classes, n) if labels is None else labels
     scores = draw.normal(0, 1, (n, n_classes)) + (np.eye(n_classes)[labels] * np.asarray(quality).reshape(-1, 1))
     probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-    ids = np.array([f"P{k:02}" for k in member])
+    ids = np.array([f"P{k:02}" for k in patient])
     return ClassifierPredictions(np.arange(n), labels, ids, probabilities, probabilities, probabilities.argmax(axis=1))
 
 
@@ -35,7 +35,7 @@ def run(images, values, order=None, options=OPTIONS, classes=CLASSES):
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("split_patients", [False, True])
 def test_compare__equals_brute_force(n_classes, split_patients):
-    images = make(n_classes=n_classes, quality=1.5)
+    images = make_predictions(n_classes=n_classes, quality=1.5)
     draw = np.random.default_rng(1)
     names = np.unique(images.patient_ids)
     site = dict(zip(names.tolist(), draw.choice(["A", "B", "C"], len(names)).tolist(), strict=True))
@@ -45,7 +45,7 @@ def test_compare__equals_brute_force(n_classes, split_patients):
     classes = tuple("abc"[:n_classes])
     result = run(images, values, classes=classes)
 
-    for subgroup in result.subgroups:  # as if the subgroup were evaluated alone
+    for subgroup in result.subgroups:  # compare with an evaluation of the subgroup alone
         alone = images.select(np.flatnonzero(values == subgroup.value))
         assert subgroup.n_images == (values == subgroup.value).sum()
         assert subgroup.n_patients == len(np.unique(alone.patient_ids))
@@ -57,8 +57,8 @@ def test_compare__equals_brute_force(n_classes, split_patients):
     def metrics_without(name):
         result = {}
         for value in "ABC":
-            own = (values == value) & (images.patient_ids != name)
-            args = images.labels[own], images.probabilities[own], images.predictions[own], images.patient_ids[own]
+            rows = (values == value) & (images.patient_ids != name)
+            args = images.labels[rows], images.probabilities[rows], images.predictions[rows], images.patient_ids[rows]
             result[value] = compute_all(*args)
         return result
 
@@ -77,13 +77,13 @@ def test_compare__equals_brute_force(n_classes, split_patients):
         assert gap.difference.value == pytest.approx(difference, abs=1e-9)
         if gap.difference.lo is None:
             continue
-        without = np.array([each[gap.first][gap.metric] - each[gap.second][gap.metric] for each in left])
+        without = np.array([metrics[gap.first][gap.metric] - metrics[gap.second][gap.metric] for metrics in left])
         variance = 0.0
         for stratum in set(strata):
-            own = without[[each == stratum for each in strata]]
-            variance += (len(own) - 1) / len(own) * ((own - own.mean()) ** 2).sum()
+            members = without[[other == stratum for other in strata]]
+            variance += (len(members) - 1) / len(members) * ((members - members.mean()) ** 2).sum()
         half = (gap.difference.hi - gap.difference.lo) / 2
-        if min(strata.count(each) for each in strata) > 1:  # otherwise strata are merged
+        if min(strata.count(stratum) for stratum in strata) > 1:  # otherwise strata are merged
             assert 1.6 * variance**0.5 < half  # Student's t at 90 %
         assert gap.difference.lo < gap.difference.value < gap.difference.hi
         assert gap.n_pairs == 3
@@ -92,10 +92,12 @@ def test_compare__equals_brute_force(n_classes, split_patients):
 
 
 def test_compare__equal_images_in_both_subgroups_have_no_gap():
-    images = make(120, 12)
+    images = make_predictions(120, 12)
     twice = images.select(np.r_[np.arange(120), np.arange(120)])
     result = run(twice, np.repeat(["left", "right"], 120))
-    without_ends = {one.name for one in METRICS if one.no_interval or one.bounds == UNBOUNDED or one.min_patients > 9}
+    without_ends = {
+        metric.name for metric in METRICS if metric.no_interval or metric.bounds == UNBOUNDED or metric.min_patients > 9
+    }
     for gap in result.gaps:
         assert gap.difference.value == 0, gap.metric
         if gap.difference.lo is None:
@@ -105,7 +107,7 @@ def test_compare__equal_images_in_both_subgroups_have_no_gap():
 
 
 def test_compare__two_subgroups_need_no_simultaneous_interval():
-    images = make()
+    images = make_predictions()
     result = run(images, np.where(images.patient_ids < "P12", "A", "B"))
     assert {gap.simultaneous for gap in result.gaps} == {None}
     gap = result.largest()["auroc"]
@@ -113,36 +115,36 @@ def test_compare__two_subgroups_need_no_simultaneous_interval():
     assert "simultaneous" not in gap.as_dict()
 
 
-def test_compare__finds_the_planted_largest_gap():
-    images = make(quality=np.ones(240))
+def test_compare__largest_gap_is_the_simulated_one():
+    images = make_predictions(quality=np.ones(240))
     values = np.array([("A", "B", "C")[int(name[1:]) % 3] for name in images.patient_ids.tolist()])
     quality = np.where(values == "B", -1.0, np.where(values == "A", 4.0, 2.0))
-    result = run(make(quality=quality), values)
+    result = run(make_predictions(quality=quality), values)
     gap = result.largest()["balanced_accuracy"]
     assert (gap.first, gap.second) == ("A", "B")
     assert gap.difference.lo > 0.3
     assert abs(gap.difference.value) == max(
-        abs(each.difference.value) for each in result.gaps if each.metric == "balanced_accuracy"
+        abs(other.difference.value) for other in result.gaps if other.metric == "balanced_accuracy"
     )
 
 
 def test_compare__one_class_only():
     labels = np.random.default_rng(5).integers(0, 2, 240)
-    images = make(labels=labels)
+    images = make_predictions(labels=labels)
     values = np.where(labels == 1, "positive site", "mixed site")
     values[:120] = "mixed site"
     result = run(images, values, order=["mixed site", "positive site"])
-    own = result.subgroups[1].metrics
-    assert own["auroc"].value is None
-    assert "undefined" in own["auroc"].reason
-    assert own["specificity"].value is None
-    assert own["accuracy"].lo is not None
-    assert own["sensitivity"].lo is not None
+    metrics = result.subgroups[1].metrics
+    assert metrics["auroc"].value is None
+    assert "undefined" in metrics["auroc"].reason
+    assert metrics["specificity"].value is None
+    assert metrics["accuracy"].lo is not None
+    assert metrics["sensitivity"].lo is not None
     assert result.subgroups[1].support["no"] == 0
     assert result.subgroups[1].notes == ("no image has the class no, so averages over classes exclude it",)
     gaps = {gap.metric: gap.difference for gap in result.gaps}
     # the mean of a single recall is not a balanced accuracy
-    assert own["balanced_accuracy"].value is not None
+    assert metrics["balanced_accuracy"].value is not None
     assert gaps["balanced_accuracy"].as_dict() == {
         "value": None, "lo": None, "hi": None, "reason": "averages over different classes",
     }  # fmt: skip
@@ -160,7 +162,7 @@ def test_compare__one_class_only():
     ("patients", "reason"), [(1, "1 patient: an interval needs 5"), (4, "4 patients: an interval needs 5")]
 )
 def test_compare__too_few_patients_have_values_without_intervals(patients, reason):
-    images = make()
+    images = make_predictions()
     values = np.where(np.isin(images.patient_ids, np.unique(images.patient_ids)[:patients]), "few", "many")
     result = run(images, values)
     accuracy = result.subgroups[0].metrics["accuracy"]
@@ -174,8 +176,8 @@ def test_compare__too_few_patients_have_values_without_intervals(patients, reaso
     assert result.subgroups[1].metrics["accuracy"].lo is not None
 
 
-def test_compare__a_gap_with_an_interval_is_preferred():
-    images = make()
+def test_compare__prefers_a_gap_with_an_interval():
+    images = make_predictions()
     values = np.array(["A" if name < "P12" else "B" for name in images.patient_ids.tolist()])
     values[images.patient_ids == "P00"] = "C"
     wrong = np.where(images.patient_ids == "P00", 1 - images.labels, images.predictions)
@@ -187,7 +189,7 @@ def test_compare__a_gap_with_an_interval_is_preferred():
 
 
 def test_compare__subgroup_without_test_images_is_reported():
-    images = make()
+    images = make_predictions()
     result = run(images, np.where(images.patient_ids < "P12", "A", "B"), order=["A", "B", "C"])
     absent = result.subgroups[2]
     assert (absent.n_images, absent.n_patients, absent.notes) == (0, 0, (NO_IMAGES,))
@@ -197,7 +199,7 @@ def test_compare__subgroup_without_test_images_is_reported():
 
 
 def test_compare__one_subgroup_has_no_gap():
-    result = run(make(), ["A"] * 240)
+    result = run(make_predictions(), ["A"] * 240)
     assert (len(result.subgroups), result.gaps, result.largest()) == (1, (), {})
 
 
@@ -216,12 +218,12 @@ def test_compare__statistics_that_merge_patients_are_an_error():
             return ClassifierPredictions(**(vars(self.images) | {"patient_ids": ids})).stats(options)
 
     with pytest.raises(ValueError, match="A: statistics of 11 patients, expected 12"):
-        run(Merged(images := make()), np.where(images.patient_ids < "P12", "A", "B"))
+        run(Merged(images := make_predictions()), np.where(images.patient_ids < "P12", "A", "B"))
 
 
 def test_class_averages__are_the_metrics_that_change_without_a_class():
-    """A metric averages over classes if removing a class by weight and by selection give different values."""
-    images = make(120, 12, labels=np.repeat([0, 1, 2], 40), n_classes=3, quality=2.0)
+    """Averages over classes: removing a class by weight or by selection gives different values."""
+    images = make_predictions(120, 12, labels=np.repeat([0, 1, 2], 40), n_classes=3, quality=2.0)
     ids = np.array([f"P{k // 10:02}" for k in range(120)])
     images = ClassifierPredictions(**(vars(images) | {"patient_ids": ids}))
     from medtune.evaluation.metric import compute

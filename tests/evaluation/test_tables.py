@@ -11,10 +11,10 @@ def read(path):
 
 
 def test_join_history__continues_epochs_and_averages_folds(tmp_path):
-    one = [{"epoch": 1, "step": 4, "val/loss": 1.0}, {"epoch": 2, "step": 8, "val/loss": 0.5}]
-    two = [{"epoch": 1, "step": 4, "val/loss": 3.0}]
-    then = [{"epoch": 0, "val/loss": 0.5}, {"epoch": 1, "val/loss": 0.25, "lr": 0.1}]
-    joined = tables.join_history([("frozen", [one, two]), ("finetune", [then])])
+    first_fold = [{"epoch": 1, "step": 4, "val/loss": 1.0}, {"epoch": 2, "step": 8, "val/loss": 0.5}]
+    second_fold = [{"epoch": 1, "step": 4, "val/loss": 3.0}]
+    finetuned = [{"epoch": 0, "val/loss": 0.5}, {"epoch": 1, "val/loss": 0.25, "lr": 0.1}]
+    joined = tables.join_history([("frozen", [first_fold, second_fold]), ("finetune", [finetuned])])
     assert [(row["epoch"], row["stage"], row["folds"], row["val/loss"]) for row in joined] == [
         (1, "frozen", 2, 2.0),
         (2, "frozen", 1, 0.5),
@@ -24,7 +24,7 @@ def test_join_history__continues_epochs_and_averages_folds(tmp_path):
     assert read(tmp_path / "h.csv")[0] == {"epoch": "1", "stage": "frozen", "folds": "2", "val/loss": "2.0", "lr": ""}
 
 
-def test_join_history__full_schedule_keeps_its_first_epoch():
+def test_join_history__full_schedule_includes_epoch_0():
     joined = tables.join_history([("finetune", [[{"epoch": 0, "val/loss": 1.0}, {"epoch": 1, "val/loss": 0.5}]])])
     assert [row["epoch"] for row in joined] == [0, 1]
 

@@ -12,10 +12,14 @@ from medtune.evaluation.thresholds import MIN_PATIENTS, best_threshold, choose_t
 
 def draw_set(draw, patients: int, shift: float, images: int = 8):
     """Draw calibrated probabilities shifted by `shift` on the logit scale; half of the patients are positive."""
-    member = np.repeat(np.arange(patients), images)
-    positive = member % 2 == 1
-    logits = np.where(positive, 1.5, -1.5) + draw.normal(0, 1, patients)[member] + draw.normal(0, 1.5, len(member))
-    return 1 / (1 + np.exp(-(logits + shift))), positive, member
+    patient_of_image = np.repeat(np.arange(patients), images)
+    positive = patient_of_image % 2 == 1
+    logits = (
+        np.where(positive, 1.5, -1.5)
+        + draw.normal(0, 1, patients)[patient_of_image]
+        + draw.normal(0, 1.5, len(patient_of_image))
+    )
+    return 1 / (1 + np.exp(-(logits + shift))), positive, patient_of_image
 
 
 def balanced_accuracy(probabilities, positive, threshold):
@@ -38,22 +42,24 @@ def test_best__no_threshold_is_better_by_more_than_the_tolerance(seed, n, decima
     assert reached >= best - 0.03 - 1e-9
 
 
-def test_choose__balanced_probabilities_keep_one_half():
+def test_choose__balanced_probabilities_use_one_half():
     choice = choose_threshold(*draw_set(np.random.default_rng(0), 60, 0.0), "balanced_accuracy")
     assert choice.threshold == 0.5
     assert "not significantly better" in choice.why
     assert (choice.images, choice.patients, choice.failed) == (480, (30, 30), False)
 
 
-def test_choose__a_significant_shift_is_corrected():
+def test_choose__corrects_a_significant_shift():
     choice = choose_threshold(*draw_set(np.random.default_rng(0), 60, 2.5), "balanced_accuracy")
     assert choice.threshold > 0.7
     assert "better than 0.5" in choice.why
 
 
-def test_choose__too_few_patients_of_a_class_keep_one_half():
-    probabilities, positive, member = draw_set(np.random.default_rng(0), 2 * (MIN_PATIENTS - 1), 2.5, images=50)
-    choice = choose_threshold(probabilities, positive, member, "balanced_accuracy")
+def test_choose__too_few_patients_of_a_class_use_one_half():
+    probabilities, positive, patient_of_image = draw_set(
+        np.random.default_rng(0), 2 * (MIN_PATIENTS - 1), 2.5, images=50
+    )
+    choice = choose_threshold(probabilities, positive, patient_of_image, "balanced_accuracy")
     assert choice.threshold == 0.5
     assert "9 negative and 9 positive validation patients" in choice.why
 
@@ -94,13 +100,13 @@ def test_choose__reaches_the_target_with_the_best_other_metric(seed, n, name, ra
     assert rates(threshold)[1] == pytest.approx(max(other for reached, other in others if reached >= rate - 1e-9))
 
 
-def test_choose__a_target_with_few_patients_is_noted():
+def test_choose__reports_a_target_with_few_patients():
     choice = choose_threshold(np.linspace(0, 1, 8), np.arange(8) > 3, np.arange(8), {"sensitivity": 0.9})
     assert choice.failed
     assert choice.why.endswith("from only 4 negative and 4 positive patients")
 
 
-def test_choose__eleven_thousand_images_take_little_memory():
+def test_choose__eleven_thousand_images_need_little_memory():
     import tracemalloc
 
     draw = np.random.default_rng(0)

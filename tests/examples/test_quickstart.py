@@ -1,4 +1,4 @@
-"""The quickstart notebook runs from top to bottom, and docs/api.md describes every public name."""
+"""Quickstart notebook and docs/api.md: the notebook runs, and the page describes every public name."""
 
 import json
 import re
@@ -13,8 +13,8 @@ from medtune.config.project import PROJECT
 NOTEBOOK = PROJECT / "examples" / "quickstart.ipynb"
 
 
-def printed(notebook: Any) -> str:
-    """What the cells print and show, as text."""
+def output_text(notebook: Any) -> str:
+    """Return the outputs of all cells as text."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
 
@@ -29,7 +29,7 @@ def test_notebook__runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
-    text = printed(notebook)
+    text = output_text(notebook)
     assert "finetune.epoch: unknown key (did you mean 'epochs'?)" in text
     assert "done: 8 of 8 steps ran" in text
     assert "again: frozen fold 0, finetune fold 0, frozen fold 1" in text
@@ -45,7 +45,7 @@ def test_notebook__is_documented_and_stores_small_outputs_without_paths() -> Non
     nbformat.validate(notebook)
     headings = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     assert sum(source.startswith("#") for source in headings) >= 7
-    assert 0 < len(printed(notebook)) < 8000
+    assert 0 < len(output_text(notebook)) < 8000
     assert not re.search(r"/(tmp|root|home|Users)/", json.dumps(notebook))
 
 

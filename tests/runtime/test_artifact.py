@@ -1,4 +1,4 @@
-"""Artifacts are atomic, and every change to a file is detected."""
+"""Artifacts: atomic commits, and detection of every change to a file."""
 
 import random
 
@@ -8,18 +8,18 @@ from medtune.runtime import artifact
 
 
 def write(folder, key="k", text="hello"):
-    work = artifact.partial_dir(folder)
-    work.mkdir(parents=True)
-    (work / "a.txt").write_text(text)
-    (work / "sub").mkdir()
-    (work / "sub" / "b.bin").write_bytes(bytes(range(256)))
+    partial = artifact.partial_dir(folder)
+    partial.mkdir(parents=True)
+    (partial / "a.txt").write_text(text)
+    (partial / "sub").mkdir()
+    (partial / "sub" / "b.bin").write_bytes(bytes(range(256)))
     return artifact.commit(folder, key, {"metric": 1})
 
 
-def test_commit__artifact_is_found_with_key_and_result(tmp_path):
-    made = write(tmp_path / "out")
-    assert artifact.find_artifact(tmp_path / "out", "k") == made
-    assert made.result()["metric"] == 1
+def test_find_artifact__returns_the_artifact_with_the_same_key(tmp_path):
+    written = write(tmp_path / "out")
+    assert artifact.find_artifact(tmp_path / "out", "k") == written
+    assert written.result()["metric"] == 1
     assert artifact.find_artifact(tmp_path / "out", "other") is None
 
 
@@ -30,14 +30,14 @@ def test_commit__replaces_an_earlier_artifact(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
 
 
-def test_recover__after_a_crash_between_the_renames(tmp_path):
-    made = write(tmp_path / "out")
+def test_find_artifact__recovers_from_a_crash_between_the_renames(tmp_path):
+    written = write(tmp_path / "out")
     (tmp_path / "out").rename(tmp_path / ".out.old")
-    assert artifact.find_artifact(tmp_path / "out", "k") == made
+    assert artifact.find_artifact(tmp_path / "out", "k") == written
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_find__detects_every_mutation(tmp_path, seed):
+def test_find_artifact__detects_every_mutation(tmp_path, seed):
     write(tmp_path / "out")
     rng = random.Random(seed)
     path = rng.choice([p for p in (tmp_path / "out").rglob("*") if p.is_file()])
@@ -48,19 +48,19 @@ def test_find__detects_every_mutation(tmp_path, seed):
         case 1:
             path.write_bytes(data[: rng.randrange(len(data))])
         case _:
-            at = rng.randrange(len(data))
-            data[at] ^= 1 << rng.randrange(8)
+            position = rng.randrange(len(data))
+            data[position] ^= 1 << rng.randrange(8)
             path.write_bytes(data)
     assert artifact.find_artifact(tmp_path / "out", "k") is None
 
 
 def test_result__rejects_changed_content(tmp_path):
-    made = write(tmp_path / "out")
+    written = write(tmp_path / "out")
     path = tmp_path / "out" / artifact.RESULT_FILE
     path.write_text(path.read_text().replace('"metric": 1', '"metric": 2'))
     assert artifact.find_artifact(tmp_path / "out") is None
     with pytest.raises(RuntimeError, match=r"result\.json is damaged"):
-        made.result()
+        written.result()
 
 
 def test_digest__is_canonical():

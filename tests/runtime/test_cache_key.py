@@ -32,15 +32,15 @@ def templates_of(stage: str, kind: str) -> set[str]:
 
 def test_templates__are_in_the_keys_of_the_stages_that_render_them() -> None:
     report = {name for name in TEMPLATES if name.startswith("evaluation/")}
-    of_classes = {name for name in TEMPLATES if name.startswith("tasks/classification/")}
-    of_findings = {name for name in TEMPLATES if name.startswith("tasks/multilabel/")}
-    assert all((report, of_classes, of_findings))
-    assert templates_of("evaluate", "classification") == report | of_classes
-    assert templates_of("evaluate", "multilabel") == report | of_findings
-    assert templates_of("export", "classification") == report | of_classes | {"export/model_card.md.j2"}
+    classification = {name for name in TEMPLATES if name.startswith("tasks/classification/")}
+    multilabel = {name for name in TEMPLATES if name.startswith("tasks/multilabel/")}
+    assert all((report, classification, multilabel))
+    assert templates_of("evaluate", "classification") == report | classification
+    assert templates_of("evaluate", "multilabel") == report | multilabel
+    assert templates_of("export", "classification") == report | classification | {"export/model_card.md.j2"}
     assert templates_of("finetune", "classification") == set()
-    # No key contains the report of a benchmark, which is written from the results of its trials.
-    assert {*report, *of_classes, *of_findings, "export/model_card.md.j2", "benchmark/report/page.html.j2"} == {
+    # The benchmark report is in no key, because it is rendered from finished trials.
+    assert {*report, *classification, *multilabel, "export/model_card.md.j2", "benchmark/report/page.html.j2"} == {
         *TEMPLATES
     }
 
@@ -52,7 +52,7 @@ def clear_hashes() -> None:
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the package whose files the keys hash."""
+    """Yield a copy of the package whose files are hashed."""
     copied = shutil.copytree(PACKAGE, tmp_path / "medtune", ignore=shutil.ignore_patterns("bundled", "__pycache__"))
     monkeypatch.setattr(source_hash, "PACKAGE", copied)
     yield copied
@@ -73,7 +73,7 @@ def keys() -> dict[str, str]:
         ("tasks/multilabel/report.html.j2", set()),
     ],
 )
-def test_stage_key__an_edited_template_changes_it(package: Path, template: str, changed: set[str]) -> None:
+def test_stage_key__depends_on_rendered_templates(package: Path, template: str, changed: set[str]) -> None:
     before = keys()
     assert keys() == before
     with (package / template).open("a", encoding="utf-8") as stream:

@@ -1,4 +1,4 @@
-"""The simulation behind docs/statistics.md, with fewer sets and fixed seeds."""
+"""Simulation of docs/statistics.md with fewer datasets and fixed seeds."""
 
 import numpy as np
 import pytest
@@ -8,14 +8,14 @@ from studies import coverage
 from studies.coverage_sets import class_sizes, draw_classes
 
 SETS = 150
-# Intervals that contain the truth in 95 % of sets fall below this in one of 100,000 tests.
+# Fewer hits have a probability of 1 in 100,000 for an interval with sufficient coverage.
 FEWEST = int(binom.ppf(1e-5, SETS, 0.92))
 
 
 @pytest.mark.parametrize("kind", ["two classes", "three classes"])
 def test_cover__intervals_of_classes_contain_the_truth(kind):
-    found = coverage.cover_classes(kind, SETS, (8, 20))
-    for patients, by_metric in found.items():
+    hits_by_patients = coverage.cover_classes(kind, SETS, (8, 20))
+    for patients, by_metric in hits_by_patients.items():
         for name, (hits, n) in by_metric.items():
             few = name in ("confidence_gap", "calibration_slope") or name[-1] in "012" or name == "specificity"
             assert n > 0.7 * SETS or (few and patients < 20), name
@@ -33,9 +33,9 @@ def test_cover__intervals_of_findings_contain_the_truth():
 
 
 def test_outside__names_cells_beyond_two_standard_errors():
-    found = {8: {"auroc": (190, 200), "brier": (150, 200), "accuracy": (200, 200), "f1_0": (1, 2)}}
-    sentences = coverage.outside("title", found, 200)
-    assert sentences == [
+    hits = {8: {"auroc": (190, 200), "brier": (150, 200), "accuracy": (200, 200), "f1_0": (1, 2)}}
+    lines = coverage.outside("title", hits, 200)
+    assert lines == [
         "title, 8 patients, brier: 75.0 % of 200 intervals",
         "title, 8 patients, accuracy: 100.0 % of 200 intervals",
     ]
@@ -44,13 +44,13 @@ def test_outside__names_cells_beyond_two_standard_errors():
 def test_true_values__follow_the_shares_of_the_classes():
     (large,) = draw_classes(np.random.default_rng(1), (400, 400))
     accuracy = [metric for metric in coverage.OF_CLASSES if metric.name in ("accuracy", "sensitivity", "specificity")]
-    found = coverage.true_values(accuracy, large, [1, 0])
-    assert found["accuracy"] == pytest.approx(found["specificity"])
+    values = coverage.true_values(accuracy, large, [1, 0])
+    assert values["accuracy"] == pytest.approx(values["specificity"])
     assert class_sizes("two classes", 8).tolist() == [3, 5]
     assert class_sizes("three classes", 8).tolist() == [3, 3, 2]
 
 
 def test_lines__name_the_share_of_sets_without_an_interval():
-    found = {8: {"auroc": (190, 200), "calibration_slope": (95, 100)}}
-    lines = coverage.coverage_lines("title", found, 200)
+    hits = {8: {"auroc": (190, 200), "calibration_slope": (95, 100)}}
+    lines = coverage.coverage_lines("title", hits, 200)
     assert lines[2:4] == ["| auroc | 95.0 |", "| calibration slope | 95.0 (50 %) |"]

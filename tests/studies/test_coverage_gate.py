@@ -1,4 +1,4 @@
-"""The gate's errors by simulation, with fewer sets and fixed seeds than docs/statistics.md."""
+"""Simulated errors of the gate with fewer datasets than docs/statistics.md and fixed seeds."""
 
 from functools import partial
 
@@ -20,7 +20,7 @@ SETS = 120
 def test_promotions__rare_if_the_models_are_equal(sizes):
     draw = partial(draw_classes, sizes=sizes, models=coverage_gate.EQUAL)
     shares = coverage_gate.promotions(draw, METRICS, SETS, both=True)
-    assert len(shares) == len(METRICS) - 1  # kappa is of grades
+    assert len(shares) == len(METRICS) - 1  # kappa requires ordinal labels
     highest = binom.ppf(1 - 1e-4, 2 * SETS, coverage_gate.LIMIT) / (2 * SETS)
     assert {name: share for name, share in shares.items() if share > highest} == {}
 

@@ -1,4 +1,4 @@
-"""Four families of timm through the early check and real steps, as `python -m studies.families` does for all."""
+"""Check and real training steps of four timm families, as in `python -m studies.families`."""
 
 import pytest
 
@@ -7,13 +7,13 @@ from studies import families
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["byobnet", "convnext", "vision_transformer", "vision_transformer_relpos"])
-def test_family__what_passes_the_early_check_works(family, tmp_path):
+def test_family__works_after_the_early_check(family, tmp_path):
     row = families.try_family(family, families.families()[family], tmp_path)
     assert row.backbone.startswith("test_")
     assert row.outcome == dict.fromkeys(families.MODES, "works")
 
 
-def test_page__names_reasons_once_and_counts():
+def test_page__lists_reasons_once_and_counts():
     outcome = {
         **dict.fromkeys(families.MODES, "works"),
         "export": "refused: no operator",

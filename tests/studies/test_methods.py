@@ -1,4 +1,4 @@
-"""The page of PEFT methods is what the registry says."""
+"""Page of the PEFT methods: it agrees with the registry."""
 
 from studies.methods import PAGE, render
 

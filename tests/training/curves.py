@@ -1,4 +1,4 @@
-"""Curves of many settings and of every PEFT method: computed by one process, or by each of several that train as one.
+"""Curves of many settings and of every PEFT method, from a single process or from distributed processes.
 
 `python -m tests.training.curves FOLDER` prints them as JSON.
 """
@@ -32,49 +32,51 @@ SIZE = 32
 
 
 def settings(folder: Path) -> Curves:
-    """Return history and digests of the best and last state by name of the settings."""
+    """Return the history and the digests of the best and last weights per setting."""
 
-    def ended(name: str, drop: float = 0.0, compiled: bool = False, unused: bool = False, **changes: Any) -> Any:
-        made = loop.job(folder / name, **changes)
-        made.network[2].p = drop
+    def train(name: str, drop: float = 0.0, compiled: bool = False, unused: bool = False, **changes: Any) -> Any:
+        config = loop.make_config(folder / name, **changes)
+        config.network[2].p = drop
         if unused:
-            made.network.register_module("spare", torch.nn.Linear(3, 3))
-            made.network.forward = lambda x: made.network[3](made.network[2](made.network[1](made.network[0](x))))
+            config.network.register_module("spare", torch.nn.Linear(3, 3))
+            config.network.forward = lambda x: config.network[3](
+                config.network[2](config.network[1](config.network[0](x)))
+            )
         compile_network = torch.compile
         if compiled:
             torch.compile = lambda network, **options: compile_network(network, backend="eager", **options)
-            made.compile = True
+            config.compile = True
         try:
-            at, best, last = loop.ended(made)
+            state, best, last = loop.train(config)
         finally:
             torch.compile = compile_network
-        return {"history": at.history, "best": _digest(best), "last": _digest(last)}
+        return {"history": state.history, "best": _digest(best), "last": _digest(last)}
 
-    found = {
-        "uneven": ended("uneven", batch_size=43, ema_decay=0.9),
-        "accumulated": ended("accumulated", batch_size=5, gradient_accumulation_steps=3, ema_decay=0.9),
-        "adam": ended("adam", optimizer="adam", clip_norm=None),
-        "unused": ended("unused", unused=True),
+    curves = {
+        "uneven": train("uneven", batch_size=43, ema_decay=0.9),
+        "accumulated": train("accumulated", batch_size=5, gradient_accumulation_steps=3, ema_decay=0.9),
+        "adam": train("adam", optimizer="adam", clip_norm=None),
+        "unused": train("unused", unused=True),
     }
     if ranks.world_size() > 1:
         common: dict[str, Any] = {"drop": 0.3, "batch_size": 2, "epochs": 3}
-        found["whole"] = ended("whole", **common)
-        with suppress(loop.Cut):
-            ended("cut", **common, cut_at=("step", 43))
+        curves["uninterrupted"] = train("uninterrupted", **common)
+        with suppress(loop.Interrupted):
+            train("interrupted", **common, interrupt_at=("step", 43))
         ranks.barrier()
-        assert (folder / "cut" / "checkpoint.safetensors").exists()
-        found["resumed"] = ended("cut", **common)
-    found["compiled"] = ended("compiled", batch_size=16, compiled=True)
-    return found
+        assert (folder / "interrupted" / "checkpoint.safetensors").exists()
+        curves["resumed"] = train("interrupted", **common)
+    curves["compiled"] = train("compiled", batch_size=16, compiled=True)
+    return curves
 
 
 def methods(folder: Path) -> Curves:
-    """Return the history by PEFT method."""
+    """Return the history per PEFT method."""
     draw = np.random.default_rng(0)
     labels = draw.integers(0, 3, 11)
     images = torch.from_numpy(draw.normal(size=(11, 3, SIZE, SIZE)).astype(np.float32))
 
-    class Plain:
+    class ImageSource:
         def train(self, rows: Any, generator: Any, take: Any) -> Any:
             return images[rows[take]], Geometry()
 
@@ -93,12 +95,12 @@ def methods(folder: Path) -> Curves:
         torch.manual_seed(0)
         model = adapt(build(params, 3), params)
         prepare(model, [(images[:4], torch.from_numpy(labels[:4]))], params)
-        job = TrainerConfig(
+        config = TrainerConfig(
             name=method,
             network=model,
             saved=model,
             set_modes=model.eval,
-            source=Plain(),
+            source=ImageSource(),
             targets=labels,
             train=np.arange(7),
             val=np.arange(7, 11),
@@ -111,7 +113,7 @@ def methods(folder: Path) -> Curves:
             penalty=penalty(model, params),
             after_step=after_step(model, params),
         )
-        return {"history": Trainer(job, "cpu").run()[0].history}
+        return {"history": Trainer(config, "cpu").run()[0].history}
 
     return {method: curve(method) for method in registry.plugin_names("medtune.models.peft")}
 
@@ -127,4 +129,4 @@ def _digest(state: dict[str, torch.Tensor]) -> str:
 
 if __name__ == "__main__":
     with ranks.process_group():
-        print("FOUND " + json.dumps(all_curves(Path(sys.argv[1]))), flush=True)
+        print("CURVES " + json.dumps(all_curves(Path(sys.argv[1]))), flush=True)

@@ -21,7 +21,7 @@ from medtune.training.trainer_config import TrainerConfig
 CHANNELS, SLIDES = 8, 48
 
 
-def tiles_of(slides, labels):
+def make_tiles(slides, labels):
     n = len(slides)
     rows = np.array(labels)
     return PreparedDataset(
@@ -32,35 +32,35 @@ def tiles_of(slides, labels):
     )  # fmt: skip
 
 
-def store_of(features):
+def make_store(features):
     """Create a store from `features` (views, n, C)."""
     n = features.shape[1]
     return FeatureStore(n, [[FeatureShard(np.arange(n), view[:, None].astype(np.float16))] for view in features])
 
 
-def needles(seed=0):
-    """Create slides of noise with one marked tile in each positive slide and a constant shift of half of the slides."""
+def make_marked_slides(seed=0):
+    """Create slides of noise with a random offset per slide and one marked tile per positive slide."""
     rng = np.random.default_rng(seed)
     slides, labels, features = [], [], []
     for number in range(SLIDES):
         label, count = number % 2, int(rng.integers(30, 60))
-        own = rng.normal(0, 1, (count, CHANNELS))
-        own[:, 1] += rng.normal(0, 1)
+        tiles = rng.normal(0, 1, (count, CHANNELS))
+        tiles[:, 1] += rng.normal(0, 1)
         if label:
-            own[rng.integers(count), 0] = 6.0
+            tiles[rng.integers(count), 0] = 6.0
         slides += [f"s{number:02}"] * count
         labels += [label] * count
-        features.append(own)
-    return tiles_of(slides, labels), np.concatenate(features)[None]
+        features.append(tiles)
+    return make_tiles(slides, labels), np.concatenate(features)[None]
 
 
-def train(folder, source, network, rows, targets, stop_after=None, **changes):
+def train(folder, source, network, rows, targets, interrupt_after=None, **changes):
     half = rows < np.median(rows)
     seen = []
 
     def on_epoch(step, values):
         seen.append(values)
-        if stop_after is not None and len(seen) == stop_after:
+        if interrupt_after is not None and len(seen) == interrupt_after:
             raise KeyboardInterrupt
 
     section = FrozenParams(
@@ -79,10 +79,10 @@ def bag_model():
     return BagModel(GatedAttentionHead(CHANNELS, 2, 16, norm=False))
 
 
-def test_bag_source__uses_one_view_for_all_tiles_of_a_slide():
-    prepared = tiles_of(["b", "a", "b", "c", "a", "b"], [1, 0, 1, 0, 0, 1])
+def test_bag_source__uses_the_same_view_for_all_tiles_of_a_slide():
+    prepared = make_tiles(["b", "a", "b", "c", "a", "b"], [1, 0, 1, 0, 0, 1])
     features = np.arange(12.0).reshape(2, 6, 1)
-    source = BagSource(store_of(features), by_slide(prepared), torch.device("cpu"))
+    source = BagSource(make_store(features), by_slide(prepared), torch.device("cpu"))
     bags = source.score(np.array([2, 0]))  # slides in the order of their first tiles: b, a, c
     assert bags.sizes == [1, 3]
     assert bags.features.flatten().tolist() == [3, 0, 2, 5]
@@ -101,8 +101,8 @@ def test_bag_source__uses_one_view_for_all_tiles_of_a_slide():
 @pytest.mark.slow
 @pytest.mark.parametrize(("batch_size", "epochs"), [(1, 12), (5, 50)])
 def test_training__detects_a_single_tile_that_the_mean_hides(tmp_path, batch_size, epochs):
-    prepared, features = needles()
-    slides, store, device = by_slide(prepared), store_of(features), torch.device("cpu")
+    prepared, features = make_marked_slides()
+    slides, store, device = by_slide(prepared), make_store(features), torch.device("cpu")
     rows = np.arange(SLIDES)
     state, best = train(
         tmp_path / "bags", BagSource(store, slides, device), bag_model(), rows, slides.labels,
@@ -124,24 +124,25 @@ def test_training__detects_a_single_tile_that_the_mean_hides(tmp_path, batch_siz
     model = bag_model()
     model.load_state_dict(best)
     marked = [row for row in rows[SLIDES // 2 :] if slides.labels[row] == 1]
-    found = 0
+    hits = 0
     for row in marked:
-        own = features[0][slides.slide_index == row]
+        tile_features = features[0][slides.slide_index == row]
         with torch.no_grad():
-            scores = model.head(torch.from_numpy(own).float()[:, None])[:, -1]
-        found += int(scores.argmax()) == int(own[:, 0].argmax())
-    assert found >= 0.9 * len(marked)
+            scores = model.head(torch.from_numpy(tile_features).float()[:, None])[:, -1]
+        hits += int(scores.argmax()) == int(tile_features[:, 0].argmax())
+    assert hits >= 0.9 * len(marked)
 
 
 def test_training__resumes_to_the_same_weights(tmp_path):
-    prepared, features = needles()
+    prepared, features = make_marked_slides()
     slides = by_slide(prepared)
     views = np.concatenate([features, features + 0.1])
-    source = BagSource(store_of(views), slides, torch.device("cpu"))
+    source = BagSource(make_store(views), slides, torch.device("cpu"))
     rows = np.arange(SLIDES)
-    _, whole = train(tmp_path / "whole", source, bag_model(), rows, slides.labels, epochs=4)
+    folder = tmp_path / "interrupted"
+    _, uninterrupted = train(tmp_path / "uninterrupted", source, bag_model(), rows, slides.labels, epochs=4)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "cut", source, bag_model(), rows, slides.labels, epochs=4, stop_after=2, checkpoint_seconds=0)
-    state, resumed = train(tmp_path / "cut", source, bag_model(), rows, slides.labels, epochs=4)
+        train(folder, source, bag_model(), rows, slides.labels, epochs=4, interrupt_after=2, checkpoint_seconds=0)
+    state, resumed = train(folder, source, bag_model(), rows, slides.labels, epochs=4)
     assert len(state.history) == 4
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert all(torch.equal(uninterrupted[name], resumed[name]) for name in uninterrupted)

@@ -11,9 +11,9 @@ from medtune.training import checkpoint
 def test_read__returns_the_saved_tensors(tmp_path):
     tensors = {"a": torch.randn(3, 4), "b": torch.arange(5), "empty": torch.zeros(0)}
     checkpoint.save(tmp_path / "c", tensors, {"key": "k", "loss": 0.1})
-    found, meta = checkpoint.read(tmp_path / "c", "k")
+    stored, meta = checkpoint.read(tmp_path / "c", "k")
     assert meta == {"key": "k", "loss": 0.1}
-    assert all(torch.equal(found[name], value) for name, value in tensors.items())
+    assert all(torch.equal(stored[name], value) for name, value in tensors.items())
     assert checkpoint.read(tmp_path / "c", "other") is None
     assert checkpoint.read(tmp_path / "absent") is None
 
@@ -29,8 +29,8 @@ def test_read__detects_every_mutation(tmp_path, seed):
     else:
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
     path.write_bytes(data)
-    found = checkpoint.read(path, "k")
-    assert found is None or (torch.equal(found[0]["a"], torch.arange(64.0)) and found[1] == {"key": "k"})
+    result = checkpoint.read(path, "k")
+    assert result is None or (torch.equal(result[0]["a"], torch.arange(64.0)) and result[1] == {"key": "k"})
 
 
 def test_load_optimizer__restores_the_state(tmp_path):

@@ -1,4 +1,4 @@
-"""Features of the baselines come from the pretrained backbone, not from the trained one."""
+"""Features of the baselines: they come from the pretrained backbone, not from the trained one."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from medtune.models.classifier import build
 from medtune.training.frozen_features import compute_frozen_features
 
 
-def test_compute_frozen_features__are_class_token_and_mean_of_the_pretrained_backbone(make_world):
+def test_compute_frozen_features__returns_class_token_and_mean_feature(make_world):
     world = make_world()
     prepared = load_prepared(world.paths.prepared)
     rows = np.array([4, 0, 7])

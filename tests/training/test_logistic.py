@@ -15,12 +15,12 @@ CPU = torch.device("cpu")
 
 
 def problem(seed=0, n=90, channels=6, classes=3, views=1, scale=1.0):
-    """Create a store of random features in half precision, labels and training rows."""
+    """Create a store of random half-precision features, the labels and the training rows."""
     draw = np.random.default_rng(seed)
     labels = draw.integers(0, classes, n)
     centers = draw.normal(size=(classes, channels))
-    found = [centers[labels] + draw.normal(size=(n, channels)) + 3 for _ in range(views)]
-    shards = [[FeatureShard(np.arange(n), (scale * x)[:, None].astype(np.float16))] for x in found]
+    features = [centers[labels] + draw.normal(size=(n, channels)) + 3 for _ in range(views)]
+    shards = [[FeatureShard(np.arange(n), (scale * x)[:, None].astype(np.float16))] for x in features]
     return FeatureStore(n, shards), labels, np.flatnonzero(draw.random(n) < 0.8)
 
 
@@ -37,11 +37,11 @@ def scaled(store, rows):
 def test_solve__equals_scikit_learn(views, strength):
     store, labels, rows = problem(views=views)
     weights = class_weights("auto", ("a", "b", "c"), labels[rows])
-    found = FeatureProblem(store, rows, labels, CrossEntropy(weights), 3, CPU).solve(strength)
+    solution = FeatureProblem(store, rows, labels, CrossEntropy(weights), 3, CPU).solve(strength)
     z, x = scaled(store, rows)
     reference = LogisticRegression(C=strength / views, class_weight="balanced", tol=1e-10, max_iter=10_000)
     reference.fit(z, np.tile(labels[rows], views))
-    logits = torch.from_numpy(x).float() @ found.weight.T + found.bias
+    logits = torch.from_numpy(x).float() @ solution.weight.T + solution.bias
     assert np.allclose(logits.softmax(1).numpy(), reference.predict_proba(z), atol=2e-4)
 
 
@@ -49,19 +49,19 @@ def test_solve__does_not_depend_on_the_unit_of_the_features():
     outputs = []
     for scale in (1.0, 16.0):
         store, labels, rows = problem(scale=scale)
-        found = FeatureProblem(store, rows, labels, CrossEntropy(), 3, CPU).solve(1.0)
-        outputs.append(store.fetch(rows).float()[:, 0] @ found.weight.T + found.bias)
+        solution = FeatureProblem(store, rows, labels, CrossEntropy(), 3, CPU).solve(1.0)
+        outputs.append(store.fetch(rows).float()[:, 0] @ solution.weight.T + solution.bias)
     assert torch.allclose(outputs[0], outputs[1], atol=1e-2)  # half precision rounds differently
 
 
 def test_solve__streams_features_that_do_not_fit_in_memory(monkeypatch):
     store, labels, rows = problem()
-    held = FeatureProblem(store, rows, labels, CrossEntropy(), 3, CPU).solve(1.0)
+    in_memory = FeatureProblem(store, rows, labels, CrossEntropy(), 3, CPU).solve(1.0)
     monkeypatch.setattr(logistic, "IN_MEMORY_BYTES", 0)
     monkeypatch.setattr(logistic, "CHUNK", 7)
     streamed = FeatureProblem(store, rows, labels, CrossEntropy(), 3, CPU).solve(1.0)
-    assert torch.allclose(held.weight, streamed.weight, atol=1e-5)
-    assert torch.allclose(held.bias, streamed.bias, atol=1e-5)
+    assert torch.allclose(in_memory.weight, streamed.weight, atol=1e-5)
+    assert torch.allclose(in_memory.bias, streamed.bias, atol=1e-5)
 
 
 def test_solve__is_independent_per_finding():
@@ -72,16 +72,16 @@ def test_solve__is_independent_per_finding():
     assert torch.allclose(together.weight[2], alone.weight[0], atol=1e-4)
 
 
-def test_solve__starts_from_another_solution_and_ends_at_the_same_optimum():
+def test_solve__finds_the_same_optimum_from_another_start():
     store, labels, rows = problem()
-    own = FeatureProblem(store, rows, labels, CrossEntropy(), 3, CPU)
-    cold, warm = own.solve(5.0), own.solve(5.0, own.solve(1.0))
+    feature_problem = FeatureProblem(store, rows, labels, CrossEntropy(), 3, CPU)
+    cold, warm = feature_problem.solve(5.0), feature_problem.solve(5.0, feature_problem.solve(1.0))
     assert torch.allclose(cold.weight, warm.weight, atol=1e-4)
 
 
-def test_solve__constant_features_give_the_class_frequencies():
+def test_solve__constant_features_predict_the_class_frequencies():
     store = FeatureStore(8, [[FeatureShard(np.arange(8), np.ones((8, 1, 4), np.float16))]])
     labels = np.array([0, 0, 0, 1, 0, 0, 0, 1])
-    found = FeatureProblem(store, np.arange(8), labels, CrossEntropy(), 2, CPU).solve(1.0)
-    logits = store.fetch(np.arange(8)).float()[:, 0] @ found.weight.T + found.bias
+    solution = FeatureProblem(store, np.arange(8), labels, CrossEntropy(), 2, CPU).solve(1.0)
+    logits = store.fetch(np.arange(8)).float()[:, 0] @ solution.weight.T + solution.bias
     assert torch.allclose(logits.softmax(1)[:, 1], torch.full((8,), 0.25), atol=1e-4)

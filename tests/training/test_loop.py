@@ -19,11 +19,11 @@ from medtune.training.trainer_config import TrainerConfig
 N, FEATURES = 60, 12
 
 
-class Cut(Exception):
-    """Simulated end of the process."""
+class Interrupted(Exception):
+    """Simulated interruption of the process."""
 
 
-class Noisy:
+class NoisySource:
     """Batch source whose training inputs consume random numbers, as augmentation does."""
 
     def __init__(self, data):
@@ -37,7 +37,8 @@ class Noisy:
         return self.data[rows]
 
 
-def job(tmp_path, network="mlp", cut_at=None, **settings):
+def make_config(tmp_path, network="mlp", interrupt_at=None, **settings):
+    """Return the config of a small training, which raises `Interrupted` at an epoch or a step."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, N)
     data = torch.from_numpy(rng.normal(size=(N, FEATURES)).astype(np.float32))
@@ -49,25 +50,25 @@ def job(tmp_path, network="mlp", cut_at=None, **settings):
     params = TrainingParams(**common | settings)
 
     def on_epoch(step, values):
-        if cut_at == ("epoch", int(values["epoch"])):
-            raise Cut
+        if interrupt_at == ("epoch", int(values["epoch"])):
+            raise Interrupted
 
-    feed = Noisy(data)
-    if cut_at and cut_at[0] == "step":
-        plain, count = feed.train, iter(range(10_000))
+    source = NoisySource(data)
+    if interrupt_at and interrupt_at[0] == "step":
+        train_batch, steps = source.train, iter(range(10_000))
 
         def train(rows, generator, take):
-            if next(count) == cut_at[1]:
-                raise Cut
-            return plain(rows, generator, take)
+            if next(steps) == interrupt_at[1]:
+                raise Interrupted
+            return train_batch(rows, generator, take)
 
-        feed.train = train
+        source.train = train
     return TrainerConfig(
         name="test",
         network=model,
         saved=model,
         set_modes=lambda: (model.train(), freeze_batchnorm(model))[0] and None,
-        source=feed,
+        source=source,
         targets=labels,
         train=np.arange(0, 44),
         val=np.arange(44, N),
@@ -81,15 +82,16 @@ def job(tmp_path, network="mlp", cut_at=None, **settings):
     )
 
 
-def ended(made):
-    at, best = Trainer(made, "cpu").run()
-    return at, best, {k: v.clone() for k, v in made.saved.state_dict().items()}
+def train(config):
+    """Return the trainer state and the best and last weights."""
+    state, best = Trainer(config, "cpu").run()
+    return state, best, {k: v.clone() for k, v in config.saved.state_dict().items()}
 
 
-CUTS = [("epoch", 1), ("epoch", 3), ("step", 0), ("step", 3), ("step", 9), ("step", 17)]
+INTERRUPTS = [("epoch", 1), ("epoch", 3), ("step", 0), ("step", 3), ("step", 9), ("step", 17)]
 
 
-@pytest.mark.parametrize("cut_at", CUTS, ids=lambda cut: f"{cut[0]}{cut[1]}")
+@pytest.mark.parametrize("interrupt_at", INTERRUPTS, ids=lambda point: f"{point[0]}{point[1]}")
 @pytest.mark.parametrize(
     "settings",
     [
@@ -101,97 +103,101 @@ CUTS = [("epoch", 1), ("epoch", 3), ("step", 0), ("step", 3), ("step", 9), ("ste
     ],
     ids=["plain", "mid-epoch", "ema-accumulate", "adam", "passes"],
 )
-def test_resume__ends_bit_identical(tmp_path, cut_at, settings):
-    whole = ended(job(tmp_path / "whole", **settings))
-    with pytest.raises(Cut):
-        ended(job(tmp_path / "cut", cut_at=cut_at, **settings))
-    resumed = ended(job(tmp_path / "cut", **settings))
-    assert all(torch.equal(whole[2][name], value) for name, value in resumed[2].items())
-    assert all(torch.equal(whole[1][name], value) for name, value in resumed[1].items())
-    assert whole[0].history == resumed[0].history
+def test_resume__ends_bit_identical(tmp_path, interrupt_at, settings):
+    uninterrupted = train(make_config(tmp_path / "uninterrupted", **settings))
+    with pytest.raises(Interrupted):
+        train(make_config(tmp_path / "interrupted", interrupt_at=interrupt_at, **settings))
+    resumed = train(make_config(tmp_path / "interrupted", **settings))
+    assert all(torch.equal(uninterrupted[2][name], value) for name, value in resumed[2].items())
+    assert all(torch.equal(uninterrupted[1][name], value) for name, value in resumed[1].items())
+    assert uninterrupted[0].history == resumed[0].history
 
 
 def test_run__returns_the_best_epoch_by_the_monitored_metric(tmp_path):
-    at, best, last = ended(job(tmp_path, epochs=6, lr=0.2, monitor="loss"))
-    losses = {row["epoch"]: row["val/loss"] for row in at.history}
-    assert at.best_epoch == min(losses, key=losses.get)
-    assert at.best_epoch == 6 or any(not torch.equal(best[name], last[name]) for name in best)
+    state, best, last = train(make_config(tmp_path, epochs=6, lr=0.2, monitor="loss"))
+    losses = {row["epoch"]: row["val/loss"] for row in state.history}
+    assert state.best_epoch == min(losses, key=losses.get)
+    assert state.best_epoch == 6 or any(not torch.equal(best[name], last[name]) for name in best)
 
 
 def test_run__without_validation_returns_the_last_epoch_of_the_same_schedule(tmp_path):
-    seen = job(tmp_path / "seen", cut_at=("epoch", 3))
-    with pytest.raises(Cut):
-        ended(seen)
-    unseen = job(tmp_path / "unseen", patience=1)
+    seen = make_config(tmp_path / "seen", interrupt_at=("epoch", 3))
+    with pytest.raises(Interrupted):
+        train(seen)
+    unseen = make_config(tmp_path / "unseen", patience=1)
     unseen.val, unseen.last_epoch = np.arange(0), 3
-    at, best, last = ended(unseen)
-    assert (at.epoch, at.best_epoch) == (3, 3)
+    state, best, last = train(unseen)
+    assert (state.epoch, state.best_epoch) == (3, 3)
     assert all(torch.equal(best[name], value) for name, value in seen.saved.state_dict().items())
     assert all(torch.equal(best[name], last[name]) for name in best)
-    assert not any(name.startswith("val/") for row in at.history for name in row)
+    assert not any(name.startswith("val/") for row in state.history for name in row)
 
 
 def test_run__stops_when_patience_runs_out(tmp_path):
-    at, _, _ = ended(job(tmp_path, epochs=50, lr=0.5, patience=2))
-    assert at.epoch == at.best_epoch + 2 < 50
+    state, _, _ = train(make_config(tmp_path, epochs=50, lr=0.5, patience=2))
+    assert state.epoch == state.best_epoch + 2 < 50
 
 
 def test_run__frozen_batchnorm_statistics_do_not_change(tmp_path):
-    made = job(tmp_path, network="batchnorm")
-    before = made.network[1].running_mean.clone()
-    ended(made)
-    assert torch.equal(before, made.network[1].running_mean)
+    config = make_config(tmp_path, network="batchnorm")
+    before = config.network[1].running_mean.clone()
+    train(config)
+    assert torch.equal(before, config.network[1].running_mean)
 
 
-def test_run__an_epoch_with_three_repeats_uses_every_image_three_times(tmp_path):
-    made = job(tmp_path, repeats_per_epoch=3, epochs=1, batch_size=4)
+def test_run__repeats_per_epoch_uses_every_image_that_often(tmp_path):
+    config = make_config(tmp_path, repeats_per_epoch=3, epochs=1, batch_size=4)
     seen = []
-    plain = made.source.train
-    made.source.train = lambda rows, generator, take: (seen.extend(rows), plain(rows, generator, take))[1]
-    done, _ = Trainer(made, "cpu").run()
-    assert done.step == 33
+    train_batch = config.source.train
+    config.source.train = lambda rows, generator, take: (seen.extend(rows), train_batch(rows, generator, take))[1]
+    state, _ = Trainer(config, "cpu").run()
+    assert state.step == 33
     assert np.array_equal(np.bincount(seen)[:44], np.full(44, 3))
-    assert sorted(seen[:44]) == list(range(44))  # one repeat after the other
+    assert sorted(seen[:44]) == list(range(44))  # repeats are not interleaved
 
 
 def test_run__few_images_are_repeated_until_min_steps(tmp_path):
-    done, _ = Trainer(job(tmp_path, min_steps=40, epochs=2, batch_size=8), "cpu").run()
-    assert done.step >= 40  # 44 images alone would be 12 steps
-    assert [row["epoch"] for row in done.history] == [1, 2]
+    state, _ = Trainer(make_config(tmp_path, min_steps=40, epochs=2, batch_size=8), "cpu").run()
+    assert state.step >= 40  # 44 images alone would be 12 steps
+    assert [row["epoch"] for row in state.history] == [1, 2]
 
 
 def test_run__head_has_a_separate_learning_rate(tmp_path):
-    """Use first steps of Adam, which change every weight by the learning rate."""
-    made = job(tmp_path, epochs=1, batch_size=44, optimizer="adam", weight_decay=0, warmup_epochs=0, clip_norm=None)
-    made.network.__dict__["head"] = made.network[3]  # not as an additional submodule
-    made.head_lr, made.lr = 1e-4, 1e-2
-    before = {name: p.detach().clone() for name, p in made.network.named_parameters()}
-    Trainer(made, "cpu").run()
-    moved = {name: (p - before[name]).abs().max().item() for name, p in made.network.named_parameters()}
+    """First step of Adam, which changes every weight by the learning rate."""
+    config = make_config(
+        tmp_path, epochs=1, batch_size=44, optimizer="adam", weight_decay=0, warmup_epochs=0, clip_norm=None
+    )
+    config.network.__dict__["head"] = config.network[3]  # without registering a submodule
+    config.head_lr, config.lr = 1e-4, 1e-2
+    before = {name: p.detach().clone() for name, p in config.network.named_parameters()}
+    Trainer(config, "cpu").run()
+    moved = {name: (p - before[name]).abs().max().item() for name, p in config.network.named_parameters()}
     assert moved["3.weight"] == pytest.approx(1e-4, rel=1e-2)
     assert moved["0.weight"] == pytest.approx(1e-2, rel=1e-2)
 
 
 def test_run__accumulation_equals_the_large_batch(tmp_path):
-    made = [job(tmp_path / str(n), batch_size=n, gradient_accumulation_steps=16 // n, epochs=1) for n in (16, 4)]
-    for each in made:
-        each.network[2].p = 0.0
-        each.source.train = lambda rows, generator, take, feed=each.source: (feed.data[rows][take], Geometry())
-    large, small = (ended(each)[2] for each in made)
+    configs = [
+        make_config(tmp_path / str(n), batch_size=n, gradient_accumulation_steps=16 // n, epochs=1) for n in (16, 4)
+    ]
+    for config in configs:
+        config.network[2].p = 0.0
+        config.source.train = lambda rows, generator, take, source=config.source: (source.data[rows][take], Geometry())
+    large, small = (train(config)[2] for config in configs)
     for name, value in large.items():
         torch.testing.assert_close(value, small[name], rtol=1e-4, atol=1e-6)
 
 
-def test_run__reports_a_loss_that_is_not_finite(tmp_path):
-    made = job(tmp_path)
-    made.source.data[3] = math.nan
+def test_run__non_finite_loss_is_an_error(tmp_path):
+    config = make_config(tmp_path)
+    config.source.data[3] = math.nan
     with pytest.raises(RuntimeError, match=r"test: the loss is nan at epoch 1, step \d+ with lr 0.01"):
-        ended(made)
+        train(config)
 
 
-def test_run__does_not_save_or_score_after_a_loss_that_is_not_finite(tmp_path):
-    made = job(tmp_path, batch_size=1, epochs=2, checkpoint_seconds=1e9, monitor="loss")
-    made.source.data[made.train] = math.inf
+def test_run__does_not_save_or_score_after_a_non_finite_loss(tmp_path):
+    config = make_config(tmp_path, batch_size=1, epochs=2, checkpoint_seconds=1e9, monitor="loss")
+    config.source.data[config.train] = math.inf
     scored = []
 
     class Recorded(CrossEntropy):
@@ -199,52 +205,54 @@ def test_run__does_not_save_or_score_after_a_loss_that_is_not_finite(tmp_path):
             scored.append(0)
             return super().score(summary, target)
 
-    made.objective = Recorded()
+    config.objective = Recorded()
     with pytest.raises(RuntimeError, match=r"the loss is nan at epoch 1, step 1 with lr "):
-        ended(made)
+        train(config)
     assert not scored
     assert not (tmp_path / checkpoint.CHECKPOINT_FILE).exists()
 
 
 def test_run__reads_the_loss_every_log_steps_and_at_the_end_of_an_epoch(tmp_path, monkeypatch):
-    made = job(tmp_path, batch_size=1, epochs=2, checkpoint_seconds=1e9)
+    config = make_config(tmp_path, batch_size=1, epochs=2, checkpoint_seconds=1e9)
     seen, logged = [], []
-    real = Trainer._flush_losses
+    flush = Trainer._flush_losses
 
-    def look(self):
+    def record_step(self):
         seen.append(self.state.step)
-        real(self)
+        flush(self)
 
-    monkeypatch.setattr(Trainer, "_flush_losses", look)
-    made.on_step = lambda step, values: logged.append(step)
-    ended(made)
+    monkeypatch.setattr(Trainer, "_flush_losses", record_step)
+    config.on_step = lambda step, values: logged.append(step)
+    train(config)
     assert seen == [20, 40, 44, 60, 80, 88]
     assert logged == [20, 40, 60, 80]
 
 
 @pytest.fixture
 def eager(monkeypatch):
-    """Compile without a backend, which starts faster."""
-    real = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda network, **options: real(network, backend="eager", **options))
+    """Compile with the eager backend, which starts faster."""
+    compile_network = torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda network, **options: compile_network(network, backend="eager", **options)
+    )
 
 
-@pytest.mark.parametrize("cut_at", [("epoch", 2), ("step", 9)], ids=lambda cut: f"{cut[0]}{cut[1]}")
-def test_compile__has_the_same_result_and_names_and_resumes(tmp_path, eager, cut_at):
+@pytest.mark.parametrize("interrupt_at", [("epoch", 2), ("step", 9)], ids=lambda point: f"{point[0]}{point[1]}")
+def test_compile__does_not_change_results_names_or_resume(tmp_path, eager, interrupt_at):
     def compiled(folder, **settings):
-        made = job(tmp_path / folder, ema_decay=0.9, **settings)
-        made.compile = True
-        return made
+        config = make_config(tmp_path / folder, ema_decay=0.9, **settings)
+        config.compile = True
+        return config
 
-    plain, whole = ended(job(tmp_path / "plain", ema_decay=0.9)), ended(compiled("whole"))
-    with pytest.raises(Cut):
-        ended(compiled("cut", cut_at=cut_at))
-    resumed = ended(compiled("cut"))
-    assert plain[0].history == whole[0].history == resumed[0].history
-    assert whole[1].keys() == plain[1].keys()
-    for kept in (1, 2):
-        assert all(torch.equal(whole[kept][name], value) for name, value in plain[kept].items())
-        assert all(torch.equal(whole[kept][name], value) for name, value in resumed[kept].items())
+    plain, uninterrupted = train(make_config(tmp_path / "plain", ema_decay=0.9)), train(compiled("uninterrupted"))
+    with pytest.raises(Interrupted):
+        train(compiled("interrupted", interrupt_at=interrupt_at))
+    resumed = train(compiled("interrupted"))
+    assert plain[0].history == uninterrupted[0].history == resumed[0].history
+    assert uninterrupted[1].keys() == plain[1].keys()
+    for index in (1, 2):
+        assert all(torch.equal(uninterrupted[index][name], value) for name, value in plain[index].items())
+        assert all(torch.equal(uninterrupted[index][name], value) for name, value in resumed[index].items())
 
 
 @pytest.mark.slow
@@ -253,28 +261,28 @@ def test_compile__has_the_same_result_and_names_and_resumes(tmp_path, eager, cut
 def test_compile__through_inductor_has_similar_losses(tmp_path, precision, monkeypatch):
     from torch._inductor import config
 
-    monkeypatch.setattr(config, "compile_threads", 1)  # a pool of compile processes is slow to start
-    ends = {}
+    monkeypatch.setattr(config, "compile_threads", 1)  # a pool of compile processes starts slowly
+    weights = {}
     for compiled in (False, True):
-        made = job(tmp_path / str(compiled), epochs=1, precision=precision)
-        made.network[2].p = 0.0
-        made.compile = compiled
-        ends[compiled] = ended(made)[2]
+        trainer_config = make_config(tmp_path / str(compiled), epochs=1, precision=precision)
+        trainer_config.network[2].p = 0.0
+        trainer_config.compile = compiled
+        weights[compiled] = train(trainer_config)[2]
     close = {"rtol": 1e-4, "atol": 1e-5} if precision == "fp32" else {"rtol": 0.05, "atol": 0.02}
-    for name, value in ends[False].items():
-        torch.testing.assert_close(ends[True][name], value, **close)
+    for name, value in weights[False].items():
+        torch.testing.assert_close(weights[True][name], value, **close)
 
 
 def test_resume__ignores_damaged_checkpoints_and_those_of_other_runs(tmp_path):
-    with pytest.raises(Cut):
-        ended(job(tmp_path, cut_at=("epoch", 2)))
+    with pytest.raises(Interrupted):
+        train(make_config(tmp_path, interrupt_at=("epoch", 2)))
     path = tmp_path / checkpoint.CHECKPOINT_FILE
-    whole = ended(job(tmp_path / "whole"))
+    uninterrupted = train(make_config(tmp_path / "uninterrupted"))
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
     path.write_bytes(data)
-    again = ended(job(tmp_path))
-    assert all(torch.equal(whole[2][name], value) for name, value in again[2].items())
-    other = job(tmp_path)
+    resumed = train(make_config(tmp_path))
+    assert all(torch.equal(uninterrupted[2][name], value) for name, value in resumed[2].items())
+    other = make_config(tmp_path)
     other.key = "another"
-    assert len(ended(other)[0].history) == 4
+    assert len(train(other)[0].history) == 4

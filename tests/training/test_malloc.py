@@ -1,4 +1,4 @@
-"""Retained memory avoids page faults."""
+"""Page faults with and without retained memory."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ SCRIPT = """
 import resource, sys
 import numpy as np
 from medtune.training.malloc import retain_freed_memory
-if sys.argv[1] == "keep":
+if sys.argv[1] == "retain":
     retain_freed_memory()
 np.ones(2_000_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -30,4 +30,4 @@ def test_retain_freed_memory__avoids_page_faults():
         command = [sys.executable, "-c", SCRIPT, mode]
         return int(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
 
-    assert faults("keep") < faults("as it comes") / 10
+    assert faults("retain") < faults("default") / 10

@@ -1,4 +1,4 @@
-"""Weight decay applies to matrices, not to vectors that scale or shift channels."""
+"""Weight decay: it applies to matrices, not to vectors that scale or shift channels."""
 
 import pytest
 import torch
@@ -19,10 +19,10 @@ def decayed(method, optimizer, decay_vectors, **model):
     })  # fmt: skip
     network = adapt(build(params, 2), params)
     before = {name: p.detach().clone() for name, p in network.named_parameters() if p.requires_grad}
-    built = build_optimizer(network, params.finetune, 0.1, decay_vectors)
+    instance = build_optimizer(network, params.finetune, 0.1, decay_vectors)
     for parameter in network.parameters():
         parameter.grad = torch.full_like(parameter, 1e-12)  # decay of zero biases would not be visible
-    built.step()
+    instance.step()
     parameters = dict(network.named_parameters())
     return set(before), {name for name in before if (parameters[name] - before[name]).abs().max() > 1e-3}
 
@@ -31,7 +31,7 @@ def decayed(method, optimizer, decay_vectors, **model):
 @pytest.mark.parametrize(("method", "factor"), [("ia3", "ia3_l"), ("ssf", "scale"), ("boft", "boft_s"),
                                                 ("dora", "magnitude"), ("norm", "norm1.weight")])  # fmt: skip
 def test_optimizer__does_not_decay_scales(method, factor, optimizer):
-    """Check that scales do not decay to 0, because a scale has no effect at 1."""
+    """Scales, which have no effect at 1, must not decay to 0."""
     trained, changed = decayed(method, optimizer, decay_vectors=False)
     assert any(factor in name for name in trained)
     assert not any(factor in name for name in changed)
@@ -43,7 +43,7 @@ def test_optimizer__decays_low_rank_matrices_of_rank_one():
     assert {name for name in trained if "lora_A" in name} <= changed
 
 
-def test_optimizer__decays_everything_as_in_the_paper():
+def test_optimizer__decays_vectors_on_request():
     _, changed = decayed("none", "adam", decay_vectors=True)
     assert any("norm1.weight" in name for name in changed)
     _, with_adamw = decayed("none", "adamw", decay_vectors=True)

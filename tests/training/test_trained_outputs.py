@@ -1,4 +1,4 @@
-"""Evaluation of folds with a common frozen backbone: equal outputs, and one backbone run per image."""
+"""Outputs of folds with a common frozen backbone: equal to separate computation, one backbone pass per image."""
 
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,8 +22,8 @@ HEADS = registry.plugin_names("medtune.models.heads")
 
 
 @contextmanager
-def counted():
-    """Record the sizes of batches that pass a backbone, except those of `token_shape`."""
+def count_batches():
+    """Record the batch sizes of all backbone passes, except those of `token_shape`."""
     batches = []
 
     def count(module, inputs):
@@ -37,49 +37,49 @@ def counted():
         hook.remove()
 
 
-def requests_of(world):
+def load_requests(world):
     prepared = load_prepared(world.paths.prepared)
     return [OutputsRequest.for_artifact(artifact, prepared) for artifact in world.trained], prepared.images
 
 
-def one_by_one(requests, images, size=7):
+def compute_separately(requests, images, size=7):
     return [
         compute_outputs(request, load_trained(request.trained), images, "cpu", size, lambda done: None)
         for request in requests
     ]
 
 
-def assert_same(found, expected):
-    for mine, other in zip(found, expected, strict=True):
-        assert mine.keys() == other.keys()
-        for split, values in mine.items():
+def assert_same(actual, expected):
+    for outputs, other in zip(actual, expected, strict=True):
+        assert outputs.keys() == other.keys()
+        for split, values in outputs.items():
             assert values.dtype == np.float32
             np.testing.assert_allclose(values, other[split], rtol=1e-5, atol=1e-5)
 
 
-def test_frozen_folds__equal_the_direct_path_and_run_the_backbone_once_per_image(make_world):
-    requests, images = requests_of(make_world(head_only=True))
+def test_frozen_folds__equal_separate_computation_and_run_the_backbone_once_per_image(make_world):
+    requests, images = load_requests(make_world(head_only=True))
     done = []
-    with counted() as batches:
-        found = list(compute_trained_outputs(requests, images, "cpu", 7, done.append))
+    with count_batches() as batches:
+        actual = list(compute_trained_outputs(requests, images, "cpu", 7, done.append))
     assert shares_backbone(requests)
     assert sum(batches) == sum(done) == backbone_runs(requests) == len(images) == 45
-    assert_same(found, one_by_one(requests, images))
-    assert not np.allclose(found[0]["val"], found[1]["val"])
+    assert_same(actual, compute_separately(requests, images))
+    assert not np.allclose(actual[0]["val"], actual[1]["val"])
 
 
-def test_other_networks__run_separately(make_world):
-    requests, images = requests_of(make_world())
-    with counted() as batches:
-        found = list(compute_trained_outputs(requests, images, "cpu", 7, lambda done: None))
+def test_fine_tuned_folds__run_the_backbone_per_fold(make_world):
+    requests, images = load_requests(make_world())
+    with count_batches() as batches:
+        actual = list(compute_trained_outputs(requests, images, "cpu", 7, lambda done: None))
     assert not shares_backbone(requests)
     assert sum(batches) == backbone_runs(requests) == 90
-    for mine, other in zip(found, one_by_one(requests, images), strict=True):
-        assert all(np.array_equal(mine[split], other[split]) for split in other)
+    for outputs, other in zip(actual, compute_separately(requests, images), strict=True):
+        assert all(np.array_equal(outputs[split], other[split]) for split in other)
 
 
-def test_one_fold__and_different_backbones_share_nothing(make_world, tmp_path):
-    requests, _ = requests_of(make_world(head_only=True))
+def test_shares_backbone__is_false_for_one_fold_or_different_backbones(make_world, tmp_path):
+    requests, _ = load_requests(make_world(head_only=True))
     assert not shares_backbone(requests[:1])
     trained = requests[1].trained
     partial_dir(tmp_path / "other").mkdir()
@@ -87,17 +87,17 @@ def test_one_fold__and_different_backbones_share_nothing(make_world, tmp_path):
     assert not shares_backbone([requests[0], replace(requests[1], trained=other)])
 
 
-def test_evaluate__equals_the_direct_path_in_one_pass(make_world):
+def test_evaluate__equals_separate_computation_in_a_single_pass(make_world):
     world = make_world(head_only=True)
-    with counted() as batches:
+    with count_batches() as batches:
         done = evaluate.run(world.params, world.paths)
     assert sum(batches) == 2 * 45  # once for the outputs, once for the features of the baselines
-    requests, images = requests_of(world)
+    requests, images = load_requests(world)
     stored = np.load(done.folder / "logits.npz")
-    for request, expected in zip(requests, one_by_one(requests, images), strict=True):
+    for request, expected in zip(requests, compute_separately(requests, images), strict=True):
         for split, values in expected.items():
-            found = stored[f"fold{request.fold}_{split}_logits"]
-            np.testing.assert_allclose(found, values, rtol=1e-5, atol=1e-5)
+            logits = stored[f"fold{request.fold}_{split}_logits"]
+            np.testing.assert_allclose(logits, values, rtol=1e-5, atol=1e-5)
             assert np.array_equal(stored[f"fold{request.fold}_{split}_rows"], request.indices[split])
 
 
@@ -108,7 +108,7 @@ def test_evaluate__names_the_fold_of_logits_that_are_not_finite(make_world):
 
 
 @pytest.mark.parametrize("kind", HEADS)
-def test_every_head__with_external_images_of_all_folds(make_world, kind):
+def test_compute_shared_outputs__supports_every_head_and_external_images(make_world, kind):
     params = make_world().params
     head = registry.load_plugin("medtune.models.heads", kind, "model.head.kind").Params()
     params = params.model_copy(update={"model": params.model.model_copy(update={"head": head})})
@@ -121,12 +121,12 @@ def test_every_head__with_external_images_of_all_folds(make_world, kind):
     first = OutputsRequest(0, trained, {"val": order[:5], "test": order[5:11], EXTERNAL: external}, "key")
     second = replace(first, fold=1, indices={"val": order[5:11], "test": order[11:], EXTERNAL: external})
     requests = [first, second]
-    with counted() as batches:
+    with count_batches() as batches:
         heads = [model.head for model in models]
-        found = compute_shared_outputs(requests, models[0], heads, images, "cpu", 8, lambda done: None)
+        actual = compute_shared_outputs(requests, models[0], heads, images, "cpu", 8, lambda done: None)
     assert sum(batches) == 20
     expected = [
         compute_outputs(request, model, images, "cpu", 8, lambda done: None)
         for request, model in zip(requests, models, strict=True)
     ]
-    assert_same(found, expected)
+    assert_same(actual, expected)

@@ -21,13 +21,13 @@ def test_to_device__returns_the_same_tensor_on_a_cpu():
 
 
 @pytest.fixture
-def strict():
-    """Raise on every synchronization with the GPU."""
+def forbid_synchronization():
+    """Return a function after which every synchronization with the GPU raises."""
 
-    def begin():
+    def forbid():
         torch.cuda.set_sync_debug_mode("error")
 
-    yield begin
+    yield forbid
     torch.cuda.set_sync_debug_mode("default")
 
 
@@ -39,7 +39,7 @@ def test_to_device__copies_the_values_to_a_gpu():
 
 
 class Images:
-    """Create a batch source of augmented images on the GPU."""
+    """Batch source of augmented images on the GPU."""
 
     def __init__(self, images):
         self.images = images
@@ -54,10 +54,10 @@ class Images:
 
 @pytest.mark.gpu
 @needs_gpu
-def test_step__does_not_synchronize_with_the_gpu(tmp_path, strict):
+def test_step__does_not_synchronize_with_the_gpu(tmp_path, forbid_synchronization):
     rng = np.random.default_rng(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GELU(), nn.Flatten(), nn.Linear(8 * 30 * 30, 2))
-    job = TrainerConfig(
+    config = TrainerConfig(
         name="test",
         network=network.cuda(),
         saved=network,
@@ -73,7 +73,7 @@ def test_step__does_not_synchronize_with_the_gpu(tmp_path, strict):
         key="key",
         checkpoint_dir=tmp_path,
     )
-    trainer = Trainer(job, "cuda")
-    trainer._step(job.train[:8])  # allocations of the first step may synchronize
-    strict()
-    trainer._step(job.train[8:16])
+    trainer = Trainer(config, "cuda")
+    trainer._step(config.train[:8])  # allocations of the first step may synchronize
+    forbid_synchronization()
+    trainer._step(config.train[8:16])

@@ -14,24 +14,26 @@ TRAINABLE = {"linear": 0, "bitfit": 1_000, "lora": 3_000, "full": 90_000}
 def make_trials(tmp_path):
     """Create trials whose class scores differ by `strengths[method]`, with the same noise for all methods."""
 
-    def make(strengths, percents=(10,), seeds=(1,), groups=24, images=2, noise=0.3, known=True, backbone="vit"):
-        member = np.repeat(np.arange(groups), images)
-        labels = member % 2
+    def make(strengths, percents=(10,), seeds=(1,), n_patients=24, images=2, noise=0.3, known=True, backbone="vit"):
+        patients = np.repeat(np.arange(n_patients), images)
+        labels = patients % 2
         shared = np.random.default_rng(0).normal(0, 1, len(labels))
         result = []
         for method, strength in strengths.items():
             for percent in percents:
                 for seed in seeds:
-                    own = np.random.default_rng([seed, percent, sum(method.encode())]).normal(0, noise, len(labels))
-                    score = strength * (2 * labels - 1) + shared + own
+                    method_noise = np.random.default_rng([seed, percent, sum(method.encode())]).normal(
+                        0, noise, len(labels)
+                    )
+                    score = strength * (2 * labels - 1) + shared + method_noise
                     identity = TrialId("toy", backbone, method, percent, seed)
-                    result.append(write(tmp_path, identity, labels, score, member, known))
+                    result.append(write(tmp_path, identity, labels, score, patients, known))
         return result
 
     return make
 
 
-def write(root, identity, labels, score, member, known):
+def write(root, identity, labels, score, patients, known):
     positive = 1 / (1 + np.exp(-score))
     probabilities = np.stack([1 - positive, positive], axis=1)
     predictions = probabilities.argmax(axis=1)
@@ -40,13 +42,13 @@ def write(root, identity, labels, score, member, known):
     with (folder / "predictions.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["path", "label", "patient", "prediction", *(f"prob_{name}" for name in CLASSES)])
-        for n, (label, group, prediction, row) in enumerate(
-            zip(labels, member, predictions, probabilities, strict=True)
+        for n, (label, patient, prediction, row) in enumerate(
+            zip(labels, patients, predictions, probabilities, strict=True)
         ):
-            writer.writerow([f"{n}.png", CLASSES[label], f"p{group:03}", CLASSES[prediction], *row])
-    values = compute_all(labels, probabilities, predictions, member)
+            writer.writerow([f"{n}.png", CLASSES[label], f"p{patient:03}", CLASSES[prediction], *row])
+    values = compute_all(labels, probabilities, predictions, patients)
     trainable = TRAINABLE.get(identity.method, 2_000)
-    groups = len(np.unique(member))
+    n_patients = len(np.unique(patients))
     result = {
         "key": "k",
         "files": {},
@@ -55,7 +57,7 @@ def write(root, identity, labels, score, member, known):
         "monitor": "auroc",
         "metrics": {name: {"value": value, "lo": None, "hi": None} for name, value in values.items()},
         "images": {"train": 2 * identity.percent, "val": 8, "test": len(labels)},
-        "patients": {"train": identity.percent, "val": 4, "test": groups},
+        "patients": {"train": identity.percent, "val": 4, "test": n_patients},
         "patients_known": known,
         "protocol": "patient",
         "folds": [1],

@@ -19,16 +19,16 @@ def test_build_cubes__value_equals_the_record(make_trials):
     assert block.left.shape == (2, 2, 2, 24)
     assert block.support == {"benign": 12, "malignant": 12}
     for trial in trials:
-        where = trial.identity
-        place = block.methods.index(where.method), block.percents.index(where.percent), block.seeds.index(where.seed)
-        assert block.value[place] == pytest.approx(trial.result["metrics"]["auroc"]["value"], abs=1e-9)
+        cell = trial.identity
+        index = block.methods.index(cell.method), block.percents.index(cell.percent), block.seeds.index(cell.seed)
+        assert block.value[index] == pytest.approx(trial.result["metrics"]["auroc"]["value"], abs=1e-9)
 
 
-def test_summary__interval_of_one_seed_is_that_of_its_trial(make_trials):
+def test_summary__interval_of_one_seed_equals_the_interval_of_the_trial(make_trials):
     trials = make_trials({"lora": 0.5})
     summary = summarize(build_cubes(trials, "balanced_accuracy")[0], 0.9)
-    right = intervals(METRICS, read_predictions(trials[0]).stats, 0.9)["balanced_accuracy"]
-    assert [summary.mean[0, 0], summary.lo[0, 0], summary.hi[0, 0]] == [right.value, right.lo, right.hi]
+    expected = intervals(METRICS, read_predictions(trials[0]).stats, 0.9)["balanced_accuracy"]
+    assert [summary.mean[0, 0], summary.lo[0, 0], summary.hi[0, 0]] == [expected.value, expected.lo, expected.hi]
     assert np.isnan(summary.spread[0, 0])
 
 
@@ -62,10 +62,10 @@ def test_build_cubes__trial_with_undefined_metric_is_skipped(make_trials):
     assert build_cubes(trials, "auroc")[0].is_available.ravel().tolist() == [False, True]
 
 
-def test_build_cubes__other_test_images_are_an_error(make_trials):
+def test_build_cubes__different_test_images_are_an_error(make_trials):
     trials = make_trials({"lora": 0.5, "bitfit": 0.2})
-    place = trials[1].folder / "predictions.csv"
-    place.write_text(place.read_text().replace("p003", "p002"))
+    path = trials[1].folder / "predictions.csv"
+    path.write_text(path.read_text().replace("p003", "p002"))
     with pytest.raises(InputError, match=r"bitfit.*lora.*different images"):
         build_cubes(trials, "auroc")
 

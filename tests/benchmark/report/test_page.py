@@ -64,5 +64,5 @@ def test_report__nothing_done(tmp_path, trials):
 
 
 def test_report__same_trials_same_bytes(tmp_path, make_trials):
-    trials = make_trials({"full": 1.0, "lora": 1.2}, groups=6)
+    trials = make_trials({"full": 1.0, "lora": 1.2}, n_patients=6)
     assert report(tmp_path, trials) == report(tmp_path, trials)

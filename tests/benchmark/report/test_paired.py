@@ -21,7 +21,7 @@ def rows_of(trial):
 
 @pytest.mark.parametrize("metric", ["auroc", "balanced_accuracy"])
 def test_paired_differences__equal_a_manual_jackknife(make_trials, metric):
-    trials = make_trials({"lora": 0.6, "full": 0.4}, seeds=(1, 2), groups=12, images=3)
+    trials = make_trials({"lora": 0.6, "full": 0.4}, seeds=(1, 2), n_patients=12, images=3)
     cases = {(trial.identity.method, trial.identity.seed): rows_of(trial) for trial in trials}
     labels, patients = cases["lora", 1][0], cases["lora", 1][3]
 
@@ -31,7 +31,7 @@ def test_paired_differences__equal_a_manual_jackknife(make_trials, metric):
 
     left = np.array([difference(patients != name) for name in np.unique(patients)])
     of_class = [left[[labels[patients == name][0] == k for name in np.unique(patients)]] for k in (0, 1)]
-    variance = np.array([5 / 6 * ((own - own.mean()) ** 2).sum() for own in of_class])
+    variance = np.array([5 / 6 * ((values - values.mean()) ** 2).sum() for values in of_class])
     degrees = variance.sum() ** 2 / (variance**2 / 5).sum()
     (result,) = paired_differences(build_cubes(trials, metric)[0], 1, 0, 0.9).values()
     value = difference(np.full(36, True))
@@ -52,7 +52,7 @@ def test_paired_differences__use_common_seeds(make_trials):
 @pytest.mark.parametrize(
     ("p", "expected"),
     [
-        # Manually: sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1, then made non-decreasing.
+        # Manually: sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1, then non-decreasing.
         ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
         ([0.5, 0.6], [1.0, 1.0]),
         ([0.02, np.nan, 0.03], [0.04, np.nan, 0.04]),

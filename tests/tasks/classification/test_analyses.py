@@ -17,7 +17,7 @@ OPTIONS = EvaluateParams()
 
 
 def make_result(n_patients=40, n_folds=4, classes=2, known=True, several=False, seed=0) -> EvaluationResult:
-    """Make folds in which network k tests the patients of fold k and network k - 1 validates on them."""
+    """Create folds in which network k tests the patients of fold k and network k - 1 validates on them."""
     rng = np.random.default_rng(seed)
     images = rng.integers(2, 7, n_patients)
     patients = np.repeat(np.arange(n_patients), images)
@@ -27,8 +27,8 @@ def make_result(n_patients=40, n_folds=4, classes=2, known=True, several=False, 
     probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     ids = np.array([f"P{k:02}" for k in patients])
 
-    def part(which: np.ndarray) -> ClassifierPredictions:
-        rows = np.flatnonzero(which)
+    def select(mask: np.ndarray) -> ClassifierPredictions:
+        rows = np.flatnonzero(mask)
         p = probabilities[rows]
         return ClassifierPredictions(rows, labels[rows], ids[rows], p, p, p.argmax(axis=1))
 
@@ -36,7 +36,7 @@ def make_result(n_patients=40, n_folds=4, classes=2, known=True, several=False, 
     rule = {"kind": "threshold", "positive": "b", "threshold": 0.5} if classes == 2 else {"kind": "argmax"}
     folds = [
         ClassifierFold(
-            k, "frozen", Rules(SimpleNamespace(), rule), part(fold_of == (k + 1) % n_folds), part(fold_of == k)
+            k, "frozen", Rules(SimpleNamespace(), rule), select(fold_of == (k + 1) % n_folds), select(fold_of == k)
         )
         for k in range(n_folds)
     ]
@@ -53,8 +53,8 @@ def make_result(n_patients=40, n_folds=4, classes=2, known=True, several=False, 
 
 
 def facts_of(result: EvaluationResult, **options):
-    chosen = OPTIONS.model_copy(update=options)
-    return Analyses.compute(result, chosen).facts(result, chosen)
+    params = OPTIONS.model_copy(update=options)
+    return Analyses.compute(result, params).facts(result, params)
 
 
 def read(path):
@@ -79,13 +79,13 @@ def test_analyses__facts_files_and_sections(classes, tmp_path):
     assert len(read(tmp_path / "label_errors.csv")) == facts["label_errors"]["candidates"]
     common = {"positive": None, "classes": ["a", "b"], "folds": [1], "percent": "95", "patients_known": True}
     page = analyses.section(result, facts | common)
-    for words in (
+    for text in (
         "metric per patient",
         "coverage (requested: 0.9)",
         "Nothing is corrected automatically",
         "would halve the confidence interval",
     ):
-        assert words in page
+        assert text in page
 
 
 def test_patient_level__mean_uses_rule_for_images():
@@ -99,13 +99,13 @@ def test_patient_level__mean_uses_rule_for_images():
         assert result.pooled.patient_ids[level.predictions.rows[position]] == patient
 
 
-@pytest.mark.parametrize("how", ["max", "noisy_or"])
-def test_patient_level__other_scores_choose_threshold_on_validation_patients(how):
+@pytest.mark.parametrize("rule", ["max", "noisy_or"])
+def test_patient_level__other_scores_choose_threshold_on_validation_patients(rule):
     result = make_result()
-    facts = facts_of(result, patient_score=how)["patient_level"]
+    facts = facts_of(result, patient_score=rule)["patient_level"]
     assert facts["decision"]["kind"] == "threshold"
     # Changed labels of a fold's test patients must not change the decisions about these patients.
-    options = OPTIONS.model_copy(update={"patient_score": how})
+    options = OPTIONS.model_copy(update={"patient_score": rule})
     before = patient_level.patient_level(result, options).predictions
     tested = result.folds[0].test
     for fold in result.folds:
@@ -153,7 +153,7 @@ def test_prediction_sets__too_few_patients():
     assert "min_probability" in facts["calibration"]
 
 
-def test_doubtful_labels__each_image_once(tmp_path):
+def test_doubtful_labels__every_image_once(tmp_path):
     result = make_result()
     doubtful = Analyses.compute(result, OPTIONS).doubtful
     assert doubtful.n_images == len(result.prepared.labels)
@@ -161,7 +161,7 @@ def test_doubtful_labels__each_image_once(tmp_path):
     assert (doubtful.suggested != doubtful.labels).all()
 
 
-def test_projection__each_class_with_its_patients():
+def test_projection__patients_per_class():
     facts = facts_of(make_result())["more_patients"]
     assert {row["patients"] for row in facts["classes"]} == {20}
     assert all(50 < row["more_patients"] <= 60 for row in facts["classes"])
@@ -176,6 +176,6 @@ def test_projection__too_few_patients_of_a_class():
     for fold in result.folds:
         fold.test.labels[:] = 1
     facts = facts_of(EvaluationResult(result.prepared, (), (), result.folds, pool([f.test for f in result.folds]), {}))
-    none, all_of_them = facts["more_patients"]["classes"]
-    assert (none["patients"], none["reason"]) == (0, "a confidence interval needs more patients")
-    assert all_of_them["patients"] == 5
+    absent, present = facts["more_patients"]["classes"]
+    assert (absent["patients"], absent["reason"]) == (0, "a confidence interval needs more patients")
+    assert present["patients"] == 5

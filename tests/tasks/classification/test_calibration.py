@@ -5,7 +5,7 @@ from medtune.tasks.classification import calibration, reliability
 
 
 def make_logits(temperature, n=4000, classes=3, seed=0):
-    """Make logits that are calibrated after division by `temperature`."""
+    """Create logits that are calibrated after division by `temperature`."""
     draw = np.random.default_rng(seed)
     logits = draw.normal(0, 2, (n, classes))
     labels = np.array([draw.choice(classes, p=row) for row in calibration.softmax(logits)])
@@ -29,9 +29,9 @@ def test_fit__separable_validation_stops_at_the_bound():
 
 
 def test_fit__few_patients_stay_near_1():
-    logits, labels, alone = make_logits(3.0, n=200)
-    few = calibration.fit_temperature(logits, labels, alone % 4).temperature
-    many = calibration.fit_temperature(logits, labels, alone).temperature
+    logits, labels, patients = make_logits(3.0, n=200)
+    few = calibration.fit_temperature(logits, labels, patients % 4).temperature
+    many = calibration.fit_temperature(logits, labels, patients).temperature
     assert 1 < few < many
 
 
@@ -40,15 +40,15 @@ def test_fit__separable_validation_of_few_patients():
     assert calibration.fit_temperature(5 * np.eye(2)[labels], labels, labels).temperature > 0.5
 
 
-def test_fit__none_keeps_probabilities():
+def test_fit__none_does_not_change_probabilities():
     result = calibration.fit_temperature(*make_logits(3.0), kind="none")
     assert result.temperature == 1
     assert result.nll_before == result.nll_after
 
 
-def test_fit__keeps_the_ranking():
-    logits, labels, groups = make_logits(2.0, n=50)
-    result = calibration.fit_temperature(logits, labels, groups)
+def test_fit__does_not_change_the_ranking():
+    logits, labels, patients = make_logits(2.0, n=50)
+    result = calibration.fit_temperature(logits, labels, patients)
     assert (calibration.softmax(logits, result.temperature).argmax(axis=1) == logits.argmax(axis=1)).all()
 
 
@@ -58,7 +58,7 @@ def test_softmax__large_logits_stay_finite():
     assert np.isfinite(calibration.nll(np.array([[50.0, 0.0]]), np.array([1])))
 
 
-def test_reliability__table_gives_the_gap_between_confidence_and_accuracy():
+def test_reliability__table_contains_the_gap_between_confidence_and_accuracy():
     logits, labels, _ = make_logits(2.0, n=500)
     probabilities = calibration.softmax(logits)
     rows = reliability.reliability(labels, probabilities, 10)

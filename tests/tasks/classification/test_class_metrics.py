@@ -18,8 +18,8 @@ def test_per_class__recall_of_two_classes_is_sensitivity_and_specificity():
     stats = make_stats()
     rows, overall = per_class(stats, ["no", "yes"], 0.95), intervals(METRICS, stats)
     for row, name in zip(rows, ("specificity", "sensitivity"), strict=True):
-        one = overall[name]
-        assert (row["recall"], row["recall_lo"], row["recall_hi"]) == (one.value, one.lo, one.hi)
+        interval = overall[name]
+        assert (row["recall"], row["recall_lo"], row["recall_hi"]) == (interval.value, interval.lo, interval.hi)
         assert row["patients"] == 8
         assert row["reason"] is None
 

@@ -10,12 +10,12 @@ from medtune.tasks.classification.folds import ClassifierFold, ClassifierPredict
 from medtune.tasks.classification.warnings import evaluation_warnings
 
 
-def make_scored(labels, positive, groups=None, rows=None) -> ClassifierPredictions:
+def make_scored(labels, positive, patients=None, rows=None) -> ClassifierPredictions:
     labels, positive = np.asarray(labels), np.asarray(positive, dtype=float)
     both = np.stack([1 - positive, positive], axis=1)
-    groups = np.arange(len(labels)).astype(str) if groups is None else np.asarray(groups)
+    patients = np.arange(len(labels)).astype(str) if patients is None else np.asarray(patients)
     rows = np.arange(len(labels)) if rows is None else np.asarray(rows)
-    return ClassifierPredictions(rows, labels, groups, both, both, (positive >= 0.5).astype(np.int64))
+    return ClassifierPredictions(rows, labels, patients, both, both, (positive >= 0.5).astype(np.int64))
 
 
 def make_fold(fold=0, val=((0, 1), (0.2, 0.8)), test=((0, 1), (0.2, 0.8)), nll=0.5, at_bound=False, reason=None):
@@ -47,7 +47,7 @@ def test_evaluate_folds__independent_of_test_labels():
 
 
 def test_evaluate_folds__independent_of_other_labels_of_test_patients():
-    """Each patient is a validation patient of the fold after its test fold."""
+    """Patients who are in the validation set of the fold after their test fold."""
     draw = np.random.default_rng(0)
     patients, part = np.arange(90) // 3, np.arange(90) // 3 % 3
     labels = draw.integers(0, 2, 30)[patients]
@@ -84,9 +84,9 @@ def test_fit_rules__use_all_validation_images():
     assert rules.calibrate(logits) == pytest.approx(softmax(logits, fitted.temperature))
 
 
-def test_pool__keeps_all_images():
-    one, two = make_scored([0, 1], [0.1, 0.9], rows=[3, 5]), make_scored([1], [0.4], rows=[4])
-    pooled = folds.pool([one, two])
+def test_pool__contains_all_images():
+    first, second = make_scored([0, 1], [0.1, 0.9], rows=[3, 5]), make_scored([1], [0.4], rows=[4])
+    pooled = folds.pool([first, second])
     assert pooled.rows.tolist() == [3, 5, 4]
     assert pooled.probabilities.shape == (3, 2)
 
@@ -101,13 +101,13 @@ def test_warnings__few_patients_and_failed_fits():
     pooled = make_scored([0] * 6 + [0, 0], [0.1] * 8, rows=[0, 1, 2, 3, 4, 5, 5, 5])
     fold_results = [make_fold(3, val=((0, 0), (0.1, 0.1)), at_bound=True, reason="one class")]
     result = " | ".join(evaluation_warnings(make_prepared(), fold_results, pooled))
-    for words in (
+    for text in (
         "No test image is malignant",
         "2 images are in the test set of two",
         "Fold 3: one class",
         "its bound",
     ):
-        assert words in result
+        assert text in result
     assert "Fold 3: no validation image is malignant" in result
     few = evaluation_warnings(make_prepared(), [make_fold()], make_scored([0, 1], [0.1, 0.9]))
     assert few[0].startswith("Only 1 test patient with benign")

@@ -28,26 +28,26 @@ def test_patient_recognition_rate__equal_weight_per_patient():
 @given(case=cases())
 def test_per_class__agrees_with_scikit_learn(case):
     labels, predictions, classes = case.labels, case.predictions, case.probabilities.shape[1]
-    right = reference.precision_recall_fscore_support(labels, predictions, labels=range(classes), zero_division=0)
+    expected = reference.precision_recall_fscore_support(labels, predictions, labels=range(classes), zero_division=0)
     counts = statistics.accumulate(labels, case.probabilities, predictions, case.patients)
     rows = per_class(counts, [str(k) for k in range(classes)], 0.95)
     assert len(rows) == classes
     for k, row in enumerate(rows):
         assert [row["precision"] or 0, row["recall"] or 0, row["f1"] or 0, row["support"]] == pytest.approx(
-            [column[k] for column in right]
+            [column[k] for column in expected]
         )
 
 
 @pytest.mark.parametrize(
-    ("probabilities", "labels", "words"),
+    ("probabilities", "labels", "message"),
     [
         (np.empty((0, 2)), [], "no images"),
         (np.array([[np.nan, 0.5], [0.5, 0.5]]), [0, 1], "1 of 2 images"),
         (np.array([[0.5, 0.5]]), [2], "outside 0 to 1"),
     ],
 )
-def test_score__invalid_input(probabilities, labels, words):
-    with pytest.raises(ValueError, match=words):
+def test_score__invalid_input(probabilities, labels, message):
+    with pytest.raises(ValueError, match=message):
         metrics.score(np.array(labels, dtype=np.int64), probabilities)
 
 
@@ -69,8 +69,8 @@ def test_quadratic_weighted_kappa__for_ordinal_labels_only():
     labels = np.array([0, 1, 2, 2])
     result = metrics.compute_all(labels, np.eye(3)[labels], labels, labels)
     assert "quadratic_weighted_kappa" not in result
-    one = np.zeros(4, np.int64)
-    constant = metrics.compute_all(one, np.eye(3)[one], one, labels, ordinal=True)
+    single_class = np.zeros(4, np.int64)
+    constant = metrics.compute_all(single_class, np.eye(3)[single_class], single_class, labels, ordinal=True)
     assert constant["quadratic_weighted_kappa"] is None
 
 
@@ -85,7 +85,7 @@ def test_sensitivity_at_specificity__highest_on_the_roc_curve(seed, specificity)
     assert result[0] == pytest.approx(true[1 - false >= specificity - 1e-12].max(), abs=1e-12)
 
 
-def test_sensitivity_at_specificity__each_weighting_has_its_own_threshold():
+def test_sensitivity_at_specificity__threshold_per_weighting():
     positive = np.array([True, False, True, False])
     scores = np.array([0.9, 0.8, 0.7, 0.1])
     weights = np.array([[1.0, 1, 1, 1], [1, 0, 1, 1], [0, 1, 1, 1], [1, 0, 1, 0]])

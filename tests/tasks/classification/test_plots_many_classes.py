@@ -1,4 +1,4 @@
-"""Statistics, plots, tables and texts with a thousand classes have a bounded size."""
+"""Size limits of statistics, plots, tables and texts with a thousand classes."""
 
 import time
 import tracemalloc

@@ -18,8 +18,8 @@ def make_case(n=300, slope=0.6, intercept=-0.8, seed=0):
 def test_fit_slope__equals_scikit_learn_and_solves_score_equations(seed):
     x, y, weights = make_case(seed=seed)
     for row, (a, b) in zip(weights, fit_slope(x, y, weights), strict=True):
-        right = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(x[:, None], y, sample_weight=row)
-        assert (a, b) == pytest.approx((right.intercept_[0], right.coef_[0, 0]), abs=1e-4)
+        expected = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(x[:, None], y, sample_weight=row)
+        assert (a, b) == pytest.approx((expected.intercept_[0], expected.coef_[0, 0]), abs=1e-4)
         residual = row * (y - 1 / (1 + np.exp(-(a + b * x))))
         assert abs(residual.sum()) < 1e-8
         assert abs(residual @ x) < 1e-8

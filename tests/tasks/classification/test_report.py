@@ -1,7 +1,7 @@
 from medtune.tasks.classification.report import describe_rule
 
 
-def test_describe_rule__in_words():
+def test_describe_rule__describes_both_kinds():
     assert describe_rule({"kind": "argmax"}) == "most probable class"
     assert (
         describe_rule({"kind": "threshold", "positive": "malignant", "threshold": 0.4})

@@ -12,9 +12,9 @@ def make_scored(n=80, classes=3, seed=0) -> ClassifierPredictions:
     draw = np.random.default_rng(seed)
     probabilities = np.round(draw.dirichlet(np.ones(classes), n), 2)
     labels = draw.integers(0, classes, n)
-    groups = draw.integers(0, 10, n).astype(str)
+    patients = draw.integers(0, 10, n).astype(str)
     return ClassifierPredictions(
-        np.arange(n), labels, groups, probabilities, probabilities, probabilities.argmax(axis=1)
+        np.arange(n), labels, patients, probabilities, probabilities, probabilities.argmax(axis=1)
     )
 
 
@@ -31,8 +31,8 @@ def test_roc_curves__equal_scikit_learn(classes):
     assert list(curves) == (["b"] if classes == 2 else list(names))
     for name, (fpr, tpr) in curves.items():
         k = names.index(name)
-        right = reference.roc_auc_score(scored.labels == k, scored.probabilities[:, k])
-        assert np.trapezoid(tpr, fpr) == pytest.approx(right, abs=1e-12)
+        expected = reference.roc_auc_score(scored.labels == k, scored.probabilities[:, k])
+        assert np.trapezoid(tpr, fpr) == pytest.approx(expected, abs=1e-12)
         assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
 
 

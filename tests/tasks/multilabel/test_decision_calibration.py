@@ -27,7 +27,7 @@ def test_calibration__inverts_scale_and_offset(validation):
     assert result.mean(0) == pytest.approx(labels.mean(0), abs=0.01)
 
 
-def test_calibration__keeps_order_of_images(validation):
+def test_calibration__does_not_change_the_order_of_images(validation):
     truth, labels, patients = validation
     fitted = calibration.fit(truth, labels, patients, NAMES)
     assert (fitted.scale > 0).all()
@@ -58,7 +58,7 @@ def test_sigmoid__large_logits_are_finite():
     assert calibration.sigmoid(np.array([-1000.0, 0, 1000])).tolist() == [0, 0.5, 1]
 
 
-def test_decision__separates_each_finding(validation):
+def test_decision__separates_every_finding(validation):
     _, labels, patients = validation
     probabilities = np.where(labels, [0.9, 0.35, 0.1], [0.4, 0.25, 0.01]).astype(float)
     rule = decision.fit_decision(probabilities, labels, patients, NAMES)

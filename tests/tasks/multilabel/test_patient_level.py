@@ -12,7 +12,7 @@ NAMES = ("mass", "edema")
 
 
 def make_result(flipped=0, known=True, n_patients=60, n_folds=3, seed=0):
-    """Make patients with four images each. Fold k tests the patients k, k + 3, ..."""
+    """Create patients with four images. Fold k tests the patients k, k + 3, ..."""
     draw = np.random.default_rng(seed)
     patients = np.repeat(np.arange(n_patients), 4)
     labels = (draw.random((n_patients, 2)) < 0.5)[patients] & (draw.random((len(patients), 2)) < 0.6)
@@ -22,27 +22,27 @@ def make_result(flipped=0, known=True, n_patients=60, n_folds=3, seed=0):
     labels[rows, 0] ^= True
     ids = np.array([f"P{k:02}" for k in patients])
 
-    def part(which):
-        selected = np.flatnonzero(which)
+    def select(mask):
+        selected = np.flatnonzero(mask)
         return FindingPredictions(
             selected, ids[selected], labels[selected], p[selected], p[selected], p[selected] >= 0.5
         )
 
     fold_of = patients % n_folds
     folds = [
-        FindingFold(k, "frozen", Rules(NAMES, None, {}), part(fold_of == (k + 1) % n_folds), part(fold_of == k))
+        FindingFold(k, "frozen", Rules(NAMES, None, {}), select(fold_of == (k + 1) % n_folds), select(fold_of == k))
         for k in range(n_folds)
     ]
     prepared = SimpleNamespace(
         info={"patients_known": known}, classes=NAMES, patient_ids=ids, paths=[f"{k}.png" for k in range(len(ids))]
     )
-    return EvaluationResult(prepared, (), (), folds, pool([one.test for one in folds]), {}), rows
+    return EvaluationResult(prepared, (), (), folds, pool([fold.test for fold in folds]), {}), rows
 
 
-@pytest.mark.parametrize("how", ["mean", "max", "noisy_or"])
-def test_patient_level__patient_has_findings_of_all_images(how, tmp_path):
+@pytest.mark.parametrize("rule", ["mean", "max", "noisy_or"])
+def test_patient_level__patient_has_findings_of_all_images(rule, tmp_path):
     result, _ = make_result()
-    options = EvaluateParams(patient_score=how)
+    options = EvaluateParams(patient_score=rule)
     level = patient_level.patient_level(result, options)
     images = result.pooled
     for patient, labels, p, n in zip(
@@ -52,8 +52,8 @@ def test_patient_level__patient_has_findings_of_all_images(how, tmp_path):
         selected = images.patient_ids == patient
         assert n == selected.sum() == 4
         assert (labels == images.labels[selected].any(axis=0)).all()
-        each = images.probabilities[selected]
-        expected = {"mean": each.mean(0), "max": each.max(0), "noisy_or": 1 - (1 - each).prod(0)}[how]
+        scores = images.probabilities[selected]
+        expected = {"mean": scores.mean(0), "max": scores.max(0), "noisy_or": 1 - (1 - scores).prod(0)}[rule]
         assert p == pytest.approx(expected)
     facts = patient_level.patient_facts(level, result, options)
     assert (facts["n_patients"], facts["n_images"]) == (60, 240)
@@ -98,8 +98,8 @@ def test_doubtful_findings__flipped_labels_first(tmp_path):
     assert header == "file,patient,finding,label,suggested,probability"
     shown = bool(actual.labels[0])
     name = NAMES[actual.findings[0]]
-    words = (name, f"no {name}") if shown else (f"no {name}", name)
-    assert first.split(",")[2:5] == [name, *words]
+    labels = (name, f"no {name}") if shown else (f"no {name}", name)
+    assert first.split(",")[2:5] == [name, *labels]
 
 
 def test_doubtful_findings__none_if_all_labels_agree():

@@ -36,8 +36,8 @@ def test_metrics__per_finding_equal_scikit_learn(images):
 def test_metrics__averages_exclude_absent_findings(images):
     labels, probabilities, decided, patients = images
     result = values(METRICS, accumulate(*images))
-    three = values(METRICS, accumulate(labels[:, :3], probabilities[:, :3], decided[:, :3], patients))
-    assert result == pytest.approx(three)
+    expected = values(METRICS, accumulate(labels[:, :3], probabilities[:, :3], decided[:, :3], patients))
+    assert result == pytest.approx(expected)
     assert result["auroc"] == pytest.approx(sklearn.roc_auc_score(labels[:, :3], probabilities[:, :3], average="macro"))
 
 
@@ -71,8 +71,8 @@ def test_finding_metrics__intervals_contain_value(images):
     result = intervals(flat, accumulate(*images))
     assert len(result) == 20
     for k in range(3):
-        each = result[finding_metrics(k)["auroc"].name]
-        assert each.lo < each.value < each.hi
+        interval = result[finding_metrics(k)["auroc"].name]
+        assert interval.lo < interval.value < interval.hi
     assert result[finding_metrics(3)["auroc"].name].value is None
 
 
@@ -92,9 +92,9 @@ def test_patients_per_class__findings_that_are_not_scored():
 def test_effective_patients__unequal_numbers_of_images():
     labels = np.zeros((40, 2), bool)
     labels[:10, 0] = True  # all images of the first patient
-    labels[::10, 1] = True  # one image of each
+    labels[::10, 1] = True  # one image per patient
     stats = accumulate(labels, np.full((40, 2), 0.5), labels, np.arange(40) // 10)
     assert effective_patients(0)(stats) == pytest.approx(1)
     assert effective_patients(1)(stats) == pytest.approx(4)
-    one = intervals(list(finding_metrics(0).values()), stats)["auroc_0"]
-    assert one.lo is None
+    interval = intervals(list(finding_metrics(0).values()), stats)["auroc_0"]
+    assert interval.lo is None

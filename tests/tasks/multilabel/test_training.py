@@ -56,21 +56,21 @@ def test_loss__weights_by_finding_and_label():
     assert float(result) == pytest.approx(np.log(2) * (3 + 2) / 2)
 
 
-@pytest.mark.parametrize("cut_at", [("epoch", 2), ("step", 9)], ids=["between-epochs", "mid-epoch"])
-def test_training__resumed_run_is_bit_identical(tmp_path, cut_at):
+@pytest.mark.parametrize("interrupt_at", [("epoch", 2), ("step", 9)], ids=["between-epochs", "mid-epoch"])
+def test_training__resumed_run_is_bit_identical(tmp_path, interrupt_at):
     draw = np.random.default_rng(3)
     targets = draw.integers(0, 2, (loop.N, 2)).astype(np.uint8)
 
-    def ended(folder, cut=None):
-        made = loop.job(tmp_path / folder, cut_at=cut, checkpoint_seconds=0.005)
+    def train(folder, interrupt_at=None):
+        config = loop.make_config(tmp_path / folder, interrupt_at=interrupt_at, checkpoint_seconds=0.005)
         weights = class_weights({"a": 3.0}, ("a", "b"), targets)
-        return loop.ended(replace(made, targets=targets, objective=BinaryCrossEntropy(weights, 0.1)))
+        return loop.train(replace(config, targets=targets, objective=BinaryCrossEntropy(weights, 0.1)))
 
-    complete = ended("whole")
-    with pytest.raises(loop.Cut):
-        ended("cut", cut_at)
-    resumed = ended("cut")
-    assert complete[0].history == resumed[0].history
-    assert len(complete[0].history) == 4
-    for one, other in zip(complete[1:], resumed[1:], strict=True):
-        assert all(torch.equal(one[name], other[name]) for name in one)
+    uninterrupted = train("uninterrupted")
+    with pytest.raises(loop.Interrupted):
+        train("interrupted", interrupt_at)
+    resumed = train("interrupted")
+    assert uninterrupted[0].history == resumed[0].history
+    assert len(uninterrupted[0].history) == 4
+    for weights, other in zip(uninterrupted[1:], resumed[1:], strict=True):
+        assert all(torch.equal(weights[name], other[name]) for name in weights)

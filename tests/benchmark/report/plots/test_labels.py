@@ -15,7 +15,8 @@ def test_place_labels__crowded_labels_do_not_overlap():
     place_labels(axes, [Label(str(n), x, y, 7, "black") for n, (x, y) in enumerate(points)], points, [(0, 0), (1, 0)])
     boxes = [text.get_window_extent() for text in axes.texts]
     apart = [
-        not one.shrunk(0.8, 0.8).overlaps(other.shrunk(0.8, 0.8)) for one, other in itertools.combinations(boxes, 2)
+        not first.shrunk(0.8, 0.8).overlaps(second.shrunk(0.8, 0.8))
+        for first, second in itertools.combinations(boxes, 2)
     ]
     plt.close(figure)
     assert len(boxes) == 25
