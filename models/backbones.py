@@ -158,7 +158,8 @@ def check_backbone(params: Params) -> TokenShape:
 def _incompatible(params: Params, error: Exception) -> str:
     return (
         f"model.backbone={params.model.backbone}: it does not run at data.image_size={params.data.image_size} with "
-        f"model.backbone_args={dict(params.model.backbone_args)!r} ({first_line(error)}). Change one of them"
+        f"model.backbone_args={dict(params.model.backbone_args)!r} ({first_line(error).rstrip('.')}). Set "
+        "data.image_size to a size that the backbone supports, or correct model.backbone_args"
     )
 
 
@@ -237,7 +238,10 @@ def check_name(backbone: str, weights: str) -> None:
         raise InputError(f"model.backbone={backbone}: {arch} has no tag {tag!r}{suggestion(tag, tags)}. "
                          f"Use one of its tags: {', '.join(tags)}")  # fmt: skip
     if weights == "hub" and not tags:
-        raise InputError(f"model.weights=hub: the hub has no weights for {arch}. Set model.weights to a file or none")
+        raise InputError(
+            f"model.weights=hub: the hub has no weights for {arch}. Set model.weights to a weights file, or to none "
+            "for random weights"
+        )
 
 
 def _check_checkpointing(params: Params, backbone: nn.Module) -> None:
@@ -248,8 +252,10 @@ def _check_checkpointing(params: Params, backbone: nn.Module) -> None:
         raise InputError(f"finetune.gradient_checkpointing=true: {model.backbone} does not support it. "
                          "Set it to false") from None  # fmt: skip
     if model.batchnorm == "train" and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in backbone.modules()):
-        raise InputError("finetune.gradient_checkpointing=true: with model.batchnorm=train, the recomputed activations "
-                         "would update the BatchNorm statistics twice. Change one of the two")  # fmt: skip
+        raise InputError(
+            "finetune.gradient_checkpointing=true: with model.batchnorm=train, the recomputed activations "
+            "would update the BatchNorm statistics twice. Set it to false, or model.batchnorm to frozen"
+        )
 
 
 def _check_method(params: Params) -> None:
