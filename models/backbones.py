@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from medtune.config.errors import InputError, RunError, suggestion
+from medtune.config.errors import InputError, RunError, show_value, suggestion
 from medtune.config.schema import Params
 from medtune.models.hub import check_cached
 from medtune.models.normalization import check_normalization
@@ -79,7 +79,7 @@ def create_backbone(params: Params, load_weights: bool = True) -> nn.Module:
         backbone = timm.create_model(model.backbone, pretrained=hub, num_classes=0, **model.backbone_args)
     except (TypeError, AssertionError) as error:
         raise InputError(
-            f"model.backbone_args={dict(model.backbone_args)!r}: {model.backbone} does not accept them "
+            f"model.backbone_args={show_value(model.backbone_args)}: {model.backbone} does not accept them "
             f"({first_line(error)}). Set model.backbone_args={{}} for timm's defaults"
         ) from None
     except OSError as error:
@@ -158,7 +158,7 @@ def check_backbone(params: Params) -> TokenShape:
 def _incompatible(params: Params, error: Exception) -> str:
     return (
         f"model.backbone={params.model.backbone}: it does not run at data.image_size={params.data.image_size} with "
-        f"model.backbone_args={dict(params.model.backbone_args)!r} ({first_line(error).rstrip('.')}). Set "
+        f"model.backbone_args={show_value(params.model.backbone_args)} ({first_line(error).rstrip('.')}). Set "
         "data.image_size to a size that the backbone supports, or correct model.backbone_args"
     )
 
