@@ -174,7 +174,7 @@ def _format(problem: _Problem) -> str:
         meaning = f" ({problem.hint.description})" if problem.hint.description else ""
         return f"{name}: missing. Set it to {_describe(problem)}{meaning}"
     if problem.is_key:
-        return f"{name}: invalid key {show_value(value)}. Expected {_describe(problem)}"
+        return f"{name}: key {show_value(value)} is not allowed. Use {_describe(problem)}"
     shown = "" if isinstance(value, dict) or problem.type == SECRET else f"={show_value(value)}"
     if problem.type in _OWN_TYPES:
         return f"{name}{shown}: {problem.message}"

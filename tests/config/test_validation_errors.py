@@ -122,7 +122,7 @@ def test_format__contains_no_pydantic_wording():
         (ModelParams, {"normalization": 1},
          "section.normalization=1: expected a mapping with the keys mean and std, or null"),
         (BenchmarkParams, {"data": {"a b": {}}},
-         'section.data: invalid key "a b". Expected a string of letters, digits and . _ + -, with a letter or digit'),
+         'section.data: key "a b" is not allowed. Use a string of letters, digits and . _ + -, with a letter or digit'),
         (BenchmarkParams, {"runner": {"kind": "slurm"}}, "section.runner.kind=slurm: expected local or dask"),
         (BenchmarkParams, {"runner": {"kind": "local", "workers": 0}}, "section.runner.workers=0: expected an integer"),
     ],

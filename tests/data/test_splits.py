@@ -165,7 +165,7 @@ def test_folders__too_few_images_to_validate():
 
 def test_split__classes_one_level_deeper_are_suggested():
     samples = [Sample(f"set/{label}/{n}.png", "set", f"P{n}") for n, label in enumerate("abab")]
-    with pytest.raises(InputError, match=r"folders \(a, b\) are the classes, set data\.root to the folder set"):
+    with pytest.raises(InputError, match=r"folders in set \(a, b\) are the classes, set data\.root to the folder set"):
         split_samples(samples, ("set",), SplitParams(), "folder")
 
 
