@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from medtune.config.errors import InputError, RunError, suggestion
+from medtune.config.errors import InputError, RunError, show_value, suggestion
 from medtune.config.schema import Params
 from medtune.models.hub import check_cached
 from medtune.models.normalization import check_normalization
@@ -80,7 +80,7 @@ def create_backbone(params: Params, load_weights: bool = True) -> nn.Module:
         backbone = timm.create_model(model.backbone, pretrained=hub, num_classes=0, **model.backbone_args)
     except (TypeError, AssertionError) as error:
         raise InputError(
-            f"model.backbone_args={dict(model.backbone_args)!r}: {model.backbone} does not accept them "
+            f"model.backbone_args={show_value(model.backbone_args)}: {model.backbone} does not accept them "
             f"({first_line(error)}). Set model.backbone_args={{}} for timm's defaults"
         ) from None
     except OSError as error:
@@ -159,8 +159,8 @@ def check_backbone(params: Params) -> TokenShape:
 def _incompatible(params: Params, error: Exception) -> str:
     return (
         f"model.backbone={params.model.backbone}: it does not run at data.image_size={params.data.image_size} with "
-        f"model.backbone_args={dict(params.model.backbone_args)!r} ({first_line(error)}). Set data.image_size "
-        "to a size that the backbone supports, or correct model.backbone_args"
+        f"model.backbone_args={show_value(params.model.backbone_args)} ({first_line(error).rstrip('.')}). Set "
+        "data.image_size to a size that the backbone supports, or correct model.backbone_args"
     )
 
 
@@ -239,8 +239,10 @@ def check_name(backbone: str, weights: str) -> None:
         raise InputError(f"model.backbone={backbone}: {arch} has no tag {tag!r}{suggestion(tag, tags)}. "
                          f"Use one of its tags: {', '.join(tags)}")  # fmt: skip
     if weights == "hub" and not tags:
-        raise InputError(f"model.weights=hub: the hub has no weights for {arch}. Set model.weights to a "
-                         'weights file, or to "none" for random weights')  # fmt: skip
+        raise InputError(
+            f"model.weights=hub: the hub has no weights for {arch}. Set model.weights to a weights file, or to none "
+            "for random weights"
+        )
 
 
 def _check_checkpointing(params: Params, backbone: nn.Module) -> None:
@@ -251,8 +253,10 @@ def _check_checkpointing(params: Params, backbone: nn.Module) -> None:
         raise InputError(f"finetune.gradient_checkpointing=true: {model.backbone} does not support it. "
                          "Set it to false") from None  # fmt: skip
     if model.batchnorm == "train" and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in backbone.modules()):
-        raise InputError("finetune.gradient_checkpointing=true: with model.batchnorm=train, the recomputed activations "
-                         "would update the BatchNorm statistics twice. Change one of the two")  # fmt: skip
+        raise InputError(
+            "finetune.gradient_checkpointing=true: with model.batchnorm=train, the recomputed activations "
+            "would update the BatchNorm statistics twice. Set it to false, or model.batchnorm to frozen"
+        )
 
 
 def _check_method(params: Params) -> None:

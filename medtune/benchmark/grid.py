@@ -25,7 +25,11 @@ GRID_FILE = PROJECT / "benchmark.yaml"
 HEADS, METHODS = "medtune.models.heads", "medtune.models.peft"
 BASELINES = ("linear", "cdtm", "full")
 COMBINED = ("cdtm+full", "cdtm+lora")  # stage 1 trains the head, stage 2 fine-tunes from it
-Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.+-]*$")]
+Label = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][\w.+-]*$"),
+    Field(description="letters, digits and . _ + -, with a letter or digit first"),
+]
 
 
 @dataclass(frozen=True, order=True)
@@ -129,7 +133,7 @@ class MethodSpec:
     peft: str
 
 
-def parse_method(method: str, head: str, key: str = "benchmark.methods") -> MethodSpec:
+def parse_method(method: str, head: str, setting: str = "") -> MethodSpec:
     """Parse the name of a benchmark method.
 
     A head such as `linear` is trained on the frozen backbone. A PEFT method such as `lora`, or `full`, runs stage 2
@@ -138,7 +142,7 @@ def parse_method(method: str, head: str, key: str = "benchmark.methods") -> Meth
     Args:
         method: name in the grid.
         head: head for PEFT methods and full fine-tuning.
-        key: param that contains the name, for the error message.
+        setting: param that contains the name, for the error message; default `benchmark.methods=METHOD`.
 
     Returns:
         Settings of the method.
@@ -152,9 +156,9 @@ def parse_method(method: str, head: str, key: str = "benchmark.methods") -> Meth
         return MethodSpec("frozen", first, "none")
     adaptation = second if plus else first
     if (plus and first not in heads) or (adaptation != "full" and adaptation not in methods):
-        known = [*heads, "full", *methods]
+        setting, known = setting or f"benchmark.methods={method}", [*heads, "full", *methods]
         raise InputError(
-            f"{key}={method}: unknown method{suggestion(method, known)}. Choose a head ({', '.join(heads)}), full, a "
+            f"{setting}: unknown method{suggestion(method, known)}. Choose a head ({', '.join(heads)}), full, a "
             f"PEFT method (docs/methods.md), or HEAD+METHOD for both stages."
         )
     peft = "none" if adaptation == "full" else adaptation
@@ -193,7 +197,7 @@ def load_grid(path: Path | None = None, sets: Sequence[str] = ()) -> tuple[Bench
     metrics = registry.load_part("medtune.tasks", kind, "metrics", "task.kind").METRICS
     check_metric("benchmark.metric", grid.metric, [known.name for known in metrics if known.direction != "target"])
     for method in grid.lr:  # learning rates of a misspelled method would be ignored silently
-        parse_method(method, grid.head, "benchmark.lr")
+        parse_method(method, grid.head, f"benchmark.lr.{method}")
     return grid, tree
 
 
@@ -216,10 +220,11 @@ def filter_trials(trials: Sequence[TrialId], only: Sequence[str]) -> list[TrialI
         if not equals or field not in TrialId.__dataclass_fields__:
             fields = ", ".join(TrialId.__dataclass_fields__)
             raise InputError(f"--only {condition!r}: expected FIELD=VALUE. Choose FIELD from: {fields}.")
-        known = {str(getattr(trial, field)) for trial in trials}
+        known = list(dict.fromkeys(str(getattr(trial, field)) for trial in trials))
         if unknown := [value for value in values.split(",") if value not in known]:
             raise InputError(
-                f"--only {condition!r}: no trial has {field} {unknown[0]!r}{suggestion(unknown[0], sorted(known))}"
+                f"--only {condition!r}: no trial has {field} {unknown[0]!r}{suggestion(unknown[0], known)}. "
+                f"Choose from: {', '.join(known)}"
             )
         selected = [trial for trial in selected if str(getattr(trial, field)) in values.split(",")]
     if not selected:

@@ -66,7 +66,9 @@ def read_named(file: Path) -> Table:
     table = read_table(file, columns.KNOWN)
     if all(_column(table, what) is None for what in ("path", "label")):
         shown = ", ".join(table.columns)
-        raise InputError(f"--data={file}: no column path or label (columns: {shown}). Rename the two columns")
+        raise InputError(
+            f"--data={file}: columns 'path' and 'label' are missing (columns: {shown}). Rename the two columns"
+        )
     return table
 
 
@@ -105,7 +107,7 @@ def by_table(table: Table, root: Path, images: list[str], detected: DetectedData
         if position is None:
             if what != "patient":
                 detected.warnings.append(
-                    f"{table.name}: no column {what}. Run `medtune params set data.columns.{what}=NAME`"
+                    f"{table.name}: column {what!r} is missing. Run `medtune params set data.columns.{what}=NAME`"
                 )
                 detected.commands.append(f"medtune params set data.columns.{what}=NAME")
             continue

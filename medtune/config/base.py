@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, mod
 from pydantic_core import PydanticCustomError
 
 from medtune.config.errors import InputError, show_value
-from medtune.config.validation_errors import BOOLEAN
+from medtune.config.validation_errors import BOOLEAN, contains_boolean
 
 
 class BaseParams(BaseModel):
@@ -34,7 +34,7 @@ class StrictParams(BaseParams):
     @classmethod
     def _reject_bool_as_number(cls, value: Any, info: ValidationInfo) -> Any:
         # pydantic reads true as 1, and `epochs: true` would train one epoch.
-        if _contains_bool(value) and not _accepts_bool(cls.model_fields[info.field_name or ""].annotation):
+        if contains_boolean(value) and not _accepts_bool(cls.model_fields[info.field_name or ""].annotation):
             raise PydanticCustomError(BOOLEAN, "booleans are not allowed here; put a name in quotes")
         return value
 
@@ -42,12 +42,6 @@ class StrictParams(BaseParams):
 def renamed(section: str, **names: str) -> dict[str, str]:
     """Return `StrictParams.REMOVED` for keys of `section` that have a new name, as `old="new"`."""
     return {f"{section}.{old}": f"renamed. Use {section}.{new}." for old, new in names.items()}
-
-
-def _contains_bool(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_contains_bool, value.values()))
-    return any(map(_contains_bool, value)) if isinstance(value, list | tuple) else isinstance(value, bool)
 
 
 def _accepts_bool(annotation: Any) -> bool:

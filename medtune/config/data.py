@@ -46,7 +46,9 @@ class SplitParams(StrictParams):
         if self.protocol == "hcrf-1-1-2" and self.folds != 4:
             raise param_error("folds", self.folds, "protocol hcrf-1-1-2 has 4 folds. Use folds=4")
         if self.protocol != "site" and isinstance(self.test_fold, str) and self.test_fold != "all":
-            raise param_error("test_fold", self.test_fold, "expected a number or all. Only protocol site accepts names")
+            raise param_error(
+                "test_fold", self.test_fold, 'expected a number or "all". Only protocol site accepts names'
+            )
         if self.protocol == "site" and self.val_fold is not None:
             raise param_error(
                 "val_fold",

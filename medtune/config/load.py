@@ -1,5 +1,6 @@
 """Load params.yaml, overlays and --set as validated `Params`."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,14 +44,19 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file does not exist, is not YAML, or is not a mapping.
     """
+    if path.is_dir():
+        raise InputError(f"{path}: this is a folder. Give the name of a YAML file")
     if not path.is_file():
-        raise InputError(f"{path}: the params file does not exist")
+        raise InputError(f"{path}: the file does not exist. Check the path")
     try:
         tree = _parse(path.read_text(encoding="utf-8"), str(path))
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a UTF-8 text file") from None
+    if tree is None:
+        raise InputError(f"{path}: the file has no sections. Add at least one, such as data or model")
     if not isinstance(tree, dict):
-        raise InputError(f"{path}: expected sections (seed, data, model, ...), found {type(tree).__name__}")
+        found = "a list" if isinstance(tree, list) else "a single value"
+        raise InputError(f"{path}: expected a mapping of sections such as data and model, found {found}")
     return tree
 
 
@@ -62,10 +68,15 @@ def _parse(text: str, name: str) -> Any:
         return tree
     except RecursionError:
         raise InputError(f"{name}: not valid YAML: nested too deeply") from None
-    except ValueError as error:  # a number with thousands of digits
-        raise InputError(f"{name}: not valid YAML: {first_line(error)}") from None
+    except ValueError as error:
+        if "integer string conversion" not in str(error):
+            raise InputError(f"{name}: not valid YAML: {first_line(error)}") from None
+        limit = sys.get_int_max_str_digits()
+        raise InputError(f"{name}: a number has more than {limit:,} digits. Use a smaller number") from None
     except MarkedYAMLError as error:
         where = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        if error.problem == "but found another document":
+            raise InputError(f"{name}{where}: a second YAML document starts here (---). Keep only one") from None
         raise InputError(f"{name}{where}: not valid YAML: {error.problem}") from None
     except YAMLError as error:
         raise InputError(f"{name}: not valid YAML: {first_line(error)}") from None
@@ -127,7 +138,7 @@ def apply_override(tree: dict[str, Any], assignment: str) -> None:
     """
     path, equals, text = assignment.partition("=")
     if not equals or not path:
-        raise InputError(f"--set {assignment!r}: expected section.key=value")
+        raise InputError(f"--set {assignment!r}: expected KEY=VALUE, such as frozen.lr=0.001")
     overlay: Any = _parse(text, f"--set {assignment!r}") if text else None
     for key in reversed(path.split(".")):
         overlay = {key: overlay}

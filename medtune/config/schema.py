@@ -31,13 +31,13 @@ DEFAULT_TASK = "classification"
 class TaskParams(StrictParams):
     """Keys that all tasks share. The `Params` of a task adds more keys."""
 
-    kind: str
+    kind: str = Field(examples=["multilabel"])
 
 
 class HeadParams(StrictParams):
     """Keys that all heads share. The `Params` of a head adds more keys."""
 
-    kind: str
+    kind: str = Field(examples=["linear"])
 
     @property
     def aggregation(self) -> Literal["mean", "attention"]:
@@ -58,7 +58,7 @@ class HeadParams(StrictParams):
 class PeftParams(StrictParams):
     """PEFT method of stage 2. `none` trains every weight. The `Params` of a method adds more keys."""
 
-    method: str
+    method: str = Field(examples=["lora"])
 
 
 def _plugin_validator(package: str, discriminator: str, key: str) -> BeforeValidator:
@@ -101,12 +101,13 @@ class ModelParams(StrictParams):
             raise param_error(
                 f"backbone_args.{taken[0]}", self.backbone_args[taken[0]], "not allowed here. Use model.weights"
             )
-        try:
-            json.dumps(self.backbone_args, allow_nan=False)
-        except (TypeError, ValueError):
-            raise param_error(
-                "backbone_args", self.backbone_args, "expected strings, booleans and finite numbers"
-            ) from None
+        for key, value in self.backbone_args.items():
+            try:
+                json.dumps(value, allow_nan=False)
+            except (TypeError, ValueError):
+                raise param_error(
+                    f"backbone_args.{key}", value, "expected a string, a boolean, a finite number, or a list of these"
+                ) from None
         return self
 
 

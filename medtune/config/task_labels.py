@@ -22,6 +22,6 @@ def check_task(kind: str, data: DataParams) -> None:
     if kind == MULTI_LABEL and not setting:
         alternative = " or data.label_type=multi" if "label_type" in type(data).model_fields else ""
         raise InputError(
-            f"task.kind={MULTI_LABEL}: source {data.source} has one label per image. "
+            f"task.kind={MULTI_LABEL}: data.source={data.source} has one label per image. "
             f"Use task.kind={SINGLE_LABEL}{alternative}"
         )

@@ -1,5 +1,6 @@
 """Pydantic's validation errors in our own wording, formatted as a single line."""
 
+import json
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ class _Hint:
 
     annotation: Any
     constraints: tuple[Any, ...] = ()
+    description: str = ""
 
     def alternatives(self) -> "list[_Hint]":
         """Return the members of a union, or the hint itself."""
@@ -75,11 +77,15 @@ class _Hint:
         """Return True for a dict with types of keys and values."""
         return get_origin(self.annotation) is dict
 
+    def accepts(self, value: Any) -> bool:
+        """Return True if the hint is a mapping and `value` is one, or both are lists."""
+        return isinstance(value, dict if self.is_mapping() or self.is_section() else list)
+
     def child(self, key: str | int) -> "_Hint | None":
         """Return the hint of a section's field or of an entry, or None if there is no such key."""
         if self.is_section():
             field = self.annotation.model_fields.get(key)
-            return _Hint(field.annotation, tuple(field.metadata)) if field else None
+            return _Hint(field.annotation, tuple(field.metadata), field.description or "") if field else None
         arguments = get_args(self.annotation)
         if self.is_mapping():
             return _Hint(arguments[1])
@@ -95,6 +101,7 @@ class _Problem:
     value: Any
     message: str
     hint: _Hint
+    is_key: bool = False
 
 
 def _locate(problem: Any, model: type[BaseModel], prefix: str) -> _Problem:
@@ -107,7 +114,7 @@ def _locate(problem: Any, model: type[BaseModel], prefix: str) -> _Problem:
         loc, tail = loc[:-1], [str(loc[-1])]
     is_key = loc[-1:] == ["[key]"]
     if is_key:
-        loc, tail = loc[:-2], [str(loc[-2])]
+        loc = loc[:-2]
     hint, path, in_union = _Hint(model), [prefix] if prefix else [], False
     for key in loc:
         options = hint.alternatives()
@@ -120,13 +127,37 @@ def _locate(problem: Any, model: type[BaseModel], prefix: str) -> _Problem:
             hint = child
     if is_key:
         hint = next(_Hint(get_args(option.annotation)[0]) for option in hint.alternatives() if option.is_mapping())
+    if kind == BOOLEAN:
+        keys, value, hint = _find_boolean(value, hint)
+        path += keys
     if kind == _PARAM:
         tail, value = [context["key"]], context["value"]
     if kind == "union_tag_invalid":
         tail, value = [context["discriminator"].strip("'")], context["tag"]
         tags = (tag.strip("'") for tag in context["expected_tags"].split(", "))
         hint = _Hint(Literal.__getitem__(tuple(tags)))
-    return _Problem(kind, (*path, *tail), value, message, hint)
+    return _Problem(kind, (*path, *tail), value, message, hint, is_key)
+
+
+def _find_boolean(value: Any, hint: _Hint) -> tuple[list[str], Any, _Hint]:
+    """Return the keys of the first boolean in a list or mapping, the boolean, and the hint of its entry.
+
+    The search ends at a value that is itself of the wrong type.
+    """
+    entries: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, entry in entries:
+        child = next(filter(None, (option.child(key) for option in hint.alternatives() if option.accepts(value))), None)
+        if child is not None and contains_boolean(entry):
+            keys, boolean, inner = _find_boolean(entry, child)
+            return [str(key), *keys], boolean, inner
+    return [], value, hint
+
+
+def contains_boolean(value: Any) -> bool:
+    """Return True for a boolean, or a list or mapping with a boolean at any depth."""
+    if isinstance(value, dict):
+        return any(map(contains_boolean, value.values()))
+    return any(map(contains_boolean, value)) if isinstance(value, list | tuple) else isinstance(value, bool)
 
 
 def _is_inside(path: tuple[str, ...], outer: tuple[str, ...]) -> bool:
@@ -140,13 +171,16 @@ def _format(problem: _Problem) -> str:
         known = [key for section in sections for key in section.annotation.model_fields]
         return f"{name}: unknown key{suggestion(problem.path[-1], known)}. Known keys: {', '.join(known)}"
     if problem.type == "missing":
-        return f"{name}: missing. Set it to {_describe(problem)}"
+        meaning = f" ({problem.hint.description})" if problem.hint.description else ""
+        return f"{name}: missing. Set it to {_describe(problem)}{meaning}"
+    if problem.is_key:
+        return f"{name}: key {show_value(value)} is not allowed. Use {_describe(problem)}"
     shown = "" if isinstance(value, dict) or problem.type == SECRET else f"={show_value(value)}"
     if problem.type in _OWN_TYPES:
         return f"{name}{shown}: {problem.message}"
     if problem.type == BOOLEAN:
-        text = f"expected {_describe(problem)}, got a boolean" if isinstance(value, bool) else "it contains a boolean"
-        return f"{name}{shown}: {text}{'. Put names in quotes' if _has_text(problem.hint) else ''}"
+        got = f", got a boolean{_quote(value, problem.hint)}" if isinstance(value, bool) else ""
+        return f"{name}{shown}: expected {_describe(problem)}{got}"
     words = [str(word) for word in _literals(problem.hint)]
     return f"{name}{shown}: expected {_describe(problem)}{suggestion(value, words) if isinstance(value, str) else ''}"
 
@@ -155,33 +189,53 @@ def _describe(problem: _Problem) -> str:
     if problem.type == "int_parsing_size":
         return "an integer of at most 64 bits"
     options = problem.hint.alternatives()
-    words = list(map(show_value, _literals(problem.hint)))
-    texts = [_describe_type(option) for option in options if not _is_literal(option)]
+    texts = [text for option in options if not _is_literal(option) for text in _describe_type(option)]
+    literals = _literals(problem.hint)
+    # A word after a text looks like a part of it, so it is quoted.
+    words = [json.dumps(word) if texts and isinstance(word, str) else show_value(word) for word in literals]
     if problem.type == "finite_number":
         texts = [text.replace("a number", "a finite number") for text in texts]
     if len(words) > 2 and not texts:
         return f"one of {', '.join(words)}"
-    *first, last = dict.fromkeys([*texts, *words])
-    return f"{', '.join(first)} or {last}" if first else last
+    return _join(list(dict.fromkeys([*texts, *words])), "or")
 
 
-def _describe_type(hint: _Hint) -> str:
+def _join(parts: list[str], conjunction: str) -> str:
+    """Join by commas and a conjunction. A comma separates it from parts of several words."""
+    *first, last = parts
+    comma = "," if any(part.count(" ") > 1 for part in parts) else ""
+    return f"{', '.join(first)}{comma} {conjunction} {last}" if first else last
+
+
+def _describe_type(hint: _Hint) -> list[str]:
+    if hint.annotation is bool:
+        return ["true", "false"]
+    return [_describe_kind(hint)]
+
+
+def _describe_kind(hint: _Hint) -> str:
     kind = get_origin(hint.annotation) or hint.annotation
     limits = {name: value for name, value in _limits(hint.constraints) if value is not None}
     if kind in (int, float):
         return f"{'an integer' if kind is int else 'a number'}{_range(limits)}"
-    if kind is bool:
-        return "true or false"
     if kind is str:
-        return f"a string that matches {limits['pattern']}" if "pattern" in limits else "a string"
+        return f"a string of {limits['description']}" if "pattern" in limits else "a string"
     if kind is tuple:
         return f"a list of {len(get_args(hint.annotation))} entries"
     if kind in (list, dict):
         noun = "list" if kind is list else "mapping"
         return f"a {noun} with at least {limits['min_length']} entry" if "min_length" in limits else f"a {noun}"
     if hint.is_section():
-        return f"a mapping with the keys {', '.join(hint.annotation.model_fields)}"
+        return _describe_section(hint.annotation.model_fields)
     return "another value"
+
+
+def _describe_section(fields: dict[str, FieldInfo]) -> str:
+    if len(fields) > 1:
+        return f"a mapping with the keys {_join(list(fields), 'and')}"
+    [(key, field)] = fields.items()
+    example = f", such as {{{key}: {field.examples[0]}}}" if field.examples else ""
+    return f"a mapping with the key {key}{example}"
 
 
 def _range(limits: dict[str, Any]) -> str:
@@ -197,13 +251,14 @@ def _range(limits: dict[str, Any]) -> str:
 
 def _limits(constraints: Sequence[Any]) -> Iterator[tuple[str, Any]]:
     for constraint in constraints:
-        for name in ("ge", "gt", "le", "lt", "multiple_of", "min_length", "pattern"):
+        for name in ("ge", "gt", "le", "lt", "multiple_of", "min_length", "pattern", "description"):
             yield name, getattr(constraint, name, None)
 
 
 def _flatten(constraints: Sequence[Any]) -> Iterator[Any]:
     for constraint in constraints:
-        yield from constraint.metadata if isinstance(constraint, FieldInfo) else (constraint,)
+        yield constraint
+        yield from constraint.metadata if isinstance(constraint, FieldInfo) else ()
 
 
 def _is_literal(hint: _Hint) -> bool:
@@ -215,6 +270,11 @@ def _literals(hint: _Hint) -> list[Any]:
     return [word for option in options for word in (get_args(option.annotation) or (None,))]
 
 
-def _has_text(hint: _Hint) -> bool:
-    arguments = get_args(hint.annotation) if not _is_literal(hint) else ()
-    return hint.annotation is str or any(_has_text(_Hint(argument)) for argument in arguments)
+def _quote(value: bool, hint: _Hint) -> str:
+    """Return how to write a boolean as text, if the hint accepts text or a list of texts."""
+    text, options = json.dumps(value), hint.alternatives()
+    if any(option.annotation is str for option in options):
+        return f'. If you mean the text "{text}", put it in quotes'
+    entries = [_Hint(get_args(option.annotation)[0]) for option in options if get_origin(option.annotation) is list]
+    accepts_text = any(option.annotation is str for entry in entries for option in entry.alternatives())
+    return f'. If you mean the text "{text}", write ["{text}"]' if accepts_text else ""

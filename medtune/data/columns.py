@@ -163,7 +163,8 @@ def _check_renamed(table: Table, used: Iterable[int]) -> None:
 
 
 def _describe_missing(table: Table, missing: list[tuple[str, str]]) -> str:
-    what = "no column " + " and no ".join(name for _, name in missing)
+    names = " and ".join(repr(name) for _, name in missing)
+    what = f"column {names} is missing" if len(missing) == 1 else f"columns {names} are missing"
     options = [
         set_option(f"data.columns.{key}", alias)
         for key, _ in missing
@@ -172,9 +173,13 @@ def _describe_missing(table: Table, missing: list[tuple[str, str]]) -> str:
     if options:
         fix = f". Add {' '.join(options)}"
     elif len(table.columns) == 1 and re.search(r"[,;\t|^:]", table.columns[0]):
-        fix = ", which is one field. Separate columns by commas, semicolons, tabs or |, without quotes around lines"
+        fix = (
+            ". The header is a single field. Separate columns by commas, semicolons, tabs or |, without quotes around "
+            "lines"
+        )
     elif any(column.lower().endswith(IMAGE_SUFFIXES) for column in table.columns):
         fix = ". Add a first line with the names of the columns"
     else:
-        fix = f". Name it with {' '.join(set_option(f'data.columns.{key}', 'NAME') for key, _ in missing)}"
-    return f"{table.name}: {what}; found {', '.join(table.columns) or 'no columns'}{fix}"
+        them = "it" if len(missing) == 1 else "them"
+        fix = f". Name {them} with {' '.join(set_option(f'data.columns.{key}', 'NAME') for key, _ in missing)}"
+    return f"{table.name}: {what} (columns: {', '.join(table.columns) or 'none'}){fix}"

@@ -58,7 +58,7 @@ def order_sites(samples: Sequence[Sample], params: SplitParams, source: str) -> 
     sites = [sample.site for sample in samples if sample.site is not None]
     if len(sites) < len(samples):
         raise InputError(
-            f"data.split.protocol=site: source {source} has no sites here. Use a table with a column site "
+            f"data.split.protocol=site: the data (data.source={source}) have no sites. Use a table with a column site "
             "(data.csv, data.columns.site)"
         )
     if unknown := [sample for sample, site in zip(samples, sites, strict=True) if is_missing(site)]:

@@ -16,7 +16,7 @@ from medtune.data.validation_split import hold_out_validation, stratified_folds
 SPLIT_DTYPE = "<U8"
 # Folds (n,), splits (n, folds) and notes, as in `medtune.data.splits.SplitResult`.
 ProtocolResult = tuple[np.ndarray, np.ndarray, list[str]]
-NAME_PATIENTS = "Name the patients in a column of data.csv (data.columns.patient) or by data.patient_pattern, "
+NAME_PATIENTS = "Set data.columns.patient (a column of data.csv) or data.patient_pattern. "
 PATIENT_COLUMN_HINT = {"folder": NAME_PATIENTS, "slides": NAME_PATIENTS}
 
 
@@ -39,13 +39,14 @@ def split_by_patient(
         better = PATIENT_COLUMN_HINT.get(source, "")
         raise InputError(
             f"data.split.protocol=patient: the data have no patient ids. {better}"
-            f"{'or use' if better else 'Use'} {others}; a patient can then be in both train and test"
+            f"{'Or set' if better else 'Set'} data.split.protocol={others}; a patient may then be in both training and "
+            "test set"
         )
     patient_ids = np.array([sample.patient_id for sample in samples])
     if (n_patients := len(np.unique(patient_ids))) < params.folds:
         raise InputError(
-            f"data.split.folds={params.folds}: source {source} has only {n_patients} patients. Use fewer folds, "
-            "or add patients"
+            f"data.split.folds={params.folds}: the data (data.source={source}) have only {n_patients} patients. Set "
+            "data.split.folds to a smaller number, or add patients"
         )
     folds = grouped_stratified_folds(
         labels, patient_ids, params.folds, assigned.lookup(patient_ids.tolist()) if assigned else None
@@ -75,8 +76,8 @@ def published_split(samples: Sequence[Sample], labels: np.ndarray, params: Split
     by_folder, by_column = params.protocol == "folders", params.protocol == "column"
     if by_folder and source not in ("folder", "slides"):
         raise InputError(
-            f"data.split.protocol=folders: source {source} does not use folders train, val and test. Choose another "
-            "protocol"
+            f"data.split.protocol=folders: data.source={source} has no folders train, val and test. Set "
+            "data.split.protocol to another value"
         )
     if by_column and any(sample.published_splits is None for sample in samples):
         raise InputError("data.split.protocol=column: no table lists the images. Set data.source=folder and data.csv")
@@ -84,8 +85,8 @@ def published_split(samples: Sequence[Sample], labels: np.ndarray, params: Split
         check_patients(samples)
     if any(sample.published_splits is None for sample in samples):
         raise InputError(
-            f"data.split.protocol={params.protocol}: source {source} has no published split here. Choose another "
-            "protocol"
+            f"data.split.protocol={params.protocol}: the data (data.source={source}) have no published split. Set "
+            "data.split.protocol to another value"
         )
     splits = np.array([sample.published_splits for sample in samples], SPLIT_DTYPE)
     if splits.shape[1] == 1:

@@ -16,6 +16,8 @@ from medtune.data.split_checks import SPLITS, check_classes
 from medtune.data.split_protocols import hcrf_split, published_split, split_by_image, split_by_patient, split_by_site
 
 _SHOWN = 5
+_FIX_CLASS_NAMES = ", or correct data.class_names"
+_CLASS_NAMES_HINT = {"folder": _FIX_CLASS_NAMES, "slides": _FIX_CLASS_NAMES}
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,13 @@ def split_samples(
     counts = np.bincount(labels, minlength=len(classes)) if labels.ndim == 1 else labels[:, : len(classes)].sum(0)
     if empty := [name for name, count in zip(classes, counts, strict=True) if not count]:
         raise InputError(
-            f"no images of class {list_names(empty)} in source {source}; found {_class_counts(classes, counts)}"
+            f"data.source={source}: no image has class {list_names(empty)} (images per class: "
+            f"{_class_counts(classes, counts)}). Add images{_CLASS_NAMES_HINT.get(source, '')}"
         )
     if len(classes) < min_classes:
-        raise InputError(f"source {source} has one class, {classes[0]}; at least two are needed{_inside(samples)}")
+        raise InputError(
+            f"data.source={source}: all images have class {classes[0]}. Add images of a second class{_inside(samples)}"
+        )
     sites: list[str] = []
     if params.protocol == "site":
         sites = order_sites(samples, params, source)
@@ -102,7 +107,8 @@ def _inside(samples: Sequence[Sample]) -> str:
     if len({top for top, _ in folders}) != 1 or len(folders) < 2:
         return ""
     names = ", ".join(sorted(name for _, name in folders)[:_SHOWN])
-    return f". If its folders ({names}) are the classes, set data.root to the folder {min(folders)[0]}"
+    top = min(folders)[0]
+    return f". If the folders in {top} ({names}) are the classes, set data.root to the folder {top}"
 
 
 def _leaked_patients(splits: np.ndarray, patient_ids: np.ndarray, test_folds: Sequence[int]) -> tuple[str, ...]:

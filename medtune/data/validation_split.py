@@ -31,15 +31,15 @@ def hold_out_validation(labels: np.ndarray, samples: Sequence[Sample], source: s
     if any(sample.patient_id is None for sample in samples):
         if (most := int(_images_per_class(labels).max())) < 5:
             raise InputError(
-                f"source {source}: a training split has at most {most} images per class; 5 are needed for validation. "
-                "Add images"
+                f"data.source={source}: a training split has at most {most} images per class; 5 are needed for "
+                "validation. Add images"
             )
         folds = stratified_folds(labels, 5, source)
     else:
         patient_ids = np.array([sample.patient_id for sample in samples])
         if (n_patients := len(np.unique(patient_ids))) < 5:
             raise InputError(
-                f"source {source}: a training split has {n_patients} patients; 5 are needed for validation. Add "
+                f"data.source={source}: a training split has {n_patients} patients; 5 are needed for validation. Add "
                 "patients"
             )
         folds = grouped_stratified_folds(labels, patient_ids, 5)
@@ -74,7 +74,8 @@ def stratified_folds(labels: np.ndarray, folds: int, source: str) -> np.ndarray:
 
     if _images_per_class(labels).max() < folds:
         raise InputError(
-            f"data.split.folds={folds}: every class of source {source} has fewer than {folds} images. Use fewer folds"
+            f"data.split.folds={folds}: every class has fewer than {folds} images (data.source={source}). Set "
+            "data.split.folds to a smaller number"
         )
     if labels.ndim > 1:  # scikit-learn stratifies by one class only
         return grouped_stratified_folds(labels, np.arange(len(labels)), folds)

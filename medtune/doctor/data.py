@@ -47,7 +47,7 @@ def check_data(context: Context) -> CheckResult:
     bad, seconds = _try_decoding(chosen, root, params.image_size, params.resize)
     context.facts["decode_s"] = seconds
     location = f" in {root}" if root and _reads_files(chosen) else ""
-    summary = f"{len(samples):,} images of source {params.source}{location}"
+    summary = f"{len(samples):,} images{location} (data.source={params.source})"
     if bad:
         fix = "fix or remove them, or set data.on_bad_image=reject"
         result = warning if params.on_bad_image == "reject" else failure

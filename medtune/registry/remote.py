@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dvc.config import Config
 
 TIMEOUT_S = 60.0  # long enough to type a passphrase
+PROBE_FIX = ". Nothing was changed. Check the URL, the connection and your access rights"
 
 
 def configure_remote(
@@ -47,7 +48,10 @@ def configure_remote(
         console.info(_describe_default(config))
         return
     if not url:
-        raise InputError("URL: missing. Name a folder, ssh://host/path or s3://bucket/path. --show prints the remote")
+        raise InputError(
+            "argument URL is missing. Name a folder, ssh://host/path or s3://bucket/path, or use --show to print the "
+            "current remote"
+        )
     if not re.fullmatch(r"[\w-]+", name):
         raise InputError(f"--name={show_value(name)}: expected letters, digits, - and _ only")
     check_url(url, endpoint, local)
@@ -93,7 +97,7 @@ def probe_remote(settings: dict[str, Any], name: str) -> float:
             step = "delete"
             fs.remove(path)
         except Exception as error:  # plugins and their clients raise errors of any type
-            failed.append(f"cannot {step}: {mask_secrets(first_line(error, with_type=True))}")
+            failed.append(f"cannot {step}: {mask_secrets(_reason(error))}")
 
     # In a thread, because DVC waits half an hour for a host that never responds.
     thread = threading.Thread(target=attempt, daemon=True)
@@ -102,8 +106,15 @@ def probe_remote(settings: dict[str, Any], name: str) -> float:
     if thread.is_alive():
         failed.append(f"no response within {TIMEOUT_S:.0f} s")
     if failed:
-        raise InputError(f"{mask_secrets(settings['remote'][name]['url'])}: {failed[0]}. Nothing was changed")
+        url = mask_secrets(settings["remote"][name]["url"])
+        raise InputError(f"{url}: {failed[0]}{PROBE_FIX}")
     return time.monotonic() - begin
+
+
+def _reason(error: Exception) -> str:
+    """Return the text of an error of the operating system, or the first line of another error with its type."""
+    text = error.strerror if isinstance(error, OSError) else None
+    return text or first_line(error, with_type=True)
 
 
 def default_remote() -> tuple[dict[str, Any], str | None]:

@@ -28,7 +28,7 @@ def test_init__data_is_a_table(tmp_path, capsys):
     assert result["warnings"] == []
     (root / "other.csv").write_text("width,height\n1,2\n")
     assert call(["init", str(tmp_path / "second"), "--data", str(root / "other.csv")]) == 2
-    assert "other.csv: no column path or label (columns: width, height)" in capsys.readouterr().err
+    assert "other.csv: columns 'path' and 'label' are missing (columns: width, height)" in capsys.readouterr().err
 
 
 def test_init__columns_with_custom_names(tmp_path, capsys):

@@ -14,9 +14,9 @@ TABLE = ["data.source=folder", "data.csv=a.csv", "data.label_type=multi"]
          "task.kind=multilabel"),
         (TABLE, "task.kind=classification: data.label_type=multi allows several labels per image. Use "
          "task.kind=multilabel"),
-        (["task.kind=multilabel"], "task.kind=multilabel: source synthetic has one label per image. Use "
+        (["task.kind=multilabel"], "task.kind=multilabel: data.source=synthetic has one label per image. Use "
          "task.kind=classification"),
-        (["task.kind=multilabel", *TABLE[:2]], "task.kind=multilabel: source folder has one label per image. Use "
+        (["task.kind=multilabel", *TABLE[:2]], "task.kind=multilabel: data.source=folder has one label per image. Use "
          "task.kind=classification or data.label_type=multi"),
     ],
 )  # fmt: skip

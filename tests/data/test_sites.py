@@ -66,7 +66,7 @@ MOVED = Sample("B/moved", "a", "A0", site="B", where="t.csv line 9")
         (samples({"A": 6, "a ": 6}), {"folds": 2}, "sites 'A' and 'a ' differ only in case"),
         (samples({"A": 6, "N/A": 6}), {"folds": 2}, "12 images have no site, for example N/A/0-0"),
         (samples({"A": 6, "B": 6}), {"folds": 2, "test_fold": "b"}, "test_fold=b: no such site.*Sites: A 12, B 12"),
-        ([Sample("x", "a", "P"), Sample("y", "b", "Q")], {}, "source folder has no sites here"),
+        ([Sample("x", "a", "P"), Sample("y", "b", "Q")], {}, r"data \(data\.source=folder\) have no sites"),
     ],
 )  # fmt: skip
 def test_split_samples__rejects_invalid_sites(listed, options, message):

@@ -73,21 +73,21 @@ def test_split__hcrf_trains_on_one_fold_of_four():
 
 
 def test_split__patient_protocol_without_patients_suggests_others():
-    with pytest.raises(InputError, match=r"have no patient ids.*Use image"):
+    with pytest.raises(InputError, match=r"have no patient ids.*Set data\.split\.protocol=image"):
         split_samples(make_samples(named=False), CLASSES, SplitParams(), "hcrf")
-    with pytest.raises(InputError, match="Use image or official"):
+    with pytest.raises(InputError, match="protocol=image or official"):
         split_samples(make_samples(named=False, published_splits=("train",)), CLASSES, SplitParams(), "medmnist")
 
 
 def test_split__too_few_patients_are_an_error():
-    with pytest.raises(InputError, match=r"folds=5: source .* has only 4 patients"):
+    with pytest.raises(InputError, match=r"folds=5: the data .* have only 4 patients"):
         split_samples(make_samples(patients=4), CLASSES, SplitParams(), "test")
 
 
 def test_split__empty_class_or_single_class_is_an_error():
-    with pytest.raises(InputError, match="no images of class c in source test; found a 50, b 50, c 0"):
+    with pytest.raises(InputError, match=r"no image has class c \(images per class: a 50, b 50, c 0\)\. Add images$"):
         split_samples(make_samples(), ("a", "b", "c"), SplitParams(), "test")
-    with pytest.raises(InputError, match="one class"):
+    with pytest.raises(InputError, match="all images have class a"):
         split_samples([Sample("1", "a", "P")], ("a",), SplitParams(), "test")
 
 
@@ -171,7 +171,7 @@ def test_folders__too_few_images_for_validation_are_an_error():
 
 def test_split__classes_one_level_deeper_are_suggested():
     samples = [Sample(f"set/{label}/{n}.png", "set", f"P{n}") for n, label in enumerate("abab")]
-    with pytest.raises(InputError, match=r"folders \(a, b\) are the classes, set data\.root to the folder set"):
+    with pytest.raises(InputError, match=r"folders in set \(a, b\) are the classes, set data\.root to the folder set"):
         split_samples(samples, ("set",), SplitParams(), "folder")
 
 

@@ -30,7 +30,7 @@ def test_data__counts_and_times_the_images(tmp_path: Path) -> None:
     context = make_context(write_images(tmp_path / "set"))
     result = check_data(context)
     assert result.state == "ok", result
-    assert result.message.startswith("6 images of source folder")
+    assert result.message.startswith("6 images in ")
     assert context.facts["images"] == 6
     assert context.facts["decode_s"] > 0
 

@@ -26,7 +26,7 @@ def train(*arguments: str) -> "subprocess.CompletedProcess[str]":
         (["--set", "frozen.epoch=3"], "frozen.epoch: unknown key (did you mean 'epochs'?)"),
         (["--set", "model.head.kind=cdmt"], "did you mean 'cdtm'?"),
         (["--set", "data.split.test_fold=7"], "data.split.test_fold=7: folds are numbered 0 to 4"),
-        (["--params", "nowhere.yaml"], "nowhere.yaml: the params file does not exist"),
+        (["--params", "nowhere.yaml"], "nowhere.yaml: the file does not exist"),
         ([], "medtune data"),
     ],
     ids=["key", "head", "fold", "file", "not-prepared"],

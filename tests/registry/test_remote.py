@@ -114,7 +114,7 @@ def test_probe__failure_changes_nothing(checkout: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     message = error_message(lambda: command.configure_remote(str(tmp_path / "file" / "store")))
     assert "cannot write: " in message
-    assert message.endswith(". Nothing was changed")
+    assert ". Nothing was changed. Check the URL" in message
     assert (checkout / ".dvc" / "config").read_text() == COMMITTED
 
 

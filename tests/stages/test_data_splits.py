@@ -41,7 +41,7 @@ def test_run__invalid_split_is_rejected_before_decoding(root):
 def test_run__rejections_may_break_the_split(root):
     for path in (root / "yes").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(InputError, match="no images of class yes"):
+    with pytest.raises(InputError, match="no image has class yes"):
         prepare(root, "data.on_bad_image=reject")
 
 
@@ -131,7 +131,7 @@ def test_run__split_folders_give_one_split(tmp_path):
     all_folds = "data.split.test_fold=all"
     artifact = prepare(root, "data.split.protocol=folders", all_folds, "data.positive=p", pattern=None)
     assert list(read_json(artifact, "dataset.json")["counts"]["folds"]) == ["0"]
-    with pytest.raises(InputError, match="source synthetic does not use folders"):
+    with pytest.raises(InputError, match=r"data\.source=synthetic has no folders"):
         prepare(root, "data.split.protocol=folders", source="synthetic")
 
 

@@ -103,7 +103,7 @@ def list_samples(root: Path | None, params: Params, suffixes: tuple[str, ...] = 
     """
     root = listing.require_root(root)
     if not root.is_dir():
-        raise InputError(f"data.root={root}: not a folder. Source {params.source} needs a folder of images")
+        raise InputError(f"data.root={root}: not a folder. data.source={params.source} needs a folder of images")
     samples = list(_by_table(root, params, suffixes) if params.csv else _by_folder(root, params, suffixes))
     if not samples:
         raise InputError(f"data.root={root}: no images. Use a folder with one folder per class, or set data.csv")

@@ -70,13 +70,13 @@ def test_samples__are_read_from_a_table(root):
         ("path,label,group\na.png,cat,\n", "line 2: patient is ''"),
         ("path,label\na.png\n", "line 2: expected 2 fields"),
         ("path,label\na.png,cat,more\n", "line 2: expected 2 fields"),
-        ("path,class\na.png,cat\n", "no column label; found path, class"),
+        ("path,class\na.png,cat\n", r"column 'label' is missing \(columns: path, class\)"),
         ("path,label\n../a.png,cat\n", "is outside of data.root"),
         ("path,label\n/etc/a.png,cat\n", "is outside of data.root"),
         ("path,label\na.png,cat\na.png,dog\n", r"a\.png is listed twice"),
         ('path,label\na.png,"cat\n', "not a CSV"),
         ("path,label\n", "the table has no rows below its header"),
-        ("", "no column path and no label"),
+        ("", "columns 'path' and 'label' are missing"),
     ],
 )
 def test_samples__invalid_table_is_an_error(root, text, reason):
@@ -129,12 +129,12 @@ def test_table__renamed_columns(images):
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("filename,diagnosis,x", "no column path and no label; found filename, diagnosis, x. Add --set "
+        ("filename,diagnosis,x", "columns 'path' and 'label' are missing (columns: filename, diagnosis, x). Add --set "
          "data.columns.path=filename --set data.columns.label=diagnosis"),
         ("Image Index,label", "Add --set 'data.columns.path=\"Image Index\"'"),
         ("path,y", "Add --set data.columns.label=y"),
-        ("a,b", "no column path and no label; found a, b. Name it with --set data.columns.path=NAME"),
-        ('"path;label"', "found path;label, which is one field. Separate columns by commas"),
+        ("a,b", "columns 'path' and 'label' are missing (columns: a, b). Name them with --set data.columns.path=NAME"),
+        ('"path;label"', "(columns: path;label). The header is a single field. Separate columns by commas"),
         ("1.png,a", "Add a first line with the names of the columns"),
         ("path,label,Label", "columns 'label' and 'Label' differ only in case"),
     ],
@@ -148,7 +148,7 @@ def test_table__error_of_a_missing_column_names_the_option(images, header, messa
 def test_table__selected_patient_column_must_exist(images):
     options = table(images, "path,label\n1.png,a\n")
     options = options.model_copy(update={"columns": ColumnParams(patient="patient")})
-    with pytest.raises(InputError, match="no column patient"):
+    with pytest.raises(InputError, match="column 'patient' is missing"):
         read(images, options)
 
 

@@ -14,10 +14,10 @@ ROWS = "".join(f"{name},{name[0]},{name[0]}{name[3]},1\n" for name in NAMES)
 BY_NAME = "data.patient_pattern='/(P[0-9])_'"
 THREE_FOLDS = "data.split.folds=3"
 TABLES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
-    "no-label": ("path,group\na/P0_0.png,1\n", ("no-label.csv", "no column label")),
-    "no-path": ("file,label\na/P0_0.png,1\n", ("no-path.csv", "no column path", "file")),
+    "no-label": ("path,group\na/P0_0.png,1\n", ("no-label.csv", "'label' is missing")),
+    "no-path": ("file,label\na/P0_0.png,1\n", ("no-path.csv", "'path' is missing", "file")),
     "no-header": ("a/P0_0.png,a,1\n", ("no-header.csv", "no rows below its header")),
-    "empty": ("", ("empty.csv", "no column path")),
+    "empty": ("", ("empty.csv", "'path' and 'label' are missing")),
     "header-only": ("path,label,group\n", ("header-only.csv", "no rows below its header")),
     "short": ("path,label,group\na/P0_0.png,a\n", ("short.csv", "line 2", "3 fields")),
     "long": ("path,label,group\na/P0_0.png,a,1,2\n", ("long.csv", "line 2", "3 fields")),
@@ -51,7 +51,7 @@ def image_folders(folder: Path) -> Iterator[Mistake]:
         root / NAMES[0]: ("P0_0.png", "needs a folder"),
         draw(folder / "empty"): ("empty", "no images"),
         folder / "no-images": ("b", "has no images"),
-        (draw(folder / "one", *NAMES[:6]), BY_NAME): ("one class", "a"),
+        (draw(folder / "one", *NAMES[:6]), BY_NAME): ("all images have class a",),
         draw(folder / "flat", "x.png", "a/y.png"): ("x.png", "not in a class folder"),
         (draw(folder / "scarce", *five_patients, "b/P7_0.png"), BY_NAME, THREE_FOLDS): ("train has only class a",),
         (text, BY_NAME): (NAMES[3], "cannot be used"),
@@ -67,7 +67,7 @@ def image_folders(folder: Path) -> Iterator[Mistake]:
         ("data.split.protocol=image", "data.split.folds=20"): "data.split.folds=20",
         "data.split.protocol=official": ("official", "no published split"),
         (BY_NAME, "data.class_names=[a, c]"): ("'b'", "data.class_names"),
-        (BY_NAME, "data.class_names=[a, b, c]", "data.positive=null"): "no images of class c",
+        (BY_NAME, "data.class_names=[a, b, c]", "data.positive=null"): "no image has class c",
         "data.patient_pattern='(Q[0-9])'": ("data.patient_pattern", "finds no patient"),
         "data.patient_pattern=P": ("data.patient_pattern", "(...)"),
         "data.patient_pattern='('": ("data.patient_pattern", "regular expression"),

@@ -13,24 +13,24 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 # Content and expected texts by file name.
 FILES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "broken": ("seed: [1\n", ("broken.yaml", "line", "not valid YAML")),
-    "list": ("- 1\n- 2\n", ("list.yaml", "expected sections", "list")),
-    "empty": ("", ("empty.yaml", "expected sections")),
-    "comment": ("# nothing\n", ("comment.yaml", "expected sections")),
-    "word": ("hello\n", ("word.yaml", "expected sections")),
+    "list": ("- 1\n- 2\n", ("list.yaml", "mapping of sections", "found a list")),
+    "empty": ("", ("empty.yaml", "has no sections")),
+    "comment": ("# nothing\n", ("comment.yaml", "has no sections")),
+    "word": ("hello\n", ("word.yaml", "found a single value")),
     "binary": (bytes(range(256)), ("binary.yaml",)),
     "latin": (b"data: {root: \xe9t\xe9}\n", ("latin.yaml", "UTF-8")),
     "utf16": ("seed: 1\n".encode("utf-16"), ("utf16.yaml", "UTF-8")),
     "nul": ("seed: \0\n", ("nul.yaml",)),
     "tab": ("data:\n\tsource: folder\n", ("tab.yaml", "line 2")),
     "twice": ("seed: 1\nseed: 2\n", ("twice.yaml", "seed")),
-    "two": ("seed: 1\n---\nseed: 2\n", ("two.yaml",)),
+    "two": ("seed: 1\n---\nseed: 2\n", ("two.yaml line 2", "Keep only one")),
     "tag": ("seed: !!python/object/apply:os.getpid []\n", ("seed",)),
     "unknown-tag": ("seed: !nonesuch 1\n", ("seed",)),
     "anchor": ("seed: *nowhere\n", ("anchor.yaml", "nowhere")),
     "bomb": (BOMB + "seed: *i\n", ("bomb.yaml",)),
     "bomb-in-section": (BOMB.replace("a: &a", "seed: &a").replace("\nb: ", "\nfrozen: "), ("bomb-in-section.yaml",)),
     "deep": ("seed: " + "[" * 900 + "]" * 900 + "\n", ("deep.yaml",)),
-    "digits": (f"seed: {'9' * 5000}\n", ("digits.yaml",)),
+    "digits": (f"seed: {'9' * 5000}\n", ("digits.yaml", "more than 4,300 digits")),
     "number-key": ("1: 2\n", ("1: unknown key",)),
     "null-key": ("? \n: 2\n", ("None: unknown key",)),
     "list-key": ("? [a, b]\n: 2\n", ("'a', 'b'", "unknown key")),
@@ -54,7 +54,7 @@ def params_files(folder: Path) -> Iterator[Mistake]:
         yield Mistake("train", ("--params", f"{name}.yaml"), expected)
     (folder / "folder.yaml").mkdir()
     yield from mistakes("train", {
-        ("--params", "folder.yaml"): ("folder.yaml", "does not exist"),
+        ("--params", "folder.yaml"): ("folder.yaml", "is a folder"),
         ("--params", "absent.yaml"): ("absent.yaml", "does not exist"),
         "--parms=x": "--parms",
         "--out": "--out",
@@ -62,8 +62,8 @@ def params_files(folder: Path) -> Iterator[Mistake]:
         "--set": "--set",
     })  # fmt: skip
     yield from mistakes("train", {
-        "no_equals": ("no_equals", "section.key=value"),
-        "=3": ("=3", "section.key=value"),
+        "no_equals": ("no_equals", "KEY=VALUE"),
+        "=3": ("=3", "KEY=VALUE"),
         "data.=3": "data.",
         ".=3": "unknown key",
         "seed.x=1": "seed",
@@ -79,10 +79,10 @@ def params_files(folder: Path) -> Iterator[Mistake]:
         "export.precisions=[fp16]": ("export.precisions", "fp32 is missing"),
         "export.precisions=[fp32, fp8]": ("export.precisions", "fp8"),
         "export.batch_sizes=[0]": ("export.batch_sizes", "0"),
-        "export.batch_sizes=[true]": "export.batch_sizes",
+        "export.batch_sizes=[true]": "export.batch_sizes.0=true",
         "frozen.class_weights={glands: 0}": ("frozen.class_weights", "0"),
         "frozen={feature_views: 8, augment: {dihedral: false}}": ("frozen.feature_views=8", "dihedral=false"),
-        "model.backbone_args={x: .nan}": ("backbone_args", "finite"),
+        "model.backbone_args={x: .nan}": ("backbone_args.x=.nan", "finite"),
         "model.backbone_args={pretrained: true}": ("backbone_args.pretrained=true", "model.weights"),
         "model.normalization={mean: [0.5, 0.5], std: [1, 1, 1]}": "model.normalization.mean",
         "model.normalization={mean: [0, 0, 0], std: [1, 1, 0]}": ("model.normalization.std", "0"),
@@ -96,13 +96,13 @@ def grids(folder: Path) -> Iterator[Mistake]:
     (folder / "grid-list.yaml").write_text("- 1\n", encoding="utf-8")
     (folder / "grid-number.yaml").write_text("benchmark: 3\n", encoding="utf-8")
     yield from mistakes("benchmark", {
-        ("--grid", "grid-list.yaml"): ("grid-list.yaml", "expected sections"),
+        ("--grid", "grid-list.yaml"): ("grid-list.yaml", "found a list"),
         ("--grid", "grid-number.yaml"): ("grid-number.yaml", "no section benchmark"),
         ("--grid", "grid-absent.yaml"): ("grid-absent.yaml", "does not exist"),
         ("--only", "method"): ("--only", "FIELD=VALUE"),
         ("--only", "color=red"): ("--only", "method"),
         ("--only", "method=lorra"): ("--only", "'lorra'", "did you mean 'lora'"),
-        ("--only", "percent=55"): ("--only", "'55'"),
+        ("--only", "percent=55"): ("--only", "'55'", "10, 100"),
         ("--only", "method=lora", "--only", "backbone=nonesuch"): ("--only", "nonesuch"),
         ("--max-trials", "-1"): "--max-trials",
         ("--set", "frozen.epochs=0"): "frozen.epochs=0",
@@ -120,12 +120,12 @@ def grids(folder: Path) -> Iterator[Mistake]:
         "train_percent=[101]": ("benchmark.train_percent", "101"),
         "train_percent=[50, 50]": ("benchmark.train_percent", "contains 50 twice"),
         "train_percent=[many]": ("benchmark.train_percent", "many"),
-        "train_percent=[true]": "benchmark.train_percent",
+        "train_percent=[true]": "benchmark.train_percent.0=true",
         "seeds=[-1]": ("benchmark.seeds", "-1"),
         "seeds=[]": "benchmark.seeds",
         "lr={lora: []}": "benchmark.lr",
         "lr={lora: [0]}": ("benchmark.lr", "0"),
-        "lr={nonesuch: [0.1]}": ("benchmark.lr", "nonesuch"),
+        "lr={nonesuch: [0.1]}": ("benchmark.lr.nonesuch", "unknown method"),
         "head=liner": "liner",
         "metric=f1": "benchmark.metric=f1",
         "replicates=5": ("benchmark.replicates", "5"),
@@ -151,7 +151,7 @@ def grids(folder: Path) -> Iterator[Mistake]:
 def remotes(_: Path) -> Iterator[Mistake]:
     """Yield invalid arguments of `medtune remote`."""
     yield from mistakes("remote", {
-        (): "URL: missing",
+        (): "URL is missing",
         "nonesuch://host/x": "nonesuch",
         "me@host:/path": "did you mean ssh://",
         "s3:bucket/path": "did you mean s3://",
@@ -178,7 +178,7 @@ def recipes(folder: Path) -> Iterator[Mistake]:
         ("wrong.yaml", *to): "frozen.epochs=none",
         ("--set", "frozen.epochs=0", *to): "frozen.epochs=0",
         ("--set", "data.source=folder", "--set", "data.root=/nonesuch", *to): "data.root=/nonesuch",
-        ("--set", "seed", *to): "section.key=value",
+        ("--set", "seed", *to): "KEY=VALUE",
         ("--set", "seed=2", "--to", "absent.yaml"): ("absent.yaml", "does not exist"),
     })  # fmt: skip
     yield from mistakes("params check", {
