@@ -5,8 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from medtune.config.training import AugmentParams
@@ -14,7 +12,7 @@ from medtune.data.sources.synthetic import TISSUES, draw
 from medtune.training import augmentation
 from tests.robustness.faults import Faults
 from tests.robustness.networks import striped_images
-from tests.robustness.profile import examples, scale
+from tests.robustness.profile import scale
 
 pytestmark = pytest.mark.faults(
     row=11,
@@ -30,16 +28,10 @@ def test_augmentation__leaves_valid_images(faults, size):
     augment_many(faults, size)
 
 
-def test_augmentation__a_range_that_makes_images_constant_is_noticed(monkeypatch):
-    fields, faults = AugmentParams.model_fields, Faults()
-    for name in ("brightness", "contrast", "stain"):  # the ranges of an earlier version
-        monkeypatch.setattr(fields[name], "metadata", fields["shift"].metadata)
-    AugmentParams.model_rebuild(force=True)
-    try:
-        augment_many(faults, 16)
-    finally:
-        monkeypatch.undo()
-        AugmentParams.model_rebuild(force=True)
+def test_augmentation__settings_that_make_images_constant_are_noticed():
+    faults = Faults()
+    outside_range = {"brightness": 0.99, "contrast": 0.99, "stain": 0.99}  # allowed in an earlier version
+    augment_many(faults, 16, outside_range)
     assert faults.measured["greatest share of constant images"] > MAX_CONSTANT
     assert faults.lost
     assert all("is constant" in line for line in faults.lost)
@@ -57,21 +49,18 @@ def test_augmentation__invalid_values_are_noticed(monkeypatch, name, wrong, prob
     assert any(problem in line for line in faults.lost)
 
 
-def augment_many(faults, size):
-    """Augment batches of images of one size, each with other settings."""
+def augment_many(faults, size, fixed=()):
+    """Augment batches of images of one size, each with other settings, except for the `fixed` ones."""
     images, results = image_pool(size), []
     ranges = AugmentParams.model_json_schema()["properties"]
 
-    @examples(small=50, full=125)
-    @given(seed=st.integers(0, 2**32 - 1))
-    def augment_batch(seed):
+    # Not drawn by hypothesis: its integers depend on the modules that the process has loaded.
+    for seed in range(scale(small=50, full=125)):
         random = np.random.default_rng([size, seed])
-        settings = random_settings(ranges, random)
+        settings = random_settings(ranges, random).model_copy(update=dict(fixed))
         batch = images[random.integers(0, len(images), BATCH)]
         problem, constant = check(torch.from_numpy(batch), settings, seed)
         results.extend((settings, problem, is_constant) for is_constant in constant.tolist())
-
-    augment_batch()
     n_constant = sum(is_constant for _, _, is_constant in results)
     faults.measure("greatest share of constant images", n_constant / len(results))
     too_many = n_constant > MAX_CONSTANT * len(results)
