@@ -12,7 +12,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from medtune.runtime.artifact import write_text
 from medtune.runtime.console import info
 from medtune.runtime.paths import RunPaths
 from medtune.serving.one_line import first_line
+from studies.families_page import MAX_PARAMETERS, MODES, Row, render
 
 PAGE = PROJECT / "docs" / "backbones.md"
 SIDES = (32, 64, 96, 128, 160, 192, 224, 240, 256, 288, 320, 384, 448, 512)
@@ -50,9 +51,6 @@ SIZES = (
     "s0",
 )
 CANDIDATES = 4
-# Larger networks would take this command's memory and time; millions of parameters.
-MAX_PARAMETERS = 120.0
-MODES = ("frozen", "fine-tuning", "export", "lora")
 DATA = ("data.labels=binary", "data.patients=12", "data.images_per_patient=1", "data.split.folds=3")
 SHORT = (
     "model.weights=none", "model.head.kind=linear", "frozen.epochs=1", "frozen.feature_views=1", "finetune.epochs=1",
@@ -64,27 +62,6 @@ TOLERANCE = 1e-3
 
 class TooLarge(Exception):
     """The smallest network of a family exceeds the size limit; the message gives its size."""
-
-
-@dataclass
-class Row:
-    """One family.
-
-    Attributes:
-        family: module of timm.models.
-        backbone: tested network.
-        side: of the images, pixels.
-        parameters: of the network, millions.
-        outcome: by mode: `works`, `refused: ...` before training, `FAILED: ...` after it, or `not tried: ...`.
-        seconds: CPU time.
-    """
-
-    family: str
-    backbone: str
-    side: int
-    parameters: float
-    outcome: dict[str, str]
-    seconds: float
 
 
 def families() -> dict[str, list[str]]:
@@ -225,54 +202,6 @@ def _prepared(side: int, cache: Path, name: str) -> RunPaths:
     return RunPaths(cache / "runs" / name, cache, data=shared.prepared)
 
 
-def render(rows: list[Row]) -> str:
-    """Return the page in Markdown."""
-    known, tried = list(families()), [row for row in rows if row.side]
-    total, absent = len(known), [name for name in known if name not in {row.family for row in rows}]
-    counts = {mode: sum(row.outcome[mode] == "works" for row in rows) for mode in MODES}
-    failed = sum(outcome.startswith("FAILED") for row in rows for outcome in row.outcome.values())
-    lines = [
-        "# Backbones",
-        "",
-        "This table shows which timm backbones work with MedTune. A family is a module of `timm.models`. One small",
-        "network per family is tested, with random weights and the smallest image size that it accepts (column `side`,",
-        "in pixels).",
-        "",
-        "- **frozen**: stage 1 trains the head on the frozen backbone.",
-        "- **fine-tuning**: stage 2 trains the backbone, too.",
-        "- **export**: the ONNX graph gives the same probabilities as the network.",
-        "- **lora**: stage 2 with the PEFT method `lora`.",
-        "",
-        "An `x` means that the mode works. *Refused* means that the check at the start of `medtune train` rejects the",
-        "network. *Not tried* means that the network is too large for this test. A number in brackets refers to the",
-        "reason below the table. Side 0 means that no network was tested.",
-        "",
-        f"`python -m studies.families` writes this page (timm {timm.__version__}).",
-        "",
-        f"Of {total} families, {len(rows)} were examined and {len(tried)} were tested (at most {MAX_PARAMETERS:.0f} "
-        "million parameters): "
-        + ", ".join(f"{mode} works on {count}" for mode, count in counts.items())
-        + f". Failures after the check: {failed}.",
-        "",
-        f"| family | network | side | million parameters | {' | '.join(MODES)} |",
-        f"|-|-|-|-|{'-|' * len(MODES)}",
-    ]
-    notes: list[str] = []
-    for row in rows:
-        cells = []
-        for mode in MODES:
-            state, _, reason = row.outcome[mode].partition(": ")
-            note = f"`{row.backbone}`: {reason}"
-            if reason and note not in notes:
-                notes.append(note)
-            cells.append("x" if state == "works" else f"{state} ({notes.index(note) + 1})")
-        lines.append(f"| {row.family} | `{row.backbone}` | {row.side} | {row.parameters} | {' | '.join(cells)} |")
-    if absent and len(rows) > len(absent):
-        lines += ["", f"Not run yet: {', '.join(absent)}."]
-    lines += ["", *(f"{number}. {note}" for number, note in enumerate(notes, 1))]
-    return "\n".join(lines) + "\n"
-
-
 def run(only: list[str], cached_only: bool = False) -> Iterator[Row]:
     """Yield the row of each family, from the cache if it is there; with `cached_only`, no others."""
     cache = RunPaths.from_env().cache / "families"
@@ -295,7 +224,7 @@ def main() -> int:
     only = sys.argv[2].split(",") if sys.argv[1:2] == ["--only"] else []
     rows = list(run(only, sys.argv[1:2] == ["--write"]))
     if not only:
-        write_text(PAGE, render(rows))
+        write_text(PAGE, render(rows, list(families())))
         info(f"{PAGE.relative_to(PROJECT)} written")
     return int(any(outcome.startswith("FAILED") for row in rows for outcome in row.outcome.values()))
 

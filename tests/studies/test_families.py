@@ -2,7 +2,7 @@
 
 import pytest
 
-from studies import families
+from studies import families, families_page
 
 
 @pytest.mark.slow
@@ -10,18 +10,20 @@ from studies import families
 def test_family__works_after_the_early_check(family, tmp_path):
     row = families.try_family(family, families.families()[family], tmp_path)
     assert row.backbone.startswith("test_")
-    assert row.outcome == dict.fromkeys(families.MODES, "works")
+    assert row.outcome == dict.fromkeys(families_page.MODES, "works")
 
 
 def test_page__lists_reasons_once_and_counts():
     outcome = {
-        **dict.fromkeys(families.MODES, "works"),
+        **dict.fromkeys(families_page.MODES, "works"),
         "export": "refused: no operator",
         "lora": "refused: no operator",
     }
-    rows = [families.Row("a", "a_tiny", 32, 1.5, outcome, 1.0)]
-    rows.append(families.Row("b", "b_tiny", 0, 0.0, dict.fromkeys(families.MODES, "not tried: 412 million"), 1.0))
-    page = families.render(rows)
+    rows = [families_page.Row("a", "a_tiny", 32, 1.5, outcome, 1.0)]
+    rows.append(
+        families_page.Row("b", "b_tiny", 0, 0.0, dict.fromkeys(families_page.MODES, "not tried: 412 million"), 1.0)
+    )
+    page = families_page.render(rows, list(families.families()))
     assert "| a | `a_tiny` | 32 | 1.5 | x | x | refused (1) | refused (1) |" in page
     assert page.count("no operator") == 1
     assert "frozen works on 1" in page
