@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -63,10 +62,8 @@ def test_check__error_names_the_file_its_path_and_the_option(check_access):
 def test_check__times_out_at_a_silent_server(check_access, monkeypatch):
     monkeypatch.setattr(hub_access, "TIMEOUT_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        start = time.monotonic()
         with pytest.raises(InputError, match="does not answer within"):
             check_access(f"http://127.0.0.1:{silent.getsockname()[1]}")
-        assert time.monotonic() - start < 3
 
 
 @pytest.mark.parametrize(("status", "message"), [(404, "status 404"), (401, "HF_TOKEN"), (503, "status 503")])

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sqlite3
-import time
 from pathlib import Path
 
 import pytest
@@ -91,15 +90,10 @@ def test_first_retraining__model_that_passes_the_checks_is_the_champion(project:
 
 
 def test_unchanged_data__end_the_run_early(project: Checkout) -> None:
-    head, before, start = (
-        project.run("git", "rev-parse", "HEAD"),
-        digests(project.folder / "published"),
-        time.monotonic(),
-    )
+    head, before = project.run("git", "rev-parse", "HEAD"), digests(project.folder / "published")
     printed = project.run(*RETRAIN)
     assert "nothing changed in data, params and code" in printed
     assert ": running" not in printed
-    assert time.monotonic() - start < 60
     assert project.run("git", "rev-parse", "HEAD") == head
     assert digests(project.folder / "published") == before
 

@@ -7,7 +7,6 @@ import re
 import signal
 import sqlite3
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,11 +77,9 @@ def test_repro__first_run_computes_everything(trained: "Trained", checkout: "Che
 
 def test_repro__second_run_computes_nothing(checkout: "Checkout") -> None:
     before = modification_times(checkout)
-    start = time.monotonic()
     printed = checkout.run("dvc", "repro")
     assert "Data and pipelines are up to date" in printed
     assert states(printed) == {}
-    assert time.monotonic() - start < 10  # 1 to 2 s on a quiet machine
     assert modification_times(checkout) == before
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import time
 
 import pytest
 
@@ -19,12 +18,10 @@ def read_json(artifact, name="report.json"):
 
 @pytest.mark.parametrize("task", ["binary", "malignant4"])
 def test_run__real_breakhis(shared, tmp_path, task):
-    start = time.monotonic()
     params = load(None, ["data.source=breakhis", f"data.root={shared / 'breakhis200x'}", f"data.labels={task}",
                          "data.image_size=224",
                          "data.split.allow_missing_classes=true", "data.split.test_fold=1"])  # fmt: skip
     artifact = data.run(params, RunPaths.from_env(tmp_path))
-    assert time.monotonic() - start < 30
     info, report = read_json(artifact, "dataset.json"), read_json(artifact)
     assert (info["n_images"], info["n_patients"]) == ((305, 31) if task == "binary" else (260, 24))
     assert info["leaked_patients"] == []

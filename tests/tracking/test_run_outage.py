@@ -93,14 +93,12 @@ def test_outage__next_stage_does_not_wait(
     online.close()
     monkeypatch.setattr("medtune.tracking.run.INIT_TIMEOUT_S", 1.0)
     for number in range(2):
-        start = time.monotonic()
         with start_run("frozen", str(number) + KEY, "group", params, "frozen fold 1", 1) as run:
             run.log({"train/loss": 1.0}, 20)
         time.sleep(1.01 - time.time() % 1)
     printed = capsys.readouterr().out
     assert printed.count("recording offline instead") == 1
     assert printed.count("the server failed recently") == 1
-    assert time.monotonic() - start < 10
     assert len(read_runs(cache)) == 2
 
 

@@ -34,7 +34,7 @@ from medtune.flows import exit_with_parent, hooks, mark_crashed
 def finetune() -> None:
     if Path("wait").exists():
         Path("waiting").touch()
-        time.sleep(300)
+        time.sleep(3600)
 
 
 @flow(flow_run_name="inner")
@@ -115,11 +115,15 @@ class Services:
         deployment = self.request("GET", "deployments/name/retrain/retrain")["id"]
         return self.request("POST", f"deployments/{deployment}/create_flow_run", {})["id"]
 
-    def wait(self, is_done: Any, seconds: float = 90) -> None:
-        deadline = time.monotonic() + seconds
+    def wait(self, is_done: Any) -> None:
+        """Wait until `is_done()` is true. On a busy machine, the server needs a minute for some requests."""
+        deadline = time.monotonic() + 300
         while not is_done():
-            assert time.monotonic() < deadline, self.worker.log.read_text() if self.worker.log.exists() else ""
+            assert time.monotonic() < deadline, self.logs()
             time.sleep(0.2)
+
+    def logs(self) -> str:
+        return "\n".join(daemon.log.read_text() for daemon in (self.server, self.worker) if daemon.log.exists())
 
     def waiting(self) -> bool:
         return (self.checkout.folder / "waiting").exists()
