@@ -155,7 +155,7 @@ def page(sets: int, gate_sets: int) -> tuple[str, list[str]]:
     lines = [
         f"Percentage of the 95 % intervals that contain the true value, from {sets:,} sets each "
         f"(standard error {error:.1f}). "
-        "If some sets have no interval, the percentage of sets with an interval is in brackets. "
+        "If some sets have no interval, the percentage of sets with an interval is in parentheses. "
         f"A dash (–) means that fewer than {SHOWN:.0%} of the sets have an interval.",
         "",
     ]
