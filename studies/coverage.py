@@ -155,7 +155,7 @@ def page(sets: int, gate_sets: int) -> tuple[str, list[str]]:
     lines = [
         f"Percentage of the 95 % intervals that contain the true value, from {sets:,} sets each "
         f"(standard error {error:.1f}). "
-        "If some sets have no interval, the percentage of sets with an interval is in brackets. "
+        "If some sets have no interval, the percentage of sets with an interval is in parentheses. "
         f"A dash (–) means that fewer than {SHOWN:.0%} of the sets have an interval.",
         "",
     ]
@@ -179,7 +179,7 @@ def page(sets: int, gate_sets: int) -> tuple[str, list[str]]:
         "",
         f"Percentage of {gate_sets:,} sets in which the gate would promote one of two equally good models over the "
         f"other, mean of both directions (standard error {100 * (LIMIT * (1 - LIMIT) / gate_sets / 2) ** 0.5:.2f}). "
-        "Columns: patients per class (two classes: negative + positive); for findings, all patients.",
+        "Columns: patients per class (two classes: negative + positive). For findings, the columns are all patients.",
         "",
     ]
     equal, power = gate_shares(gate_sets), power_shares(gate_sets // 4)

@@ -46,7 +46,7 @@ def render(rows: list[Row], known: list[str]) -> str:
         "",
         "This table shows which timm backbones work with MedTune. A family is a module of `timm.models`. One small",
         "network per family is tested, with random weights and the smallest image size that it accepts (column `side`,",
-        "in pixels).",
+        "in pixels). The last four columns are the tested modes:",
         "",
         "- **frozen**: stage 1 trains the head on the frozen backbone.",
         "- **fine-tuning**: stage 2 trains the backbone, too.",
@@ -54,13 +54,14 @@ def render(rows: list[Row], known: list[str]) -> str:
         "- **lora**: stage 2 with the PEFT method `lora`.",
         "",
         "An `x` means that the mode works. *Refused* means that the check at the start of `medtune train` rejects the",
-        "network. *Not tried* means that the network is too large for this test. A number in brackets refers to the",
-        "reason below the table. Side 0 means that no network was tested.",
+        "network. *Not tried* means that the network is too large for this test. A number in parentheses refers to the",
+        "reason below the table, which may name another small network of the family. Side 0 means that no network was",
+        "tested.",
         "",
         f"`python -m studies.families` writes this page (timm {timm.__version__}).",
         "",
-        f"Of {total} families, {len(rows)} were examined and {len(tried)} were tested (at most {MAX_PARAMETERS:.0f} "
-        "million parameters): "
+        f"Of {total} families, {len(rows)} were examined. In {len(tried)} of them, a network with at most "
+        f"{MAX_PARAMETERS:.0f} million parameters was tested: "
         + ", ".join(f"{mode} works on {count}" for mode, count in counts.items())
         + f". Failures after the check: {failed}.",
         "",
