@@ -1,14 +1,14 @@
-# make repro: set up and run the whole pipeline, in a fresh clone.  make test: every test.
+# In a fresh clone, `make repro` installs the environment and runs the pipeline. `make help` describes all targets.
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 THREADS = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
-# One more than a small machine has cores: tests wait for servers, the package registry and other processes.
+# Test processes: more than the cores of a small machine, because tests wait for servers and other processes.
 WORKERS = 3
 
 UV := PYTHON='$(PYTHON)' requirements/uv
-# default: torch as in the lock, with CUDA on Linux. cpu: without CUDA (docs/install.md). .venv stores the choice.
+# default: torch as in the lock, with CUDA on Linux. cpu: without CUDA (docs/install.md). .venv/.torch stores the choice.
 TORCH ?= $(or $(shell cat .venv/.torch 2>/dev/null),default)
 AUDIT := .cache/audit
 
@@ -64,7 +64,7 @@ test: setup
 test-fast: setup
 	$(THREADS) python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not real and not gpu" $(ARGS)
 
-# The other test targets always use the same examples.
+# The other test targets use the same hypothesis examples in every run.
 fuzz: setup
 	$(THREADS) python -m pytest -n $(WORKERS) --dist loadgroup -m hypothesis --hypothesis-profile fuzz $(ARGS)
 
@@ -84,7 +84,8 @@ SUBSET = $(COMPILE) --constraint requirements/dev.lock
 AUDITED := train predict serve serve-gpu
 NO_CUDA := --override requirements/cpu.override $(addprefix --no-emit-package ,onnxruntime-gpu torch torchvision)
 
-# pyproject.toml is the source of all locks but the last two. dev.lock comes first, the others are subsets of it.
+# bootstrap.lock and audit.lock are compiled from .in files, the other locks from pyproject.toml. dev.lock comes first,
+# because its versions constrain the other locks except audit.lock.
 lock:
 	$(COMPILE) --extra dev pyproject.toml -o requirements/dev.lock
 	$(SUBSET) --extra dev $(NO_CUDA) pyproject.toml -o requirements/dev-cpu.lock

@@ -1,1 +1,1 @@
-"""Measurements of speed and memory: the commands behind docs/performance.md."""
+"""Benchmarks of speed and memory: the commands whose results docs/performance.md reports."""

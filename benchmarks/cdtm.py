@@ -1,4 +1,4 @@
-"""`python -m benchmarks.cdtm`: compare CDTM's mixing as one matrix product with the expanded formula."""
+"""`python -m benchmarks.cdtm`: compare two ways to compute CDTM's mixing matrix, one matrix product and the formula."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,27 +17,27 @@ from medtune.training.memory import PeakMemory
 
 NAMES = ("expanded", "one product")
 TARGET, LEANER = 15, 50  # times faster, times less memory
-PAGE_MIB = 0.1  # resolution of the peak
+PAGE_MIB = 0.1  # smallest memory peak that can be measured; smaller ones count as this
 
 
 def expanded(weights: Tensor, mixing: Tensor) -> Tensor:
-    """Mix with the expanded formula of the paper: the weights (B, K) become a tensor (B, K, N, N).
+    """Compute the mixed matrices with the formula of the paper, in which the weights are expanded to (B, K, N, N).
 
-    It needs two temporaries of K N N numbers per image, 92 MB each for ViT-B.
+    The formula needs two temporary arrays of K N N numbers per image, 92 MB each for ViT-B.
 
     Args:
-        weights: (B, K).
-        mixing: (K, N, N).
+        weights: (B, K) weights of the matrices for each image.
+        mixing: (K, N, N) learned matrices.
 
     Returns:
-        (B, N, N).
+        (B, N, N) weighted sum of the matrices for each image.
     """
     _, tokens, _ = mixing.shape
     return (weights[:, :, None, None].repeat(1, 1, tokens, tokens) * mixing).sum(1)
 
 
 def one_product(weights: Tensor, mixing: Tensor) -> Tensor:
-    """Mix with one matrix product; arguments and result as in `expanded`."""
+    """Compute the mixed matrices with one matrix product; arguments and result as in `expanded`."""
     centers, tokens, _ = mixing.shape
     return (weights @ mixing.reshape(centers, tokens * tokens)).reshape(-1, tokens, tokens)
 
@@ -45,7 +45,10 @@ def one_product(weights: Tensor, mixing: Tensor) -> Tensor:
 def compare(
     calls: Mapping[str, Callable[[], Tensor]], leaves: Sequence[Tensor], rounds: int
 ) -> tuple[dict[str, float], float]:
-    """Return median seconds of forward + backward per call, interleaved, and the relative difference of outputs."""
+    """Return the median seconds of forward + backward by name, and the relative difference of the outputs.
+
+    The calls run alternately.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     outputs = {}
     for _ in range(rounds + 1):
@@ -78,7 +81,7 @@ def temporaries(calls: Mapping[str, Callable[[], Tensor]]) -> list[float] | None
 def measure(
     batch: int = 8, tokens: int = 196, channels: int = 768, centers: int = 300, threads: int = 2, rounds: int = 9
 ) -> list[Row]:
-    """Measure time and memory of both formulas, for the mixing alone and within the module."""
+    """Measure both formulas: time of the mixing alone and of the complete cluster attention, and memory."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     module = ClusterAttention(tokens, channels, centers)
@@ -124,7 +127,7 @@ def run(
     rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are printed.")] = 9,
     save: Save = False,
 ) -> None:
-    """Compare both formulas by their relative difference, time and memory."""
+    """Compare the expanded formula and the matrix product by time, memory and the difference of their results."""
     finish("cdtm", measure(batch, tokens, channels, centers, threads, rounds), save, show=False)
 
 

@@ -68,7 +68,7 @@ def copied(sets: Sequence[str] = ()) -> Iterator[Checkout]:
 
 @contextmanager
 def empty() -> Iterator[Checkout]:
-    """Create a project of two DVC stages that copy a file, and run it once."""
+    """Create a DVC project with two stages that copy a file, and run the stages once."""
     with TemporaryDirectory(prefix="medtune-") as temporary:
         project = Checkout(Path(temporary))
         project.run("git", "init", "--quiet")

@@ -1,7 +1,8 @@
-"""Operations of stage 1 with the backbone run in every epoch and with stored features.
+"""Number of operations of stage 1, without and with stored features.
 
-Matrix products and convolutions are counted without computing anything. The ratio is the largest possible speedup by
-stored features, because the head is trained in both cases.
+Without stored features, the backbone runs in every epoch. Matrix products and convolutions are counted on the meta
+device, without computing anything. The ratio of the two numbers is the largest possible speedup by stored features. It
+is limited because the head is trained in both cases.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ class Work:
     """Work of stage 1 for one or more folds.
 
     Attributes:
-        passes: images that go through the backbone.
+        passes: number of images that the backbone processes; an image counts once per epoch or view.
         operations: floating-point operations.
     """
 
@@ -31,16 +32,16 @@ class Work:
 
 
 def compare(params: Params, folds: Sequence[dict[str, np.ndarray]], epochs: int, views: int) -> tuple[Work, Work]:
-    """Count the work without and with stored features that all folds share.
+    """Count the work of all folds without stored features, and with stored features that the folds share.
 
     Args:
         params: network and repeats per epoch.
-        folds: row indices by split of each fold, from `PreparedDataset.indices`.
+        folds: for each fold, image indices by split (`train`, `val`), from `PreparedDataset.indices`.
         epochs: epochs per fold.
-        views: stored views, 1 to 8.
+        views: number of stored dihedral views of each training image, 1 to 8.
 
     Returns:
-        Work with the backbone run in every epoch, and with stored features.
+        Work without stored features, where the backbone runs in every epoch, and work with stored features.
     """
     backbone, scored, trained = _per_image(params)
     train = epochs * params.frozen.repeats_per_epoch * sum(len(rows["train"]) for rows in folds)
@@ -52,7 +53,7 @@ def compare(params: Params, folds: Sequence[dict[str, np.ndarray]], epochs: int,
 
 
 def _per_image(params: Params) -> tuple[int, int, int]:
-    """Count the operations per image of the backbone, of scoring with the head, and of training the head."""
+    """Return the operations per image of the backbone, of the head in validation, and of the head in training."""
     model = classifier.build(params, 2, load_weights=False).to("meta")
     images = torch.empty(2, 3, params.data.image_size, params.data.image_size, device="meta")
     with torch.no_grad():

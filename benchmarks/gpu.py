@@ -1,4 +1,4 @@
-"""`python -m benchmarks.gpu`: measure training and inference on a CUDA device against its ceiling.
+"""`python -m benchmarks.gpu`: measure training and inference on a CUDA device, relative to the roofline (ceiling).
 
 Weights are random, because they do not affect the time. Training uses the training loop of MedTune on a small synthetic
 data set. Inference uses the session of the exported bundle. Both include all copies to and from the device.
@@ -34,7 +34,7 @@ def measure(
     Args:
         backbone: timm name.
         device: a CUDA device.
-        rate: operations per second of large bf16 matrix products.
+        rate: measured operations per second of large bf16 matrix products, for the ceiling.
         batches: batch sizes of inference.
         train_batch: batch size of training.
         rounds: interleaved rounds of inference.
@@ -72,7 +72,7 @@ def run(
     rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds of inference; medians are printed.")] = 9,
     save: Save = False,
 ) -> None:
-    """Measure training and inference on a GPU against torch and against its ceiling."""
+    """Measure training and inference on a GPU, relative to torch and to the highest possible throughput."""
     if not all(text.isdecimal() and int(text) for text in batch.split(",")):
         raise InputError(f"--batch {batch!r}: use numbers of images such as 1,64,256")
     batches = [int(text) for text in batch.split(",")]
@@ -83,7 +83,7 @@ def run(
     found: list[Row] = []
     for name in backbone.split(","):
         rows = measure(name, device, rate, batches, train_batch, rounds)
-        finish("gpu", rows, save=False)  # shown at once, so a failure of the next network loses nothing
+        finish("gpu", rows, save=False)  # printed now, so that a failure of the next network loses no result
         found += rows
     finish("gpu", found, save, show=False)
 

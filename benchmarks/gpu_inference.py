@@ -1,7 +1,8 @@
-"""Inference from uint8 images to probabilities, both in host memory, with torch and the exported fp16 graph.
+"""Time of inference on a GPU from uint8 images to probabilities, with torch and with the exported fp16 graph.
 
-The graph runs through `medtune.serving.bundle` with bound buffers, as for its users. torch runs in bf16 except for
-preprocessing and softmax. Every variant includes both copies.
+Images and probabilities are in host memory, so every variant includes the copies to and from the GPU. The graph runs
+through `medtune.serving.bundle` with bound buffers, as in production. torch runs in bf16 except for preprocessing and
+softmax.
 """
 
 import copy
@@ -56,7 +57,12 @@ class InBf16(nn.Module):
 
 @dataclass
 class Way:
-    """One variant with a note; without `ask`, the note says why it cannot be measured."""
+    """One variant of inference.
+
+    Attributes:
+        ask: function from uint8 images to probabilities; None if the variant cannot be measured.
+        note: details of the variant, or the reason why it cannot be measured.
+    """
 
     ask: Predict | None
     note: str = ""
@@ -73,17 +79,17 @@ def measure(
     through: Sequence[str] = (EAGER, COMPILED),
     rounds: int = 9,
 ) -> list[Row]:
-    """Measure every variant: milliseconds for one image; images per second and percent of the ceiling for batches.
+    """Measure milliseconds for one image, and images per second and percent of the ceiling for larger batches.
 
     Args:
-        model: on the CPU.
+        model: network and temperature, on the CPU.
         backbone: timm name.
         size: side of the images, pixels.
         ceiling: highest throughput of the network.
         device: device of torch.
         batches: batch sizes.
         providers: providers of the exported graph; an inactive one gives rows without values.
-        through: EAGER, COMPILED.
+        through: torch variants, EAGER, COMPILED or both.
         rounds: interleaved rounds; medians are taken.
 
     Returns:
@@ -127,7 +133,7 @@ def _bf16(model: InferenceModel, backbone: str, device: torch.device) -> InBf16:
 def _compiled(model: InferenceModel, backbone: str, device: torch.device) -> Way:
     if device.type == "cuda" and not use_compile("auto", device):
         return Way(None, "torch.compile needs Triton and a C compiler")
-    torch.compiler.reset()  # torch stops compiling after a number of graphs, which include those of other networks
+    torch.compiler.reset()  # torch limits the number of compiled graphs, and those of earlier networks count
     network: nn.Module = torch.compile(_bf16(model, backbone, device), dynamic=False)  # type: ignore[assignment]
     return Way(_asking(network, device))
 
@@ -158,7 +164,7 @@ def _warmed_up(
     expected: np.ndarray,
     device: torch.device,
 ) -> Way:
-    """Warm up a variant with every batch size; returns one without `ask` if it fails or its output is wrong."""
+    """Create a variant and warm it up with every batch size. If it fails or its output is wrong, `ask` is None."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     before = _free(device)

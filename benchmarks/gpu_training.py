@@ -1,4 +1,4 @@
-"""Steps of full fine-tuning with the training loop of MedTune, in several precisions and memory layouts."""
+"""Throughput of full fine-tuning with the training loop of MedTune, in several precisions and memory layouts."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,14 @@ WAYS: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Clock:
-    """Record when each `LOG_EVERY` steps have ended on the device, as the callback of W&B."""
+    """Callback of the training loop, in place of W&B logging, that records the time every `LOG_EVERY` steps.
+
+    It waits until the device has finished the steps.
+
+    Attributes:
+        device: training device.
+        ends: recorded times, seconds.
+    """
 
     device: torch.device
     ends: list[float] = field(default_factory=list)
@@ -55,7 +62,13 @@ class Clock:
 
 @dataclass
 class Found:
-    """Result of one variant: seconds per interval, peak memory in MiB, and the reason if it could not be measured."""
+    """Result of one variant.
+
+    Attributes:
+        seconds: seconds of each interval of `LOG_EVERY` steps.
+        memory: peak memory in MiB.
+        refused: reason why the variant could not be measured; empty if it was.
+    """
 
     seconds: list[float] = field(default_factory=list)
     memory: float | None = None
@@ -63,7 +76,7 @@ class Found:
 
 
 def ways_for(backbone: str) -> list[str]:
-    """Return the names of the variants that differ for `backbone`."""
+    """Return the names of the variants to measure for `backbone`: channels last only for CNNs."""
     return [name for name in WAYS if name != INNERMOST or family(backbone) in CNN_FAMILIES]
 
 
@@ -107,7 +120,7 @@ def _run(
 ) -> None:
     options = params.finetune.model_copy(update=WAYS[name])
     own = params.model_copy(update={"finetune": options})
-    torch.compiler.reset()  # torch stops compiling after a number of graphs, which include those of other networks
+    torch.compiler.reset()  # torch limits the number of compiled graphs, and those of earlier networks count
     clock, peak = Clock(device), PeakMemory(str(device))
     innermost = use_channels_last(options.channels_last, params.model.backbone, device)
     model = classifier.build(own, len(prepared.classes)).to(device)

@@ -1,6 +1,7 @@
-"""`python -m benchmarks.inference`: compare torch eager with the exported ONNX graph in fp32 and int8.
+"""`python -m benchmarks.inference`: compare the speed of eager torch and of the exported ONNX graph in fp32 and int8.
 
-All run alternately in one process with the same number of threads, so other work on the machine affects all alike.
+The three engines run alternately in one process with the same number of threads, so other work on the machine affects
+all of them.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from medtune.runtime import console
 if TYPE_CHECKING:
     from benchmarks.inference_model import InferenceModel
 
-# Smallest speedup over torch in images per second.
+# Smallest ratio of images per second of the fp32 graph to those of torch, by backbone.
 TARGETS = {"deit_tiny_patch16_224": 1.15, "mobilenetv2_100": 3.0}
 INT8_TARGET = 1.5
 CALIBRATION = 32
@@ -30,7 +31,7 @@ def measure(
     backbone: str, *, size: int, batches: Sequence[int], threads: int, rounds: int, weights: str = "none",
     head: str = "linear", arguments: dict[str, Any] | None = None,
 ) -> list[Row]:  # fmt: skip
-    """Measure images per second for each batch size and engine, with the speedups over torch and ONNX fp32.
+    """Measure images per second for each batch size and engine, and the speedups over torch and the fp32 graph.
 
     Args:
         backbone: timm name.
@@ -93,7 +94,7 @@ def _network(backbone: str, size: int, weights: str, head: str, arguments: dict[
 def _engines(
     model: "InferenceModel", images: np.ndarray, size: int, threads: int
 ) -> tuple[dict[str, Callable[[np.ndarray], np.ndarray]], dict[str, float], str | None]:
-    """Return the engines by name, their largest differences from torch, and the reason if int8 is not possible."""
+    """Return the engines, the largest difference of each one's output from torch, and the reason if int8 is refused."""
     from medtune.export.int8 import to_int8
     from medtune.export.onnx_graph import to_onnx
     from medtune.serving.session import open_session
@@ -144,7 +145,7 @@ def _details(row: Row) -> str:
 
 
 def recorded(rows: Sequence[Row]) -> list[results.Row]:
-    """Convert `rows` to `results.Row`: the graph relative to the network, int8 relative to the graph."""
+    """Convert `rows` to `results.Row`: the fp32 graph relative to torch, the int8 graph relative to the fp32 graph."""
     against = {(row["batch"], row["engine"]): row["images_per_s"] for row in rows}
     found = []
     for row in rows:
@@ -174,7 +175,7 @@ def run(
     head: Annotated[str, typer.Option(help="Kind of the head.")] = "linear",
     save: results.Save = False,
 ) -> None:
-    """Compare images per second of the exported graph and the network, including preprocessing."""
+    """Compare images per second of the exported graph and of eager torch, both including preprocessing."""
     import onnxruntime
 
     console.info(f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, uint8 pixels to probabilities")

@@ -1,7 +1,7 @@
 """`python -m benchmarks.inputs`: compare the packed data set with decoding image files in every epoch.
 
-The decoding uses `medtune.serving.decode`. The packed data set is read in batches from a memory-mapped file. The
-fraction of a fine-tuning step that the input takes is measured too.
+Files are decoded with `medtune.serving.decode`. The packed data set is read in batches from a memory-mapped file. The
+command also measures the fraction of a fine-tuning step that reading and augmentation take.
 """
 
 import time
@@ -40,7 +40,12 @@ FASTER, SHARE = 10.0, 5.0
 
 
 class TimedSource(PackedImageSource):
-    """Source that measures the seconds of its training inputs, in total and for reading alone."""
+    """Source that measures the seconds for training batches.
+
+    Attributes:
+        seconds: total time, including augmentation.
+        reading: time for reading alone.
+    """
 
     seconds, reading = 0.0, 0.0
 
@@ -68,7 +73,7 @@ def measure(
     rounds: int = 5,
     steps: int = 20,
 ) -> list[Row]:
-    """Measure images per second of both pipelines, and the input's percentage of a training step.
+    """Measure images per second of reading and decoding, and the percentage of a training step for the input.
 
     Args:
         params_file: overlay of the checkout's params; None: a small synthetic data set.
@@ -79,7 +84,7 @@ def measure(
         steps: steps of fine-tuning.
 
     Returns:
-        Rows of the pipelines, then of the networks.
+        Rows of reading and decoding, then rows of the networks.
     """
     with TemporaryDirectory(prefix="medtune-") as folder:
         files = _files(images, Path(folder) / "files", count)
@@ -171,7 +176,7 @@ def run(
     steps: Annotated[int, typer.Option(help="Steps of fine-tuning.")] = 20,
     save: Save = False,
 ) -> None:
-    """Compare reading the packed data set with decoding files, and with the time of a training step."""
+    """Compare reading the packed data set with decoding files, and measure the input's part of a training step."""
     networks = [sets or (), *([[*of(backbone), *(sets or ())]] if backbone else [])]
     finish("inputs", measure(params, networks, images, count, rounds, steps), save)
 

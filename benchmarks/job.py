@@ -1,8 +1,8 @@
 """`python -m benchmarks.job`: time `dvc repro` on the synthetic data set, and Prefect's part of it.
 
-`dvc repro` runs in a copy of the checkout with a new Prefect database, and again after a change in section evaluate.
-Prefect's part is the difference between the flow and `--no-prefect` when every step is cached, with a new and with an
-existing database.
+`dvc repro` runs in a copy of the checkout with a new Prefect database, and again after a change in section `evaluate`.
+Prefect's part is the difference between `medtune train` and `medtune train --no-prefect` when every step is cached. It
+is measured with a new and with an existing Prefect database.
 """
 
 import shutil
@@ -22,7 +22,7 @@ FLOW = ("python", "-m", "medtune", "train")
 
 
 def measure(sets: Sequence[str] = (), rounds: int = 3) -> list[Row]:
-    """Measure the seconds of the job, of the job after a change, and of Prefect's part.
+    """Measure the seconds of the job, of the job after a change in section `evaluate`, and of Prefect's part.
 
     Args:
         sets: `--set` values for a smaller job.

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.memory`: compute the memory of weights, gradients and AdamW per rank.
+"""`python -m benchmarks.memory`: compute the memory of weights, gradients and AdamW per rank, for DDP and FSDP.
 
-The numbers follow from the shapes of a network on the meta device; nothing is run. Activations, which grow with the
-batch and image size, and the overhead of torch and CUDA come on top.
+The numbers are computed from the shapes of a network on the meta device. No training runs. The memory for activations
+and the overhead of torch and CUDA are not included. Activations grow with the batch size and the image size.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from medtune.config.errors import InputError
 from medtune.runtime import console
 
 GIB = 2**30
-MOMENTS = 2  # of AdamW; its step counters are a few bytes per tensor
+MOMENTS = 2  # moments of AdamW per parameter; its step counters are negligible
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class RankMemory:
     """Bytes on one rank.
 
     Attributes:
-        weights: parameters and buffers, fp32 under mixed precision too.
+        weights: parameters and buffers, which are fp32 also with mixed precision.
         gradients: gradients of the trained parameters.
         moments: moments of the optimizer.
         average: averaged weights (`ema_decay`).
-        gathered: weights and gradients of the largest block, which FSDP gathers while it computes.
+        gathered: weights and gradients of the largest block. FSDP gathers them while it computes the block.
     """
 
     weights: int
@@ -52,7 +52,7 @@ def replicated(network: nn.Module, ema: bool) -> RankMemory:
 
 
 def sharded(network: nn.Module, ranks: int, ema: bool) -> RankMemory:
-    """Compute the memory of the fullest rank if every tensor is sharded along its first dimension (FSDP)."""
+    """Compute the memory of the rank that needs most, if every tensor is sharded along its first dimension (FSDP)."""
     held = _held(network, ranks, ema)
     whole = [_held(block, 1, False) for block in _blocks(network) or [network]]
     gathered = max(block.weights + block.gradients for block in whole) if ranks > 1 else 0
@@ -74,7 +74,7 @@ def _bytes(tensors: Iterable[Tensor], ranks: int) -> int:
 
 
 def _blocks(network: nn.Module) -> list[nn.Module]:
-    """Return the units that FSDP would gather: the children of the backbone's lists and sequences of layers."""
+    """Return the blocks that FSDP would gather: the children of every nn.Sequential and nn.ModuleList."""
     holders = (nn.Sequential, nn.ModuleList)
     return [child for module in network.modules() if isinstance(module, holders) for child in module.children()]
 

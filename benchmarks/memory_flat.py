@@ -1,7 +1,7 @@
 """`python -m benchmarks.memory_flat`: compare the peak memory of stage 1 on a data set and one eight times as large.
 
-Each run is `medtune stage frozen` in a separate process. The measurement is anonymous memory (RssAnon of
-/proc/PID/status). Pages of memory-mapped files can be reclaimed by the kernel, so they are given in the note only.
+Each run is `medtune stage frozen` in a separate process. The target refers to anonymous memory (RssAnon of
+/proc/PID/status). The kernel can reclaim pages of memory-mapped files, so these are only in the note of the result.
 """
 
 import os
@@ -32,7 +32,12 @@ TINY = ("schedule=frozen", "tracking.mode=disabled", "frozen.epochs=2", "frozen.
 
 @dataclass
 class Peak:
-    """Peak memory of a process in MiB, without and with pages of mapped files."""
+    """Peak memory of a process in MiB.
+
+    Attributes:
+        own: peak without pages of memory-mapped files.
+        resident: peak with these pages.
+    """
 
     own: float = 0.0
     resident: float = 0.0
@@ -50,13 +55,13 @@ class Peak:
 
 
 def measure(sets: Sequence[str] = (), images: int = 240, times: int = TIMES, rounds: int = 1) -> list[Row]:
-    """Compare the peak memory for `times` as many images.
+    """Measure the peak memory for a data set and for one with `times` as many images.
 
     Args:
         sets: `--set` values.
         images: images of the smaller data set, a multiple of 40.
         times: factor of the larger data set.
-        rounds: alternating runs of each; the highest peak is reported.
+        rounds: alternating runs with each data set; the highest peak is reported.
 
     Returns:
         One row.
@@ -69,7 +74,7 @@ def measure(sets: Sequence[str] = (), images: int = 240, times: int = TIMES, rou
                 paths = RunPaths(Path(folder) / f"{factor}", Path(folder) / f"cache-{factor}-{number}")
                 params = load(None, own)
                 data.run(params, paths)
-                check_network(params, paths)  # done before, so that the export does not count towards the peak
+                check_network(params, paths)  # now, so that its trial export is not part of the measured peak
                 _watch(own, paths, peak)
     small, large = peaks[1], peaks[times]
     more = (large.own - small.own) * 1024 / (images * (times - 1))

@@ -1,8 +1,8 @@
 """`python -m benchmarks.orchestration`: measure the overhead of Prefect and Dask per step, per hour and per trial.
 
-Every step and trial has an empty result under its key, so nothing is computed. The remaining time is the overhead of
-Prefect and of MedTune's checks. The overhead per trial is the slope between few and many trials, so the start of server
-and workers does not count.
+Every step and trial has an empty cached result, so nothing is computed. The remaining time is the overhead of Prefect
+and of MedTune's checks. The overhead per trial is the difference in time between many and few trials, divided by the
+difference in their number. It does not include the start of server and workers.
 """
 
 import os
@@ -50,7 +50,7 @@ def measure(number: int = 64, rounds: int = 3, workers: int | None = None, warm_
 
     Args:
         number: number of trials.
-        rounds: alternating rounds of each.
+        rounds: alternating rounds of each variant; medians are reported.
         workers: worker processes; None: one per core, as in `make benchmark`.
         warm_up: additional rounds at the start that are not measured.
 
@@ -85,7 +85,7 @@ class _Chain:
 
     @classmethod
     def of(cls, folder: Path) -> "_Chain":
-        """Prepare a small data set and an empty result for every step."""
+        """Prepare a small data set and write an empty result for every step."""
         params = chosen(None, TINY, {})
         prepare(params, folder)
         paths = RunPaths.from_env(folder / "out")
@@ -99,11 +99,11 @@ class _Chain:
         return cls(params, paths)
 
     def steps(self) -> Steps:
-        """Return the pipeline with unresolved steps."""
+        """Return the pipeline before any step was looked up in the cache."""
         return Steps(self.params, self.paths)
 
     def direct(self) -> list[pipeline.StepResult]:
-        """Call the stage functions one after the other."""
+        """Call the stage functions one after the other, without Prefect."""
         return pipeline.run(self.steps(), lambda step: pipeline.run_stage(step, self.params, self.paths))
 
 
@@ -115,7 +115,7 @@ class _Grid:
 
     @classmethod
     def of(cls, folder: Path, number: int, workers: int | None) -> "_Grid":
-        """Prepare `number` trials with an empty result each."""
+        """Prepare `number` trials and write an empty result for each."""
         paths = RunPaths.from_env(folder)
         write_text(folder / "grid.yaml", GRID)
         runner = f"benchmark.runner={{kind: local, workers: {workers or 'null'}}}"
@@ -126,7 +126,7 @@ class _Grid:
         return cls(params, paths, works)
 
     def direct(self) -> None:
-        """Call `medtune.benchmark.trial` for every trial."""
+        """Call `medtune.benchmark.trial` for every trial, without Prefect."""
         for work in self.works:
             paths = replace(self.paths, data=work.prepared)
             trials.run(work.params, paths, work.trial, work.threads, work.with_validation)

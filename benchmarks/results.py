@@ -1,4 +1,4 @@
-"""Measurements with reference and target, as a printed line and as a row of a CSV file."""
+"""Results of the benchmarks: measurements with reference and target, as printed lines and as rows of a CSV file."""
 
 import csv
 import io
@@ -39,8 +39,8 @@ class Row:
         unit: unit of both values.
         reference: name of the reference; empty if there is none.
         reference_value: result of the reference in the same run.
-        ratio: ratio of the two that the target refers to; None if the target refers to `value`.
-        at_least, at_most: target.
+        ratio: ratio of the two values, to which the target refers; None if the target refers to `value`.
+        at_least, at_most: bounds of the target; None if there is no such bound.
         note: limits and conditions.
     """
 
@@ -114,7 +114,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def circumstances() -> dict[str, str | int]:
-    """Return the machine, threads, package versions, git revision and date."""
+    """Return the columns that are equal for all rows: machine, threads, package versions, git revision and date."""
     found = package_versions(*PACKAGES, "onnxruntime-gpu")
     found["onnxruntime"] = found.get("onnxruntime") or found.get("onnxruntime-gpu", "")
     return {

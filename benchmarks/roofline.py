@@ -1,4 +1,4 @@
-"""Highest possible images per second: the operations of a network at the rate of large matrix products."""
+"""Roofline: the images per second at which a network would reach the rate of large matrix products."""
 
 from dataclasses import dataclass
 from statistics import median
@@ -10,7 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.timing import seconds
 
-INFERENCE, TRAINING = 1, 3  # operations in forward passes; a backward pass takes two
+# Operations in units of a forward pass. A backward pass takes as many as two forward passes.
+INFERENCE, TRAINING = 1, 3
 SIDE, REPEATS = 8192, 10
 # Images per second from the hardware specification, for the targets in docs/performance.md.
 NAMED = {
@@ -37,7 +38,11 @@ class Ceiling:
     rate: float
 
     def named(self, passes: int) -> float | None:
-        """Return the specified images per second for this device and network, or None."""
+        """Return the images per second in `NAMED` for this device and network, or None.
+
+        Args:
+            passes: INFERENCE or TRAINING.
+        """
         found = (
             rate for (device, *of), rate in NAMED.items() if device in self.device and of == [self.backbone, passes]
         )

@@ -1,11 +1,13 @@
 """`python -m benchmarks.stage1`: compare stage 1 on stored features with running the backbone in every epoch.
 
-Both variants are `medtune.stages.frozen` on the same images, augmented by flips and quarter turns only, because stored
-views offer no other augmentation. A few epochs of each are timed alternately, including validation. The time of the
-paper's 100 epochs is the setup time (network, features, centers, writing) plus 100 times the median epoch.
+Both variants run `medtune.stages.frozen` on the same images. The only augmentations are flips and quarter turns,
+because stored views offer no others. The variants run alternately for a few epochs, including validation. The time for
+100 epochs, as in the paper of CDTM, is the setup time (network, features, centers, writing) plus 100 times the median
+epoch.
 
-A fold stores its training images in 8 views and its validation images in one. All folds share stored features, so the
-setup time of each further fold is measured too. Without stored features, all folds have the setup time of the first.
+A fold stores features of its training images in 8 views and of its validation images in one. All folds share stored
+features, so later folds have less setup, which is measured separately. Without stored features, the setup time of the
+first fold is used for all folds.
 """
 
 import time
@@ -20,7 +22,7 @@ from typing import Annotated, Any
 from unittest import mock
 
 import numpy as np
-import sklearn.cluster  # noqa: F401  imported here, like `run_training_stage` below, so that no run includes the import
+import sklearn.cluster  # noqa: F401  not used here; like `run_training_stage`, so that no run includes its import
 import typer
 
 from benchmarks import flops
@@ -43,7 +45,7 @@ from medtune.training.checkpoint import load_trained
 from medtune.training.run_stage import run_training_stage  # noqa: F401
 
 EPOCHS, VIEWS = 100, 8
-TARGETS = {"linear": 10.0, "cdtm": 3.5}  # for the backbone below; a smaller one has less to save
+TARGETS = {"linear": 10.0, "cdtm": 3.5}  # for OF_TARGETS; with a smaller backbone, stored features save less
 OF_TARGETS = ("deit_tiny_patch16_224", 224)
 FLIPS = {"dihedral": True, "shift": 0, "scale": 0, "rotate": 0, "brightness": 0, "contrast": 0, "stain": 0}
 
@@ -54,9 +56,9 @@ class Side:
 
     Attributes:
         epochs: seconds of every epoch of the first fold.
-        once: setup seconds of each run; the first run fills the feature store.
-        others: setup seconds of the other folds; None if they equal those of the first.
-        score: validation metric of the last run.
+        once: setup seconds of each run of the first fold; the first run fills the feature store.
+        others: setup seconds of the other folds; None if they equal those of the first fold.
+        score: balanced accuracy of the last run on validation images.
     """
 
     epochs: list[float] = field(default_factory=list)
@@ -86,7 +88,7 @@ class Clock(Run):
 
 @contextmanager
 def timed() -> Iterator[Clock]:
-    """Record the epochs of a training stage."""
+    """Record the end of each epoch of the training stage that runs in this context."""
     clock = Clock()
     with mock.patch("medtune.training.run_stage.start_run", return_value=clock):
         yield clock
@@ -124,7 +126,7 @@ def measure(
 
 
 def _test_folds(params: Params) -> list[int]:
-    """Return all test folds, the selected one first."""
+    """Return all folds as test folds, starting with the first test fold of the params."""
     first = params.data.split.test_folds[0]
     return [first, *(fold for fold in range(params.data.split.folds) if fold != first)]
 

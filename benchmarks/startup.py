@@ -1,6 +1,7 @@
-"""`python -m benchmarks.startup`: compare `dvc repro` with nothing to do with that of an empty project.
+"""`python -m benchmarks.startup`: compare the time of `dvc repro` without changes with that in an empty project.
 
-It runs in a copy of the checkout in which a tiny pipeline has finished. `python -X importtime` reports the imports.
+MedTune's `dvc repro` runs in a copy of the checkout in which a tiny pipeline has finished. `python -X importtime` shows
+which packages it imports.
 """
 
 import re
@@ -22,7 +23,7 @@ TINY = ("data.labels=binary", "data.image_size=32", "data.patients=20", "data.im
         "schedule=frozen", "frozen.epochs=1",
         "frozen.feature_views=1", "export.precisions=[fp32]", "export.parity_images=8",
         "export.batch_sizes=[1]", "tracking.mode=disabled")  # fmt: skip
-# medtune.stages.data without the check of the network, which imports torch.
+# Runs medtune.stages.data directly, because `medtune data` also checks the network and imports torch.
 PREPARE = "from medtune.config.load import load; from medtune.runtime.paths import RunPaths; "
 PREPARE += "from medtune.stages import data; data.run(load(), RunPaths.from_env())"
 SHORT = {
@@ -33,10 +34,10 @@ SHORT = {
 
 
 def measure(rounds: int = 7) -> list[Row]:
-    """Measure both commands alternately, and three commands that need no heavy imports.
+    """Measure `dvc repro` in both projects alternately, and then the commands of `SHORT`.
 
     Args:
-        rounds: alternating runs; medians are reported.
+        rounds: alternating runs of `dvc repro`; medians are reported.
 
     Returns:
         One row per command.
@@ -74,7 +75,7 @@ def _nothing(project: Checkout) -> None:
 
 
 def _light(project: Checkout, code: int, words: list[str]) -> float:
-    """Check the imports of a command, run it again and return its seconds."""
+    """Check that a command imports no package of `HEAVY`, run it again and return the seconds of the second run."""
     printed, _, ended = project.run_to_end("python", "-X", "importtime", *words)
     imported = set(re.findall(r"\| +(\w+)(?:\.\w+)*$", printed, re.MULTILINE))
     if ended != code or not imported:
@@ -88,7 +89,7 @@ def run(
     rounds: Annotated[int, typer.Option(min=1, help="Alternating runs of both; medians are reported.")] = 7,
     save: Save = False,
 ) -> None:
-    """Compare `dvc repro` with nothing to do and that of an empty project."""
+    """Compare the time of `dvc repro` without changes with that in an empty project."""
     finish("startup", measure(rounds), save)
 
 

@@ -29,8 +29,8 @@ def finetune(
 
     Args:
         model: network; all parameters are trained.
-        feed: training inputs.
-        prepared: data.
+        feed: source of training batches.
+        prepared: prepared data set.
         params: batch size, optimizer and other settings.
         steps: number of steps.
         work: folder for checkpoints; none are written.
@@ -39,7 +39,7 @@ def finetune(
         compiled: use torch.compile.
 
     Returns:
-        The final state with the seconds.
+        The final training state, which contains the seconds.
     """
     settings = params.finetune.model_copy(update={"epochs": 1, "repeats_per_epoch": 1, "checkpoint_seconds": 1e9})
     parts = prepared.indices(params.data.split.test_folds[0])

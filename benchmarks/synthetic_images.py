@@ -12,7 +12,7 @@ from medtune.data.manifest import PreparedDataset, load_prepared
 from medtune.runtime.paths import RunPaths
 from medtune.stages import data
 
-# Small, so that both variants of a comparison take seconds.
+# A small data set, so that both variants of a comparison take only seconds.
 SMALL: dict[str, Any] = {"data": {"labels": "binary", "patients": 20, "images_per_patient": 6}}
 
 # Weights do not affect the time.
@@ -29,7 +29,7 @@ def of(backbone: str | None) -> list[str]:
 
 
 def chosen(file: Path | None, sets: Sequence[str], settings: dict[str, Any]) -> Params:
-    """Return the checkout's params with a small synthetic data set or `file`, then `sets`, then `settings`."""
+    """Return the params of the checkout, overridden by `file` (None: by SMALL), then by `sets`, then by `settings`."""
     tree = read(DEFAULT_PARAMS)
     merge(tree, read(file) if file else SMALL)
     apply_overrides(tree, sets)
@@ -38,7 +38,7 @@ def chosen(file: Path | None, sets: Sequence[str], settings: dict[str, Any]) -> 
 
 
 def prepare(params: Params, folder: Path) -> tuple[RunPaths, PreparedDataset]:
-    """Prepare the data of `params` in `folder`, which also contains the cache."""
+    """Prepare the data set of `params`; outputs and cache are in `folder`."""
     paths = RunPaths(folder / "out", folder / "cache")
     data.run(params, paths)
     return paths, load_prepared(paths.prepared)

@@ -1,4 +1,4 @@
-"""Alternating measurements, so that other work on the machine affects all variants alike."""
+"""Timing of variants that run alternately, so that other work on the machine affects all of them."""
 
 import time
 from collections.abc import Callable, Mapping

@@ -1,8 +1,8 @@
 """`python -m benchmarks.tracking`: compare training steps with and without an offline W&B run.
 
-In one run of fine-tuning, every other interval of 20 steps is logged. Neighboring intervals are compared, so other
-work on the machine affects both. An interval begins with its log call, and the process of W&B works
-during the interval.
+In one fine-tuning run, every second interval of 20 steps is logged to W&B. Each logged interval is compared with a
+neighboring one without logging, so other work on the machine affects both. A logged interval starts with the log call,
+so its time includes the work of W&B's process.
 """
 
 import os
@@ -31,10 +31,11 @@ PERCENT = 1.0
 
 
 class Alternating:
-    """Callback that logs every other call and measures the time between calls.
+    """Callback of the training loop that logs every second call and measures the time between calls.
 
     Attributes:
-        logged, plain: seconds of the intervals with and without a log call.
+        logged: seconds of each interval that starts with a log call.
+        plain: seconds of each interval without a log call.
         calling: seconds of each log call.
     """
 
@@ -47,7 +48,7 @@ class Alternating:
         self.last = 0.0
 
     def __call__(self, step: int, values: dict[str, float]) -> None:
-        """Log or only measure, as `on_step` of the training loop."""
+        """Record the time, and log at every second call; the signature is that of `on_step` of the training loop."""
         now = time.perf_counter()
         if self.calls:
             (self.plain if self.calls % 2 else self.logged).append(now - self.last)
@@ -61,7 +62,7 @@ def measure(params_file: Path | None = None, sets: Sequence[str] = (), pairs: in
     """Measure the milliseconds per step with and without W&B, and the fraction of time in log calls.
 
     Args:
-        params_file: overlay of the checkout's params; None: a small synthetic data set.
+        params_file: overlay on the params of the checkout; None: a small synthetic data set.
         sets: `--set` values.
         pairs: intervals of 20 steps with W&B, and as many without.
 

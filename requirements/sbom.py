@@ -1,7 +1,7 @@
 """`make sbom`: write the packages of a lock as a CycloneDX 1.6 bill of materials in JSON.
 
-It needs the environment of requirements/audit.lock, which contains cyclonedx-python-lib to validate the result. The
-output depends only on the lock and contains no address of a package registry.
+The script needs the environment of requirements/audit.lock, because it validates the result with cyclonedx-python-lib.
+The output depends only on the lock and pyproject.toml, and contains no address of a package registry.
 """
 
 import argparse

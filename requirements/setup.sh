@@ -16,8 +16,8 @@ case $TORCH in
   *) echo "error: TORCH=$TORCH: unknown. Use TORCH=default or TORCH=cpu." >&2; exit 2 ;;
 esac
 
-# .ready is written last and names its inputs. Without it, or with a .venv whose Python does not start, start over:
-# the download cache keeps what an interrupted run had fetched.
+# .ready is written last and stores a checksum of the inputs. Without it, or if the Python of .venv does not start, .venv
+# is created again. Packages that an interrupted run has downloaded are still in the cache of uv.
 state="$TORCH $(cat "$LOCK" pyproject.toml requirements/setup.sh | cksum)"
 starts() { .venv/bin/python -c 'import encodings' 2>/dev/null; }
 if [ -e "$READY" ] && starts && [ "$(cat "$READY")" = "$state" ]; then exit 0; fi
@@ -39,7 +39,7 @@ echo "Installing $(grep -c '^[a-z0-9].*==' "$LOCK") packages or fewer into .venv
 echo "After the download, compiling the packages' bytecode takes a minute or two"
 "$UV" pip sync --require-hashes --compile-bytecode --python .venv/bin/python "$LOCK"
 if [ "$TORCH" = cpu ]; then
-  # The index of CPU builds has files of its own, so the hashes of the lock do not apply to these two.
+  # The CPU index has other files of torch and torchvision, so the hashes of the lock do not apply to these two packages.
   read -r -d '' -a torch < <(grep -oE '^(torch|torchvision)==[^ ;]+' requirements/dev.lock) || true
   "$UV" pip install --no-deps --compile-bytecode --torch-backend cpu --python .venv/bin/python "${torch[@]}"
 fi

@@ -1,8 +1,9 @@
-"""`python -m studies.coverage`: write the tables of docs/statistics.md by simulation with a known truth.
+"""`python -m studies.coverage`: simulate the coverage of confidence intervals, for the tables of docs/statistics.md.
 
 The simulation draws test sets (`studies.coverage_sets`) and computes their intervals with the code of MedTune. The
-tables give the percentage of intervals that contain the true value, which comes from a very large set. The command
-exits with 1 if a coverage is outside 93 to 97 %, or the gate promotes more than 2.5 %, by over two standard errors.
+true value of a metric is its value on a very large set. The tables have the percentage of intervals that contain the
+true value. The command exits with 1 if a coverage is outside 93 to 97 % by more than two standard errors. It also exits
+with 1 if the gate promotes one of two equally good models in more than 2.5 % of the sets, with the same tolerance.
 """
 
 import sys
@@ -55,7 +56,7 @@ def cover(
     sets: int,
     seed: int,
 ) -> dict[str, tuple[int, int]]:
-    """Count the intervals that contain the truth, and the intervals, by metric."""
+    """Draw `sets` test sets and count, by metric, the intervals that contain the truth and all intervals."""
     found = {name: [0, 0] for name in truth}
     for number in range(sets):
         for name, one in measure(draw(np.random.default_rng([seed, number]))).items():
@@ -66,7 +67,7 @@ def cover(
 
 
 def true_values(metrics: Sequence[Metric], large: PatientStats, sizes: Sequence[int] | None = None) -> dict[str, float]:
-    """Return the values of a large set, reweighted to `sizes` patients per class."""
+    """Return the metrics of a large set, whose patients are weighted to the class proportions of `sizes`."""
     weights = np.ones((1, large.n_patients))
     if sizes is not None:
         strata = getattr(large, "strata", np.zeros(large.n_patients, np.int64))

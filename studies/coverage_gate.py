@@ -1,4 +1,4 @@
-"""Promotions by the gate, for two equally good models and for a better model; used by `studies.coverage`."""
+"""Simulated decisions of the gate, for two equally good models and for a better model; used by `studies.coverage`."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,7 +15,7 @@ from studies.coverage_sets import Model, draw_classes, draw_findings
 LIMIT = 0.025
 EQUAL = (Model(), Model())
 BETTER = (Model(1.65), Model(1.3))
-# Patients of each class, from the fewest that the gate accepts on; patients with any of three findings.
+# Simulated test sets: patients per class for two and three classes, and all patients for three findings.
 TWO = ((2, 3), (3, 3), (3, 5), (4, 4), (3, 12), (5, 10), (10, 10), (10, 20), (27, 53))
 THREE = ((3, 3, 3), (5, 5, 5), (10, 10, 10), (27, 27, 27))
 FINDINGS = (5, 8, 12, 20, 30, 80)
@@ -35,10 +35,10 @@ def promotions(
     """Return the fraction of sets, 0..1, in which the gate would promote the first of two models.
 
     Args:
-        draw: returns the statistics of the two models on one set.
-        metrics: metrics to compare; the result has those that are defined for the sets.
+        draw: function that returns the statistics of the two models on one simulated set.
+        metrics: metrics to compare; the result has only metrics that are defined for the sets.
         sets: number of simulated sets.
-        both: average over both directions, for two equally good models.
+        both: return the mean of the promotions of the first and of the second model, for two equally good models.
 
     Returns:
         Fractions by metric.
@@ -66,7 +66,7 @@ def _draw_pair_of_findings(draw: np.random.Generator, patients: int, models: tup
 
 
 def gate_shares(sets: int) -> dict[str, Shares]:
-    """Return the fraction of promotions of an equally good model, by table, set and metric."""
+    """Return the fraction of promotions of an equally good model, by table, patients and metric."""
     of_classes, of_findings = compared(OF_CLASSES), compared(OF_FINDINGS)
     tables: dict[str, Shares] = {"two classes": {}, "three classes": {}, "three findings": {}}
     for title, cells in (("two classes", TWO), ("three classes", THREE)):
@@ -91,7 +91,7 @@ def power_shares(sets: int) -> Shares:
 
 
 def exceeding(tables: dict[str, Shares], sets: int) -> list[str]:
-    """Sentences on the cells above `LIMIT` by more than two standard errors."""
+    """Return one sentence for each fraction of promotions above `LIMIT` by more than two standard errors."""
     highest = LIMIT + 2 * (LIMIT * (1 - LIMIT) / sets / 2) ** 0.5
     return [
         f"gate, {title}, {cell} patients, {name}: {100 * share:.1f} % promoted"
@@ -103,7 +103,7 @@ def exceeding(tables: dict[str, Shares], sets: int) -> list[str]:
 
 
 def gate_lines(tables: dict[str, Shares], power: Shares) -> list[str]:
-    """Lines of the tables about the gate."""
+    """Return the Markdown lines of the tables about the gate."""
     lines = []
     for title, cells in tables.items():
         names = list(next(iter(cells.values())))

@@ -1,4 +1,4 @@
-"""Made-up test sets with a known truth: images of one patient resemble each other through an effect of the patient."""
+"""Simulated test sets with a known truth. A random effect per patient correlates the scores of a patient's images."""
 
 from dataclasses import dataclass
 
@@ -14,9 +14,9 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 PATIENT_SD = 1.2
 IMAGES = (5, 25)
-# Patients of two classes, the second of which is positive, and of three.
+# Fraction of the patients in each class. The second of two classes is the positive one.
 SHARES = {"two classes": (1 / 3, 2 / 3), "three classes": (1 / 3, 1 / 3, 1 / 3)}
-# Share of images that show each of three findings, and how much it differs between patients, in logits.
+# Fraction of images with each of three findings, and its standard deviation over patients, in logits.
 PREVALENCE, PREVALENCE_SD = (0.5, 0.3, 0.2), 1.5
 
 
@@ -25,8 +25,8 @@ class Model:
     """One of two models that are scored on the same images.
 
     Attributes:
-        strength: distance of the mean score of an image's class from 0.
-        shared: share of the variance of patients' effects that both models have in common.
+        strength: mean score of an image for its class; a higher value makes the model better.
+        shared: fraction of the variance of the patient effects that both models have in common, 0..1.
     """
 
     strength: float = 1.3
@@ -34,7 +34,7 @@ class Model:
 
 
 def class_sizes(kind: str, patients: int) -> Ints:
-    """Return the patients of each class: rounded down, and one more for the largest remainders."""
+    """Return the number of patients per class: rounded down, plus one for the classes with the largest remainders."""
     exact = np.array(SHARES[kind]) * patients
     sizes = np.floor(exact + 1e-9).astype(np.int64)
     sizes[np.argsort(sizes - exact, kind="stable")[: patients - sizes.sum()]] += 1
@@ -75,7 +75,16 @@ def draw_classes(
 def draw_findings(
     draw: np.random.Generator, patients: int, models: tuple[Model, ...] = (Model(),)
 ) -> list[FindingStats]:
-    """Draw images that show any of three findings, more often in some patients, and what each model says of them."""
+    """Draw images with any of three findings, whose frequency differs between patients, and each model's predictions.
+
+    Args:
+        draw: random generator.
+        patients: number of patients.
+        models: one or two models.
+
+    Returns:
+        Statistics per model.
+    """
     middle = np.log(np.array(PREVALENCE)) - np.log1p(-np.array(PREVALENCE))
     often = 1 / (1 + np.exp(-(middle + draw.normal(0, PREVALENCE_SD, (patients, len(middle))))))
     member, _ = _images(draw, np.zeros(patients, np.int64))
@@ -92,6 +101,6 @@ def draw_findings(
 
 
 def _images(draw: np.random.Generator, labels: Ints) -> tuple[Ints, Ints]:
-    """Patient and label of each image, for patients with these labels."""
+    """Draw a number of images for each patient with these labels, and return patient and label of each image."""
     member = np.repeat(np.arange(len(labels)), draw.integers(IMAGES[0], IMAGES[1] + 1, len(labels)))
     return member, labels[member]

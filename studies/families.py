@@ -1,10 +1,10 @@
 """`python -m studies.families`: write docs/backbones.md, which tests one small network of each timm family.
 
-Each network has random weights and goes through the product's own early check, whose exported graph is compared with
-the network, then through a real stage 1, a real stage 2, and a stage 2 with LoRA. What the early check refuses must be
-all that fails: the command ends with exit code 1 if anything fails after it. Results are kept in the cache by family,
-so that an interrupted run resumes; `--only swin_transformer,hiera` runs some, without writing the page, and `--write`
-writes the page from the rows that are there.
+Each network has random weights. The check at the start of `medtune train` runs first, and its exported graph is
+compared with the network. If the check accepts the network, stage 1, stage 2, and stage 2 with LoRA run. The exit code
+is 1 if anything fails after the check. Results are cached per family, so that an interrupted run resumes.
+`--only swin_transformer,hiera` tests only these families and does not write the page. `--write` writes the page from
+the cached results and tests nothing.
 """
 
 import json
@@ -32,7 +32,7 @@ from studies.families_page import MAX_PARAMETERS, MODES, Row, render
 
 PAGE = PROJECT / "docs" / "backbones.md"
 SIDES = (32, 64, 96, 128, 160, 192, 224, 240, 256, 288, 320, 384, 448, 512)
-# Words in names of models, the smallest networks first.
+# Words in model names that indicate the size of the network, smallest first.
 SIZES = (
     "atto",
     "femto",
@@ -61,7 +61,7 @@ TOLERANCE = 1e-3
 
 
 class TooLarge(Exception):
-    """The smallest network of a family exceeds the size limit; the message gives its size."""
+    """The smallest network of a family has more than MAX_PARAMETERS; the message contains its number of parameters."""
 
 
 def families() -> dict[str, list[str]]:
@@ -81,17 +81,17 @@ def _size_order(name: str) -> tuple[int, int, int, str]:
 
 
 def smallest(names: list[str]) -> tuple[str, int, dict[str, int], float]:
-    """Find the smallest network that can be built.
+    """Find the smallest network of a family that can be built, and the smallest image side that it accepts.
 
     Args:
         names: model names, probably the smallest first.
 
     Returns:
-        Name, image side, arguments and millions of parameters.
+        Name, image side, arguments of the backbone and millions of parameters.
 
     Raises:
-        TooLarge: it has more than MAX_PARAMETERS.
-        InputError: no candidate accepts any of the sides; gives the last error.
+        TooLarge: the smallest network has more than MAX_PARAMETERS.
+        InputError: no candidate can be built or accepts any of the sides. This is the last error.
     """
     built: list[tuple[float, str]] = []
     for name in names[:CANDIDATES]:
@@ -122,7 +122,7 @@ def _params(name: str, side: int, args: dict[str, int], *sets: str) -> Params:
 
 
 def try_family(family: str, names: list[str], cache: Path) -> Row:
-    """Take the smallest network of a family through every mode."""
+    """Test the smallest network of a family in every mode."""
     begin = time.process_time()
     try:
         name, side, args, parameters = smallest(names)
@@ -187,23 +187,28 @@ def _lora(name: str, side: int, args: dict[str, int], cache: Path) -> dict[str, 
     paths = _prepared(side, cache, f"{name}-lora")
     try:
         check_backbone(params)
-        run_trial_steps(params, N_OUTPUTS)  # merged, it is the network whose export was tried
+        run_trial_steps(params, N_OUTPUTS)  # no export: with merged LoRA, it is the network that `_plain` exports
     except InputError as error:
         return {"lora": f"refused: {error}"}
     return {"lora": _attempt(lambda: finetune.run(params, paths, 1))}
 
 
 def _prepared(side: int, cache: Path, name: str) -> RunPaths:
-    """Paths of one run, with a drawn data set of this side that all runs share."""
+    """Return the paths of one run, with a synthetic data set of this image side that all runs share."""
     from medtune.stages import data
 
     shared = RunPaths(cache / "data" / str(side), cache)
-    data.run(_params("test_vit", side, {"img_size": side}), shared)  # does nothing if it is there
+    data.run(_params("test_vit", side, {"img_size": side}), shared)  # does nothing if the data set is prepared
     return RunPaths(cache / "runs" / name, cache, data=shared.prepared)
 
 
 def run(only: list[str], cached_only: bool = False) -> Iterator[Row]:
-    """Yield the row of each family, from the cache if it is there; with `cached_only`, no others."""
+    """Yield the row of each family, from the cache or by testing it.
+
+    Args:
+        only: families to yield; empty for all.
+        cached_only: skip families without a cached row.
+    """
     cache = RunPaths.from_env().cache / "families"
     for family, names in families().items():
         row_file = cache / "rows" / f"{family}.json"
@@ -220,7 +225,7 @@ def run(only: list[str], cached_only: bool = False) -> Iterator[Row]:
 
 
 def main() -> int:
-    """Try every family, or those after --only; write the page if all were tried, or with --write."""
+    """Test every family and write the page; --only and --write are described in the docstring of the module."""
     only = sys.argv[2].split(",") if sys.argv[1:2] == ["--only"] else []
     rows = list(run(only, sys.argv[1:2] == ["--write"]))
     if not only:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import timm
 
 MODES = ("frozen", "fine-tuning", "export", "lora")
-# Larger networks would take this command's memory and time; millions of parameters.
+# Limit in millions of parameters, because larger networks would take too much memory and time.
 MAX_PARAMETERS = 120.0
 
 
@@ -15,11 +15,12 @@ class Row:
 
     Attributes:
         family: module of timm.models.
-        backbone: tested network.
-        side: of the images, pixels.
-        parameters: of the network, millions.
-        outcome: by mode: `works`, `refused: ...` before training, `FAILED: ...` after it, or `not tried: ...`.
-        seconds: CPU time.
+        backbone: timm name of the tested network.
+        side: side of the images, pixels; 0 if no network was tested.
+        parameters: millions of parameters of the network.
+        outcome: result by mode: `works`, `refused: ...` by the check at the start, `FAILED: ...` after the check, or
+            `not tried: ...`.
+        seconds: CPU time of the test.
     """
 
     family: str
@@ -31,10 +32,10 @@ class Row:
 
 
 def render(rows: list[Row], known: list[str]) -> str:
-    """Return docs/backbones.md.
+    """Return the text of docs/backbones.md.
 
     Args:
-        rows: the families that were examined.
+        rows: results of the families that were examined.
         known: names of all families of timm.
     """
     tried = [row for row in rows if row.side]

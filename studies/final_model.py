@@ -2,17 +2,17 @@
 
     python -m studies.final_model RECIPE [--repeats 6] [--C 2] [--set key=value ...]
 
-The data must be prepared (`medtune data --params RECIPE`). In each repeat the patients are assigned to five outer
-folds. The other four fifths are what a user would have: they are divided into five inner folds, and everything that
-`medtune train` chooses is chosen on them. The head is `logistic`. The final models predict the outer fold, which
-nothing has seen:
+The data must be prepared (`medtune data --params RECIPE`). In each repeat, the patients are assigned to five outer
+folds. Each outer fold is the test set once, and the other four folds are the data of a user. These are divided into
+five inner folds, on which temperature and threshold are chosen as in `medtune train`. The head is `logistic`. The final
+models predict the outer fold, which no fit or choice has used:
 
     one fold    the network of the first inner fold alone
     ensemble    the mean probability of the networks of all inner folds
     refit       one network, solved on all images of the inner folds
 
-`per fold` calibrates each network with the temperature of its own validation images; `pooled` calibrates with one
-temperature from the validation predictions of all inner folds. The table has means over the repeats.
+`per fold` calibrates each network with the temperature of its own validation images. `pooled` calibrates all networks
+with one temperature from the validation predictions of all inner folds. The table has means over the repeats.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Heads `logistic` on stored features of the frozen backbone, for nested cross-validation."""
+"""Head `logistic` on stored features of the frozen backbone, solved on any subset of the images by other studies."""
 
 import argparse
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from medtune.training.logistic import FeatureProblem
 
 @dataclass(frozen=True)
 class FrozenHeads:
-    """A prepared set with the features of its frozen backbone."""
+    """A prepared data set with the features of its images from the frozen backbone."""
 
     params: Params
     prepared: PreparedDataset
@@ -57,7 +57,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def open_features(arguments: argparse.Namespace) -> FrozenHeads:
-    """Open the prepared set of the recipe and compute the features of all its images."""
+    """Open the prepared data set of the recipe and compute the features of all its images."""
     params = load(arguments.recipe, arguments.sets)
     paths = RunPaths.from_env(arguments.out)
     prepared = open_prepared(paths)

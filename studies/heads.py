@@ -1,11 +1,11 @@
-"""Comparison of heads on a frozen backbone by repeated cross-validation over patients, which chose the default.
+"""Comparison of heads on a frozen backbone by repeated cross-validation over patients, to choose the default head.
 
     python -m studies.heads RECIPE [--repeats 6] [--set key=value ...]
 
-The data must be prepared (`medtune data --params RECIPE`). In each repeat the patients are assigned to five new folds,
-and each fold is predicted by heads that were solved on the other four. Within a repeat nothing is chosen: the table
-compares fixed settings. It prints means over the repeats: pooled AUROC, mean AUROC over folds, balanced accuracy of
-the most probable class, and the negative log-likelihood.
+The data must be prepared (`medtune data --params RECIPE`). In each repeat, the patients are assigned to five new folds,
+and each fold is predicted by heads that were solved on the other four. All settings of the heads are fixed. The table
+has means over the repeats of the pooled AUROC, the mean AUROC of the folds, the balanced accuracy of the most probable
+class, and the negative log-likelihood.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""`python -m studies.methods`: writes docs/methods.md, which PEFT method fits which backbone, from the registry."""
+"""`python -m studies.methods`: write the table of docs/methods.md, the backbone families of each PEFT method."""
 
 from medtune.cli.program import run
 from medtune.config import registry
@@ -13,7 +13,7 @@ BY_HAND = "\n## Differences from the publications\n"
 
 
 def render() -> str:
-    """Return the page: one row per method from its file, then what is written by hand."""
+    """Return the page: a table with one row per plugin of models/peft, then the present sections from `BY_HAND` on."""
     lines = [
         "# PEFT methods",
         "",

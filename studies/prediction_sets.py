@@ -2,7 +2,8 @@
 
     python -m studies.prediction_sets
 
-docs/evaluation.md has the table.
+A calibration method returns the lowest probability that a class must have to be in the prediction set. The table of
+results is in docs/evaluation.md.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,15 @@ Ints = npt.NDArray[np.int64]
 
 
 def draw_scores(rng: np.random.Generator, n_patients: int) -> tuple[Floats, Ints]:
-    """Probability of the label (n,) and patients (n,) of images: patient effects of sd 1.2, 5 to 25 images each."""
+    """Draw images of patients, 5 to 25 per patient, with a random effect per patient of standard deviation 1.2.
+
+    Args:
+        rng: random generator.
+        n_patients: number of patients.
+
+    Returns:
+        Probability of the correct label (n,) and patient (n,) of each image.
+    """
     positive, images = rng.random(n_patients) < 2 / 3, rng.integers(5, 26, n_patients)
     patients = np.repeat(np.arange(n_patients), images)
     sign = np.where(positive, 1, -1)[patients]
@@ -27,14 +36,14 @@ def draw_scores(rng: np.random.Generator, n_patients: int) -> tuple[Floats, Ints
 
 
 def hierarchical(rng: np.random.Generator, scores: Floats, patients: Ints) -> float:
-    """The method that MedTune uses."""
+    """Hierarchical conformal prediction, the method of MedTune."""
     limit = lowest_probability(scores, patients, COVERAGE)
     assert limit is not None
     return limit
 
 
 def pooled(rng: np.random.Generator, scores: Floats, patients: Ints) -> float:
-    """Pooled CDF: patients weigh equally, without a point at infinity."""
+    """Pooled CDF of the images with equal weight per patient, without the weight at infinity for a new patient."""
     images = np.bincount(patients)
     order = np.argsort(-scores)
     covered = np.cumsum(1 / images[patients[order]])
@@ -65,7 +74,7 @@ METHODS: tuple[Callable[[np.random.Generator, Floats, Ints], float], ...] = (
 
 
 def coverages(n_patients: int, sets: int, seed: int = 0) -> dict[str, Floats]:
-    """Coverage (sets,) of each method for new patients, each counted once."""
+    """Return the coverage (sets,) of each method for images of new patients, with equal weight per patient."""
     rng = np.random.default_rng(seed)
     new, of_patient = draw_scores(rng, 20_000)
     images = np.bincount(of_patient)

@@ -1,8 +1,9 @@
-"""`python -m studies.stage_losses`: training losses of both stages with PEFT methods and a tenth of the labels.
+"""`python -m studies.stage_losses`: compare the training losses of stage 1 and stage 2 on a tenth of the images.
 
-Both stages run as in `medtune train` with `lr: auto`, on a fraction of the training images of PneumoniaMNIST. Training
-losses are means over the last epoch of the chosen learning rate. Stage 1 trains on stored features of unchanged images,
-so stage 2 is compared without augmentation. The head must be one that is trained, because `logistic` is solved exactly.
+Both stages run as in `medtune train` with `lr: auto`, on a fraction of the training images of PneumoniaMNIST. Stage 2
+uses a PEFT method. Training losses are means over the last epoch of the chosen learning rate. Stage 1 trains on stored
+features of unchanged images, so stage 2 runs without augmentation, too. The head must be trained by steps, because the
+head `logistic` is solved exactly.
 """
 
 import csv
@@ -32,14 +33,14 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class Losses:
-    """Both stages of a run with one method.
+    """Results of both stages with one PEFT method; tuples have the values of stage 1 and of stage 2.
 
     Attributes:
         method: PEFT method.
-        images: training images.
-        loss: training loss of stage 1 and of stage 2.
+        images: number of training images.
+        loss: training losses of the last epoch.
         lr: chosen learning rates.
-        auroc: validation AUROC of the selected weights.
+        auroc: validation AUROC of the weights of the best epoch.
     """
 
     method: str

@@ -1,7 +1,7 @@
 """`python -m studies.transfer`: bundled weights compared with random weights on the synthetic data set.
 
-A logistic regression is trained on the mean token of the frozen backbone, split by patient, and split by image to show
-the leak.
+A logistic regression is trained on the mean token of the frozen backbone and cross-validated by patient. It is also
+cross-validated by image, which shows the leak when images of a patient are in several splits.
 """
 
 import json
@@ -27,7 +27,7 @@ BUNDLED = PACKAGE / "models" / "bundled"
 
 
 def network(backbone: str, seed: int | None) -> tuple[Any, dict[str, Any]]:
-    """Return the backbone with its bundled weights, or with random weights from `seed`, and its card."""
+    """Return the backbone and its model card (JSON): with bundled weights, or with random weights if `seed` is set."""
     import timm
     from safetensors.torch import load_file
 

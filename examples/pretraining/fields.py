@@ -38,7 +38,17 @@ def axes(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def spectral(rng: Rng, n: int, weight: Callable[[np.ndarray, np.ndarray], np.ndarray], angle: float = 0) -> np.ndarray:
-    """Draw noise with mean 0, standard deviation 1 and the amplitude spectrum `weight(along, across)` in cycles."""
+    """Draw noise with mean 0 and standard deviation 1.
+
+    Args:
+        rng: random generator.
+        n: side of the field, pixels.
+        weight: amplitude as a function of the frequencies along and across `angle`, in cycles per side.
+        angle: direction in radians.
+
+    Returns:
+        The field (n, n).
+    """
     fy, fx = np.fft.fftfreq(n, 1 / n)[:, None], np.fft.rfftfreq(n, 1 / n)[None, :]
     along, across = fx * np.cos(angle) + fy * np.sin(angle), fy * np.cos(angle) - fx * np.sin(angle)
     amplitude = weight(along, across)
@@ -49,12 +59,12 @@ def spectral(rng: Rng, n: int, weight: Callable[[np.ndarray, np.ndarray], np.nda
 
 
 def fractal(rng: Rng, n: int, slope: float, stretch: float = 1, angle: float = 0) -> np.ndarray:
-    """Draw noise with amplitude frequency ** -slope, stretched along `angle` by the factor `stretch`."""
+    """Draw noise with the amplitude frequency ** -slope, stretched along `angle` by the factor `stretch`."""
     return spectral(rng, n, lambda u, v: (1 + (u * stretch) ** 2 + v**2) ** (-slope / 2), angle)
 
 
 def band(rng: Rng, n: int, cycles: float, width: float, angle: float = 0, turn: float = np.inf) -> np.ndarray:
-    """Draw noise of about `cycles` per side; `turn` is the spread of its direction in radians (inf: isotropic)."""
+    """Draw waves with about `cycles` periods per side and random directions that differ by about `turn` radians."""
 
     def weight(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         amplitude = np.exp(-(((np.hypot(u, v) - cycles) / (width * cycles)) ** 2))

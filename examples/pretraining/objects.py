@@ -1,7 +1,7 @@
 """Textures of many painted objects: stones, leaves, flowers, grass, bubbles.
 
-Each function takes (rng, n) and returns the value field and the material field of one image. Size, number and positions
-are random.
+Each function takes (rng, n) and returns the value field (brightness) and the material field of one image. The material
+selects one of two color ramps (`fields.colorize`). Size, number and positions of the objects are random.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from examples.pretraining.fields import Layers, Rng, angle, ellipse, fractal, li
 
 
 def on_background(rng: Rng, n: int, objects: np.ndarray, noise: float | None = None) -> Layers:
-    """Put painted objects on faint noise: they keep their tones, and the background has another color."""
+    """Put painted objects on faint noise. The material separates them, so objects and background differ in color."""
     mask = (objects > 0.02).astype(float)
     base = 0.5 + (rng.uniform(0, 0.25) if noise is None else noise) * fractal(rng, n, rng.uniform(0.8, 2.5))
     return np.where(mask > 0, objects + 0.05 * fractal(rng, n, 1.0), base), mask

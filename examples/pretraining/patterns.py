@@ -1,7 +1,7 @@
 """Textures of noise and waves: stone, wood, skins, water, cloth.
 
-Each function takes (rng, n) and returns the value field and the material field of one image. Scale, direction and shape
-are random.
+Each function takes (rng, n) and returns the value field (brightness) and the material field of one image. The material
+selects one of two color ramps (`fields.colorize`). Scale, direction and shape of the pattern are random.
 """
 
 import numpy as np

@@ -30,7 +30,16 @@ BACKBONE_ARGS: dict[str, dict[str, Any]] = {"test_vit": {"img_size": INPUT}}
 
 
 def textures(per_class: int, seed: int, part: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw `per_class` images of each texture, (n, 144, 144, 3) uint8, with labels (n,); `part` 0 trains, 1 tests."""
+    """Draw `per_class` images of each texture.
+
+    Args:
+        per_class: images of each texture.
+        seed: random seed.
+        part: 0 for training images, 1 for test images, which get other random numbers.
+
+    Returns:
+        Images (n, 144, 144, 3) uint8 and labels (n,).
+    """
     names = list(TEXTURES)
     images = np.empty((per_class * len(names), CANVAS, CANVAS, 3), np.uint8)
     with progress("draw textures", len(images), "images") as advance:
