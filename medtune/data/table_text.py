@@ -49,7 +49,7 @@ def read_text(content: bytes, name: str, known: Collection[str]) -> RawTable:
     Args:
         content: content of the file.
         name: name of the file, for messages.
-        known: lower-case column names that identify a header.
+        known: lower-case column names by which a header is recognized.
 
     Returns:
         The rows.

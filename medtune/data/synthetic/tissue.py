@@ -76,7 +76,7 @@ class Canvas:
         self.nuclei.append(np.stack([points[:, 0], points[:, 1], radius, stretch, angle, dark], axis=1))
 
     def tint(self, weight: np.ndarray, hematoxylin: float, eosin: float) -> None:
-        """Blend the canvas with these concentrations; `weight` is (size, size), 0 to 1. Pixels above 0.5 are covered."""
+        """Blend the canvas with these concentrations by `weight` (size, size), 0 to 1. Pixels above 0.5 are covered."""
         self.hematoxylin += weight * (hematoxylin - self.hematoxylin)
         self.eosin += weight * (eosin - self.eosin)
         self.occupied |= weight > 0.5
