@@ -16,7 +16,7 @@ def load_method(params: Params) -> ModuleType:
 
 
 def adapt(model: Classifier, params: Params) -> Classifier:
-    """Inject the PEFT method. Set requires_grad for the tensors that it trains and for the head.
+    """Inject the PEFT method. Set requires_grad only for the tensors that it trains and for the head.
 
     Args:
         model: changed in place.

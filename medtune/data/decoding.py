@@ -25,8 +25,7 @@ from medtune.serving.intensity import Intensity, shrink
 from medtune.serving.pixels import DecodedImage, DecodeError
 from medtune.serving.resize import Resize
 
-# Starting worker processes takes one or two seconds. A pool is used only if decoding is expected to take
-# longer than this.
+# Starting worker processes takes one or two seconds, so a pool is used only if decoding is expected to take longer.
 MIN_SECONDS_FOR_POOL = 15.0
 _CHUNK = 16
 

@@ -94,7 +94,7 @@ def _sheet_rows(sheet: Any) -> Iterator[tuple[int, list[Any]]]:
 
 
 def _has_formulas(path: Path) -> bool:
-    """Return True if a sheet contains a formula. Only then, the workbook is read a second time."""
+    """Return True if a sheet contains a formula. Only then is the workbook read a second time."""
     with zipfile.ZipFile(path) as archive:
         sheets = [name for name in archive.namelist() if name.startswith("xl/worksheets/")]
         return any(b"<f" in archive.read(name) for name in sheets)
