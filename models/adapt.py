@@ -1,4 +1,4 @@
-"""Preparation of a network for stage 2: full fine-tuning, or a PEFT method and the head."""
+"""Preparation of a network for stage 2 (`finetune`), which trains all weights, or a PEFT method and the head."""
 
 from collections.abc import Callable, Iterable
 from types import ModuleType
@@ -16,7 +16,7 @@ def load_method(params: Params) -> ModuleType:
 
 
 def adapt(model: Classifier, params: Params) -> Classifier:
-    """Inject the PEFT method and set requires_grad for its tensors and the head only.
+    """Inject the PEFT method. Set requires_grad only for the tensors that it trains and for the head.
 
     Args:
         model: changed in place.
@@ -31,10 +31,10 @@ def adapt(model: Classifier, params: Params) -> Classifier:
 
 
 def prepare(model: Classifier, batches: Iterable[tuple[Tensor, Tensor]], params: Params) -> None:
-    """Call the `prepare` function of the method, if it has one, with training images.
+    """Call the method's function `prepare` with training images, if the method has this function.
 
     Args:
-        model: adapted by `adapt`. The method may change the parameters that it trains, but no frozen parameters.
+        model: adapted by `adapt`. `prepare` may change parameters that the method trains, but no frozen parameters.
         batches: normalized images (B, 3, H, W) and labels (B,), the same on every call. They are read only if the
             method needs them.
         params: all params.
@@ -45,7 +45,7 @@ def prepare(model: Classifier, batches: Iterable[tuple[Tensor, Tensor]], params:
 
 
 def penalty(model: Classifier, params: Params) -> Callable[[], Tensor] | None:
-    """Return a function that computes the penalty () of the method, to be added to the loss of every step.
+    """Return a function that computes the scalar penalty of the method. The training loop adds it to every loss.
 
     Args:
         model: adapted by `adapt`.
@@ -61,16 +61,17 @@ def penalty(model: Classifier, params: Params) -> Callable[[], Tensor] | None:
 
 
 def after_step(model: Classifier, params: Params) -> Callable[[int, int], None] | None:
-    """Return the function of the method to call after every optimizer step, before the gradients are cleared.
+    """Return the method's function that must be called after every optimizer step, before gradients are cleared.
 
-    The method must keep its state in buffers. Otherwise a resumed run would differ.
+    The method must store its state in buffers. A resumed run restores only buffers and parameters.
 
     Args:
         model: adapted by `adapt`.
         params: all params.
 
     Returns:
-        A function of (steps done, total steps); None if the method has none.
+        A function of the number of completed steps and the total number of steps. None if the method has no such
+        function.
     """
     method = load_method(params)
     if not hasattr(method, "after_step"):
@@ -79,7 +80,7 @@ def after_step(model: Classifier, params: Params) -> Callable[[int, int], None] 
 
 
 def merge(model: Classifier, params: Params) -> bool:
-    """Merge the method into the weights, which restores the plain network and its computational cost.
+    """Merge the method into the weights. The network then has its original architecture and computational cost.
 
     Args:
         model: adapted by `adapt`, changed in place.

@@ -43,16 +43,16 @@ def attach_cdtm(
     Args:
         model: from `timm.create_model`; it becomes the backbone, in place.
         num_classes: number of classes, from 2.
-        images: training images, normalized (B, 3, H, W), from which the head is initialized: its centers by k-means,
-            its scale by their features. None keeps the paper's random initialization.
+        images: batches of normalized training images (B, 3, H, W). The head is initialized from their tokens: the
+            centers by k-means, and the scale of its last norm. None selects the paper's random initialization.
         image_size: side of the square images in pixels; None is the default of the model. The head supports only this
             size.
         freeze: train only the head.
-        centers: learned centers and mixing matrices, K in the paper.
-        layers: CDTM blocks.
+        centers: number of learned centers and mixing matrices, K in the paper.
+        layers: number of CDTM blocks.
         mlp_ratio: width of the MLP divided by the channels of the tokens.
-        dropout: probability, 0..1.
-        skip: add a skip connection around the mixing of tokens; False is the paper's module.
+        dropout: dropout probability, 0..1.
+        skip: add a skip connection around the mixing of tokens. The paper's module has none.
         temperature: temperature of the softmax over the centers, learned or fixed at 1.
 
     Returns:
@@ -103,7 +103,7 @@ def inject_peft(model: nn.Module, method: str = "lora", **options: Any) -> nn.Mo
         options: options of the method, as under `model.peft` in params.yaml, for example rank=8.
 
     Returns:
-        `model`. Train the parameters with `requires_grad`, then call `merge_peft`.
+        `model`. Train its parameters that have `requires_grad`, then call `merge_peft`.
 
     Raises:
         InputError: the method or an option is unknown, or the method does not support this model.
@@ -142,7 +142,7 @@ def inject_peft(model: nn.Module, method: str = "lora", **options: Any) -> nn.Mo
 
 
 def merge_peft(model: nn.Module) -> nn.Module:
-    """Merge a PEFT method into the model's weights, which restores the original architecture and its cost.
+    """Merge a PEFT method into the model's weights. The model then has its original architecture and cost.
 
     Args:
         model: from `inject_peft`; changed in place.
@@ -187,7 +187,7 @@ def family_of(model: nn.Module) -> str:
 
 @contextmanager
 def _without_classifier(model: nn.Module) -> Iterator[None]:
-    """Hide the classifier of a timm model from a PEFT method, then restore it as trainable."""
+    """Hide the classifier of a timm model from a PEFT method. Then restore the classifier and make it trainable."""
     named = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
     hidden: list[tuple[nn.Module, str, nn.Module]] = []
     for name in [named] if isinstance(named, str) else named:

@@ -1,8 +1,8 @@
-"""Gated attention pooling of Ilse, Tomczak and Welling 2018, in a form that is computed tile by tile.
+"""Gated attention pooling of Ilse, Tomczak and Welling 2018, rewritten so that a network computes tile by tile.
 
-The paper pools features and classifies the result: z = sum_k a_k h_k with attention a (equation 9), then W z + b. Since
-sum_k a_k = 1, this equals sum_k a_k (W h_k + b). Therefore each tile has two outputs: its evidence W h_k + b and its
-attention score before the softmax. The logits of a slide depend only on these outputs.
+The paper pools the features h_k of the tiles with attention a (equation 9), z = sum_k a_k h_k, and classifies z by
+W z + b. Since sum_k a_k = 1, this equals sum_k a_k (W h_k + b). Therefore the network has two outputs per tile: the
+evidence W h_k + b, and the attention score before the softmax. The logits of a slide depend only on these outputs.
 """
 
 from typing import NamedTuple
@@ -54,7 +54,7 @@ def pool(outputs: Tensor) -> Tensor:
 
 
 class BagModel(nn.Module):
-    """Network on slides that applies a head to tiles; slides are not padded to a common size."""
+    """Network on slides, which applies a head to their tiles. Slides are not padded to a common number of tiles."""
 
     def __init__(self, head: nn.Module) -> None:
         super().__init__()

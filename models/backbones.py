@@ -17,7 +17,7 @@ from medtune.models.peft_support import supported, supports
 from medtune.models.weights import load_into, read_weights
 from medtune.serving.one_line import first_line
 
-# Families group timm modules by block type. All with MBConv blocks are `mobilenet`.
+# Families group timm's modules by their type of block. Modules with MBConv blocks are `mobilenet`.
 FAMILIES = {"resnetv2": "resnet", "resnest": "resnet", "efficientnet": "mobilenet", "mobilenetv3": "mobilenet",
             "vision_transformer": "vit", "deit": "vit", "beit": "vit", "eva": "vit"}  # fmt: skip
 
@@ -56,11 +56,11 @@ def family(backbone: str) -> str:
 
 
 def create_backbone(params: Params, load_weights: bool = True) -> nn.Module:
-    """Create the backbone without its classifier, with the weights that params name.
+    """Create the backbone without its classifier, with the weights of `model.weights`.
 
     Args:
         params: all params; `model` and `data.image_size` are read.
-        load_weights: False leaves the backbone randomly initialized, for weights from another source.
+        load_weights: False leaves the backbone randomly initialized, if other weights are loaded later.
 
     Returns:
         The backbone in eval mode.
@@ -206,10 +206,10 @@ def to_tokens(backbone: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _prefix_tokens(backbone: nn.Module, count: int) -> int:
-    """Return the number of class and register tokens before the patch tokens, of `count` tokens in total."""
+    """Return how many of `count` tokens are class and register tokens, which precede the patch tokens."""
     if (known := getattr(backbone, "num_prefix_tokens", None)) is not None:
         return int(known)
-    # VOLO and CoaT have no attribute for their class token: count = h * h + 1 indicates one.
+    # VOLO and CoaT have no attribute for their class token. A count of h * h + 1 indicates a class token.
     if math.isqrt(count) ** 2 == count or math.isqrt(count - 1) ** 2 != count - 1:
         return 0
     return int(any("cls_token" in name for name, _ in backbone.named_parameters()))
@@ -231,7 +231,7 @@ def check_name(backbone: str, weights: str) -> None:
         weights: value of `model.weights`.
 
     Raises:
-        InputError: one of them does not exist; the message suggests similar names.
+        InputError: timm has no such backbone or tag, and the message suggests similar names. Or the hub has no weights.
     """
     arch, tag = _arch(backbone), backbone.partition(".")[2]
     tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{arch}.*")]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 class ClusterAttention(nn.Module):
-    """Mixing of tokens (B, N, C) with one (N, N) matrix per image, which is a weighted sum of K learned matrices.
+    """Mixing of tokens (B, N, C) by an (N, N) matrix. The matrix of an image is a weighted sum of K learned matrices.
 
     The weights `a` (B, K) are a softmax over the cosine similarity of the mean token and K learned centers.
     The weighted sum is one product, `a @ mixing.view(K, N * N)`. Expanding `a` to (B, K, N, N) would give the same
@@ -83,7 +83,8 @@ class CDTM(nn.Module):
     """LayerNorm, blocks, LayerNorm, mean over tokens, linear head: (B, N, C) tokens to (B, classes) logits.
 
     With `summary`, the linear head also reads the class token, if there is one, and the mean patch token. Both are
-    layer-normalized and then standardized on the training images. The paper's module has no such path.
+    layer-normalized and then scaled and shifted. With `init=kmeans`, scale and shift start with values that standardize
+    both on the training images. The paper's module does not have this path.
     """
 
     def __init__(
@@ -140,8 +141,9 @@ class CDTM(nn.Module):
     def prepare(self, batches: Iterable[Tensor], seed: int) -> None:
         """Initialize the module from the training images, if `init` is `kmeans`.
 
-        The centers of the first block become the k-means centers of the images' queries. The last norm
-        standardizes the pooled features, so that the linear head starts with inputs of unit scale.
+        The query of an image is its mean token, which the first block compares with the centers. The centers of the
+        first block become the k-means centers of the queries. Weight and bias of the last norm are set so that it
+        standardizes the pooled features. The linear head then starts with inputs of unit variance.
 
         Args:
             batches: tokens of the training images, in the shape that `forward` expects.
@@ -173,7 +175,7 @@ def cluster_centers(points: Tensor, centers: int, seed: int) -> Tensor:
 
     Args:
         points: (n, C).
-        centers: number of centers. If it exceeds n, random centers are repeated with noise.
+        centers: number of centers. If it exceeds n, the additional centers are random copies with noise.
         seed: seed of the clustering and the noise.
 
     Returns:

@@ -1,4 +1,4 @@
-"""State dicts in weights files, including the containers that training programs write."""
+"""State dicts in weights files. Training programs store them under various keys, called containers here."""
 
 import argparse
 import re
@@ -14,13 +14,13 @@ from medtune.config.errors import InputError
 from medtune.serving.one_line import first_line
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".pth.tar")
-# Names of containers in order of preference: averaged weights, a teacher, then the trained weights.
+# Keys of containers in order of preference: averaged weights, a teacher, then the trained weights.
 CONTAINERS = (
     "state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "teacher", "target_encoder",
     "state_dict", "model_state_dict", "model_state", "model", "net", "network", "backbone", "encoder", "module",
     "student",
 )  # fmt: skip
-# Parts of names of containers without a network.
+# Words in the keys of other contents, such as the state of an optimizer.
 IGNORED = ("optim", "sched", "scaler", "loss", "criterion", "callbacks", "loops", "hparams", "hyper_parameters")
 MAX_DEPTH = 4
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
@@ -29,15 +29,15 @@ _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 def read_state_dicts(path: Path, setting: str | None = None) -> list[tuple[str, dict[str, Tensor]]]:
     """Read every state dict of a weights file, without running code from it.
 
-    The only class that is accepted besides tensors and plain values is `argparse.Namespace`, which timm's train.py
-    stores.
+    Only tensors, plain values and `argparse.Namespace` are accepted. timm's train.py stores an `argparse.Namespace`.
 
     Args:
         path: a safetensors file, or a file written by torch.save.
         setting: value of `model.weights`, for messages; the path if None.
 
     Returns:
-        Name of the container (empty for the file itself) and state dict, the preferred container first.
+        Pairs of container and state dict, the preferred container first. The container is empty if the file itself is
+        the state dict.
 
     Raises:
         InputError: the file is damaged, contains other objects, or contains no state dict.

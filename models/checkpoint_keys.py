@@ -29,12 +29,13 @@ class Fit:
 
     Attributes:
         prefix: removed from the keys.
-        state: tensors of the backbone.
-        left_out: keys of a classifier, of parts used only in pretraining, or outside the prefix.
+        state: tensors to load, with the keys of the backbone.
+        left_out: keys that are not loaded: those of a classifier, of parts used only in pretraining, or without the
+            prefix.
         missing: keys that the state dict lacks.
         unexpected: keys that the backbone lacks.
         reshaped: descriptions of keys with different shapes.
-        error: message if the keys cannot be converted, otherwise empty.
+        error: message if timm cannot convert the keys, otherwise empty.
     """
 
     prefix: str
@@ -71,7 +72,7 @@ def find_fits(state: Mapping[str, Tensor], backbone: nn.Module) -> list[Fit]:
         backbone: may be on the meta device.
 
     Returns:
-        One `Fit` per prefix. Averaged weights and teachers come first, students last.
+        One `Fit` per prefix. Averaged weights and teachers come first, students last (`prefix_rank`).
     """
     return sorted(
         (_fit(state, prefix, backbone) for prefix in _prefixes(state, backbone)),
@@ -107,7 +108,8 @@ def _fit(state: Mapping[str, Tensor], prefix: str, backbone: nn.Module) -> Fit:
     outside = [key for key in state if not key.startswith(prefix)]
     inside = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     droppable = (*_classifiers(backbone), *HEADS, *PRETRAINING)
-    # timm recognizes some files by keys that only pretraining uses. It converts others only without these keys.
+    # timm recognizes some files by keys that only pretraining uses, and converts other files only without these keys.
+    # Therefore both variants are tried.
     candidates = [inside, {key: value for key, value in inside.items() if not key.startswith(PRETRAINING)}]
     if len(candidates[1]) == len(inside):
         del candidates[1]

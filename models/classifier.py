@@ -49,10 +49,10 @@ class Classifier(nn.Module):
         return (images - self.mean[:, None, None]).div_(self.std[:, None, None])
 
     def features(self, images: Tensor) -> Tensor:
-        """Compute the features that the head reads from normalized images (B, 3, H, W).
+        """Compute the features that the head reads.
 
         Args:
-            images: normalized (B, 3, H, W).
+            images: normalized images (B, 3, H, W).
 
         Returns:
             Features in the shape that `feature_kind` defines.
@@ -84,7 +84,7 @@ def mean_head(channels: int, classes: int, norm: bool) -> nn.Module:
 
 
 def build_head(params: Params, shape: TokenShape, classes: int) -> tuple[nn.Module, FeatureKind]:
-    """Build the head that params name.
+    """Build the head of `model.head`.
 
     Args:
         params: all params.
@@ -111,12 +111,12 @@ def stored_tokens(kind: FeatureKind, shape: TokenShape) -> int:
 
 
 def build(params: Params, classes: int, load_weights: bool = True) -> Classifier:
-    """Build backbone and head. Parts without weights are initialized from `params.seed`.
+    """Build backbone and head. Parts without pretrained weights are initialized from `params.seed`.
 
     Args:
         params: all params.
         classes: number of classes.
-        load_weights: False leaves the backbone random, for weights from a state dict.
+        load_weights: False leaves the backbone random, if a state dict is loaded later.
 
     Returns:
         The network in eval mode.

@@ -1,7 +1,7 @@
-"""Compatibility check of backbone, weights and head, in a separate process for medtune.doctor.
+"""Compatibility check of backbone, weights and head, which medtune.doctor runs in a separate process.
 
-The process reads params as JSON from stdin and writes the result as JSON to stdout. It is separate because it imports
-torch.
+The process reads params as JSON from stdin and writes the result as JSON to stdout. It is separate, because
+medtune.doctor itself does not import torch.
 """
 
 import json
@@ -31,7 +31,8 @@ def check_model(params: Params) -> dict[str, Any]:
         params: all params.
 
     Returns:
-        `shape_fault` and `weights_fault`, messages or None, and facts about the size of the network.
+        The messages `shape_fault` and `weights_fault`, each None without an error. If the shapes fit, also the numbers
+        of tokens, channels and parameters, and the state of the hub's cache.
     """
     model = params.model
     without_weights = params.model_copy(update={"model": model.model_copy(update={"weights": "none"})})
@@ -50,7 +51,7 @@ def check_model(params: Params) -> dict[str, Any]:
     report |= _hub_status(backbone.pretrained_cfg)  # type: ignore[arg-type]
     try:
         if model.weights == "hub":
-            check_backbone(params)  # checks that the hub has weights
+            check_backbone(params)  # checks that the hub has weights for the backbone
         elif model.weights != "none":
             load_into(backbone, *read_weights(model.weights, model.backbone))
             check_normalization(params)

@@ -26,7 +26,7 @@ def cached_files(cfg: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def check_cached(cfg: Mapping[str, Any]) -> bool:
-    """Verify cached weights. The cache names large files by their SHA-256 checksum.
+    """Verify the checksum of cached weights. The cache names large files by their SHA-256 checksum.
 
     Args:
         cfg: pretrained_cfg of timm.
@@ -35,7 +35,7 @@ def check_cached(cfg: Mapping[str, Any]) -> bool:
         True if the cache contains weights.
 
     Raises:
-        InputError: a file does not have its checksum.
+        InputError: a file does not have the checksum in its name.
     """
     is_cached = False
     for path in cached_files(cfg):

@@ -1,4 +1,4 @@
-"""Early check that the model hub is reachable if weights must be downloaded."""
+"""Check before training that the model hub is reachable, if weights must be downloaded."""
 
 import os
 import threading
@@ -10,7 +10,7 @@ from medtune.models.hub import cached_files
 from medtune.serving.one_line import first_line
 
 PUBLIC_HUB = "https://huggingface.co"
-# Time limits of each network operation and of all together, seconds.
+# Time limits in seconds, for each network operation and for the complete check.
 OPERATION_TIMEOUT_S = 3.0
 TIMEOUT_S = 4.0
 
@@ -24,7 +24,8 @@ def check_access(backbone: str, cfg: Mapping[str, Any], hint: str = "") -> None:
         hint: an additional `--set` option for the downloaded file, if it needs one.
 
     Raises:
-        InputError: neither is the case; the message names the file, its address and the setting for it.
+        InputError: the weights are not in the cache and cannot be downloaded. The message contains their address and
+            the setting for a downloaded file.
     """
     repository, _, revision = (cfg.get("hf_hub_id") or "").partition("@")
     if not repository or any(True for _ in cached_files(cfg)):

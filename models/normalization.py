@@ -20,8 +20,8 @@ NAMES = {IMAGENET: "ImageNet's"}
 def normalization(params: Params, backbone: nn.Module) -> tuple[list[float], list[float]]:
     """Return mean and std for images scaled to 0..1.
 
-    They come from the params, from the metadata of shipped weights (recognized by their checksum), or from the
-    pretrained_cfg of the backbone.
+    The first of these sources that has the values is used: the params, the metadata of shipped weights (recognized by
+    their checksum), the pretrained_cfg of the backbone.
 
     Args:
         params: all params.
@@ -42,8 +42,9 @@ def normalization(params: Params, backbone: nn.Module) -> tuple[list[float], lis
 def check_normalization(params: Params) -> None:
     """Check that the normalization of a user's weights file is known.
 
-    timm's normalization of an architecture applies to timm's weights. It is accepted for a file only if it is that of
-    ImageNet, and all published weights of the architecture or the named tag have the same.
+    timm's normalization of an architecture applies to timm's weights. A user's file may need another one. timm's
+    normalization is accepted only if all published weights of the architecture use that of ImageNet. If
+    `model.backbone` names a tag, only the weights of this tag count.
 
     Args:
         params: all params.
@@ -69,7 +70,7 @@ def check_normalization(params: Params) -> None:
 
 
 def file_hint(params: Params) -> str:
-    """Return the `--set` option that a downloaded weights file needs in addition; empty if it needs none."""
+    """Return the `--set` option that sets the normalization of a downloaded weights file; empty if not needed."""
     if params.model.normalization is not None:
         return ""
     cfg = timm.get_pretrained_cfg(params.model.backbone)
@@ -96,7 +97,7 @@ def _name(values: Values) -> str:
 
 
 def _shipped_metadata(params: Params) -> dict[str, Any] | None:
-    """Return the metadata of shipped weights, selected as `bundled` or as a file with the same checksum."""
+    """Return the metadata of the shipped weights if `model.weights` is `bundled` or a copy of them, otherwise None."""
     if params.model.weights == "bundled":
         return read_shipped_metadata(params.model.backbone)
     if params.model.weights in ("hub", "none") or not (SHIPPED / f"{params.model.backbone}.json").is_file():

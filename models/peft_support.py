@@ -2,19 +2,20 @@
 
 from types import ModuleType
 
-# Families whose layers have names that the methods know. In other families, methods search for suitable layers.
+# Families whose layer names are known to the methods. In other families, the methods search for suitable layers.
 KNOWN_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
 
 
 def supports(method: ModuleType, family: str) -> bool:
-    """Check that a PEFT method supports a family.
+    """Determine if a PEFT method supports a family.
 
     Args:
-        method: a module of models/peft. `OTHER_FAMILIES = True` extends it to families outside KNOWN_FAMILIES.
+        method: a module of models/peft. With `OTHER_FAMILIES = True`, it also supports the families outside
+            KNOWN_FAMILIES.
         family: from `medtune.models.backbones.family`.
 
     Returns:
-        True if it does.
+        True if the method supports the family.
     """
     if not method.SUPPORTED_FAMILIES or family in method.SUPPORTED_FAMILIES:
         return True

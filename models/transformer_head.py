@@ -1,4 +1,4 @@
-"""Pre-norm transformer block on tokens, a baseline with as many parameters as CDTM."""
+"""Head of pre-norm transformer blocks on tokens, a baseline with as many parameters as CDTM."""
 
 from torch import Tensor, nn
 

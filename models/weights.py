@@ -1,4 +1,4 @@
-"""Pretrained weights from shipped and user files, read without running code from them."""
+"""Pretrained weights from shipped files and from files of the user. Code in a file is never run."""
 
 import hashlib
 from collections import Counter
@@ -55,7 +55,7 @@ def read_weights(weights: str, backbone: str, check_only: bool = False) -> tuple
         check_only: check only that the file exists and has a known suffix, and return no state dicts.
 
     Returns:
-        Pairs of container and state dict, the preferred first, and `weights` for messages.
+        Pairs of container (see `checkpoint_file`) and state dict, the preferred pair first; and `weights`.
 
     Raises:
         InputError: the file does not exist, is not a weights file, contains a pickle with code, or is a shipped file
@@ -81,7 +81,7 @@ def read_weights(weights: str, backbone: str, check_only: bool = False) -> tuple
 
 
 def _read_shipped(path: Path) -> dict[str, Tensor]:
-    content = path.read_bytes()  # read once, so that the verified bytes are the loaded bytes
+    content = path.read_bytes()  # read once, so that exactly the verified bytes are loaded
     if hashlib.sha256(content).hexdigest() != read_shipped_metadata(path.stem)["sha256"]:
         raise InputError(
             f"model.weights=bundled: {path.name} does not have the SHA-256 checksum in {path.stem}.json. "
@@ -94,7 +94,7 @@ def load_into(backbone: nn.Module, states: StateDicts, setting: str) -> None:
     """Load the preferred state dict that fits the backbone completely.
 
     Prefixes of wrappers are removed, and timm's conversion of keys and position embeddings is applied. Classifiers
-    and parts that only pretraining uses are left out. These steps are printed.
+    and parts that only pretraining uses are left out. A message lists removed prefixes and parts that are left out.
 
     Args:
         backbone: a timm model; may be on the meta device.
@@ -141,7 +141,7 @@ def _choose(backbone: nn.Module, states: StateDicts, setting: str) -> tuple[str,
 
 
 def _note(container: str, fit: Fit) -> str:
-    """Describe how the file was read; empty if it is the plain state dict of the backbone."""
+    """Describe how the file was read. Empty if the file is the plain state dict of the backbone."""
     parts = [f"read from {container}"] if container else []
     if fit.prefix:
         parts.append(f"read with the prefix {fit.prefix} removed")
@@ -160,7 +160,7 @@ def _print_once(message: str) -> None:
 
 
 def state_sha256(module: nn.Module) -> str:
-    """Return a digest of all parameters and buffers, which changes with every bit."""
+    """Return a digest of all parameters and buffers, which changes if any bit changes."""
     checksums = {
         name: hashlib.sha256(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data).hexdigest()
         for name, value in module.state_dict().items()

@@ -23,7 +23,7 @@ from medtune.runtime.progress import progress
 
 SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
 MAX_FILES = 1_000_000
-# Images are already compressed, so an archive of images does not grow twentyfold.
+# Images are already compressed, so an unpacked archive of images is not 20 times larger than the archive.
 MAX_GROWTH = 20
 MAX_SMALL = 64 << 20
 _CHUNK = 1 << 20
@@ -172,7 +172,7 @@ def _tar_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
                     raise InputError(f"{archive}: member {member.name!r} is a link or special file. Remove it")
                 if member.isreg() and (file := bundle.extractfile(member)) is not None:
                     yield member.name, file
-            # tarfile treats an unreadable header as the end of the archive, so members could be missed unnoticed.
+            # tarfile treats an unreadable header as the end of the archive, but a complete archive ends with zeros.
             if stream.last != bytes(_BLOCK):
                 raise tarfile.ReadError("it ends within its members")
             # Read to the end, because the compressor's checksum is after the last byte that tarfile reads.
@@ -184,7 +184,7 @@ def _tar_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 class _Stream:
-    """Stream for tarfile that stores the last block read, and rejects names or headers of many megabytes."""
+    """Stream for tarfile that stores the last block it read. It rejects names and headers of more than 1 MiB."""
 
     def __init__(self, content: IO[bytes]) -> None:
         self._content = content

@@ -53,7 +53,7 @@ def _parse(folder: str) -> tuple[str | None, frozenset[str]]:
 
 
 def split_folders(images: Sequence[str]) -> dict[str, str]:
-    """Return the split of each top-level folder that is named like one: train, or lung_train next to lung_test."""
+    """Return the split of each top-level folder that is named like a split: train, or lung_train next to lung_test."""
     tops = sorted({parts[0] for path in images if len(parts := PurePosixPath(path).parts) > 1})
     by_words: defaultdict[frozenset[str], set[str]] = defaultdict(set)
     for name in tops:
@@ -69,7 +69,7 @@ def split_folders(images: Sequence[str]) -> dict[str, str]:
 
 
 def inner_folder(images: Sequence[str]) -> str | None:
-    """Return the folder that contains all images in split folders, or None."""
+    """Return the folder below the data root whose split folders contain all images, or None."""
     here = PurePosixPath()
     while True:
         below = [PurePosixPath(path).relative_to(here).as_posix() for path in images]

@@ -22,7 +22,7 @@ ALIASES = {
         "participant_id", "case", "case_id", "caseid", "pid", "slide", "slide_id",
     ),
 }  # fmt: skip
-# Default name of a column that earlier versions used, and that is still read.
+# Default names of columns in earlier versions, which are still read.
 EARLIER_NAMES = {"patient": "group"}
 KNOWN = frozenset(EARLIER_NAMES.values()) | frozenset(
     name for column, others in ALIASES.items() for name in (column, *others)
@@ -30,10 +30,10 @@ KNOWN = frozenset(EARLIER_NAMES.values()) | frozenset(
 
 
 def known_names(chosen: Mapping[str, str | None]) -> frozenset[str]:
-    """Return the names that identify a header.
+    """Return the column names by which the header of a table is recognized.
 
     Args:
-        chosen: column names set by the user, by path, label and patient.
+        chosen: name that the user set for each of the columns path, label and patient, or None.
 
     Returns:
         Names in lower case.
@@ -67,7 +67,7 @@ def find_column(table: Table, name: str) -> int | None:
 
 
 def similar_column(table: Table, what: str) -> str | None:
-    """Return the column with another common name of path, label or patient, or None."""
+    """Return the column that has another common name of `what` (path, label or patient), or None."""
     by_name = {casefold_name(column): column for column in table.columns}
     return next((by_name[alias] for alias in ALIASES[what] if alias in by_name), None)
 
@@ -80,7 +80,7 @@ def exact_names(table: Table, names: Sequence[str]) -> dict[str, str]:
         names: names of the columns.
 
     Returns:
-        The spelling in the table by name.
+        The spelling of each name in the table.
 
     Raises:
         InputError: a column is missing.
@@ -96,18 +96,18 @@ def exact_names(table: Table, names: Sequence[str]) -> dict[str, str]:
 
 
 def find_columns(table: Table, chosen: Mapping[str, str | None], labels: Sequence[str] = ()) -> dict[str, int]:
-    """Find the columns path, label and the optional patient.
+    """Find the columns path and label, and the column patient if there is one.
 
     Args:
         table: the table.
-        chosen: column names set by the user, by path, label and patient; None means the default name.
-        labels: columns of findings, which replace the column label.
+        chosen: name that the user set for each of the columns path, label and patient. None means the default name.
+        labels: names of the columns of findings, which replace the column label.
 
     Returns:
-        Index of each column by path, label and patient.
+        Index of the columns path, label and patient.
 
     Raises:
-        InputError: a required column is missing or ambiguous, or one column has several meanings.
+        InputError: a required column is missing or ambiguous, or one column is used for two purposes.
     """
     positions, missing = {}, []
     for what in ALIASES if not labels else [what for what in ALIASES if what != "label"]:
@@ -131,7 +131,7 @@ def find_columns(table: Table, chosen: Mapping[str, str | None], labels: Sequenc
 
 
 def _earlier_column(table: Table, what: str, position: int | None) -> int | None:
-    """Return the column that is named as in earlier versions if `position` is None.
+    """Return `position`, or if it is None, the index of the column with the name that earlier versions used.
 
     Raises:
         InputError: the table has both columns.
@@ -147,7 +147,7 @@ def _earlier_column(table: Table, what: str, position: int | None) -> int | None
 
 
 def _check_renamed(table: Table, used: Iterable[int]) -> None:
-    """Reject a repeated column with different values, whose second occurrence pandas and R rename to `name.1`."""
+    """Reject a column `name` next to `name.1` with other values; pandas and R write `name.1` for a repeated name."""
     by_name = {casefold_name(column): position for position, column in enumerate(table.columns)}
     for position in used:
         name = table.columns[position]

@@ -17,7 +17,7 @@ _FILES = 4
 def write_contact_sheet(file: Path, images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> None:
     """Write a PNG with up to eight images per class, evenly spaced through the set.
 
-    At most `MAX_CLASSES` classes are shown, the most frequent ones. A last line counts the others.
+    The `MAX_CLASSES` (of `class_selection`) most frequent classes are shown. A last line counts the others.
 
     Args:
         file: path of the PNG.
@@ -50,7 +50,7 @@ def write_sample_files(
 ) -> None:
     """Write up to four packed images per class to `<folder>/<class>-<row>.png`.
 
-    At most `MAX_CLASSES` classes are written, those with the most images in `rows`.
+    Only the `MAX_CLASSES` (of `class_selection`) classes with the most images in `rows` are written.
 
     Args:
         folder: folder to create.

@@ -25,7 +25,7 @@ from medtune.serving.intensity import Intensity, shrink
 from medtune.serving.pixels import DecodedImage, DecodeError
 from medtune.serving.resize import Resize
 
-# Starting worker processes takes one or two seconds, so a pool is used only for more work than this.
+# Starting worker processes takes one or two seconds, so a pool is used only if decoding is expected to take longer.
 MIN_SECONDS_FOR_POOL = 15.0
 _CHUNK = 16
 
@@ -38,9 +38,10 @@ class FittedImage:
         pixels: (S, S, 3) uint8; float32 (S, S) or (S, S, 3) for images of more than 8 bits.
         size: width and height of the original.
         sha256: digest of `pixels`.
-        values: pixel range; None for images of 8 bits.
+        values: range of the original pixel values; None for images of 8 bits.
         inverted: True if the lowest value is white.
-        value_range: range of this image, if an earlier data set determines it.
+        value_range: values that become 0 and 255, if the intensity range of an earlier data set determines them.
+            Otherwise None.
     """
 
     pixels: np.ndarray
@@ -121,7 +122,7 @@ def decode_all(jobs: Sequence[DecodeJob], fit: Fit, workers: int | None) -> Iter
     Args:
         jobs: the images.
         fit: options for decoding and resizing.
-        workers: number of processes; None: decided by the duration of the first images.
+        workers: number of processes. None: the duration of the first images determines whether a pool is used.
 
     Yields:
         The resized image, or the reason why it cannot be used.

@@ -25,7 +25,7 @@ class DicomSamples:
     Attributes:
         samples: one sample per frame, with patients and the column `pixel_spacing_mm`.
         notes: warnings for readers of the results, one sentence each.
-        from_headers: True if `patient_id` is the original PatientID, which `hide_patients` replaces by digests.
+        from_headers: True if `patient_id` is the original PatientID, which `hide_patients` must replace by a digest.
     """
 
     samples: list[Sample]
@@ -36,8 +36,8 @@ class DicomSamples:
 def add_dicom_headers(samples: Sequence[Sample], root: Path | None, frames: Literal["error", "expand"]) -> DicomSamples:
     """Add patients, frames and pixel spacing from the headers of DICOM files.
 
-    PatientID is the patient if the source names no patients. After the checks of identifiers, `hide_patients` replaces
-    it by a digest, so that it is not written to any file.
+    If the source names no patients, PatientID is the patient. Call `hide_patients` after the checks of identifiers. It
+    replaces PatientID by a digest, so that PatientID is not written to any file.
 
     Args:
         samples: the samples of a source.

@@ -1,4 +1,4 @@
-"""HTTP downloads that resume, verify a checksum, and rename the file only when it is complete."""
+"""HTTP downloads that resume after an interruption and verify a checksum. Only a complete file gets its name."""
 
 import hashlib
 import time
@@ -18,13 +18,13 @@ def download(url: str, target: Path, md5: str | None = None, pause_s: float = 1.
     """Download a file, unless it exists.
 
     Partial content is stored in `<target>.part`. The next attempt or run requests the rest with HTTP Range, if the
-    server still has the same version.
+    server still has the same version of the file.
 
     Args:
         url: http or https address.
         target: path of the file.
         md5: published checksum, hexadecimal; None if unknown.
-        pause_s: seconds before the second attempt, which double with every further attempt.
+        pause_s: seconds before the second attempt. The pause doubles before every further attempt.
 
     Returns:
         The path of the file.
@@ -59,7 +59,7 @@ def download(url: str, target: Path, md5: str | None = None, pause_s: float = 1.
 
 
 def _transfer(url: str, part: Path) -> str | None:
-    """Download to `part`; return None if it is complete, otherwise the reason of the interruption."""
+    """Download to `part`. Return None if the file is complete, otherwise the reason why it is not."""
     import httpx
 
     received = part.stat().st_size if part.exists() else 0

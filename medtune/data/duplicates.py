@@ -9,8 +9,8 @@ import numpy as np
 
 from medtune.runtime.progress import progress
 
-# Of 64 bits. Perceptual hashes of unrelated images differ in about 32; the same image re-encoded or slightly
-# resized differs in 0 to 4.
+# Perceptual hashes have 64 bits. The hashes of unrelated images differ in about 32 bits. The hashes of an image and of
+# a re-encoded or slightly resized copy differ in 0 to 4 bits.
 NEAR_BITS = 4
 _BLOCK = 2048
 _SHOWN = 20
@@ -23,8 +23,8 @@ class Duplicates:
 
     Attributes:
         exact: sets of two or more images with equal pixels.
-        near: (pairs, 3) int64: first image, second image, number of differing bits (0 to NEAR_BITS). Images with equal
-            pixels are in `exact` only.
+        near: (pairs, 3) int64: first image, second image, number of bits in which their hashes differ (0 to
+            NEAR_BITS). Images with equal pixels are in `exact` only.
     """
 
     exact: tuple[tuple[int, ...], ...]
@@ -39,7 +39,7 @@ def find_duplicates(images: np.ndarray, sha256: Sequence[str]) -> Duplicates:
         sha256: digest of the pixels of each image.
 
     Returns:
-        The duplicates. Near duplicates are cut off after `MAX_PAIRS` pairs.
+        The duplicates. The list of near duplicates ends after `MAX_PAIRS` pairs.
     """
     same: dict[str, list[int]] = defaultdict(list)
     for row, digest in enumerate(sha256):
@@ -65,7 +65,7 @@ def crosses_splits(rows: Sequence[int], splits: np.ndarray, test_folds: Sequence
 def duplicate_report(
     duplicates: Duplicates, paths: Sequence[str], labels: Sequence[str], splits: np.ndarray, test_folds: Sequence[int]
 ) -> dict[str, Any]:
-    """Return the entry of report.json: counts and examples, with duplicates across splits first."""
+    """Return the entry `duplicates` of report.json: counts and examples. Duplicates in different splits come first."""
     exact = sorted(duplicates.exact, key=lambda rows: not crosses_splits(rows, splits, test_folds))
     across = np.zeros(len(duplicates.near), bool)
     for fold in test_folds:
@@ -98,7 +98,10 @@ def duplicate_report(
 
 
 def _hashes(images: np.ndarray) -> np.ndarray:
-    """Return (n,) uint64 perceptual hashes: ImageHash's phash, the signs of the low frequencies of a 32 x 32 DCT."""
+    """Return (n,) uint64 perceptual hashes, computed by phash of ImageHash.
+
+    A bit is 1 if a low frequency of the 32 x 32 DCT is above the median of the low frequencies.
+    """
     import imagehash
     from PIL import Image
 

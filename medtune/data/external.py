@@ -1,4 +1,4 @@
-"""Preparation of external labeled images for the evaluation of a bundle."""
+"""Preparation of external images: labeled images on which a bundle is evaluated."""
 
 import shlex
 from collections import Counter
@@ -43,7 +43,7 @@ class ExternalListing:
 
 
 def list_external(params: DataParams, classes: Sequence[str], positive: str | None = None) -> ExternalListing:
-    """List the images and check patients and labels like stage data.
+    """List the images and check their patients and labels, as the stage `data` does.
 
     Args:
         params: section data.
@@ -54,7 +54,7 @@ def list_external(params: DataParams, classes: Sequence[str], positive: str | No
         The images.
 
     Raises:
-        InputError: see `medtune.data.source_listing.list_source`; or a label is not a class of the bundle, the
+        InputError: as for `medtune.data.source_listing.list_source`; or a label is not a class of the bundle, the
             positive class differs, or the table has a column split.
     """
     if params.positive not in (None, positive):
@@ -77,7 +77,7 @@ def list_external(params: DataParams, classes: Sequence[str], positive: str | No
 
 
 def _check_findings(params: DataParams, classes: Sequence[str]) -> None:
-    """Reject a table without a column for a finding of the bundle, because the finding is unknown, not absent."""
+    """Reject a table that lacks a column for a finding of the bundle. The finding would be unknown, not absent."""
     columns = getattr(params, "columns", None)
     if columns is None or columns.labels is None:
         return
@@ -92,7 +92,7 @@ def _check_findings(params: DataParams, classes: Sequence[str]) -> None:
 
 
 def _with_known_labels(params: DataParams, classes: Sequence[str]) -> DataParams:
-    """Return params that accept all labels, so that `_check_labels` can report all unknown labels at once."""
+    """Return params that accept every label, so that `_check_labels` can report all unknown labels together."""
     changes: dict[str, Any] = {
         "positive": None,  # the bundle determines the positive class and the order of the classes
         "allow_values": [*params.allow_values, *(name for name in classes if is_missing(name))],
@@ -141,13 +141,13 @@ def prepare_external(
     name: str,
     targets: Any,
 ) -> manifest.PreparedDataset:
-    """Decode the images like users of the bundle, and return them as one test set.
+    """Decode the images in the same way as a prediction with the bundle does, and return them as one test set.
 
     Args:
         listing: result of `list_external`.
         params: section data.
         intensity: intensity range of the bundle.
-        folder: existing folder for the pixels, which must exist while the set is in use.
+        folder: existing folder for the pixels. It must exist as long as the set is in use.
         name: name of the data, for the report.
         targets: targets module of the task (`medtune.tasks.base.Targets`).
 

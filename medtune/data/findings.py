@@ -56,7 +56,7 @@ def check_counts(labels: np.ndarray, findings: Sequence[str]) -> None:
         findings: names of the findings.
 
     Raises:
-        InputError: no image or every image has a finding.
+        InputError: a finding is present in no image or in every image.
     """
     counts = labels.sum(0)
     if absent := [name for name, count in zip(findings, counts, strict=False) if not count]:
@@ -66,7 +66,17 @@ def check_counts(labels: np.ndarray, findings: Sequence[str]) -> None:
 
 
 def add_targets(samples: Sequence[Sample], findings: Sequence[str], no_finding: str) -> list[Sample]:
-    """Set `label` to the findings in index order, and `target` to a function that returns (findings,) uint8 0 or 1."""
+    """Set the label and the target of each sample.
+
+    Args:
+        samples: samples with findings.
+        findings: names of the findings, in index order.
+        no_finding: label of an image without findings.
+
+    Returns:
+        The samples. `label` lists the findings in index order. `target` is a function that returns (findings,) uint8,
+        1 for findings that are present and 0 for the others.
+    """
     index = {name: k for k, name in enumerate(findings)}
     labeled = []
     for sample in samples:
@@ -84,15 +94,15 @@ def _target(n_findings: int, present: tuple[int, ...]) -> np.ndarray:
 
 
 def encode_labels(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
-    """Encode the labels, which splits balance.
+    """Encode the labels by which the splits are stratified.
 
     Args:
         samples: images with one class each, or with findings.
         classes: class names, or names of the findings.
 
     Returns:
-        (n,) int64 class indices; for findings (n, findings + 1) bool, with True in the last column for images without
-        findings.
+        (n,) int64 class indices. For findings, (n, findings + 1) bool; the last column is True for images without
+            findings.
     """
     index = {name: k for k, name in enumerate(classes)}
     if not samples or samples[0].findings is None:

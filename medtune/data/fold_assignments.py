@@ -1,7 +1,7 @@
-"""Assignment of patients to folds in data/folds.csv, which does not change when data are added.
+"""Assignment of patients to folds in data/folds.csv. Patients keep their fold when data are added.
 
 A new assignment would move patients between folds. A model would then be compared with an earlier model on patients
-that the earlier model was trained on. Patients are hashed, because the file is in git.
+that the earlier model was trained on. The file contains hashes of the patients, because git tracks it.
 """
 
 import csv
@@ -27,9 +27,10 @@ class FoldAssignments:
     """Assignment of patients to folds.
 
     Attributes:
-        source: data source. Source and number of folds are part of the hash, so that data sets do not mix.
+        source: data source. Source and number of folds are part of the hash, so that assignments of different data sets
+            do not mix.
         n_folds: number of folds.
-        fold_by_hash: fold by hashed patient, for all recorded data sets.
+        fold_by_hash: fold by hashed patient, for all data sets in the file.
     """
 
     source: str
@@ -62,7 +63,7 @@ class FoldAssignments:
 
 
 def assignments_path(paths: RunPaths) -> Path:
-    """Return the path of the file in an output folder; git tracks the file in the checkout."""
+    """Return the path of the file in an output folder. In the project folder, git tracks it."""
     return paths.out / "data" / FILE
 
 

@@ -15,11 +15,13 @@ def grouped_stratified_folds(
 ) -> np.ndarray:
     """Assign patients to folds with balanced class proportions (stratified group k-fold).
 
-    The assignment is greedy, as in scikit-learn's StratifiedGroupKFold. Patients with the largest fraction of a class
-    come first. Each is assigned to the fold that has the least of its classes. Several orders are tried. The best
-    has the fewest classes absent from a fold, then the most even fractions. Folds that lack a class get the lowest
-    numbers. With the default (test fold 1, validation fold 0), a class of few patients is then at least in train.
-    The result depends on the arguments only.
+    The assignment is greedy, as in scikit-learn's StratifiedGroupKFold. Patients with the largest fraction of the
+    images of a class come first. Each patient is assigned to the fold that has the smallest fractions of the patient's
+    classes. Patients with equal fractions are in random order, and several orders are tried. The selected assignment
+    has the fewest classes absent from a fold, and among these the most even fractions.
+
+    Folds that lack a class get the lowest numbers. With the default (test fold 1, validation fold 0), a class of few
+    patients is then at least in train. The result depends on the arguments only.
 
     Patients in `assigned` keep their fold, and folds are then not renumbered.
 
@@ -27,7 +29,7 @@ def grouped_stratified_folds(
         labels: (n,) class indices, or (n, classes) bool if an image can have several classes.
         patient_ids: (n,) patient per image; a patient can have several classes.
         n_folds: number of folds, at most the number of patients.
-        assigned: fold by patient of an earlier assignment; further patients are ignored.
+        assigned: fold by patient of an earlier assignment. Patients without images in this set are ignored.
 
     Returns:
         (n,) int64 fold per image, 0 to n_folds - 1. No patient is in two folds.
@@ -42,7 +44,8 @@ def grouped_stratified_folds(
         np.add.at(counts, patient_index, labels)
     counts = counts[:, counts.sum(0) > 0]
     images = np.bincount(patient_index)
-    # Fractions of each class, and in the last column of all images, so that fold sizes are balanced like a class.
+    # The patient's fraction of the images of each class. The last column is the fraction of all images, so that the
+    # sizes of the folds are balanced like a class.
     fractions = np.column_stack([counts / counts.sum(0), images / images.sum()])
     best: tuple[tuple[int, float], np.ndarray] | None = None
     for attempt in range(max(1, min(_MAX_ATTEMPTS, _MAX_STEPS // len(names)))):

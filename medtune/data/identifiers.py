@@ -1,4 +1,4 @@
-"""Comparison of typed patients and labels, and detection of markers for missing values."""
+"""Comparison of patients and labels as people type them, and detection of markers for missing values."""
 
 import re
 import unicodedata
@@ -20,8 +20,8 @@ _BRACKETS = "()[]{}<>\"'"
 _PLACEHOLDER = re.compile(r"[-._?*/\\#~|!,;:=&()\[\]{}<>'\"]*")
 # Cyrillic letters that look like Latin ones.
 _LOOKALIKES = str.maketrans("авекмнорстухіјѕАВЕКМНОРСТУХІЈЅ", "abekmhopctyxijsABEKMHOPCTYXIJS")
-# Scientific notation, which Excel rounds to at most 15 digits. A sign or decimals are required because 1E5 can be a
-# code.
+# Numbers in scientific notation, which Excel rounds to at most 15 digits. The pattern requires a sign or decimals,
+# because 1E5 can be a code.
 _ROUNDED = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+|\d[.,]\d+[eE]\d+")
 _ASCII_BLANKS = dict.fromkeys((*range(33), 127))
 
@@ -77,7 +77,7 @@ def is_missing(text: str) -> bool:
 
 
 def is_rounded_number(text: str) -> bool:
-    """Return True for a number that Excel rounded (1.23457E+15), so that different numbers may have become equal."""
+    """Return True for a number that Excel rounded (1.23457E+15). Different numbers may have become equal."""
     return _ROUNDED.fullmatch(text.strip()) is not None
 
 

@@ -1,4 +1,4 @@
-"""Intensity range of a data set's images with more than 8 bits, determined once from all images."""
+"""Intensity range for images with more than 8 bits, determined once from all images of a data set."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from medtune.serving.intensity import Intensity
 from medtune.serving.pixels import DecodedImage, DecodeError
 
 USUAL_BITS = (8, 10, 12, 14, 16)
-# An image with lower values is black or a mask.
+# If no image has a value of at least this, the images are black or masks.
 LEAST_HIGH = 16
 _SHOWN = 5
 _FIX = "Set data.intensity.bits, data.intensity.window or data.intensity.percentiles"
@@ -41,14 +41,14 @@ def measure(image: DecodedImage, params: IntensityParams | Intensity) -> PixelRa
 
     Args:
         image: the image.
-        params: section data.intensity; or the range of an earlier data set, which is used instead.
+        params: section data.intensity, or the intensity range of an earlier data set.
 
     Returns:
         The range, or None for an image of 8 bits.
 
     Raises:
-        DecodeError: a value is NaN or infinite; or the range is unknown because values are negative, fractional or
-            above 65535, and the params set neither a window nor percentiles.
+        DecodeError: a value is NaN or infinite. Or the params set neither a window nor percentiles, and the range is
+            unknown, because values are negative, floating-point or above 65535.
     """
     if not image.is_deep:
         return None
@@ -106,7 +106,7 @@ def resolve(params: IntensityParams, ranges: Sequence[PixelRange | None]) -> Int
 
 
 def describe(intensity: Intensity, ranges: Sequence[PixelRange | None]) -> str | None:
-    """Return a sentence about the range that was used, or None if all images have 8 bits."""
+    """Return a sentence about the intensity range and dark images, or None if all images have 8 bits."""
     deep = [pixel_range for pixel_range in ranges if pixel_range is not None]
     if not deep:
         return None

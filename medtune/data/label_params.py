@@ -11,21 +11,21 @@ from medtune.data.findings import NO_FINDING, SEPARATOR
 
 
 class ColumnParams(StrictParams):
-    """Names of the table's columns; null means path, label and the optional patient."""
+    """Names of the table's columns. null selects the default names path, label and, if the table has it, patient."""
 
     REMOVED: ClassVar[dict[str, str]] = renamed("data.columns", group="patient")
 
-    path: Name | None = Field(None, description="column of the image file, relative to data.root")
+    path: Name | None = Field(None, description="column with the path of the image, relative to data.root")
     label: Name | None = Field(None, description="column of the class")
     labels: Annotated[list[Name], Field(min_length=1)] | None = Field(
         None,
-        description="columns of findings with 0 and 1, for label_type: multi; null: the column label lists the "
+        description="for label_type: multi, one column of 0 and 1 per finding. null: the column label lists the "
         "findings",
     )
     patient: Name | None = Field(None, description="column of the patient")
-    site: Name | None = Field(None, description="column of the hospital or site, for protocol site; null: site")
+    site: Name | None = Field(None, description="column of the hospital or site, for protocol site. null: site")
     split: Name | None = Field(
-        None, description="column with train, val, test or external, for protocol column; null: split"
+        None, description="column with train, val, test or external, for protocol column. null: split"
     )
 
 
@@ -34,12 +34,12 @@ class LabelParams(DataParams):
 
     csv: str | None = None
     columns: ColumnParams = ColumnParams()
-    class_names: list[Name] | None = Field(None, description="order of the classes; null: sorted by name")
+    class_names: list[Name] | None = Field(None, description="order of the classes. null: sorted by name")
     label_map: dict[Name, Name] = Field({}, description="labels to rename or merge: {Benign: benign}")
     label_type: Literal["nominal", "ordinal", "multi"] = Field(
         "nominal",
-        description="ordinal: classes are grades in the order of class_names; adds quadratic weighted kappa; "
-        "multi: an image can show several findings (task.kind: multilabel)",
+        description="ordinal: the classes are grades in the order of class_names, and the metric quadratic weighted "
+        "kappa is added. multi: an image can show several findings (task.kind: multilabel)",
     )
     label_separator: Annotated[str, Field(min_length=1)] = Field(
         SEPARATOR, description="separator between the findings of a label, for label_type: multi"
@@ -50,7 +50,7 @@ class LabelParams(DataParams):
 
     @property
     def multi_label(self) -> str | None:
-        """The text `data.label_type=multi` if an image can show several findings, otherwise None."""
+        """Setting that allows several findings per image, as `key=value`. None if an image has one class."""
         return "data.label_type=multi" if self.label_type == "multi" else None
 
     @model_validator(mode="after")

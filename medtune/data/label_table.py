@@ -10,15 +10,15 @@ from medtune.data.identifiers import squeeze
 from medtune.data.sample import Sample
 
 SHOWN = 3
-# Labels that mean "no finding", as returned by `squeeze`.
+# Labels that mean "no finding", in the form that `squeeze` returns.
 NO_LABEL = {
     "none", "nofinding", "nofindings", "nothing", "no", "0", "normal", "healthy", "negative", "unremarkable", "clear",
     "noabnormality", "nodisease", "withoutfinding", "withoutfindings", "ohnebefund", "o.b.", "unauffällig", "gesund",
 }  # fmt: skip
 VALUES = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
-# Other common separators.
+# Common separators, to recognize a table that uses another one than `data.label_separator`.
 OTHER_SEPARATORS: tuple[str, ...] = ("|", ";", ",", "/", "+", "&", "｜", "\\")
-# Separators that never occur in the name of a finding.
+# Common separators that never occur in the name of a finding.
 PLAIN_SEPARATORS = ("|", ";", "｜", "\\")
 # Words that join two findings.
 _JOINING = ("and", "with", "und", "mit", "et", "avec", "y", "con", "e")
@@ -66,8 +66,9 @@ def from_cells(samples: Sequence[Sample], separator: str, no_finding: str, named
     Args:
         samples: samples with the cell as `label`.
         separator: separator between two findings.
-        no_finding: cell of an image without findings; upper and lower case are equal.
-        named: findings listed by the user. They are neither parsed as lists nor read as "no finding".
+        no_finding: cell of an image without findings. Case and blanks are ignored.
+        named: findings listed by the user. The checks accept their names, even if a name contains another separator or
+            usually means "no finding".
 
     Returns:
         The samples with findings, in the same order.
@@ -126,7 +127,7 @@ def _check_none(samples: Sequence[Sample], no_finding: str, named: Collection[st
 
 
 def _check_separator(samples: Sequence[Sample], separator: str, no_finding: str, named: Collection[str]) -> None:
-    """Reject labels that use another separator."""
+    """Reject labels that contain a common separator but not `separator`."""
     cells = {sample.label for sample in samples if sample.label not in named}
     if any(separator in cell for cell in cells):
         return
@@ -144,7 +145,7 @@ def _check_separator(samples: Sequence[Sample], separator: str, no_finding: str,
 
 
 def _check_joined(samples: Sequence[Sample], separator: str, named: Collection[str]) -> None:
-    """Reject a finding that consists of others, because it is probably a list with another separator."""
+    """Reject a finding whose name consists of other findings. It is probably a list with another separator."""
     counts = Counter(name for sample in samples for name in sample.labels)
     by_words = {_words(name): name for name in counts}
     for name, count in counts.items():

@@ -20,10 +20,10 @@ class LeftOut:
     """Unused files.
 
     Attributes:
-        files: number of files per folder and type; the empty name is the data root.
-        system: number of files of the operating system per type.
+        files: number of files per folder and type. The key of the data root is an empty string.
+        system: number of hidden files and files of the operating system, per type.
         images: image files without a sample.
-        table: name of the table that lists the images; empty if folders do.
+        table: name of the table that lists the images; empty if class folders contain them.
     """
 
     files: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -65,7 +65,7 @@ def count_left_out(
         samples: the samples of the source.
         root: the data root. Nothing is counted if it is not a folder, or if samples are not files.
         inputs: further files that the source reads.
-        table: name of the table that lists the images; empty if folders do.
+        table: name of the table that lists the images; empty if class folders contain them.
         by_split: True if class folders are inside split folders.
 
     Returns:

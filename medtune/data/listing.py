@@ -34,7 +34,7 @@ def find_files(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[str]:
 
     Args:
         root: the data root.
-        suffixes: lower-case file suffixes; the case of file names does not matter.
+        suffixes: file suffixes in lower case. Files with suffixes in upper case are found too.
 
     Returns:
         Posix paths relative to `root`, sorted, without hidden files.
@@ -56,7 +56,8 @@ def scan_root(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> FolderContent
         The files by kind.
 
     Raises:
-        InputError: a folder cannot be read, or is a link. Files behind links could be missed or counted twice.
+        InputError: a folder cannot be read, or is a link. Links are refused, because their files could be missed or
+            counted twice.
     """
     try:
         content = scan_folder(root, suffixes)
@@ -84,7 +85,7 @@ def index_hash(
         unused: further values to include, such as the list of unused files.
 
     Returns:
-        The digest, which changes if a sample or a file does.
+        The digest, which changes if a sample or one of the files changes.
     """
     entries: list[object] = []
     for sample in samples:

@@ -36,8 +36,8 @@ class PreparedDataset:
         info: dataset.json.
         classes: class names in index order.
         paths: path of each image as in manifest.csv.
-        labels: (n,) int64 indices into `classes`. For findings, the index of the rarest finding, or len(classes)
-            without findings.
+        labels: (n,) int64 indices into `classes`. For findings, the index of the image's rarest finding, or
+            len(classes) for an image without findings.
         patient_ids: (n,) patients. An image without a patient has its path as patient.
         folds: (n,) int64 fold of each image; -1 if not exactly one published fold tests the image.
         splits: (n, folds) of train, val, test, external, unused.
@@ -83,7 +83,7 @@ class PreparedDataset:
 
     @cached_property
     def pixels_digest(self) -> str:
-        """Digest of the pixels in their order, without labels, classes or patients, as cache key of features."""
+        """Digest of the images and their order, for the cache key of features. Labels and patients do not affect it."""
         return digest([self.images.shape, self.sha256])
 
     @cached_property
@@ -114,7 +114,7 @@ class PreparedDataset:
     def indices(self, test_fold: int) -> dict[str, np.ndarray]:
         """Return the rows of train, val and test of a fold.
 
-        For `REFIT`, every image that is train, val or test of any fold is a training image.
+        `REFIT` is the network that is trained on all folds. Its training images are train, val or test in any fold.
 
         Args:
             test_fold: test fold, or `REFIT`.
@@ -126,7 +126,7 @@ class PreparedDataset:
         return {split: np.flatnonzero(column == split) for split in SPLITS}
 
     def external_indices(self, test_fold: int) -> np.ndarray:
-        """Return the row indices of a fold's external test set, ascending; it is not used for model selection."""
+        """Return the row indices of a fold's external images, ascending. They are not used for model selection."""
         return np.flatnonzero(self._column(test_fold) == "external")
 
     def split_digest(self, test_fold: int) -> str:

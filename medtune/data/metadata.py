@@ -37,7 +37,8 @@ def metadata_values(cells: Iterable[str], allowed: Collection[str] = ()) -> tupl
 
     Args:
         cells: one cell per image.
-        allowed: values that are not missing, although they look like a marker (`data.allow_values`).
+        allowed: values that are not missing, although they look like a marker of a missing value
+            (`data.allow_values`).
 
     Returns:
         Text without outer blanks; None if the value is missing (empty, NA, unknown, -).

@@ -13,7 +13,7 @@ from medtune.serving.decode import MAX_PIXELS
 from medtune.serving.one_line import first_line
 
 MAX_ROW_BYTES = 3 * MAX_PIXELS
-# Every row becomes a sample in memory; the largest published set has 250,000 images.
+# Limit of memory use, because every row becomes a sample. The largest published set has 250,000 images.
 MAX_ROWS = 5_000_000
 
 
@@ -78,7 +78,7 @@ class RowReader:
         return np.frombuffer(content, self.dtype).reshape(self.shape[1:])
 
     def read_all(self) -> np.ndarray:
-        """Read the entire array, if it is small."""
+        """Read the entire array, which must fit into memory."""
         return (
             np.stack([self.read_row(index) for index in range(self.shape[0])])
             if self.shape[0]

@@ -65,8 +65,9 @@ def pack(
         size: side in pixels.
         resize: see medtune.serving.resize.resize_square.
         on_bad_image: error: reject the data set; reject: leave the image out and report it.
-        intensity: section data.intensity; or the range of an earlier data set, which every image must fit.
-        workers: number of processes; None: one per CPU if the first images are slow, otherwise no further process.
+        intensity: section data.intensity, or the intensity range of an earlier data set. Images that do not fit this
+            range are bad images.
+        workers: number of processes. None: one per CPU if the first images are slow, otherwise this process only.
 
     Returns:
         The packed images.

@@ -1,4 +1,4 @@
-"""Patients from a pattern on the path, and consistency with the patients in a table."""
+"""Patients from a regular expression for the path, and its consistency with the patients in a table."""
 
 import re
 from collections import defaultdict
@@ -14,11 +14,11 @@ from medtune.serving.folder_scan import printable
 
 
 def with_patient(sample: Sample, pattern: str) -> Sample:
-    """Set the patient of a sample by a pattern on its path.
+    """Set the patient of a sample by a regular expression for its path.
 
     Args:
         sample: the sample.
-        pattern: `data.patient_pattern`, whose first group is the patient.
+        pattern: `data.patient_pattern`, whose first group matches the patient.
 
     Returns:
         The sample with its patient.
@@ -41,12 +41,12 @@ def check_pattern(pattern: str, table: Table, found: Collection[str], samples: S
     Args:
         pattern: `data.patient_pattern`.
         table: the table.
-        found: meanings of the columns; includes `patient` if a column contains the patients.
+        found: columns that were found (path, label, patient, split).
         samples: samples of the rows, with the cells of other columns as metadata.
 
     Raises:
-        InputError: the table has a column of patients, or the pattern divides a patient of a column whose name
-            suggests patients.
+        InputError: the table has a column of patients. Or a column's name suggests patients, and the pattern assigns
+            images with the same value in this column to different patients.
     """
     without = set_option("data.patient_pattern", None)
     if "patient" in found:

@@ -1,8 +1,8 @@
 """Positive class of a binary data set, and the resulting order of its classes.
 
-Sensitivity, specificity, the decision threshold and the direction of AUROC depend on it, so it is never guessed. The
-params name it, or the source declares the published positive class. It has index 1 in a prepared set, its models and
-its bundles.
+Sensitivity, specificity, the decision threshold and the direction of AUROC depend on the positive class. MedTune
+therefore never guesses it: `data.positive` names it, or the source declares the published positive class. The positive
+class has index 1 in a prepared set, its models and its bundles.
 """
 
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ def find_positive(classes: Sequence[str], params: DataParams, source: ModuleType
         The positive class, or None unless there are two classes.
 
     Raises:
-        InputError: the positive class of two classes is not set, `data.positive` is not a class, or it is set for more
-            than two classes.
+        InputError: there are two classes and no positive class, `data.positive` is not a class, or `data.positive` is
+            set for more than two classes.
     """
     if len(classes) != 2:
         if params.positive is not None and len(classes) > 2:

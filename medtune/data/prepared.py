@@ -10,7 +10,7 @@ from medtune.runtime.paths import RunPaths, TrainSubset
 
 
 def open_prepared(paths: RunPaths) -> PreparedDataset:
-    """Return the verified set at `paths.prepared`, restricted to the training patients of `paths.subset`.
+    """Return the verified set at `paths.prepared`. If `paths.subset` is set, reduce the training patients to it.
 
     Args:
         paths: paths of the run.

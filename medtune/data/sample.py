@@ -1,6 +1,6 @@
 """Samples, and the interface of a data source.
 
-A source is one file `medtune/data/sources/<name>.py`. The registry key is the file name. The file must define:
+A source is one file `medtune/data/sources/<name>.py`. Its name is the value of `data.source`. The file must define:
 
     NAME: str                    name of the data set, for the model card
     LICENSE: str                 license of the images
@@ -12,25 +12,26 @@ A source is one file `medtune/data/sources/<name>.py`. The registry key is the f
         Class names in index order. If the tuple is empty, the labels of `list_samples`, sorted by name, are used.
 
     def list_samples(root: Path | None, params) -> list[Sample]
-        All images, in an order that depends on content only (sorted by path). `root` is the absolute `params.root`,
-        or None if it is null. A source that needs it begins with `root = listing.require_root(root)`. The function
-        reads names and tables but does not decode images. It raises InputError if there are no usable images, or
-        if a label is missing or unknown.
+        All images, in an order that depends only on the data set, for example sorted by path. `root` is the absolute
+        `params.root`, or None if `params.root` is null. A source that needs a root begins with
+        `root = listing.require_root(root)`. The function reads names and tables but does not decode images. It raises
+        InputError if there are no usable images, or if a label is missing or unknown.
 
 The file may define:
 
     def fetch(root: Path, params) -> None
-        Download the data set to `root`, unless it is complete. Called first if `params.download` is true.
+        Download the data set to `root`, unless it is complete. If `params.download` is true, this function is called
+        before the others.
 
     def inputs(root: Path | None, params) -> list[Path]
         Files that affect the samples but are not image files, for example a table or an array file.
 
     def expected(params) -> dict[str, int] | None
-        Images per class in the complete published set, to report which fraction of it is present.
+        Images per class in the complete published set. MedTune reports which fraction of them is present.
 
     def example(root: Path) -> dict[str, object]
         Write a tiny data set in the layout of the source to `root`, and return the params that read it. The contract
-        tests use it. Sources that draw their images do not need it.
+        tests use this data set. Sources that draw their images do not need this function.
 
     def positive_class(params) -> str | None
         Positive class of a set with two classes, as published; `data.positive` overrides it. Without this function,
@@ -63,17 +64,18 @@ class Sample:
 
     Attributes:
         path: posix path relative to the root of the source; a unique name if the pixels are not in a file.
-        label: class name. In tasks without classes, the value that splits balance. For several findings, the result of
-            `medtune.data.findings.join_findings`.
+        label: class name, by which the splits are stratified. For several findings, the result of
+            `medtune.data.findings.join_findings`. A task without classes needs another value to stratify by.
         patient_id: patient or case, whose images stay in one split; None if unknown.
         metadata: further columns of manifest.csv.
         published_splits: split in each published fold (values of `SPLITS`), for protocols `official`, `folders` and
             `column`.
-        read: returns the (h, w, 3) uint8 pixels if they are not in a file. Calls follow the order of the samples.
+        read: function that returns the (h, w, 3) uint8 pixels if they are not in an image file. It is called in the
+            order of the samples, so that it can read an array file sequentially.
         where: location of the label, such as "labels.csv line 7", for error messages; empty if the path is enough.
-        target: returns the target of tasks other than classification (a mask, a number), as the task's `targets`
-            module reads it.
-        file: image file, if it is not `root / path` (unpacked archives).
+        target: function that returns the target of a task other than classification (a mask, a number). The `targets`
+            module of the task defines its format.
+        file: image file, if it is not `root / path`, for example in an unpacked archive.
         site: hospital or site, for protocol site; None if unknown.
         frame: frame of a multi-frame DICOM file, starting at 0.
         findings: findings that the image shows, in any order; None if the image has one class.
@@ -94,5 +96,5 @@ class Sample:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The findings, or a tuple of the class."""
+        """The findings, or a tuple that contains only the class."""
         return (self.label,) if self.findings is None else self.findings

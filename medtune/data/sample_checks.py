@@ -21,7 +21,7 @@ class CheckedSamples:
     Attributes:
         samples: the valid samples, in the same order.
         rejected: (path, reason) of each sample that was left out.
-        notes: changes that were made, one sentence each.
+        notes: changes of the samples, one sentence each.
     """
 
     samples: list[Sample]
@@ -35,7 +35,7 @@ def check_samples(samples: Sequence[Sample], params: DataParams, classes: Sequen
     Args:
         samples: all images of a source.
         params: section data.
-        classes: classes of the source or the user; empty if the files determine them.
+        classes: class names that the source or the user defines; empty if the labels determine them.
 
     Returns:
         The valid samples.

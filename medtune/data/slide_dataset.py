@@ -37,7 +37,8 @@ def by_slide(prepared: PreparedDataset, aggregation: str | None = None) -> Slide
 
     Args:
         prepared: a set of tiles. All tiles of a slide have the same label, patient and split.
-        aggregation: method that combined the outputs of tiles, stored in `info`; None if there are no outputs.
+        aggregation: method that combined the model outputs of a slide's tiles. It is stored in `info`. None if there
+            are no outputs.
 
     Returns:
         The set of slides, with a reference to `prepared`.

@@ -54,7 +54,8 @@ class SlideTiles:
     def copies(self) -> Duplicates:
         """Find duplicate slides, with equal content or nearly equal overviews.
 
-        Tissue outlines on glass have similar hashes, so the pixels of the overviews must also be similar.
+        Overviews of different slides often have similar hashes, because all show tissue on glass. Therefore the
+        pixels of near duplicates must also be similar.
 
         Returns:
             The duplicates, as indices into `slides`.
@@ -77,7 +78,7 @@ class SlideTiles:
         )
 
     def notes(self) -> list[str]:
-        """Return warnings for readers of the metrics, one sentence each."""
+        """Return warnings for readers of the metrics: a sentence about stored tiles that are absent from the files."""
         incomplete = [
             (slide.path, plan.absent) for slide, plan in zip(self.slides, self.plans, strict=True) if plan.absent[0]
         ]
@@ -124,7 +125,7 @@ def cut_slides(
         settings: size, overlap and selection of tiles.
         mpp_of: returns the micrometers per pixel that the user set for a slide, or None.
         reject: True: leave out slides that cannot be used; False: raise an error.
-        table_mpp_of: returns the micrometers per pixel in the user's table, which must match the file, or None.
+        table_mpp_of: returns the micrometers per pixel in the user's table, or None. The value must match the file.
 
     Returns:
         The slides and their tiles.
@@ -227,5 +228,5 @@ def _read_tile(file: str, position: tuple[int, int], settings: TileSettings, mpp
 
 @lru_cache(maxsize=1)
 def _open(file: Path, state: State) -> Slide:
-    """Open a slide and keep it open while its tiles are read; `state` reopens it if the file changes."""
+    """Open a slide, which stays open for its next tiles. A changed file has another `state` and is opened again."""
     return Slide(file)

@@ -27,12 +27,12 @@ class SourceListing:
         samples: images to decode.
         classes: class names in index order, with the positive class last.
         positive: positive class of a set with two classes; None if there is none.
-        split_classes: class names in an order that does not depend on the positive class, so that splits do not
-            depend on it.
+        split_classes: class names in an order that does not depend on the positive class. The splits use this order, so
+            that they do not change with the positive class.
         rejected: (path, reason) of each image that was left out.
-        left_out: unused files.
+        left_out: files under the data root that are not used.
         notes: changes of the samples, one sentence each.
-        hash: digest that changes if a sample, its file or an unused file does.
+        hash: digest that changes if a sample, its file or the list of unused files changes.
     """
 
     source: ModuleType

@@ -35,7 +35,7 @@ def check_classes(
         min_classes: minimum number of classes in each training split.
 
     Returns:
-        One sentence per absent class, and one sentence for those after the first `MAX_CLASSES`.
+        One sentence per absent class. One sentence counts the classes after the first `MAX_CLASSES`.
 
     Raises:
         InputError: a split has no images, train has too few classes, or a class is absent and

@@ -1,4 +1,4 @@
-"""Protocols of `data.split.protocol`: each assigns the images to folds and to train, validation and test."""
+"""Protocols of `data.split.protocol`. A protocol assigns the images to folds, and to train, validation and test."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from medtune.data.sample import Sample
 from medtune.data.split_column import check_patients
 from medtune.data.validation_split import hold_out_validation, stratified_folds
 
-# Array type of split names: train, val, test, external, unused.
+# dtype of the split names train, val, test, external and unused.
 SPLIT_DTYPE = "<U8"
 # Folds (n,), splits (n, folds) and notes, as in `medtune.data.splits.SplitResult`.
 ProtocolResult = tuple[np.ndarray, np.ndarray, list[str]]
@@ -33,7 +33,7 @@ def splits_by_fold(folds: np.ndarray, params: SplitParams) -> np.ndarray:
 def split_by_patient(
     samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, source: str, assigned: FoldAssignments | None
 ) -> ProtocolResult:
-    """Assign patients to folds with balanced classes; recorded patients keep their fold."""
+    """Assign patients to folds with balanced classes. Patients in `assigned` keep their fold."""
     if any(sample.patient_id is None for sample in samples):
         others = "image or official" if samples[0].published_splits else "image"
         better = PATIENT_COLUMN_HINT.get(source, "")
@@ -72,7 +72,7 @@ def hcrf_split(samples: Sequence[Sample], labels: np.ndarray, params: SplitParam
 
 
 def published_split(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, source: str) -> ProtocolResult:
-    """Use the splits that the source, the folders or a column of the table defines."""
+    """Use the splits that the source, the split folders or a column of the table defines."""
     by_folder, by_column = params.protocol == "folders", params.protocol == "column"
     if by_folder and source not in ("folder", "slides"):
         raise InputError(

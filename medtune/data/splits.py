@@ -55,15 +55,15 @@ def split_samples(
         classes: class names in index order.
         params: section data.split.
         source: name of the source, for error messages.
-        assigned: folds of an earlier assignment, which protocol patient preserves.
+        assigned: earlier folds of the patients, which protocol `patient` preserves.
         min_classes: minimum number of classes, in total and in each training split.
 
     Returns:
         The splits.
 
     Raises:
-        InputError: the source lacks information that the protocol needs, a class is empty, there are too few patients
-            or images, or a class is absent from a split (unless `allow_missing_classes`).
+        InputError: the source lacks information that the protocol needs, a class has no images, there are too few
+            patients or images, or a class is absent from a split (unless `allow_missing_classes`).
     """
     labels = encode_labels(samples, classes)
     if labels.ndim > 1:

@@ -10,7 +10,7 @@ from medtune.runtime.paths import TrainSubset
 
 
 def subset_patients(prepared: PreparedDataset, test_fold: int, subset: TrainSubset) -> PreparedDataset:
-    """Reduce the training patients of one test fold to a fraction; the others become `unused`.
+    """Reduce the training patients of one test fold to a fraction. The images of the others become `unused`.
 
     With `subset.with_validation`, the validation patients are reduced to the same fraction, and to at most the number
     of remaining training patients. The test patients do not change.
@@ -66,15 +66,15 @@ def _selection_order(counts: np.ndarray, rng: np.random.Generator) -> tuple[np.n
     """Order the patients for selection.
 
     The order begins with one patient per class, the rarest class first. Patients with the same rarest class form a
-    stratum. Every stratum is spread evenly over the rest of the order, so that the class fractions of every beginning
-    of the order are about equal.
+    stratum. Every stratum is spread evenly over the rest of the order. The first n patients therefore have about the
+    same class fractions for every n.
 
     Args:
         counts: (patients, classes) number of images.
         rng: random generator.
 
     Returns:
-        Indices of the patients in order, and the number of patients at its beginning that cover every class.
+        Indices of the patients in order. Number of patients at the beginning of the order that cover every class.
     """
     rarity = np.argsort(counts.sum(0), kind="stable")
     rank = np.empty_like(rarity)

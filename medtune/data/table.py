@@ -61,14 +61,14 @@ def read_table(path: Path, known: Collection[str], sheet: str | None = None) -> 
 
     Args:
         path: an existing file.
-        known: lower-case column names that identify a header.
+        known: lower-case column names by which a header is recognized.
         sheet: sheet of a workbook; None: the only sheet that is not empty.
 
     Returns:
         The table.
 
     Raises:
-        InputError: the file is of another kind, damaged or ambiguous.
+        InputError: the file is not a table, is damaged, or its format is ambiguous.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -133,7 +133,10 @@ def _is_header(row: list[str], known: Collection[str]) -> bool:
 
 
 def _has_row_names(header: list[str], body: list[list[str]]) -> bool:
-    """Return True for row names of R: rows have one more field than the header, and the first are not file names."""
+    """Return True if the rows begin with row names, as R writes them.
+
+    Every row then has one more field than the header, and the first fields are not file names.
+    """
     if not body or not header or not header[-1].strip() or any(len(row) != len(header) + 1 for row in body):
         return False
     names = [row[0].strip() for row in body]

@@ -16,7 +16,7 @@ from medtune.config.errors import InputError, set_option
 from medtune.data.table_text import RawTable
 from medtune.serving.one_line import first_line
 
-# Excel stores 15 digits, so two longer numbers may have become equal.
+# Excel stores 15 digits, so different numbers with more digits may have become equal.
 EXACT = 10**15
 
 
@@ -94,7 +94,7 @@ def _sheet_rows(sheet: Any) -> Iterator[tuple[int, list[Any]]]:
 
 
 def _has_formulas(path: Path) -> bool:
-    """Return False if no sheet contains a formula, so that the workbook need not be read a second time."""
+    """Return True if a sheet contains a formula. Only then is the workbook read a second time."""
     with zipfile.ZipFile(path) as archive:
         sheets = [name for name in archive.namelist() if name.startswith("xl/worksheets/")]
         return any(b"<f" in archive.read(name) for name in sheets)

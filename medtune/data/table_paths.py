@@ -46,7 +46,7 @@ class ImageFiles:
         return path if (self.root / path).is_file() else None
 
     def guess(self, path: str) -> str | None:
-        """Return the only file that differs in case, extension or folder from a path that does not exist, or None."""
+        """Return the only file that differs from a missing path in no more than case, extension or folder, or None."""
         for number, key in enumerate((_folded, _stem, _name)):
             if number not in self._guesses:
                 self._guesses[number] = _index(self._files, key)

@@ -41,7 +41,7 @@ def read_rows(table: Table, positions: Mapping[str, int], root: Path, path_forma
         One sample per row, in the order of the table.
 
     Raises:
-        InputError: a cell is empty, a formula or several lines, or a path is outside of the data root.
+        InputError: a cell is empty, or contains a formula or several lines; or a path is outside of the data root.
     """
     samples: list[Sample] = []
     empty: dict[str, list[str]] = {}

@@ -20,10 +20,11 @@ _OTHER_FILES = {
     b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls). Save it as .xlsx or CSV",
     b"PAR1": "a Parquet file. Rename it to .parquet",
 }
-# A character beyond ASCII. Read as Windows-1252, its bytes are an accented capital and symbols, which is not a word.
+# Bytes of a non-ASCII character in UTF-8. In Windows-1252, the same bytes are an accented capital letter followed by
+# symbols, which does not occur in words.
 _UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _SEP_LINE = re.compile(r'"?sep=(.)"?[;,\t|]*\r?\n?', re.IGNORECASE)
-# +------+-----+ or ------,----- under the header, as SQL clients print it.
+# Line under the header, as SQL clients print it: +------+-----+ or ------,-----.
 _RULE = re.compile(r"[\s,;|+=:-]*-{2,}[\s,;|+=:-]*")
 
 
@@ -32,9 +33,9 @@ class RawTable:
     """Unprocessed rows of a file, starting with the header.
 
     Attributes:
-        rows: number in the file and fields of each row.
+        rows: number of each row in the file, and its fields.
         unit: unit of the numbers, line or row.
-        notes: assumptions that were made, one sentence each.
+        notes: assumptions about the file, one sentence each.
     """
 
     rows: list[tuple[int, list[str]]]
@@ -48,7 +49,7 @@ def read_text(content: bytes, name: str, known: Collection[str]) -> RawTable:
     Args:
         content: content of the file.
         name: name of the file, for messages.
-        known: lower-case column names that identify a header.
+        known: lower-case column names by which a header is recognized.
 
     Returns:
         The rows.

@@ -1,4 +1,4 @@
-"""Overlap of external images and patients with the training data of a bundle."""
+"""Overlap of external data with the training data of a bundle: equal images and equal names of patients."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,9 +66,10 @@ def find_training_data(bundle: Path, document: Mapping[str, Any], given: Path | 
     """Find the prepared set that a bundle was trained on.
 
     Args:
-        bundle: folder of the bundle. In a project, the folder `artifacts` is next to `data/prepared`.
+        bundle: folder of the bundle. In a project, it is a folder in `artifacts`, and the prepared set is
+            `data/prepared`.
         document: bundle.json.
-        given: folder set by the user, or None.
+        given: folder of the prepared set that the user names, or None.
 
     Returns:
         The prepared set, or None if it is not available.

@@ -1,4 +1,4 @@
-"""Stratified folds of images, and the validation split of protocols that have none."""
+"""Stratified folds of images, and the validation split for protocols that define only training and test."""
 
 import warnings
 from collections.abc import Sequence
@@ -11,12 +11,13 @@ from medtune.data.sample import Sample
 
 
 def hold_out_validation(labels: np.ndarray, samples: Sequence[Sample], source: str) -> np.ndarray:
-    """Split the images into five folds by patient and select the fold that shares the most classes with the others.
+    """Select a fifth of the images of a training split for validation.
 
-    If several folds share as many classes, the first one is selected.
+    The images are split into five folds, by patient if the patients are known. The fold that shares the most classes
+    with the other folds is selected. If several folds share equally many, the first of them is selected.
 
     Args:
-        labels: (n,) class indices, or (n, classes + 1) bool.
+        labels: (n,) class indices, or (n, classes + 1) bool from `medtune.data.findings.encode_labels`.
         samples: the n images of a training split.
         source: name of the source, for error messages.
 
@@ -24,7 +25,7 @@ def hold_out_validation(labels: np.ndarray, samples: Sequence[Sample], source: s
         (n,) bool, True for validation images.
 
     Raises:
-        InputError: there are fewer than five patients, or fewer than five images per class.
+        InputError: there are fewer than five patients; or no patients, and every class has fewer than five images.
     """
     if labels.ndim == 1:
         _, labels = np.unique(labels, return_inverse=True)
@@ -60,7 +61,7 @@ def stratified_folds(labels: np.ndarray, folds: int, source: str) -> np.ndarray:
     """Assign images to folds with balanced classes, without regard to patients.
 
     Args:
-        labels: (n,) class indices, or (n, classes + 1) bool.
+        labels: (n,) class indices, or (n, classes + 1) bool from `medtune.data.findings.encode_labels`.
         folds: number of folds.
         source: name of the source, for error messages.
 

@@ -26,14 +26,14 @@ class ParallelAdapter(nn.Module):
         self.module, self.adapter, self.scale = module, adapter, scale
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Map an input of the module to an output of the same shape as the module's."""
+        """Map an input of the module to an output with the shape of the module's output."""
         return self.module(x, *args, **kwargs) + self.scale * self.adapter(x)
 
 
 class Bottleneck(nn.Module):
     """Linear layer to `hidden` channels, activation, linear layer `up`.
 
-    `up` starts at zero, so that training begins at the pretrained network.
+    `up` starts at zero, so that the network initially computes the same as the pretrained one.
     """
 
     def __init__(self, channels: int, hidden: int, activation: nn.Module) -> None:

@@ -1,11 +1,11 @@
-"""1x1 residual adapter as an update of a convolution kernel."""
+"""1x1 convolution parallel to a k x k convolution, as an update of the center of the k x k kernel."""
 
 import torch
 from torch import Tensor, nn
 
 
 class CenterTapAdapter(nn.Module):
-    """Trained matrix (out, in) or diagonal (out,), initially zero, added to the center of a kernel (out, in, k, k)."""
+    """Matrix (out, in) or diagonal (out,), which is trained from zero and added to the center of a kernel."""
 
     def __init__(self, weight: Tensor, channelwise: bool) -> None:
         super().__init__()

@@ -7,13 +7,14 @@ from torch import Tensor, nn
 
 from medtune.config.errors import InputError
 
-# ConvNeXt and ResNetV2; ResNet; EfficientNet and MobileNet. Stems and downsampling layers between stages do not match.
+# Names of blocks in ConvNeXt and ResNetV2, in ResNet, and in EfficientNet and MobileNet. Stems and downsampling layers
+# between stages do not match.
 BLOCK_NAME = re.compile(r"(stages\.\d+\.blocks|layer\d+|blocks\.\d+)\.\d+")
 PROBE_SIZE = 64
 
 
 def cnn_blocks(backbone: nn.Module) -> list[str]:
-    """Return the names of the blocks in network order.
+    """Return the names of the blocks, in the order of the network.
 
     Args:
         backbone: a timm CNN.
@@ -42,7 +43,7 @@ def spatial_convs(backbone: nn.Module) -> list[str]:
 
 
 def channel_counts(backbone: nn.Module, names: list[str]) -> dict[str, tuple[int, int]]:
-    """Measure the input and output channels of modules in a forward pass of one empty image in eval mode.
+    """Measure the input and output channels of modules in a forward pass of an image of zeros in eval mode.
 
     Args:
         backbone: a timm CNN.

@@ -1,4 +1,4 @@
-"""Small branches parallel to the convolutions of a CNN, whose output is initially zero."""
+"""Small branches parallel to the convolutions of a CNN. The output of a branch is initially zero."""
 
 import math
 
@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 class LiteResidual(nn.Module):
-    """module(x) plus a branch at half the resolution of x.
+    """Sum of module(x) and a branch at half the resolution of x.
 
     The branch applies a 2x2 average, a grouped k x k convolution to `hidden` channels, group norm, ReLU and a 1x1
     convolution. Its output is then upsampled.
@@ -35,8 +35,8 @@ class LiteResidual(nn.Module):
 class ConvBottleneck(nn.Module):
     """Convolution `down` to fewer channels, ReLU, 1x1 convolution `up` and a scale per channel.
 
-    `down` has the kernel and stride of `reference`. It has as many groups as output channels, at most one per
-    `reduction` input channels, and their number divides the input channels.
+    `down` has the kernel and stride of `reference`. It is a grouped convolution with one output channel per group. The
+    number of groups divides the number of input channels, and is at most that number divided by `reduction`.
     """
 
     def __init__(self, reference: nn.Conv2d, reduction: int) -> None:

@@ -1,9 +1,9 @@
-"""Lower bound for DoRA's norms of output channels."""
+"""Lower bound for the norms of output channels by which DoRA divides."""
 
 from peft.tuners.lora.dora import DoraConv2dLayer, DoraLinearLayer
 from torch import Tensor, nn
 
-# Far below the norm of any channel with a signal; a channel of zeros has norm 0.
+# Far below the norm of any channel with nonzero weights. A channel of zeros has norm 0.
 MIN_NORM = 1e-6
 
 
@@ -26,7 +26,7 @@ def clamp_norms(backbone: nn.Module) -> nn.Module:
     A channel of zeros has magnitude 0, so the library computes 0 / 0. With the bound its output stays 0.
 
     Args:
-        backbone: with the DoRA layers that the peft library injected; changed in place.
+        backbone: a network in which the peft library injected DoRA layers; changed in place.
 
     Returns:
         The same backbone.

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def _negative_log_probability(logits: Tensor, label: Tensor) -> Tensor:
-    """Return the loss () for a class label, or for findings that are independently present or absent."""
+    """Return the scalar loss for a class, or for findings that are independently present or absent."""
     if label.ndim == 1:
         return nn.functional.cross_entropy(logits, label)
     return nn.functional.binary_cross_entropy_with_logits(logits, label.float(), reduction="sum")
@@ -23,7 +23,7 @@ def diagonal_fisher(model: nn.Module, tensors: Sequence[Tensor], examples: Itera
             because the square of a sum of gradients is not the sum of their squares.
 
     Returns:
-        Information (total,) of all entries, the flattened tensors one after the other.
+        Fisher information (total,) of all entries of the flattened and concatenated tensors.
     """
     model.eval()
     device = tensors[0].device

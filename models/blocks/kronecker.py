@@ -1,16 +1,16 @@
-"""Layers and updates whose matrices are sums of Kronecker products."""
+"""Layers and updates whose matrices are sums of Kronecker products. `(x)` means the Kronecker product."""
 
 import torch
 from torch import Tensor, nn
 
 
 def shared_factors(terms: int) -> nn.Parameter:
-    """Create the factors A_i (n, n, n) that all layers share, with small random values."""
+    """Create the n = `terms` factors A_i (n, n) that all layers share, with small random values."""
     return nn.Parameter(torch.randn(terms, terms, terms) * 0.1)
 
 
 def kronecker_sum(left: Tensor, right: Tensor) -> Tensor:
-    """Return sum_i left_i (x) right_i (a c, b d) for factors (n, a, b) and (n, c, d)."""
+    """Return the matrix sum_i left_i (x) right_i, of shape (a c, b d), for factors (n, a, b) and (n, c, d)."""
     _, a, b = left.shape
     _, c, d = right.shape
     return torch.einsum("nab,ncd->acbd", left, right).reshape(a * c, b * d)

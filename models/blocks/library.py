@@ -1,4 +1,4 @@
-"""PEFT methods of the peft library, defined by a configuration class and its fields."""
+"""PEFT methods of the peft library. A configuration class and its fields define a method."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ Merge = Callable[["nn.Module"], "nn.Module"]
 def method(config: str, fields: Callable[[Any], Mapping[str, Any]]) -> tuple[Inject, Merge]:
     """Create `inject` and `merge` for a method that adapts the default target layers.
 
-    torch and peft are imported only when one of the two is called.
+    torch and peft are imported only when one of the two functions is called.
 
     Args:
         config: name of the configuration class in the peft library.

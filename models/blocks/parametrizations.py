@@ -1,4 +1,4 @@
-"""Trained updates of frozen weights as torch parametrizations, which can be merged.
+"""Trained updates of frozen weights as torch parametrizations, which can be merged into the weights.
 
 The forward method of a parametrization maps a frozen tensor to the updated tensor. `bake_in` writes the updated tensor
 into the layer and removes the parametrization.
@@ -37,7 +37,7 @@ def ensure_bias(layer: nn.Module) -> None:
 
 
 def bake_in(backbone: nn.Module) -> nn.Module:
-    """Write every parametrization of `backbone` into its weights and remove it."""
+    """Write the updated tensors of all parametrizations into the weights, and remove the parametrizations."""
     for module in list(backbone.modules()):
         if parametrize.is_parametrized(module):
             for name in list(module.parametrizations):
@@ -46,7 +46,7 @@ def bake_in(backbone: nn.Module) -> nn.Module:
 
 
 class Scale(nn.Module):
-    """Multiplication of the first dimension, the output channels, by `scale` (out,)."""
+    """Multiplication of the output channels, the first dimension of a tensor, by `scale` (out,)."""
 
     def __init__(self, scale: nn.Parameter) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Injection and merging of the peft library's tuners in timm backbones."""
+"""Injection of adapters of the peft library into timm backbones, and merging of the adapters."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def resolve_targets(backbone: nn.Module, names: list[str] | None = None) -> list
 
 
 def inject_adapter(backbone: nn.Module, config: PeftConfig, names: list[str] | None = None) -> nn.Module:
-    """Inject an adapter of the peft library into the target layers; only the adapter is trained.
+    """Inject an adapter of the peft library into the target layers. Only the adapter is trained.
 
     Args:
         backbone: a timm model, changed in place.

@@ -6,10 +6,10 @@ from torch.nn import functional
 
 
 class PrefixedAttention(nn.Module):
-    """Attention of timm with p = `tokens` additional learned keys and values per head.
+    """timm's attention with p = `tokens` additional learned keys and values per head.
 
     Attributes:
-        keys, values: (heads, p, head dim). The key norm of the attention, if it has one, also applies to `keys`.
+        keys, values: (heads, p, head dim). If the attention has a key norm, it also normalizes `keys`.
     """
 
     def __init__(self, attention: nn.Module, tokens: int) -> None:
@@ -31,7 +31,7 @@ class PrefixedAttention(nn.Module):
             Tokens (B, N, C).
 
         Raises:
-            ValueError: a mask is given; it would not cover the learned keys.
+            ValueError: there is a mask, which would not cover the learned keys.
         """
         if attn_mask is not None or is_causal:
             raise ValueError("attention with learned keys does not support a mask")

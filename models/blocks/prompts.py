@@ -11,7 +11,8 @@ class PromptedBlocks(nn.Sequential):
     """Blocks of a ViT with learned prompt tokens between its prefix and patch tokens.
 
     Attributes:
-        prompts: (1 or depth, p, C), with the uniform Xavier initialization of VPT.
+        prompts: p = `tokens` prompt tokens for the first block (1, p, C), or for every block (depth, p, C). They have
+            the uniform Xavier initialization of VPT.
     """
 
     def __init__(self, backbone: Any, tokens: int, deep: bool) -> None:
@@ -29,7 +30,7 @@ class PromptedBlocks(nn.Sequential):
         for index, block in enumerate(self):
             if index < len(self.prompts):
                 end = start if index == 0 else start + count
-                # len(x) would be a constant in an exported graph.
+                # Not len(x), which would be a constant in an exported graph.
                 prompts = self.prompts[index].expand(x.shape[0], -1, -1)
                 x = torch.cat([x[:, :start], prompts, x[:, end:]], dim=1)
             x = block(x)

@@ -6,20 +6,21 @@ import torch
 from torch import Tensor, nn
 
 FACTORS = ("left", "values", "right")
-# Smoothing of sensitivity and uncertainty, as in the paper's experiments.
+# Smoothing factor of sensitivity and uncertainty, as in the experiments of the AdaLoRA paper.
 BETA = 0.85
 
 
 class SVDTriplets(nn.Module):
-    """Update P diag(values) Q of an (out, in) matrix: `rank` triplets, each with an importance.
+    """Update P diag(values) Q of an (out, in) matrix, a sum of `rank` triplets.
 
-    The sensitivity and uncertainty that define the importance are buffers, so that a checkpoint contains them.
+    A triplet is a value, its column of P and its row of Q. Sensitivity and uncertainty define its importance. They are
+    buffers, so that a checkpoint contains them.
 
     Attributes:
         left: P (out, r).
         values: (r,), initially zero.
         right: Q (r, in).
-        selected: (r,) bool, True for triplets within the budget.
+        selected: (r,) bool, True for triplets that `allocate_ranks` selected; initially all.
     """
 
     selected: Tensor
@@ -40,13 +41,13 @@ class SVDTriplets(nn.Module):
         return (self.left * self.values) @ self.right
 
     def orthogonality_loss(self) -> Tensor:
-        """Return the distance () of P and Q from orthonormal, the mean of the two Frobenius norms."""
+        """Return the mean Frobenius norm of P^T P - I and Q Q^T - I, which is zero if P and Q are orthonormal."""
         gram = torch.stack([self.left.T @ self.left, self.right @ self.right.T])
         return torch.linalg.matrix_norm(gram - torch.eye(len(self.values), device=gram.device)).mean()
 
     @torch.no_grad()
     def update_sensitivity(self) -> None:
-        """Update the smoothed sensitivity |w g| and its uncertainty from the current gradients."""
+        """Update the smoothed sensitivity |weight * gradient| and its uncertainty from the current gradients."""
         for name in FACTORS:
             tensor = getattr(self, name)
             current = (tensor * tensor.grad).abs()
@@ -57,7 +58,8 @@ class SVDTriplets(nn.Module):
         """Return the importance (r,) of each triplet.
 
         Returns:
-            Sensitivity times uncertainty of the value, plus the means of the same over its column of P and row of Q.
+            Sensitivity times uncertainty of the value, plus the mean of this product over the column of P and over the
+            row of Q.
         """
         left, values, right = (
             getattr(self, f"{name}_sensitivity") * getattr(self, f"{name}_uncertainty") for name in FACTORS
@@ -66,7 +68,7 @@ class SVDTriplets(nn.Module):
 
     @torch.no_grad()
     def prune(self) -> None:
-        """Set the values of triplets that are not selected to zero; their gradients may restore them."""
+        """Set the values of triplets that are not selected to zero. Their gradients can make them nonzero again."""
         self.values.masked_fill_(~self.selected, 0)
 
 
@@ -80,5 +82,5 @@ def allocate_ranks(layers: Sequence[SVDTriplets], budget: int) -> None:
 
 
 def cubic_budget(first: int, last: int, fraction: float) -> int:
-    """Return the budget between `first` and `last` after `fraction` (0..1) of the steps in which it shrinks."""
+    """Return the number of triplets, which shrinks from `first` (`fraction` 0) to `last` (1) along a cubic."""
     return round(last + (first - last) * (1 - fraction) ** 3)

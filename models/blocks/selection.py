@@ -6,7 +6,7 @@ from torch import nn
 
 from medtune.config.errors import InputError
 
-# Layers of timm's classifier, which MedTune does not use, because it reads the features before them.
+# Layers of timm's classifier. MedTune does not use them, because its heads read the features before these layers.
 CLASSIFIER_PREFIXES = ("head.", "fc_norm.", "attn_pool.")
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
@@ -22,7 +22,7 @@ def set_trainable(backbone: nn.Module, is_selected: Callable[[str, nn.Parameter]
         The same backbone.
 
     Raises:
-        InputError: the method matches no layer of this backbone.
+        InputError: no parameter is selected.
     """
     count = 0
     for name, parameter in backbone.named_parameters():
@@ -44,7 +44,7 @@ def norm_names(backbone: nn.Module) -> set[str]:
 
 
 def vit_blocks(backbone: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield name and module of every transformer block: `.norm1 .attn(.qkv .proj) .norm2 .mlp(.fc1 .fc2)`."""
+    """Yield name and module of every block. It has norm1, attn (with qkv and proj), norm2, mlp (with fc1 and fc2)."""
     for index, block in enumerate(backbone.blocks):
         yield f"blocks.{index}", block
 
@@ -64,7 +64,7 @@ def branch_ends(backbone: nn.Module) -> list[tuple[nn.Module, list[str]]]:
         backbone: a timm model.
 
     Returns:
-        Layers and the names of those of their parameters that scale the output of the branch.
+        Pairs of a layer and the names of its parameters that scale the output of the branch.
     """
     ends: list[tuple[nn.Module, list[str]]] = []
     for module in backbone.modules():

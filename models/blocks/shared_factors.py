@@ -1,11 +1,11 @@
-"""Low-rank updates of many matrices with shared factors."""
+"""Low-rank updates of many matrices with shared factors. A matrix consists of slices, blocks of C x C weights."""
 
 import torch
 from torch import Tensor, nn
 
 
 class SharedFactors(nn.Module):
-    """Factors that all slices share: U (C, r), V (C, r) and, in Tucker form, a core (r, r, r). U is initially zero."""
+    """Factors that all slices share: U (C, r), initially zero, V (C, r) and, in Tucker form, a core (r, r, r)."""
 
     def __init__(self, channels: int, rank: int, tucker: bool) -> None:
         super().__init__()
@@ -15,10 +15,11 @@ class SharedFactors(nn.Module):
 
 
 class SliceDelta(nn.Module):
-    """Update (out, in) of a matrix that consists of C x C slices; the update of a slice is U S_i V^T.
+    """Update (out, in) of a matrix. The update of its slice i is U S_i V^T.
 
     Attributes:
-        factors: S_i (slices, r, r), or in Tucker form the rows (slices, r) that mix the shared core to S_i.
+        factors: S_i (slices, r, r). In Tucker form, weights (slices, r): S_i is the weighted sum of the r matrices of
+            the shared core.
     """
 
     def __init__(self, out: int, inner: int, shared: SharedFactors) -> None:

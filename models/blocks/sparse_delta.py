@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 
 class SparseDelta(nn.Module):
-    """Trained updates of `count` entries among the concatenated entries of all tensors.
+    """Trained updates of `count` selected entries. All tensors are flattened and concatenated to number their entries.
 
     Attributes:
         values: (count,), initially zero.
-        positions: (count,) ascending positions of the entries, evenly spaced until `select_entries` is called.
+        positions: (count,) numbers of the selected entries, ascending; evenly spaced before `select_entries`.
     """
 
     positions: Tensor
@@ -32,7 +32,7 @@ class SparseDelta(nn.Module):
         self._update_spans()
 
     def _update_spans(self) -> None:
-        """Find the range in `positions` of each tensor in advance, so that no step waits for the device."""
+        """Find the range of each tensor in `positions` once, so that no training step waits for the device."""
         bounds = torch.searchsorted(self.positions, torch.tensor(self.starts, device=self.positions.device)).tolist()
         self.spans = list(pairwise(bounds))
 

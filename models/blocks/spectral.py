@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class SpectralShift(nn.Module):
-    """U diag(relu(s + delta)) V^T of a weight with the SVD U diag(s) V^T, in its shape; delta (rank,) is trained."""
+    """Weight U diag(relu(s + delta)) V^T, where U diag(s) V^T is the SVD of the frozen weight. delta is trained."""
 
     left: Tensor
     values: Tensor

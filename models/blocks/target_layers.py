@@ -1,4 +1,4 @@
-"""Target layers of low-rank and similar updates in any timm network."""
+"""Search for the target layers of PEFT methods, such as the projections of the attention, in any timm network."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from medtune.config.errors import InputError
 from medtune.models.blocks.selection import CLASSIFIER_PREFIXES
 from medtune.serving.one_line import first_line
 
-# Names of the layers that project tokens to queries, keys and values, fused or separate.
+# Names of the layers that project tokens to queries, keys and values, in one layer or in several.
 PROJECTIONS = {
     "in_proj", "k", "k_proj", "key", "kv", "q", "q_proj", "qk", "qkv", "qkvm", "query", "to_kv", "to_q", "to_qkv", "v",
     "v_proj", "value",
@@ -22,9 +22,10 @@ STEMS = ("stem", "conv_stem", "patch_embed")
 def default_targets(backbone: nn.Module) -> list[str]:
     """Return the names of the layers that are adapted by default.
 
-    In a transformer, these are the linear layers that project to queries, keys and values. If the attention uses their
-    weights without calling them, an update would have no effect, and all called linear layers of the blocks are
-    returned. In a CNN, these are the pointwise and dense convolutions of the stages, without depthwise convolutions.
+    In a transformer, these are the linear layers that project to queries, keys and values. Some attention modules use
+    the weights of these layers without calling the layers. An update of the layers would then have no effect.
+    Therefore all linear layers that a forward pass calls are returned instead. In a CNN, the linear layers and
+    convolutions of the stages are returned, except grouped and depthwise convolutions.
 
     Args:
         backbone: a timm model.
@@ -48,7 +49,7 @@ def default_targets(backbone: nn.Module) -> list[str]:
 
 
 def feedforward_targets(backbone: nn.Module) -> list[str]:
-    """Return the names of the second linear layer in the MLP of each transformer block."""
+    """Return the name of the second linear layer of the MLP of each transformer block."""
     names = [name for name, module in backbone.named_modules() if isinstance(module, nn.Linear)]
     outputs = [name for name in names if name.endswith(".mlp.fc2")]
     in_blocks = [name for name in outputs if name.startswith("blocks.")]
@@ -89,7 +90,7 @@ def called_layers(backbone: nn.Module, names: list[str]) -> list[str]:
 
 
 def run_features(backbone: nn.Module) -> None:
-    """Run the backbone on one empty image of a supported size.
+    """Run the backbone on an image of zeros in a size that it supports.
 
     Args:
         backbone: a timm model.

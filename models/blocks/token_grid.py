@@ -14,8 +14,8 @@ def quick_gelu(x: Tensor) -> Tensor:
 class TokenGridConv(nn.Module):
     """Linear layer to `hidden` channels, 3x3 convolution over the square patch grid, linear layer `up`.
 
-    The output is initially zero. As in Convpass, activations are QuickGELU, and each prefix token passes the same
-    convolution on a separate 1x1 grid.
+    The output is initially zero. As in Convpass, the activations are QuickGELU. The convolution is also applied to each
+    prefix token, as a separate grid of 1x1.
     """
 
     def __init__(self, channels: int, hidden: int, prefix_tokens: int) -> None:

@@ -1,1 +1,1 @@
-"""Heads, one per file; the file name is the registry key."""
+"""Heads, one per file. The file name is the value of `model.head.kind`."""

@@ -14,16 +14,16 @@ LR_GRID = (3e-4, 1e-3, 3e-3)
 
 
 class Params(HeadParams):
-    """Options of attention pooling; a training batch is `frozen.batch_size` slides with all their tiles."""
+    """Options of attention pooling. A training batch contains `frozen.batch_size` slides with all their tiles."""
 
     kind: Literal["attention_mil"] = "attention_mil"
-    hidden: Annotated[int, Field(ge=1)] = Field(128, description="L, width of the attention")
-    norm: bool = Field(True, description="apply LayerNorm to the features of each tile first")
+    hidden: Annotated[int, Field(ge=1)] = Field(128, description="L, number of hidden units of the attention")
+    norm: bool = Field(True, description="apply LayerNorm to the features of each tile before the attention")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="dropout of the features of each tile")
 
     @property
     def aggregation(self) -> Literal["mean", "attention"]:
-        """Weighting of the tiles of a slide."""
+        """Method that combines the outputs of a slide's tiles."""
         return "attention"
 
 

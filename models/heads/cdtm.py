@@ -17,21 +17,21 @@ class Params(HeadParams):
     """Options of CDTM; `skip=false`, `temperature=fixed` and `init=normal` give the paper's module."""
 
     kind: Literal["cdtm"] = "cdtm"
-    centers: Annotated[int, Field(ge=1)] = Field(300, description="K, learned centers and mixing matrices")
+    centers: Annotated[int, Field(ge=1)] = Field(300, description="K, number of learned centers and mixing matrices")
     layers: Annotated[int, Field(ge=1, le=12)] = 1
     mlp_ratio: Annotated[float, Field(gt=0)] = 4.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     skip: bool = Field(True, description="add a skip connection around the mixing of tokens")
     temperature: Literal["learned", "fixed"] = Field(
-        "fixed", description="temperature of the softmax; fixed is 1, as in the paper"
+        "fixed", description="temperature of the softmax over the centers. fixed: 1, as in the paper"
     )
     init: Literal["kmeans", "normal"] = Field(
-        "kmeans", description="kmeans initializes centers and scale from the training images, normal as in the paper"
+        "kmeans",
+        description="kmeans: initialize the centers and the scale of the features from the training images. normal: "
+        "random values, as in the paper",
     )
     summary: bool = Field(False, description="the classifier also reads the class token and the mean patch token")
-    tokens: int | None = Field(
-        None, description="N, expected number of patch tokens; null accepts the number of the backbone"
-    )
+    tokens: int | None = Field(None, description="N, expected number of patch tokens. null: the number of the backbone")
 
 
 def build(params: Params, tokens: int, channels: int, classes: int, class_tokens: int = 0) -> "nn.Module":
@@ -39,10 +39,10 @@ def build(params: Params, tokens: int, channels: int, classes: int, class_tokens
 
     Args:
         params: options of the head.
-        tokens: N, patch tokens.
+        tokens: N, number of patch tokens.
         channels: C.
         classes: number of classes.
-        class_tokens: class tokens before the patch tokens; used if `params.summary`.
+        class_tokens: number of class tokens before the patch tokens; used if `params.summary`.
 
     Returns:
         The head.

@@ -14,17 +14,18 @@ if TYPE_CHECKING:
     from torch import nn
 
 INPUT = "summary"
-LR_GRID = (1e-3, 1e-2, 1e-1)  # unused if the head is solved
+LR_GRID = (1e-3, 1e-2, 1e-1)  # unused if L-BFGS solves the head
 Strength = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class Params(HeadParams):
-    """Strength of the penalty; in stage 1, optimizer keys of `frozen` such as `epochs` and `lr` have no effect."""
+    """Strength of the penalty. In stage 1, the keys of `frozen` for the optimizer, such as `lr`, have no effect."""
 
     kind: Literal["logistic"] = "logistic"
     C: Strength | Annotated[list[Strength], Field(min_length=1)] = Field(
         2.0,
-        description="inverse strength of the L2 penalty, or a list to choose from by frozen.monitor on validation",
+        description="inverse strength of the L2 penalty. From a list, the value with the best frozen.monitor on the "
+        "validation set is selected",
     )
 
     @property
@@ -34,7 +35,7 @@ class Params(HeadParams):
 
     @property
     def candidates(self) -> list[float]:
-        """Values of `C` to choose from."""
+        """Values of `C` from which validation selects one."""
         return self.C if isinstance(self.C, list) else [self.C]
 
 

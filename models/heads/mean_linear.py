@@ -1,4 +1,4 @@
-"""Head `mean_linear`: a linear layer on the token mean, the baseline with the pooling of CDTM."""
+"""Head `mean_linear`: a linear layer on the token mean, a baseline that pools the tokens as CDTM does."""
 
 from typing import TYPE_CHECKING, Literal
 

@@ -14,12 +14,14 @@ LR_GRID = (3e-4, 1e-3, 3e-3)
 
 
 class Params(HeadParams):
-    """Options of the block; with the defaults it has about as many parameters as `cdtm` (17.0 M for ViT-B)."""
+    """Options of the block. With the defaults, it has about as many parameters as `cdtm` (17.0 M for ViT-B)."""
 
     kind: Literal["transformer"] = "transformer"
     layers: Annotated[int, Field(ge=1, le=12)] = 1
     mlp_ratio: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="width of the MLP over that of the tokens; null gives as many parameters as cdtm with K=300"
+        None,
+        description="width of the MLP divided by the channels of the tokens. null: as many parameters as cdtm with "
+        "K=300",
     )
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     head_dim: Annotated[int, Field(ge=4)] = 32

@@ -1,1 +1,1 @@
-"""PEFT methods, one per file; the file name is the registry key."""
+"""PEFT methods, one per file. The file name is the value of `model.peft.method`."""

@@ -1,10 +1,11 @@
 """Method `adalora`: low-rank updates P diag(values) Q with ranks allocated by importance (arXiv 2303.10512).
 
-Zhang et al. 2023. This is our own implementation, because the allocator of the peft library keeps its state outside
-the network. Every layer begins with `start` triplets. After each step, the importance of every triplet is updated
-(equations 4 to 6). Every `interval` steps, the triplets beyond the budget are set to zero. The budget shrinks along a
-cubic (equation 9) until the layers have `rank` triplets on average, and the selection is then fixed. A penalty keeps P
-and Q close to orthonormal. The update merges into the weights.
+Zhang et al. 2023. MedTune implements the method itself, because the allocator of the peft library stores its state
+outside of the network. A triplet is a value, its column of P and its row of Q. Every layer begins with `start`
+triplets. After each step, the importance of every triplet is updated (equations 4 to 6). Every `interval` steps, the
+most important triplets of all layers are selected, and the values of the others are set to zero. The number of selected
+triplets shrinks along a cubic (equation 9) until the layers have `rank` triplets on average. The selection is then
+fixed. A penalty keeps P and Q close to orthonormal. The update merges into the weights.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -28,17 +29,19 @@ class Params(PeftParams):
     """Initial and final rank, schedule of the rank, scale of the update and weight of the penalty."""
 
     method: Literal["adalora"] = "adalora"
-    rank: Annotated[int, Field(ge=1)] = Field(8, description="r, final rank, mean over the layers")
+    rank: Annotated[int, Field(ge=1)] = Field(8, description="r, mean final rank of the layers")
     start: Annotated[int, Field(ge=1)] = Field(12, description="initial rank of every layer")
     alpha: Annotated[float, Field(gt=0)] = Field(8.0, description="the update is scaled by alpha / r")
     warmup: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.1, description="fraction of the steps before the ranks shrink"
+        0.1, description="fraction of the steps before the ranks begin to shrink"
     )
     final: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.4, description="fraction of the steps after the ranks are fixed"
+        0.4, description="fraction of the steps with fixed ranks, at the end"
     )
-    interval: Annotated[int, Field(ge=1)] = Field(10, description="steps between two allocations")
-    orthogonality: Annotated[float, Field(ge=0)] = Field(0.1, description="weight of the penalty")
+    interval: Annotated[int, Field(ge=1)] = Field(10, description="number of steps between two selections of triplets")
+    orthogonality: Annotated[float, Field(ge=0)] = Field(
+        0.1, description="weight of the penalty for P and Q that are not orthonormal"
+    )
 
     @model_validator(mode="after")
     def _shrinks(self) -> "Params":
@@ -70,7 +73,7 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
 
 
 def after_step(backbone: "nn.Module", params: Params, step: int, steps: int) -> None:
-    """Update the importance from the gradients of this step, and the ranks if an allocation is due."""
+    """Update the importance from the gradients of this step. Every `interval` steps, also update the ranks."""
     from medtune.models.blocks.rank_allocation import allocate_ranks, cubic_budget
 
     layers = _triplets(backbone)
@@ -89,7 +92,7 @@ def after_step(backbone: "nn.Module", params: Params, step: int, steps: int) -> 
 
 
 def penalty(backbone: "nn.Module", params: Params) -> "Tensor":
-    """Return the penalty (), a scalar: the weighted mean over layers of the distance of P and Q from orthonormal."""
+    """Return the scalar penalty: the mean orthogonality loss of the layers, multiplied by `orthogonality`."""
     import torch
 
     return params.orthogonality * torch.stack([layer.orthogonality_loss() for layer in _triplets(backbone)]).mean()

@@ -1,7 +1,7 @@
 """Method `adapter`: a bottleneck after attention and after the MLP (Houlsby et al. 2019, arXiv 1902.00751).
 
-The adapter computes y + up(GELU(down(y))). Here y is the output of attention or MLP before the residual is added. The
-norm layers are trained too, as in the paper. `up` starts at zero, whereas the authors initialize it with a standard
+The adapter computes y + up(GELU(down(y))). y is the output of attention or MLP, before the skip connection is added. As
+in the paper, the norm layers are trained too. `up` starts at zero, whereas the authors initialize it with a standard
 deviation of 0.01.
 """
 

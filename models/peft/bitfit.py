@@ -1,6 +1,6 @@
 """Method `bitfit`: training of every bias (Ben Zaken et al. 2022, arXiv 2106.10199).
 
-Norm shifts (beta) count as biases. In a CNN without biases, they are the only trained parameters.
+Shifts (beta) of norm layers count as biases. In a CNN without other biases, only these shifts are trained.
 """
 
 from typing import TYPE_CHECKING, Literal

@@ -1,7 +1,7 @@
 """Method `boft`: rotations of the weight as butterfly factors.
 
 Liu et al. 2024, arXiv 2311.06243. The peft library implements the method.
-W = R1 R2 ... W0, where each factor is block-diagonal and orthogonal, with permutations between the factors.
+W = R1 R2 ... W0, where each factor R is a permuted block-diagonal, orthogonal matrix.
 """
 
 from typing import Annotated, Literal

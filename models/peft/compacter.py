@@ -1,9 +1,9 @@
 """Method `compacter`: adapters made of sums of Kronecker products with shared factors.
 
-Mahabadi et al. 2021, arXiv 2106.04647. A bottleneck follows attention and MLP. Its two matrices are
-W = sum_i A_i (x) (s_i t_i), a parametrized hypercomplex layer of rank 1. All layers share A_i (n, n). Each layer has
-separate s_i (C / n, 1) and t_i (1, h / n). The norm layers are trained too, and h is 24, as in the paper. The second
-matrix starts at zero, whereas the authors initialize it close to zero.
+Mahabadi et al. 2021, arXiv 2106.04647. A bottleneck follows attention and MLP. Its two layers are parametrized
+hypercomplex layers of rank 1, W = sum_i A_i (x) (s_i t_i), where (x) is the Kronecker product. All layers share the
+factors A_i (n, n). Each layer has separate s_i (C / n, 1) and t_i (1, h / n). The norm layers are trained too, and h is
+24, as in the paper. The second layer starts at zero, whereas the authors initialize it close to zero.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -23,8 +23,10 @@ class Params(PeftParams):
     """Number of Kronecker terms and width of the bottleneck."""
 
     method: Literal["compacter"] = "compacter"
-    terms: Annotated[int, Field(ge=1)] = Field(4, description="n; must divide the channels and `hidden`")
-    hidden: Annotated[int, Field(ge=1)] = Field(24, description="h")
+    terms: Annotated[int, Field(ge=1)] = Field(
+        4, description="n, number of Kronecker terms; must divide the channels and `hidden`"
+    )
+    hidden: Annotated[int, Field(ge=1)] = Field(24, description="h, width of the bottleneck")
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":

@@ -1,8 +1,8 @@
 """Method `conv_adapter`: a bottleneck parallel to every k x k convolution (Chen et al. 2022, arXiv 2208.07463).
 
 This is the convolution-parallel form of the paper, h = conv(x) + alpha * up(relu(down(x))), in every block. `down` is a
-grouped convolution with the kernel and stride of `conv` and 1/gamma of its channels. `up` is a 1x1 convolution that
-starts at zero. `alpha` is a trained scale per channel. The method cannot be merged.
+grouped convolution with the kernel and stride of `conv`. It maps to 1/gamma of the input channels. `up` is a 1x1
+convolution that starts at zero. `alpha` is a trained scale per channel. The method cannot be merged.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -22,7 +22,9 @@ class Params(PeftParams):
     """Width of the bottleneck."""
 
     method: Literal["conv_adapter"] = "conv_adapter"
-    reduction: Annotated[int, Field(ge=1)] = Field(4, description="gamma, input channels per channel of the bottleneck")
+    reduction: Annotated[int, Field(ge=1)] = Field(
+        4, description="gamma, number of input channels per channel of the bottleneck"
+    )
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":

@@ -1,8 +1,8 @@
 """Method `convpass`: a 3x3 convolution over the grid of tokens, in a bottleneck parallel to attention and MLP.
 
 Jie & Deng 2022, arXiv 2207.07039. The branch is a linear layer to h channels, QuickGELU, a 3x3 convolution over the
-patch grid, QuickGELU and a linear layer `up`. The class token passes the convolution separately. The convolution starts
-as the identity and `up` at zero. The authors' code also applies dropout of 0.1 to the hidden values.
+patch grid, QuickGELU and a linear layer `up`. The convolution is applied to the class token separately. The convolution
+starts as the identity, and `up` starts at zero. The authors' code also applies dropout of 0.1 to the hidden values.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -22,7 +22,7 @@ class Params(PeftParams):
     """Width of the bottleneck and weight of its branch."""
 
     method: Literal["convpass"] = "convpass"
-    hidden: Annotated[int, Field(ge=1)] = Field(8, description="h")
+    hidden: Annotated[int, Field(ge=1)] = Field(8, description="h, width of the bottleneck")
     scale: Annotated[float, Field(gt=0)] = 1.0
 
 

@@ -1,9 +1,10 @@
 """Method `delora`: normalized low-rank updates with a trained strength.
 
 Bini et al. 2025, arXiv 2503.18225. The peft library implements the method.
-W = W0 + (lambda / r) B Xi A ||W0||, where each of the r components has unit norm and ||W0|| is the norm per input
-channel (equation 8). The strength lambda bounds the change relative to the weight. With the library's default of 15,
-the first step multiplies the loss by ten or more at any learning rate. Therefore lambda starts at 0.5 here.
+W = W0 + (lambda / r) B Xi A ||W0|| (equation 8). The diagonal matrix Xi normalizes each of the r components to unit
+norm. ||W0|| is the norm per input channel. The strength lambda bounds the change relative to the weight. With the
+library's default of 15, the first step multiplies the loss by ten or more at any learning rate. Therefore lambda starts
+at 0.5 here.
 """
 
 from typing import Annotated, Literal
@@ -24,7 +25,7 @@ class Params(PeftParams):
     method: Literal["delora"] = "delora"
     rank: Annotated[int, Field(ge=1)] = Field(8, description="r")
     strength: Annotated[float, Field(gt=0)] = Field(
-        0.5, description="initial lambda, the largest change as a fraction of the weight's norm; trained"
+        0.5, description="initial value of the trained lambda, the largest change as a fraction of the weight's norm"
     )
 
 

@@ -1,8 +1,8 @@
 """Method `difffit`: biases, norms and a new scalar after each attention and MLP (Xie et al. 2023, arXiv 2304.06648).
 
-The scalar starts at 1 and multiplies the output of a residual branch. It parametrizes the last layer of the branch and
-merges into its weights. In a ViT, these layers are the attention projection and fc2. In a CNN block, they are the last
-norm or the layer scale.
+The scalar starts at 1 and multiplies the output of a residual branch. It is a parametrization of the last layer of the
+branch, and merges into the weights of that layer. In a ViT, the last layers are the attention projection and fc2. In a
+CNN block, the last layer is the last norm or the layer scale.
 """
 
 from typing import TYPE_CHECKING, Literal

@@ -2,8 +2,8 @@
 
 Liu et al. 2024, arXiv 2402.09353. The peft library implements the method.
 W = m (W0 + (alpha / r) B A) / ||W0 + (alpha / r) B A||, with one norm per output channel. m (out,), A and B are
-trained. If all weights of a channel are zero, the library divides 0 by 0. Here norms are at least 1e-6, and such a
-channel remains zero.
+trained. If all weights of a channel are zero, the library divides 0 by 0. MedTune therefore replaces smaller norms by
+1e-6, so that such a channel remains zero.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal

@@ -1,9 +1,10 @@
 """Method `fishmask`: training of the weights with the most Fisher information (Sung et al. 2021, arXiv 2111.09839).
 
-Before training, the Fisher information of every weight is computed on training images (equation 4). It is the mean over
-images of the squared gradient of the log-probability of the image's label. A fraction of the weights and biases of all
-linear layers, convolutions and norms is then selected. The trained parameters are differences from the frozen tensors,
-so that weight decay does not shrink the pretrained values. They merge into the weights.
+Before training, the Fisher information of every weight is computed on training images (equation 4). It is the squared
+gradient of the log-probability of an image's label, averaged over the images. Of the weights and biases of all linear
+layers, convolutions and norms, the fraction with the highest Fisher information is selected. The trained parameters are
+differences from the frozen tensors, so that weight decay does not shrink the pretrained values. The differences merge
+into the weights.
 """
 
 from collections.abc import Iterable
@@ -31,7 +32,7 @@ class Params(PeftParams):
 
     method: Literal["fishmask"] = "fishmask"
     fraction: Annotated[float, Field(gt=0, lt=1)] = Field(0.005, description="fraction of the weights that is trained")
-    images: Annotated[int, Field(ge=1)] = Field(256, description="training images for the Fisher information")
+    images: Annotated[int, Field(ge=1)] = Field(256, description="number of training images for the Fisher information")
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":

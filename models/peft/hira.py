@@ -1,7 +1,7 @@
 """Method `hira`: Hadamard products of a low-rank update with the weight itself.
 
 Huang et al. 2025, ICLR. The peft library implements the method.
-W = W0 + W0 * (B A), an update of high rank with few parameters.
+W = W0 + W0 * (B A), where * multiplies elements. The update has a high rank but few parameters.
 """
 
 from typing import Annotated, Literal

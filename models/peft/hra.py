@@ -1,8 +1,8 @@
 """Method `hra`: products of Householder reflections of the weight.
 
 Yuan et al. 2024, arXiv 2405.17484. The peft library implements the method.
-W = W0 H1 ... Hr, where H_i = I - 2 u_i u_i^T and the unit vectors u_i are trained. They start in equal pairs, whose
-reflections cancel. Therefore r must be even.
+W = W0 H1 ... Hr, where H_i = I - 2 u_i u_i^T and the unit vectors u_i are trained. They start as pairs of equal
+vectors, whose reflections cancel. Therefore r must be even.
 """
 
 from typing import Annotated, Literal
@@ -22,7 +22,7 @@ class Params(PeftParams):
 
     method: Literal["hra"] = "hra"
     rank: Annotated[int, Field(ge=2, multiple_of=2)] = Field(
-        8, description="r; even, because reflections start in pairs that cancel"
+        8, description="r, number of reflections; must be even, because they start in pairs that cancel"
     )
 
 

@@ -1,6 +1,6 @@
 """Method `kadaptation`: updates of the attention as sums of Kronecker products (He et al. 2022, arXiv 2203.16329).
 
-Delta W = sum_i A_i (x) (u_i v_i), where all layers share A_i (n, n) and u_i v_i has low rank. v starts at zero. The
+Delta W = sum_i A_i (x) (u_i v_i), where all layers share A_i (n, n), and u_i v_i has low rank. v_i starts at zero. The
 update merges into the weights. A single update covers queries, keys and values. The authors' code has separate updates
 for the queries and the values, and none for the keys.
 """
@@ -22,7 +22,7 @@ class Params(PeftParams):
     """Number of Kronecker terms and rank of the second factor of each term."""
 
     method: Literal["kadaptation"] = "kadaptation"
-    terms: Annotated[int, Field(ge=1)] = Field(4, description="n; must divide the channels")
+    terms: Annotated[int, Field(ge=1)] = Field(4, description="n, number of Kronecker terms; must divide the channels")
     rank: Annotated[int, Field(ge=1)] = 1
 
 

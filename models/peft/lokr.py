@@ -1,7 +1,7 @@
 """Method `lokr`: Kronecker products of low-rank factors.
 
 Yeh et al. 2024, arXiv 2309.14859. The peft library implements the method.
-W = W0 + (alpha / r) C (x) (B A).
+W = W0 + (alpha / r) C (x) (B A), where (x) is the Kronecker product.
 """
 
 from typing import Annotated, Literal

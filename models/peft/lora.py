@@ -1,8 +1,8 @@
 """Method `lora`: low-rank updates W + (alpha / r) B A (Hu et al. 2021, arXiv 2106.09685).
 
 The peft library implements the method. A is (r, in). B is (out, r) and starts at zero, so that training begins at the
-pretrained network. The fused qkv projections of a ViT are adapted, or the convolutions in the stages of a CNN. `merge`
-restores plain layers.
+pretrained network. In a ViT, the layers that project to queries, keys and values are adapted. In a CNN, the
+convolutions of the stages are adapted. `merge` restores plain layers.
 """
 
 from typing import Annotated, Literal

@@ -1,7 +1,8 @@
 """Method `miss`: updates that repeat one small trained matrix.
 
 Kang & Yin 2024, arXiv 2409.15371. The peft library implements the method.
-W = W0 + D, where the small matrix D is expanded over the inputs in shards of r.
+The inputs of a layer are divided into shards of r channels. The same trained matrix (out, r) is added to the weights of
+each shard.
 """
 
 from typing import Annotated, Literal
@@ -20,7 +21,7 @@ class Params(PeftParams):
     """Size of the update."""
 
     method: Literal["miss"] = "miss"
-    rank: Annotated[int, Field(ge=1)] = Field(8, description="r")
+    rank: Annotated[int, Field(ge=1)] = Field(8, description="r, number of input channels per shard")
 
 
 inject, merge = library.method("MissConfig", lambda params: {"r": params.rank})

@@ -1,7 +1,7 @@
 """Method `norm`: training of the scale and shift of every norm layer.
 
-These are LayerNorm in a ViT (Basu et al. 2023, arXiv 2304.01917) and BatchNorm in a CNN (Frankle et al. 2021, arXiv
-2003.00152). BatchNorm statistics stay frozen unless `model.batchnorm=train`.
+The norm layers are LayerNorm in a ViT (Basu et al. 2023, arXiv 2304.01917) and BatchNorm in most CNNs (Frankle et al.
+2021, arXiv 2003.00152). BatchNorm statistics stay frozen unless `model.batchnorm=train`.
 """
 
 from typing import TYPE_CHECKING, Literal

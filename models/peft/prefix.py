@@ -1,7 +1,8 @@
 """Method `prefix`: learned keys and values in the attention of every block (Li & Liang 2021, arXiv 2101.00190).
 
-Every head of every block gets p additional keys and values, to which all tokens attend. They are trained directly,
-without the paper's reparametrization by a network. No plain layer computes the same, so the method cannot be merged.
+Every head of every block gets p additional keys and values, to which all tokens attend. They are trained directly. The
+paper computes them by a small network during training. No plain layer computes the same, so the method cannot be
+merged.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -21,7 +22,7 @@ class Params(PeftParams):
     """Number of learned keys and values."""
 
     method: Literal["prefix"] = "prefix"
-    tokens: Annotated[int, Field(ge=1)] = Field(10, description="p")
+    tokens: Annotated[int, Field(ge=1)] = Field(10, description="p, number of learned keys and values per head")
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":

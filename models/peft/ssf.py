@@ -1,8 +1,8 @@
 """Method `ssf`: y = gamma * x + beta after every layer (Lian et al. 2022, arXiv 2210.08823).
 
-These layers are the patch embedding, norms, qkv, proj, fc1 and fc2 of a ViT, or every convolution and norm of a CNN.
+The layers are the patch embedding, norms, qkv, proj, fc1 and fc2 of a ViT, or every convolution and norm of a CNN.
 Scaling and shifting the output of a layer is equivalent to scaling the rows of its weight and changing its bias. The
-method therefore parametrizes weight and bias and merges into them.
+scales and shifts are therefore parametrizations of weight and bias, and merge into them.
 """
 
 from typing import TYPE_CHECKING, Literal

@@ -1,6 +1,7 @@
 """Method `svdiff`: W = U diag(relu(s + delta)) V^T with trained delta (Han et al. 2023, arXiv 2303.11305).
 
-This is equation 2 of the paper. The kernel of a convolution is reshaped to (out, in * k * k).
+This is equation 2 of the paper. U, s and V are the singular value decomposition of the pretrained weight. The kernel of
+a convolution is reshaped to (out, in * k * k).
 """
 
 from typing import TYPE_CHECKING, Literal

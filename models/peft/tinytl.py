@@ -1,9 +1,9 @@
 """Method `tinytl`: biases and a lite residual branch parallel to every block (Cai et al. 2020, arXiv 2007.11622).
 
 The branch downsamples the input of the block by 2, applies a grouped convolution and upsamples the result. Its last
-convolution starts at zero, so that training begins at the pretrained network. The paper's blocks are narrow where the
-branch enters. Blocks of ResNet and ConvNeXt are wide, so the width of the branch is bounded here. Norm shifts count as
-biases. The method cannot be merged.
+convolution starts at zero, so that training begins at the pretrained network. The paper's blocks have few input
+channels. Blocks of ResNet and ConvNeXt have many, so `hidden` limits the channels of the branch here. Shifts of norm
+layers count as biases. The method cannot be merged.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -25,7 +25,7 @@ class Params(PeftParams):
     method: Literal["tinytl"] = "tinytl"
     kernel: Literal[1, 3, 5, 7] = 3
     hidden: Annotated[int, Field(ge=1)] = Field(
-        32, description="channels of the branch; at most the input channels of the block"
+        32, description="channels of the branch, but at most as many as the block has input channels"
     )
     groups: Annotated[int, Field(ge=1)] = Field(
         2, description="groups of the convolution, reduced if they do not divide the channels"

@@ -1,10 +1,10 @@
 """Method `tsa`: conv(x) + A * x, a 1x1 residual adapter of each k x k convolution (Li et al. 2022, arXiv 2107.00358).
 
 A is a full matrix or, with `form=channelwise`, one number per channel. A 1x1 convolution parallel to a k x k
-convolution of the same stride is equivalent to a change of the kernel's center. The adapter is therefore implemented
-as a parametrization of the kernel, and can be merged into it. There are three differences from the paper. A starts at
-zero (paper: 0.0001 I). The first convolution is adapted too if its shape allows it (paper: left out). The head is
-trained instead of a linear map of the features, which the paper needs because its classifier has no weights.
+convolution of the same stride is equivalent to a change of the kernel's center. The adapter is therefore implemented as
+a parametrization of the kernel, and can be merged into it. There are three differences from the paper. A starts at zero
+(paper: 0.0001 I). The first convolution is adapted too if its shape allows it (paper: left out). The head is trained
+(paper: a linear map of the features, because its classifier has no weights).
 """
 
 from typing import TYPE_CHECKING, Literal

@@ -1,8 +1,8 @@
 """Method `vpt`: learned prompt tokens (Jia et al. 2022, arXiv 2203.12119).
 
-With `depth=shallow`, p prompt tokens enter before the first block. With `depth=deep`, every block gets p separate
-prompt tokens, which replace the outputs of the previous ones. The prompt tokens are between prefix and patch tokens.
-They are removed before the final norm.
+With `depth=shallow`, p prompt tokens are added before the first block. With `depth=deep`, every block has p separate
+prompt tokens, which replace the prompt tokens in the output of the previous block. The prompt tokens are between the
+prefix tokens and the patch tokens. They are removed before the final norm.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -22,7 +22,7 @@ class Params(PeftParams):
     """Number of prompt tokens and the blocks that they enter."""
 
     method: Literal["vpt"] = "vpt"
-    tokens: Annotated[int, Field(ge=1)] = Field(50, description="p")
+    tokens: Annotated[int, Field(ge=1)] = Field(50, description="p, number of prompt tokens")
     depth: Literal["shallow", "deep"] = "shallow"
 
 

@@ -1,1 +1,1 @@
-"""Data sources, one file per source. The registry key is the file name."""
+"""Data sources, one file per source. The file name is the value of `data.source`."""

@@ -56,11 +56,11 @@ class Params(DataParams):
     source: Literal["breakhis"] = "breakhis"
     labels: Literal["malignant4", "binary", "subtypes8"] = "binary"
     magnification: Literal[40, 100, 200, 400] | None = Field(
-        200, description="magnification of the images; null: all four"
+        200, description="magnification of the images. null: all four"
     )
     download: bool = Field(False, description="download the archive (4 GB) to root")
     url: str = Field(URL, description="address of the archive")
-    md5: str | None = Field(None, description="checksum of the archive, if you know it; no checksum is published")
+    md5: str | None = Field(None, description="checksum of the archive, if you know it. No checksum is published")
 
 
 def classes(params: Params) -> tuple[str, ...]:
@@ -122,7 +122,7 @@ def inputs(root: Path | None, params: Params) -> list[Path]:
 
 
 def image_name(path: str) -> re.Match[str] | None:
-    """Parse the file name of a path; return None unless it is a name of BreakHis."""
+    """Parse the file name of a path. Return None if it is not a file name of BreakHis."""
     match = _IMAGE.fullmatch(path.rpartition("/")[2])
     return match if match and (match["code"] in MALIGNANT) == (match["kind"] == "M") else None
 
@@ -162,7 +162,7 @@ def _with_published_splits(samples: list[Sample], root: Path) -> list[Sample]:
     columns = [_read_list(file) for file in _fold_lists(root).values()]
 
     def splits(sample: Sample) -> tuple[str, ...]:
-        # Images with two labels are useless for training and testing.
+        # The images of this patient have two labels, so they are not used for training or testing.
         name = "" if sample.patient_id == MISLABELED_PATIENT else _stem(sample.path)
         return tuple(column.get(name, "unused") for column in columns)
 

@@ -36,22 +36,23 @@ class Params(LabelParams):
     source: Literal["folder"] = "folder"
     csv: str | None = Field(
         None, description="table in root with the columns path, label and optionally patient: .csv, .tsv, .txt, "
-        ".xlsx or .parquet; null: class folders"
+        ".xlsx or .parquet. null: class folders"
     )  # fmt: skip
-    sheet: str | None = Field(None, description="sheet of an .xlsx table; null: the only one with values")
+    sheet: str | None = Field(None, description="sheet of an .xlsx table. null: the only sheet with values")
     path_format: str = Field(
         PATH,
-        description="image file of a row relative to data.root; {path} is replaced by the cell: 'images/{path}.jpg'",
+        description="path of an image, relative to data.root. The cell of the column path replaces {path}: "
+        "'images/{path}.jpg'",
     )
     patient_pattern: str | None = Field(
         None,
-        description="regular expression for the path, whose first (...) is the patient: '/(P[0-9]+)_'; "
-        "null if the table has a column of patients",
+        description="regular expression for the path, whose first (...) is the patient: '/(P[0-9]+)_'. It must be null "
+        "if the table has a column of patients",
     )
     masks: Literal["error", "leave_out", "use"] = Field(
         "error",
-        description="masks next to their images (x_mask.png); error: raise an error; leave_out: ignore them; "
-        "use: use them as images",
+        description="masks next to their images (x_mask.png). error: refuse. leave_out: ignore the masks. use: use the "
+        "masks as images",
     )
 
     @field_validator("path_format")
@@ -82,7 +83,7 @@ class Params(LabelParams):
 
 
 def classes(params: Params) -> tuple[str, ...]:
-    """Return the class names in the user's order; an empty tuple if the files determine them."""
+    """Return the class names in the user's order; an empty tuple if the folders or the table determine them."""
     return params.named_classes()
 
 
@@ -98,7 +99,7 @@ def list_samples(root: Path | None, params: Params, suffixes: tuple[str, ...] = 
         One sample per image, sorted by path.
 
     Raises:
-        InputError: there are no images, the table, the folders or the masks cannot be used, or `patient_pattern` does
+        InputError: there are no images; the table, the folders or the masks cannot be used; or `patient_pattern` does
             not match a path.
     """
     root = listing.require_root(root)
@@ -213,7 +214,7 @@ def _rename_labels(samples: list[Sample], params: Params) -> list[Sample]:
 
 
 def metadata(params: Params) -> dict[str, object]:
-    """Return the entries of dataset.json: the label type, unless it is nominal, and the label without findings."""
+    """Return the entries of dataset.json: the label type unless it is nominal, and the label for no finding."""
     if params.label_type == "nominal":
         return {}
     no_finding = {"no_finding": params.no_finding} if params.label_type == "multi" else {}

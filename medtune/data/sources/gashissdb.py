@@ -1,7 +1,7 @@
 """Source `gashissdb`: crops of gastric histopathology (Hu et al. 2022), `<size>/Abnormal` and `<size>/Normal`.
 
-The set contains the same 600 images three times, cut into squares of 80, 120 and 160 pixels. Only one size is read,
-because crops of different sizes show the same tissue and would be in both training and test.
+The set contains the same 600 images three times, cropped to squares of 80, 120 and 160 pixels. Only one size is read.
+Crops of different sizes show the same tissue, which would then be in both training and test.
 """
 
 import re
@@ -43,7 +43,7 @@ class Params(DataParams):
     source: Literal["gashissdb"] = "gashissdb"
     size: Literal[80, 120, 160] = Field(160, description="side of the crops, in pixels")
     patient_pattern: str | None = Field(
-        None, description="regular expression that finds the original image or the patient in the path; null: unknown"
+        None, description="regular expression that finds the original image or the patient in the path. null: unknown"
     )
 
     @field_validator("patient_pattern")
@@ -118,7 +118,7 @@ def folder_sizes(folders: Iterable[str]) -> list[int]:
 
 
 def is_layout(root: Path, paths: Sequence[str]) -> bool:
-    """Return True if a folder contains GasHisSDB, by folder names, file names or image sizes."""
+    """Return True if folder names, file names or image sizes indicate that a folder contains GasHisSDB."""
     if "gashissdb" in root.resolve().as_posix().lower().split("/")[-1]:
         return True
     for path in paths:

@@ -52,8 +52,8 @@ CLASSES: dict[str, tuple[str, ...]] = {
     **FINDINGS,
 }  # fmt: skip
 URL = "https://zenodo.org/records/10519652/files/{file}?download=1"
-# Published md5 of <subset>.npz and of its _64, _128 and _224 versions. Empty if the published list has the same md5
-# for two different files.
+# Published md5 of <subset>.npz, <subset>_64.npz, <subset>_128.npz and <subset>_224.npz. An empty string: the published
+# list has the same md5 for two different files.
 MD5 = {
     "bloodmnist": ("7053d0359d879ad8a5505303e11de1dc", "2b94928a2ae4916078ca51e05b6b800b",
                    "adace1e0ed228fccda1f39692059dd4c", "b718ff6835fcbdb22ba9eacccd7b2601"),
@@ -102,12 +102,12 @@ class Params(DataParams):
     size: Literal[28, 64, 128, 224] = Field(28, description="side of the published images, in pixels")
     download: bool = Field(False, description="download the .npz file to root")
     url: str | None = Field(
-        None, description="address of the .npz file; null: Zenodo, checked against the published md5"
+        None, description="address of the .npz file. null: Zenodo, with a check of the published md5"
     )
 
     @property
     def multi_label(self) -> str | None:
-        """The text `data.subset=...` if the images can show several findings, otherwise None."""
+        """Setting that allows several findings per image, as `key=value`. None if an image has one class."""
         return f"data.subset={self.subset}" if self.subset in FINDINGS else None
 
     @field_validator("subset", mode="before")

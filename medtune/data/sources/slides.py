@@ -25,18 +25,16 @@ KNOWN_ISSUES: tuple[str, ...] = ()
 
 
 class TileParams(StrictParams):
-    """Parameters of tiles; each tile becomes an image of data.image_size pixels."""
+    """Parameters of tiles. Each tile becomes an image with sides of data.image_size pixels."""
 
     size_um: Annotated[float, Field(gt=0)] = Field(256.0, description="side of a tile in micrometers")
     overlap: Annotated[float, Field(ge=0, le=0.9)] = Field(
         0.0, description="overlap of neighboring tiles, as a fraction of the side"
     )
     max_per_slide: Annotated[int, Field(ge=1)] | None = Field(
-        200, description="maximum number of tiles per slide, drawn by seed and content; null: all"
+        200, description="maximum number of tiles per slide, selected at random. null: all"
     )
-    min_tissue: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.5, description="minimum fraction of a tile that is tissue"
-    )
+    min_tissue: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="minimum fraction of tissue in a tile")
     seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of the selection of max_per_slide tiles")
     mpp: Annotated[float, Field(ge=MPP_RANGE[0], le=MPP_RANGE[1])] | None = Field(
         None, description="micrometers per pixel of slides whose file does not state it"
@@ -70,7 +68,7 @@ class Params(folder.Params):
 
 
 def classes(params: Params) -> tuple[str, ...]:
-    """Return the class names in the user's order; an empty tuple if the files determine them."""
+    """Return the class names in the user's order; an empty tuple if the folders or the table determine them."""
     return folder.classes(params)
 
 
@@ -85,7 +83,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
         One sample per slide, sorted by path.
 
     Raises:
-        InputError: see source folder; or a file is not a slide, or the pixel size in the table is invalid.
+        InputError: as for source `folder`; or a file is not a slide, or the pixel size in the table is invalid.
     """
     samples = folder.list_samples(root, params, (*SUFFIXES, *OTHER_SUFFIXES))
     if taken := [name for name in samples[0].metadata if name in COLUMNS]:

@@ -1,7 +1,8 @@
 """Source `synthetic`: drawn images of hematoxylin and eosin stains, shipped with the project.
 
-Tissues differ in structure, and patients differ in stain. Each patient has one tissue, so the stain reveals the
-patient and so the class. A split by image therefore leaks; a split by patient does not.
+Tissues differ in structure, and patients differ in stain. The stain identifies the patient. Each patient has one
+tissue, so the stain of a known patient also reveals the class. A split by image therefore leaks. A split by patient
+does not.
 """
 
 from functools import partial
@@ -20,7 +21,7 @@ CITATION = "Drawn by medtune/data/sources/synthetic.py; the images do not show r
 KNOWN_ISSUES: tuple[str, ...] = ()
 
 TISSUES = ("glands", "nests", "cords", "pools")
-# Tissues with or without open spaces between or around the cells.
+# Binary label of each tissue: with or without open spaces between or around the cells.
 BINARY = {"glands": "open", "pools": "open", "nests": "solid", "cords": "solid"}
 
 
@@ -35,7 +36,7 @@ class Params(DataParams):
     )
     images_per_patient: Annotated[int, Field(ge=1, le=1000)] = 12
     stain_spread: Annotated[float, Field(ge=0, le=2)] = Field(
-        1.0, description="variation of the stain between patients; 0: none"
+        1.0, description="variation of the stain between patients. 0: none"
     )
     seed: Annotated[int, Field(ge=0)] = 1
 

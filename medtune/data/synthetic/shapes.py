@@ -1,4 +1,4 @@
-"""Shapes of synthetic tissue: noise fields, rounded blobs and nuclei. Lengths are in units of 1/128 of the side."""
+"""Shapes of synthetic tissue: noise fields, rounded blobs and nuclei. Lengths are in 1/128 of the image side."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def noise(rng: np.random.Generator, size: int, period: float) -> np.ndarray:
-    """Return (size, size) smooth noise with zero mean, about unit deviation and bumps of about `period`."""
+    """Return (size, size) smooth noise: mean 0, standard deviation about 1, and bumps of about `period`."""
     knots = int(np.ceil(SIDE / period)) + 3
     coarse = rng.normal(0, 1.4, (knots, knots))
     fine = zoom(coarse, size / (knots - 2), order=2)
@@ -28,7 +28,16 @@ def noise(rng: np.random.Generator, size: int, period: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Blob:
-    """Rounded, lobed and elongated outline."""
+    """Rounded, lobed and elongated outline.
+
+    Attributes:
+        y: center.
+        x: center.
+        radius: mean radius.
+        aspect: ratio of length to width.
+        angle: direction of the long axis.
+        lobes: (number of lobes, relative height, phase) of each wave that is added to the radius.
+    """
 
     y: float
     x: float
@@ -39,7 +48,7 @@ class Blob:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, y: float, x: float, radius: float, irregular: float) -> "Blob":
-        """Draw a blob at (y, x) with about this radius; `irregular` is 0 for a circle."""
+        """Create a random blob at (y, x) with about this radius; `irregular` is 0 for a circle."""
         lobes = tuple((k, irregular * rng.uniform(0.4, 1) / k**0.5, rng.uniform(0, 2 * np.pi)) for k in (2, 3, 5))
         return cls(y, x, radius, 1 + irregular * rng.uniform(0, 3), rng.uniform(0, np.pi), lobes)
 
@@ -56,7 +65,7 @@ class Blob:
         return rho
 
     def ring(self, rng: np.random.Generator, rho: float, spacing: float) -> np.ndarray:
-        """Return (m, 3) y, x and outward direction along the outline shrunk to `rho`, about `spacing` apart."""
+        """Return points on the outline, scaled by `rho`, about `spacing` apart: (m, 3) y, x and outward direction."""
         theta = np.arange(0, 2 * np.pi, 0.02) + rng.uniform(0, 0.02)
         c, s, stretch = np.cos(self.angle), np.sin(self.angle), self.aspect**0.5
         reach = rho * self._reach(theta)

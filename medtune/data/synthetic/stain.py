@@ -18,7 +18,7 @@ class Stain:
         hematoxylin: (3,) optical density per unit of hematoxylin in R, G, B.
         eosin: (3,) optical density per unit of eosin in R, G, B.
         light: (3,) R, G, B of bare glass, 0 to 1.
-        blur: standard deviation of the blur, in units of 1/128 of the side.
+        blur: standard deviation of the blur, in units of 1/128 of the image side.
         grain: standard deviation of the sensor noise, 0 to 1.
     """
 
@@ -52,7 +52,7 @@ class Stain:
         Args:
             hematoxylin: (size, size) concentration, 0 or more.
             eosin: (size, size) concentration, 0 or more.
-            rng: generator for the variation between sections: thickness and noise.
+            rng: generator for the thickness of the section and the noise.
 
         Returns:
             (size, size, 3) uint8 image.

@@ -14,7 +14,7 @@ from medtune.data.synthetic.shapes import SIDE, Blob, draw_nuclei, grid, hexagon
 
 @dataclass(frozen=True)
 class CellStyle:
-    """Appearance of one patient's cells, independent of the tissue. Lengths are in 1/128 of the side."""
+    """Appearance of one patient's cells, independent of the tissue. Lengths are in 1/128 of the image side."""
 
     nucleus: float
     aspect: float
@@ -40,7 +40,7 @@ class CellStyle:
 
 @dataclass
 class Canvas:
-    """Field of view to draw on."""
+    """Image to draw on: dye concentrations, nuclei, fiber direction (`bend`) and covered pixels (`occupied`)."""
 
     size: int
     rng: np.random.Generator
@@ -76,7 +76,7 @@ class Canvas:
         self.nuclei.append(np.stack([points[:, 0], points[:, 1], radius, stretch, angle, dark], axis=1))
 
     def tint(self, weight: np.ndarray, hematoxylin: float, eosin: float) -> None:
-        """Blend the canvas with these concentrations; `weight` is (size, size), 0 to 1."""
+        """Blend the canvas with these concentrations by `weight` (size, size), 0 to 1. Pixels above 0.5 are covered."""
         self.hematoxylin += weight * (hematoxylin - self.hematoxylin)
         self.eosin += weight * (eosin - self.eosin)
         self.occupied |= weight > 0.5
