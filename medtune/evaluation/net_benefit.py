@@ -33,7 +33,7 @@ class DecisionCurve:
 
     @property
     def useful(self) -> npt.NDArray[np.bool_]:
-        """(99,) True where the model is above acting on all images and above never acting."""
+        """(99,) True where the net benefit of the model is above that of acting on all images and above 0."""
         return self.model > np.maximum(self.treat_all, 0)
 
 
@@ -67,7 +67,7 @@ def useful_range(curve: DecisionCurve) -> list[float] | None:
 
 
 def write_decision_curves(path: Path, curves: Mapping[str, DecisionCurve]) -> None:
-    """Write `class,threshold,model,treat_all,treat_none`, one line per class and threshold."""
+    """Write a CSV file with columns `class,threshold,model,treat_all,treat_none`, one line per class and threshold."""
     rows = (
         [name, f"{threshold:.2f}", f"{model:.6g}", f"{everyone:.6g}", "0"]
         for name, curve in curves.items()

@@ -1,6 +1,6 @@
 """Number of additional patients that would halve an interval.
 
-More data improve the precision of a metric, not its value. The recall of a class depends on the n patients with images
+More data make a metric more precise, not better. The recall of a class depends on the n patients with images
 of that class. Its interval is proportional to t(n - 1) / sqrt(n) on the logit scale. This assumes that new patients
 vary like the present ones and that the recall does not change.
 """

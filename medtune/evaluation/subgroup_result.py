@@ -47,7 +47,7 @@ def evaluate_subgroups(
         metrics: metrics of the task.
         class_averages: names of the metrics that average over classes.
         options: section `evaluate` of the params.
-        advance: called with the fraction of a column that was done.
+        advance: called with the fraction of the work for one column that was done.
 
     Returns:
         One entry per column, as JSON values.

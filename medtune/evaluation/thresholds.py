@@ -31,7 +31,7 @@ class ThresholdChoice:
         why: explanation of the selection, one sentence without a full stop.
         images: number of validation images it was selected on.
         patients: number of validation patients with negative and with positive images.
-        failed: True if the requested criterion could not be met.
+        failed: True if validation has a single class, or too few patients for a requested sensitivity or specificity.
     """
 
     threshold: float
@@ -163,8 +163,8 @@ def _reach(
 def _advantage(probabilities: Floats, positive: Bools, patient_ids: npt.NDArray[Any]) -> tuple[float, float, float]:
     """Compute the gain in balanced accuracy of tuned thresholds over 0.5, by cross-validation over patients.
 
-    The threshold of each patient is tuned on the other folds. The patients are divided into `N_FOLDS` folds with
-    balanced classes. The interval is a jackknife over patients with Student's t.
+    The patients are divided into `N_FOLDS` folds with balanced classes. The threshold for each patient is tuned on the
+    other folds. The interval is a jackknife over patients with Student's t.
 
     Args:
         probabilities: (n,) probabilities of the positive class.
