@@ -10,7 +10,7 @@ modules by the stage that uses them. The cache key of a stage therefore covers o
     training      `Training`: network, loss and validation scores
     evaluation    `Evaluation`: post-processing, decision, statistics per patient, report
     export        `Export`: exported module, description of its output, parity
-    serving       use of the output by consumers: medtune/serving/tasks/<kind>.py, which the slim installation
+    serving       interpretation of a bundle's output: medtune/serving/tasks/<kind>.py, which the slim installation
                   contains, or serving.py in the task's folder (see `medtune.serving.tasks`)
 
 Each part is a module or a package with the functions of its protocol. This package defines the protocols in

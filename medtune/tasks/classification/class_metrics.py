@@ -38,7 +38,7 @@ def class_metrics(label: int) -> dict[str, Metric]:
     """Return the metrics of class `label` by short name; `Metric.name` is unique across classes."""
 
     def precision_patients(stats: ClassificationStats) -> int:
-        """Count the patients with predictions of the class, capped if either group of labels has too few patients."""
+        """Count the patients with predictions of the class; limited by few patients with or without this label."""
         predicted = int(np.bincount(stats.predicted.indices, minlength=stats.n_classes)[label])
         images = np.asarray(stats.actual[:, [label]].todense()).ravel()
         fewest = min(int((images > 0).sum()), int((images < stats.sizes).sum()))

@@ -51,16 +51,16 @@ def fit(validation: ClassifierPredictions, classes: Sequence[str], coverage: flo
 def predict_sets(result: EvaluationResult, options: EvaluateParams) -> np.ndarray | str:
     """Compute the prediction sets of the test images.
 
-    The limits of a fold are calibrated on the validation predictions of all folds, without the fold's test patients. A
-    bundle contains its limits.
+    The limits of a fold are calibrated on the validation predictions of all folds, without the fold's test patients.
+    For a bundle, the limits in bundle.json are used.
 
     Args:
         result: the evaluation.
         options: params section evaluate.
 
     Returns:
-        (n, classes) True if the class is in the set, in the order of the pooled images. A string if a fold has no
-        limits, with the reason.
+        (n, classes) True if the class is in the set, in the order of the pooled images. If a fold has no limits, the
+        reason as a string.
     """
     classes = result.prepared.classes
     if not result.folds:
