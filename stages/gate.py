@@ -136,8 +136,9 @@ def _common_images(
         folds: test fold of each network of the champion.
 
     Returns:
-        Positions (m,) in `indices` of the images that have such a network; the number (m,) of this network; notes about
-        excluded images; and a message if labels have changed, otherwise an empty string.
+        A tuple of four values. The first is the positions (m,) in `indices` of the images that have such a network. The
+        second is the number (m,) of this network. The third is notes about excluded images. The fourth is a message if
+        labels have changed, otherwise an empty string.
     """
     reader = csv.DictReader(io.StringIO(manifest))
     old_rows = {row["path"]: row for row in reader}
@@ -231,7 +232,7 @@ def _images_for_champion(
     Tiles of slides need no repacking, because the settings of both models are equal and resizing does not apply.
 
     Returns:
-        uint8 (n, H, W, 3).
+        Images, uint8 (n, H, W, 3).
     """
     settings = document["preprocessing"]
     intensity, champion_intensity = (

@@ -98,7 +98,7 @@ def refuse_subgroups(options: EvaluateParams, columns: Mapping[str, Sequence[str
 
 
 def check_table(params: Params) -> None:
-    """Check the label table before the user is asked to run `medtune data`, which would fail because of the table.
+    """Check the label table before a message recommends `medtune data`, which would fail with an invalid table.
 
     Args:
         params: all params.

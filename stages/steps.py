@@ -176,7 +176,7 @@ class Steps:
 
 
 def frozen_key(params: Params, prepared: "PreparedDataset", fold: int, refit: RefitSettings | None = None) -> str:
-    """Return the cache key of stage 1 for a test fold. `refit` are the settings of a refit network."""
+    """Return the cache key of stage 1 for a test fold. A refit network has the settings `refit`."""
     inputs = _training_inputs(prepared, fold, refit)
     return cache_key.stage_key("frozen", params, inputs, device_class())
 

@@ -49,7 +49,7 @@ class LinearSolution:
 
 
 class FeatureProblem:
-    """Training problem on stored features, for any C. Every stored view of an image has weight 1 / views."""
+    """Training problem on stored features, for any C. Each view of an image has weight 1 / number of views."""
 
     def __init__(
         self,

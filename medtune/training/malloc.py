@@ -3,7 +3,7 @@
 import ctypes
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # see mallopt(3)
-THRESHOLD_BYTES = 1 << 30  # bytes
+THRESHOLD_BYTES = 1 << 30  # 1 GiB
 
 
 def retain_freed_memory() -> None:
