@@ -75,7 +75,7 @@ class Steps:
     """
 
     def __init__(self, params: Params, paths: RunPaths, several: bool = False) -> None:
-        """Open the prepared data and check that the params fit it.
+        """Open the prepared data and check that they match the params.
 
         Args:
             params: all params.

@@ -49,7 +49,7 @@ class ModelStats:
     Attributes:
         name: name of the bundle.
         stats: statistics per patient of the predictions, made with the decision rule of the model.
-        faults: problems found by the parity check; empty if it passed.
+        faults: problems found by the self-test and the parity check of the bundle; empty if both passed.
     """
 
     name: str
@@ -65,7 +65,7 @@ class ModelScores:
         name: name of the bundle.
         score: compared metric.
         limited: metrics that have a limit, by name.
-        faults: problems found by the parity check.
+        faults: problems found by the self-test and the parity check of the bundle.
     """
 
     name: str

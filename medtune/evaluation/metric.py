@@ -23,7 +23,7 @@ class PatientStats(Protocol):
 
     @property
     def width(self) -> int:
-        """Number of values per row of weights in `weighted`; limits the memory for an interval."""
+        """Number of values that `weighted` computes per row of weights; limits the number of rows per call."""
 
     def weighted(self, weights: Floats) -> Any:
         """Compute the statistics with each patient counted `weights` times.

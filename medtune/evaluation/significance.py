@@ -38,8 +38,8 @@ def detectable_difference(
 ) -> float | None:
     """Compute the true difference that a new test set of the same size and composition detects at a given power.
 
-    A difference is detected if its interval excludes 0. The returned difference is detected with probability `power`,
-    smaller ones are detected less often.
+    A difference is detected if its interval excludes 0. The returned difference is detected with probability `power`.
+    Smaller ones are detected less often.
 
     Args:
         metric: compared metric.

@@ -25,7 +25,7 @@ class TrialResult:
     """Result of the trial steps.
 
     Attributes:
-        network: network with random weights, on the CPU in eval mode, as for the export.
+        network: network with random weights, on the CPU in eval mode, ready for a trial export.
         batch_of_one: error messages of stages that cannot train on a batch of one image.
     """
 

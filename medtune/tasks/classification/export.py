@@ -74,8 +74,8 @@ class AtThreshold(nn.Module):
 def output_layer(fold: Mapping[str, Any]) -> nn.Module:
     """Build the softmax with the fold's temperature.
 
-    For tiles, the temperature is applied after their aggregation to slides. The softmax of a tile then has temperature
-    1. With attention, the layer returns its input.
+    For tiles, the temperature is applied after their aggregation to slides, so the softmax of a tile has none. With
+    attention, the layer returns its input.
 
     Args:
         fold: entry of the fold in result.json.
