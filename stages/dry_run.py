@@ -81,7 +81,7 @@ def check_hub(params: Params) -> None:
 
 
 def _check(params: Params) -> dict[str, str]:
-    """Check weights, training steps and export; return per stage why it cannot train on a batch of one image."""
+    """Check weights, training steps and export; return by stage why a batch of one image cannot be trained on."""
     import torch
 
     from medtune.models.backbones import check_backbone, create_backbone

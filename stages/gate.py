@@ -131,7 +131,8 @@ def _common_images(
     Args:
         prepared: the prepared data.
         indices: indices (n,) of the test images.
-        networks: network (n,) of the challenger for each image. The champion's network with this number is preferred.
+        networks: number (n,) of the challenger's network for each image. The champion's network with the same number is
+            preferred.
         manifest: content of manifest.csv of the champion's training data.
         folds: test fold of each network of the champion.
 

@@ -29,7 +29,7 @@ class Step:
 
     Attributes:
         stage: frozen, finetune, evaluate or export.
-        fold: test fold of a training stage; `REFIT` for a network that is trained on all images; None for a stage that
+        fold: test fold of a training stage. `REFIT` is a network that is trained on all images. None is a stage that
             runs once for all folds.
         key: cache key.
         upstream: verified artifacts that the stage reads. For finetune, this is stage 1. For evaluate, these are all

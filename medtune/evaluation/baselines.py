@@ -1,8 +1,8 @@
 """Logistic-regression baselines on frozen features, compared with the model on the same test images.
 
 They show whether training is better than a few lines of scikit-learn on the features of the same backbone. Each
-fold's baseline is fitted on the fold's training and validation images, because it needs no validation. It predicts
-the most probable class.
+fold's baseline is fitted on the fold's training and validation images, because it has no setting to select. It
+predicts the most probable class.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -26,7 +26,7 @@ def evaluate_external(
     options: EvaluateParams,
     metrics: Sequence[Metric],
 ) -> tuple[dict[str, Any] | None, Any]:
-    """Evaluate the external images with the exported model: the mean of its networks and its decision rule.
+    """Evaluate the external images with the exported model, which is the mean of the networks and a decision rule.
 
     Args:
         task: evaluation functions of the task (`medtune.tasks.base.Evaluation`).

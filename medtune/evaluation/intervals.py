@@ -7,7 +7,7 @@ logit is infinite if a leave-one-out value is at a bound. Such a value is moved 
 
 A metric may not vary between the patients of a sample, for example at a sensitivity of 1. Other patients may still
 differ. If their fraction were above 1 - (alpha / 2)^(1 / n), a sample of n patients would probably include one of them
-(Clopper and Pearson 1934); alpha is 1 minus the confidence. The interval covers the change of the metric if this
+(Clopper and Pearson 1934). alpha is 1 minus the confidence. The interval covers the change of the metric if this
 fraction of patients had the worst or the best value. No interval therefore has width zero.
 
 docs/statistics.md reports the coverage of the intervals in simulations. The trained network is held fixed. An interval

@@ -108,8 +108,8 @@ def jackknife(stats: PatientStats, strata: Ints | None = None) -> Jackknife:
     """Build the jackknife design.
 
     Args:
-        stats: statistics of the images. Optional attributes are `strata` (P,), the class of each patient with a single
-            class, and `sizes` (P,), the number of images of each patient.
+        stats: statistics of the images. The optional attributes `strata` (P,) and `sizes` (P,) are used (see
+            `PatientStats`).
         strata: (P,) strata that replace those of `stats`.
 
     Returns:

@@ -44,7 +44,7 @@ def average_predictions(rows: Ints, probabilities: Floats) -> tuple[Ints, Ints, 
 
 
 def find_label_errors(labels: Ints, probabilities: Floats) -> Candidates:
-    """Find images that probably belong to another class than their label's, and rank them.
+    """Find images that probably belong to another class than that of their label, and rank them.
 
     The threshold of a class is the mean probability of that class among the images with this label. An image counts
     for the most probable class whose threshold it reaches. The counts by label and class are scaled to the number of

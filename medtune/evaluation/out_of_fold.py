@@ -25,7 +25,7 @@ class PredictingRules(Rules, Protocol):
     """Rules that compute the predictions of a network from its logits."""
 
     def predict(self, prepared: "PreparedDataset", rows: Rows, logits: npt.NDArray[Any]) -> Any:
-        """Compute the predictions for `rows` from their logits (n, ...)."""
+        """Compute the predictions for the images `rows` (n,) from their logits (n, ...)."""
 
 
 RulesT = TypeVar("RulesT", bound=PredictingRules)

@@ -1,8 +1,8 @@
 """Number of additional patients that would halve an interval.
 
 More data make a metric more precise, not better. The recall of a class depends on the n patients with images
-of that class. The width of its interval is proportional to t(n - 1) / sqrt(n) on the logit scale, where t(n - 1) is
-a quantile of Student's t. This assumes that new patients vary like the present ones and that the recall does not
+of that class. The width of its interval is proportional to t(n - 1) / sqrt(n) on the logit scale. t(n - 1) is a
+quantile of Student's t. This assumes that new patients vary like the present ones and that the recall does not
 change.
 """
 

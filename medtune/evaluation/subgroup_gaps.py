@@ -39,7 +39,7 @@ def leave_out_jointly(
     metrics: Sequence[Metric],
     advance: Callable[[float], object],
 ) -> JointValues:
-    """Compute the metrics of all subgroups, leaving out the same patients in all of them at a time.
+    """Compute the metrics of all subgroups without each group of patients, which is left out of all subgroups at once.
 
     Args:
         everyone: statistics of all patients.

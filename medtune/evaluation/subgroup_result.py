@@ -43,7 +43,7 @@ def evaluate_subgroups(
 
     Args:
         prepared: prepared data.
-        predictions: predictions for some of its images.
+        predictions: predictions for some images of `prepared`.
         metrics: metrics of the task.
         class_averages: names of the metrics that average over classes.
         options: section `evaluate` of the params.

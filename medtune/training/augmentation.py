@@ -143,7 +143,7 @@ def vary(
     if params.contrast or params.brightness:
         contrast = 1 + _sample_scalar(x, params.contrast, params.color_probability, rng) if params.contrast else 1
         brightness = 1 + _sample_scalar(x, params.brightness, params.color_probability, rng) if params.brightness else 1
-        mean = x.mean((1, 2, 3), keepdim=True)  # contrast does not change it
+        mean = x.mean((1, 2, 3), keepdim=True)  # contrast does not change the mean
         x = x.mul_(contrast * brightness).add_(mean * (1 - contrast) * brightness)
     return x.clamp_(0, 1), Geometry(views, theta, params.border)
 
@@ -191,7 +191,7 @@ def _resample(x: Tensor, theta: Tensor, border: Border = "reflect", mode: str = 
     theta = to_device(theta, x.device)
     grid = x.new_empty(len(x), *x.shape[2:], 2)
     down, across = ((2 * torch.arange(n, device=x.device) + 1) / n - 1 for n in x.shape[2:])
-    for axis in range(2):  # one addition per pixel; F.affine_grid would multiply matrices
+    for axis in range(2):  # needs one addition per pixel, whereas F.affine_grid multiplies matrices
         rows = theta[:, axis, 1, None] * down + theta[:, axis, 2, None]
         columns = theta[:, axis, 0, None] * across
         torch.add(rows[:, :, None], columns[:, None, :], out=grid[..., axis])

@@ -14,7 +14,7 @@ def build_accelerator(params: TrainingParams, device: str, unused: bool = False)
     Args:
         params: `precision` is read.
         device: cpu, cuda, cuda:1, ...
-        unused: True if the loss does not depend on some trained parameters; only used in distributed training.
+        unused: True if the loss does not depend on some trained parameters. It matters only in distributed training.
 
     Returns:
         The Accelerator.

@@ -2,7 +2,7 @@
 
 Each candidate is a complete training run from the same initial weights. It writes a record next to its checkpoint. A
 search that continues after an interruption therefore does not train the candidate again. The initial weights and the
-weights of the best candidate are stored on disk, so that memory does not grow with the number of candidates.
+weights of the best candidate are on disk. Memory therefore does not grow with the number of candidates.
 """
 
 import gc

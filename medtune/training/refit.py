@@ -1,6 +1,7 @@
 """Settings of the network that is trained on all labeled images, derived from the folds of cross-validation.
 
-No images remain for its validation. It trains for a fixed number of epochs, and the last weights are used.
+No images remain for the validation of this network. It trains for a fixed number of epochs, and the last weights are
+used.
 """
 
 import statistics

@@ -17,7 +17,8 @@ ALL_ROWS = slice(None)
 def local_slice(batch: int) -> tuple[slice, float]:
     """Return the rows of a batch that this process computes, and the weight of their loss.
 
-    A process without a row computes the first row with weight 0, because the other processes wait for its gradients.
+    A batch may have fewer rows than there are processes. A process without a row computes the first row with weight 0,
+    because the other processes wait for its gradients.
 
     Args:
         batch: number of rows.

@@ -48,7 +48,7 @@ class StageSpec:
         slides: data set of slides, if `source` expects indices of slides. Labels, weights and validation then refer to
             slides.
         score_batch_size: as in `TrainerConfig`.
-        finish: called before `record` with the best epoch and its weights; returns the weights to save and their
+        finish: called before `record` with the best epoch and its weights. It returns the weights to save and their
             `saved_part`.
         solve: function that replaces the training loop for a solved head; returns the same as `Trainer.run`.
         refit: settings of the network that is trained on all images; None for the network of a fold.

@@ -1,7 +1,7 @@
 """Task protocol, which each package in medtune/tasks implements.
 
-A task is one folder, `medtune/tasks/<kind>/`. The folder's name is the value of `task.kind`. The task is divided into
-modules by the stage that uses them. The cache key of a stage therefore covers only code that the stage runs.
+A task is one folder, `medtune/tasks/<kind>/`. The folder's name is the value of `task.kind`. Each stage
+uses other modules of the task. The cache key of a stage therefore covers only code that the stage runs.
 
     __init__.py   class Params(TaskParams) with `kind: Literal["<kind>"] = "<kind>"` and the options of the task
     metrics       METRICS, a tuple of `medtune.evaluation.metric.Metric`, and `example(patients, seed)`, which returns

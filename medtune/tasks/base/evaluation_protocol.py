@@ -30,7 +30,7 @@ class Evaluation(Protocol):
     ) -> Sequence[FoldResult]:
         """Fit post-processing and decision rule per fold on validation images and apply them to the fold's test images.
 
-        The fit may use the validation images of all folds, but not those of the fold's test patients
+        The fit may use the validation images of all folds, except images of the fold's test patients
         (`medtune.evaluation.out_of_fold`).
 
         Args:

@@ -127,8 +127,8 @@ def agreement(
         output: (n, classes) probabilities of the exported model.
         target: (n,) class indices.
         document: content of bundle.json, for the decision rule.
-        tolerance: an image is a toss-up if the most probable classes of `reference` and `output` differ in probability
-            by at most this value in `reference`.
+        tolerance: largest difference of a toss-up. An image is a toss-up if its most probable classes in `reference`
+            and in `output` differ by at most this probability in `reference`.
 
     Returns:
         Parity measurements as JSON values.

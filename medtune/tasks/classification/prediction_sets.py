@@ -24,8 +24,8 @@ def prediction_set_facts(result: EvaluationResult, options: EvaluateParams) -> d
 
     Returns:
         `requested_coverage` and `calibration`, the limits from all validation patients, which export writes into the
-        bundle. If all folds have limits, also `coverage`, `coverage_by_class`, `set_size`, `uncertain` and
-        `accuracy_if_certain` with confidence intervals; otherwise `reason`.
+        bundle. If all folds have limits, also the values of `measure`, such as `coverage`, `set_size` and `uncertain`.
+        Otherwise `reason`.
     """
     classes = result.prepared.classes
     if result.folds:

@@ -97,7 +97,7 @@ def agreement(
         output: (n, findings) probabilities of the exported model.
         target: (n, findings) 1 if the image shows the finding.
         document: content of bundle.json, for the thresholds.
-        tolerance: a decision is a toss-up if its probability in `reference` differs from the threshold by at most this.
+        tolerance: a decision is a toss-up if its probability in `reference` differs from its threshold by at most this.
 
     Returns:
         Parity measurements as JSON values.

@@ -7,7 +7,7 @@ from medtune.tasks.classification.statistics import ClassificationStats, Weighte
 
 
 def confidence_gap(stats: WeightedStats) -> Floats:
-    """Compute the mean probability of the most probable class minus the fraction of images where it is correct (R,)."""
+    """Compute the mean probability of the most probable class minus the accuracy of this class (R,)."""
     return np.asarray(stats.weights @ stats.stats.confidence_gap / stats.actual.sum(axis=1))
 
 
