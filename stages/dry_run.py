@@ -35,12 +35,12 @@ MAX_OPENED_BYTES = 500_000_000
 
 
 def check_network(params: Params, paths: RunPaths, prepared: "PreparedDataset | None" = None) -> None:
-    """Check that the weights are available and fit, and that the network can be trained and exported.
+    """Check that the weights are available and match the backbone, and that the network can be trained and exported.
 
     Args:
         params: all params.
         paths: where the result is cached.
-        prepared: the prepared data, if available, to find batches of a single image.
+        prepared: the prepared data, if available. It shows whether the last batch of an epoch has a single image.
 
     Raises:
         InputError: a check failed. The message names the param, the problem and a fix.
@@ -81,7 +81,7 @@ def check_hub(params: Params) -> None:
 
 
 def _check(params: Params) -> dict[str, str]:
-    """Check weights, training steps and export; return per stage why it cannot train on a batch of one image."""
+    """Check weights, training steps and export; return by stage why a batch of one image cannot be trained on."""
     import torch
 
     from medtune.models.backbones import check_backbone, create_backbone
@@ -204,7 +204,7 @@ def _cache_entry(params: Params, paths: RunPaths) -> tuple[Path, str]:
 def main() -> None:
     """Run the check for `medtune doctor` without writing to the cache.
 
-    Reads the params as JSON from stdin and writes the error (or null) as JSON to stdout.
+    The function reads the params as JSON from stdin and writes the error (or null) as JSON to stdout.
     """
     params, message = validate(json.load(sys.stdin)), None
     try:

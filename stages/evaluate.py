@@ -164,7 +164,7 @@ def _baselines(
     metrics: "Sequence[Metric]",
     cache: Path,
 ) -> list[dict[str, Any]]:
-    """Evaluate logistic regression on features of the frozen backbone; return [] for a task without baselines."""
+    """Evaluate logistic regression on features of the frozen backbone; return [] for a task without a baseline."""
     from medtune.evaluation.baselines import evaluate_baselines, rows_needed
     from medtune.training.frozen_features import compute_frozen_features
 

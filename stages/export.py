@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
     from medtune.export.ensemble import Ensemble
 
-# The predictions of stage evaluate may come from a GPU, which sums in another order.
+# Largest difference between the bundle and the predictions of stage evaluate. These may come from a GPU, which sums in
+# another order.
 CONSUMER_TOLERANCE = {"cpu": 1e-4}
 GPU_TOLERANCE = 1e-3
 
@@ -129,7 +130,7 @@ def _describe(model: "Ensemble") -> str:
 
 
 def calibration(params: Params, prepared: "PreparedDataset", folds: Sequence[int]) -> np.ndarray:
-    """Select random training images for the calibration of int8, with the same number of images per class.
+    """Select random training images for the calibration of int8, balanced over the classes.
 
     Args:
         params: all params.
@@ -137,7 +138,7 @@ def calibration(params: Params, prepared: "PreparedDataset", folds: Sequence[int
         folds: test folds of the exported networks.
 
     Returns:
-        uint8 (n, H, W, 3).
+        Images, uint8 (n, H, W, 3).
     """
     from medtune.export.parity import stratified_sample
 

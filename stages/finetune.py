@@ -112,11 +112,11 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
 
 
 def _head_rate(params: Params, frozen: Artifact | None) -> float | None:
-    """Return the maximum learning rate for the head, because PEFT methods use rates of up to 0.05.
+    """Return the maximum learning rate for the head, which is needed because PEFT methods use rates of up to 0.05.
 
     Returns:
-        The rate of stage 1, or without stage 1 the highest rate in the head's grid. None if stage 1 solved the head
-        in closed form.
+        The rate of stage 1, or without stage 1 the highest rate in the head's grid. None if stage 1 solved the head,
+        because a solved head has no learning rate.
     """
     if frozen is not None:
         rate: float | None = frozen.result()["lr"]

@@ -99,7 +99,7 @@ def _build_source(
     """Create the source of training batches and the network to train.
 
     Returns:
-        Cached features and the head; or images and the complete network if the cache is disabled or too small.
+        Cached features and the head. If the cache is disabled or too small, images and the complete network.
 
     Raises:
         InputError: the head needs cached features, but they exceed the limit.
@@ -142,7 +142,7 @@ def _build_source(
 
 
 def _refits(params: Params) -> bool:
-    """Return True if the head is solved again with the validation images, which stage 2 would still need."""
+    """Return True if the head is solved again with the validation images. Stage 2 would still need unseen ones."""
     return params.model.head.solved and params.training_stages[-1] == "frozen"
 
 

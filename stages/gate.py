@@ -131,13 +131,15 @@ def _common_images(
     Args:
         prepared: the prepared data.
         indices: indices (n,) of the test images.
-        networks: network (n,) of the challenger for each image. The champion's network with this number is preferred.
+        networks: number (n,) of the challenger's network for each image. The champion's network with the same number is
+            preferred.
         manifest: content of manifest.csv of the champion's training data.
         folds: test fold of each network of the champion.
 
     Returns:
-        Positions (m,) in `indices` of the images that have such a network; the number (m,) of this network; notes about
-        excluded images; and a message if labels have changed, otherwise an empty string.
+        A tuple of four values. The first is the positions (m,) in `indices` of the images that have such a network. The
+        second is the number (m,) of this network. The third is notes about excluded images. The fourth is a message if
+        labels have changed, otherwise an empty string.
     """
     reader = csv.DictReader(io.StringIO(manifest))
     old_rows = {row["path"]: row for row in reader}
@@ -231,7 +233,7 @@ def _images_for_champion(
     Tiles of slides need no repacking, because the settings of both models are equal and resizing does not apply.
 
     Returns:
-        uint8 (n, H, W, 3).
+        Images, uint8 (n, H, W, 3).
     """
     settings = document["preprocessing"]
     intensity, champion_intensity = (

@@ -31,8 +31,8 @@ def run_preflight(params: Params, paths: RunPaths, several: bool = False) -> "Pr
         The prepared data.
 
     Raises:
-        InputError: the data is missing, damaged or prepared with other `data` params; a class weight names an unknown
-            class; the device or the precision is not available; or there are too many processes.
+        InputError: the data is missing, damaged or prepared with other `data` params. A class weight names an unknown
+            class. The device or the precision is not available. Or there are too many processes.
     """
     from medtune.data.prepared import open_prepared
     from medtune.stages import launch
@@ -98,7 +98,7 @@ def refuse_subgroups(options: EvaluateParams, columns: Mapping[str, Sequence[str
 
 
 def check_table(params: Params) -> None:
-    """Check the label table before the user is asked to run `medtune data`, which would fail because of the table.
+    """Check the label table before a message recommends `medtune data`, which would fail with an invalid table.
 
     Args:
         params: all params.

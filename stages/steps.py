@@ -29,7 +29,7 @@ class Step:
 
     Attributes:
         stage: frozen, finetune, evaluate or export.
-        fold: test fold of a training stage; `REFIT` for a network that is trained on all images; None for a stage that
+        fold: test fold of a training stage. `REFIT` is a network that is trained on all images. None is a stage that
             runs once for all folds.
         key: cache key.
         upstream: verified artifacts that the stage reads. For finetune, this is stage 1. For evaluate, these are all
@@ -75,7 +75,7 @@ class Steps:
     """
 
     def __init__(self, params: Params, paths: RunPaths, several: bool = False) -> None:
-        """Open the prepared data and check that the params fit it.
+        """Open the prepared data and check that they match the params.
 
         Args:
             params: all params.
@@ -176,7 +176,7 @@ class Steps:
 
 
 def frozen_key(params: Params, prepared: "PreparedDataset", fold: int, refit: RefitSettings | None = None) -> str:
-    """Return the cache key of stage 1 for a test fold. `refit` are the settings of a refit network."""
+    """Return the cache key of stage 1 for a test fold. A refit network has the settings `refit`."""
     inputs = _training_inputs(prepared, fold, refit)
     return cache_key.stage_key("frozen", params, inputs, device_class())
 

@@ -1,8 +1,8 @@
 """Logistic-regression baselines on frozen features, compared with the model on the same test images.
 
 They show whether training is better than a few lines of scikit-learn on the features of the same backbone. Each
-fold's baseline is fitted on the fold's training and validation images, because it needs no validation. It predicts
-the most probable class.
+fold's baseline is fitted on the fold's training and validation images, because it has no setting to select. It
+predicts the most probable class.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -84,9 +84,9 @@ def evaluate_baselines(
         options: section `evaluate` of the params.
 
     Returns:
-        One entry `{name, title, test, fold_means, difference}` per baseline. `test` has its metrics by name and
-        `fold_means` their means over folds. `difference` is the model's metric minus the baseline's, paired by patient.
-        Metrics and differences have the format of `Interval.as_dict`.
+        One entry `{name, title, test, fold_means, difference}` per baseline. `test` has the baseline's metrics by name.
+        `difference` has the model's metrics minus the baseline's, paired by patient. Both have the format of
+        `Interval.as_dict`. `fold_means` is the result of `medtune.evaluation.facts.fold_means`.
     """
     compared, model_stats = [], model.stats(options)
     document, outputs = fitting.document(prepared.classes), len(prepared.classes)
@@ -117,7 +117,7 @@ def evaluate_baselines(
 
 
 def baseline_lines(baselines: Sequence[Mapping[str, Any]], metrics: Sequence[Metric]) -> list[str]:
-    """Return one line per baseline with its headline metrics and the model's difference from them."""
+    """Return one line per baseline with its headline metrics and their differences from the model's metrics."""
     lines = []
     for baseline in baselines:
         parts = []

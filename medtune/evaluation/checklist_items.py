@@ -1,7 +1,7 @@
 """Items of two reporting checklists: number, subject in our own words, and name of the fact that answers it.
 
 TRIPOD+AI: Collins et al., 2024, BMJ 385:e078378. CLAIM: Mongan, Moy and Kahn, 2020, Radiology: Artificial Intelligence
-2:e200029. The authors answer the items without a fact.
+2:e200029. Items without the name of a fact are left to the authors.
 """
 
 Item = tuple[str, str, str | None]

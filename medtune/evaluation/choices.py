@@ -1,4 +1,8 @@
-"""Hyperparameters selected on validation in each training stage: C, or the learning rate and the epoch."""
+"""Hyperparameters selected on validation in each training stage.
+
+A head that a solver fits has C, the inverse strength of the L2 penalty. Other heads and networks have a learning rate
+and an epoch.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,7 +30,16 @@ def record_choices(
 
 
 def describe_choices(choices: Mapping[str, Mapping[str, Any]]) -> str:
-    """Format as `C 2` or `lr 0.01, epoch 7`; with several stages, `frozen: C 2; finetune: lr 0.0001, epoch 3`."""
+    """Format the choices as `C 2` or `lr 0.01, epoch 7`.
+
+    With several stages, the format is `frozen: C 2; finetune: lr 0.0001, epoch 3`.
+
+    Args:
+        choices: result of `record_choices`.
+
+    Returns:
+        The text.
+    """
     texts = {name: _describe(choice) for name, choice in choices.items()}
     return "; ".join(f"{name}: {text}" for name, text in texts.items()) if len(texts) > 1 else "".join(texts.values())
 

@@ -2,11 +2,13 @@
 
 Images of one patient depend on each other, so the guarantee of split conformal prediction over images does not hold.
 Here each of K calibration patients has the weight 1 / (K + 1), divided equally among its images. The remaining weight
-1 / (K + 1) is at infinity. The set of an image of a new patient then contains its label with at least the requested
-probability. This holds for any K that allows a set at all.
+1 / (K + 1) belongs to a new patient, whose score is unknown and counts as the worst possible one. The set of an image
+of this patient then contains the image's label with at least the requested probability. This holds for every K of at
+least `min_patients`.
 
 This is hierarchical conformal prediction (Lee, Barber and Willett, 2023, "Distribution-free inference with
-hierarchical data", eq. 5). Without the point at infinity it is the pooled CDF of Dunn, Wasserman and Ramdas, 2022.
+hierarchical data", eq. 5). Without the weight of the new patient, it is the pooled CDF of Dunn, Wasserman and
+Ramdas, 2022.
 
 The score of an image is the probability of its label. A prediction set contains every class whose probability reaches
 a limit.

@@ -26,7 +26,7 @@ def evaluate_external(
     options: EvaluateParams,
     metrics: Sequence[Metric],
 ) -> tuple[dict[str, Any] | None, Any]:
-    """Evaluate the external images with the exported model: the mean of its networks and its decision rule.
+    """Evaluate the external images with the exported model, which is the mean of the networks and a decision rule.
 
     Args:
         task: evaluation functions of the task (`medtune.tasks.base.Evaluation`).
@@ -108,7 +108,7 @@ def external_line(external: Mapping[str, Any], metrics: Sequence[Metric], patien
 
 
 def metrics_line(document: Mapping[str, Any], metrics: Sequence[Metric], patients_known: bool) -> str:
-    """Return one line with the headline metrics of `document`: `n_images`, `n_patients` and `metrics`."""
+    """Return one line with the headline metrics and the numbers of images and patients of `document`."""
     shown = []
     for metric in metrics:
         if metric.headline and (entry := document["metrics"].get(metric.name)):

@@ -5,8 +5,8 @@ interval of the difference over these patients. It promotes the challenger only 
 above `gate.min_improvement`.
 
 If both models are equally good, the challenger is promoted in at most (1 - `evaluate.confidence`) / 2 of cases, 2.5 %
-by default (docs/statistics.md). The interval is slightly wider than in reports. A report's interval may miss on
-either side, but in the gate only one side matters.
+by default (docs/statistics.md). A report's interval may miss the true value more often on one side than on the other.
+The gate uses only one side, so its interval is slightly wider.
 """
 
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ class ModelStats:
     Attributes:
         name: name of the bundle.
         stats: statistics per patient of the predictions, made with the decision rule of the model.
-        faults: problems found by the parity check; empty if it passed.
+        faults: problems found by the self-test and the parity check of the bundle; empty if both passed.
     """
 
     name: str
@@ -65,7 +65,7 @@ class ModelScores:
         name: name of the bundle.
         score: compared metric.
         limited: metrics that have a limit, by name.
-        faults: problems found by the parity check.
+        faults: problems found by the self-test and the parity check of the bundle.
     """
 
     name: str
@@ -134,14 +134,14 @@ def decide(
     evaluate: EvaluateParams,
     positive: str | None = None,
 ) -> GateDecision:
-    """Decide on images that neither model was trained on.
+    """Decide whether the challenger is promoted, from its predictions for images that neither model was trained on.
 
     Args:
         challenger: newly trained model.
-        champion: accepted model, on the same images. Without one, the challenger must only pass its own checks.
+        champion: accepted model, on the same images. If None, the challenger must only pass its own checks.
         n_images: number of images that both models are evaluated on.
         metric: metric that `gate.metric` names.
-        limits: bounds that both models must keep.
+        limits: bounds that the metrics of both models must not exceed.
         gate: section `gate` of the params.
         evaluate: section `evaluate` of the params, for the confidence of the intervals.
         positive: positive class of a two-class task, to name it in the reasons.

@@ -5,13 +5,13 @@ values near a bound. Calibration metrics are more skewed, so their t statistic i
 logit is infinite if a leave-one-out value is at a bound. Such a value is moved away from the bound by the fraction
 `AT_BOUND` of the distance between the bound and the full-sample value.
 
-If the metric does not vary between patients, for example at a sensitivity of 1, other patients may still differ. If
-their fraction were above 1 - (alpha / 2)^(1 / n), n patients would probably include one (Clopper and Pearson 1934). The
-interval covers the change of the metric if this fraction of patients had the worst or the best value. No interval
-therefore has width zero.
+A metric may not vary between the patients of a sample, for example at a sensitivity of 1. Other patients may still
+differ. If their fraction were above 1 - (alpha / 2)^(1 / n), a sample of n patients would probably include one of them
+(Clopper and Pearson 1934). alpha is 1 minus the confidence. The interval covers the change of the metric if this
+fraction of patients had the worst or the best value. No interval therefore has width zero.
 
-docs/statistics.md has the coverage by simulation. The trained network is held fixed. An interval describes the
-variation between samples of patients, not between training runs.
+docs/statistics.md reports the coverage of the intervals in simulations. The trained network is held fixed. An interval
+describes the variation between samples of patients, not between training runs.
 """
 
 from collections.abc import Sequence
@@ -253,7 +253,8 @@ def _unskew(width: float, error: float, skewness: float) -> float:
 def _unseen(value: float, bounds: tuple[float, float], n_patients: float, confidence: float) -> tuple[float, float]:
     """Compute the ends for a value that does not change if any patient is left out.
 
-    The largest fraction of differing patients that a sample may miss moves the value towards each bound.
+    The sample may have missed a fraction of patients that differ (see the module's docstring). Each end is the value if
+    these patients were at one of the bounds.
 
     Args:
         value: value within `bounds`.

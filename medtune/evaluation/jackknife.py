@@ -1,9 +1,9 @@
 """Jackknife over patients: metrics without each patient, and their standard error.
 
 Images of one patient are similar, so each patient is left out with all images (Efron and Stein 1981). Patients with a
-single class form one stratum per class. Five benign and twelve malignant patients are a sample of each stratum, so a
-metric has the degrees of freedom of the patients it depends on. With more than `MAX_GROUPS` patients, groups of
-patients are left out (Kott 2001). 100,000 images then take seconds.
+single class form one stratum per class. For example, five benign and twelve malignant patients are two samples. A
+metric therefore has the degrees of freedom of the patients it depends on. With more than `MAX_GROUPS` patients, groups
+of patients are left out (Kott 2001). The jackknife of 100,000 images then takes seconds.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Jackknife:
 
     Attributes:
         group: (P,) group of each patient, 0 to G - 1. Up to `MAX_GROUPS` patients, every patient is a group.
-        stratum: (G,) stratum of each group, 0 to S - 1. A stratum has at least two groups if there are two.
+        stratum: (G,) stratum of each group, 0 to S - 1. A stratum has at least two groups, unless G is 1.
         size: (G,) number of images of each group.
     """
 
@@ -108,8 +108,8 @@ def jackknife(stats: PatientStats, strata: Ints | None = None) -> Jackknife:
     """Build the jackknife design.
 
     Args:
-        stats: statistics of the images. Optional attributes are `strata` (P,), the class of each patient with a single
-            class, and `sizes` (P,), the number of images of each patient.
+        stats: statistics of the images. The optional attributes `strata` (P,) and `sizes` (P,) are used (see
+            `PatientStats`).
         strata: (P,) strata that replace those of `stats`.
 
     Returns:
@@ -131,7 +131,7 @@ def jackknife(stats: PatientStats, strata: Ints | None = None) -> Jackknife:
 
 
 def _merge_singles(stratum: Ints) -> Ints:
-    """Merge the strata with one patient; a lone one joins the largest stratum. Return strata 0 to S - 1."""
+    """Merge the strata with one patient into one stratum; a single such stratum joins the largest stratum."""
     counts = np.bincount(stratum)
     single = counts == 1
     if single.any() and len(counts) > 1:

@@ -44,13 +44,13 @@ def average_predictions(rows: Ints, probabilities: Floats) -> tuple[Ints, Ints, 
 
 
 def find_label_errors(labels: Ints, probabilities: Floats) -> Candidates:
-    """Find images that probably belong to another class than their label's, and rank them.
+    """Find images that probably belong to another class than that of their label, and rank them.
 
     The threshold of a class is the mean probability of that class among the images with this label. An image counts
     for the most probable class whose threshold it reaches. The counts by label and class are scaled to the number of
-    images per label. They estimate how many images of a label belong to each other class. This number of images is
-    selected by the margin ("prune by noise rate"). The margin is the probability of the other class minus that of the
-    label, and must be positive.
+    images per label. They estimate how many images of a label belong to each other class. For each label and other
+    class, this number of images is selected ("prune by noise rate"). The selected images have the largest margins. The
+    margin is the probability of the other class minus that of the label, and must be positive.
 
     Args:
         labels: (n,) class indices.

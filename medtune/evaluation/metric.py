@@ -23,7 +23,7 @@ class PatientStats(Protocol):
 
     @property
     def width(self) -> int:
-        """Number of values per row of weights in `weighted`; limits the memory for an interval."""
+        """Number of values that `weighted` computes per row of weights; limits the number of rows per call."""
 
     def weighted(self, weights: Floats) -> Any:
         """Compute the statistics with each patient counted `weights` times.
@@ -34,7 +34,7 @@ class PatientStats(Protocol):
             weights: (R, n_patients) weights of the patients.
 
         Returns:
-            The argument of every formula.
+            The argument of `Metric.formula`.
         """
 
 
@@ -69,15 +69,16 @@ class Metric:
         of_positive: True if the metric describes the positive class of two classes.
         bounds: lowest and highest possible value. With two finite bounds, the interval is computed on the logit scale.
         sample_size: function from statistics to the number of patients the metric depends on. For sensitivity, these
-            are the patients of the positive class. It determines the interval of a value at a bound.
+            are the patients of the positive class. The number limits the degrees of freedom and determines the interval
+            of a value at a bound.
         bounds_of: function from statistics to narrower bounds for the scale of the interval; None for `bounds`.
         skewed: True if the interval corrects for the skewness of the values of patients (Hall 1992).
         min_patients: smallest number of patients for an interval. With fewer, the simulated coverage is outside 93 to
             97 %.
         size_power: exponent from 0 to 2. The variance of a patient's contribution is assumed to grow with this power
-            of the number of images. More unequal variances give fewer degrees of freedom. 1 is correct for independent
-            images of a patient, 2 for identical ones. Ratios within a class use 0. Their standard error with few
-            patients is already too large, because leaving out a patient also changes the denominator.
+            of the patient's number of images. More unequal variances give fewer degrees of freedom. 1 is correct for
+            independent images of a patient, 2 for identical ones. Ratios within a class use 0. Their standard error
+            with few patients is already too large, because leaving out a patient also changes the denominator.
         target: best value of a metric whose direction is `target`.
         no_interval: reason why the metric has no interval, if its simulated coverage is poor.
     """

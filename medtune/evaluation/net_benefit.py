@@ -1,9 +1,9 @@
 """Decision curves: net benefit of acting on a model's probability (Vickers and Elkin 2006, "Decision curve analysis").
 
 A decision maker acts if the probability is at least t. One false positive then costs t / (1 - t) of the value of one
-true positive. The net benefit is TP / n - FP / n * t / (1 - t). A model is useful at t only if its net benefit is above
-that of acting on every image and above 0, the net benefit of never acting. The net benefit depends on the prevalence
-in the images.
+true positive. The net benefit is TP / n - FP / n * t / (1 - t). Never acting has the net benefit 0. A model is useful
+at t only if its net benefit is above 0 and above that of acting on every image. The net benefit depends on the
+prevalence in the images.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ class DecisionCurve:
 
     @property
     def useful(self) -> npt.NDArray[np.bool_]:
-        """(99,) True where the model is above acting on all images and above never acting."""
+        """(99,) True where the net benefit of the model is above that of acting on all images and above 0."""
         return self.model > np.maximum(self.treat_all, 0)
 
 
@@ -67,7 +67,7 @@ def useful_range(curve: DecisionCurve) -> list[float] | None:
 
 
 def write_decision_curves(path: Path, curves: Mapping[str, DecisionCurve]) -> None:
-    """Write `class,threshold,model,treat_all,treat_none`, one line per class and threshold."""
+    """Write a CSV file with columns `class,threshold,model,treat_all,treat_none`, one line per class and threshold."""
     rows = (
         [name, f"{threshold:.2f}", f"{model:.6g}", f"{everyone:.6g}", "0"]
         for name, curve in curves.items()

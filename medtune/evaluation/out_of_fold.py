@@ -1,7 +1,7 @@
 """Pooled validation outputs of all folds, used to fit the calibration and the decision rule.
 
-Every network predicts patients it has not seen. For the metrics of a fold, the test patients of that fold are left
-out, so that no label influences the decision for its own patient (cross-fitting).
+Every network predicts patients it has not seen. For the metrics of a fold, calibration and decision rule are fitted
+without the test patients of that fold. No label then influences the decision for its own patient (cross-fitting).
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ class PredictingRules(Rules, Protocol):
     """Rules that compute the predictions of a network from its logits."""
 
     def predict(self, prepared: "PreparedDataset", rows: Rows, logits: npt.NDArray[Any]) -> Any:
-        """Compute the predictions for `rows` from their logits (n, ...)."""
+        """Compute the predictions for the images `rows` (n,) from their logits (n, ...)."""
 
 
 RulesT = TypeVar("RulesT", bound=PredictingRules)
@@ -39,7 +39,8 @@ class FittedFold(Generic[RulesT, PredictionsT]):
     Attributes:
         fold: index of the test fold.
         selected_stage: training stage of the selected weights, `frozen` or `finetune`.
-        rules: calibration and decision, fitted on the validation images of all folds without the patients of `test`.
+        rules: calibration and decision rule. They are fitted on the validation images of all folds without the patients
+            of `test`.
         val: predictions of the validation images.
         test: predictions of the test images.
     """
@@ -66,10 +67,13 @@ def cross_fit(
     prepared: "PreparedDataset",
     options: EvaluateParams,
 ) -> list[FittedFold[RulesT, Any]]:
-    """Fit and apply the rules of each fold on the validation images of all folds, without its test patients.
+    """Fit the rules of each fold and predict the fold's validation and test images.
+
+    The rules of a fold are its calibration and its decision rule. They are fitted on the validation images of all folds
+    without the test patients of this fold.
 
     Args:
-        fit: fits rules on images, given their indices (n,) and logits (n, ...).
+        fit: function that fits rules on images, given their indices (n,) and logits (n, ...).
         requests: one request per fold.
         outputs: outputs of each fold's network by split, in the same order.
         prepared: prepared data.

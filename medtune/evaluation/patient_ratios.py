@@ -46,13 +46,13 @@ class PatientRatios:
 def sum_by_patient(
     values: npt.NDArray[Any], counted: npt.NDArray[Any], patient_ids: npt.NDArray[Any], equal: bool = False
 ) -> Floats:
-    """Sum the numerator and the denominator of a mean over images per patient.
+    """Compute the contribution of each patient to the numerator and the denominator of a mean over images.
 
     Args:
         values: (n,) values of the images.
         counted: (n,) True if the image is part of the mean.
         patient_ids: (n,) patient of each image.
-        equal: give every patient the same weight, independent of the number of images.
+        equal: True to give every patient the same weight, independent of the patient's number of images.
 
     Returns:
         (patients, 2) numerators and denominators, patients in the order of their sorted ids.

@@ -28,7 +28,7 @@ def write_report(
     analyses: str,
     **variables: Any,
 ) -> list[Path]:
-    """Draw the subgroups and write report.html.
+    """Draw the plot of the subgroups and write report.html.
 
     Args:
         folder: output folder, which contains the folder `images`.

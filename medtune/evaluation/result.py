@@ -42,7 +42,7 @@ class Predictions(Protocol):
 
 @dataclass(frozen=True)
 class ImageArrays:
-    """Base of predictions whose arrays have one entry per image. Other fields describe all images."""
+    """Base class of predictions. Array fields have one entry per image, other fields describe all images."""
 
     def select(self, positions: npt.NDArray[np.int64]) -> Self:
         """Return the predictions for the images at `positions` (m,), in this order."""
@@ -114,8 +114,8 @@ class EvaluationResult:
         folds: results per fold, in the same order; instances of the task's `FoldResult`.
         pooled: predictions for the test images of these folds; an instance of the task's `Predictions`.
         test: metrics of `pooled` by name.
-        document: bundle.json if a bundle is evaluated without folds.
-        trained: results of all folds, if only some folds are requested.
+        document: content of bundle.json if a bundle is evaluated. `folds` is then empty.
+        trained: results of all folds, including folds that are not requested; empty for a bundle.
     """
 
     prepared: "PreparedDataset"

@@ -20,7 +20,8 @@ def p_value(metric: Metric, value: float, leave_out_differences: Floats, design:
         n_patients: number of patients that the metric depends on.
 
     Returns:
-        The p-value, 0..1. It is 1 if every patient has the same result in both models, and NaN if there is no interval.
+        The p-value, 0..1. It is 1 if leaving out a patient never changes the difference, and NaN if there is no
+            interval.
     """
     from scipy.stats import t
 
@@ -35,9 +36,10 @@ def p_value(metric: Metric, value: float, leave_out_differences: Floats, design:
 def detectable_difference(
     metric: Metric, first: PatientStats, second: PatientStats, confidence: float = 0.95, power: float = 0.8
 ) -> float | None:
-    """Compute the smallest true difference that a new test set of the same size and kind would detect.
+    """Compute the true difference that a new test set of the same size and composition detects at a given power.
 
-    A difference is detected if its interval excludes 0. The smallest one is detected with probability `power`.
+    A difference is detected if its interval excludes 0. The returned difference is detected with probability `power`.
+    Smaller ones are detected less often.
 
     Args:
         metric: compared metric.

@@ -1,4 +1,4 @@
-"""Aggregation of tile outputs to slide outputs; all later numbers of an evaluation refer to slides."""
+"""Aggregation of tile outputs to slide outputs. After it, all numbers of an evaluation refer to slides."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -39,7 +39,7 @@ def leave_out_jointly(
     metrics: Sequence[Metric],
     advance: Callable[[float], object],
 ) -> JointValues:
-    """Compute the metrics of all subgroups, leaving out the same patients in all of them at a time.
+    """Compute the metrics of all subgroups without each group of patients, which is left out of all subgroups at once.
 
     Args:
         everyone: statistics of all patients.
@@ -115,7 +115,7 @@ def _gap(
     if (reason := insufficient(metric, fewest_of_metric)) and not np.isnan(difference):
         return Gap(name, first, second, Interval(difference, None, None, reason))
     left = joint.left[first][name] - joint.left[second][name]
-    # The degrees of freedom of two independent samples add up; Satterthwaite's formula weights them.
+    # Upper limit of the degrees of freedom: those of two independent samples add up.
     patients = sum(map(metric.sample_size, stats))
     return Gap(
         name,

@@ -60,7 +60,7 @@ class Gap:
 
     @property
     def ends(self) -> tuple[float, float] | None:
-        """Interval to print for the largest of several differences; None if there is none."""
+        """Interval to print: the simultaneous one if there are several pairs; None if there is no interval."""
         if self.simultaneous is not None or self.difference.lo is None or self.difference.hi is None:
             return self.simultaneous
         return self.difference.lo, self.difference.hi

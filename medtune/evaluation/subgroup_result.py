@@ -43,11 +43,11 @@ def evaluate_subgroups(
 
     Args:
         prepared: prepared data.
-        predictions: predictions for some of its images.
+        predictions: predictions for some images of `prepared`.
         metrics: metrics of the task.
         class_averages: names of the metrics that average over classes.
         options: section `evaluate` of the params.
-        advance: called with the fraction of a column that was done.
+        advance: called with the fraction of the work for one column that was done.
 
     Returns:
         One entry per column, as JSON values.

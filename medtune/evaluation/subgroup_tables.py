@@ -16,7 +16,7 @@ _NONE = "–"
 
 
 def format_entry(entry: Document | None) -> str:
-    """Format as `0.812 (0.700 to 0.900)`; without an interval `0.812`, without a value a dash."""
+    """Format a metric as `0.812 (0.700 to 0.900)`, without an interval as `0.812`, without a value as a dash."""
     if entry is None or entry["value"] is None:
         return _NONE
     between = "" if entry["lo"] is None else f" ({entry['lo']:.3f} to {entry['hi']:.3f})"
@@ -24,7 +24,7 @@ def format_entry(entry: Document | None) -> str:
 
 
 def format_gap(gap: Document | None) -> str:
-    """Format as `F - M: +0.100 (+0.010 to +0.190)`, with the simultaneous interval if there are several pairs."""
+    """Format a gap as `F - M: +0.100 (+0.010 to +0.190)`, with the simultaneous interval if there is one."""
     if gap is None:
         return _NONE
     lo, hi = gap.get("simultaneous") or (gap["lo"], gap["hi"])
@@ -94,7 +94,16 @@ def table_lines(
 
 
 def table_rows(documents: Sequence[Document]) -> Iterator[list[object]]:
-    """Yield rows with the columns `COLUMNS`: first all metrics of all subgroups, then all gaps (`against`)."""
+    """Yield rows with the columns `COLUMNS`: per document one per metric and subgroup, then one per gap.
+
+    In the row of a gap, `subgroup` and `against` are the two subgroups. The counts are those of `subgroup`.
+
+    Args:
+        documents: one document per column.
+
+    Yields:
+        Cells of a row.
+    """
     for document in documents:
         by_value = {subgroup["value"]: subgroup for subgroup in document["subgroups"]}
         for value, subgroup in by_value.items():

@@ -1,6 +1,6 @@
 """Metrics per subgroup, and differences between subgroups.
 
-The interval of a subgroup is the one that an evaluation of its images alone would have. The differences between
+The interval of a subgroup is the one that an evaluation of only its images would have. The differences between
 subgroups come from one joint jackknife over all patients. A patient with images in two subgroups is left out of both,
 so shared variation cancels.
 

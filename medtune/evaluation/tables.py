@@ -1,4 +1,4 @@
-"""CSV files: atomic writing, and learning curves joined over folds and stages."""
+"""Atomic writing of CSV files, and learning curves joined over folds and stages."""
 
 import csv
 import io

@@ -1,7 +1,7 @@
 """Decision threshold of a probability, selected on pooled validation predictions.
 
-A threshold that is fitted to few patients is unstable. The threshold therefore stays at 0.5 unless another one is
-significantly better on patients that were not used to fit it.
+A threshold that is fitted to few patients is unstable. The threshold is therefore 0.5 unless a tuned threshold is
+significantly better on patients that were not used for tuning.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 DEFAULT = 0.5
-# With fewer patients per class, no threshold is compared with 0.5.
+# With fewer patients of either class, no tuned threshold is compared with 0.5.
 MIN_PATIENTS = 10
 # A tuned threshold is the center of all thresholds whose balanced accuracy is this close to the best.
 TOLERANCE = 0.03
@@ -29,9 +29,9 @@ class ThresholdChoice:
     Attributes:
         threshold: smallest probability that counts as positive.
         why: explanation of the selection, one sentence without a full stop.
-        images: number of validation images it was selected on.
+        images: number of validation images on which the threshold was selected.
         patients: number of validation patients with negative and with positive images.
-        failed: True if the requested criterion could not be met.
+        failed: True if validation has a single class, or too few patients for a requested sensitivity or specificity.
     """
 
     threshold: float
@@ -65,7 +65,7 @@ def choose_threshold(
         patient_ids: (n,) patient of each image.
         criterion: `argmax` always gives 0.5. `balanced_accuracy` gives 0.5, or a threshold that is better with a
             confidence of 95 %. `{"specificity": s}` and `{"sensitivity": s}` give the threshold that reaches s on these
-            images with the best value of the other metric.
+            images. Of several, it has the best value of the other metric.
 
     Returns:
         The threshold and an explanation.
@@ -163,8 +163,8 @@ def _reach(
 def _advantage(probabilities: Floats, positive: Bools, patient_ids: npt.NDArray[Any]) -> tuple[float, float, float]:
     """Compute the gain in balanced accuracy of tuned thresholds over 0.5, by cross-validation over patients.
 
-    The threshold of each patient is tuned on the other folds. The patients are divided into `N_FOLDS` folds with
-    balanced classes. The interval is a jackknife over patients with Student's t.
+    The patients are divided into `N_FOLDS` folds with balanced classes. The threshold for each patient is tuned on the
+    other folds. The interval is a jackknife over patients with Student's t.
 
     Args:
         probabilities: (n,) probabilities of the positive class.

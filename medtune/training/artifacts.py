@@ -56,7 +56,7 @@ def save_stage_artifact(
     Args:
         folder: artifacts/<stage>/fold-<k>.
         config: the run.
-        search: the candidates for the learning rate; curve and scores are those of the selected candidate.
+        search: result of the learning-rate search. The saved curve and scores are those of the selected candidate.
         weights: weights of the best epoch, saved as model.safetensors.
         params: all params, written into result.json.
         prepared: the training data.
@@ -107,20 +107,23 @@ def save_stage_artifact(
 
 
 def save_validation_outputs(folder: Path, rows: npt.NDArray[Any], outputs: npt.NDArray[Any]) -> None:
-    """Write the outputs (n, ...) for the validation images `rows` (n,) of weights not trained on these images."""
+    """Write outputs (n, ...) for the validation images `rows` (n,), from weights not trained on these images."""
     with (folder / VALIDATION_OUTPUTS_FILE).open("wb") as stream:
         np.savez(stream, rows=rows, outputs=outputs)
 
 
 def load_validation_outputs(artifact: Artifact, rows: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-    """Load the outputs for the validation images of weights not trained on these images.
+    """Load stored outputs for the validation images.
+
+    A stage stores them if its saved weights were also trained on the validation images. The outputs come from weights
+    that were not.
 
     Args:
-        artifact: of a training stage.
+        artifact: artifact of a training stage.
         rows: (n,) indices of the validation images.
 
     Returns:
-        Outputs (n, ...); None if the saved weights themselves were not trained on these images.
+        Outputs (n, ...); None if the stage stored none.
 
     Raises:
         RunError: the file has outputs for other images.

@@ -1,6 +1,6 @@
 """Random augmentation of batches on the device, with separate random values for each image.
 
-Images are converted from uint8 to floats in 0..1 first. Brightness and contrast would clip floats in 0..255 to white.
+Images are first converted from uint8 to floats in 0..1, because the result is clipped to this range.
 """
 
 import math
@@ -17,7 +17,8 @@ from medtune.training.transfer import to_device
 # Ruifrok & Johnston 2001: optical density of hematoxylin, eosin and DAB in red, green and blue.
 STAIN_BASIS = torch.tensor([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
 STAIN_INVERSE = torch.linalg.inv(STAIN_BASIS)
-# Maps from (x, y) in each of the eight views to the image, -1 to 1 on both axes: quarter turns, then mirrored ones.
+# Matrices that map (x, y) in each of the eight views to (x, y) in the image, both -1 to 1. Views 0 to 3 are quarter
+# turns of the image, views 4 to 7 are quarter turns of the mirrored image.
 DIHEDRAL_MAPS = torch.tensor(
     [
         [[mirror * across, -mirror * down], [down, across]]
@@ -79,7 +80,7 @@ def augment(
 
 @dataclass(frozen=True)
 class Geometry:
-    """Geometric transformation of each image of a batch, to apply the same to its target.
+    """Geometric transformation of each image of a batch, which is also applied to the image's target.
 
     Attributes:
         views: (B,) dihedral views; `theta` includes them if it is not None.
@@ -142,7 +143,7 @@ def vary(
     if params.contrast or params.brightness:
         contrast = 1 + _sample_scalar(x, params.contrast, params.color_probability, rng) if params.contrast else 1
         brightness = 1 + _sample_scalar(x, params.brightness, params.color_probability, rng) if params.brightness else 1
-        mean = x.mean((1, 2, 3), keepdim=True)  # contrast does not change it
+        mean = x.mean((1, 2, 3), keepdim=True)  # contrast does not change the mean
         x = x.mul_(contrast * brightness).add_(mean * (1 - contrast) * brightness)
     return x.clamp_(0, 1), Geometry(views, theta, params.border)
 
@@ -190,7 +191,7 @@ def _resample(x: Tensor, theta: Tensor, border: Border = "reflect", mode: str = 
     theta = to_device(theta, x.device)
     grid = x.new_empty(len(x), *x.shape[2:], 2)
     down, across = ((2 * torch.arange(n, device=x.device) + 1) / n - 1 for n in x.shape[2:])
-    for axis in range(2):  # one addition per pixel; F.affine_grid would multiply matrices
+    for axis in range(2):  # needs one addition per pixel, whereas F.affine_grid multiplies matrices
         rows = theta[:, axis, 1, None] * down + theta[:, axis, 2, None]
         columns = theta[:, axis, 0, None] * across
         torch.add(rows[:, :, None], columns[:, None, :], out=grid[..., axis])
@@ -202,10 +203,10 @@ def _jitter_stain(x: Tensor, strength: float, rng: PerSampleRng, grayscale: Tens
     """Scale and shift the amount of each stain (Tellez et al. 2018, arXiv 1707.06183).
 
     Args:
-        x: images in 0..1 (B, 3, H, W), modified in place unless some are grayscale.
+        x: images in 0..1 (B, 3, H, W), modified in place if `grayscale` is None.
         strength: largest relative change of the scale; the largest shift is half of it.
         rng: source of random numbers.
-        grayscale: (B, 1, 1, 1) True for images to leave unchanged; None for none.
+        grayscale: (B, 1, 1, 1) True for images to leave unchanged; None if there are no such images.
 
     Returns:
         The changed images.
@@ -228,7 +229,7 @@ def _is_grayscale(images: Tensor) -> Tensor | None:
     Returns:
         (B, 1, 1, 1) True for grayscale images; None if a quick test on the CPU finds none.
     """
-    # The quick test would synchronize with a GPU.
+    # The quick test runs only on the CPU, because it would synchronize with a GPU.
     if not images.is_cuda and not _equal_channels(images[:, ::STRIDE, ::STRIDE]).any():
         return None
     return _equal_channels(images).view(-1, 1, 1, 1)

@@ -34,7 +34,7 @@ class BagSource:
         return self._bags(indices[selected], views.numpy()), Geometry(views)
 
     def score(self, indices: npt.NDArray[Any]) -> Any:
-        """Load bags of slides in float32 and view 0."""
+        """Load bags of slides in float32, with all tiles in view 0."""
         return self._bags(indices, np.zeros(len(indices), np.int64))
 
     def _bags(self, slides: npt.NDArray[Any], views: npt.NDArray[Any]) -> Bags:

@@ -24,8 +24,8 @@ def save(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
 
     Args:
         path: the file.
-        tensors: by name.
-        meta: JSON values.
+        tensors: tensors by name.
+        meta: metadata, as JSON values by name.
 
     Raises:
         RunError: the file could not be written.
@@ -111,7 +111,7 @@ def load_trained(artifact: Artifact) -> "Classifier":
     """Load the network that a training stage saved.
 
     Args:
-        artifact: of a training stage.
+        artifact: artifact of a training stage.
 
     Returns:
         The network on the CPU in eval mode.

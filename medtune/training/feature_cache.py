@@ -1,7 +1,7 @@
 """Cache of the features of a frozen backbone: memory-mapped, content-addressed, in half precision.
 
 Each dihedral view has a folder, whose name is a digest of everything that the features depend on. All folds, training
-fractions, heads and later runs share it. Each run computes only the rows that are missing and adds them. Features are
+fractions, heads and later runs share the folder. Each run computes and adds only the missing images. Features are
 written batch by batch, so that memory does not grow with the data set.
 """
 
@@ -64,7 +64,7 @@ def compute_features(
     """Compute the features that are missing in the cache.
 
     Args:
-        model: on `device`, in eval mode. Its backbone and feature kind determine the features.
+        model: network on `device`, in eval mode. Its backbone and feature kind determine the features.
         prepared: the prepared data set.
         params: all params; name and arguments of the backbone are read.
         indices_by_view: image indices per view, for views 0 to at most 7.

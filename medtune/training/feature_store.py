@@ -1,7 +1,7 @@
 """Stored features of a prepared data set, in shards that are written atomically.
 
-Each dihedral view has a folder of shards. A shard contains the images that were missing when it was written, so that
-no feature is computed twice.
+Each dihedral view has a folder of shards. A shard contains the features of the images that were missing when it was
+written, so that no feature is computed twice.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class FeatureShard:
 
     Attributes:
         indices: (m,) image indices in the prepared data set.
-        features: (m, N, C) float16, memory-mapped.
+        features: (m, N, C) float16, memory-mapped: N tokens with C channels.
     """
 
     indices: npt.NDArray[Any]
@@ -37,7 +37,7 @@ class FeatureShard:
         """Open a published shard.
 
         Args:
-            folder: of the shard.
+            folder: folder of the shard.
 
         Returns:
             The shard.
@@ -57,7 +57,7 @@ def load_shards(view: Path, key: str) -> tuple[list[FeatureShard], Path]:
         key: cache key of the features.
 
     Returns:
-        The shards, and the folder for the next shard. It has the lowest number that is free or has a damaged shard.
+        The shards, and the folder for the next shard. Its number is the lowest that is free or has a damaged shard.
     """
     shards = {}
     for path in view.iterdir():

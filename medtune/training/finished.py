@@ -10,8 +10,8 @@ from medtune.runtime.artifact import Artifact, checkpoint_dir, find_artifact
 def find_finished(folder: Path, key: str) -> Artifact | None:
     """Find a finished artifact and delete the checkpoints of its run.
 
-    Checkpoints remain if a run was killed just after it published. Checkpoints of another key are kept, because that
-    run may be resumed.
+    Checkpoints remain if a run was killed just after it published its artifact. Checkpoints of another key are not
+    deleted, because the run of that key may be resumed.
 
     Args:
         folder: artifact folder.

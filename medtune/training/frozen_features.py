@@ -54,7 +54,7 @@ def compute_frozen_features(
     import torch
     from torch import nn
 
-    torch.manual_seed(params.seed)  # the same initialization as in training, for a backbone without weights
+    torch.manual_seed(params.seed)  # the same initialization as in training, for a backbone without pretrained weights
     backbone = create_backbone(params)
     shape = token_shape(backbone, params.data.image_size)
     model = Classifier(backbone, nn.Identity(), "summary", *normalization(params, backbone)).to(device).eval()

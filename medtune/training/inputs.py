@@ -113,7 +113,7 @@ def iterate_labeled(
 
 
 class FrozenBackboneModel(nn.Module):
-    """Backbone without gradients and trained head, for a frozen stage that runs the backbone in every epoch."""
+    """Backbone without gradients and head with gradients, for a stage 1 that runs the backbone in every epoch."""
 
     def __init__(self, model: Classifier) -> None:
         super().__init__()

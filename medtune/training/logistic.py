@@ -4,8 +4,9 @@ The problem is that of scikit-learn's multinomial LogisticRegression, for the lo
 
     minimize over W, b:  |W|^2 / 2 + C * sum_i w_i * loss(W z_i + b, y_i),   mean of w_i = 1,
 
-on centered and scaled features z = (x - mean) / s. The common scale is s^2 = the total variance of x, so that the mean
-of |z|^2 is 1 and one value of C suits backbones of any width. A scale per channel would amplify channels with little
+on centered and scaled features z = (x - mean) / s. The common scale s is the square root of the total variance of x.
+The mean of |z|^2 is then 1, and one value of C suits backbones of any width. A scale per channel would amplify channels
+with little
 variation, such as those of rarely active ReLUs (docs/log.md has the comparison). The solution is returned for the
 unscaled features.
 """
@@ -49,7 +50,7 @@ class LinearSolution:
 
 
 class FeatureProblem:
-    """Training problem on stored features, for any C. Every stored view of an image has weight 1 / views."""
+    """Training problem on stored features, for any C. Each view of an image has weight 1 / number of views."""
 
     def __init__(
         self,

@@ -3,14 +3,14 @@
 import ctypes
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # see mallopt(3)
-THRESHOLD_BYTES = 1 << 30  # bytes
+THRESHOLD_BYTES = 1 << 30  # 1 GiB
 
 
 def retain_freed_memory() -> None:
     """Keep memory that a training step frees in this process, because the next step needs as much.
 
-    By default, glibc returns arrays of more than 32 MiB to the system immediately (CDTM's gradient has 46 MB), and Dask
-    configures its workers to return everything. A step then spends up to a third of its time in page faults. The
+    By default, glibc returns arrays of more than 32 MiB to the system immediately. The gradient of CDTM has 46 MB. Dask
+    configures its workers to return all memory. A step then spends up to a third of its time in page faults. The
     function has no effect if the C library is not glibc.
     """
     try:

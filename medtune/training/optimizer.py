@@ -14,7 +14,7 @@ def build_accelerator(params: TrainingParams, device: str, unused: bool = False)
     Args:
         params: `precision` is read.
         device: cpu, cuda, cuda:1, ...
-        unused: True if the loss does not depend on some trained parameters; only used in distributed training.
+        unused: True if the loss does not depend on some trained parameters. It matters only in distributed training.
 
     Returns:
         The Accelerator.
@@ -29,7 +29,7 @@ def build_accelerator(params: TrainingParams, device: str, unused: bool = False)
         precision = "bf16" if kind == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     if precision == "fp16" and kind == "cpu":
         raise RuntimeError("precision=fp16: it requires a GPU. Use fp32 or bf16 on a CPU")
-    # Broadcasting buffers is unnecessary, because they depend only on gradients that all processes share.
+    # Buffers are not broadcast, because they depend only on gradients that all processes share.
     ddp_kwargs = DistributedDataParallelKwargs(
         broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=unused
     )
@@ -48,13 +48,14 @@ def build_optimizer(
     """Build the optimizer of the trained parameters.
 
     Weight decay does not apply to vectors: biases, scales of norm layers, and scales of channels in PEFT methods. It
-    would pull scales to 0 instead of 1, where they have no effect.
+    would pull scales to 0, but a scale has no effect at 1.
 
     Args:
         network: parameters with requires_grad are trained.
         params: optimizer and weight decay.
         lr: learning rate.
-        decay_vectors: apply the coupled decay of Adam to vectors too, as in the paper of CDTM. AdamW ignores it.
+        decay_vectors: apply the coupled decay of Adam to vectors too, as in the paper of CDTM. AdamW ignores
+            this argument.
         head_lr: upper bound of the learning rate of `network.head`; None applies no bound.
 
     Returns:

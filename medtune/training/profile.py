@@ -29,7 +29,8 @@ SECONDS = 5.0  # time limit per kind of step
 def measure(step: Callable[[int], None], batch_size: int, device: torch.device) -> dict[str, float]:
     """Measure the duration of a step.
 
-    A batch of two images is timed first. It replaces the requested batch if that would exceed the time limit.
+    A batch of two images is timed first. If the requested batch would exceed the time limit, the small batch is
+    measured instead.
 
     Args:
         step: called with a batch size.

@@ -1,8 +1,8 @@
 """Learning-rate search of a training stage: train with every candidate and select the best on validation.
 
-Each candidate is a complete training run from the same initial weights. It writes a record next to its checkpoint, so
-that an interrupted search does not repeat it. The initial weights and the weights of the best candidate are stored on
-disk, so that memory does not grow with the number of candidates.
+Each candidate is a complete training run from the same initial weights. It writes a record next to its checkpoint. A
+search that continues after an interruption therefore does not train the candidate again. The initial weights and the
+weights of the best candidate are on disk. Memory therefore does not grow with the number of candidates.
 """
 
 import gc
@@ -23,7 +23,8 @@ from medtune.training.trainer_config import TrainerConfig, TrainingState
 from medtune.training.trainer_state import state_from_json, state_to_json
 
 START_FILE, RECORD_FILE = "start.safetensors", "trial.safetensors"
-# Called with the candidate's number from 0, its rate and its folder. The network of the result may be in any state.
+# Called with the candidate's number from 0, its rate and its folder. The network of the returned configuration may
+# still have the weights of an earlier candidate.
 Configure = Callable[[int, float, Path], TrainerConfig]
 
 
@@ -68,7 +69,7 @@ class SearchResult:
         trials: all candidates by ascending rate; empty for a solved head, which has no learning rate.
         lr: selected rate; None for a solved head.
         state: final state of the selected candidate.
-        weights: weights of its best epoch.
+        weights: weights of the best epoch of this candidate.
     """
 
     trials: list[Trial]
@@ -90,7 +91,7 @@ def search(
     Args:
         rates: candidates, ascending. A single candidate is trained in `folder` itself.
         configure: creates the run of a candidate.
-        folder: for checkpoints and records of unfinished candidates.
+        folder: folder for the checkpoints and records of the candidates.
         key: cache key of the stage; records with another key are ignored.
         device: torch device.
         label: params key of the rate, for messages.
@@ -138,7 +139,7 @@ def _train(config: TrainerConfig, device: str) -> tuple[TrainingState, dict[str,
     try:
         return trainer.run()
     finally:
-        # The next candidate prepares the same network again.
+        # The next candidate prepares the same network again, so the wrapper is removed.
         trainer.accelerator.unwrap_model(trainer.network, keep_fp32_wrapper=False)
 
 

@@ -1,6 +1,7 @@
 """Settings of the network that is trained on all labeled images, derived from the folds of cross-validation.
 
-No images remain for its validation. It trains for a fixed number of epochs, and the last weights are used.
+No images remain for the validation of this network. It trains for a fixed number of epochs, and the last weights are
+used.
 """
 
 import statistics
@@ -15,7 +16,8 @@ class RefitSettings:
 
     Attributes:
         lr: learning rate; None for a solved head.
-        epochs: number of epochs to train of the `epochs` in the schedule; 0 uses the network of the previous stage.
+        epochs: epoch after which training stops. The learning-rate schedule still covers all `epochs` of the params. 0
+            uses the network of the previous stage.
         strength: C of a solved head.
     """
 
@@ -31,8 +33,8 @@ class RefitSettings:
 def refit_settings(results: Sequence[Mapping[str, Any]]) -> RefitSettings:
     """Compute the median over folds of the selected C, or of the selected learning rate and epochs.
 
-    For rates and strengths, the lower median is used, because at least one fold has tried it. The number of epochs is
-    the median of the best epochs of all folds at that rate, including folds that selected another rate.
+    For the learning rate and C, the lower median is used, because at least one fold has selected this value. The number
+    of epochs is the median of the best epochs of all folds at that rate, including folds that selected another rate.
 
     Args:
         results: result.json of one stage per fold.

@@ -17,7 +17,8 @@ ALL_ROWS = slice(None)
 def local_slice(batch: int) -> tuple[slice, float]:
     """Return the rows of a batch that this process computes, and the weight of their loss.
 
-    A process without a row computes the first row with weight 0, because the other processes wait for its gradients.
+    A batch may have fewer rows than there are processes. A process without a row computes the first row with weight 0,
+    because the other processes wait for its gradients.
 
     Args:
         batch: number of rows.
@@ -40,7 +41,7 @@ def sum_over_processes(values: Tensor) -> Tensor:
 
 @torch.no_grad()
 def broadcast_state(module: nn.Module) -> None:
-    """Copy the state of the main process to all, because results before training may be rounded differently."""
+    """Copy the state of the main process to all, because computations before training may be rounded differently."""
     if distributed.world_size() == 1:
         return
     state = module.state_dict()
@@ -52,10 +53,10 @@ def broadcast_state(module: nn.Module) -> None:
 
 
 def check_same_step(step: int, device: torch.device) -> None:
-    """Check that all processes are at the same step, as after reading the same checkpoint.
+    """Check that all processes are at the same step, which they are after reading the same checkpoint.
 
     Args:
-        step: of this process.
+        step: step of this process.
         device: torch device for communication.
 
     Raises:
@@ -72,10 +73,12 @@ def check_same_step(step: int, device: torch.device) -> None:
 
 
 def has_unused_parameters(network: nn.Module, inputs: Tensor, penalty: Callable[[], Tensor] | None) -> bool:
-    """Check for trained parameters that the loss does not depend on, for whose gradients no process must wait.
+    """Check for trained parameters that the loss does not depend on.
+
+    Distributed training must not wait for their gradients.
 
     Args:
-        network: put in eval mode, so that no random numbers are consumed.
+        network: network, which is switched to eval mode so that no random numbers are consumed.
         inputs: a small batch of inputs.
         penalty: as in `TrainerConfig`.
 

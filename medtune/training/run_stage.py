@@ -35,7 +35,7 @@ class StageSpec:
         stage: params section and artifact folder.
         network: maps the inputs of `source` to the task's output.
         saved: part of the network whose weights are saved.
-        saved_part: content of `saved`, `head` or `all`.
+        saved_part: content of `saved`: `head`, or `all` for the complete network.
         source: batch source of the inputs.
         set_modes: puts every module in its training mode.
         record: called at the end with the best epoch; returns additional entries of result.json.
@@ -45,11 +45,12 @@ class StageSpec:
         after_step: as in `TrainerConfig`.
         compile: as in `TrainerConfig`.
         head_lr: as in `TrainerConfig`.
-        slides: data set of slides, if `source` expects indices of slides; labels, weights and validation refer to it.
+        slides: data set of slides, if `source` expects indices of slides. Labels, weights and validation then refer to
+            slides.
         score_batch_size: as in `TrainerConfig`.
-        finish: called before `record` with the best epoch and its weights; returns the weights to save and their
+        finish: called before `record` with the best epoch and its weights. It returns the weights to save and their
             `saved_part`.
-        solve: computes the weights in one step instead of the training loop; returns the same as `Trainer.run`.
+        solve: function that replaces the training loop for a solved head; returns the same as `Trainer.run`.
         refit: settings of the network that is trained on all images; None for the network of a fold.
     """
 

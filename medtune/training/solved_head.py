@@ -1,4 +1,4 @@
-"""Training run with a solved head: select C on validation, then solve on all labeled images."""
+"""Training run with a solved head: select C on validation, then solve again with the validation images if requested."""
 
 import time
 from collections.abc import Sequence
@@ -29,8 +29,8 @@ class HeadSolver:
             store: features (n, 1, D) of the training images in all views and the validation images in view 0. With
                 `refit`, it has both in all views.
             candidates: values of C.
-            refit: solve the final head on training and validation images. The outputs for the validation images still
-                come from the head that was solved on the training images.
+            refit: True to solve the final head on training and validation images. The outputs for the validation images
+                still come from the head that was solved on the training images.
             device: torch device of the loss.
         """
         self.store, self.candidates, self.refit, self.device = store, candidates, refit, device

@@ -1,4 +1,4 @@
-"""Outputs of trained networks for evaluation; folds with a common frozen backbone run it once per image."""
+"""Outputs of trained networks for evaluation. A frozen backbone that all folds share runs once per image."""
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
@@ -27,8 +27,8 @@ def compute_trained_outputs(
 ) -> Iterator[Outputs]:
     """Compute the outputs for each request.
 
-    If the saved weights were trained on the validation images, stored outputs of earlier weights replace theirs
-    (`medtune.training.artifacts.load_validation_outputs`).
+    If the saved weights were also trained on the validation images, stored outputs of other weights are used for these
+    images (`medtune.training.artifacts.load_validation_outputs`).
 
     Args:
         requests: one per trained fold, all trained with the same params.

@@ -79,8 +79,8 @@ class TrainingState:
     """Progress of a training run, the contents of a checkpoint except tensors.
 
     Attributes:
-        validation_outputs: (n, ...) outputs for the validation images of weights not trained on them; None if the final
-            weights themselves were not trained on them.
+        validation_outputs: (n, ...) outputs for the validation images, if the final weights were also trained on these
+            images. The outputs come from weights that were not. None in other runs.
     """
 
     epoch: int = 0

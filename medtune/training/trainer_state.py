@@ -78,7 +78,7 @@ def load_trainer(trainer: ResumableTrainer) -> bool:
 
 def state_to_json(state: TrainingState) -> dict[str, Any]:
     """Return `state` as JSON values."""
-    # Pairs instead of an object, because keys are sorted on writing and their order is that of the columns.
+    # Pairs, not an object, because writing sorts the keys of objects. The order of the pairs is that of the columns.
     history = [[(k, None if math.isnan(v) else v) for k, v in row.items()] for row in state.history]
     return {name: value for name, value in vars(state).items() if name != "validation_outputs"} | {"history": history}
 

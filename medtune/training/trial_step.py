@@ -25,7 +25,7 @@ class TrialResult:
     """Result of the trial steps.
 
     Attributes:
-        network: network with random weights, on the CPU in eval mode, as for the export.
+        network: network with random weights, on the CPU in eval mode, ready for a trial export.
         batch_of_one: error messages of stages that cannot train on a batch of one image.
     """
 
@@ -82,7 +82,7 @@ def _train_head(params: Params, model: Classifier, device: torch.device, result:
         params: all params.
         model: the network.
         device: torch device.
-        result: receives the outcome.
+        result: receives the error message for a batch of one image, if there is one.
         stored: True if the run stores the same features in half precision.
 
     Raises:

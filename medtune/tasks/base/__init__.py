@@ -1,7 +1,7 @@
 """Task protocol, which each package in medtune/tasks implements.
 
-A task is one folder, `medtune/tasks/<kind>/`. The folder's name is the value of `task.kind`. The task is divided into
-modules by the stage that uses them. The cache key of a stage therefore covers only code that the stage runs.
+A task is one folder, `medtune/tasks/<kind>/`. The folder's name is the value of `task.kind`. Each stage
+uses other modules of the task. The cache key of a stage therefore covers only code that the stage runs.
 
     __init__.py   class Params(TaskParams) with `kind: Literal["<kind>"] = "<kind>"` and the options of the task
     metrics       METRICS, a tuple of `medtune.evaluation.metric.Metric`, and `example(patients, seed)`, which returns
@@ -10,7 +10,7 @@ modules by the stage that uses them. The cache key of a stage therefore covers o
     training      `Training`: network, loss and validation scores
     evaluation    `Evaluation`: post-processing, decision, statistics per patient, report
     export        `Export`: exported module, description of its output, parity
-    serving       use of the output by consumers: medtune/serving/tasks/<kind>.py, which the slim installation
+    serving       interpretation of a bundle's output: medtune/serving/tasks/<kind>.py, which the slim installation
                   contains, or serving.py in the task's folder (see `medtune.serving.tasks`)
 
 Each part is a module or a package with the functions of its protocol. This package defines the protocols in

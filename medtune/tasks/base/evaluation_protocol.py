@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Evaluation(Protocol):
-    """Predictions, statistics and reports from the outputs of trained networks.
+    """Functions that compute predictions, statistics and reports from the outputs of trained networks.
 
     A task may define `baseline`, a `medtune.evaluation.baselines.Baseline` with which every evaluation is compared.
     """
@@ -28,9 +28,9 @@ class Evaluation(Protocol):
         prepared: "PreparedDataset",
         options: EvaluateParams,
     ) -> Sequence[FoldResult]:
-        """Fit post-processing and decision per fold on validation images and apply them to the fold's test images.
+        """Fit post-processing and decision rule per fold on validation images and apply them to the fold's test images.
 
-        The fit may use the validation images of all folds, but not those of the fold's test patients
+        The fit may use the validation images of all folds, except images of the fold's test patients
         (`medtune.evaluation.out_of_fold`).
 
         Args:
@@ -50,7 +50,7 @@ class Evaluation(Protocol):
         prepared: "PreparedDataset",
         options: EvaluateParams,
     ) -> Rules:
-        """Fit post-processing and decision on the validation images of all folds, for a network of `final: refit`."""
+        """Fit post-processing and decision rule of a refit network on the validation images of all folds."""
 
     def pool(self, parts: Sequence[Any]) -> Predictions:
         """Concatenate the predictions of several folds."""
@@ -58,7 +58,7 @@ class Evaluation(Protocol):
     def choose_decision(
         self, folds: Sequence[Any], prepared: "PreparedDataset", options: EvaluateParams
     ) -> dict[str, Any]:
-        """Choose the decision of the exported model on the validation images of all folds; may be empty."""
+        """Choose the decision rule of the exported model on the validation images of all folds; {} without a rule."""
 
     def from_bundle(
         self, prepared: "PreparedDataset", rows: np.ndarray, output: np.ndarray, document: Mapping[str, Any]
@@ -104,7 +104,7 @@ class Evaluation(Protocol):
         """Return the task's facts of an evaluation.
 
         Args:
-            result: the evaluation. `result.folds` is empty for a bundle on external data. Facts about training data are
+            result: the evaluation. `result.folds` is empty for a bundle on external data. The facts about training are
                 then omitted.
             options: params section evaluate.
 
@@ -122,7 +122,7 @@ class Evaluation(Protocol):
     ) -> list[Path]:
         """Write the task's files of artifacts/evaluate, at least predictions.csv and report.html.
 
-        The report contains `medtune.evaluation.subgroup_report.subgroup_section` of `facts["subgroups"]`.
+        The report contains the section that `medtune.evaluation.subgroup_report` renders for `facts["subgroups"]`.
 
         Args:
             folder: empty folder.

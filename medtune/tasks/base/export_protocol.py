@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Export(Protocol):
     """Exported network and the comparison with the trained network.
 
-    A task may define `EXAMPLE_FOLD`, a fold record for a trial export before training. It is empty if `output_layer`
-    reads no record.
+    A task may define `EXAMPLE_FOLD`, a fold record for a trial export before training. Without it, the trial export
+    calls `output_layer` with an empty record.
 
     A task may define `decision_layer(document) -> nn.Module | None`. The layer maps the final output (B, ...) to the
     decision (B, ...) int64, which becomes the graph's second output. `document` is the content of bundle.json so far.
@@ -70,7 +70,7 @@ class Export(Protocol):
         """
 
     def rejection_reason(self, parity: Mapping[str, Any], precision: str, params: ExportParams) -> str | None:
-        """Return why a precision must not be shipped, or None if it may.
+        """Return why the model in a precision must not be part of the bundle, or None if it may.
 
         The caller already checks how far the outputs differ.
 
@@ -84,10 +84,10 @@ class Export(Protocol):
         """
 
     def losses(self, parity: Mapping[str, Any]) -> dict[str, float]:
-        """Return the loss of a precision relative to the trained network, by metric name."""
+        """Return the drop in metrics from the trained network to the exported model, by name of the drop."""
 
     def agrees(self, parity: Mapping[str, Any]) -> float:
-        """Return the fraction of images, 0..1, on which a precision agrees with the trained network."""
+        """Return the fraction of images, 0..1, on which the exported model agrees with the trained network."""
 
     def card(self, document: Mapping[str, Any]) -> dict[str, str]:
         """Return the texts of the model card.

@@ -75,7 +75,7 @@ class Objective(Protocol):
         """Return the number of independent terms, such as findings, over which the loss of an image averages."""
 
     def total(self, target: "Tensor") -> float:
-        """Return the weight of a step, by which its summed loss is divided; `target` is (rows, ...) on the CPU."""
+        """Return the weight by which the summed loss of a step is divided; `target` is (rows, ...) on the CPU."""
 
     def loss(self, output: "Tensor", target: "Tensor") -> "Tensor":
         """Compute the weighted loss, summed over a batch.
@@ -103,7 +103,7 @@ class Objective(Protocol):
         """Compute the validation scores.
 
         Args:
-            summary: (n, k) rows of `summarize`.
+            summary: (n, k) concatenated results of `summarize`.
             target: (n, ...) targets on the same device.
 
         Returns:

@@ -10,9 +10,9 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 # Without the bounds, a separable validation set would have its optimum at T = 0, which is full certainty.
 TEMPERATURE_BOUNDS = (0.1, 10.0)
-# Standard deviation of the prior of log T around 0, which keeps T within a factor of e^(2 x 0.35) = 2. The likelihood
-# counts one observation per patient. With hundreds of patients the prior has no effect. With 30 patients it keeps the
-# temperatures of the folds, whose predictions are pooled, close together (docs/final_model.md).
+# Standard deviation of the prior of log T around 0. Two standard deviations are a factor of e^(2 x 0.35) = 2. The
+# likelihood counts one observation per patient. With hundreds of patients the prior has no effect. With 30 patients it
+# keeps the temperatures of the folds close together. Their predictions are pooled (docs/final_model.md).
 PRIOR_SD = 0.35
 
 

@@ -38,9 +38,10 @@ def class_metrics(label: int) -> dict[str, Metric]:
     """Return the metrics of class `label` by short name; `Metric.name` is unique across classes."""
 
     def precision_patients(stats: ClassificationStats) -> int:
-        """Count the patients with predictions of the class, capped if either group of labels has too few patients."""
+        """Count the patients with predictions of the class."""
         predicted = int(np.bincount(stats.predicted.indices, minlength=stats.n_classes)[label])
         images = np.asarray(stats.actual[:, [label]].todense()).ravel()
+        # If few patients have images of this class, or few have images of other classes, their number is the limit.
         fewest = min(int((images > 0).sum()), int((images < stats.sizes).sum()))
         return predicted if fewest >= MIN_PATIENTS_OF_CLASS else min(predicted, fewest)
 

@@ -19,7 +19,7 @@ from medtune.tasks.classification.statistics import accumulate
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
-# Maximum fraction of images that may change their class, not counting toss-ups.
+# Maximum fraction of images that may change their most probable class. Only fp16 does not count toss-ups.
 MAX_CHANGED_FRACTION = {"fp32": 0.0, "fp16": 0.001}
 # Fold record for a trial export before training.
 EXAMPLE_FOLD = {"temperature": 1.0}
@@ -72,7 +72,17 @@ class AtThreshold(nn.Module):
 
 
 def output_layer(fold: Mapping[str, Any]) -> nn.Module:
-    """Build the softmax with the fold's temperature; for slides, the temperature follows the aggregation of tiles."""
+    """Build the softmax with the fold's temperature.
+
+    For tiles, the temperature is applied after their aggregation to slides, so the softmax of a tile has none. With
+    attention, the layer returns its input.
+
+    Args:
+        fold: entry of the fold in result.json.
+
+    Returns:
+        The module.
+    """
     if fold.get("aggregation") == ATTENTION:
         return nn.Identity()
     return TemperedSoftmax(1.0 if "aggregation" in fold else fold["temperature"])
@@ -117,7 +127,8 @@ def agreement(
         output: (n, classes) probabilities of the exported model.
         target: (n,) class indices.
         document: content of bundle.json, for the decision rule.
-        tolerance: an image is a toss-up if its two classes differ by at most this probability in `reference`.
+        tolerance: largest difference of a toss-up. An image is a toss-up if its most probable classes in `reference`
+            and in `output` differ by at most this probability in `reference`.
 
     Returns:
         Parity measurements as JSON values.
@@ -143,10 +154,11 @@ def balanced_accuracy(labels: np.ndarray, predictions: np.ndarray, n_classes: in
 
 
 def rejection_reason(parity: Mapping[str, Any], precision: str, params: ExportParams) -> str | None:
-    """Return why a precision must not be shipped, or None if it may.
+    """Return why the model in a precision must not be part of the bundle, or None if it may.
 
-    fp32 must agree on every image. Under fp16, at most one image in a thousand may change its class, not counting
-    toss-ups. Under int8, probabilities may change by hundredths, and only the balanced accuracy is limited.
+    fp32 must agree on every image. Under fp16, at most one image in a thousand may change its most probable class, not
+    counting toss-ups (see `agreement`). Under int8, probabilities may change by hundredths, and only the balanced
+    accuracy is limited.
 
     Args:
         parity: result of `agreement`, and `images`, the number of compared images.

@@ -67,7 +67,7 @@ class Rules:
     Attributes:
         calibration: fitted temperature.
         decision: decision rule.
-        aggregation: how the tiles of a slide are combined; None for images that are not tiles.
+        aggregation: method that combines the tiles of a slide; None for images that are not tiles.
     """
 
     calibration: Calibration
@@ -107,7 +107,7 @@ ClassifierFold = FittedFold[Rules, ClassifierPredictions]
 def evaluate_folds(
     requests: Sequence[OutputsRequest], outputs: Sequence[Outputs], prepared: "PreparedDataset", options: EvaluateParams
 ) -> list[ClassifierFold]:
-    """Fit and apply the rules of each fold on the validation images of all folds, without its test patients."""
+    """Fit the rules of each fold and predict the fold's validation and test images (see `cross_fit`)."""
     return cross_fit(_fit, requests, outputs, prepared, options)
 
 

@@ -42,7 +42,8 @@ class DoubtfulLabels:
 def doubtful_labels(result: EvaluationResult) -> DoubtfulLabels:
     """Find candidates among the validation and test images of all folds.
 
-    Their networks were not trained on them. Probabilities of several networks for the same image are averaged.
+    No network predicts images that it was trained on. If several networks predict the same image, their probabilities
+    are averaged.
 
     Args:
         result: the evaluation.

@@ -34,7 +34,7 @@ def write_plots(folder: Path, result: EvaluationResult, history: Sequence[dict[s
 
 
 def draw_plots(folder: Path, result: EvaluationResult, history: Sequence[dict[str, Any]], bins: int) -> list[Path]:
-    """Draw the images of the report and return them in its order. The arguments are those of `write_plots`."""
+    """Draw the images of the report and return them in the order of the report; arguments as in `write_plots`."""
     folder.mkdir(parents=True)
     pooled, classes, title = result.pooled, result.prepared.classes, result.title
     names = ["confusion", "roc", "precision_recall", "patients", "reliability"]

@@ -57,9 +57,9 @@ def combine(images: ClassifierPredictions, how: Any) -> PatientLevel:
 def patient_level(result: EvaluationResult, options: EvaluateParams) -> PatientLevel | str:
     """Predict the test patients.
 
-    With the mean, the fold's decision rule for images applies. The scale of `max` and `noisy_or` depends on the number
-    of images. Their threshold is chosen on the validation patients of all folds, without the fold's test patients.
-    When a bundle is evaluated, the threshold stored in it is used.
+    With the score `mean`, the fold's decision rule for images applies. The scale of `max` and `noisy_or` depends on the
+    number of images. Their threshold is therefore chosen on the validation patients of all folds, without the fold's
+    test patients. A bundle uses the rule that it contains (`bundle_rule`).
 
     Args:
         result: the evaluation.
@@ -102,7 +102,16 @@ def patient_rule(validation: ClassifierPredictions, options: EvaluateParams, cla
 
 
 def bundle_rule(document: Any, how: str) -> dict[str, Any]:
-    """Return the decision rule of a bundle for patients; with `how=mean` it is the rule for images."""
+    """Return the decision rule of a bundle for patients.
+
+    Args:
+        document: content of bundle.json.
+        how: `evaluate.patient_score`.
+
+    Returns:
+        For `mean`, the rule for images. For other scores, the stored rule of this score, or the most probable class if
+        the bundle has no rule for it.
+    """
     if how == "mean":
         return dict(document["decision"])
     stored = document.get("patient_level") or {}

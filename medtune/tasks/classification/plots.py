@@ -27,7 +27,7 @@ def draw_confusion(path: Path, counts: npt.NDArray[np.int64], classes: Sequence[
         path: PNG file to write.
         counts: (classes, classes) number of images by label, then prediction.
         classes: class names. With more than `MAX_CLASSES` classes, those with the most errors are drawn and the others
-            are summed in one row.
+            are summed in one row and one column.
         title: second line of the title.
     """
     counts, classes, note = _most_confused(counts, classes)

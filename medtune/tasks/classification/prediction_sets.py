@@ -24,8 +24,8 @@ def prediction_set_facts(result: EvaluationResult, options: EvaluateParams) -> d
 
     Returns:
         `requested_coverage` and `calibration`, the limits from all validation patients, which export writes into the
-        bundle. If all folds have limits, also `coverage`, `coverage_by_class`, `set_size`, `uncertain` and
-        `accuracy_if_certain` with confidence intervals; otherwise `reason`.
+        bundle. If all folds have limits, also the values of `measure`, such as `coverage`, `set_size` and `uncertain`.
+        Otherwise `reason`.
     """
     classes = result.prepared.classes
     if result.folds:
@@ -51,16 +51,16 @@ def fit(validation: ClassifierPredictions, classes: Sequence[str], coverage: flo
 def predict_sets(result: EvaluationResult, options: EvaluateParams) -> np.ndarray | str:
     """Compute the prediction sets of the test images.
 
-    The limits of a fold are calibrated on the validation predictions of all folds, without the fold's test patients. A
-    bundle contains its limits.
+    The limits of a fold are calibrated on the validation predictions of all folds, without the fold's test patients.
+    For a bundle, the limits in bundle.json are used.
 
     Args:
         result: the evaluation.
         options: params section evaluate.
 
     Returns:
-        (n, classes) True if the class is in the set, in the order of the pooled images. A string if a fold has no
-        limits, with the reason.
+        (n, classes) True if the class is in the set, in the order of the pooled images. If a fold has no limits, the
+        reason as a string.
     """
     classes = result.prepared.classes
     if not result.folds:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 Ints = npt.NDArray[np.int64]
-# Minimum number of patients of a class for the confidence interval of a ratio of its images.
+# Minimum number of patients of a class for the confidence interval of a ratio over its images, such as recall.
 MIN_PATIENTS_OF_CLASS = 4
 
 
@@ -104,8 +104,8 @@ class ClassificationStats:
 class WeightedStats:
     """Statistics under R weightings of the patients. Values shared by several metrics are cached.
 
-    Averages over classes include the classes that the labels contain. They are undefined for a weighting that removes
-    one of these classes, because its average would cover other classes.
+    Averages over classes include the classes that the labels contain. An average is undefined for a weighting that
+    removes all images of such a class, because averages over different classes cannot be compared.
 
     Attributes:
         stats: statistics of the set of images.
@@ -258,7 +258,7 @@ def patients_of(label: int) -> Callable[[ClassificationStats], int]:
 
 
 def patients_of_all(stats: ClassificationStats) -> int:
-    """Return the effective number of patients of a class average: classes times patients of the rarest class."""
+    """Return the effective number of patients of a class average: classes times patients of the rarest, at most all."""
     counts = stats.patients_per_class()[stats.present]
     return min(stats.n_patients, len(counts) * int(counts.min()))
 

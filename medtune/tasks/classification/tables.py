@@ -42,7 +42,7 @@ def roc_curves(classes: tuple[str, ...], predictions: ClassifierPredictions) -> 
 
 
 def remove_collinear(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Remove the points of a curve that continue the line through their neighbors."""
+    """Remove the points of a curve that are on the line between their neighbors."""
     bend = np.ones(len(x), bool)
     bend[1:-1] = (np.diff(x, 2) != 0) | (np.diff(y, 2) != 0)
     return x[bend], y[bend]
@@ -79,7 +79,7 @@ def write_roc(path: Path, curves: Curves) -> None:
 def write_reliability(
     path: Path, predictions: ClassifierPredictions, bins: int, with_uncalibrated: bool = True
 ) -> None:
-    """Write `confidence,accuracy,images,lower,upper,calibration`, before (if known) and after calibration."""
+    """Write `confidence,accuracy,images,lower,upper,calibration`, where calibration is `before` or `after`."""
     columns = ["confidence", "accuracy", "images", "lower", "upper"]
     rows = [
         [*(row[name] for name in columns), calibration]

@@ -43,7 +43,7 @@ class CrossEntropy:
         return target
 
     def total(self, target: Tensor) -> float:
-        """Return the sum of the labels' weights, or the number of labels without weights."""
+        """Return the sum of the weights of the labels; with equal weights, this is the number of labels."""
         return float(len(target) if self.weights is None else self.weights.cpu()[target].sum())
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class CrossEntropy:
         return F.cross_entropy(output, target, weight=weights, label_smoothing=self.label_smoothing, reduction="sum")
 
     def summarize(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the logits, all of which AUROC needs."""
+        """Return the logits, because AUROC needs the logits of all images."""
         return output
 
     def score(self, summary: Tensor, target: Tensor) -> dict[str, float]:

@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 SCALE_BOUNDS, OFFSET_BOUND = (0.1, 10.0), 10.0
-# Standard deviations of the priors of log scale and offset around 0. Two standard deviations are a factor of 2.7 and
-# twice the logarithm of the largest class weight. The likelihood counts one observation per patient.
+# Standard deviations of the priors of log scale and offset around 0. Two standard deviations of log scale are a factor
+# of 2.7. Two of the offset are twice the logarithm of the largest automatic class weight. The likelihood counts one
+# observation per patient.
 SCALE_SD, OFFSET_SD = 0.5, 3.0
 
 

@@ -30,7 +30,7 @@ class CalibratedSigmoid(nn.Module):
 
     Attributes:
         scale: (findings,) or (1,) factor of the logits.
-        offset: (findings,) or (1,) summand after scaling.
+        offset: (findings,) or (1,) value that is added after scaling.
     """
 
     scale: Tensor
@@ -97,7 +97,7 @@ def agreement(
         output: (n, findings) probabilities of the exported model.
         target: (n, findings) 1 if the image shows the finding.
         document: content of bundle.json, for the thresholds.
-        tolerance: a decision is a toss-up if its probability in `reference` differs from the threshold by at most this.
+        tolerance: a decision is a toss-up if its probability in `reference` differs from its threshold by at most this.
 
     Returns:
         Parity measurements as JSON values.
@@ -117,13 +117,13 @@ def agreement(
 
 
 def balanced_accuracy(labels: np.ndarray, decided: np.ndarray) -> float | None:
-    """Compute the macro balanced accuracy of decisions (n, findings); None without scored findings."""
+    """Compute the macro balanced accuracy of decisions (n, findings); None if no finding varies between the images."""
     stats = accumulate(labels, decided.astype(np.float64), decided, np.zeros(len(labels), np.int64))
     return values(BALANCED_ACCURACY, stats)["balanced_accuracy"]
 
 
 def rejection_reason(parity: Mapping[str, Any], precision: str, params: ExportParams) -> str | None:
-    """Return why a precision must not be shipped, or None if it may.
+    """Return why the model in a precision must not be part of the bundle, or None if it may.
 
     fp32 may only change toss-ups. Under fp16, at most one decision in a thousand may change, not counting toss-ups.
     Under int8, probabilities may change by hundredths, and only the balanced accuracy is limited.

@@ -96,7 +96,7 @@ FindingFold = FittedFold[Rules, FindingPredictions]
 def evaluate_folds(
     requests: Sequence[OutputsRequest], outputs: Sequence[Outputs], prepared: "PreparedDataset", options: EvaluateParams
 ) -> list[FindingFold]:
-    """Fit and apply the rules of each fold on the validation images of all folds, without its test patients."""
+    """Fit the rules of each fold and predict the fold's validation and test images (see `cross_fit`)."""
     return cross_fit(_fit, requests, outputs, prepared, options)
 
 

@@ -37,7 +37,8 @@ class DoubtfulFindings:
 def doubtful_findings(result: EvaluationResult) -> DoubtfulFindings:
     """Find candidates per finding among the validation and test images of all folds.
 
-    Their networks were not trained on them. Probabilities of several networks for the same image are averaged.
+    No network predicts images that it was trained on. If several networks predict the same image, their probabilities
+    are averaged.
 
     Args:
         result: the evaluation.

@@ -72,7 +72,17 @@ def calibration_intercept(stats: WeightedFindings) -> Floats:
 
 
 def gap_bounds(stats: FindingStats) -> tuple[float, float]:
-    """Return the gaps at accuracy 1 and 0, because the distribution of the gap is as skewed as that of the accuracy."""
+    """Return the bounds of the gap for the scale of its interval.
+
+    The bounds are the gaps at accuracy 1 and 0 for the mean confidence of the images. The interval uses them, because
+    the distribution of the gap is as skewed as that of the accuracy.
+
+    Args:
+        stats: statistics of the images.
+
+    Returns:
+        Lower and upper bound.
+    """
     scored, images = stats.scored, stats.images.sum()
     confidence = (stats.confidence_gap + stats.correct).sum(axis=0)[scored] / images
     return (float(confidence.mean() - 1), float(confidence.mean())) if scored.any() else (-1.0, 1.0)
@@ -180,6 +190,6 @@ def score(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any]) -> dict[str
     Raises:
         ValueError: no images, or a probability that is not finite.
     """
-    patients = np.zeros(len(labels), np.int64)  # a single patient, because these metrics do not depend on patients
+    patients = np.zeros(len(labels), np.int64)  # a single patient, because patients do not affect these metrics
     stats = accumulate(labels, probabilities, probabilities >= 0.5, patients)
     return {name: float(value[0]) for name, value in compute(EACH_EPOCH, stats).items()}

@@ -62,8 +62,8 @@ def combine(images: FindingPredictions, how: PatientScore) -> PatientLevel:
 def patient_level(result: EvaluationResult, options: EvaluateParams) -> PatientLevel | str:
     """Predict the test patients.
 
-    The thresholds are chosen on the validation patients of all folds, without the fold's test patients. A bundle uses
-    its thresholds for images.
+    The thresholds of a fold are chosen on the validation patients of all folds, without the fold's test patients. A
+    bundle uses its thresholds for images, because it contains no others.
 
     Args:
         result: the evaluation.

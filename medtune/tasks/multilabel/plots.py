@@ -130,7 +130,7 @@ def draw_findings(path: Path, rows: Sequence[dict[str, Any]], title: str) -> Non
 
 
 def draw_reliability(path: Path, predictions: FindingPredictions, bins: int, title: str, before: bool = True) -> None:
-    """Draw the reliability diagram of all findings. The marker size grows with the number of pairs per bin.
+    """Draw the reliability diagram of all pairs of an image and a finding. More pairs per bin give larger markers.
 
     Args:
         path: PNG file to write.

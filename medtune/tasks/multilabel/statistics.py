@@ -152,7 +152,7 @@ class WeightedFindings:
 
     @cached_property
     def average_precision(self) -> Floats:
-        """scikit-learn's step-wise sum, undefined if all images or no images show the finding."""
+        """Average precision as scikit-learn's step-wise sum, undefined if all images or no images show the finding."""
         return np.where(self.negatives > 0, self._ranked(ranking.average_precision), np.nan)
 
     @cached_property
@@ -184,8 +184,8 @@ class WeightedFindings:
             by_finding: (R, findings) values.
 
         Returns:
-            (R,) averages. An average is NaN if a weighting removes a scored finding, because it would cover other
-            findings.
+            (R,) averages. An average is NaN for a weighting under which a scored finding is undefined, because averages
+            over different findings cannot be compared.
         """
         scored = self.stats.scored
         return by_finding[:, scored].mean(axis=1) if scored.any() else np.full(len(self.weights), np.nan)
@@ -263,7 +263,8 @@ def effective_patients(finding: int) -> Callable[[FindingStats], float]:
         finding: index of the finding.
 
     Returns:
-        Function from statistics to the smaller effective number, for images with or without the finding.
+        Function from statistics to the smaller of two effective numbers: the patients of images with the finding, and
+        the patients of images without it.
     """
 
     def effective(images: Floats) -> float:
@@ -277,6 +278,6 @@ def effective_patients(finding: int) -> Callable[[FindingStats], float]:
 
 
 def patients_of_all(stats: FindingStats) -> int:
-    """Return the effective number of patients of an average over findings."""
+    """Return the effective number of patients of a mean over findings: pairs of patient and finding, at most all."""
     pairs = (stats.actual[:, stats.scored] > 0).sum()
     return int(min(stats.n_patients, max(pairs, 1)))

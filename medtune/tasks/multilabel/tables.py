@@ -1,4 +1,7 @@
-"""Metrics per finding with confidence intervals, and the tables of artifacts/evaluate."""
+"""Metrics per finding with confidence intervals, and the tables of artifacts/evaluate.
+
+A finding is scored if some test images show it and others do not.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -120,7 +123,14 @@ def reliability(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any], bins:
 
 
 def write_reliability(path: Path, predictions: FindingPredictions, bins: int, before: bool = True) -> None:
-    """Write `confidence,accuracy,images,lower,upper,calibration` after calibration and, with `before`, before it."""
+    """Write `confidence,accuracy,images,lower,upper,calibration`, where calibration is `before` or `after`.
+
+    Args:
+        path: file to write.
+        predictions: predictions of the test images.
+        bins: number of probability bins.
+        before: True to include the probabilities before calibration.
+    """
     columns = ["confidence", "accuracy", "images", "lower", "upper"]
     rows = [
         [*(row[name] for name in columns), calibration]

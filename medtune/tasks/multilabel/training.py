@@ -54,7 +54,7 @@ class BinaryCrossEntropy:
         return self._losses(output, target, self.label_smoothing).sum()
 
     def summarize(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the logits, all of which AUROC needs."""
+        """Return the logits, because AUROC needs the logits of all images."""
         return output
 
     def score(self, summary: Tensor, target: Tensor) -> dict[str, float]:
@@ -90,7 +90,7 @@ def class_weights(setting: str | dict[str, float], classes: tuple[str, ...], tar
 
     Args:
         setting: `none`, `auto` (inverse frequency, at most 20 to 1) or a mapping from finding to weight. The weight is
-            that of images with the finding relative to images without it. The default is 1.
+            that of images with the finding relative to images without it. Other findings have weight 1.
         classes: names of the findings.
         targets: (n, findings) targets of the training images.
 

@@ -67,6 +67,6 @@ def score(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any]) -> dict[str
     Raises:
         ValueError: no images, or a probability that is not finite.
     """
-    patients = np.zeros(len(labels), np.int64)  # a single patient, because these metrics do not depend on patients
+    patients = np.zeros(len(labels), np.int64)  # a single patient, because patients do not affect these metrics
     stats = accumulate(labels, probabilities, np.argmax(probabilities, axis=1), patients)
     return {name: float(value[0]) for name, value in compute(EACH_EPOCH, stats).items()}

@@ -6,7 +6,7 @@ from medtune.tasks.classification.statistics import WeightedStats, binary, patie
 
 
 def average_precision(stats: WeightedStats) -> Floats:
-    """Compute scikit-learn's step-wise sum (R,); NaN if the labels contain a single class."""
+    """Compute the average precision (R,) as scikit-learn's step-wise sum; NaN if the labels contain a single class."""
     if not stats.stats.rankings:
         return stats.undefined
     return ranking.average_precision(stats.stats.rankings[0], stats.image_weights)

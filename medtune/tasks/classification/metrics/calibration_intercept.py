@@ -6,7 +6,16 @@ from medtune.tasks.classification.statistics import WeightedStats, patients_of_a
 
 
 def calibration_intercept(stats: WeightedStats) -> Floats:
-    """Compute the shift of the logits (R,) that corrects the mean probability; outcome as in `calibration_slope`."""
+    """Compute the shift of the logits that makes the mean probability equal to the frequency of the outcome.
+
+    `calibration_slope` defines the outcome.
+
+    Args:
+        stats: weighted statistics.
+
+    Returns:
+        (R,) shifts.
+    """
     return fit_intercept(stats.stats.logits, stats.stats.outcomes, stats.image_weights)
 
 

@@ -7,12 +7,22 @@ from medtune.tasks.classification.statistics import ClassificationStats, Weighte
 
 
 def confidence_gap(stats: WeightedStats) -> Floats:
-    """Compute the mean probability of the most probable class minus the fraction of images where it is correct (R,)."""
+    """Compute the mean probability of the most probable class minus the accuracy of this class (R,)."""
     return np.asarray(stats.weights @ stats.stats.confidence_gap / stats.actual.sum(axis=1))
 
 
 def bounds_of(stats: ClassificationStats) -> tuple[float, float]:
-    """Return the gaps at accuracy 1 and 0, because the distribution of the gap is as skewed as that of the accuracy."""
+    """Return the bounds of the gap for the scale of its interval.
+
+    The bounds are the gaps at accuracy 1 and 0 for the mean confidence of the images. The interval uses them, because
+    the distribution of the gap is as skewed as that of the accuracy.
+
+    Args:
+        stats: statistics of the images.
+
+    Returns:
+        Lower and upper bound.
+    """
     confidence = (stats.confidence_gap.sum() + stats.argmax_correct.sum()) / stats.width
     return float(confidence - 1), float(confidence)
 

@@ -1,4 +1,4 @@
-"""F1 as defined in the CDTM paper, which differs from the usual macro F1."""
+"""F1 as defined in the paper of CDTM (Li et al. 2024), which differs from the usual macro F1."""
 
 import numpy as np
 

@@ -7,7 +7,7 @@ from medtune.tasks.classification.statistics import WeightedStats
 
 
 def patient_recognition_rate(stats: WeightedStats) -> Floats:
-    """Compute the mean over patients (R,)."""
+    """Compute the mean of the patients' fractions of correct images (R,)."""
     return np.asarray(stats.weights @ stats.stats.recognized / stats.weights.sum(axis=1))
 
 
