@@ -92,7 +92,7 @@ class Bundle:
             assignment = ", ".join(f"{count} operators on {name}" for name, count in counts.items())
             log.info("%s: %s", model["file"], assignment)
         bundle = cls(folder, document, precision, session)
-        if precision == "int8":  # x86 without VNNI adds pairs of products in 16 bits, which may overflow
+        if precision == "int8":  # on x86 CPUs without VNNI, sums of two products have 16 bits and may overflow
             bundle.self_test()
         return bundle
 
@@ -130,7 +130,7 @@ class Bundle:
 
     @property
     def providers(self) -> list[str]:
-        """Active onnxruntime providers, first choice first."""
+        """Active onnxruntime providers, in order of preference."""
         return list(self.session.get_providers())
 
     def prepare(self, source: ImageSource) -> np.ndarray:
@@ -182,7 +182,7 @@ class Bundle:
             images: uint8 (N, H, W, 3) RGB.
 
         Returns:
-            float32 (N, ...), the mean of the bundle's networks. For classification, these are calibrated class
+            float32 (N, ...), the mean output of the bundle's networks. For classification, these are calibrated class
             probabilities (N, classes). A bundle for slides returns the output of each network, like `run_members`.
 
         Raises:
@@ -287,7 +287,7 @@ class Bundle:
     def _array(self, name: str) -> np.ndarray:
         content = bundle_document.read_file(self.folder, self.manifest, name)
         try:
-            # np.load would also accept other formats.
+            # np.load would also accept .npz archives.
             return np.asarray(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))
-        except Exception as error:  # the header is parsed as Python source, so the tokenizer's errors are raised too
+        except Exception as error:  # NumPy parses the header as Python source, which can raise any error
             raise BundleError(f"{self.folder / name} is not a valid .npy file: {first_line(error)}") from None
