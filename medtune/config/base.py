@@ -16,7 +16,7 @@ class BaseParams(BaseModel):
 
 
 class StrictParams(BaseParams):
-    """Immutable section of params.yaml that rejects unknown keys, infinite numbers and booleans for numbers."""
+    """Immutable section of params.yaml that rejects unknown keys, infinite numbers, and booleans as numbers."""
 
     REMOVED: ClassVar[dict[str, str]] = {}
     """Keys of earlier versions, as `section.key`, with a message that names the replacement."""
