@@ -25,7 +25,7 @@ class Member:
 
 
 class Ensemble(nn.Module):
-    """Module from uint8 images (B, H, W, 3) to the outputs of M networks, which share equal backbones.
+    """Module from uint8 images (B, H, W, 3) to the outputs of M networks. Members with equal backbones share one.
 
     Attributes:
         networks: one network per distinct backbone, with the head of its first member.
