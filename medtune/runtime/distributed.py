@@ -10,8 +10,8 @@ from datetime import timedelta
 
 from medtune.runtime.device import device_class
 
-# Other processes wait while the main process computes features or waits for a lock. If it dies, the launcher ends
-# them.
+# The other processes wait at a barrier while the main process computes features or waits for a lock. If the main
+# process ends, the launcher ends the others.
 TIMEOUT = timedelta(days=7)
 
 

@@ -30,7 +30,7 @@ def logfile(folder: Path, name: str) -> Iterator[Path]:
     loggers = [logging.getLogger(name) for name in ("medtune", "prefect", "prefect._internal")]
     for logger in loggers:
         logger.addHandler(handler)
-    logging.raiseExceptions = False  # or a stopped Prefect server floods the terminal
+    logging.raiseExceptions = False  # otherwise, errors about a stopped Prefect server flood the terminal
     logging.getLogger("medtune").setLevel(logging.INFO)
     try:
         yield path
