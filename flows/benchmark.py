@@ -1,4 +1,4 @@
-"""Comparison of methods on the grid of benchmark.yaml. Only trials without a record run."""
+"""Comparison of methods on the grid of benchmark.yaml. Trials with a record are not run again."""
 
 import logging
 import shutil

@@ -16,7 +16,7 @@ POOL = "medtune"
 
 
 def bootstrap() -> None:
-    """Create the work pool, the automations and the deployments of prefect.yaml, and mark dead runs as crashed.
+    """Create the work pool, the automations and the deployments of prefect.yaml, and mark ended runs as Crashed.
 
     Paused schedules stay paused. Call this before a worker of the pool starts.
 

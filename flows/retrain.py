@@ -24,7 +24,7 @@ def retrain(prefect: bool = True, accept: str | None = None) -> None:
 
     Args:
         prefect: run the steps as a Prefect flow.
-        accept: reason of a person to publish the new model in any case; None to follow the gate.
+        accept: reason for publishing the new model even if the gate rejects it; None to follow the gate.
 
     Raises:
         InputError: the params, the data or the model store are invalid.

@@ -142,7 +142,7 @@ def _stop(daemon: Daemon, timeout_s: float) -> None:
 
 
 def _mark_dead(url: str) -> None:
-    """Mark the runs of the stopped worker as Crashed, because the worker kills them without reporting it."""
+    """Mark the runs of the stopped worker as Crashed, because a worker kills its runs without reporting their end."""
     os.environ["PREFECT_API_URL"] = url
     _prepare()
     from prefect.client.orchestration import get_client

@@ -133,7 +133,7 @@ def load_params(path: Path | str | None = None, sets: Sequence[str] = ()) -> Par
 
     Args:
         path: a params file, or an overlay such as a recipe; None is the project's params.yaml alone.
-        sets: `key=value` overrides of both, for example ["finetune.epochs=3"].
+        sets: `key=value` assignments, which override the file, for example ["finetune.epochs=3"].
 
     Returns:
         The validated params.

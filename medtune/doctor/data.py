@@ -33,7 +33,7 @@ def check_data(context: Context) -> CheckResult:
         if packed := _find_archive(root):
             return _check_archive(packed, root)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # its messages belong to stage data
+        with contextlib.redirect_stdout(io.StringIO()):  # only the data stage prints the source's messages
             classes = source.classes(params)
             samples = check_samples(source.list_samples(root, params), params, classes).samples
             if registry.load_part("medtune.tasks", context.params.task.kind, "targets", "task.kind").HAS_POSITIVE:
