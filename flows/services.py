@@ -120,7 +120,7 @@ def worker() -> None:
 
 
 def _follow(worker: Daemon) -> None:
-    """Print the log of the worker until it ends, which is an error."""
+    """Print the log of the worker until the worker ends. Its end is an error."""
     with start_services.report_errors(), worker.log.open() as log:
         running = True
         while running:

@@ -182,7 +182,7 @@ def train(params: Params, out: Folder = None, prefect: bool = False) -> TrainRes
         The evaluation and the exported model.
 
     Raises:
-        InputError: the data are not prepared with these params, or the params do not fit them.
+        InputError: the data are not prepared with these params, or the params do not fit the data.
         RunError: a stage failed; the message names the log with its traceback.
     """
     from medtune.flows.train import train as run

@@ -18,7 +18,8 @@ def suggest(paths: list[str], detected: DetectedData) -> None:
 
     Args:
         paths: image files, relative to the data root.
-        detected: result to extend with a warning and a command. If no pattern fits, both describe the alternatives.
+        detected: result to extend with a warning and a command. If no pattern fits, they describe
+            the settings for data without patients.
     """
     for pattern in PATTERNS:
         if count := _patients(pattern, paths):

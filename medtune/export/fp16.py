@@ -18,7 +18,7 @@ PASS_THROUGH_OPS = frozenset(
     AveragePool GlobalMaxPool Transpose Reshape Flatten Squeeze Unsqueeze Slice Split Concat Gather Expand Tile Pad
     Identity DepthToSpace SpaceToDepth""".split()  # noqa: SIM905
 )
-# Applied to a weight, these only change its shape, so the weight can be stored in fp16.
+# These operators only change the shape of a weight, so the weight can be stored in fp16.
 SHAPE_OPS = frozenset({"Reshape", "Transpose"})
 FP16_MAX = float(np.finfo(np.float16).max)
 
@@ -69,7 +69,7 @@ def _with_types(model: onnx.ModelProto, limit: int) -> onnx.ModelProto:
     light = onnx.ModelProto()
     light.CopyFrom(model)
     for tensor in light.graph.initializer:
-        if len(tensor.raw_data) > MIN_EXTERNAL_BYTES:  # smaller ones may be shapes, which the inference needs
+        if len(tensor.raw_data) > MIN_EXTERNAL_BYTES:  # smaller tensors may be shapes, which the inference needs
             tensor.ClearField("raw_data")
     typed = onnx.shape_inference.infer_shapes(light, strict_mode=True)
     for tensor, original in zip(typed.graph.initializer, model.graph.initializer, strict=True):

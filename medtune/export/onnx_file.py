@@ -55,7 +55,7 @@ def write_graph(graph: onnx.ModelProto, path: Path, limit: int = MAX_INLINE_BYTE
         path.write_bytes(graph.SerializeToString())
         return []
     data = f"{path.name}.data"
-    path.with_name(data).unlink(missing_ok=True)  # onnx would append to it
+    path.with_name(data).unlink(missing_ok=True)  # onnx would append to an existing file
     onnx.save_model(
         graph,
         path,

@@ -90,7 +90,7 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
     excluded = EXCLUDED_KEYS | {"frozen": FINETUNE_ONLY, "trial": SUBGROUPS}.get(stage, set())
     sections = {name: _without(params.section(name), excluded) for name in STAGE_SECTIONS[stage]}
     for name in TRAINING:
-        if name in sections:  # the candidates, in whatever form they were set
+        if name in sections:  # a number, a list and `auto` have the same key if they give the same candidates
             sections[name]["lr"] = list(params.learning_rates(name))
     if "frozen" in sections and params.model.head.solved:
         sections["frozen"] = _without(sections["frozen"], NOT_USED_BY_SOLVER)

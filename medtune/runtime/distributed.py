@@ -35,7 +35,7 @@ def process_group() -> Iterator[None]:
 
     state = PartialState(cpu=device_class() == "cpu", timeout=TIMEOUT)
     yield
-    state.destroy_process_group()  # not after an error: it would wait for the other processes
+    state.destroy_process_group()  # not after an error: the call would wait for the other processes
 
 
 def barrier() -> None:

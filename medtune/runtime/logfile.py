@@ -12,7 +12,7 @@ MAX_FILES = 20
 
 @contextmanager
 def logfile(folder: Path, name: str) -> Iterator[Path]:
-    """Log to a new file within the block. The 20 newest files are kept.
+    """Log to a new file within the block. Only the 20 newest files of the command remain.
 
     Args:
         folder: folder of the log files.

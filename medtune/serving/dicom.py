@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 INSTALL = 'a DICOM file; pydicom is not installed. Run pip install "medtune[dicom]"'
-# Problems with the pixels raise errors; warnings about other metadata need not concern the user.
+# pydicom warns about odd metadata, which many files contain. Problems with the pixels still raise errors.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", module=r"pydicom\..*")
 _PREAMBLE = 128

@@ -14,7 +14,7 @@ SYSTEM_FOLDERS = ("__macosx", "$recycle.bin", "system volume information")
 # Hidden files, and lock files of Microsoft Office.
 _HIDDEN = (".", "~$")
 NO_EXTENSION = "without extension"
-# Extensions of compressed files. The extension before it is the type of the content, for example x.nii.gz.
+# Extensions of compressed files. Their type includes the previous extension: x.nii.gz has the type .nii.gz.
 _COMPRESSION = (".gz", ".bz2", ".xz", ".zst")
 
 

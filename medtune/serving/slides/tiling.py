@@ -98,7 +98,7 @@ class TilePlan:
         size: (width, height) of level 0 in pixels.
         level: level from which tiles are read.
         overview: uint8 (h, w, 3), the complete slide, at most 1024 pixels wide and high.
-        tissue: bool (h, w), tissue mask. Its resolution differs from the overview.
+        tissue: bool (h, w), tissue mask. The overview has another resolution.
         content: digest of the slide's pixels at the resolution of the mask.
         absent: number of stored tiles that are missing at `level`, and number of all stored tiles.
     """
@@ -236,7 +236,14 @@ def _level(slide: Slide, settings: TileSettings, tile: tuple[float, float]) -> i
 
 
 def _overview(slide: Slide, settings: TileSettings, mpp: tuple[float, float]) -> tuple[np.ndarray, np.ndarray, int]:
-    """Read the slide at the resolution of the mask and as an overview, both uint8 (h, w, 3), and return their level."""
+    """Read the complete slide from a coarse level.
+
+    Returns:
+        The slide at the resolution of the tissue mask and as an overview, both uint8 (h, w, 3), and their level.
+
+    Raises:
+        DecodeError: no level fits in memory.
+    """
     target = min(settings.size_um / _MASK_PIXELS_PER_TILE, _MASK_UM)
     fitting = [n for n, (width, height) in enumerate(slide.levels) if width * height <= _MAX_MASK_PIXELS]
     if not fitting:
