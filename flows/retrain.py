@@ -19,8 +19,8 @@ log = logging.getLogger("medtune.flow")
 def retrain(prefect: bool = True, accept: str | None = None) -> None:
     """Fetch new data and code, train, compare with the accepted model, and publish the new model if it is better.
 
-    The exit code is 0 after success (also if the new model was rejected or nothing has changed), 1 if a step failed,
-    and 2 if the input is invalid. The accepted model is replaced only after the upload of the new one is complete.
+    The exit code is 0 after success, 1 if a step failed, and 2 if the input is invalid. A rejected model counts as
+    success, and so do unchanged inputs. The accepted model is replaced only after the new one is uploaded completely.
 
     Args:
         prefect: run the steps as a Prefect flow.

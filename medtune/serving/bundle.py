@@ -68,8 +68,9 @@ class Bundle:
             The loaded bundle.
 
         Raises:
-            BundleError: the bundle is damaged, has an unknown schema version or lacks the precision; onnxruntime is
-                too old; the provider is not active; or int8 results on this CPU differ from the exported samples.
+            BundleError: the bundle is damaged, has an unknown schema version or lacks the precision. Also if
+                onnxruntime is too old, the provider is not active, or int8 results on this CPU differ from the
+                exported samples.
         """
         folder = Path(folder)
         document = bundle_document.read_manifest(folder)

@@ -47,8 +47,8 @@ def decode(
         The pixels of the image.
 
     Raises:
-        DecodeError: the file is empty, damaged or truncated; it is neither DICOM nor one of `FORMATS`; it exceeds
-            `MAX_PIXELS` or `MAX_BYTES`; it has several pages; or the meaning of its pixels is unknown.
+        DecodeError: the file is empty, damaged or truncated, or it is neither DICOM nor one of `FORMATS`. Also if it
+            exceeds `MAX_PIXELS` or `MAX_BYTES`, has several pages, or has pixels of unknown meaning.
     """
     content = _read(source) if isinstance(source, Path) else bytes(source)
     if not content:

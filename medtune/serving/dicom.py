@@ -107,8 +107,8 @@ def read_dicom(content: bytes, max_pixels: int, apply_voi: bool = True, frame: i
         The pixels of the frame.
 
     Raises:
-        DecodeError: pydicom is not installed, or the file is damaged, has no pixels, has several frames and `frame`
-            is None, has an unsupported transfer syntax, or has a kind of pixels that is not supported.
+        DecodeError: pydicom is not installed, the file is damaged or has no pixels, or its transfer syntax or kind of
+            pixels is not supported. Also if `frame` is None and the file has several frames.
     """
     dataset = _parse(io.BytesIO(content))
     if "Rows" not in dataset or "Columns" not in dataset:

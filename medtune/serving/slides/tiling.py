@@ -148,8 +148,8 @@ def plan_tiles(slide: Slide, settings: TileSettings, mpp: tuple[float, float]) -
         The selected tiles.
 
     Raises:
-        DecodeError: no tile has enough tissue; the slide is smaller than a tile or too coarse; no level fits into
-            memory; or stored tiles are missing where the slide has tissue.
+        DecodeError: no tile has enough tissue, or stored tiles are missing where the slide has tissue. Also if the
+            slide is smaller than a tile or too coarse, or if no level fits into memory.
     """
     width, height = settings.size_um / mpp[0], settings.size_um / mpp[1]
     if width > slide.size[0] or height > slide.size[1]:
