@@ -1,4 +1,4 @@
-"""Decoding of 16-bit PNG files. Pillow would reduce those with colors to 8 bits."""
+"""Decoding of 16-bit PNG files. Pillow would reduce color images to 8 bits."""
 
 import struct
 

@@ -63,7 +63,7 @@ def open_session(
             raise BundleError(f"{name} runs only on CPUs. For {provider} choose fp16 or fp32")
         if provider_name not in onnxruntime.get_available_providers():
             raise BundleError(f"provider {provider} is not available in this onnxruntime. Install onnxruntime-gpu")
-        if hasattr(onnxruntime, "preload_dlls"):  # since 1.21; older versions search only LD_LIBRARY_PATH
+        if hasattr(onnxruntime, "preload_dlls"):  # since 1.21; older versions search the library path
             with redirect_stdout(io.StringIO()):  # prints missing libraries, but stdout is for the CSV
                 onnxruntime.preload_dlls()
         onnxruntime.set_default_logger_severity(4)  # a provider that cannot start is reported below in one line

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import tifffile
 
 WHITE = 255
-# A stored tile may be missing if its tissue fraction on the overview is at most this. Tiles of glass at the edge of
-# tissue are below this limit.
+# A stored tile may be missing if its tissue fraction on the overview is at most this value. Tiles of glass at the edge
+# of tissue are below it.
 MAX_TISSUE = 0.5
 
 
