@@ -1,4 +1,4 @@
-"""Comparison of methods on the grid of benchmark.yaml. Only trials without a record run."""
+"""Comparison of methods on the grid of benchmark.yaml. Trials with a record are not run again."""
 
 import logging
 import shutil
@@ -34,7 +34,7 @@ def benchmark(
 ) -> None:
     """Compare methods on the grid of benchmark.yaml and write results.csv and report.html to artifacts/benchmark.
 
-    The exit code is 0 if no trial failed (trials excluded by `only` and `max_trials` stay pending), 1 if a trial failed
+    Trials that `only` and `max_trials` exclude stay pending. The exit code is 0 if no trial failed, 1 if a trial failed
     after all retries, and 2 if the input is invalid.
 
     Args:

@@ -19,7 +19,7 @@ from medtune.runtime.artifact import Artifact
 from medtune.runtime.paths import RunPaths
 
 RETRY_AFTER_S = 2
-# A second benchmark at the same time uses another port for the dashboard, which nobody needs.
+# Dask warns if a second benchmark runs, because its dashboard needs another port. The dashboard is not used.
 warnings.filterwarnings("ignore", "Port 8787 is already in use", UserWarning)
 
 

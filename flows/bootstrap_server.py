@@ -16,9 +16,10 @@ POOL = "medtune"
 
 
 def bootstrap() -> None:
-    """Create the work pool, the automations and the deployments of prefect.yaml, and mark dead runs as crashed.
+    """Create the work pool, the automations and the deployments of prefect.yaml.
 
-    Paused schedules stay paused. Call this before a worker of the pool starts.
+    Unfinished runs of an earlier worker are marked as Crashed. Paused schedules stay paused. Call this before a worker
+    of the pool starts.
 
     Raises:
         subprocess.CalledProcessError: `prefect deploy` failed. Its output is on stdout.

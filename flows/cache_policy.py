@@ -13,7 +13,7 @@ class CacheByKey(CachePolicy):
     """Cache policy that uses the task's input `cache_key` as the key.
 
     Prefect's policies are unsuitable. DEFAULT includes the run id, so it never hits across runs. INPUTS + TASK_SOURCE
-    also hits after an imported file was edited or the output was deleted.
+    hits even if an imported file was edited or the output was deleted.
     """
 
     def compute_key(

@@ -12,7 +12,8 @@ LOOPBACK = ("127.0.0.1", "localhost")
 def bypass_proxy_for_loopback() -> None:
     """Add the loopback addresses to NO_PROXY, because a proxy cannot reach a server on this machine.
 
-    Without a proxy, nothing is changed. Both spellings are set, because the lower-case variable takes precedence.
+    Without a proxy, nothing is changed. Both NO_PROXY and no_proxy are set, because the lower-case variable takes
+    precedence.
     """
     proxies = ("http_proxy", "https_proxy", "all_proxy")
     if not any(os.environ.get(name) or os.environ.get(name.upper()) for name in proxies):
@@ -54,12 +55,12 @@ def configure_prefect(cache: Path, console: str = "CRITICAL") -> None:
         "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(home / "results"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
-        # The start takes 10-30 s on two slow cores, and 50 s without compiled bytecode.
+        # The start of a server takes 10-30 s on two slow cores, and 50 s without compiled bytecode.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         # A server that stopped or does not answer must not delay a run for minutes.
         "PREFECT_CLIENT_MAX_RETRIES": "1",
         "PREFECT_API_REQUEST_TIMEOUT": "20",
-        # The minimum. flows/stale_run_automation.py marks a run as crashed after four missing heartbeats.
+        # Prefect's minimum in s. flows/stale_run_automation.py marks a run as crashed after four missing heartbeats.
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         # These loggers send the messages of a run to Prefect, in addition to stdout.
         "PREFECT_LOGGING_EXTRA_LOGGERS": "medtune",

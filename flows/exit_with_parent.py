@@ -34,8 +34,8 @@ def exit_with_worker() -> None:
 def _remove_console_handlers() -> None:
     """Silence Prefect's console handlers. Messages still go to the server and the log file.
 
-    After the worker has ended, the console handler would end the process at its first message, before the engine could
-    mark the run as Crashed.
+    After the worker has ended, the console handler would end the process at its first message. Prefect's engine could
+    then not mark the run as Crashed.
     """
     from prefect.logging.handlers import PrefectConsoleHandler
 

@@ -2,8 +2,8 @@
 
 Two processes can detect dead runs. The process that holds the lock of a folder (medtune.runtime.lock.output_lock)
 knows that all other runs of this folder have ended. A new worker knows that the runs of its predecessor have ended
-(flows/exit_with_parent.py). Subflow runs and task runs are marked too. Scheduled runs also send a notification
-(flows/hooks.py), because they could not send it themselves.
+(flows/exit_with_parent.py). Subflow runs and task runs are marked too. For scheduled runs, this module
+also sends a notification (flows/hooks.py), because the ended process cannot send it.
 """
 
 import logging

@@ -1,4 +1,7 @@
-"""Promotion of a trained model: decision of the gate, publication and history."""
+"""Promotion of a trained model: decision of the gate, publication and history.
+
+The challenger is the newly trained model. The champion is the current accepted bundle.
+"""
 
 import hashlib
 import json
@@ -70,7 +73,7 @@ def git_tag(name: str) -> str:
 
 
 def already_judged(paths: RunPaths, store: ModelStore) -> str | None:
-    """Find the earlier decision about the bundle in artifacts/export and the current champion.
+    """Find an earlier decision between the bundle in artifacts/export and the current champion.
 
     Args:
         paths: where the bundle is.
@@ -100,7 +103,7 @@ def evaluate_challenger(
         paths: where the bundle and the data are.
         store: store of accepted bundles.
         repo: repository with the training data of the champion.
-        accept: reason of a person to promote the challenger in any case; None to follow the gate.
+        accept: reason for promoting the challenger even if the gate rejects it; None to follow the gate.
 
     Returns:
         The decision.
@@ -127,7 +130,9 @@ def evaluate_challenger(
 
 
 def _manifest(repo: "GitDvcRepo", name: str) -> str:
-    """Read manifest.csv of the accepted model's training data and verify it, because DVC and git do not.
+    """Read manifest.csv of the accepted model's training data and verify its checksum.
+
+    DVC and git do not verify it.
 
     Returns:
         The content of manifest.csv.

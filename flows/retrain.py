@@ -19,12 +19,12 @@ log = logging.getLogger("medtune.flow")
 def retrain(prefect: bool = True, accept: str | None = None) -> None:
     """Fetch new data and code, train, compare with the accepted model, and publish the new model if it is better.
 
-    The exit code is 0 after success (also if the new model was rejected or nothing has changed), 1 if a step failed,
-    and 2 if the input is invalid. The accepted model is replaced only after the upload of the new one is complete.
+    The exit code is 0 after success, 1 if a step failed, and 2 if the input is invalid. A rejected model counts as
+    success, and so do unchanged inputs. The accepted model is replaced only after the new one is uploaded completely.
 
     Args:
         prefect: run the steps as a Prefect flow.
-        accept: reason of a person to publish the new model in any case; None to follow the gate.
+        accept: reason for publishing the new model even if the gate rejects it; None to follow the gate.
 
     Raises:
         InputError: the params, the data or the model store are invalid.

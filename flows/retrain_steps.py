@@ -46,7 +46,7 @@ def run(executor: Executor, accept: str | None = None) -> str:
 
     Args:
         executor: execution of the steps.
-        accept: reason of a person to publish the new model in any case; None to follow the gate.
+        accept: reason for publishing the new model even if the gate rejects it; None to follow the gate.
 
     Returns:
         The outcome in one sentence, or `RESTART_REQUIRED` if the process must restart with new code.

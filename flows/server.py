@@ -87,7 +87,7 @@ def _using(url: str) -> Iterator[None]:
 
 
 def is_alive() -> bool:
-    """Return True if the server answers. Avoids several requests that would each wait for a timeout."""
+    """Return True if the server answers. Check this before several requests, each of which may wait for a timeout."""
     import prefect.settings
 
     try:

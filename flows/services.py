@@ -120,7 +120,7 @@ def worker() -> None:
 
 
 def _follow(worker: Daemon) -> None:
-    """Print the log of the worker until it ends, which is an error."""
+    """Print the log of the worker until the worker ends. Its end is an error."""
     with start_services.report_errors(), worker.log.open() as log:
         running = True
         while running:
@@ -142,7 +142,7 @@ def _stop(daemon: Daemon, timeout_s: float) -> None:
 
 
 def _mark_dead(url: str) -> None:
-    """Mark the runs of the stopped worker as Crashed, because the worker kills them without reporting it."""
+    """Mark the runs of the stopped worker as Crashed, because a worker kills its runs without reporting their end."""
     os.environ["PREFECT_API_URL"] = url
     _prepare()
     from prefect.client.orchestration import get_client

@@ -1,6 +1,7 @@
 """Automations of the Prefect server that mark runs without heartbeats as Crashed and send a notification.
 
-They handle runs whose process and worker have both ended, without a new worker (see flows/mark_crashed.py).
+They are needed if both the process and the worker of a run have ended, and no new worker starts. If a new worker
+starts, it marks the run (flows/mark_crashed.py).
 """
 
 import os

@@ -126,7 +126,7 @@ def _session(leader: int) -> set[psutil.Process]:
 
 
 def _is_alive(process: psutil.Process) -> bool:
-    """Return True if a process runs. Zombies count as ended, because in a container no process may reap them."""
+    """Return True if a process runs. Zombies count as ended, because a container may have no process to reap them."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

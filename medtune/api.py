@@ -133,7 +133,7 @@ def load_params(path: Path | str | None = None, sets: Sequence[str] = ()) -> Par
 
     Args:
         path: a params file, or an overlay such as a recipe; None is the project's params.yaml alone.
-        sets: `key=value` overrides of both, for example ["finetune.epochs=3"].
+        sets: `key=value` assignments, which override the file, for example ["finetune.epochs=3"].
 
     Returns:
         The validated params.
@@ -182,7 +182,7 @@ def train(params: Params, out: Folder = None, prefect: bool = False) -> TrainRes
         The evaluation and the exported model.
 
     Raises:
-        InputError: the data are not prepared with these params, or the params do not fit them.
+        InputError: the data are not prepared with these params, or the params do not fit the data.
         RunError: a stage failed; the message names the log with its traceback.
     """
     from medtune.flows.train import train as run

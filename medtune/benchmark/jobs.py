@@ -175,7 +175,7 @@ def _params(base: dict[str, Any], spec: MethodSpec, trial: TrialId, rates: list[
 
 
 def _with_min_steps(params: Params, min_steps: int) -> Params:
-    """Return `params` whose stages have at least `min_steps` optimizer steps."""
+    """Return a copy of `params` whose training stages have at least `min_steps` optimizer steps."""
     stages = {name: getattr(params, name) for name in ("frozen", "finetune")}
     return params.model_copy(
         update={

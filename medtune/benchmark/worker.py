@@ -23,7 +23,7 @@ def run_job(job: dict[str, Any], out: str, cache: str) -> dict[str, str]:
 
     Args:
         job: result of `TrialJob.as_dict`.
-        out: artifacts folder.
+        out: folder that contains `artifacts`.
         cache: folder for unfinished work and stored features.
 
     Returns:

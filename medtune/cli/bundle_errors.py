@@ -1,4 +1,4 @@
-"""Errors of a bundle as user-facing errors."""
+"""Conversion of bundle errors to user-facing errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from medtune.config.errors import InputError
 
 @contextmanager
 def as_input_errors() -> Iterator[None]:
-    """Convert errors of the serving package in the block.
+    """Convert errors that the serving package raises in the block to `InputError`.
 
     Yields:
         None.

@@ -140,7 +140,7 @@ def _by_folders(root: Path, images: list[str], detected: DetectedData) -> None:
 
 
 def _by_splits(root: Path, detected: DetectedData, images: list[str]) -> None:
-    """Add what follows from folders train, val and test with class folders in each."""
+    """Add settings and findings for the folders train, val and test, each of which has one folder per class."""
     detected.settings["data.split.protocol"] = "folders"
     try:
         suffixes = tuple({PurePosixPath(path).suffix.lower() for path in images} - {""})
@@ -157,7 +157,7 @@ def _by_splits(root: Path, detected: DetectedData, images: list[str]) -> None:
 
 
 def _size(root: Path, images: list[str], detected: DetectedData) -> None:
-    """Add the sizes of a sample of images, and a small input size for small images."""
+    """Add the image sizes of a sample as a finding, and a small network input as a setting if images are small."""
     sample = images[:: max(1, len(images) // HEADERS_READ)]
     size_of = {path: size for path in sample if (size := image_headers.image_size(root / path)) is not None}
     sizes = Counter(size_of.values())

@@ -24,8 +24,8 @@ def path_column(table: Table, root: Path, used: Collection[int]) -> str | None:
         used: positions of columns with another meaning.
 
     Returns:
-        Name of the only column whose cells all name image files, directly or in one common format. None if no column,
-        or more than one, qualifies.
+        Name of the only column whose cells all name image files: as paths, or as parts of paths in one common format
+        (`data.path_format`). None if no column, or more than one, qualifies.
     """
     files = ImageFiles(root, scan_root(root))
     candidates = []

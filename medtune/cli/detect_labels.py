@@ -57,7 +57,15 @@ def set_columns(names: list[str], table: Table, detected: DetectedData) -> None:
 
 
 def set_lists(cells: list[str], detected: DetectedData) -> bool:
-    """Add the settings for cells that list findings. Return False if no cell lists several labels."""
+    """Add the settings for cells that list findings.
+
+    Args:
+        cells: cells of the label column.
+        detected: result to extend.
+
+    Returns:
+        False if no cell lists several labels, or if none of the listed labels is also the only label of another cell.
+    """
     values = {cell.strip() for cell in cells}
     lists = [cell for cell in values if SEPARATOR in cell]
     if not lists or not any(part.strip() in values for cell in lists for part in cell.split(SEPARATOR)):

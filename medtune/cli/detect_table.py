@@ -156,7 +156,7 @@ def _suggest_patients(table: Table, used: Collection[int], detected: DetectedDat
 
 
 def fewest_patients(patients: Sequence[str], labels: Sequence[str] | None) -> int:
-    """Return the smallest number of patients per class, or the number of all patients without labels."""
+    """Return the smallest number of patients per class, or the number of all patients if there are no labels."""
     by_class: defaultdict[str, set[str]] = defaultdict(set)
     for patient, label in zip(patients, labels or [""] * len(patients), strict=True):
         by_class[label].add(patient)

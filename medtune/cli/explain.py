@@ -109,7 +109,7 @@ def _fields_of(section: BaseModel, prefix: str, params: Params) -> Iterator[Fiel
             kinds, choices = [], list(registry.plugin_names(package))
         elif _join(prefix, name) in params.metric_choices:
             kinds, choices = [], params.metric_choices[_join(prefix, name)]
-        # A type such as `auto or number` contains its literal values. `choices` is complete or empty.
+        # If a key allows a literal value or a type (`auto or number`), `type` contains both and `choices` is empty.
         if choices and kinds:
             kinds, choices = [*map(_plain, choices), *kinds], []
         default = entry.get("default", ...)

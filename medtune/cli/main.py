@@ -120,6 +120,6 @@ def main() -> NoReturn:
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # the reader closed the pipe, as in `medtune predict ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python reports it at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python reports this error at exit
         sys.exit(code or 1)
     sys.exit(code)

@@ -18,7 +18,8 @@ def suggest(paths: list[str], detected: DetectedData) -> None:
 
     Args:
         paths: image files, relative to the data root.
-        detected: result to extend with a warning and commands. Without a pattern they explain the alternatives.
+        detected: result to extend with a warning and a command. If no pattern fits, they describe
+            the settings for data without patients.
     """
     for pattern in PATTERNS:
         if count := _patients(pattern, paths):
@@ -37,7 +38,7 @@ def suggest(paths: list[str], detected: DetectedData) -> None:
 
 
 def _patients(pattern: str, paths: list[str]) -> int:
-    """Return the number of distinct ids, or 0 unless every path has an id and ids have two images on average."""
+    """Return the number of distinct ids, or 0 if a path has no id or the ids are too few or too many for patients."""
     matches = [re.search(pattern, path) for path in paths]
     if not paths or not all(matches):
         return 0

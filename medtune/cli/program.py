@@ -12,7 +12,7 @@ from medtune.config.errors import InputError, RunError
 # Errno values caused by the disk or permissions, not by a bug.
 DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 INSTALL = 'pip install "medtune[train]"'
-# Typer bundles click since 0.26 and depended on it before. In both cases this is the base of BadParameter.
+# click.UsageError, the base class of BadParameter. Typer contains its own copy of click since version 0.26.
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 
 

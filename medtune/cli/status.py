@@ -63,7 +63,7 @@ def _accepted(target: str) -> dict[str, Any]:
 
 
 def _services(paths: Any) -> dict[str, int | None]:
-    """Return the process ids of the Prefect server and worker. None: not running. Empty: no Prefect."""
+    """Return the process id of each Prefect service, None if it is not running. Empty if Prefect is not installed."""
     import importlib.util
 
     if importlib.util.find_spec("prefect") is None:

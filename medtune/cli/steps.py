@@ -30,7 +30,7 @@ def report(params: Params, paths: RunPaths) -> list[StepStatus]:
     for stage, fold in steps.order():
         try:
             step = steps.resolve(stage, fold)
-        except InputError:  # its key depends on a step that is missing
+        except InputError:  # the key of this step depends on an earlier step without a result
             missing = [status.name for status in statuses if not status.done]
             same_fold = [] if fold is None else [name for name in missing if name.endswith(f" {network_name(fold)}")]
             before = (same_fold or missing)[0]

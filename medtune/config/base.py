@@ -16,7 +16,7 @@ class BaseParams(BaseModel):
 
 
 class StrictParams(BaseParams):
-    """Immutable section of params.yaml that rejects unknown keys, infinite numbers and booleans for numbers."""
+    """Immutable section of params.yaml that rejects unknown keys, infinite numbers, and booleans as numbers."""
 
     REMOVED: ClassVar[dict[str, str]] = {}
     """Keys of earlier versions, as `section.key`, with a message that names the replacement."""
@@ -45,5 +45,5 @@ def renamed(section: str, **names: str) -> dict[str, str]:
 
 
 def _accepts_bool(annotation: Any) -> bool:
-    is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)  # it checks its own keys
+    is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)  # a section checks its own keys
     return annotation in (bool, Any) or is_section or any(map(_accepts_bool, get_args(annotation)))

@@ -74,7 +74,7 @@ class SplitParams(StrictParams):
         """Test folds that the test metrics are computed on."""
         if self.test_fold == "all":
             return [0] if self.protocol in ("folders", "column") else list(range(self.folds))
-        return [self.test_fold] if isinstance(self.test_fold, int) else [0]  # protocol site puts the named site first
+        return [self.test_fold] if isinstance(self.test_fold, int) else [0]  # protocol site makes the named site fold 0
 
     @property
     def trained_folds(self) -> list[int]:

@@ -41,7 +41,7 @@ class ExternalParams:
 
 
 def external_params(document: Mapping[str, Any], data: Path, sets: Sequence[str] = ()) -> ExternalParams:
-    """Return the params for a bundle's bundle.json, the external data and the user's `--set`.
+    """Combine bundle.json, the external data and the assignments of `--set` into params.
 
     Args:
         document: content of bundle.json.
@@ -49,7 +49,7 @@ def external_params(document: Mapping[str, Any], data: Path, sets: Sequence[str]
         sets: `key=value` assignments of data.* and evaluate.*.
 
     Returns:
-        Validated params. Keys that nobody sets keep the values of the bundle's training.
+        Validated params. Keys without an assignment keep the values from the training of the bundle.
 
     Raises:
         InputError: the data do not exist, or an assignment is invalid or sets a key that the bundle decides.

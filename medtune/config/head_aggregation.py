@@ -1,4 +1,4 @@
-"""Requirements of tile-pooling heads and solved heads on the other sections."""
+"""Params that two kinds of heads require: heads that pool tiles, and heads that a solver fits (`solved`)."""
 
 from medtune.config.errors import InputError
 
@@ -6,7 +6,7 @@ ATTENTION = "attention"
 
 
 def check_head(kind: str, aggregation: str, solved: bool, source: str, schedule: str, views: int | str) -> None:
-    """Raise if a head that pools tiles, or a solved head, does not fit the other params.
+    """Raise if the other params do not fit a head that pools tiles, or a solved head.
 
     Args:
         kind: `model.head.kind`.

@@ -50,7 +50,7 @@ def check_names(stage: str, lr: object) -> None:
         lr: value of the stage's `lr`.
 
     Raises:
-        ValueError: an unknown name, with the known names.
+        ValueError: a name is unknown. The message lists the known names.
     """
     if not isinstance(lr, Mapping):
         return
@@ -62,7 +62,7 @@ def check_names(stage: str, lr: object) -> None:
 
 
 def resolve(stage: str, lr: object, name: str) -> tuple[float, ...]:
-    """Return the candidate learning rates of a stage, ascending. The stage chooses on validation.
+    """Return the candidate learning rates of a stage, ascending. The stage selects one on the validation images.
 
     Args:
         stage: `frozen` or `finetune`.

@@ -159,7 +159,8 @@ def read_base(with_overlay: bool) -> dict[str, Any]:
     """Read the project's params.yaml.
 
     Args:
-        with_overlay: True if an overlay follows. Without a project it is then merged over the shipped defaults.
+        with_overlay: True if the caller merges an overlay into the result. Without a project, the result is then the
+            shipped defaults.
 
     Returns:
         Mapping of sections.
@@ -221,7 +222,7 @@ def validate(tree: dict[str, Any]) -> Params:
         Validated params.
 
     Raises:
-        InputError: lists every problem.
+        InputError: a value is invalid. The message lists every problem.
     """
     try:
         return Params.model_validate(tree)

@@ -129,7 +129,9 @@ class ExportParams(StrictParams):
     fp16_tolerance: Annotated[float, Field(gt=0)] = 2.0e-2
     max_metric_drop: Annotated[float, Field(ge=0)] = Field(0.001, description="largest loss of balanced accuracy")
     calibration_images: Positive = Field(128, description="training images for the calibration of int8 ranges")
-    int8_max_metric_drop: Annotated[float, Field(ge=0)] = Field(0.005, description="the same for int8")
+    int8_max_metric_drop: Annotated[float, Field(ge=0)] = Field(
+        0.005, description="largest loss of balanced accuracy of int8"
+    )
     int8_min_speedup: Annotated[float, Field(ge=0)] = Field(
         1.5, description="smallest speedup of int8 over fp32, measured at export"
     )
@@ -152,15 +154,15 @@ class GateParams(StrictParams):
         **renamed("gate", tolerance="min_improvement"),
     }
 
-    metric: str = Field("balanced_accuracy", description="metric of the comparison of the two models")
+    metric: str = Field("balanced_accuracy", description="metric that compares the new model with the accepted model")
     min_improvement: Annotated[float, Field(ge=-1, lt=1)] = Field(
         0.0,
-        description="the lower bound of the paired difference must exceed it. Negative values allow a small regression",
+        description="the lower bound of the paired difference must exceed this. Negative values allow a regression",
     )
     max_confidence_gap: Annotated[float, Field(gt=0, le=1)] = Field(
         0.2,
         description="largest gap between mean confidence and accuracy, for both models. A model is refused only "
-        "if the complete confidence interval of its gap exceeds it",
+        "if the complete confidence interval of its gap exceeds this value",
     )
     min_patients_per_class: Annotated[int, Field(ge=2)] = Field(
         3,

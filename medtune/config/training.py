@@ -17,7 +17,8 @@ STAGES: dict[Schedule, tuple[Literal["frozen", "finetune"], ...]] = {
     "staged": ("frozen", "finetune"),
 }
 Fraction = Annotated[float, Field(ge=0, le=1)]
-# With an upper limit of 1, 0.7 % of 10,000 images became all white or all black. With 0.5, none did.
+# Strength of color changes. With an upper limit of 1, 0.7 % of 10,000 images became entirely white or entirely black.
+# With 0.5, none did.
 Strength = Annotated[float, Field(ge=0, le=0.5)]
 Border = Literal["reflect", "black"]
 # A quarter of the image remains visible at both limits.
@@ -87,7 +88,9 @@ class TrainingParams(StrictParams):
     )
     batch_size: Annotated[int, Field(ge=1)] = 16
     gradient_accumulation_steps: Annotated[int, Field(ge=1)] = Field(1, description="batches per optimizer step")
-    optimizer: Literal["adamw", "adam"] = Field("adamw", description="adam: coupled weight decay, as in the paper")
+    optimizer: Literal["adamw", "adam"] = Field(
+        "adamw", description="adam: coupled weight decay, as in the paper of CDTM"
+    )
     weight_decay: Annotated[float, Field(ge=0)] = 1.0e-3
     warmup_epochs: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="epochs of learning rate warmup. auto: a fifth of all epochs, at most 2"
@@ -129,7 +132,7 @@ class FrozenParams(TrainingParams):
     REMOVED: ClassVar[dict[str, str]] = renamed("frozen", **RENAMED, views="feature_views", store_gb="feature_cache_gb")
 
     feature_views: Annotated[int, Field(ge=1, le=8)] | Literal["online"] = Field(
-        8, description="dihedral views with stored features. online: run the backbone in every epoch"
+        8, description="number of dihedral views whose features are stored. online: run the backbone in every epoch"
     )
     feature_cache_gb: Annotated[float, Field(ge=0)] = Field(
         20.0, description="disk space for the stored features of one fold. If they need more: online"

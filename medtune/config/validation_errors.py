@@ -35,7 +35,7 @@ def format_validation_error(error: ValidationError, model: type[BaseModel], pref
     Args:
         error: error that the validation of `model` raised.
         model: section that was validated.
-        prefix: dotted key of the section. Empty for the whole params file.
+        prefix: dotted key of the section. Empty for the complete params file.
 
     Returns:
         One line. Problems are separated by semicolons.
@@ -191,7 +191,7 @@ def _describe(problem: _Problem) -> str:
     options = problem.hint.alternatives()
     texts = [text for option in options if not _is_literal(option) for text in _describe_type(option)]
     literals = _literals(problem.hint)
-    # A word after a text looks like a part of it, so it is quoted.
+    # After a description such as `a number`, a literal word would look like a part of it, so the word is quoted.
     words = [json.dumps(word) if texts and isinstance(word, str) else show_value(word) for word in literals]
     if problem.type == "finite_number":
         texts = [text.replace("a number", "a finite number") for text in texts]
@@ -201,7 +201,7 @@ def _describe(problem: _Problem) -> str:
 
 
 def _join(parts: list[str], conjunction: str) -> str:
-    """Join by commas and a conjunction. A comma separates it from parts of several words."""
+    """Join by commas and a conjunction. If a part has three or more words, a comma precedes the conjunction."""
     *first, last = parts
     comma = "," if any(part.count(" ") > 1 for part in parts) else ""
     return f"{', '.join(first)}{comma} {conjunction} {last}" if first else last

@@ -14,7 +14,8 @@ class CheckResult:
     """One line of the report.
 
     Attributes:
-        state: `wrong` means that the run would fail, `warning` that it would start in a worse state than intended.
+        state: `wrong` means that the run would fail. `warning` means that the run would start, but with a disadvantage,
+            for example without a recording in W&B.
         message: observed state.
         fix: how to fix the problem. Empty for `ok`.
         label: subject of the line, for checks with several lines.

@@ -33,7 +33,7 @@ def check_data(context: Context) -> CheckResult:
         if packed := _find_archive(root):
             return _check_archive(packed, root)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # its messages belong to stage data
+        with contextlib.redirect_stdout(io.StringIO()):  # only the data stage prints the source's messages
             classes = source.classes(params)
             samples = check_samples(source.list_samples(root, params), params, classes).samples
             if registry.load_part("medtune.tasks", context.params.task.kind, "targets", "task.kind").HAS_POSITIVE:
@@ -57,7 +57,7 @@ def check_data(context: Context) -> CheckResult:
 
 
 def _check_slides(context: Context, source: ModuleType, slides: Sequence[Sample], root: Path) -> CheckResult:
-    """Cut one slide into tiles and read a sample of them."""
+    """Divide one slide into tiles and read a sample of the tiles."""
     params, first = context.params.data, slides[len(slides) // 2]
     begin = time.perf_counter()
     try:
@@ -79,7 +79,7 @@ def _reads_files(samples: Sequence[Sample]) -> bool:
 
 
 def _find_archive(root: Path) -> Path | None:
-    """Return the archive that stage data would unpack: the root, or the only file in it."""
+    """Return the archive that the data stage would unpack: the root, or an archive in a root that has only archives."""
     if is_archive(root):
         return root
     if not root.is_dir():

@@ -19,7 +19,7 @@ TORCH_QUERY = (
 
 
 def check_device(context: Context) -> CheckResult:
-    """Check the device. If it should be a GPU, check its driver, and torch in a subprocess."""
+    """Check the device. For a GPU, also check its driver and, in a subprocess, that torch finds the GPU."""
     named = os.environ.get("MEDTUNE_DEVICE")
     kind = device_class()
     chosen = f"MEDTUNE_DEVICE={named}" if named else "chosen automatically"

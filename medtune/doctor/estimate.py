@@ -21,7 +21,7 @@ def check_estimate(context: Context) -> list[CheckResult]:
     try:
         return [_disk_estimate(context), _time_estimate(context)]
     finally:
-        context.questions.close()  # or their memory would count as used
+        context.questions.close()  # otherwise `check_memory` would count the memory of these processes as used
 
 
 def split_fractions(params: Params) -> dict[str, float]:
@@ -61,8 +61,8 @@ def disk_requirements(params: Params, images: int, facts: Mapping[str, Any]) -> 
         # Folds share stored features.
         store = facts["tokens"] * facts["channels"] * FP16_BYTES * (rows if n_folds == 1 else images * stored)
     weights = n_folds * (facts["head"] + (network if "finetune" in params.training_stages else 0)) * FP32_BYTES
-    # Two files of five copies: weights, averages, best epoch and two moments. The learning rate search adds three: the
-    # initial weights, the best candidate and the last candidate.
+    # Two checkpoints of five copies each: weights, averages, best epoch and two moments. The learning rate search adds
+    # three copies: the initial weights, the best candidate and the last candidate.
     checkpoints = (2 * 5 + 3) * FP32_BYTES * (network if "finetune" in params.training_stages else facts["head"])
     widths = {"fp32": 4, "fp16": 2, "int8": 1}
     # The bundle contains the networks of all folds. Heads on a frozen backbone share the backbone.

@@ -8,7 +8,8 @@ from medtune.doctor.check_result import CheckResult, Context, failure, format_si
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
 MIN_BYTES, LOW_BYTES = 1.0e9, 2.5e9
-# Measured peak of a complete run above that of a training step, for plots, export and parity: 0.3 to 0.9 GB.
+# Memory that a complete run needs in addition to a training step, for plots, export and the parity check. Measured: 0.3
+# to 0.9 GB.
 OVERHEAD_BYTES = 1.0e9
 
 

@@ -16,7 +16,7 @@ from medtune.config.project import PROJECT
 from medtune.config.schema import Params
 from medtune.serving.one_line import last_line
 
-# Their import takes most of the time of a check.
+# The import of these modules takes most of the time of a check.
 PRELOADED = ("torch", "timm")
 # On other systems, system libraries are not safe after a fork.
 CAN_FORK = sys.platform == "linux"

@@ -18,7 +18,8 @@ from medtune.tasks import base
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
-# Fields of a fold's evaluation: its post-processing, and its decision rule for patients its network has not seen.
+# Fields of `rules` that bundle.json repeats per network: its calibration, and its decision rule for patients that it
+# has not seen.
 MEMBER_KEYS = ("temperature", "scale", "offset", "decision")
 
 
@@ -112,7 +113,7 @@ def build_manifest(
         "protocol": prepared.info["protocol"],
         "weights": weights_info(params),
         "metrics": metrics,
-        "params": params.model_dump(mode="json", exclude={"gate", "handoff"}),  # may contain private paths and URLs
+        "params": params.model_dump(mode="json", exclude={"gate", "handoff"}),  # handoff may contain private paths
         "versions": provenance(),
         "key": key,
     }

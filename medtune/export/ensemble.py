@@ -25,10 +25,10 @@ class Member:
 
 
 class Ensemble(nn.Module):
-    """Module from uint8 images (B, H, W, 3) to the outputs of M networks, which share equal backbones.
+    """Module from uint8 images (B, H, W, 3) to the outputs of M networks. Members with equal backbones share one.
 
     Attributes:
-        networks: one network per distinct backbone, with the head of its first member.
+        networks: one network per distinct backbone, with the head of the first member that uses it.
         heads: one head per member.
         output_layers: one output layer per member.
         shared: index in `networks` of each member.

@@ -1,8 +1,8 @@
 """Conversion of an fp32 ONNX graph to mixed precision: matrix products in fp16, sensitive operators in fp32.
 
 onnxruntime's converter has three problems that this module avoids. It casts tensors between two fp32 operators to fp16
-and back, which rounds them. It gives two nodes the same name for shared weights, and onnxruntime cannot load the
-result. It silently clips weights beyond the range of fp16.
+and back, which rounds them. If two nodes share weights, it gives both nodes the same name, and onnxruntime
+cannot load the result. It silently clips weights beyond the range of fp16.
 """
 
 import numpy as np
@@ -12,13 +12,13 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from medtune.export.onnx_file import MAX_INLINE_BYTES, MIN_EXTERNAL_BYTES, check_graph, weight_bytes
 
 FP16_OPS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "Attention"})
-# These run in fp16 if an input is fp16. All others stay in fp32: norms, softmax, sums, powers, divisions.
+# These operators run in fp16 if an input is fp16. All others stay in fp32: norms, softmax, sums, powers, divisions.
 PASS_THROUGH_OPS = frozenset(
     """Add Sub Mul Neg Relu LeakyRelu PRelu Elu Gelu Erf Sigmoid Tanh HardSigmoid HardSwish Mish Swish Where MaxPool
     AveragePool GlobalMaxPool Transpose Reshape Flatten Squeeze Unsqueeze Slice Split Concat Gather Expand Tile Pad
     Identity DepthToSpace SpaceToDepth""".split()  # noqa: SIM905
 )
-# Applied to a weight, these only change its shape, so the weight can be stored in fp16.
+# These operators only change the shape of a weight, so the weight can be stored in fp16.
 SHAPE_OPS = frozenset({"Reshape", "Transpose"})
 FP16_MAX = float(np.finfo(np.float16).max)
 
@@ -30,10 +30,11 @@ def to_half(model: onnx.ModelProto, emulate: bool = False, max_inline_bytes: int
 
     Args:
         model: fp32 graph.
-        emulate: return an fp32 graph that rounds every fp16 value instead. It gives the results of a GPU, which
-            accumulates in fp32 and overflows above 65504. onnxruntime's CPU provider runs fp16 graphs in fp32 and
-            therefore shows no rounding.
-        max_inline_bytes: largest size of the weights in the graph. Protobuf has a limit.
+        emulate: return an fp32 graph that rounds the results of fp16 operators to fp16. On a CPU, this graph gives the
+            results of a GPU, which adds products in fp32 and overflows above 65504. The fp16 graph would not:
+            onnxruntime's CPU provider runs it in fp32, without rounding.
+        max_inline_bytes: bytes of weights above which the graph is too large for protobuf. Its types are then inferred
+            without the weights.
 
     Returns:
         A converted copy of the graph.
@@ -68,7 +69,7 @@ def _with_types(model: onnx.ModelProto, limit: int) -> onnx.ModelProto:
     light = onnx.ModelProto()
     light.CopyFrom(model)
     for tensor in light.graph.initializer:
-        if len(tensor.raw_data) > MIN_EXTERNAL_BYTES:  # smaller ones may be shapes, which the inference needs
+        if len(tensor.raw_data) > MIN_EXTERNAL_BYTES:  # smaller tensors may be shapes, which the inference needs
             tensor.ClearField("raw_data")
     typed = onnx.shape_inference.infer_shapes(light, strict_mode=True)
     for tensor, original in zip(typed.graph.initializer, model.graph.initializer, strict=True):
@@ -91,7 +92,7 @@ class _Conversion:
         self._available = {*self._fp32, *(value.name for value in graph.input)}
 
     def add(self, node: NodeProto, keep_fp32: bool) -> None:
-        """Append a node, converted to fp16 if it benefits, unless `keep_fp32` is set."""
+        """Append a node. It is converted to fp16 if its operator is suitable, unless `keep_fp32` is True."""
         given_half = any(name in self._computed_half for name in node.input)
         of_weights = node.op_type in SHAPE_OPS and node.input[0] in self._fp32
         half = not keep_fp32 and (

@@ -1,8 +1,8 @@
 """Static int8 quantization of an fp32 ONNX graph for CPUs (QDQ format, per-channel weights).
 
 Calibration images determine the ranges of activations. Weights use 8 bits, because 7 bits reduce accuracy on every
-machine (docs/log.md). On x86 CPUs without VNNI, 8 bits can overflow the 16-bit sum of two products. The consumer
-detects this, because it always runs the samples of an int8 bundle.
+machine (docs/log.md). On x86 CPUs without VNNI, 8 bits can overflow the 16-bit sum of two products. `Bundle.load`
+detects this overflow, because it always runs the samples of an int8 bundle.
 """
 
 import logging
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 QUANTIZED_OPS = frozenset({"Conv", "MatMul", "Gemm"})
 # Fused into the preceding convolution, because quantization clips anyway.
 FUSED_ACTIVATIONS = frozenset({"Relu", "Clip"})
-# All other operators stay in fp32: norms, softmax and GELU need small differences, residual streams have outliers.
+# All other operators stay in fp32: norms, softmax and GELU need more precision, and residual streams have outliers.
 BATCH_SIZE = 8
 
 

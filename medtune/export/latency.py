@@ -7,9 +7,10 @@ from statistics import median
 import numpy as np
 
 ROUNDS = 9
-# Slow networks stop after this many seconds, but not before this number of rounds.
+# The measurement stops after LIMIT_S seconds, but not before MIN_ROUNDS rounds.
 MIN_ROUNDS, LIMIT_S = 3, 60.0
-# A turn runs a fast network several times, because very short measurements are easily disturbed.
+# In each round, every model runs up to MAX_REPEATS times, until the slowest model takes about TURN_S seconds. Shorter
+# measurements are easily disturbed.
 TURN_S, MAX_REPEATS = 0.1, 10
 
 Predict = Callable[[np.ndarray], object]
@@ -18,7 +19,7 @@ Predict = Callable[[np.ndarray], object]
 def benchmark_interleaved(
     models: Mapping[str, Predict], images: np.ndarray, batches: Sequence[int], rounds: int = ROUNDS
 ) -> dict[int, dict[str, float]]:
-    """Measure the median time per batch, with interleaved rounds after one warm-up round.
+    """Measure the median time per batch, after one warm-up run. In each round, the models run one after another.
 
     Args:
         models: models by name. Each takes uint8 images (b, H, W, 3).

@@ -55,7 +55,7 @@ def write_graph(graph: onnx.ModelProto, path: Path, limit: int = MAX_INLINE_BYTE
         path.write_bytes(graph.SerializeToString())
         return []
     data = f"{path.name}.data"
-    path.with_name(data).unlink(missing_ok=True)  # onnx would append to it
+    path.with_name(data).unlink(missing_ok=True)  # onnx would append to an existing file
     onnx.save_model(
         graph,
         path,
@@ -71,7 +71,7 @@ def write_graph(graph: onnx.ModelProto, path: Path, limit: int = MAX_INLINE_BYTE
 
 
 def open_graph(path: Path, external: list[str], busy_wait: bool = True) -> Predict:
-    """Open a graph file on the CPU; return a function from uint8 (b, H, W, 3) to `onnx_outputs.stack_outputs`."""
+    """Open a graph file on the CPU; return a function from uint8 (b, H, W, 3) to the result of `stack_outputs`."""
     opened = open_session(
         path.read_bytes(), path.name, "cpu", "fp32", busy_wait=busy_wait, folder=path.parent, external=external
     )

@@ -99,8 +99,8 @@ def rejection_reason(
 ) -> str | None:
     """Check if a precision passes the parity check.
 
-    fp32 and fp16 outputs may differ from those of the network by their tolerance. The function of the task
-    checks everything else.
+    Outputs in fp32 and fp16 may differ from the outputs of the network by the tolerance of the precision. `of_task`
+    checks everything else, for example the predicted classes.
 
     Args:
         metrics: result of `compare_outputs`.

@@ -34,7 +34,7 @@ class ParityCheck:
         images: (n, H, W, 3) uint8.
         reference: outputs of the exported module in eager fp32 on the CPU, in the layout of `stack_outputs`:
             (n, 1 + M, ...), or (n, M, ...) for tiles.
-        document: bundle.json so far.
+        document: content of bundle.json. The export adds its results later.
     """
 
     prepared: "PreparedDataset"
@@ -49,13 +49,13 @@ class ParityCheck:
     ) -> "ParityCheck":
         """Select up to `n` test images of the folds, balanced over the classes, and compute their outputs.
 
-        For a set of tiles, these are the tiles of complete slides.
+        If the images are tiles, complete slides are selected.
 
         Args:
             model: exported module.
             prepared: prepared data.
             folds: test folds of the networks.
-            document: bundle.json so far.
+            document: content of bundle.json. The export adds its results later.
             n: largest number of images. The first slide may have more tiles.
 
         Returns:
@@ -199,7 +199,7 @@ class ParityCheck:
             tested = np.flatnonzero(np.isin(rows, data.indices(fold)["test"]))
             for position, values in zip(tested, serving.rows(outputs[tested, member], self.document), strict=True):
                 names.append(data.paths[rows[position]])
-                # Some protocols test an image in two folds. Only one of its two rows is from this network.
+                # Some protocols test an image in two folds. One of its rows is from this network: the more similar one.
                 differences.append(min(distance(values, row) for row in written[names[-1]]))
         worst = int(np.argmax(differences))
         if differences[worst] > tolerance:

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 FILES = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
 N_SAMPLES = 4
-# Number of images to check the fp16 file on, in addition to its emulation.
+# Number of images for the check of the fp16 file itself. Its emulation is checked on all images.
 N_FILE_CHECKS = 32
 SPEED_BATCHES = (1, 32)
-# Other CPUs round the fp32 parts differently, which may change a value by one 8-bit step.
+# Added to the sample tolerance of int8. Other CPUs round the fp32 parts differently, which may change a value by one
+# 8-bit step.
 INT8_MARGIN = 2e-2
 ExportedPrecision = tuple["onnx.ModelProto", dict[str, Any], str | None]
 
@@ -145,7 +146,7 @@ def session(
 
 
 def predictor(graph: bytes, busy_wait: bool = True) -> Callable[[np.ndarray], np.ndarray]:
-    """Open an exported graph; return a function from uint8 (b, H, W, 3) to `onnx_outputs.stack_outputs`."""
+    """Open an exported graph; return a function from uint8 (b, H, W, 3) to the result of `stack_outputs`."""
     opened = session(graph, busy_wait=busy_wait)
     names = [node.name for node in opened.get_outputs()]
     return lambda images: stack_outputs(names, opened.run(None, {"images": images}))

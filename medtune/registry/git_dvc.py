@@ -1,6 +1,7 @@
 """Git and DVC operations of the retrain flow: pull new data, record accepted models, read earlier versions.
 
-Both run through their command lines and use their own locks, because a user may run `dvc pull` during a scheduled run.
+A user may run `dvc pull` during a scheduled run. The class therefore calls the command lines of git and DVC, which lock
+the repository.
 """
 
 import json
@@ -45,7 +46,8 @@ class GitDvcRepo:
         """Raise if results cannot be recorded in git.
 
         Raises:
-            InputError: not a git repository with a commit, run by a DVC stage, or uncommitted changes.
+            InputError: the folder is not a git repository with a commit, it has uncommitted changes, or this process
+                runs in a DVC stage.
         """
         if stage := os.environ.get("DVC_STAGE"):
             raise InputError(f"DVC_STAGE={stage}: retraining calls DVC and cannot run in a DVC stage. Run it directly")
@@ -73,7 +75,7 @@ class GitDvcRepo:
         return sorted(name for name in listed.splitlines() if (self.folder / name).is_file())
 
     def pull(self) -> list[str]:
-        """Record local data changes, merge new commits, update imports and pull data.
+        """Record local data changes, merge new commits, update DVC imports and pull data.
 
         Returns:
             One line per change.

@@ -41,7 +41,7 @@ def configure_remote(
         show: True to print the current remote and change nothing.
 
     Raises:
-        InputError: the URL or name is invalid, or the probe file failed.
+        InputError: the URL or name is invalid, or a small file cannot be written, read or deleted there.
     """
     config = _dvc_config()
     if show:
@@ -152,7 +152,7 @@ def _set_default(settings: dict[str, Any], name: str, options: dict[str, str]) -
 
 
 def _merged_config(config: "Config", level: str, name: str, options: dict[str, str]) -> dict[str, Any]:
-    """Return the future DVC configuration, merged from all levels. Later levels take precedence."""
+    """Return the DVC configuration after the change, merged from all its files. Later files take precedence."""
     from dvc.config import ConfigError, merge
 
     settings: dict[str, Any] = {}

@@ -1,7 +1,7 @@
 """Store of accepted bundles.
 
     TARGET/bundles/ID/...    a bundle, never changed after it is written
-    TARGET/current           link to the current bundle in a folder, current.json behind a URL
+    TARGET/current           link to the current bundle. A store behind a URL has a file current.json instead
     TARGET/history.jsonl     one line per decision
 
 `open_store` accepts a folder or an fsspec URL. fsspec is imported for URLs only.

@@ -1,8 +1,8 @@
 """Atomic artifact directories with checksums.
 
-An artifact is written to a temporary folder, fsynced and renamed. Its `result.json` is written last. It contains its
-own checksum and the SHA-256 of every other file. A folder with a result.json is complete, and `verify` checks that it
-is unchanged.
+An artifact is written to a temporary folder, fsynced and renamed. Its `result.json` is written last. This file
+contains its own checksum and the SHA-256 of every other file. A folder with a result.json is complete, and `verify`
+checks that it is unchanged.
 """
 
 import contextlib

@@ -23,7 +23,7 @@ STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
 }
 # Entry module of each stage.
 MODULES = {stage: f"medtune.stages.{stage}" for stage in STAGE_SECTIONS} | {"trial": "medtune.benchmark.trial"}
-# Packages that decode the files of a single source.
+# Packages that only one data source uses, to decode its files.
 SOURCE_PACKAGES = {"slides": ("tifffile", "imagecodecs", "zarr")}
 STAGE_PACKAGES = ("torch", "torchvision", "timm", "peft", "numpy", "scipy", "scikit-learn")
 # Pillow decodes and resizes. scikit-learn assigns images to folds.
@@ -45,7 +45,7 @@ NOT_USED_BY_SOLVER = {
     "epochs", "repeats_per_epoch", "lr", "batch_size", "gradient_accumulation_steps", "optimizer", "weight_decay",
     "warmup_epochs", "clip_norm", "precision", "ema_decay", "patience", "augment",
 }  # fmt: skip
-# Only stage evaluate has subgroups. In a benchmark trial they would invalidate the training.
+# Keys of section evaluate that only the evaluate stage uses. In the key of a trial, a change would repeat the training.
 SUBGROUPS = {"by", "bins"}
 
 
@@ -67,7 +67,7 @@ def data_key(params: Params) -> str:
 
 
 def _data_section(params: Params) -> dict[str, Any]:
-    """Return section data with the positive class of the source filled in, so that naming it keeps the key."""
+    """Return section data. A null `positive` is replaced by the class that the source declares, which is equivalent."""
     section = params.section("data")
     if section["positive"] is None:
         source = registry.load_plugin("medtune.data.sources", params.data.source, "data.source")
@@ -79,7 +79,7 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
     """Return the cache key of a stage. It depends only on the arguments and on the source code on disk.
 
     Args:
-        stage: frozen, finetune, evaluate, export or cell.
+        stage: frozen, finetune, evaluate, export or trial.
         params: all params. Only the sections that the stage reads affect the key.
         inputs: all other inputs: data digest, fold and SHA-256 of upstream artifacts.
         device: device class (cpu, cuda, mps).
@@ -90,7 +90,7 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
     excluded = EXCLUDED_KEYS | {"frozen": FINETUNE_ONLY, "trial": SUBGROUPS}.get(stage, set())
     sections = {name: _without(params.section(name), excluded) for name in STAGE_SECTIONS[stage]}
     for name in TRAINING:
-        if name in sections:  # the candidates, in whatever form they were set
+        if name in sections:  # a number, a list and `auto` have the same key if they give the same candidates
             sections[name]["lr"] = list(params.learning_rates(name))
     if "frozen" in sections and params.model.head.solved:
         sections["frozen"] = _without(sections["frozen"], NOT_USED_BY_SOLVER)
@@ -114,7 +114,7 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
 
 
 def _metric_modules(params: Params, each_epoch: bool) -> list[str]:
-    """Return the modules of the task's metrics, which no import names. `each_epoch`: only training metrics."""
+    """Return the modules of the task's metrics, which no module imports. `each_epoch`: only metrics of every epoch."""
     metrics = registry.load_part("medtune.tasks", params.task.kind, "metrics", "task.kind").METRICS
     return [metric.formula.__module__ for metric in metrics if metric.each_epoch or not each_epoch]
 

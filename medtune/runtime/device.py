@@ -43,7 +43,7 @@ def device_class() -> str:
 
 
 def check_device() -> None:
-    """Raise if `$MEDTUNE_DEVICE` is invalid or no GPU is available. Does not import torch.
+    """Raise if `$MEDTUNE_DEVICE` is invalid or names a GPU that this machine lacks. Does not import torch.
 
     Raises:
         InputError: the variable is invalid, or it names a GPU on a machine without one.
@@ -57,5 +57,5 @@ def check_device() -> None:
 
 
 def _has_nvidia_gpu() -> bool:
-    # Containers have the control node too. /dev/dxg is the GPU of WSL.
+    # A container without the first GPU has no nvidia0, but the control node nvidiactl. /dev/dxg is the GPU of WSL.
     return any(Path(node).exists() for node in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg"))

@@ -10,8 +10,8 @@ from datetime import timedelta
 
 from medtune.runtime.device import device_class
 
-# Other processes wait while the main process computes features or waits for a lock. If it dies, the launcher ends
-# them.
+# The other processes wait at a barrier while the main process computes features or waits for a lock. If the main
+# process ends, the launcher ends the others.
 TIMEOUT = timedelta(days=7)
 
 
@@ -35,7 +35,7 @@ def process_group() -> Iterator[None]:
 
     state = PartialState(cpu=device_class() == "cpu", timeout=TIMEOUT)
     yield
-    state.destroy_process_group()  # not after an error: it would wait for the other processes
+    state.destroy_process_group()  # not after an error: the call would wait for the other processes
 
 
 def barrier() -> None:

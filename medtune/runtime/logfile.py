@@ -12,7 +12,7 @@ MAX_FILES = 20
 
 @contextmanager
 def logfile(folder: Path, name: str) -> Iterator[Path]:
-    """Log to a new file within the block. The 20 newest files are kept.
+    """Log to a new file within the block. Only the 20 newest files of the command remain.
 
     Args:
         folder: folder of the log files.
@@ -30,7 +30,7 @@ def logfile(folder: Path, name: str) -> Iterator[Path]:
     loggers = [logging.getLogger(name) for name in ("medtune", "prefect", "prefect._internal")]
     for logger in loggers:
         logger.addHandler(handler)
-    logging.raiseExceptions = False  # or a stopped Prefect server floods the terminal
+    logging.raiseExceptions = False  # otherwise, errors about a stopped Prefect server flood the terminal
     logging.getLogger("medtune").setLevel(logging.INFO)
     try:
         yield path

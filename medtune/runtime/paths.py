@@ -13,7 +13,7 @@ class TrainSubset:
     """Fraction of the training patients.
 
     Attributes:
-        percent: percentage of the training patients, 1 to 100, rounded up.
+        percent: percentage of the training patients, 1 to 100. The number of patients is rounded up.
         seed: seed of the order of patients.
         with_validation: True if the same fraction applies to the validation patients.
     """

@@ -18,7 +18,7 @@ EXCLUDED_MODULES = (
     "medtune.benchmark.grid",
     "medtune.runtime.lock",
     "medtune.runtime.progress",
-    # Keys contain the values of params, including defaults.
+    # These modules define and load params. Cache keys contain the values of all params, including defaults.
     "medtune.config.load",
     "medtune.config.registry",
     "medtune.config.schema",

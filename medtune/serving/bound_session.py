@@ -13,7 +13,7 @@ MAX_BUFFERS = 4
 class BoundSession:
     """Thread-safe callable that computes one output of a session on a GPU.
 
-    Larger inputs are split into batches of the size that the engine accepts.
+    Inputs of more than `max_batch` images are split, because a TensorRT engine has a maximum batch size.
 
     Attributes:
         buffers: bound input and output per batch size, least recently used first; at most `MAX_BUFFERS` entries.

@@ -68,8 +68,9 @@ class Bundle:
             The loaded bundle.
 
         Raises:
-            BundleError: the bundle is damaged, has an unknown schema version or lacks the precision; onnxruntime is
-                too old; the provider is not active; or int8 results on this CPU differ from the exported samples.
+            BundleError: the bundle is damaged, has an unknown schema version or lacks the precision. Also if
+                onnxruntime is too old, the provider is not active, or int8 results on this CPU differ from the
+                exported samples.
         """
         folder = Path(folder)
         document = bundle_document.read_manifest(folder)
@@ -92,7 +93,7 @@ class Bundle:
             assignment = ", ".join(f"{count} operators on {name}" for name, count in counts.items())
             log.info("%s: %s", model["file"], assignment)
         bundle = cls(folder, document, precision, session)
-        if precision == "int8":  # x86 without VNNI adds pairs of products in 16 bits, which may overflow
+        if precision == "int8":  # on x86 CPUs without VNNI, sums of two products have 16 bits and may overflow
             bundle.self_test()
         return bundle
 
@@ -130,7 +131,7 @@ class Bundle:
 
     @property
     def providers(self) -> list[str]:
-        """Active onnxruntime providers, first choice first."""
+        """Active onnxruntime providers, in order of preference."""
         return list(self.session.get_providers())
 
     def prepare(self, source: ImageSource) -> np.ndarray:
@@ -182,7 +183,7 @@ class Bundle:
             images: uint8 (N, H, W, 3) RGB.
 
         Returns:
-            float32 (N, ...), the mean of the bundle's networks. For classification, these are calibrated class
+            float32 (N, ...), the mean output of the bundle's networks. For classification, these are calibrated class
             probabilities (N, classes). A bundle for slides returns the output of each network, like `run_members`.
 
         Raises:
@@ -287,7 +288,7 @@ class Bundle:
     def _array(self, name: str) -> np.ndarray:
         content = bundle_document.read_file(self.folder, self.manifest, name)
         try:
-            # np.load would also accept other formats.
+            # np.load would also accept .npz archives.
             return np.asarray(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))
-        except Exception as error:  # the header is parsed as Python source, so the tokenizer's errors are raised too
+        except Exception as error:  # NumPy parses the header as Python source, which can raise any error
             raise BundleError(f"{self.folder / name} is not a valid .npy file: {first_line(error)}") from None

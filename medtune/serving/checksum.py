@@ -1,7 +1,8 @@
 """Files with an embedded SHA-256 checksum, so that every changed byte is detected on reading.
 
 JSON stores the checksum as an entry, text in its first line, and binary data in its first 32 bytes. Checkpoints store
-it in the safetensors header (medtune/training/checkpoint.py), folders in result.json (medtune/runtime/artifact.py).
+the checksum in the safetensors header (medtune/training/checkpoint.py). Artifact folders store the checksums of their
+files in result.json (medtune/runtime/artifact.py).
 """
 
 import hashlib

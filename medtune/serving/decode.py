@@ -19,9 +19,9 @@ DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".tif", ".tiff", ".bmp", ".webp", *DICOM_SUFFIXES)
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 1 << 29
-# Pillow only warns above its own limit of 89 million pixels; this must be an error.
+# Pillow only warns above its own limit of 89 million pixels. This filter turns the warning into an error.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
-# Microscopes often write odd TIFF metadata, which need not concern the user. Problems with the pixels raise errors.
+# Pillow warns about odd TIFF metadata, which microscopes often write. Problems with the pixels still raise errors.
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
@@ -47,8 +47,8 @@ def decode(
         The pixels of the image.
 
     Raises:
-        DecodeError: the file is empty, damaged or truncated; it is neither DICOM nor one of `FORMATS`; it exceeds
-            `MAX_PIXELS` or `MAX_BYTES`; it has several pages; or the meaning of its pixels is unknown.
+        DecodeError: the file is empty, damaged or truncated, or it is neither DICOM nor one of `FORMATS`. Also if it
+            exceeds `MAX_PIXELS` or `MAX_BYTES`, has several pages, or has pixels of unknown meaning.
     """
     content = _read(source) if isinstance(source, Path) else bytes(source)
     if not content:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 INSTALL = 'a DICOM file; pydicom is not installed. Run pip install "medtune[dicom]"'
-# Problems with the pixels raise errors; warnings about other metadata need not concern the user.
+# pydicom warns about odd metadata, which many files contain. Problems with the pixels still raise errors.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", module=r"pydicom\..*")
 _PREAMBLE = 128
@@ -47,7 +47,7 @@ class DicomHeader:
 
 
 def is_dicom(content: bytes) -> bool:
-    """Return True if the content, at least the first 132 bytes of a file, begins like a DICOM file."""
+    """Return True if the content begins like a DICOM file. The first 132 bytes of the file are sufficient."""
     return content[_PREAMBLE : _PREAMBLE + 4] == b"DICM" or content[:4] in _BARE
 
 
@@ -94,7 +94,7 @@ def read_header(file: Path) -> DicomHeader:
 
 
 def read_dicom(content: bytes, max_pixels: int, apply_voi: bool = True, frame: int | None = None) -> DecodedImage:
-    """Decode a DICOM file: modality LUT, display window (VOI LUT) and photometric interpretation.
+    """Decode a DICOM file and apply its modality LUT, display window (VOI LUT) and photometric interpretation.
 
     Args:
         content: the bytes of the file.
@@ -107,8 +107,8 @@ def read_dicom(content: bytes, max_pixels: int, apply_voi: bool = True, frame: i
         The pixels of the frame.
 
     Raises:
-        DecodeError: pydicom is not installed, or the file is damaged, has no pixels, has several frames and `frame`
-            is None, has an unsupported transfer syntax, or has a kind of pixels that is not supported.
+        DecodeError: pydicom is not installed, the file is damaged or has no pixels, or its transfer syntax or kind of
+            pixels is not supported. Also if `frame` is None and the file has several frames.
     """
     dataset = _parse(io.BytesIO(content))
     if "Rows" not in dataset or "Columns" not in dataset:
@@ -164,7 +164,10 @@ def _pixels(dataset: "Dataset", frame: int) -> np.ndarray:
 
 
 def _apply_functional_groups(dataset: "Dataset", frame: int) -> None:
-    """Copy a frame's rescaling and window in an enhanced DICOM file to the top level, as in ordinary files."""
+    """Copy the rescaling and the window of a frame to the top level of an enhanced DICOM file.
+
+    Ordinary DICOM files store them there.
+    """
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
     groups = [*per_frame[frame : frame + 1], *(dataset.get("SharedFunctionalGroupsSequence") or [])]
     for group in groups:
@@ -208,7 +211,7 @@ def _gray(pixels: np.ndarray, inverted: bool, dataset: "Dataset", apply_voi: boo
     bits = int(dataset.BitsStored)
     rescaled = values.dtype != pixels.dtype or not np.array_equal(values, pixels)
     if rescaled or pixels.dtype.kind != "u":
-        # The possible range (of Hounsfield units, for example) is much larger than the range in use.
+        # No range is declared: the possible range, for example of Hounsfield units, far exceeds the range in use.
         return DecodedImage(values.astype(np.float32), None, inverted)
     if bits == 8:
         return _gray_8_bit(pixels.astype(np.uint8), inverted)
@@ -232,7 +235,7 @@ def _displayed(values: np.ndarray, dataset: "Dataset") -> np.ndarray | None:
         return np.asarray(np.rint(windowed * (255 / (2**depth - 1))), np.uint8)
     if dataset.get("WindowCenter") in (None, "") or dataset.get("WindowWidth") in (None, ""):
         return None
-    # The modality LUT is already applied: this dataset applies the window alone, with an output of 8 bits.
+    # The modality LUT is already applied. This dataset therefore contains only the window, with an output of 8 bits.
     window = Dataset()
     window.PhotometricInterpretation, window.BitsStored, window.PixelRepresentation = "MONOCHROME2", 8, 0
     window.WindowCenter, window.WindowWidth = dataset.WindowCenter, dataset.WindowWidth

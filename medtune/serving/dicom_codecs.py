@@ -1,7 +1,7 @@
 """Decoder plugin for pydicom that decompresses DICOM pixels with imagecodecs.
 
-Pillow decodes most color images. Two other plugins are unsuitable: gdcm crashes the process on some damaged files, and
-libjpeg has a copyleft license.
+Pillow decodes most color images. Two plugins of pydicom are unsuitable: gdcm crashes the process on some damaged
+files, and libjpeg has a copyleft license.
 """
 
 from collections.abc import Callable

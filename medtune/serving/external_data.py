@@ -8,7 +8,7 @@ come from onnx.proto3 and never change.
 from collections.abc import Iterator
 
 _GRAPH, _FUNCTIONS = 7, 25
-# Nesting of the messages that may contain tensors: {message: {field: message}}.
+# Nesting of the protobuf messages that may contain tensors: {message: {field: message}}.
 _NESTED: dict[str, dict[int, str]] = {
     "model": {_GRAPH: "graph", _FUNCTIONS: "function"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
@@ -64,7 +64,7 @@ def _location(entry: memoryview) -> set[str]:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield field number and value in order. Only length-delimited values are bytes."""
+    """Yield number and value of each protobuf field: bytes, a variable-length number, or 0 for a fixed-size number."""
     position = 0
     while position < len(message):
         tag, position = _varint(message, position)

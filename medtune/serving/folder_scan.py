@@ -14,7 +14,7 @@ SYSTEM_FOLDERS = ("__macosx", "$recycle.bin", "system volume information")
 # Hidden files, and lock files of Microsoft Office.
 _HIDDEN = (".", "~$")
 NO_EXTENSION = "without extension"
-# Extensions of compressed files, whose type is given by the extension before: x.nii.gz.
+# Extensions of compressed files. Their type includes the previous extension: x.nii.gz has the type .nii.gz.
 _COMPRESSION = (".gz", ".bz2", ".xz", ".zst")
 
 
@@ -70,7 +70,7 @@ def scan_folder(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> FolderCon
 
 
 def _is_image(file: Path, suffixes: tuple[str, ...]) -> bool:
-    """Check the suffix, or the first bytes for DICOM files without a suffix, as hospital archives export them."""
+    """Return True for an image suffix, or for a DICOM file without suffix, which hospital archives export."""
     if file.name.lower().endswith(suffixes):
         return True
     named_by_number = file.suffix == "" or file.suffix[1:].isdigit()  # IM0001, or 1.2.840.113619.2.55
@@ -84,7 +84,7 @@ def _raise(error: OSError) -> None:
 
 
 def file_type(path: str) -> str:
-    """Return the lower-case extension of a file, or `without extension`; for system files return their names."""
+    """Return the lower-case extension of a file, or `without extension`. For a system file, return its name."""
     name = PurePosixPath(printable(path)).name
     if path.endswith("/"):
         return name + "/"

@@ -43,7 +43,7 @@ MODEL_INFO_KEYS = (
     "sha256",
 )
 
-# The endpoint reads the body itself, because FastAPI cannot accept both forms.
+# The endpoint parses the body itself, because FastAPI cannot accept both a single image and multipart/form-data.
 _BINARY = {"type": "string", "format": "binary"}
 REQUEST_BODY = {
     "required": True,
@@ -68,7 +68,7 @@ def predict_uploads(bundle: Bundle, files: Sequence[tuple[str, bytes]]) -> list[
         files: name and bytes per image.
 
     Returns:
-        One entry per image, in order, with `name` and either the keys of the task's `entry` or `error`.
+        One dictionary per image, in order. It has `name`, and either `error` or the keys of the task's `entry`.
     """
     if bundle.is_for_slides:
         return [_predict_slide(bundle, name, content) for name, content in files]
@@ -100,7 +100,7 @@ def create_app(bundle: Bundle, max_bytes: int = 64 << 20, max_images: int = 64) 
     Args:
         bundle: the loaded bundle.
         max_bytes: maximum size of a request body. Larger requests get status 413.
-        max_images: maximum number of images per request. Larger requests get status 413.
+        max_images: maximum number of images per request. Requests with more images get status 413.
 
     Returns:
         The FastAPI application.
@@ -157,7 +157,7 @@ def create_app(bundle: Bundle, max_bytes: int = 64 << 20, max_images: int = 64) 
 
 
 def serve(bundle: Bundle, host: str, port: int, max_bytes: int, max_connections: int) -> None:
-    """Serve until interrupted.
+    """Answer requests until the process is interrupted.
 
     Args:
         bundle: the loaded bundle.

@@ -6,7 +6,7 @@ Bundles of schema version 1 have a single network and no such entry.
 from collections.abc import Mapping
 from typing import Any
 
-# Names of further graph outputs: the decision, int64 (N, ...), and the output of each network, (N, M, ...).
+# Names of two more outputs of the graph: the decision, int64 (N, ...), and the output of each network, (N, M, ...).
 DECISION, MEMBERS = "decision", "members"
 # Stands for the test fold of a network that is trained on all labeled images (`final: refit`).
 REFIT = -1

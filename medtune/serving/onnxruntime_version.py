@@ -8,7 +8,8 @@ from medtune.serving.manifest import BundleError
 
 # Older versions do not support ONNX IR version 10, which the export uses.
 MINIMUM = "1.18"
-# Measured with fp32, fp16 and int8 graphs of a ViT and an EfficientNet. 1.23 runs opset 23, but not int8.
+# Measured with fp32, fp16 and int8 graphs of a ViT and an EfficientNet. Version 1.23 runs graphs of opset 23, but not
+# int8 graphs.
 MINIMUM_BY_OPSET = {22: "1.21", 23: "1.24", 24: "1.24"}
 
 

@@ -1,4 +1,4 @@
-"""PNG files of 16 bits, which Pillow reduces to 8 bits in color images."""
+"""Decoding of 16-bit PNG files. Pillow would reduce color images to 8 bits."""
 
 import struct
 
@@ -43,7 +43,7 @@ def read_png(content: bytes) -> DecodedImage:
 
 
 def _declared(content: bytes, pixels: np.ndarray) -> tuple[float, float] | None:
-    """Read the range from the chunk sBIT. Many programs do not scale the samples to 16 bits, as PNG requires."""
+    """Read the range from the chunk sBIT. PNG requires samples scaled to 16 bits, but many programs do not scale."""
     significant = _significant_bits(content)
     if not significant or not 8 <= max(significant) < 16:
         return None

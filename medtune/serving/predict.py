@@ -130,7 +130,8 @@ def predict_files(
 ) -> Iterator[tuple[Path, list[Any]]]:
     """Predict image files.
 
-    Images are decoded while the network computes, because both release Python's global interpreter lock.
+    Images are decoded while the network computes. Threads are sufficient, because decoding and inference release
+    Python's global interpreter lock.
 
     Args:
         bundle: the loaded bundle.
@@ -177,7 +178,7 @@ def write_predictions(
         out: output file (see `open_output`), or None for stdout.
         batch_size: number of images per run of the network.
         workers: number of decoding threads.
-        as_json: write a list of objects instead of CSV with the columns path, prediction, prob_CLASS.
+        as_json: write a JSON list of objects. If False, write CSV with the columns path, prediction and prob_CLASS.
         mpp: micrometers per pixel of slides whose files do not state it.
         tiles_file: CSV file for the predictions of tiles (see `medtune.serving.slides.predict.predict_slides`).
 
@@ -224,7 +225,7 @@ def _csv_writer(stream: TextIO, bundle: Bundle) -> tuple[WriteRow, Callable[[], 
 
 
 def _json_writer(stream: TextIO, bundle: Bundle) -> tuple[WriteRow, Callable[[], None]]:
-    """Write the list incrementally, because the predictions of an archive may not fit in memory."""
+    """Write the JSON list incrementally, because the predictions of an archive may not fit in memory."""
     before = "["
 
     def write_row(path: Path, row: list[Any]) -> None:

@@ -38,7 +38,7 @@ def open_session(
         precision: precision of the file.
         threads: CPU threads per prediction. 0 uses all cores.
         busy_wait: let idle threads spin during a prediction. Use False if other programs need the cores.
-        input_name: name of the graph's input and the side of its images in pixels, for TensorRT's batch sizes.
+        input_name: name of the graph's input and the side of its images in pixels. TensorRT needs both.
         folder: folder of the file `name`. Only required for a model with external data.
         external: names of the files in `folder` that the model may load weights from.
 
@@ -63,8 +63,8 @@ def open_session(
             raise BundleError(f"{name} runs only on CPUs. For {provider} choose fp16 or fp32")
         if provider_name not in onnxruntime.get_available_providers():
             raise BundleError(f"provider {provider} is not available in this onnxruntime. Install onnxruntime-gpu")
-        if hasattr(onnxruntime, "preload_dlls"):  # since 1.21; older versions need the CUDA libraries on the path
-            with redirect_stdout(io.StringIO()):  # it prints missing libraries, but stdout is for the CSV
+        if hasattr(onnxruntime, "preload_dlls"):  # since 1.21; older versions search the library path
+            with redirect_stdout(io.StringIO()):  # prints missing libraries, but stdout is for the CSV
                 onnxruntime.preload_dlls()
         onnxruntime.set_default_logger_severity(4)  # a provider that cannot start is reported below in one line
     try:
@@ -91,7 +91,7 @@ def open_session(
 
 
 def session_options(threads: int = 0, busy_wait: bool = True) -> onnxruntime.SessionOptions:
-    """Return session options: all graph optimizations, and sequential operators that use all threads."""
+    """Return session options: all graph optimizations; operators run one after another, each on all threads."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
@@ -113,7 +113,7 @@ def count_operators(session: onnxruntime.InferenceSession) -> dict[str, int]:
         session: from `open_session`.
 
     Returns:
-        Number of operators per provider name. Empty for onnxruntime before 1.24, which does not report it.
+        Number of operators per provider name. Empty for onnxruntime before 1.24, which does not report the providers.
     """
     counts: dict[str, int] = {}
     if not hasattr(session, "get_provider_graph_assignment_info"):
@@ -139,7 +139,7 @@ def provider_list(provider: str, precision: str, input_name: tuple[str, int] | N
     cuda = {
         # TF32 would change probabilities of an fp32 model by about 1e-3.
         "use_tf32": "0" if precision == "fp32" else "1",
-        # The default measures all algorithms for every new batch size, which a service would do 64 times.
+        # The default measures all convolution algorithms for every new batch size. A service has up to 64 sizes.
         "cudnn_conv_algo_search": "HEURISTIC",
         # The default doubles the allocated memory, but other programs may share the GPU.
         "arena_extend_strategy": "kSameAsRequested",

@@ -11,7 +11,7 @@ class TooManyFilesError(ValueError):
 
 
 class _StrictParser(MultiPartParser):
-    """Parser that stores files in memory, because a container may have no writable folder, and detects truncation."""
+    """Parser that detects truncated bodies and stores files in memory, as a container may have no writable folder."""
 
     spool_max_size = 0  # never write to a temporary file; the request has a maximum size
     is_complete = False

@@ -110,7 +110,7 @@ def _log(wandb_run: Any, version: ArtifactVersion, used: bool) -> None:
     if not used:
         wandb_run.log_artifact(artifact)
         return
-    # `use_artifact` rejects offline runs. For an artifact created here it makes this call, which works offline too.
+    # `use_artifact` rejects offline runs. Online, it makes the call below for new artifacts. That call works offline.
     # `is_user_created` keeps W&B from showing this run, which only reads the artifact, as its producer.
     wandb_run._log_artifact(artifact, aliases=[], is_user_created=True, use_after_commit=True)
 

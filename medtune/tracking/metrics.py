@@ -53,7 +53,7 @@ def flatten_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
             values |= _interval_values(f"sets/{name}", sets[name])
     values |= {f"val/{name}": value for name, value in metrics["validation"].items()}
     per_class = metrics.get("per_class", [])
-    # W&B draws one panel per key of the summary, so many classes appear only in the table test/classes.
+    # W&B draws one panel per key of the summary, so the values of many classes appear only in the table test/classes.
     for row in per_class if len(per_class) <= MAX_CLASSES else ():
         values |= {f"class/{row['class']}/{name}": row[name] for name in row if not name.endswith(NOT_IN_SUMMARY)}
     for fold in metrics["folds"]:

@@ -19,7 +19,7 @@ ENVIRONMENT = {"WANDB_ERROR_REPORTING": "false"}
 
 
 def redact_paths(value: Any) -> Any:
-    """Replace every path outside the project by `PLACEHOLDER`, at any depth of `value`."""
+    """Replace every local path by `PLACEHOLDER`, at any depth of `value`. Paths relative to the project remain."""
     if isinstance(value, dict):
         return {name: redact_paths(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

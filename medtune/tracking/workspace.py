@@ -86,7 +86,7 @@ def workspace(entity: str, project: str, metrics: Sequence[Metric]) -> "Workspac
         ],
         settings=ws.WorkspaceSettings(max_runs=40),
         runset_settings=ws.RunsetSettings(
-            # Not grouped, because W&B would then draw means over folds.
+            # The runs are not grouped, because W&B would draw means over the folds of a group.
             pinned_columns=["run:displayName", "run:group", "run:jobType", "config:fold.value",
                             *(f"summary:test/{metric.name}" for metric in metrics if metric.headline),
                             "summary:gate/promoted", "summary:gate/champion", "summary:gate/challenger"],

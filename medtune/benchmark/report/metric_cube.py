@@ -1,4 +1,4 @@
-"""Metrics of all trials of one dataset and backbone, for the full test set and without each patient.
+"""Metrics of all trials of one dataset and backbone: of the full test set, and without each group of test patients.
 
 The same patients are left out of all trials of a dataset, so differences between trials are paired.
 """

@@ -1,11 +1,11 @@
 """Paired comparison of methods: jackknife over patients with Holm's correction.
 
-The same test patients are left out of both methods at a time. The difference is averaged over the seeds that both
-methods have. The interval and the p-value use Student's t (`medtune.evaluation.intervals`).
+Each step of the jackknife leaves out the same test patients for both methods. The difference is averaged over the seeds
+that both methods have. The interval and the p-value use Student's t (`medtune.evaluation.intervals`).
 
-The corrected test keeps its level if the reference is fixed in advance. It does not keep it against the best method,
-because the same data select that method. Among twenty equal methods, a significant difference from the best is then far
-too frequent.
+If the reference is fixed in advance, the corrected test keeps its significance level. If the reference is the best
+method, the test does not keep it, because the same data select that method. Among twenty equal methods, significant
+differences from the best are then far too frequent.
 """
 
 from collections.abc import Iterable
@@ -33,8 +33,8 @@ class PairedDifference:
         adjusted: p-value after Holm's correction over all methods compared with the reference; NaN if `p` is NaN.
         seeds: number of common seeds.
         n_agreeing_seeds: number of seeds in which the difference has the sign of the mean.
-        detectable: difference that the same number of similar test patients detects with a power of 80 %, without
-            correction; NaN if there is no interval.
+        detectable: smallest difference that a test with this number of similar patients detects with a power of 80 %,
+            without correction; NaN if there is no interval.
     """
 
     method: int

@@ -1,4 +1,4 @@
-"""Predictions of a trial (predictions.csv), read as the statistics for its metrics."""
+"""Reader of the predictions of a trial (predictions.csv), from which the report computes metrics."""
 
 from medtune.benchmark.report.records import TrialRecord
 from medtune.config.errors import InputError

@@ -14,7 +14,7 @@ FULL = "full"
 
 
 def kind_of(results: Iterable[dict[str, Any]]) -> str:
-    """Return the task kind of some result.json files."""
+    """Return the task kind that the first of the result.json files names, or the default."""
     kinds = (result.get("params", {}).get("task", {}).get("kind") for result in results)
     return next((kind for kind in kinds if kind), DEFAULT_TASK)
 

@@ -22,7 +22,7 @@ class Summary:
         mean: (M, P) mean over the available seeds.
         lo: (M, P) lower end of the confidence interval of the mean.
         hi: (M, P) upper end of the confidence interval of the mean.
-        spread: (M, P) difference between the highest and the lowest seed; NaN for one seed.
+        spread: (M, P) difference between the highest and the lowest value over the seeds; NaN for one seed.
         seeds: (M, P) number of available seeds.
         rank: (M, P) ranks, 1 is best. Equal methods have the mean of their ranks.
         mean_rank: (M,) mean rank over the percentages with results.

@@ -5,7 +5,9 @@ from medtune.benchmark.report.formatting import pluralize, resampling_unit
 from medtune.evaluation.facts import IMAGE_LEVEL_PROTOCOLS
 from medtune.evaluation.intervals import FEW_PATIENTS, too_few
 
-EDGE_FRACTION = 0.75  # two of three learning rates are at the edge by chance
+# Fraction of trials with the lowest or highest learning rate that causes a warning. With three rates, two thirds of the
+# trials have such a rate by chance.
+EDGE_FRACTION = 0.75
 
 
 def comparison_warnings(comparison: Comparison) -> list[str]:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import tifffile
 
 WHITE = 255
-# Maximum tissue fraction, on the overview, of a tile that may be missing. Glass at the edge of tissue is below it.
+# A stored tile may be missing if its tissue fraction on the overview is at most this value. Tiles of glass at the edge
+# of tissue are below it.
 MAX_TISSUE = 0.5
 
 

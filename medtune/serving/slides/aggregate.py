@@ -45,7 +45,7 @@ def member_probabilities(tiles: npt.NDArray[np.floating], kind: str, temperature
     Args:
         tiles: outputs (n, M, ...) of the slide's tiles.
         kind: kind of aggregation.
-        temperatures: temperature for slides per network.
+        temperatures: temperature of each network, calibrated on slides.
 
     Returns:
         float64 (M, classes).

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import tifffile
 
-# Range of microscopes and slide scanners. It excludes the default of 72 to 600 dots per inch that many programs write
-# (353 to 42 micrometers).
+# Micrometers per pixel of microscopes and slide scanners. The range excludes the default resolution that many programs
+# write: 72 to 600 dots per inch (353 to 42 micrometers per pixel).
 MPP_RANGE = (0.02, 20.0)
 _PER_INCH, _PER_CENTIMETER = 2, 3
 _TAG_UNITS = {_PER_INCH: 25_400.0, _PER_CENTIMETER: 10_000.0, 4: 1000.0, 5: 1.0}

@@ -24,7 +24,7 @@ OTHER_SUFFIXES = (".mrxs", ".bif", ".vms", ".vmu", ".svslide", ".czi", ".vsi", "
 CONVERT = "Convert it to a pyramidal TIFF: vips tiffsave IN OUT.tif --pyramid --tile --compression jpeg"
 INSTALL = 'whole-slide images need zarr, which is not installed. Run pip install "medtune[wsi]"'
 MAX_REGION = 8192
-# Stored tiles and strips can only be decoded as a whole.
+# Maximum number of pixels of a stored tile or strip, because only complete ones can be decoded.
 _MAX_STORED_TILE = 25_000_000
 _RGB, _RGBA = 3, 4
 _OTHER_IMAGES = ("label", "macro", "map", "overview", "thumbnail")

@@ -16,7 +16,7 @@ from medtune.serving.slides.absent import check_absent
 from medtune.serving.slides.slide import CONVERT, MAX_REGION, Slide
 from medtune.serving.slides.tissue import find_tissue
 
-# Tolerance for levels that are slightly too coarse: 0.2527 micrometers per pixel are usually called 0.25.
+# Tolerance for levels that are slightly too coarse: 0.2527 micrometers per pixel usually count as 0.25.
 _LEVEL_TOLERANCE = 1.02
 _MAX_ENLARGED = 1.1
 _MASK_PIXELS_PER_TILE = 8
@@ -27,7 +27,7 @@ _OVERVIEW_SIDE = 1024
 
 @dataclass(frozen=True)
 class TileSettings:
-    """Settings for cutting slides into tiles.
+    """Settings for dividing slides into tiles.
 
     Attributes:
         size_um: side of a tile in micrometers.
@@ -98,7 +98,7 @@ class TilePlan:
         size: (width, height) of level 0 in pixels.
         level: level from which tiles are read.
         overview: uint8 (h, w, 3), the complete slide, at most 1024 pixels wide and high.
-        tissue: bool (h, w), tissue mask, coarser than the overview.
+        tissue: bool (h, w), tissue mask. The overview has another resolution.
         content: digest of the slide's pixels at the resolution of the mask.
         absent: number of stored tiles that are missing at `level`, and number of all stored tiles.
     """
@@ -141,15 +141,15 @@ def plan_tiles(slide: Slide, settings: TileSettings, mpp: tuple[float, float]) -
 
     Args:
         slide: an open slide.
-        settings: settings for cutting it.
+        settings: settings of the tiles.
         mpp: micrometers per pixel, from `resolve_mpp`.
 
     Returns:
         The selected tiles.
 
     Raises:
-        DecodeError: no tile has enough tissue; the slide is smaller than a tile or too coarse; no level fits into
-            memory; or stored tiles are missing where the slide has tissue.
+        DecodeError: no tile has enough tissue, or stored tiles are missing where the slide has tissue. Also if the
+            slide is smaller than a tile or too coarse, or if no level fits into memory.
     """
     width, height = settings.size_um / mpp[0], settings.size_um / mpp[1]
     if width > slide.size[0] or height > slide.size[1]:
@@ -181,12 +181,14 @@ def plan_tiles(slide: Slide, settings: TileSettings, mpp: tuple[float, float]) -
 
 
 def read_tile(slide: Slide, position: tuple[int, int], settings: TileSettings, mpp: tuple[float, float]) -> np.ndarray:
-    """Read a tile from the next finer level and resample it with antialiasing.
+    """Read a tile and resample it with antialiasing.
+
+    The pixels come from the coarsest level that is not coarser than the resulting image.
 
     Args:
         slide: an open slide.
         position: (x, y) of the upper left corner in pixels of level 0.
-        settings: settings for cutting slides.
+        settings: settings of the tiles.
         mpp: micrometers per pixel, from `resolve_mpp`.
 
     Returns:
@@ -234,7 +236,14 @@ def _level(slide: Slide, settings: TileSettings, tile: tuple[float, float]) -> i
 
 
 def _overview(slide: Slide, settings: TileSettings, mpp: tuple[float, float]) -> tuple[np.ndarray, np.ndarray, int]:
-    """Read the slide at the resolution of the mask and as an overview, both uint8 (h, w, 3), and return their level."""
+    """Read the complete slide from a coarse level.
+
+    Returns:
+        The slide at the resolution of the tissue mask and as an overview, both uint8 (h, w, 3), and their level.
+
+    Raises:
+        DecodeError: no level fits in memory.
+    """
     target = min(settings.size_um / _MASK_PIXELS_PER_TILE, _MASK_UM)
     fitting = [n for n, (width, height) in enumerate(slide.levels) if width * height <= _MAX_MASK_PIXELS]
     if not fitting:
@@ -265,7 +274,7 @@ def _grid(size: tuple[int, int], tile: tuple[float, float], overlap: float) -> l
 def _tissue_fractions(
     tissue: np.ndarray, grid: list[tuple[int, int]], tile: tuple[float, float], size: tuple[int, int]
 ) -> np.ndarray:
-    """Return the tissue fraction (tiles,) of each tile, to the nearest pixel of the mask."""
+    """Return the tissue fraction (tiles,) of each tile, whose borders are rounded to pixels of the mask."""
     height, width = tissue.shape
     total = np.pad(tissue.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     corners = np.array(grid, np.float64).reshape(-1, 2)
@@ -280,7 +289,7 @@ def _tissue_fractions(
 
 
 def _select(tiles: list[tuple[int, int]], settings: TileSettings, content: str) -> tuple[tuple[int, int], ...]:
-    """Select at most `max_per_slide` tiles, depending on the seed and the slide's content, in the given order."""
+    """Select at most `max_per_slide` random tiles, seeded with `seed` and the slide's content. Keep their order."""
     if settings.max_per_slide is None or len(tiles) <= settings.max_per_slide:
         return tuple(tiles)
 

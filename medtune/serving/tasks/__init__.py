@@ -1,8 +1,8 @@
 """Interpretation of model outputs, with one module per kind of task. Needs NumPy only.
 
-The module of a task is in this package. Tasks that are not part of the slim installation have a `serving.py` in their
-own folder. A module defines the following functions, where `document` is the content of bundle.json and `output` is
-float32 (N, ...):
+The module of a task is in this package. Tasks that are not part of the slim installation (without torch) have a
+`serving.py` in their own folder in medtune/tasks. A module defines the following functions, where `document` is the
+content of bundle.json and `output` is float32 (N, ...):
 
     validate(document) -> str | None            first invalid field of the task and the expected value, or None
     shape(document) -> tuple[int, ...]          shape of one network's output for one image

@@ -30,7 +30,7 @@ def place_labels(
 ) -> None:
     """Write labels inside the axes without overlap between labels and points; earlier labels have priority.
 
-    This draws the figure to fix the layout. The limits of the axes must not change afterwards.
+    The function draws the figure to fix the layout. The limits of the axes must not change afterwards.
 
     Args:
         axes: axes with final limits.

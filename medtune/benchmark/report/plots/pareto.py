@@ -18,7 +18,10 @@ FRONT, OTHER = COLORS[1], COLORS[0]
 
 
 def pareto_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
-    """Draw one point per method. The front and the baselines have names, the others their number in the table."""
+    """Draw one point per method.
+
+    Methods on the front and baselines are labeled with their names, other methods with the number of their table row.
+    """
     shown = [p for p, best in enumerate(comparison.best) if best is not None]
     columns = min(2, len(shown))
     rows = -(-len(shown) // columns)
