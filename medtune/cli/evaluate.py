@@ -41,7 +41,7 @@ def evaluate(
     provider: options.Provider = "cpu",
     training_data: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="With BUNDLE: data/prepared of its training, to find known images."),
+        typer.Option(metavar="DIR", help="With BUNDLE: data/prepared that it was trained on, to find training images."),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:

@@ -152,4 +152,4 @@ def _write(recipes: list[str], overrides: list[str], target: Path | None) -> Non
     removed = change(target or DEFAULT_PARAMS, overlays, overrides)
     print(f"{(target or DEFAULT_PARAMS).name} written: {', '.join([*(path.name for path in overlays), *overrides])}")
     if removed:
-        print(f"removed: {', '.join(removed)} (keys of the previous setting)")
+        print(f"removed: {', '.join(removed)} (not used with the new setting)")

@@ -87,7 +87,9 @@ class TrainingParams(StrictParams):
     )
     batch_size: Annotated[int, Field(ge=1)] = 16
     gradient_accumulation_steps: Annotated[int, Field(ge=1)] = Field(1, description="batches per optimizer step")
-    optimizer: Literal["adamw", "adam"] = Field("adamw", description="adam: coupled weight decay, as in the paper")
+    optimizer: Literal["adamw", "adam"] = Field(
+        "adamw", description="adam: L2 weight decay in the gradient, as in the CDTM paper"
+    )
     weight_decay: Annotated[float, Field(ge=0)] = 1.0e-3
     warmup_epochs: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="epochs of learning rate warmup. auto: a fifth of all epochs, at most 2"

@@ -64,7 +64,9 @@ def list_source(params: DataParams, has_positive: bool) -> SourceListing:
     root = (PROJECT / params.root).resolve() if params.root else None
     if getattr(params, "download", False):
         if root is None:
-            raise InputError("data.root=null: data.download needs a folder. Set data.root to it")
+            raise InputError(
+                "data.root=null: data.download=true needs a folder. Set data.root to the folder for the download"
+            )
         source.fetch(root, params)
     with_headers = add_dicom_headers(source.list_samples(root, params), root, params.frames)
     listed = with_headers.samples
