@@ -283,5 +283,7 @@ def _open_images(path: Path, rows: int) -> np.ndarray:
     except Exception as error:  # numpy parses the header as Python code, so the tokenizer's errors are possible
         raise InputError(f"{path} is not a valid array: {first_line(error)}. Run `medtune data`") from None
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or len(images) != rows:
-        raise InputError(f"{path} is {images.dtype} {images.shape}; expected uint8 ({rows}, H, W, 3)")
+        raise InputError(
+            f"{path} is {images.dtype} {images.shape}; expected uint8 ({rows}, H, W, 3). Run `medtune data`"
+        )
     return images
