@@ -65,7 +65,7 @@ def test_baseline_section__shows_the_verdict_and_is_empty_without_baselines():
 
 def test_baseline_section__states_the_reason_without_an_interval():
     baseline = entry(0.8, -0.02, None, None)
-    reason = "3 patients: an interval needs 5"
+    reason = "3 patients, but an interval needs 5"
     baseline["difference"] = {name: gap | {"reason": reason} for name, gap in baseline["difference"].items()}
     page = baseline_section([baseline], METRICS, {"percent": "95", "positive": "malignant"})
     assert f"no interval: {reason}" in page

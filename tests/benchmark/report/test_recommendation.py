@@ -49,7 +49,7 @@ def test_recommend__few_patients_exclude_no_method(make_trials):
     (line,) = recommendations(result)
     assert "There are too few test patients for tests. These results show no winner and exclude no method." in line
     message = " ".join(comparison_warnings(result))
-    for text in ("There are no intervals and no tests (4 patients: an interval needs 5).", "only one seed"):
+    for text in ("There are no intervals and no tests (4 patients, but an interval needs 5).", "only one seed"):
         assert text in message
 
 
