@@ -15,7 +15,7 @@ def doctor(
     params: options.ParamsFile = None,
     overrides: options.Overrides = None,
     out: options.Out = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Contact no other machine.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Skip checks that contact other machines.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Skip measurements, and with them the time estimate.")] = False,
     as_json: options.AsJson = False,
 ) -> None:

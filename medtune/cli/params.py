@@ -52,7 +52,9 @@ def show(
 
 @app.command("set", epilog=options.examples("medtune params set finetune.epochs=20 model.peft.method=lora"))
 def set_values(
-    assignments: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="For example finetune.epochs=20.")],
+    assignments: Annotated[
+        list[str], typer.Argument(metavar="KEY=VALUE...", help="Keys and values, for example finetune.epochs=20.")
+    ],
     target: Target = None,
 ) -> None:
     """Set values in params.yaml and keep its comments.

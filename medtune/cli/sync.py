@@ -16,7 +16,9 @@ def sync(
         str | None, typer.Option(help="W&B team or user. Default: as recorded, or that of the API key.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs without uploading them.")] = False,
-    prune: Annotated[bool, typer.Option("--prune/--keep", help="Remove images and logs of uploaded runs.")] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune/--keep", help="Delete the local images and logs of uploaded runs.")
+    ] = False,
 ) -> None:
     """Upload the W&B runs that were recorded offline.
 
