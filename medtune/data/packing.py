@@ -104,7 +104,7 @@ def pack(
                     np.save(deep, result.pixels)
                 selected.append(position)
                 images.append(replace(result, pixels=np.empty(0)))
-            advance(1, f"{len(rejected)} bad" if rejected else "")
+            advance(1, f"{len(rejected)} unusable" if rejected else "")
         out.seek(0)
         _write_header(out, len(selected), size)
         if out.tell() != start:

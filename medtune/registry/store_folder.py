@@ -9,6 +9,7 @@ from medtune.registry.store_layout import (
     BUNDLES,
     CURRENT,
     HISTORY,
+    RESTORE_POINTER,
     check_name,
     format_history,
     parse_history,
@@ -34,16 +35,19 @@ class FolderStore:
         if not link.is_symlink():
             if link.exists():
                 raise BundleError(
-                    f"{link}: not a link, but maybe a copy. Replace it with a link to a folder in {BUNDLES}/"
+                    f"{link}: expected a symbolic link, found a file or folder. Replace it with a link to a folder in "
+                    f"{BUNDLES}/"
                 )
             require_pointer(self.history(), link)
             return None
         name = Path(os.readlink(link)).name
         bundle = self.folder / BUNDLES / name
         if not bundle.is_dir():
-            raise BundleError(f"{link}: links to {name}, which does not exist")
+            raise BundleError(f"{link}: links to {name}, which does not exist. {RESTORE_POINTER}")
         if not link.exists() or not link.samefile(bundle):
-            raise BundleError(f"{link}: links to {os.readlink(link)}, which is not a folder in {BUNDLES}/")
+            raise BundleError(
+                f"{link}: links to {os.readlink(link)}, which is not a folder in {BUNDLES}/. {RESTORE_POINTER}"
+            )
         return name
 
     def bundles(self) -> list[str]:

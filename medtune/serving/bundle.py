@@ -77,7 +77,7 @@ class Bundle:
         if not model or not model["shipped"]:
             shipped = [name for name, entry in document["precisions"].items() if entry["shipped"]]
             reason = f" ({model['reason']})" if model else ""
-            raise BundleError(f"{folder} has no {precision} model{reason}; it has: {', '.join(shipped)}")
+            raise BundleError(f"{folder} has no {precision} model{reason}. Choose one of: {', '.join(shipped)}")
         for name in document["files"]:
             bundle_document.check_file(folder, document, name)
         check_version(document.get("requires", {}).get("onnxruntime", MINIMUM))
@@ -264,8 +264,8 @@ class Bundle:
         allowed = self.manifest["precisions"][self.precision].get("sample_tolerance")
         if difference > (allowed or SAMPLE_TOLERANCE[self.precision]):
             raise BundleError(
-                f"{self.folder}: {self.precision} outputs for the bundle's samples differ by {difference:.2g} on "
-                f"{self.providers[0]}"
+                f"{self.folder}: {self.precision} outputs on {self.providers[0]} differ from the bundle's sample "
+                f"outputs by {difference:.2g}. Use another precision or provider"
             )
         self._check_decision(samples)
         return difference
@@ -281,7 +281,7 @@ class Bundle:
         if not np.array_equal(decided, expected.astype(np.int64)):
             raise BundleError(
                 f"{self.folder}: output {members.DECISION!r} of the {self.precision} model contradicts the decision "
-                "rule in bundle.json"
+                "rule in bundle.json. Export the bundle again"
             )
 
     def _array(self, name: str) -> np.ndarray:
