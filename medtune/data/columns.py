@@ -90,7 +90,8 @@ def exact_names(table: Table, names: Sequence[str]) -> dict[str, str]:
     }
     if missing := [name for name, position in positions.items() if position is None]:
         raise InputError(
-            f"data.columns.labels: {table.name} has no column {', '.join(missing)}; found {', '.join(table.columns)}"
+            f"data.columns.labels: {table.name} has no column {', '.join(missing)}; found "
+            f"{', '.join(table.columns)}. Correct the names"
         )
     return {name: table.columns[position] for name, position in positions.items() if position is not None}
 
@@ -128,7 +129,9 @@ def find_columns(table: Table, chosen: Mapping[str, str | None], labels: Sequenc
         )
     _check_renamed(table, [position for what, position in positions.items() if not chosen.get(what)])
     if len(set(positions.values())) < len(positions):
-        raise InputError(f"data.columns: path, label and patient of {table.name} must be different columns")
+        raise InputError(
+            f"data.columns: path, label and patient of {table.name} must be different columns. Correct the names"
+        )
     return positions
 
 

@@ -136,7 +136,7 @@ def _check_rejected(rejected: list[tuple[str, str]], total: int, on_bad_image: s
         )
     if not some_left:
         path, reason = rejected[0]
-        raise InputError(f"none of {total} images can be used, for example {path}: {reason}")
+        raise InputError(f"none of {total} images can be used, for example {path}: {reason}. Correct the images")
 
 
 def _scale_deep(file: Path, waiting: Path, images: Sequence[FittedImage], intensity: Intensity) -> Iterator[str]:

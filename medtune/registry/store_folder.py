@@ -19,6 +19,8 @@ from medtune.registry.store_layout import (
 from medtune.runtime.artifact import fsync, write_text
 from medtune.serving.manifest import BundleError
 
+FREE = "Free disk space or fix permissions"
+
 
 class FolderStore:
     """Bundles in a folder. `current` is a relative link that is replaced with a single rename."""
@@ -78,7 +80,9 @@ class FolderStore:
             partial.rename(destination)
             fsync(destination.parent)
         except OSError as error:
-            raise BundleError(f"{self.folder}: the bundle cannot be written ({error.strerror or error})") from error
+            raise BundleError(
+                f"{self.folder}: the bundle cannot be written ({error.strerror or error}). {FREE}"
+            ) from error
 
     def set_current(self, name: str) -> None:
         """Make `name` the current bundle with a single rename of a link."""
@@ -89,7 +93,7 @@ class FolderStore:
             new.replace(self.folder / CURRENT)
             fsync(self.folder)
         except OSError as error:
-            raise BundleError(f"{self.folder / CURRENT}: cannot be written ({error.strerror})") from error
+            raise BundleError(f"{self.folder / CURRENT}: cannot be written ({error.strerror}). {FREE}") from error
 
     def remove(self, name: str) -> None:
         """Delete a bundle that is not current."""
@@ -108,4 +112,4 @@ class FolderStore:
         try:
             write_text(path, format_history(lines))
         except OSError as error:
-            raise BundleError(f"{path}: cannot be written ({error.strerror})") from error
+            raise BundleError(f"{path}: cannot be written ({error.strerror}). {FREE}") from error

@@ -39,7 +39,7 @@ class UrlStore:
             raise BundleError(f"handoff.target={url}: a URL needs fsspec. Run pip install fsspec") from None
         scheme = url.partition("://")[0]
         if scheme not in fsspec.available_protocols():
-            raise BundleError(f"handoff.target={url}: fsspec does not support {scheme}://")
+            raise BundleError(f"handoff.target={url}: fsspec does not support {scheme}://. Use a folder or another URL")
         try:
             self.files, self.root = url_to_fs(url)
         except ImportError as error:

@@ -217,7 +217,7 @@ class Bundle:
         if output.shape != expected:
             raise BundleError(
                 f"{self.folder}: the {self.precision} model returned shape {output.shape} for {len(images)} images; "
-                f"bundle.json requires {expected}"
+                f"bundle.json requires {expected}. Export the bundle again"
             )
         if not np.isfinite(output).all():
             raise RuntimeError(f"{self.folder}: the {self.precision} model returned NaN or infinite values")

@@ -68,12 +68,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if missing := [key for key in REQUIRED_KEYS if key not in document]:
         raise BundleError(f"{path} lacks {', '.join(missing)}. {COPY_AGAIN}")
     if problem := validate_manifest(document) or members.validate(document):
-        raise BundleError(f"{path}: {problem}")
+        raise BundleError(f"{path}: {problem}. Export the bundle again")
     task = tasks.find(document["task"]["kind"])
     if task is None:
         raise BundleError(f"{path}: unknown task.kind {document['task']['kind']!r}. Update medtune")
     if problem := task.validate(document):
-        raise BundleError(f"{path}: {problem}")
+        raise BundleError(f"{path}: {problem}. Export the bundle again")
     return dict(document)
 
 
@@ -94,7 +94,7 @@ def read_file(folder: Path, document: dict[str, Any], name: str) -> bytes:
     try:
         content = _path(folder, document, name).read_bytes()
     except OSError as error:
-        raise BundleError(f"{folder / name} is missing or unreadable: {error.strerror}") from None
+        raise BundleError(f"{folder / name} is missing or unreadable: {error.strerror}. {COPY_AGAIN}") from None
     _compare(folder, document, name, hashlib.sha256(content).hexdigest())
     return content
 
@@ -114,7 +114,7 @@ def check_file(folder: Path, document: dict[str, Any], name: str) -> None:
         with _path(folder, document, name).open("rb") as stream:
             actual = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise BundleError(f"{folder / name} is missing or unreadable: {error.strerror}") from None
+        raise BundleError(f"{folder / name} is missing or unreadable: {error.strerror}. {COPY_AGAIN}") from None
     _compare(folder, document, name, actual)
 
 

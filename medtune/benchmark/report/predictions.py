@@ -27,4 +27,6 @@ def read_predictions(trial: TrialRecord) -> StoredPredictions:
     try:
         return base.evaluation(trial.kind).read_predictions(path)
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} ({trial.identity.name}) cannot be read as predictions: {error}") from error
+        raise InputError(
+            f"{path} ({trial.identity.name}) cannot be read as predictions: {error}. Run the trial again with --fresh"
+        ) from error

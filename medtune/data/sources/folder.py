@@ -41,7 +41,7 @@ class Params(LabelParams):
     sheet: str | None = Field(None, description="sheet of an .xlsx table. null: the only one with values")
     path_format: str = Field(
         PATH,
-        description="image file of a row relative to data.root; {path} is replaced by the cell: 'images/{path}.jpg'",
+        description="image file of a row relative to data.root. {path} is replaced by the cell: 'images/{path}.jpg'",
     )
     patient_pattern: str | None = Field(
         None,
@@ -58,7 +58,7 @@ class Params(LabelParams):
     @classmethod
     def _one_path(cls, text: str) -> str:
         if text.count(PATH) != 1:
-            raise ValueError(f"must contain {PATH} exactly once, in place of the cell")
+            raise ValueError(f"must contain {PATH} exactly once. Write it where the path of the row belongs")
         return text
 
     @field_validator("patient_pattern")
@@ -70,7 +70,7 @@ class Params(LabelParams):
             except re.error as error:
                 raise ValueError(f"not a regular expression: {error}") from None
             if not groups:
-                raise ValueError("put (...) around the part of the path that is the patient")
+                raise ValueError("it has no group. Put (...) around the part of the path that is the patient")
         return pattern
 
     @field_validator("class_names")

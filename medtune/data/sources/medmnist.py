@@ -199,7 +199,10 @@ def _findings(labels: np.ndarray, n: int, subset: str, what: str) -> list[tuple[
             f"{what} is {labels.dtype} {labels.shape}; expected ({n}, {len(names)}) integers. Check data.subset"
         )
     if (invalid := np.flatnonzero(~np.isin(labels, (0, 1)).all(1))).size:
-        raise InputError(f"{what} row {invalid[0]} is {labels[invalid[0]].tolist()}; expected 0 or 1 for each finding")
+        raise InputError(
+            f"{what} row {invalid[0]} is {labels[invalid[0]].tolist()}; expected 0 or 1 for each finding. "
+            "Check data.subset"
+        )
     return [tuple(names[k] for k in np.flatnonzero(row)) for row in labels]
 
 

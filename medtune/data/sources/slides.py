@@ -176,7 +176,7 @@ def table_mpp(sample: Sample, params: Params) -> float | None:
     if not MPP_RANGE[0] <= value <= MPP_RANGE[1]:
         raise InputError(
             f"{sample.where}: {column} is {cell!r}; expected micrometers per pixel, "
-            f"{MPP_RANGE[0]:g} to {MPP_RANGE[1]:g}"
+            f"{MPP_RANGE[0]:g} to {MPP_RANGE[1]:g}. Correct the cell"
         )
     return value
 
