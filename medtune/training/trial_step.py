@@ -96,8 +96,8 @@ def _train_head(params: Params, model: Classifier, device: torch.device, result:
         features = model.features(model.preprocess(_images(params, device)))
     if stored and not torch.isfinite(features.half()).all():
         raise InputError(
-            f"frozen.feature_views={params.frozen.feature_views}: features of {params.model.backbone} exceed the "
-            "range of fp16, in which they are stored. Set frozen.feature_views=online"
+            f"frozen.feature_views={params.frozen.feature_views}: features of {params.model.backbone} exceed half "
+            "precision, in which they are stored. Set frozen.feature_views=online"
         )
     _steps(params, "frozen", model.head, features, result)
     model.requires_grad_(True)
