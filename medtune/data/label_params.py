@@ -20,15 +20,13 @@ class ColumnParams(StrictParams):
     label: Name | None = Field(None, description="column of the class")
     labels: Annotated[list[Name], Field(min_length=1)] | None = Field(
         None,
-        description="columns of findings with 0 and 1, for label_type: multi. null: the column label lists the "
+        description="columns of findings with 0 and 1, for label_type: multi; null: the column label lists the "
         "findings",
     )
     patient: Name | None = Field(None, description="column of the patient")
-    site: Name | None = Field(
-        None, description="column of the hospital or site, for protocol site. null: the column site"
-    )
+    site: Name | None = Field(None, description="column of the hospital or site, for protocol site; null: site")
     split: Name | None = Field(
-        None, description="column with train, val, test or external, for protocol column. null: the column split"
+        None, description="column with train, val, test or external, for protocol column; null: split"
     )
 
 
@@ -37,12 +35,12 @@ class LabelParams(DataParams):
 
     csv: str | None = None
     columns: ColumnParams = ColumnParams()
-    class_names: list[Name] | None = Field(None, description="order of the classes. null: sorted by name")
+    class_names: list[Name] | None = Field(None, description="order of the classes; null: sorted by name")
     label_map: dict[Name, Name] = Field({}, description="labels to rename or merge: {Benign: benign}")
     label_type: Literal["nominal", "ordinal", "multi"] = Field(
         "nominal",
-        description="ordinal: classes are grades in the order of class_names, which adds the metric quadratic "
-        "weighted kappa. multi: an image can show several findings (task.kind: multilabel)",
+        description="ordinal: classes are grades in the order of class_names; adds quadratic weighted kappa; "
+        "multi: an image can show several findings (task.kind: multilabel)",
     )
     label_separator: Annotated[str, Field(min_length=1)] = Field(
         SEPARATOR, description="separator between the findings of a label, for label_type: multi"
@@ -59,9 +57,7 @@ class LabelParams(DataParams):
     @model_validator(mode="after")
     def _findings_have_columns(self) -> "LabelParams":
         if self.label_type == "multi" and self.csv is None:
-            raise param_error(
-                "csv", None, "label_type=multi needs a table that lists the findings. Set csv to the table"
-            )
+            raise ValueError("label_type is multi, but csv is null: set csv to the table that lists the findings")
         if self.columns.labels is None:
             return self
         if self.label_type != "multi":

@@ -56,13 +56,11 @@ class Params(DataParams):
     source: Literal["breakhis"] = "breakhis"
     labels: Literal["malignant4", "binary", "subtypes8"] = "binary"
     magnification: Literal[40, 100, 200, 400] | None = Field(
-        200, description="magnification of the images. null: all four"
+        200, description="magnification of the images; null: all four"
     )
     download: bool = Field(False, description="download the archive (4 GB) to root")
     url: str = Field(URL, description="address of the archive")
-    md5: str | None = Field(
-        None, description="MD5 checksum of the archive. null: not verified, because no checksum is published"
-    )
+    md5: str | None = Field(None, description="checksum of the archive, if you know it; no checksum is published")
 
 
 def classes(params: Params) -> tuple[str, ...]:

@@ -36,17 +36,17 @@ class Params(LabelParams):
     source: Literal["folder"] = "folder"
     csv: str | None = Field(
         None, description="table in root with the columns path, label and optionally patient: .csv, .tsv, .txt, "
-        ".xlsx or .parquet. null: class folders"
+        ".xlsx or .parquet; null: class folders"
     )  # fmt: skip
-    sheet: str | None = Field(None, description="sheet of an .xlsx table. null: the only one with values")
+    sheet: str | None = Field(None, description="sheet of an .xlsx table; null: the only one with values")
     path_format: str = Field(
         PATH,
-        description="image file of a row relative to data.root. {path} is replaced by the cell: 'images/{path}.jpg'",
+        description="image file of a row relative to data.root; {path} is replaced by the cell: 'images/{path}.jpg'",
     )
     patient_pattern: str | None = Field(
         None,
-        description="regular expression for the path, whose first (...) is the patient: '/(P[0-9]+)_'. "
-        "Use null if the table has a column of patients",
+        description="regular expression for the path, whose first (...) is the patient: '/(P[0-9]+)_'; "
+        "null if the table has a column of patients",
     )
     masks: Literal["error", "leave_out", "use"] = Field(
         "error",

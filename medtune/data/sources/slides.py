@@ -32,7 +32,7 @@ class TileParams(StrictParams):
         0.0, description="overlap of neighboring tiles, as a fraction of the side"
     )
     max_per_slide: Annotated[int, Field(ge=1)] | None = Field(
-        200, description="maximum number of tiles per slide, drawn by seed and content. null: all"
+        200, description="maximum number of tiles per slide, drawn by seed and content; null: all"
     )
     min_tissue: Annotated[float, Field(ge=0, le=1)] = Field(
         0.5, description="minimum fraction of a tile that is tissue"

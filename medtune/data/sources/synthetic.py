@@ -35,7 +35,7 @@ class Params(DataParams):
     )
     images_per_patient: Annotated[int, Field(ge=1, le=1000)] = 12
     stain_spread: Annotated[float, Field(ge=0, le=2)] = Field(
-        1.0, description="variation of the stain between patients. 0: none"
+        1.0, description="variation of the stain between patients; 0: none"
     )
     seed: Annotated[int, Field(ge=0)] = 1
 
