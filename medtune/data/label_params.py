@@ -57,7 +57,8 @@ class LabelParams(DataParams):
     @model_validator(mode="after")
     def _findings_have_columns(self) -> "LabelParams":
         if self.label_type == "multi" and self.csv is None:
-            raise ValueError("label_type is multi, but csv is null: set csv to the table that lists the findings")
+            problem = "label_type=multi needs a table that lists the findings. Set csv to the table"
+            raise param_error("csv", None, problem)
         if self.columns.labels is None:
             return self
         if self.label_type != "multi":
