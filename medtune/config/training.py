@@ -78,7 +78,8 @@ class TrainingParams(StrictParams):
         1, description="repetitions of the training images per epoch"
     )
     min_steps: Annotated[int, Field(ge=0)] = Field(
-        0, description="minimum number of optimizer steps. Epochs repeat small training sets until they reach it"
+        0,
+        description="minimum number of optimizer steps. If needed, epochs repeat the training images several times",
     )
     lr: LearningRate = Field(
         "auto",
@@ -108,7 +109,7 @@ class TrainingParams(StrictParams):
         None, description="epochs without improvement before early stopping"
     )
     checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
-        30.0, description="seconds between checkpoints, the most work that a crash can lose"
+        30.0, description="seconds between checkpoints. A crash loses at most this much training"
     )
     augment: AugmentParams = AugmentParams()
 
@@ -131,10 +132,12 @@ class FrozenParams(TrainingParams):
     REMOVED: ClassVar[dict[str, str]] = renamed("frozen", **RENAMED, views="feature_views", store_gb="feature_cache_gb")
 
     feature_views: Annotated[int, Field(ge=1, le=8)] | Literal["online"] = Field(
-        8, description="dihedral views with stored features. online: run the backbone in every epoch"
+        8, description="number of dihedral views whose features are stored. online: run the backbone in every epoch"
     )
     feature_cache_gb: Annotated[float, Field(ge=0)] = Field(
-        20.0, description="disk space for the stored features of one fold. If they need more: online"
+        20.0,
+        description="disk space in GB for the stored features of one fold. Features that need more are not stored, as with "
+        "feature_views=online",
     )
 
     @field_validator("lr")
