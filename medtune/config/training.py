@@ -136,8 +136,8 @@ class FrozenParams(TrainingParams):
     )
     feature_cache_gb: Annotated[float, Field(ge=0)] = Field(
         20.0,
-        description="disk space in GB for the stored features of one fold. Features that need more are not stored, as with "
-        "feature_views=online",
+        description="disk space in GB for the stored features of one fold. Features that need more are not stored, "
+        "as with feature_views=online",
     )
 
     @field_validator("lr")
