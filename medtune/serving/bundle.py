@@ -290,4 +290,6 @@ class Bundle:
             # np.load would also accept other formats.
             return np.asarray(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))
         except Exception as error:  # the header is parsed as Python source, so the tokenizer's errors are raised too
-            raise BundleError(f"{self.folder / name} is not a valid .npy file: {first_line(error)}") from None
+            raise BundleError(
+                f"{self.folder / name} is not a valid .npy file: {first_line(error)}. Export the bundle again"
+            ) from None
