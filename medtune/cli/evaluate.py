@@ -66,7 +66,7 @@ def _reject(bundle_options: Mapping[str, object]) -> None:
     from medtune.config.errors import InputError
 
     if wrong := [name for name, value in bundle_options.items() if value is not None]:
-        raise InputError(f"{wrong[0]}: applies to a bundle only. Name it: medtune evaluate BUNDLE --data PATH.")
+        raise InputError(f"{wrong[0]}: applies to a bundle only. Name the bundle: medtune evaluate BUNDLE --data PATH.")
 
 
 def _require_data(data: Path | None, params: Path | None) -> Path:

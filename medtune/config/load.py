@@ -137,8 +137,10 @@ def apply_override(tree: dict[str, Any], assignment: str) -> None:
         InputError: the assignment has no `=`, or the value is not YAML.
     """
     path, equals, text = assignment.partition("=")
-    if not equals or not all(path.split(".")):
+    if not equals or not path:
         raise InputError(f"--set {assignment!r}: expected KEY=VALUE, such as frozen.lr=0.001")
+    if not all(path.split(".")):
+        raise InputError(f"--set {assignment!r}: the key {path} has an empty part. Correct the dots")
     overlay: Any = _parse(text, f"--set {assignment!r}") if text else None
     for key in reversed(path.split(".")):
         overlay = {key: overlay}

@@ -65,7 +65,7 @@ def params_files(folder: Path) -> Iterator[Mistake]:
         "no_equals": ("no_equals", "KEY=VALUE"),
         "=3": ("=3", "KEY=VALUE"),
         "data.=3": "data.",
-        ".=3": ("'.=3'", "KEY=VALUE"),
+        ".=3": ("'.=3'", "an empty part"),
         "seed.x=1": "seed",
         "a.b.c=1": ("a", "unknown key"),
         "data.root=[1": ("data.root", "not valid YAML"),
