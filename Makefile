@@ -89,10 +89,10 @@ NO_CUDA := --override requirements/cpu.override $(addprefix --no-emit-package ,o
 lock:
 	$(COMPILE) --extra dev pyproject.toml -o requirements/dev.lock
 	$(SUBSET) --extra dev $(NO_CUDA) pyproject.toml -o requirements/dev-cpu.lock
-	$(SUBSET) --extra train pyproject.toml -o requirements/train.lock
-	$(SUBSET) --extra dicom --extra wsi $(NO_CUDA) pyproject.toml -o requirements/predict.lock
-	$(SUBSET) --extra dicom --extra serve --extra wsi $(NO_CUDA) pyproject.toml -o requirements/serve.lock
-	$(SUBSET) --extra dicom --extra serve-gpu --extra wsi pyproject.toml -o requirements/serve-gpu.lock
+	$(SUBSET) --extra segment pyproject.toml -o requirements/train.lock
+	$(SUBSET) --extra dicom --extra volumes --extra wsi $(NO_CUDA) pyproject.toml -o requirements/predict.lock
+	$(SUBSET) --extra dicom --extra serve --extra volumes --extra wsi $(NO_CUDA) pyproject.toml -o requirements/serve.lock
+	$(SUBSET) --extra dicom --extra serve-gpu --extra volumes --extra wsi pyproject.toml -o requirements/serve-gpu.lock
 	$(SUBSET) requirements/bootstrap.in -o requirements/bootstrap.lock
 	$(COMPILE) requirements/audit.in -o requirements/audit.lock
 	mkdir -p .cache/pylock
