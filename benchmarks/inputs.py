@@ -97,12 +97,12 @@ def measure(
 
 def _files(images: Path | None, folder: Path, count: int) -> list[Path]:
     if images is not None:
-        files = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES)[:count]
-        if not files:
+        image_files = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES)[:count]
+        if not image_files:
             raise InputError(f"--images {images}: the folder contains no image file")
-        return files
+        return image_files
     folder.mkdir()
-    files: list[Path] = []
+    files = []
     for number in range(count):
         tissue = synthetic.TISSUES[number % len(synthetic.TISSUES)]
         pixels = synthetic.draw(tissue, number % 8, number // 8, WIDTH, 1.0, 1)[:HEIGHT]
@@ -139,13 +139,13 @@ def _pipeline_rows(files: Sequence[Path], folder: Path, rounds: int) -> list[Row
     rate = {name: len(files) / duration for name, duration in seconds.items()}
     with Image.open(files[0]) as first:
         size = f"{first.width} x {first.height} {first.format} to {SIDE} x {SIDE}, one process"
-    unaugmented = rate["read and augment"] / rate["decode"]
+    rate_ratio = rate["read and augment"] / rate["decode"]
     return [
         Row("reading images from the packed data set", rate["read"], "images/s", "decoding and resizing",
             rate["decode"], rate["read"] / rate["decode"], MIN_SPEEDUP, note=size),
         Row("reading and augmenting", rate["read and augment"], "images/s", "decoding, resizing and augmenting",
             rate["decode and augment"], rate["read and augment"] / rate["decode and augment"],
-            note=f"both sides use the same augmentation; {unaugmented:.2g}x the rate of decoding without augmentation"),
+            note=f"both sides use the same augmentation; {rate_ratio:.2g}x the rate of decoding without augmentation"),
     ]  # fmt: skip
 
 

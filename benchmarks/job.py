@@ -39,10 +39,10 @@ def measure(sets: Sequence[str] = (), rounds: int = 3) -> list[Row]:
         _expect(output, "running", 2)
         durations: dict[str, list[float]] = {"direct": [], "new": [], "existing": []}
         for _ in range(rounds):
-            durations["direct"].append(_time_cached_flow(checkout, "--no-prefect"))
+            durations["direct"].append(_time_cached_run(checkout, "--no-prefect"))
             shutil.rmtree(checkout.folder / ".cache" / "prefect")
-            durations["new"].append(_time_cached_flow(checkout))
-            durations["existing"].append(_time_cached_flow(checkout))
+            durations["new"].append(_time_cached_run(checkout))
+            durations["existing"].append(_time_cached_run(checkout))
     direct, new, existing = (median(durations[name]) for name in ("direct", "new", "existing"))
     difference = "all steps cached; time of the flow minus time without Prefect"
     return [
@@ -56,7 +56,7 @@ def measure(sets: Sequence[str] = (), rounds: int = 3) -> list[Row]:
     ]  # fmt: skip
 
 
-def _time_cached_flow(checkout: Checkout, *arguments: str) -> float:
+def _time_cached_run(checkout: Checkout, *arguments: str) -> float:
     output, seconds = checkout.run(*FLOW, *arguments)
     _expect(output, "cached", 4)
     return seconds

@@ -38,7 +38,7 @@ FEWER_TRIALS = 4
 TINY = ("data.image_size=32", "data.patients=20", "data.images_per_patient=2", "model.backbone_args={img_size: 32}")
 GRID = """
 benchmark:
-  data: {drawn: {source: synthetic, image_size: 32, labels: binary, patients: 20, images_per_patient: 2}}
+  data: {synthetic: {source: synthetic, image_size: 32, labels: binary, patients: 20, images_per_patient: 2}}
   backbones: {test_vit: {weights: none, backbone_args: {img_size: 32}}}
   methods: [linear]
   train_percent: [100]
@@ -91,12 +91,12 @@ class _CachedPipeline:
         prepare(params, folder)
         paths = RunPaths.from_env(folder / "out")
 
-        def finished(step: Step) -> Artifact:
+        def write_result(step: Step) -> Artifact:
             result = {"stage": step.stage, "fold": step.fold}
             files = {"metrics.json": '{"test": {}}'} if step.stage == "evaluate" else {}
             return _write_empty_result(paths.stage(step.stage, step.fold), step.key, result, files)
 
-        pipeline.run(Steps(params, paths), finished)
+        pipeline.run(Steps(params, paths), write_result)
         return cls(params, paths)
 
     def steps(self) -> Steps:
@@ -153,17 +153,17 @@ def _step_rows(cached_pipeline: _CachedPipeline, server_start: float, rounds: in
     names = (f"steps {number}" for number in count())
     calls = {"direct": cached_pipeline.direct, "flow": lambda: tasks.train(cached_pipeline.steps(), next(names))}
     durations = time_alternately(calls, rounds, warm_up)
-    settle = seconds(lambda: server.wait_until_settled(f"steps {warm_up + rounds - 1}"))
+    server_wait = seconds(lambda: server.wait_until_settled(f"steps {warm_up + rounds - 1}"))
     steps = len(cached_pipeline.direct())
     flow, direct = (1e3 * durations[name] / steps for name in ("flow", "direct"))
-    overhead = server_start + durations["flow"] + settle - durations["direct"]
+    overhead = server_start + durations["flow"] + server_wait - durations["direct"]
     return [
         Row("a step whose result is cached, run through the flow", flow, "ms",
             "stage function called directly", direct,
             note=f"{flow - direct:.0f} ms more per step, including the report in Prefect"),
         Row("overhead of the flow and the Prefect server, percentage of a run of one hour", 100 * overhead / HOUR_S,
             "%", at_most=HOUR_PERCENT, note=f"server {server_start:.1f} s, {steps} steps {durations['flow']:.2f} s, "
-            f"waiting for the final states {settle:.1f} s"),
+            f"waiting for the server {server_wait:.1f} s"),
     ]  # fmt: skip
 
 
@@ -171,16 +171,16 @@ def _trial_rows(cached_trials: _CachedTrials, rounds: int, warm_up: int) -> list
     names, all_trials = (f"trials {number}" for number in count()), len(cached_trials.trial_jobs)
     calls = {
         "direct": cached_trials.direct,
-        "few trials": lambda: cached_trials.run_flow(FEWER_TRIALS, next(names)),
+        "fewer trials": lambda: cached_trials.run_flow(FEWER_TRIALS, next(names)),
         "all trials": lambda: cached_trials.run_flow(all_trials, next(names)),
     }
     durations = time_alternately(calls, rounds, warm_up)
-    trial_seconds = (durations["all trials"] - durations["few trials"]) / (all_trials - FEWER_TRIALS)
+    trial_seconds = (durations["all trials"] - durations["fewer trials"]) / (all_trials - FEWER_TRIALS)
     return [
         Row("a trial whose result is cached, run through the benchmark's flow", trial_seconds * 1e3, "ms",
             "trial function called directly", durations["direct"] / all_trials * 1e3, at_most=TRIAL_MS,
             note=f"difference between {all_trials} and {FEWER_TRIALS} trials, {cached_trials.params.workers} workers"),
-        Row("start and shutdown of the benchmark's workers", durations["few trials"] - FEWER_TRIALS * trial_seconds,
+        Row("start and shutdown of the benchmark's workers", durations["fewer trials"] - FEWER_TRIALS * trial_seconds,
             "s", note="once per benchmark"),
     ]  # fmt: skip
 

@@ -35,7 +35,7 @@ COMMANDS = {
 
 
 def measure(rounds: int = 7) -> list[Row]:
-    """Measure `dvc repro` in both projects alternately, and then the commands of `COMMANDS`.
+    """Measure `dvc repro` in both projects alternately, and then the commands in `COMMANDS`.
 
     Args:
         rounds: alternating runs of `dvc repro`; medians are reported.
