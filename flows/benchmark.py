@@ -63,7 +63,7 @@ def benchmark(
         records = {job.trial: jobs.find_record(job, paths) for job in all_jobs}
         missing = [job for job in all_jobs if job.trial in selected and records[job.trial] is None][:max_trials]
         n_finished = sum(record is not None for record in records.values())
-        info(f"benchmark: {len(records)} trials, {n_finished} found, {len(missing)} to compute")
+        info(f"benchmark: {len(records)} trials, {n_finished} already finished, {len(missing)} to run")
         errors = _compute(grid, missing, paths, records, prefect) if missing else {}
         lines = summary_files.write_summary(grid, all_jobs, records, errors, paths)
         if missing:

@@ -86,5 +86,5 @@ def benchmark(grid: str | None = None, sets: list[str] | None = None) -> str:
     try:
         compare(Path(grid) if grid else None, sets or [])
     except SystemExit as failure:
-        raise RuntimeError("trials failed after all retries: see the log") from failure
+        raise RuntimeError("trials failed after all retries. See the log") from failure
     return "artifacts/benchmark/report.html"

@@ -113,7 +113,7 @@ def wait_until_settled(flow_run_name: str) -> None:
     except Exception:  # an incomplete record must not fail a finished run
         global _server_lost
         _server_lost = True
-        log.warning("the Prefect server stopped before the record was complete", exc_info=True)
+        log.warning("the Prefect server stopped before it had stored all states and logs of the run", exc_info=True)
 
 
 def exit_without_server(code: int) -> None:

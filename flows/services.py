@@ -109,7 +109,10 @@ def worker() -> None:
     """
     url = service_address.configured_address()
     if not service_address.wait_until(lambda: service_address.is_healthy(url), lambda: True, start_services.START_S):
-        print(f"error: PREFECT_API_URL={url}: no Prefect server answers", file=sys.stderr)
+        print(
+            f"error: PREFECT_API_URL={url}: no Prefect server answers. Start it, or unset PREFECT_API_URL",
+            file=sys.stderr,
+        )
         raise SystemExit(1)
     os.environ["PREFECT_API_URL"] = url
     _prepare()

@@ -51,7 +51,7 @@ def start_server(server: Daemon) -> str:
         info(f"server: {url} (PREFECT_API_URL)")
         return url
     if url != service_address.local_address():
-        raise ServiceError(f"PREFECT_API_URL={url}: no Prefect server answers")
+        raise ServiceError(f"PREFECT_API_URL={url}: no Prefect server answers. Start it, or unset PREFECT_API_URL")
     service_address.check_port_free()
     info("server: starting (10-60 s; the first start takes longest)")
     server.start([sys.executable, "-m", "medtune", "services", "server"], environment.child_environment(), url)

@@ -116,7 +116,8 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         tracked.summary({f"parity/{name}": document["parity"][name]["max_abs_diff"] for name in shipped})
         lineage.log_bundle(tracked, artifact)
     precisions = ", ".join(
-        f"{name} (within {document['parity'][name]['max_abs_diff']:.0e} of the network)" for name in shipped
+        f"{name} (largest difference from the network: {document['parity'][name]['max_abs_diff']:.0e})"
+        for name in shipped
     )
     console.info(f"export: {precisions} in {folder}")
     return artifact

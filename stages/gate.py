@@ -26,6 +26,7 @@ from medtune.serving.manifest import BundleError
 from medtune.tasks import base
 
 SEEN_SPLITS = ("train", "val")
+ACCEPT = "To publish the model without a comparison, run `medtune retrain --accept REASON`"
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,13 @@ def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecis
             return rejection([reason], params.gate)
         champion_folds = members.folds(champion_document)
         if members.REFIT in champion_folds:
-            return rejection(["the champion is a refit network, which has seen every patient"], params.gate)
+            return rejection([f"the champion is a refit network, which has seen every patient. {ACCEPT}"], params.gate)
         selected, champion_networks, notes, changed = _common_images(
             prepared, indices, networks, champion.manifest, champion_folds
         )
         indices, networks = indices[selected], networks[selected]
         if not len(indices):
-            return rejection(["the champion was trained on every test patient"], params.gate, notes)
+            return rejection([f"the champion was trained on every test patient. {ACCEPT}"], params.gate, notes)
         if changed:
             return rejection([changed], params.gate, notes)
     stats = _predict(folder, "challenger", document, prepared, indices, networks, prepared.images[indices], params)
@@ -109,10 +110,10 @@ def _incompatibility(document: dict[str, Any], champion: dict[str, Any]) -> str 
             continue
         if name == "classes" and set(document[name]) == set(champion.get(name, ())):
             return (
-                f"the positive class is {document[name][-1]}, but {champion[name][-1]} for the champion: "
-                "sensitivity and specificity cannot be compared"
+                f"the positive class is {document[name][-1]}, but {champion[name][-1]} for the champion, so "
+                f"sensitivity and specificity cannot be compared. {ACCEPT}"
             )
-        return f"{name} differ: {document.get(name)}, but {champion.get(name)} for the champion"
+        return f"{name}: {document.get(name)}, but {champion.get(name)} for the champion. {ACCEPT}"
     return None
 
 
@@ -157,12 +158,12 @@ def _common_images(
     notes = []
     trained = ~new_patient.any(axis=1)
     if n := int(trained.sum()):
-        patients = len({ids[k] for k in np.flatnonzero(trained)})
-        notes.append(f"{n} test images of {patients} patients left out: the champion was trained on them")
+        count = f"{_count(n, 'test image')} of {_count(len({ids[k] for k in np.flatnonzero(trained)}), 'patient')}"
+        notes.append(f"left out because of patients in the training data of the champion: {count}")
     copies = ~unseen.any(axis=1) & ~trained
     if n := int(copies.sum()):
-        first = prepared.paths[indices[copies.argmax()]]
-        notes.append(f"{n} test images left out: the champion was trained on identical images (first: {first})")
+        count = f"{_count(n, 'test image')} (first: {prepared.paths[indices[copies.argmax()]]})"
+        notes.append(f"left out because of identical images in the training data of the champion: {count}")
     selected = np.flatnonzero(unseen.any(axis=1))
     same = np.minimum(networks[selected], len(folds) - 1)
     champion_networks = np.where(unseen[selected, same], same, unseen[selected].argmax(axis=1))
@@ -172,9 +173,13 @@ def _common_images(
         return selected, champion_networks, notes, ""
     message = (
         f"labels of {len(changed)} test images changed since the champion was accepted "
-        f"(first: {prepared.paths[changed[0]]}). A person must decide which labels are correct"
+        f"(first: {prepared.paths[changed[0]]}). Check which labels are correct. {ACCEPT}"
     )
     return selected, champion_networks, notes, message
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 def _label(manifest: Mapping[str, Mapping[str, str]], path: str) -> str | None:
@@ -202,7 +207,7 @@ def _predict(
             problems.append(str(error))
     limit = params.export.fp32_tolerance
     if (parity := document["parity"]["fp32"]["max_abs_diff"]) > limit:
-        problems.append(f"fp32 parity {parity:.1e} is above export.fp32_tolerance {limit:g}")
+        problems.append(f"fp32 differs from the trained network by {parity:.1e}, above export.fp32_tolerance={limit:g}")
     bundle, size = Bundle.load(folder), params.evaluate.batch_size
     batches: list[np.ndarray] = []
     with progress(f"gate: {name}", len(images), "images") as advance:

@@ -40,7 +40,7 @@ def run_preflight(params: Params, paths: RunPaths, several: bool = False) -> "Pr
     if distributed.world_size() > 1 and not several:
         raise InputError(
             f"WORLD_SIZE={distributed.world_size()}: only `medtune stage` supports several processes. "
-            "Start this command without the launcher"
+            "Start this command without torchrun or accelerate"
         )
     check_device()
     launch.check_launch(params, "finetune" in params.training_stages)

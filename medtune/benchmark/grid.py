@@ -80,15 +80,19 @@ class BenchmarkParams(StrictParams):
     """Section `benchmark`: the grid, and options for training and evaluating its trials."""
 
     REMOVED: ClassVar[dict[str, str]] = {
-        "benchmark.replicates": "removed, because intervals need no resampling. Remove this key.",
+        "benchmark.replicates": "no longer supported, because intervals need no resampling. Delete this key.",
         **renamed("benchmark", percent="train_percent"),
     }
 
-    data: Annotated[dict[Label, dict[str, Any]], Field(min_length=1)] = Field(description="section data by label")
-    backbones: Annotated[dict[Label, dict[str, Any]], Field(min_length=1)] = Field(description="section model by label")
+    data: Annotated[dict[Label, dict[str, Any]], Field(min_length=1)] = Field(
+        description="sections `data` of the params, by label"
+    )
+    backbones: Annotated[dict[Label, dict[str, Any]], Field(min_length=1)] = Field(
+        description="sections `model` of the params, by label"
+    )
     methods: Literal["all"] | Annotated[list[str], Field(min_length=1)] = "all"
     train_percent: Annotated[list[Annotated[int, Field(ge=1, le=100)]], Field(min_length=1)] = Field(
-        [10, 100], description="percentages of the training patients; smaller subsets are nested in larger ones"
+        [10, 100], description="percentages of the training patients. Smaller subsets are nested in larger ones"
     )
     validation: Literal["fraction", "all"] = Field(
         "fraction",
@@ -105,7 +109,9 @@ class BenchmarkParams(StrictParams):
     min_steps: Annotated[int, Field(ge=0)] = Field(
         60, description="repeat small subsets until each training stage has at least this many optimizer steps"
     )
-    threads: Positive = Field(1, description="CPU threads per trial; part of the cache key because it affects rounding")
+    threads: Positive = Field(
+        1, description="CPU threads per trial. They are part of the cache key, because they affect rounding"
+    )
     retries: Annotated[int, Field(ge=0, le=5)] = Field(1, description="number of retries of a failed trial")
     runner: LocalRunner | DaskRunner = Field(LocalRunner(), discriminator="kind")
 
@@ -114,7 +120,9 @@ class BenchmarkParams(StrictParams):
         for name in ("methods", "train_percent", "seeds"):
             values = getattr(self, name)
             if values != "all" and len(set(values)) < len(values):
-                raise param_error(name, values, f"contains {next(v for v in values if values.count(v) > 1)!r} twice")
+                raise param_error(
+                    name, values, f"contains {next(v for v in values if values.count(v) > 1)!r} twice. Remove one"
+                )
         return self
 
     @property

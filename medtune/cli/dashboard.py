@@ -12,14 +12,18 @@ app = options.program()
 
 @app.command(epilog=options.examples("medtune dashboard", "medtune dashboard --out view.json"))
 def dashboard(
-    project: Annotated[str | None, typer.Option(help="Default: tracking.project.")] = None,
-    entity: Annotated[str | None, typer.Option(help="Default: tracking.entity, or that of the API key.")] = None,
-    update: Annotated[
-        str | None, typer.Option(metavar="URL", help="Saved view to replace. Default: save a new view.")
+    project: Annotated[str | None, typer.Option(help="W&B project. Default: tracking.project.")] = None,
+    entity: Annotated[
+        str | None, typer.Option(help="W&B team or user. Default: tracking.entity, or that of the API key.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the definition to FILE.")] = None,
+    update: Annotated[
+        str | None, typer.Option(metavar="URL", help="Saved view to replace. Default: create a view.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the definition of the view to FILE.")
+    ] = None,
 ) -> None:
-    """Save the project's W&B view.
+    """Save a W&B view that shows the runs of the project.
 
     Without WANDB_API_KEY, the definition is written to a file. Exit codes: 1 the server does not respond or rejects the
     view, 2 the server rejects the API key.

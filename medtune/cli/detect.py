@@ -84,7 +84,7 @@ def _medmnist(files: list[Path]) -> DetectedData:
         (
             "patients",
             "MedMNIST has no patient ids: "
-            + ("the published split is used" if published else "images are split, which inflates scores"),
+            + ("the published split is used" if published else "the split is by image, which inflates scores"),
         )
     )
     return detected
@@ -107,7 +107,9 @@ def _breakhis(images: list[str], detected: DetectedData) -> None:
         ("patients", f"{len({match['case'] for match in matches}):,}, from the file names"),
     ]
     if len(matches) < len(images):
-        detected.warnings.append(f"{len(images) - len(matches):,} images have no BreakHis name and are not used")
+        detected.warnings.append(
+            f"{len(images) - len(matches):,} images are not used, because their names are not of BreakHis"
+        )
 
 
 def _by_folders(root: Path, images: list[str], detected: DetectedData) -> None:

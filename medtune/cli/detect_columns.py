@@ -46,7 +46,8 @@ def patient_columns(table: Table, used: Collection[int]) -> tuple[list[str], lis
         used: positions of columns with another meaning.
 
     Returns:
-        Columns whose names refer to patients, and other columns with more than two different values.
+        The unused columns with more than two different values: first those whose names refer to patients, then the
+            others.
     """
     unused = [
         name

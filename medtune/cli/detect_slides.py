@@ -76,7 +76,7 @@ def describe_slides(root: Path, slides: Sequence[str], detected: DetectedData) -
         values = sorted({round(value, 3) for value in mpp})
         shown = f"{values[0]:g}" if len(values) == 1 else f"{values[0]:g} to {values[-1]:g}"
         detected.findings.append(
-            ("tiles", f"{size:g} micrometers become {TILE_PIXELS} pixels; slides have {shown} micrometers per pixel")
+            ("tiles", f"{size:g} micrometers per side, {TILE_PIXELS} pixels; slides have {shown} micrometers per pixel")
         )
 
 

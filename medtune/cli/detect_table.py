@@ -167,7 +167,7 @@ def _folds(patients: int, fewest: int, detected: DetectedData) -> None:
     if min(patients, fewest) < 5:
         detected.settings["data.split.folds"] = 3
     if patients < 3:
-        detected.warnings.append(f"{patients} patients are too few for 3 folds")
+        detected.warnings.append(f"{patients} patients are too few for 3 folds. Add patients")
 
 
 def class_counts(labels: Iterable[str]) -> str:

@@ -15,11 +15,11 @@ def doctor(
     params: options.ParamsFile = None,
     overrides: options.Overrides = None,
     out: options.Out = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Contact no other machine.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Skip checks that contact other machines.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Skip measurements, and with them the time estimate.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Check this machine for the run that the params describe.
+    """Check that this machine can run the pipeline with these params.
 
     Prints one line per check, with a fix if the check is not ok. Probe files are deleted. Exits with code 2 if a check
     fails.

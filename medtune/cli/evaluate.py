@@ -41,7 +41,7 @@ def evaluate(
     provider: options.Provider = "cpu",
     training_data: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="With BUNDLE: data/prepared of its training, to find known images."),
+        typer.Option(metavar="DIR", help="With BUNDLE: data/prepared that it was trained on, to find training images."),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -66,7 +66,7 @@ def _reject(bundle_options: Mapping[str, object]) -> None:
     from medtune.config.errors import InputError
 
     if wrong := [name for name, value in bundle_options.items() if value is not None]:
-        raise InputError(f"{wrong[0]}: applies to a bundle only. Name it: medtune evaluate BUNDLE --data PATH.")
+        raise InputError(f"{wrong[0]}: applies to a bundle only. Name the bundle: medtune evaluate BUNDLE --data PATH.")
 
 
 def _require_data(data: Path | None, params: Path | None) -> Path:

@@ -22,12 +22,12 @@ class Entry(NamedTuple):
 
 
 START, PIPELINE, USE, PARAMS = "Start", "Train", "Use a trained model", "Parameters"
-COMPARE, OPERATE = "Compare and keep up to date", "Operate"
+COMPARE, OPERATE = "Compare, retrain and roll back", "Operate"
 
 COMMANDS = {
     "init": Entry("init", START, "Create a project for your images in a folder."),
-    "doctor": Entry("doctor", START, "Check this machine for the run that the params describe."),
-    "status": Entry("status", START, "Show what is prepared, trained and exported, and what would run."),
+    "doctor": Entry("doctor", START, "Check that this machine can run the pipeline with these params."),
+    "status": Entry("status", START, "Show which steps are finished and which would run."),
     "params": Entry("params", PARAMS, "Show, change, check and explain params.yaml."),
     "recipes": Entry("recipes", PARAMS, "List the shipped recipes."),
     "data": Entry("data", PIPELINE, "Find, check, split and pack the images into data/prepared."),
@@ -46,7 +46,7 @@ COMMANDS = {
     "services": Entry("services", OPERATE, "Run the Prefect server and worker that retrain on schedule."),
     "remote": Entry("remote", OPERATE, "Set the DVC remote for data and results."),
     "sync": Entry("sync", OPERATE, "Upload the W&B runs that were recorded offline."),
-    "dashboard": Entry("dashboard", OPERATE, "Save the project's W&B view."),
+    "dashboard": Entry("dashboard", OPERATE, "Save a W&B view that shows the runs of the project."),
 }
 
 

@@ -7,7 +7,7 @@ import typer
 
 ParamsFile = Annotated[
     Path | None,
-    typer.Option("--params", metavar="FILE", help="Complete params file, or overlay on the project's params.yaml."),
+    typer.Option("--params", metavar="FILE", help="Params file. Keys that it lacks are read from params.yaml."),
 ]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one value. Repeatable.")
@@ -32,7 +32,8 @@ def examples(*lines: str) -> str:
     Returns:
         One paragraph per line.
     """
-    return "\n\n".join(["Example:" if len(lines) == 1 else "Examples:", *lines])
+    escaped = [line.replace("[", r"\[") for line in lines]  # rich would read [fp32, int8] as markup
+    return "\n\n".join(["Example:" if len(lines) == 1 else "Examples:", *escaped])
 
 
 def program() -> typer.Typer:

@@ -52,7 +52,9 @@ def show(
 
 @app.command("set", epilog=options.examples("medtune params set finetune.epochs=20 model.peft.method=lora"))
 def set_values(
-    assignments: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="For example finetune.epochs=20.")],
+    assignments: Annotated[
+        list[str], typer.Argument(metavar="KEY=VALUE...", help="Keys and values, for example finetune.epochs=20.")
+    ],
     target: Target = None,
 ) -> None:
     """Set values in params.yaml and keep its comments.
@@ -152,4 +154,4 @@ def _write(recipes: list[str], overrides: list[str], target: Path | None) -> Non
     removed = change(target or DEFAULT_PARAMS, overlays, overrides)
     print(f"{(target or DEFAULT_PARAMS).name} written: {', '.join([*(path.name for path in overlays), *overrides])}")
     if removed:
-        print(f"removed: {', '.join(removed)} (keys of the previous setting)")
+        print(f"removed: {', '.join(removed)} (not used with the new setting)")

@@ -25,8 +25,8 @@ def suggest(paths: list[str], detected: DetectedData) -> None:
         if count := _patients(pattern, paths):
             assignment = shlex.quote(f"data.patient_pattern={pattern}")
             detected.warnings.append(
-                f"patients are unknown, but {count:,} ids look like patients in the file names, for example "
-                f"{_example(pattern, paths)}. If so, set data.patient_pattern"
+                f"patients are unknown, but the file names contain {count:,} possible patient ids, for example "
+                f"{_example(pattern, paths)}. If they are patients, set data.patient_pattern"
             )
             detected.commands.append(f"medtune params set {assignment}")
             return

@@ -29,11 +29,13 @@ def find(name: str) -> Path:
     if (path := Path(name)).is_file():
         return path
     recipes = known()
-    if path.suffix == ".yaml" and path.parent.name in ("", "recipes"):
-        name = path.stem
-    if name not in recipes:
-        raise InputError(f"{name}: no such recipe{suggestion(name, list(recipes))}. List them with `medtune recipes`")
-    return recipes[name]
+    recipe = path.stem if path.suffix == ".yaml" and path.parent.name in ("", "recipes") else name
+    if recipe not in recipes:
+        raise InputError(
+            f"{name}: no such file, and no recipe of this name{suggestion(recipe, list(recipes))}. Check the path, or "
+            "list the recipes with `medtune recipes`"
+        )
+    return recipes[recipe]
 
 
 def summary(path: Path) -> str:

@@ -17,7 +17,9 @@ app = options.program()
     )
 )
 def remote(
-    url: Annotated[str | None, typer.Argument(help="/path, ssh://host/path, s3://bucket/path, ...")] = None,
+    url: Annotated[
+        str | None, typer.Argument(help="URL of the remote: /path, ssh://host/path, s3://bucket/path, ...")
+    ] = None,
     name: Annotated[str, typer.Option(help="Name of the DVC remote.")] = "storage",
     endpoint: Annotated[
         str | None, typer.Option(metavar="URL", help="With s3://: server to use instead of AWS.")

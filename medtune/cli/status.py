@@ -17,7 +17,7 @@ def status(
     out: options.Out = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show what is prepared, trained and exported, and what would run.
+    """Show which steps are finished and which would run.
 
     Gives the reason for each step that would run: no result yet, or changed params. It does not look for new or changed
     image files. `medtune data` finds them.

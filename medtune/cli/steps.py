@@ -25,7 +25,7 @@ def report(params: Params, paths: RunPaths) -> list[StepStatus]:
     """Return the status of every step of the pipeline, in order."""
     data = _data(params, paths)
     if not data.done:
-        return [data, *(StepStatus(step_name(*step), False, "after data") for step in step_order(params))]
+        return [data, *(StepStatus(step_name(*step), False, "would run after data") for step in step_order(params))]
     steps, statuses = Steps(params, paths), [data]
     for stage, fold in steps.order():
         try:
@@ -34,7 +34,7 @@ def report(params: Params, paths: RunPaths) -> list[StepStatus]:
             missing = [status.name for status in statuses if not status.done]
             same_fold = [] if fold is None else [name for name in missing if name.endswith(f" {network_name(fold)}")]
             before = (same_fold or missing)[0]
-            statuses.append(StepStatus(step_name(stage, fold), False, f"after {before}"))
+            statuses.append(StepStatus(step_name(stage, fold), False, f"would run after {before}"))
             continue
         if step.artifact is not None:
             chosen = describe_choices(_choices_of(step.artifact, stage))
@@ -56,7 +56,7 @@ def _data(params: Params, paths: RunPaths) -> StepStatus:
     try:
         result = read_result(paths.prepared)
     except (OSError, ValueError):
-        return StepStatus("data", False, f"would run: {paths.prepared} does not exist")
+        return StepStatus("data", False, f"would run: {paths.prepared} is missing or damaged")
     changed = _changed({"data": params.section("data")}, {"data": result.get("params", {})})
     if result.get("key") != data_key(params):
         return StepStatus("data", False, f"would run: {changed or 'the code or a library changed'}")
@@ -81,7 +81,7 @@ def _reason(step: Step, steps: Steps) -> str:
     if result.get("data_digest") not in (None, steps.prepared.digest):
         return "the prepared data changed"
     if result.get("key") == step.key:
-        return "its files are damaged"
+        return "the files of the result are damaged"
     return "an earlier step, the code, a library or the device changed"
 
 

@@ -12,9 +12,13 @@ app = options.program()
 @app.command(epilog=options.examples("medtune sync --dry-run", "medtune sync --prune"))
 def sync(
     project: Annotated[str | None, typer.Option(help="W&B project. Default: as recorded in the run.")] = None,
-    entity: Annotated[str | None, typer.Option(help="Team or user. Default: as recorded, or of the key.")] = None,
+    entity: Annotated[
+        str | None, typer.Option(help="W&B team or user. Default: as recorded, or that of the API key.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs without uploading them.")] = False,
-    prune: Annotated[bool, typer.Option("--prune/--keep", help="Remove images and logs of uploaded runs.")] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune/--keep", help="Delete the local images and logs of uploaded runs.")
+    ] = False,
 ) -> None:
     """Upload the W&B runs that were recorded offline.
 

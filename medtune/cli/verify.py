@@ -30,4 +30,4 @@ def verify(
                     "sample_difference": difference})  # fmt: skip
     else:
         print(f"sound: {files} files verified, {loaded.task.summary(loaded.manifest)}; "
-              f"{precision} on {first}, samples within {difference:.1g}")  # fmt: skip
+              f"{precision} on {first}, sample predictions differ by at most {difference:.1g}")  # fmt: skip

@@ -21,13 +21,17 @@ class SplitParams(StrictParams):
     }
 
     protocol: Literal["patient", "image", "official", "folders", "column", "site", "hcrf-1-1-2"] = "patient"
-    folds: Annotated[int, Field(ge=2, le=100)] = Field(5, description="3 to 20. For protocol site: the number of sites")
+    folds: Annotated[int, Field(ge=2, le=100)] = Field(
+        5, description="number of folds, 3 to 20. For protocol site: the number of sites"
+    )
     test_fold: Annotated[int, Field(ge=0)] | str = Field(
         1,
         description="fold that the test metrics are computed on, 0 to folds - 1. all: every fold, pooled. For protocol "
-        "site also the name of a site. A network is trained for every fold in any case",
+        "site also the name of a site. Protocols patient, image and site always train a network for every fold",
     )
-    val_fold: Annotated[int, Field(ge=0)] | None = Field(None, description="null: the fold before the test fold")
+    val_fold: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="validation fold. null: the fold before the test fold"
+    )
     allow_missing_classes: bool = Field(
         False,
         description="class without images in train, val or test of a fold. false: refuse. true: list it in "
@@ -137,8 +141,8 @@ class DataParams(StrictParams):
     )
     positive: Name | None = Field(
         None,
-        description="positive class of two (malignant) for sensitivity, specificity, AUROC and the decision threshold. "
-        "null: the class that the source declares. More than two classes have no positive class",
+        description="positive one of two classes (malignant), for sensitivity, specificity, AUROC and the decision "
+        "threshold. null: the class that the source declares. More than two classes have no positive class",
     )
     split: SplitParams = SplitParams()
 

@@ -44,7 +44,7 @@ class EvaluateParams(StrictParams):
         description="aggregation of image probabilities per patient. max and noisy_or: two classes or findings only",
     )
     coverage: Annotated[float, Field(ge=0.5, lt=1)] = Field(
-        0.9, description="fraction of images whose prediction set contains the label"
+        0.9, description="requested fraction of images whose prediction set contains the label"
     )
     reliability_bins: Annotated[int, Field(ge=2, le=100)] = 15
     batch_size: Annotated[int, Field(gt=0)] = 64

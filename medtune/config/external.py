@@ -125,4 +125,4 @@ def _check_keys(overlay: Mapping[str, Any]) -> None:
             reason = (
                 "--data names the images" if fixed[0] in ("csv", "source", "split") else "the bundle fixes this value"
             )
-            raise InputError(f"--set {name}.{fixed[0]}: {reason}. Remove it.")
+            raise InputError(f"--set {name}.{fixed[0]}: {reason}. Remove this option.")

@@ -51,7 +51,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         tree = _parse(path.read_text(encoding="utf-8"), str(path))
     except UnicodeDecodeError:
-        raise InputError(f"{path}: not a UTF-8 text file") from None
+        raise InputError(f"{path}: not a UTF-8 text file. Save it as UTF-8 text") from None
     if tree is None:
         raise InputError(f"{path}: the file has no sections. Add at least one, such as data or model")
     if not isinstance(tree, dict):
@@ -64,10 +64,10 @@ def _parse(text: str, name: str) -> Any:
     try:
         tree = yaml_loader().load(text)
         if _node_count(tree, {}) > MAX_NODES:
-            raise InputError(f"{name}: more than {MAX_NODES:,} values. Check the aliases (*name)")
+            raise InputError(f"{name}: more than {MAX_NODES:,} values. Remove nested YAML aliases (*name)")
         return tree
     except RecursionError:
-        raise InputError(f"{name}: not valid YAML: nested too deeply") from None
+        raise InputError(f"{name}: not valid YAML: nested too deeply. Check the brackets") from None
     except ValueError as error:
         if "integer string conversion" not in str(error):
             raise InputError(f"{name}: not valid YAML: {first_line(error)}") from None
@@ -139,6 +139,8 @@ def apply_override(tree: dict[str, Any], assignment: str) -> None:
     path, equals, text = assignment.partition("=")
     if not equals or not path:
         raise InputError(f"--set {assignment!r}: expected KEY=VALUE, such as frozen.lr=0.001")
+    if not all(path.split(".")):
+        raise InputError(f"--set {assignment!r}: the key {path} has an empty part. Correct the dots")
     overlay: Any = _parse(text, f"--set {assignment!r}") if text else None
     for key in reversed(path.split(".")):
         overlay = {key: overlay}

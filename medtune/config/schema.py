@@ -85,7 +85,7 @@ WEIGHT_ARGS = {"cache_dir", "checkpoint_path", "pretrained"}
 class ModelParams(StrictParams):
     """Backbone, pretrained weights, head and PEFT method."""
 
-    backbone: str = Field(description="timm model name, arch.tag")
+    backbone: str = Field(description="timm model name: ARCHITECTURE or ARCHITECTURE.TAG")
     weights: str = Field("hub", description="hub, bundled, none, or a file: .safetensors, .pth, .pt, .bin or .ckpt")
     backbone_args: dict[str, Any] = Field(default_factory=dict, description="arguments of timm.create_model")
     normalization: Normalization | None = Field(
@@ -127,10 +127,12 @@ class ExportParams(StrictParams):
     batch_sizes: Annotated[list[Positive], Field(min_length=1)] = Field([1, 2, 7, 32])
     fp32_tolerance: Annotated[float, Field(gt=0)] = 1.0e-4
     fp16_tolerance: Annotated[float, Field(gt=0)] = 2.0e-2
-    max_metric_drop: Annotated[float, Field(ge=0)] = Field(0.001, description="largest loss of balanced accuracy")
+    max_metric_drop: Annotated[float, Field(ge=0)] = Field(
+        0.001, description="fp32 and fp16: largest allowed loss of balanced accuracy"
+    )
     calibration_images: Positive = Field(128, description="training images for the calibration of int8 ranges")
     int8_max_metric_drop: Annotated[float, Field(ge=0)] = Field(
-        0.005, description="largest loss of balanced accuracy of int8"
+        0.005, description="int8: largest allowed loss of balanced accuracy"
     )
     int8_min_speedup: Annotated[float, Field(ge=0)] = Field(
         1.5, description="smallest speedup of int8 over fp32, measured at export"
@@ -157,17 +159,18 @@ class GateParams(StrictParams):
     metric: str = Field("balanced_accuracy", description="metric that compares the new model with the accepted model")
     min_improvement: Annotated[float, Field(ge=-1, lt=1)] = Field(
         0.0,
-        description="the lower bound of the paired difference must exceed this. Negative values allow a regression",
+        description="the new model is promoted only if the lower confidence bound of its improvement exceeds this "
+        "value. Negative values allow a small regression",
     )
     max_confidence_gap: Annotated[float, Field(gt=0, le=1)] = Field(
         0.2,
-        description="largest gap between mean confidence and accuracy, for both models. A model is refused only "
-        "if the complete confidence interval of its gap exceeds this value",
+        description="largest allowed gap between mean confidence and accuracy. It applies to the new and the accepted "
+        "model. A model is rejected only if the complete confidence interval of its gap is beyond this value",
     )
     min_patients_per_class: Annotated[int, Field(ge=2)] = Field(
         3,
-        description="test patients of the rarest class that neither model has seen. With fewer patients, no model is "
-        "promoted. docs/statistics.md lists the detectable differences",
+        description="minimum number of test patients of the rarest class. Only patients that neither model has seen "
+        "count. With fewer patients, no model is promoted. docs/statistics.md lists the detectable differences",
     )
 
 

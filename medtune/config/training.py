@@ -79,7 +79,8 @@ class TrainingParams(StrictParams):
         1, description="repetitions of the training images per epoch"
     )
     min_steps: Annotated[int, Field(ge=0)] = Field(
-        0, description="minimum number of optimizer steps. Epochs repeat small training sets until they reach it"
+        0,
+        description="minimum number of optimizer steps. If needed, epochs repeat the training images several times",
     )
     lr: LearningRate = Field(
         "auto",
@@ -89,7 +90,7 @@ class TrainingParams(StrictParams):
     batch_size: Annotated[int, Field(ge=1)] = 16
     gradient_accumulation_steps: Annotated[int, Field(ge=1)] = Field(1, description="batches per optimizer step")
     optimizer: Literal["adamw", "adam"] = Field(
-        "adamw", description="adam: coupled weight decay, as in the paper of CDTM"
+        "adamw", description="adam: L2 weight decay in the gradient, as in the CDTM paper"
     )
     weight_decay: Annotated[float, Field(ge=0)] = 1.0e-3
     warmup_epochs: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
@@ -109,7 +110,7 @@ class TrainingParams(StrictParams):
         None, description="epochs without improvement before early stopping"
     )
     checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
-        30.0, description="seconds between checkpoints, the most work that a crash can lose"
+        30.0, description="seconds between checkpoints. A crash loses at most this much training"
     )
     augment: AugmentParams = AugmentParams()
 
@@ -135,7 +136,9 @@ class FrozenParams(TrainingParams):
         8, description="number of dihedral views whose features are stored. online: run the backbone in every epoch"
     )
     feature_cache_gb: Annotated[float, Field(ge=0)] = Field(
-        20.0, description="disk space for the stored features of one fold. If they need more: online"
+        20.0,
+        description="disk space in GB for the stored features of one fold. Features that need more are not stored, "
+        "as with feature_views=online",
     )
 
     @field_validator("lr")

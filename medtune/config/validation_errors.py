@@ -111,7 +111,7 @@ def _locate(problem: Any, model: type[BaseModel], prefix: str) -> _Problem:
     if kind == "missing" and loc and isinstance(loc[-1], int):  # a list with too few entries
         kind, loc = "too_short", loc[:-1]
     if kind in ("extra_forbidden", "invalid_key"):
-        loc, tail = loc[:-1], [str(loc[-1])]
+        loc, tail = loc[:-1], ["null" if (kind, loc[-1]) == ("invalid_key", "None") else str(loc[-1])]
     is_key = loc[-1:] == ["[key]"]
     if is_key:
         loc = loc[:-2]
@@ -167,9 +167,10 @@ def _is_inside(path: tuple[str, ...], outer: tuple[str, ...]) -> bool:
 def _format(problem: _Problem) -> str:
     name, value = ".".join(problem.path) or "params", problem.value
     if problem.type in ("extra_forbidden", "invalid_key"):
+        fault = "unknown key" if problem.type == "extra_forbidden" else "a key must be text"
         sections = [option for option in problem.hint.alternatives() if option.is_section()]
         known = [key for section in sections for key in section.annotation.model_fields]
-        return f"{name}: unknown key{suggestion(problem.path[-1], known)}. Known keys: {', '.join(known)}"
+        return f"{name}: {fault}{suggestion(problem.path[-1], known)}. Known keys: {', '.join(known)}"
     if problem.type == "missing":
         meaning = f" ({problem.hint.description})" if problem.hint.description else ""
         return f"{name}: missing. Set it to {_describe(problem)}{meaning}"
@@ -182,7 +183,8 @@ def _format(problem: _Problem) -> str:
         got = f", got a boolean{_quote(value, problem.hint)}" if isinstance(value, bool) else ""
         return f"{name}{shown}: expected {_describe(problem)}{got}"
     words = [str(word) for word in _literals(problem.hint)]
-    return f"{name}{shown}: expected {_describe(problem)}{suggestion(value, words) if isinstance(value, str) else ''}"
+    got = ", got a mapping" if isinstance(value, dict) and not problem.type.startswith("too_") else ""
+    return f"{name}{shown}: expected {_describe(problem)}{suggestion(value, words) if isinstance(value, str) else got}"
 
 
 def _describe(problem: _Problem) -> str:

@@ -27,6 +27,8 @@ MAX_FILES = 1_000_000
 MAX_GROWTH = 20
 MAX_SMALL = 64 << 20
 _CHUNK = 1 << 20
+_UNPACK_YOURSELF = "If you trust it, unpack it and set data.root to the folder"
+_REPLACE = "Download it again, or use another archive"
 _BLOCK = 512
 _OPENERS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _DAMAGE_ERRORS = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError)
@@ -53,7 +55,7 @@ def first_member(archive: Path) -> str:
         for name, stream in _members(archive):
             stream.read(1)
             return name
-    raise InputError(f"{archive}: contains no files")
+    raise InputError(f"{archive}: contains no files. Use another archive")
 
 
 def unpack_cached(archive: Path) -> Path:
@@ -102,12 +104,16 @@ def unpack(archive: Path, folder: Path) -> None:
         for name, stream in _members(archive):
             count += 1
             if count > MAX_FILES:
-                raise InputError(f"{archive}: more than {MAX_FILES:,} files. Use a smaller archive, or unpack it")
+                raise InputError(
+                    f"{archive}: more than {MAX_FILES:,} files. Unpack it, and set data.root to the folder"
+                )
             with _create_file(archive, folder, name) as out:
                 while chunk := stream.read(_CHUNK):
                     written += len(chunk)
                     if written > limit:
-                        raise InputError(f"{archive}: unpacks to over {limit:,} bytes; rejected as an archive bomb")
+                        raise InputError(
+                            f"{archive}: unpacks to over {limit:,} bytes, like an archive bomb. {_UNPACK_YOURSELF}"
+                        )
                     out.write(chunk)
                     advance(len(chunk) / 1e6)
 
@@ -122,12 +128,12 @@ def _create_file(archive: Path, folder: Path, name: str) -> IO[bytes]:
         target.parent.mkdir(parents=True, exist_ok=True)
         return target.open("xb")
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise InputError(f"{archive}: duplicate member {name!r}") from None
+        raise InputError(f"{archive}: duplicate member {name!r}. Remove one of them") from None
     except OSError as error:
         if error.errno not in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
             raise
         raise InputError(
-            f"{archive}: member {name[:80]!r}... has a name that this file system does not allow"
+            f"{archive}: member {name[:80]!r}... has a name that this file system does not allow. Rename it"
         ) from None
 
 
@@ -137,10 +143,10 @@ def _report_damage(archive: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE_ERRORS as error:
-        raise InputError(f"{archive}: damaged or not an archive: {error}") from error
+        raise InputError(f"{archive}: damaged or not an archive: {error}. {_REPLACE}") from error
     except OSError as error:
         if error.errno is None:  # errors of gzip have no errno; a full disk does
-            raise InputError(f"{archive}: damaged or not an archive: {error}") from error
+            raise InputError(f"{archive}: damaged or not an archive: {error}. {_REPLACE}") from error
         raise
 
 
@@ -174,13 +180,13 @@ def _tar_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
                     yield member.name, file
             # tarfile treats an unreadable header as the end of the archive, but a complete archive ends with zeros.
             if stream.last != bytes(_BLOCK):
-                raise tarfile.ReadError("it ends within its members")
+                raise tarfile.ReadError("it is truncated")
             # Read to the end, because the compressor's checksum is after the last byte that tarfile reads.
             rest = 0
             while chunk := stream.read(_CHUNK):
                 rest += len(chunk)
                 if rest > _size_limit(archive):
-                    raise InputError(f"{archive}: over {rest:,} bytes after its end; rejected as an archive bomb")
+                    raise InputError(f"{archive}: over {rest:,} bytes after its end, like an archive bomb. {_REPLACE}")
 
 
 class _Stream:

@@ -90,7 +90,8 @@ def exact_names(table: Table, names: Sequence[str]) -> dict[str, str]:
     }
     if missing := [name for name, position in positions.items() if position is None]:
         raise InputError(
-            f"data.columns.labels: {table.name} has no column {', '.join(missing)}; found {', '.join(table.columns)}"
+            f"data.columns.labels: {table.name} has no column {', '.join(missing)}; found "
+            f"{', '.join(table.columns)}. Correct the names"
         )
     return {name: table.columns[position] for name, position in positions.items() if position is not None}
 
@@ -123,10 +124,14 @@ def find_columns(table: Table, chosen: Mapping[str, str | None], labels: Sequenc
         raise InputError(_describe_missing(table, missing))
     exact = exact_names(table, labels).values()
     if taken := [name for name in exact if table.columns.index(name) in positions.values()]:
-        raise InputError(f"data.columns.labels: column {taken[0]} of {table.name} is the path or the patient")
+        raise InputError(
+            f"data.columns.labels: column {taken[0]} of {table.name} is the path or the patient. Remove it"
+        )
     _check_renamed(table, [position for what, position in positions.items() if not chosen.get(what)])
     if len(set(positions.values())) < len(positions):
-        raise InputError(f"data.columns: path, label and patient of {table.name} must be different columns")
+        raise InputError(
+            f"data.columns: path, label and patient of {table.name} must be different columns. Correct the names"
+        )
     return positions
 
 

@@ -151,7 +151,9 @@ def decode_all(jobs: Sequence[DecodeJob], fit: Fit, workers: int | None) -> Iter
             while ahead:
                 yield from ahead.popleft().result()
         except BrokenProcessPool:
-            raise RuntimeError("a decoding worker was killed (probably out of memory)") from None
+            raise RuntimeError(
+                "a decoding worker was killed (probably out of memory). Free memory, then run again"
+            ) from None
         finally:
             for future in ahead:
                 future.cancel()

@@ -57,8 +57,8 @@ def add_dicom_headers(samples: Sequence[Sample], root: Path | None, frames: Lite
         first = several[0]
         raise InputError(
             f"data.frames=error: {len(several)} DICOM files have several frames, for example "
-            f"{printable(samples[first].path)} with {headers[first].frames}. Set data.frames=expand to use every frame "
-            "as an image of its patient"
+            f"{printable(samples[first].path)} with {headers[first].frames} frames. Set data.frames=expand to use "
+            "every frame as an image of its patient"
         )
     patients = _patients(samples, headers)
     expanded: list[Sample] = []

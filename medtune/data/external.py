@@ -58,7 +58,9 @@ def list_external(params: DataParams, classes: Sequence[str], positive: str | No
             positive class differs, or the table has a column split.
     """
     if params.positive not in (None, positive):
-        raise InputError(f"data.positive={params.positive}: the bundle's positive class is {positive}. Remove it.")
+        raise InputError(
+            f"data.positive={params.positive}: the bundle's positive class is {positive}. Remove this key."
+        )
     _check_findings(params, classes)
     listed = list_source(_with_known_labels(params, classes), has_positive=False)
     samples = listed.samples

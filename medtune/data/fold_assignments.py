@@ -83,22 +83,21 @@ def read_assignments(path: Path, source: str, n_folds: int) -> FoldAssignments:
     """
     if not path.is_file():
         return FoldAssignments(source, n_folds)
-    text = path.read_bytes().decode("utf-8", "replace")
+    text, restore = path.read_bytes().decode("utf-8", "replace"), f"Restore it with git checkout {path.name}"
     if text.startswith(CHECKSUM_PREFIX[:2]):
         try:
             text = strip_text_checksum(text, CHECKSUM_PREFIX)
         except ChecksumError:
             raise InputError(
-                f"{path} was changed after it was written. Restore it with git checkout {path.name}, or if you merged "
-                "it yourself, remove its first line"
+                f"{path}: changed after it was written. {restore}, or if you merged it yourself, remove its first line"
             ) from None
     reader = csv.DictReader(io.StringIO(text))
     if tuple(reader.fieldnames or ()) == EARLIER_COLUMNS:
         reader.fieldnames = list(COLUMNS)
     if tuple(reader.fieldnames or ()) != COLUMNS:
-        raise InputError(f"{path}: the columns are {reader.fieldnames}; expected {', '.join(COLUMNS)}")
+        raise InputError(f"{path}: the columns are {reader.fieldnames}; expected {', '.join(COLUMNS)}. {restore}")
     try:
         rows = {row["patient"]: int(row["fold"]) for row in reader}
     except (TypeError, ValueError):
-        raise InputError(f"{path} line {reader.line_num}: fold is not a whole number") from None
+        raise InputError(f"{path} line {reader.line_num}: fold is not an integer. {restore}") from None
     return FoldAssignments(source, n_folds, rows)

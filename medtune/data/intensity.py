@@ -58,8 +58,8 @@ def measure(image: DecodedImage, params: IntensityParams | Intensity) -> PixelRa
     if params.window is None and params.percentiles is None:
         if image.pixels.dtype.kind == "f" or low < 0 or high > 65535:
             raise DecodeError(
-                f"values {low:g} to {high:g}: the range of negative, floating-point or more than 16-bit pixels "
-                "(Hounsfield units, for example) is not known. Set data.intensity.window=[LOW,HIGH]"
+                f"values {low:g} to {high:g}: pixels that are negative, floating-point or above 16 bits (Hounsfield "
+                "units, for example) have no known range. Set data.intensity.window=[LOW,HIGH]"
             )
         if image.declared is not None and high > image.declared[1]:
             raise DecodeError(f"values up to {high:g}, although the file declares {image.declared[1]:g} as the largest")

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from medtune.config.base import StrictParams, renamed
 from medtune.config.data import DataParams
 from medtune.config.names import Name
+from medtune.config.validation_errors import param_error
 from medtune.data.findings import NO_FINDING, SEPARATOR
 
 
@@ -56,15 +57,17 @@ class LabelParams(DataParams):
     @model_validator(mode="after")
     def _findings_have_columns(self) -> "LabelParams":
         if self.label_type == "multi" and self.csv is None:
-            raise ValueError("label_type is multi, but csv is null: set csv to the table that lists the findings")
+            problem = "label_type=multi needs a table that lists the findings. Set csv to the table"
+            raise param_error("csv", None, problem)
         if self.columns.labels is None:
             return self
         if self.label_type != "multi":
-            raise ValueError(f"columns.labels is set, but label_type is {self.label_type}: set label_type to multi")
+            problem = f"label_type={self.label_type} allows one label per image. Use label_type=multi"
+            raise param_error("columns.labels", self.columns.labels, problem)
         if self.columns.label is not None:
-            raise ValueError("columns.label and columns.labels are both set: choose one")
+            raise param_error("columns.labels", self.columns.labels, "columns.label is set too. Remove one of the two")
         if len(set(self.columns.labels)) < len(self.columns.labels):
-            raise ValueError(f"columns.labels is {self.columns.labels}: name each column once")
+            raise param_error("columns.labels", self.columns.labels, "a column is repeated. Name each column once")
         return self
 
     def named_classes(self) -> tuple[str, ...]:

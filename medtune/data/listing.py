@@ -62,7 +62,7 @@ def scan_root(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> FolderContent
     try:
         content = scan_folder(root, suffixes)
     except OSError as error:
-        raise InputError(f"{error.filename} cannot be read: {error.strerror}") from None
+        raise InputError(f"{error.filename} cannot be read: {error.strerror}. Check the permissions") from None
     if content.links:
         raise InputError(f"{root / content.links[0]} is a link to a folder. Use folders without links in data.root")
     return content

@@ -139,7 +139,7 @@ class PreparedDataset:
             external = np.where((self.splits == "external").any(axis=1), "external", "unused")
             return np.where(labeled, "train", external)
         if not 0 <= test_fold < self.splits.shape[1]:
-            raise InputError(f"fold {test_fold} does not exist; folds are 0 to {self.splits.shape[1] - 1}")
+            raise InputError(f"fold={test_fold}: no such fold. Use a fold from 0 to {self.splits.shape[1] - 1}")
         return self.splits[:, test_fold]
 
 
@@ -283,5 +283,7 @@ def _open_images(path: Path, rows: int) -> np.ndarray:
     except Exception as error:  # numpy parses the header as Python code, so the tokenizer's errors are possible
         raise InputError(f"{path} is not a valid array: {first_line(error)}. Run `medtune data`") from None
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or len(images) != rows:
-        raise InputError(f"{path} is {images.dtype} {images.shape}; expected uint8 ({rows}, H, W, 3)")
+        raise InputError(
+            f"{path} is {images.dtype} {images.shape}; expected uint8 ({rows}, H, W, 3). Run `medtune data`"
+        )
     return images

@@ -15,6 +15,7 @@ from medtune.serving.one_line import first_line
 MAX_ROW_BYTES = 3 * MAX_PIXELS
 # Limit of memory use, because every row becomes a sample. The largest published set has 250,000 images.
 MAX_ROWS = 5_000_000
+FIX = "Download or write the file again"
 
 
 def array_names(file: Path) -> set[str]:
@@ -33,7 +34,7 @@ def array_names(file: Path) -> set[str]:
         with zipfile.ZipFile(file) as bundle:
             return {name.removesuffix(".npy") for name in bundle.namelist()}
     except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{file}: damaged or not an .npz file. Download or write it again") from error
+        raise InputError(f"{file}: damaged or not an .npz file. {FIX}") from error
 
 
 class RowReader:
@@ -72,9 +73,9 @@ class RowReader:
                     content = self._stream.read(size) if self._stream else b""
                     self._next += 1
             except Exception as error:  # zipfile and its decompressors raise different errors
-                raise InputError(f"{self.file}: array {self.name} is damaged: {first_line(error)}") from error
+                raise InputError(f"{self.file}: array {self.name} is damaged: {first_line(error)}. {FIX}") from error
         if len(content) != size:
-            raise InputError(f"{self.file}: array {self.name} is truncated at row {index} of {self.shape[0]}")
+            raise InputError(f"{self.file}: array {self.name} is truncated at row {index} of {self.shape[0]}. {FIX}")
         return np.frombuffer(content, self.dtype).reshape(self.shape[1:])
 
     def read_all(self) -> np.ndarray:
@@ -100,12 +101,14 @@ class RowReader:
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             self.shape, by_column, self.dtype = read(stream)
         except KeyError:
-            raise InputError(f"{self.file}: has no array {self.name}") from None
+            raise InputError(f"{self.file}: has no array {self.name}. {FIX}") from None
         except Exception as error:  # numpy parses the header as Python code, so the tokenizer's errors are possible
-            raise InputError(f"{self.file}: array {self.name} is damaged: {first_line(error)}") from error
+            raise InputError(f"{self.file}: array {self.name} is damaged: {first_line(error)}. {FIX}") from error
         row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         if self.dtype.hasobject or by_column or not self.shape or not 0 < row_bytes <= MAX_ROW_BYTES:
-            raise InputError(f"{self.file}: array {self.name} is {self.dtype} {self.shape}; expected rows of numbers")
+            raise InputError(
+                f"{self.file}: array {self.name} is {self.dtype} {self.shape}; expected rows of numbers. {FIX}"
+            )
         if not 0 <= self.shape[0] <= MAX_ROWS:
             raise InputError(
                 f"{self.file}: array {self.name} has {self.shape[0]:,} rows; expected at most {MAX_ROWS:,}"

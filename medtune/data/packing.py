@@ -105,7 +105,7 @@ def pack(
                     np.save(deep, result.pixels)
                 selected.append(position)
                 images.append(replace(result, pixels=np.empty(0)))
-            advance(1, f"{len(rejected)} bad" if rejected else "")
+            advance(1, f"{len(rejected)} unusable" if rejected else "")
         out.seek(0)
         _write_header(out, len(selected), size)
         if out.tell() != start:
@@ -137,7 +137,7 @@ def _check_rejected(rejected: list[tuple[str, str]], total: int, on_bad_image: s
         )
     if not some_left:
         path, reason = rejected[0]
-        raise InputError(f"none of {total} images can be used, for example {path}: {reason}")
+        raise InputError(f"none of {total} images can be used, for example {path}: {reason}. Correct the images")
 
 
 def _scale_deep(file: Path, waiting: Path, images: Sequence[FittedImage], intensity: Intensity) -> Iterator[str]:

@@ -90,8 +90,8 @@ def order_sites(samples: Sequence[Sample], params: SplitParams, source: str) -> 
     if not isinstance(chosen, str):
         if str(chosen) in counts and names[chosen] != str(chosen):
             raise InputError(
-                f"data.split.test_fold={chosen}: both a fold (site {names[chosen]}) and the name of a site. Name the "
-                f"site: {set_option('data.split.test_fold', str(chosen))} or "
+                f"data.split.test_fold={chosen}: {chosen} is both the number of a fold (site {names[chosen]}) and the "
+                f"name of a site. Name the site: {set_option('data.split.test_fold', str(chosen))} or "
                 f"{set_option('data.split.test_fold', names[chosen])}"
             )
         return names

@@ -156,7 +156,7 @@ def cut_slides(
                 selected.append(slide)
                 plans.append(plan)
                 tiles += [_tile(slide, file, position, settings, plan.mpp) for position in plan.positions]
-            advance(1, f"{len(rejected)} bad" if rejected else "")
+            advance(1, f"{len(rejected)} unusable" if rejected else "")
     if rejected and (not reject or not selected):
         shown = "; ".join(f"{path}: {reason}" for path, reason in rejected[:_SHOWN])
         more = f"; and {len(rejected) - _SHOWN} more" if len(rejected) > _SHOWN else ""

@@ -64,7 +64,9 @@ def list_source(params: DataParams, has_positive: bool) -> SourceListing:
     root = (PROJECT / params.root).resolve() if params.root else None
     if getattr(params, "download", False):
         if root is None:
-            raise InputError("data.root=null: data.download needs a folder. Set data.root to it")
+            raise InputError(
+                "data.root=null: data.download=true needs a folder. Set data.root to the folder for the download"
+            )
         source.fetch(root, params)
     with_headers = add_dicom_headers(source.list_samples(root, params), root, params.frames)
     listed = with_headers.samples
@@ -76,7 +78,7 @@ def list_source(params: DataParams, has_positive: bool) -> SourceListing:
     samples = hide_patients(checked.samples) if with_headers.from_headers else checked.samples
     classes = named or findings.all_labels(checked.samples)
     if not has_positive and params.positive is not None:
-        raise InputError(f"{KEY}={params.positive}: this task has no positive class. Remove it.")
+        raise InputError(f"{KEY}={params.positive}: this task has no positive class. Remove this key.")
     positive = find_positive(classes, params, source) if has_positive else None
     if samples and samples[0].findings is not None:
         no_finding = getattr(params, "no_finding", findings.NO_FINDING)

@@ -104,8 +104,8 @@ def _fewer_folds(params: SplitParams) -> str:
             "data.split.allow_missing_classes=true"
         )
     return (
-        f"Protocol {params.protocol} cannot divide it among {params.folds} folds. Use fewer folds or another "
-        "data.labels, or accept it with data.split.allow_missing_classes=true"
+        f"Protocol {params.protocol} with {params.folds} folds leaves a split without these images. Use fewer folds or "
+        "another data.labels, or accept it with data.split.allow_missing_classes=true"
     )
 
 

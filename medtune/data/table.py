@@ -86,7 +86,9 @@ def read_table(path: Path, known: Collection[str], sheet: str | None = None) -> 
         else:
             raw = table_text.read_text(path.read_bytes(), path.name, known)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise InputError(
+            f"{path}: cannot be read: {error.strerror or error}. Check the path and the permissions"
+        ) from None
     return _clean(raw, path.name, known)
 
 
@@ -110,7 +112,10 @@ def _clean(raw: RawTable, name: str, known: Collection[str]) -> Table:
         filled_to = max((i for i, cell in enumerate(row, 1) if cell.strip()), default=0)
         if len(row) < named or filled_to > width:
             length = max(filled_to, len(row)) if len(row) < named else filled_to
-            raise InputError(f"{name} {raw.unit} {number}: expected {named} fields, as in the header; found {length}")
+            raise InputError(
+                f"{name} {raw.unit} {number}: expected {named} fields, as in the header; found {length}. "
+                "Correct the row"
+            )
         cells.append((number, [*row[:width], *[""] * (width - len(row))]))
     names = [" ".join(column.strip(_EDGES + " \t\r\n\xa0").split()) for column in header]
     filled = [any(row[i].strip() for _, row in cells) for i in range(width)]

@@ -55,7 +55,7 @@ def read_rows(table: Table, positions: Mapping[str, int], root: Path, path_forma
             if cell.startswith("="):
                 raise InputError(f"{where}: {what} is {cell!r}, a formula. Replace formulas by their values")
             if "\n" in cell or "\r" in cell or "\t" in cell:
-                raise InputError(f"{where}: {what} is {cell!r}: expected one line of text")
+                raise InputError(f"{where}: {what} is {cell!r}: expected one line of text. Remove line breaks and tabs")
         if not cells["path"]:
             continue
         path = PurePosixPath(path_format.replace(PATH, cells["path"]).replace("\\", "/"))

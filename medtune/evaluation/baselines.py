@@ -125,7 +125,7 @@ def baseline_lines(baselines: Sequence[Mapping[str, Any]], metrics: Sequence[Met
             result = baseline["test"].get(metric.name)
             if metric.headline and result is not None and result["value"] is not None:
                 difference = baseline["difference"][metric.name]
-                parts.append(f"{metric.title} {result['value']:.3f} (model {_signed(difference)})")
+                parts.append(f"{metric.title} {result['value']:.3f} (model minus baseline {_signed(difference)})")
         lines.append(f"{baseline['title']}: {', '.join(parts)}")
     return lines
 
@@ -183,7 +183,7 @@ def verdict(baselines: Sequence[Mapping[str, Any]], metric: Metric | None) -> st
     title = best["title"][0].upper() + best["title"][1:]
     return (
         f"{title} is better than this model: {metric.title} {best['test'][metric.name]['value']:.3f}, "
-        f"model {_signed(difference)}, {significance}"
+        f"model minus baseline {_signed(difference)}, {significance}"
     )
 
 

@@ -165,8 +165,8 @@ def decide(
     fewest, of_rarest_class = _fewest_patients(challenger.stats)
     if fewest < gate.min_patients_per_class:
         reasons.append(
-            f"gate.min_patients_per_class={gate.min_patients_per_class}: only {fewest} test patients{of_rarest_class} "
-            "whom neither model has seen"
+            f"gate.min_patients_per_class={gate.min_patients_per_class}: the number of test patients{of_rarest_class} "
+            f"that neither model has seen is {fewest}. Add patients"
         )
     if champion:
         # Swapped if lower is better, so that a positive difference is always an improvement.
@@ -222,8 +222,8 @@ def _blocking_reasons(model: ModelScores, limits: Sequence[Limit]) -> list[str]:
         if metric.lo > limit.bound or metric.hi < -limit.bound:
             nearest = min(abs(metric.lo), abs(metric.hi))
             reasons.append(
-                f"{model.name}: {limit.metric.title} is {metric.value:+.3f} ({metric.lo:+.3f} to {metric.hi:+.3f}), "
-                f"at least {nearest:.3f} from 0, above {limit.key}={limit.bound:g}"
+                f"{model.name}: {limit.metric.title} is {metric.value:+.3f} ({metric.lo:+.3f} to {metric.hi:+.3f}). "
+                f"The interval is at least {nearest:.3f} from 0, above {limit.key}={limit.bound:g}"
             )
     return reasons
 
@@ -237,24 +237,27 @@ def _fewest_patients(stats: PatientStats) -> tuple[int, str]:
 
 def _insufficient_improvement(difference: Interval, detectable: float | None, gate: GateParams, name: str) -> list[str]:
     if difference.value is None or difference.lo is None:
-        return [f"the difference of {name} has no interval: {difference.reason}"]
+        return [f"the difference of {name} has no interval ({difference.reason})"]
     if difference.lo > gate.min_improvement:
         return []
     power = (
         ""
         if detectable is None
-        else f"; with this many patients, a difference of {detectable:.3f} can be detected at a power of 80 %"
+        else f". With this many patients, a difference of {detectable:.3f} is detected with a power of 80 %"
     )
     return [
-        f"{name} {difference.value:+.3f} against the champion: the lower end {difference.lo:+.3f} "
-        f"is not above gate.min_improvement={gate.min_improvement:+g}{power}"
+        f"the improvement of {name} over the champion is {difference.value:+.3f}, but its lower confidence bound "
+        f"{difference.lo:+.3f} is not above gate.min_improvement={gate.min_improvement:g}{power}"
     ]
 
 
 def _explain_promotion(difference: Interval | None, name: str) -> str:
     if difference is None or difference.value is None or difference.lo is None:
-        return "the first champion: it passed its own checks"
-    return f"{name} {difference.value:+.3f} against the champion, lower end {difference.lo:+.3f}"
+        return "no champion yet, and the model passed its own checks"
+    return (
+        f"the improvement of {name} over the champion is {difference.value:+.3f}, with a lower confidence bound of "
+        f"{difference.lo:+.3f}"
+    )
 
 
 def _row(name: str, metric: Interval) -> dict[str, Any]:

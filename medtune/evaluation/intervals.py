@@ -31,7 +31,7 @@ AT_BOUND = 0.2
 _EPS = 1e-10
 # A smaller skewness has no effect on the interval.
 MIN_SKEWNESS = 1e-6
-UNDEFINED = "undefined: the labels lack a class it needs"
+UNDEFINED = "undefined: no image has a class that the metric needs"
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def metric_interval(
         return Interval(value, min(lo, value), max(hi, value))
     ends = _t_ends(metric, value, left, design, n_patients, confidence, metric.skewed)
     if ends is None:
-        return _no_interval(value, "it does not change if any patient is left out, so its variation is unknown")
+        return _no_interval(value, "the metric does not change if any patient is left out, so its variation is unknown")
     return Interval(value, max(ends[0], low), min(ends[1], high))
 
 
@@ -205,14 +205,16 @@ def difference_interval(
     ends = _t_ends(metric, value, left, design, n_patients, confidence)
     if ends is None:
         if not np.isfinite(extent):
-            return _no_interval(value, "no patient differs between the two, so the variation is unknown")
+            return _no_interval(
+                value, "the difference does not change if any patient is left out, so its variation is unknown"
+            )
         ends = _unseen(value, (-extent, extent), n_patients, confidence)
     return Interval(value, max(ends[0], -extent), min(ends[1], extent))
 
 
 def too_few(n_patients: int) -> str:
     """Return the reason why so few patients have no interval."""
-    return f"{n_patients} patient{'' if n_patients == 1 else 's'}: an interval needs {MIN_PATIENTS}"
+    return f"{n_patients} patient{'' if n_patients == 1 else 's'}, but an interval needs {MIN_PATIENTS}"
 
 
 def insufficient(metric: Metric, n_patients: float) -> str | None:
@@ -220,7 +222,7 @@ def insufficient(metric: Metric, n_patients: float) -> str | None:
     if n_patients >= metric.min_patients:
         return None
     counted = f"{n_patients:.3g} patient{'' if n_patients == 1 else 's'}"
-    return f"it depends on {counted}: its interval needs {metric.min_patients}"
+    return f"the metric depends on {counted}, but its interval needs {metric.min_patients}"
 
 
 def _t_ends(
@@ -274,7 +276,7 @@ def _missing(value: float, left: Floats) -> str | None:
         return UNDEFINED
     undefined = int(np.isnan(left).sum())
     if undefined:
-        return f"undefined without {undefined} of the patients"
+        return f"number of patients without whom the metric is undefined: {undefined}"
     return None
 
 

@@ -20,8 +20,8 @@ def p_value(metric: Metric, value: float, leave_out_differences: Floats, design:
         n_patients: number of patients that the metric depends on.
 
     Returns:
-        The p-value, 0..1. It is 1 if leaving out a patient never changes the difference, and NaN if there is no
-            interval.
+        The p-value, 0..1. It is 1 if leaving out a patient never changes the difference, and NaN if the difference
+            is undefined or there are too few patients for a confidence interval.
     """
     from scipy.stats import t
 

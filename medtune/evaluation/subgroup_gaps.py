@@ -12,7 +12,7 @@ from medtune.evaluation.jackknife import Jackknife, jackknife
 from medtune.evaluation.metric import Floats, Metric, PatientStats, compute
 from medtune.evaluation.subgroup_metrics import Gap
 
-DIFFERENT_CLASSES = "averages over different classes"
+DIFFERENT_CLASSES = "the averages are over different classes, so they are not comparable"
 
 
 @dataclass(frozen=True)

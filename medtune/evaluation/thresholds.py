@@ -84,7 +84,7 @@ def choose_threshold(
         counts = f"{patients[0]} negative and {patients[1]} positive validation patients"
         return ThresholdChoice(DEFAULT, f"{DEFAULT}: {counts}, but {MIN_PATIENTS} of each are needed", *facts)
     low, value, high = _advantage(scores, is_positive, patient_ids)
-    shown = f"balanced accuracy {value:+.3f} ({low:+.3f} to {high:+.3f}) on held-out patients"
+    shown = f"difference in balanced accuracy {value:+.3f} ({low:+.3f} to {high:+.3f}) on held-out patients"
     if not low > 0:
         return ThresholdChoice(DEFAULT, f"{DEFAULT}: a tuned threshold is not significantly better, {shown}", *facts)
     tuned = best_threshold(scores, is_positive)

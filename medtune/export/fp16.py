@@ -12,7 +12,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from medtune.export.onnx_file import MAX_INLINE_BYTES, MIN_EXTERNAL_BYTES, check_graph, weight_bytes
 
 FP16_OPS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "Attention"})
-# These operators run in fp16 if an input is fp16. All others stay in fp32: norms, softmax, sums, powers, divisions.
+# These operators run in fp16 if an input is fp16. Operators in neither set stay in fp32.
 PASS_THROUGH_OPS = frozenset(
     """Add Sub Mul Neg Relu LeakyRelu PRelu Elu Gelu Erf Sigmoid Tanh HardSigmoid HardSwish Mish Swish Where MaxPool
     AveragePool GlobalMaxPool Transpose Reshape Flatten Squeeze Unsqueeze Slice Split Concat Gather Expand Tile Pad
@@ -31,8 +31,8 @@ def to_half(model: onnx.ModelProto, emulate: bool = False, max_inline_bytes: int
     Args:
         model: fp32 graph.
         emulate: return an fp32 graph that rounds the results of fp16 operators to fp16. On a CPU, this graph gives the
-            results of a GPU, which adds products in fp32 and overflows above 65504. The fp16 graph would not:
-            onnxruntime's CPU provider runs it in fp32, without rounding.
+            results of a GPU, which adds products in fp32 and overflows above 65504. The fp16 graph itself
+            would give other results on a CPU, because onnxruntime's CPU provider runs it in fp32, without rounding.
         max_inline_bytes: bytes of weights above which the graph is too large for protobuf. Its types are then inferred
             without the weights.
 

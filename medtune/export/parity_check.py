@@ -205,7 +205,7 @@ class ParityCheck:
         if differences[worst] > tolerance:
             raise RuntimeError(
                 f"export: the bundle's prediction for {names[worst]} differs from {path.name} by "
-                f"{differences[worst]:.2g}, allowed is {tolerance:g}"
+                f"{differences[worst]:.2g}, but the allowed difference is {tolerance:g}"
             )
         return {
             "against": path.name,

@@ -31,7 +31,7 @@ def rollback(store: ModelStore, to: str | None, reason: str, cache: Path) -> tup
             raise
         now = "none"  # the pointer to the current bundle is lost, and is restored here
     if now is None:
-        raise BundleError(f"{store}: no current bundle, because no bundle was accepted yet")
+        raise BundleError(f"{store}: no current bundle, because no bundle was accepted yet. Run `medtune retrain`")
     requested = to or previous_bundle(store, cache)
     available = store.bundles()
     if requested is None:
@@ -41,7 +41,7 @@ def rollback(store: ModelStore, to: str | None, reason: str, cache: Path) -> tup
     if requested not in available:
         raise BundleError(f"{store}: no bundle {requested}. Choose one of: {', '.join(available)}")
     if requested == now:
-        raise BundleError(f"{requested}: it is the current bundle already")
+        raise BundleError(f"{requested}: it is the current bundle already. Choose another one")
     verify_bundle(store.fetch(requested, cache))
     store.set_current(requested)
     store.append_history(

@@ -9,6 +9,7 @@ from medtune.registry.store_layout import (
     BUNDLES,
     CURRENT,
     HISTORY,
+    RESTORE_POINTER,
     check_name,
     format_history,
     parse_history,
@@ -17,6 +18,8 @@ from medtune.registry.store_layout import (
 )  # fmt: skip
 from medtune.runtime.artifact import fsync, write_text
 from medtune.serving.manifest import BundleError
+
+FREE = "Free disk space or fix permissions"
 
 
 class FolderStore:
@@ -34,16 +37,19 @@ class FolderStore:
         if not link.is_symlink():
             if link.exists():
                 raise BundleError(
-                    f"{link}: not a link, but maybe a copy. Replace it with a link to a folder in {BUNDLES}/"
+                    f"{link}: expected a symbolic link, found a file or folder. Replace it with a link to a folder in "
+                    f"{BUNDLES}/"
                 )
             require_pointer(self.history(), link)
             return None
         name = Path(os.readlink(link)).name
         bundle = self.folder / BUNDLES / name
         if not bundle.is_dir():
-            raise BundleError(f"{link}: links to {name}, which does not exist")
+            raise BundleError(f"{link}: links to {name}, which does not exist. {RESTORE_POINTER}")
         if not link.exists() or not link.samefile(bundle):
-            raise BundleError(f"{link}: links to {os.readlink(link)}, which is not a folder in {BUNDLES}/")
+            raise BundleError(
+                f"{link}: links to {os.readlink(link)}, which is not a folder in {BUNDLES}/. {RESTORE_POINTER}"
+            )
         return name
 
     def bundles(self) -> list[str]:
@@ -74,7 +80,9 @@ class FolderStore:
             partial.rename(destination)
             fsync(destination.parent)
         except OSError as error:
-            raise BundleError(f"{self.folder}: the bundle cannot be written ({error.strerror or error})") from error
+            raise BundleError(
+                f"{self.folder}: the bundle cannot be written ({error.strerror or error}). {FREE}"
+            ) from error
 
     def set_current(self, name: str) -> None:
         """Make `name` the current bundle with a single rename of a link."""
@@ -85,7 +93,7 @@ class FolderStore:
             new.replace(self.folder / CURRENT)
             fsync(self.folder)
         except OSError as error:
-            raise BundleError(f"{self.folder / CURRENT}: cannot be written ({error.strerror})") from error
+            raise BundleError(f"{self.folder / CURRENT}: cannot be written ({error.strerror}). {FREE}") from error
 
     def remove(self, name: str) -> None:
         """Delete a bundle that is not current."""
@@ -104,4 +112,4 @@ class FolderStore:
         try:
             write_text(path, format_history(lines))
         except OSError as error:
-            raise BundleError(f"{path}: cannot be written ({error.strerror})") from error
+            raise BundleError(f"{path}: cannot be written ({error.strerror}). {FREE}") from error

@@ -12,6 +12,7 @@ from medtune.serving.manifest import BundleError
 
 BUNDLES, CURRENT, HISTORY = "bundles", "current", "history.jsonl"
 CHECKSUM_KEY = '{"sha256_of_the_rest": "%s"}'  # the first line of history.jsonl
+RESTORE_POINTER = "Choose the current bundle with `medtune rollback --to NAME`"
 BUNDLE_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
@@ -69,7 +70,7 @@ def parse_history(text: str, where: str) -> list[dict[str, Any]]:
     Raises:
         BundleError: the file is damaged.
     """
-    damaged = BundleError(f"{where}: the file is damaged. Fix it or move it away, the bundles do not need it")
+    damaged = BundleError(f"{where}: the history is damaged. Restore or move the file. The bundles work without it")
     if "sha256_of_the_rest" in text.partition("\n")[0]:
         try:
             return [json.loads(line) for line in strip_text_checksum(text, CHECKSUM_KEY).splitlines()]

@@ -11,6 +11,7 @@ from typing import Any
 from medtune.registry.store_layout import (
     BUNDLES,
     HISTORY,
+    RESTORE_POINTER,
     check_name,
     format_history,
     parse_history,
@@ -38,7 +39,7 @@ class UrlStore:
             raise BundleError(f"handoff.target={url}: a URL needs fsspec. Run pip install fsspec") from None
         scheme = url.partition("://")[0]
         if scheme not in fsspec.available_protocols():
-            raise BundleError(f"handoff.target={url}: fsspec does not support {scheme}://")
+            raise BundleError(f"handoff.target={url}: fsspec does not support {scheme}://. Use a folder or another URL")
         try:
             self.files, self.root = url_to_fs(url)
         except ImportError as error:
@@ -58,9 +59,13 @@ class UrlStore:
             document = json.loads(text)
             name = str(document["bundle"])
         except (ValueError, KeyError, TypeError):
-            raise BundleError(f"{self.url}/{POINTER}: the file is damaged, it names no bundle") from None
+            raise BundleError(
+                f"{self.url}/{POINTER}: the file is damaged, because it names no bundle. {RESTORE_POINTER}"
+            ) from None
         if document != _pointer(check_name(name, f"{self.url}/{POINTER}")):
-            raise BundleError(f"{self.url}/{POINTER}: the file is damaged, it names two bundles")
+            raise BundleError(
+                f"{self.url}/{POINTER}: the file is damaged, because it names two bundles. {RESTORE_POINTER}"
+            )
         return name
 
     def bundles(self) -> list[str]:

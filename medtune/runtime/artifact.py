@@ -52,7 +52,9 @@ class Artifact:
         try:
             return read_result(self.folder)
         except (OSError, ValueError) as error:
-            raise RuntimeError(f"{self.path}: {RESULT_FILE} is damaged: {error}") from None
+            raise RuntimeError(
+                f"{self.path}: {RESULT_FILE} is damaged: {error}. Delete the folder and run again"
+            ) from None
 
     def as_dict(self) -> dict[str, str]:
         """Return the attributes as strings for JSON."""

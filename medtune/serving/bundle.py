@@ -78,7 +78,7 @@ class Bundle:
         if not model or not model["shipped"]:
             shipped = [name for name, entry in document["precisions"].items() if entry["shipped"]]
             reason = f" ({model['reason']})" if model else ""
-            raise BundleError(f"{folder} has no {precision} model{reason}; it has: {', '.join(shipped)}")
+            raise BundleError(f"{folder} has no {precision} model{reason}. Choose one of: {', '.join(shipped)}")
         for name in document["files"]:
             bundle_document.check_file(folder, document, name)
         check_version(document.get("requires", {}).get("onnxruntime", MINIMUM))
@@ -218,7 +218,7 @@ class Bundle:
         if output.shape != expected:
             raise BundleError(
                 f"{self.folder}: the {self.precision} model returned shape {output.shape} for {len(images)} images; "
-                f"bundle.json requires {expected}"
+                f"bundle.json requires {expected}. Export the bundle again"
             )
         if not np.isfinite(output).all():
             raise RuntimeError(f"{self.folder}: the {self.precision} model returned NaN or infinite values")
@@ -265,8 +265,8 @@ class Bundle:
         allowed = self.manifest["precisions"][self.precision].get("sample_tolerance")
         if difference > (allowed or SAMPLE_TOLERANCE[self.precision]):
             raise BundleError(
-                f"{self.folder}: {self.precision} outputs for the bundle's samples differ by {difference:.2g} on "
-                f"{self.providers[0]}"
+                f"{self.folder}: {self.precision} outputs on {self.providers[0]} differ from the bundle's sample "
+                f"outputs by {difference:.2g}. Use another precision or provider"
             )
         self._check_decision(samples)
         return difference
@@ -282,7 +282,7 @@ class Bundle:
         if not np.array_equal(decided, expected.astype(np.int64)):
             raise BundleError(
                 f"{self.folder}: output {members.DECISION!r} of the {self.precision} model contradicts the decision "
-                "rule in bundle.json"
+                "rule in bundle.json. Export the bundle again"
             )
 
     def _array(self, name: str) -> np.ndarray:
@@ -291,4 +291,6 @@ class Bundle:
             # np.load would also accept .npz archives.
             return np.asarray(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))
         except Exception as error:  # NumPy parses the header as Python source, which can raise any error
-            raise BundleError(f"{self.folder / name} is not a valid .npy file: {first_line(error)}") from None
+            raise BundleError(
+                f"{self.folder / name} is not a valid .npy file: {first_line(error)}. Export the bundle again"
+            ) from None

@@ -120,7 +120,7 @@ def read_dicom(content: bytes, max_pixels: int, apply_voi: bool = True, frame: i
     if frames > 1 and frame is None:
         raise DecodeError(f"{frames} frames in one DICOM file; expected one image. Set data.frames=expand for training")
     if frame is not None and not 0 <= frame < frames:
-        raise DecodeError(f"frame {frame} of a DICOM file with {frames} frames")
+        raise DecodeError(f"frame {frame} does not exist in a DICOM file with {frames} frames")
     pixels = _pixels(dataset, frame or 0)
     _apply_functional_groups(dataset, frame or 0)
     kind = str(dataset.get("PhotometricInterpretation") or "")

@@ -31,7 +31,10 @@ def check_graph(session: onnxruntime.InferenceSession, manifest: dict[str, Any],
     for kind, name, nodes, dtype, shape in expected:
         node_by_name = {node.name: node for node in nodes}
         if name not in node_by_name:
-            raise BundleError(f"{kind}.name is {name!r}, but the {kind}s of {file} are {', '.join(node_by_name)}")
+            raise BundleError(
+                f"{kind}.name is {name!r}, but the {kind}s of {file} are {', '.join(node_by_name)}. Export the bundle "
+                "again"
+            )
         node = node_by_name[name]
         fits = len(node.shape) == len(shape) and all(
             side == actual for side, actual in zip(shape, node.shape, strict=True) if side and isinstance(actual, int)
@@ -39,5 +42,6 @@ def check_graph(session: onnxruntime.InferenceSession, manifest: dict[str, Any],
         if node.type != dtype or not fits:
             raise BundleError(
                 f"{kind} {name!r} of {file} is {node.type} {node.shape}, which contradicts bundle.json: "
-                f"preprocessing.image_size {size}, output {list(output)} ({task.summary(manifest)})"
+                f"preprocessing.image_size {size}, output {list(output)} ({task.summary(manifest)}). "
+                "Export the bundle again"
             )

@@ -13,6 +13,7 @@ SCHEMA_VERSION = 2
 READABLE_VERSIONS = (1, 2)
 MANIFEST_FILE = "bundle.json"
 CHECKSUM_KEY = "sha256"
+COPY_AGAIN = "Copy or export the bundle again"
 REQUIRED_KEYS = ("task", "input", "output", "preprocessing", "precisions", "files")
 
 
@@ -43,11 +44,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         text = path.read_bytes().decode("utf-8")
         document: Any = json.loads(text)
     except FileNotFoundError:
-        raise BundleError(f"{folder} is not a bundle: it contains no {MANIFEST_FILE}") from None
+        raise BundleError(
+            f"{folder} is not a bundle: it contains no {MANIFEST_FILE}. Use a folder that `medtune export` has written"
+        ) from None
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
-        raise BundleError(f"{path} is damaged: it is not JSON") from None
+        raise BundleError(f"{path} is damaged: it is not JSON. {COPY_AGAIN}") from None
     version = document.get("schema_version") if isinstance(document, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise BundleError(
@@ -56,18 +59,21 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         load_with_checksum(text, CHECKSUM_KEY)
     except ChecksumError:
-        raise BundleError(f"{path} is damaged: it was changed after export") from None
+        raise BundleError(f"{path} is damaged: it was changed after export. {COPY_AGAIN}") from None
     if version not in READABLE_VERSIONS:
-        raise BundleError(f"{path} has schema version {version!r}; this version of medtune reads {SCHEMA_VERSION}")
+        raise BundleError(
+            f"{path} has schema version {version!r}; this version of medtune reads {SCHEMA_VERSION}. "
+            "Export the bundle again"
+        )
     if missing := [key for key in REQUIRED_KEYS if key not in document]:
-        raise BundleError(f"{path} lacks {', '.join(missing)}")
+        raise BundleError(f"{path} lacks {', '.join(missing)}. {COPY_AGAIN}")
     if problem := validate_manifest(document) or members.validate(document):
-        raise BundleError(f"{path}: {problem}")
+        raise BundleError(f"{path}: {problem}. Export the bundle again")
     task = tasks.find(document["task"]["kind"])
     if task is None:
-        raise BundleError(f"{path}: task.kind is {document['task']['kind']!r}, which this installation does not know")
+        raise BundleError(f"{path}: unknown task.kind {document['task']['kind']!r}. Update medtune")
     if problem := task.validate(document):
-        raise BundleError(f"{path}: {problem}")
+        raise BundleError(f"{path}: {problem}. Export the bundle again")
     return dict(document)
 
 
@@ -88,7 +94,7 @@ def read_file(folder: Path, document: dict[str, Any], name: str) -> bytes:
     try:
         content = _path(folder, document, name).read_bytes()
     except OSError as error:
-        raise BundleError(f"{folder / name} is missing or unreadable: {error.strerror}") from None
+        raise BundleError(f"{folder / name} is missing or unreadable: {error.strerror}. {COPY_AGAIN}") from None
     _compare(folder, document, name, hashlib.sha256(content).hexdigest())
     return content
 
@@ -108,7 +114,7 @@ def check_file(folder: Path, document: dict[str, Any], name: str) -> None:
         with _path(folder, document, name).open("rb") as stream:
             actual = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise BundleError(f"{folder / name} is missing or unreadable: {error.strerror}") from None
+        raise BundleError(f"{folder / name} is missing or unreadable: {error.strerror}. {COPY_AGAIN}") from None
     _compare(folder, document, name, actual)
 
 
@@ -122,4 +128,4 @@ def _path(folder: Path, document: dict[str, Any], name: str) -> Path:
 
 def _compare(folder: Path, document: dict[str, Any], name: str, sha256: str) -> None:
     if sha256 != document["files"][name]:
-        raise BundleError(f"{folder / name} is damaged: its SHA-256 differs from {MANIFEST_FILE}")
+        raise BundleError(f"{folder / name} is damaged: its SHA-256 differs from {MANIFEST_FILE}. {COPY_AGAIN}")

@@ -32,12 +32,12 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         return
     if path.is_dir():
-        raise BundleError(f"--out {path} is a folder. Use the name of a file")
+        raise BundleError(f"--out={path}: this is a folder. Use the name of a file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         stream = temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise BundleError(f"--out {path} cannot be written: {error.strerror}") from None
+        raise BundleError(f"--out={path}: cannot be written ({error.strerror}). Use another file") from None
     try:
         with stream:
             yield stream

@@ -50,7 +50,7 @@ def find_images(paths: Sequence[Path], suffixes: tuple[str, ...] = SUFFIXES) -> 
         elif path.exists():
             files.append(path)
         else:
-            raise BundleError(f"{path} does not exist")
+            raise BundleError(f"{path} does not exist. Check the path")
     return list(dict.fromkeys(files))
 
 
@@ -90,7 +90,7 @@ def _scan(folder: Path, suffixes: tuple[str, ...]) -> FolderContent:
     try:
         return scan_folder(folder, suffixes)
     except OSError as error:
-        raise BundleError(f"{error.filename} cannot be read: {error.strerror}") from None
+        raise BundleError(f"{error.filename} cannot be read: {error.strerror}. Check the permissions") from None
 
 
 def read_images(bundle: Bundle, paths: Sequence[Path], workers: int, ahead: int) -> Iterator[tuple[Path, np.ndarray]]:

@@ -54,9 +54,12 @@ def open_session(
     except ValueError as error:
         raise BundleError(f"{name} is not an ONNX model: {error}") from None
     if files and (folder is None or not files <= set(external)):
-        raise BundleError(f"{name} stores weights in a file (ONNX external data) that bundle.json does not list")
+        raise BundleError(
+            f"{name} stores weights in a file (ONNX external data) that bundle.json does not list. "
+            "Export the bundle again"
+        )
     if provider not in PROVIDERS:
-        raise BundleError(f"provider {provider!r} is unknown; choose one of: {', '.join(PROVIDERS)}")
+        raise BundleError(f"provider {provider!r} is unknown. Choose one of: {', '.join(PROVIDERS)}")
     provider_name = PROVIDERS[provider]
     if provider != "cpu":
         if precision == "int8":

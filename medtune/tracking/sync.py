@@ -93,7 +93,7 @@ def sync(project: str | None = None, entity: str | None = None, dry_run: bool = 
     cache = RunPaths.from_env().cache
     decisions = decide(list_run_files(cache), lambda run_id: LocalLog(cache, run_id).is_live(), read_run)
     for verdict, count in Counter(decision.verdict for decision in decisions if decision.verdict != UPLOAD).items():
-        info(f"sync: skipped, {verdict}: {count}")
+        info(f"sync: recordings skipped ({verdict}): {count}")
     todo = [decision for decision in decisions if decision.verdict == UPLOAD]
     damaged = [decision for decision in decisions if decision.verdict == DAMAGED]
     for decision in damaged:
@@ -105,7 +105,7 @@ def sync(project: str | None = None, entity: str | None = None, dry_run: bool = 
         failed = _upload(todo, cache, project, entity)
     else:
         failed = []
-        info(f"sync: {len(todo)} to upload" if dry_run else "sync: nothing to upload")
+        info(f"sync: recordings to upload: {len(todo)}" if dry_run else "sync: nothing to upload")
     if prune and not dry_run:
         _prune(list_run_files(cache))
     if failed or damaged:

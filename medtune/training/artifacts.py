@@ -133,7 +133,9 @@ def load_validation_outputs(artifact: Artifact, rows: npt.NDArray[Any]) -> npt.N
         return None
     with np.load(path, allow_pickle=False) as stored:
         if not np.array_equal(stored["rows"], rows):
-            raise RunError(f"{path}: it has outputs for other images than the validation images of this fold")
+            raise RunError(
+                f"{path}: its images are not the validation images of this fold. Delete the folder and run again"
+            )
         outputs: npt.NDArray[Any] = stored["outputs"]
         return outputs
 

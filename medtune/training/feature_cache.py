@@ -129,7 +129,7 @@ def _write_shard(
             features = model.features(x).half()
             if not features.isfinite().all():
                 raise RunError(
-                    f"features exceed half precision, from {prepared.paths[batch[0]]} on. "
+                    f"features exceed the range of fp16, first in the batch of {prepared.paths[batch[0]]}. "
                     "Set frozen.feature_views=online"
                 )
             if array is None:

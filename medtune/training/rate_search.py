@@ -118,7 +118,7 @@ def search(
         trial = _read(config, rate, key) or _run(config, rate, key, device, folder / START_FILE)
         trials.append(trial)
         if trial.score is None:
-            info(f"{trial.failure}; this rate is excluded")
+            info(f"{trial.failure}; this learning rate is excluded")
         elif best is None or best.score is None or trial.score > best.score:
             _drop_weights(best, folder, key)
             best = trial
@@ -174,7 +174,7 @@ def _read(config: TrainerConfig, rate: float, key: str) -> Trial | None:
     if stored is None:
         return None
     state = stored[1]["state"]
-    info(f"{config.name}: finished before")
+    info(f"{config.name}: finished in an earlier run")
     return Trial(rate, None if state is None else state_from_json(state), stored[1]["failure"])
 
 

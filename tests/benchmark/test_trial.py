@@ -49,7 +49,7 @@ def test_run__record_has_costs_and_metrics(world):
     assert result["images"] == {"train": 10, "val": 10, "test": 15}
     assert result["images_per_s"] > 0
     entry = result["metrics"]["accuracy"]
-    assert entry["reason"] == "3 patients: an interval needs 5"
+    assert entry["reason"] == "3 patients, but an interval needs 5"
     with (artifact.folder / "predictions.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 15

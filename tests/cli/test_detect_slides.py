@@ -20,7 +20,7 @@ def test_detect__class_folders(root):
     assert result.settings == {"data.source": "slides", "data.image_size": 128, "data.tiles.size_um": 64.0}
     assert result.findings[0] == ("slides", f"4 in {root}")
     assert ("classes", "one folder per class: no 2, yes 2") in result.findings
-    assert ("tiles", "64 micrometers become 128 pixels; slides have 0.5 micrometers per pixel") in result.findings
+    assert ("tiles", "64 micrometers per side, 128 pixels; slides have 0.5 micrometers per pixel") in result.findings
 
 
 def test_detect__table(root):

@@ -36,7 +36,7 @@ def test_init__class_folders_and_a_patient_pattern(tmp_path, capsys):
     assert result["settings"]["data.source"] == "folder"
     assert "benign 12, malignant 12" in result["found"]["classes"]
     assert result["found"]["image size"].startswith("40x48")
-    assert "6 ids look like patients" in result["warnings"][0]
+    assert "6 possible patient ids" in result["warnings"][0]
     assert result["next"][1] == "git init && dvc init"  # `dvc repro` needs both
     assert result["next"][2].startswith("medtune params set 'data.patient_pattern=")
     params = load.validate(load.read(tmp_path / "project" / "params.yaml"))

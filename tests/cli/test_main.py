@@ -70,6 +70,11 @@ def test_help__has_an_example_that_names_the_command(
     assert f"medtune {arguments[0]}" in out.partition("Example")[2]
 
 
+def test_help__example_shows_a_list_in_brackets(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["export", "--help"]) == 0
+    assert "export.precisions=[fp32, int8]" in capsys.readouterr().out
+
+
 def test_help__imports_no_heavy_package() -> None:
     code = f"""
 import contextlib, io, json, sys

@@ -52,7 +52,7 @@ def test_status__follows_a_run_and_names_the_changed_keys(arguments, capsys):
     assert reasons["data"] == "prepared: 72 images"
     assert reasons["frozen fold 1"].startswith("cached (key ")
     assert reasons["finetune fold 1"] == "would run: no result yet"
-    assert reasons["evaluate"] == reasons["export"] == "after finetune fold 0"
+    assert reasons["evaluate"] == reasons["export"] == "would run after finetune fold 0"
     assert steps(arguments, capsys, "--set", "frozen.lr=0.5")["frozen fold 1"] == "would run: frozen.lr changed"
     assert steps(arguments, capsys, "--set", "seed=2")["frozen fold 1"] == "would run: seed changed"
     assert steps(arguments, capsys, "--set", "data.image_size=48")["data"] == "would run: data.image_size changed"

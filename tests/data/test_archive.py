@@ -174,7 +174,7 @@ def test_unpack__tar_truncated_between_members_is_an_error(tmp_path, damage):
     content[1024] ^= 1  # the second member's header
     path.write_bytes(content[:1024] if damage == "truncated" else content)
     (tmp_path / "out").mkdir()
-    with pytest.raises(InputError, match="it ends within its members"):
+    with pytest.raises(InputError, match="it is truncated"):
         unpack(path, tmp_path / "out")
 
 

@@ -46,7 +46,7 @@ def test_load_prepared__returns_written_data(tmp_path):
         indices = prepared.indices(fold)
         assert sorted(np.concatenate(list(indices.values())).tolist()) == list(range(20))
         assert np.array_equal(indices["test"], np.flatnonzero(prepared.folds == fold))
-    with pytest.raises(InputError, match="folds are 0 to 4"):
+    with pytest.raises(InputError, match="a fold from 0 to 4"):
         prepared.indices(5)
 
 

@@ -94,7 +94,9 @@ def test_params__rejects_invalid_values(values, message):
 
 def test_split_samples__number_of_a_fold_and_name_of_a_site_is_ambiguous():
     listed = samples({"1": 6, "2": 6, "3": 6})
-    with pytest.raises(InputError, match=r"test_fold=2: both a fold \(site 3\) and the name of a site"):
+    with pytest.raises(
+        InputError, match=r"test_fold=2: 2 is both the number of a fold \(site 3\) and the name of a site"
+    ):
         split_samples(listed, ("a", "b"), site_params(test_fold=2), "folder")
     assert split_samples(listed, ("a", "b"), site_params(test_fold="2"), "folder").sites == ("2", "1", "3")
     assert split_samples(listed, ("a", "b"), site_params(test_fold=0), "folder").sites == ("1", "2", "3")

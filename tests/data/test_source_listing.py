@@ -49,7 +49,7 @@ def test_list_source__generated_images():
 
 
 def test_list_source__download_without_root_is_an_error():
-    with pytest.raises(InputError, match=r"data\.root=null: data\.download needs a folder"):
+    with pytest.raises(InputError, match=r"data\.root=null: data\.download=true needs a folder"):
         list_source(breakhis.Params(download=True), has_positive=False)
 
 

@@ -29,13 +29,13 @@ def entry(value, difference, lo, hi, name="mean_feature"):
     [
         ([entry(0.8, 0.02, -0.1, 0.1)], None),
         ([], None),
-        ([entry(0.8, -0.02, -0.1, 0.1)], "model -0.020 (-0.100 to +0.100), no significant difference"),
-        ([entry(0.9, -0.08, -0.1, -0.01)], "model -0.080 (-0.100 to -0.010), a significant difference"),
+        ([entry(0.8, -0.02, -0.1, 0.1)], "model minus baseline -0.020 (-0.100 to +0.100), no significant difference"),
+        ([entry(0.9, -0.08, -0.1, -0.01)], "model minus baseline -0.080 (-0.100 to -0.010), a significant difference"),
         (
             [entry(0.8, -0.02, -0.1, 0.1), entry(0.85, -0.07, -0.2, 0.1, "class_token")],
             "on the class token is better than this model: AUROC 0.850",
         ),
-        ([entry(0.8, -0.02, None, None)], "model -0.020, no interval of the difference"),
+        ([entry(0.8, -0.02, None, None)], "model minus baseline -0.020, no interval of the difference"),
     ],
 )
 def test_verdict__names_the_best_baseline_only_if_it_is_better(baselines, expected):
@@ -51,7 +51,7 @@ def test_verdict__is_none_without_the_metric():
 def test_baseline_lines__show_every_headline_metric():
     (line,) = baseline_lines([entry(0.8, 0.02, -0.1, 0.1)], METRICS)
     assert line.startswith("logistic regression on the mean feature: ")
-    assert "AUROC 0.800 (model +0.020 (-0.100 to +0.100))" in line
+    assert "AUROC 0.800 (model minus baseline +0.020 (-0.100 to +0.100))" in line
 
 
 def test_baseline_section__shows_the_verdict_and_is_empty_without_baselines():
@@ -65,7 +65,7 @@ def test_baseline_section__shows_the_verdict_and_is_empty_without_baselines():
 
 def test_baseline_section__states_the_reason_without_an_interval():
     baseline = entry(0.8, -0.02, None, None)
-    reason = "3 patients: an interval needs 5"
+    reason = "3 patients, but an interval needs 5"
     baseline["difference"] = {name: gap | {"reason": reason} for name, gap in baseline["difference"].items()}
     page = baseline_section([baseline], METRICS, {"percent": "95", "positive": "malignant"})
     assert f"no interval: {reason}" in page

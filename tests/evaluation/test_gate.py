@@ -48,7 +48,7 @@ def test_decide__significantly_better_model_is_promoted():
         "challenger balanced_accuracy", "challenger confidence_gap",
         "champion balanced_accuracy", "champion confidence_gap", "difference of balanced_accuracy",
     ]  # fmt: skip
-    assert "+0.500 against the champion" in decision.reasons[0]
+    assert "over the champion is +0.500" in decision.reasons[0]
 
 
 @pytest.mark.parametrize(("metric", "has_positive"), [("sensitivity", True), ("auroc", True), ("accuracy", False)])
@@ -65,7 +65,7 @@ def test_decide__names_the_positive_class(metric, has_positive):
 def test_decide__no_significant_improvement_is_rejected(new, old):
     decision = decide_between(new, old)
     assert not decision.promoted
-    assert "is not above gate.min_improvement=+0" in decision.reasons[0]
+    assert "is not above gate.min_improvement=0" in decision.reasons[0]
 
 
 def test_decide__negative_min_improvement_accepts_an_equal_model():
@@ -110,7 +110,8 @@ def test_decide__first_model_needs_only_checks_without_champion():
 def test_decide__too_few_patients_are_a_rejection():
     decision = decide_between(range(0), range(12), GateParams(max_confidence_gap=0.6, min_patients_per_class=13))
     assert decision.reasons == (
-        "gate.min_patients_per_class=13: only 12 test patients of the rarest class whom neither model has seen",
+        "gate.min_patients_per_class=13: the number of test patients of the rarest class that neither model has seen "
+        "is 12. Add patients",
     )
 
 
@@ -122,8 +123,9 @@ def test_decide__one_patient_is_a_rejection():
     )
     decision = judge(better, worse, GateParams(max_confidence_gap=1))
     assert decision.reasons == (
-        "gate.min_patients_per_class=3: only 1 test patients of the rarest class whom neither model has seen",
-        "the difference of balanced_accuracy has no interval: 1 patient: an interval needs 5",
+        "gate.min_patients_per_class=3: the number of test patients of the rarest class that neither model has seen "
+        "is 1. Add patients",
+        "the difference of balanced_accuracy has no interval (1 patient, but an interval needs 5)",
     )
 
 

@@ -97,7 +97,8 @@ def test_intervals__too_few_patients_have_no_interval(patients):
     for interval in intervals(METRICS, accumulate(*make_set(patients))).values():
         assert (interval.lo, interval.hi) == (None, None)
         assert (
-            interval.reason == "undefined: the labels lack a class it needs" or "an interval needs 5" in interval.reason
+            interval.reason == "undefined: no image has a class that the metric needs"
+            or "an interval needs 5" in interval.reason
         )
 
 
@@ -106,14 +107,14 @@ def test_intervals__a_class_with_one_patient_has_no_interval():
     result = intervals(METRICS, accumulate(labels, np.eye(2)[labels], labels, np.arange(10)))
     assert result["auroc"].value == 1
     assert result["auroc"].lo is None
-    assert result["auroc"].as_dict()["reason"].startswith("undefined without 1 of the patients")
+    assert result["auroc"].as_dict()["reason"].startswith("number of patients without whom the metric is undefined: 1")
     assert result["accuracy"].as_dict().keys() == {"value", "lo", "hi"}
 
 
 def test_intervals__undefined_metric_is_null():
     labels = np.zeros(10, np.int64)
     interval = intervals(METRICS, accumulate(labels, np.full((10, 2), 0.5), labels, np.arange(10)))["auroc"]
-    assert interval == Interval(None, None, None, "undefined: the labels lack a class it needs")
+    assert interval == Interval(None, None, None, "undefined: no image has a class that the metric needs")
 
 
 def test_intervals__unbounded_metric_is_equivariant_to_scale():

@@ -14,7 +14,7 @@ FACTS = {"patients_known": False, "percent": "95"}
 
 
 def documents(value="F"):
-    metrics = [Interval(0.9, 0.8, 0.95), Interval(0.5, None, None, "2 patients: an interval needs 5"),
+    metrics = [Interval(0.9, 0.8, 0.95), Interval(0.5, None, None, "2 patients, but an interval needs 5"),
                Interval(None, None, None, "no test image")]  # fmt: skip
     names = (value, "M", "not recorded")
     subgroups = (Subgroup(n, 9, 3, {"no": 3}, {"auroc": auroc}) for n, auroc in zip(names, metrics, strict=True))
@@ -28,7 +28,7 @@ def test_subgroup_section__escapes_names_and_states_reasons(tmp_path):
     assert "&lt;b&gt;" in page
     assert "<b>" not in page
     assert "0.900 (0.800 to 0.950)" in page
-    assert "M: 2 patients: an interval needs 5." in page
+    assert "M: 2 patients, but an interval needs 5." in page
     assert "interval over images" in page
     assert "largest gap</th>" not in page
 

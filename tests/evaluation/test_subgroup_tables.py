@@ -14,7 +14,7 @@ METRICS = (
 AUROC = {
     "F": Interval(0.9, 0.8, 0.95),
     "M|x": Interval(0.7, 0.6, 0.8),
-    "not recorded": Interval(None, None, None, "undefined: the labels lack a class it needs"),
+    "not recorded": Interval(None, None, None, "undefined: no image has a class that the metric needs"),
 }
 
 
@@ -38,7 +38,7 @@ def test_table_lines__headline_metrics_gap_and_reasons(documents):
         "largest gap in AUROC: F - M|x: +0.200 (+0.050 to +0.330)",
         "F: brier: few.",
         "M|x: brier: few.",
-        "not recorded: auroc: undefined: the labels lack a class it needs.",
+        "not recorded: auroc: undefined: no image has a class that the metric needs.",
         "not recorded: brier: few.",
     ]
 

@@ -146,7 +146,8 @@ def test_compare__one_class_only():
     # the mean of a single recall is not a balanced accuracy
     assert metrics["balanced_accuracy"].value is not None
     assert gaps["balanced_accuracy"].as_dict() == {
-        "value": None, "lo": None, "hi": None, "reason": "averages over different classes",
+        "value": None, "lo": None, "hi": None,
+        "reason": "the averages are over different classes, so they are not comparable",
     }  # fmt: skip
     assert gaps["specificity"].value is None
     assert gaps["accuracy"].lo is not None
@@ -159,7 +160,7 @@ def test_compare__one_class_only():
 
 
 @pytest.mark.parametrize(
-    ("patients", "reason"), [(1, "1 patient: an interval needs 5"), (4, "4 patients: an interval needs 5")]
+    ("patients", "reason"), [(1, "1 patient, but an interval needs 5"), (4, "4 patients, but an interval needs 5")]
 )
 def test_compare__too_few_patients_have_values_without_intervals(patients, reason):
     images = make_predictions()

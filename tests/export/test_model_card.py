@@ -33,10 +33,12 @@ def test_card__states_the_reason_for_a_missing_interval():
             "value": 0.5,
             "lo": None,
             "hi": None,
-            "reason": "it depends on 3 patients: its interval needs 4",
+            "reason": "the metric depends on 3 patients, but its interval needs 4",
         },
         "accuracy": {"value": 0.8, "lo": 0.7, "hi": 0.9},
     }
     text = environment.from_string(MACROS + "{{ metric_table(values) }}").render(values=values, number=_number)
-    assert "| specificity | 0.500 | no interval: it depends on 3 patients: its interval needs 4 |  |" in text
+    assert (
+        "| specificity | 0.500 | no interval: the metric depends on 3 patients, but its interval needs 4 |  |" in text
+    )
     assert "| accuracy | 0.800 | 0.700 | 0.900 |" in text

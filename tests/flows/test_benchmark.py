@@ -53,25 +53,25 @@ def statuses(rows):
 @pytest.mark.slow
 def test_benchmark__computes_only_missing_trials(compare):
     printed, rows, _ = compare(max_trials=1)
-    assert "4 trials, 0 found, 1 to compute" in printed
+    assert "4 trials, 0 already finished, 1 to run" in printed
     assert "3 trials are pending" in printed
     assert [row["status"] for row in rows] == ["done", "pending", "pending", "pending"]
 
     printed, rows, _ = compare(only=["method=bitfit"])
-    assert "4 trials, 1 found, 2 to compute" in printed
+    assert "4 trials, 1 already finished, 2 to run" in printed
     assert statuses(rows)["linear", "100"] == "pending"
 
     printed, rows, status = compare()
-    assert "4 trials, 3 found, 1 to compute" in printed
+    assert "4 trials, 3 already finished, 1 to run" in printed
     assert {row["status"] for row in rows} == {"done"}
     assert status == 0
 
     shutil.rmtree(compare.folder / "trials" / "drawn-test_vit-bitfit-50pc-seed1")
     printed, repeated_rows, _ = compare()
-    assert "4 trials, 3 found, 1 to compute" in printed
+    assert "4 trials, 3 already finished, 1 to run" in printed
     assert [row["accuracy"] for row in repeated_rows] == [row["accuracy"] for row in rows]
-    assert "0 to compute" in compare()[0]
-    assert "2 found, 2 to compute" in compare(only=["percent=100"], resume=False)[0]
+    assert "0 to run" in compare()[0]
+    assert "2 already finished, 2 to run" in compare(only=["percent=100"], resume=False)[0]
 
 
 @pytest.mark.slow

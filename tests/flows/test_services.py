@@ -137,7 +137,8 @@ def test_up__port_in_use_is_an_error(used_port: int, tmp_path: Path) -> None:
 def test_up__unreachable_configured_server_is_an_error(tmp_path: Path) -> None:
     process = run_services(tmp_path, "up", PREFECT_API_URL="http://127.0.0.1:9/api/")
     assert process.returncode == 1
-    assert process.stderr == "error: PREFECT_API_URL=http://127.0.0.1:9/api: no Prefect server answers\n"
+    error = "error: PREFECT_API_URL=http://127.0.0.1:9/api: no Prefect server answers. "
+    assert process.stderr == error + "Start it, or unset PREFECT_API_URL\n"
 
 
 def test_status_and_down__report_that_no_service_runs(tmp_path: Path) -> None:

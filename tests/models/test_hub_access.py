@@ -61,9 +61,9 @@ def test_check__error_names_the_file_its_path_and_the_option(check_access):
 
 def test_check__times_out_at_a_silent_server(check_access, monkeypatch):
     monkeypatch.setattr(hub_access, "TIMEOUT_S", 0.5)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        with pytest.raises(InputError, match="does not answer within"):
-            check_access(f"http://127.0.0.1:{silent.getsockname()[1]}")
+    silent = socket.create_server(("127.0.0.1", 0))
+    with silent, pytest.raises(InputError, match="does not answer within"):
+        check_access(f"http://127.0.0.1:{silent.getsockname()[1]}")
 
 
 @pytest.mark.parametrize(("status", "message"), [(404, "status 404"), (401, "HF_TOKEN"), (503, "status 503")])

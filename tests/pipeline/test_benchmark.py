@@ -35,7 +35,7 @@ benchmark:
 frozen: {epochs: 2, feature_views: 1}
 finetune: {epochs: 2}
 """
-COUNT = re.compile(r"benchmark: (\d+) trials, (\d+) found, (\d+) to compute")
+COUNT = re.compile(r"benchmark: (\d+) trials, (\d+) already finished, (\d+) to run")
 
 
 def trial_counts(printed: str) -> tuple[int, ...]:

@@ -184,7 +184,7 @@ def test_folder__rejects_copied_and_broken_links(tmp_path):
         target.current()
     link.unlink()
     link.mkdir()
-    with pytest.raises(BundleError, match="not a link"):
+    with pytest.raises(BundleError, match="expected a symbolic link"):
         target.current()
 
 
@@ -227,7 +227,7 @@ def test_folder__rejects_a_changed_history(tmp_path):
     text = path.read_text()
     for broken in (text.replace("promoted", "refused_"), text[:20], text[:-3], ""):
         path.write_text(broken)
-        with pytest.raises(BundleError, match=r"history\.jsonl: the file is damaged"):
+        with pytest.raises(BundleError, match=r"history\.jsonl: the history is damaged"):
             target.history()
 
 

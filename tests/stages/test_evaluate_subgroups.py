@@ -48,7 +48,7 @@ def test_run__reports_subgroups_of_all_folds(make_world, capsys):
     assert [entry["n_patients"] for entry in scanner["subgroups"]] == [9, 9]
     assert sum(scanner["subgroups"][0]["patients_by_class"].values()) == 9
     female = sex["subgroups"][0]["metrics"]["accuracy"]
-    assert (female["lo"], female["reason"]) == (None, "4 patients: an interval needs 5")
+    assert (female["lo"], female["reason"]) == (None, "4 patients, but an interval needs 5")
     predictions = list(csv.DictReader((artifact.folder / "predictions.csv").open(newline="")))
     by_path = {f"img/{k}.png": value for k, value in enumerate(SCANNER)}
     for entry in scanner["subgroups"]:  # predictions.csv and the column are sufficient to compute the value

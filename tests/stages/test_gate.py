@@ -72,6 +72,7 @@ def test_common_images__renamed_training_image_is_excluded(tmp_path, prepare):
     assert rows[selected].tolist() == rows.tolist()[1:]
     assert champion_networks.tolist() == [0] * (len(rows) - 1)
     assert notes == [
-        f"1 test images left out: the champion was trained on identical images (first: {prepared.paths[rows[0]]})"
+        "left out because of identical images in the training data of the champion: 1 test image "
+        f"(first: {prepared.paths[rows[0]]})"
     ]
     assert changed == ""

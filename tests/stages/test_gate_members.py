@@ -71,7 +71,7 @@ def test_common_images__seen_patients_of_a_single_network_are_excluded():
     selected, champion_networks, notes, _ = gate._common_images(prepared, rows, networks, manifest(prepared, 9), [1])
     assert set(prepared.patient_ids[rows[selected]]) == {"P1", "P4", "P7"}
     assert champion_networks.tolist() == [0] * 6
-    assert notes == ["12 test images of 6 patients left out: the champion was trained on them"]
+    assert notes == ["left out because of patients in the training data of the champion: 12 test images of 6 patients"]
 
 
 def test_common_images__network_that_has_seen_the_pixels_is_not_used():

@@ -162,7 +162,7 @@ def test_sync__uploads_parts_in_order_and_once(
     truncated.write_bytes(truncated.read_bytes()[:-5])  # truncates the last record, the exit code
     assert exit_code(sync) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "sync: skipped, empty: 1"
+    assert lines[0] == "sync: recordings skipped (empty): 1"
     assert [line.split(" (")[0] for line in lines[1:]] == [
         "sync: 1 of 3: frozen a", "sync: 2 of 3: frozen b", "sync: 3 of 3: frozen a"
     ]  # fmt: skip

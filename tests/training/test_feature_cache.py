@@ -141,7 +141,7 @@ def test_compute__row_that_was_not_requested_is_an_error(tmp_path):
 def test_compute__rejects_features_that_exceed_half_precision(tmp_path):
     backbone = CountingBackbone()
     backbone.weight.data.fill_(1e6)
-    with pytest.raises(RuntimeError, match=r"features exceed half precision, from 3\.png on"):
+    with pytest.raises(RuntimeError, match=r"features exceed the range of fp16, first in the batch of 3\.png"):
         compute([{3, 4}], tmp_path, backbone)
 
 

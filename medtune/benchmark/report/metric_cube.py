@@ -201,6 +201,6 @@ def _paired(trial: TrialRecord, seen: dict[str, tuple[TrialRecord, StoredPredict
     if predicted.images != before.images:
         raise InputError(
             f"{trial.identity.name} and {other.identity.name} were tested on different images, labels or patients, so "
-            "they cannot be paired. Run one of the trials again."
+            "they cannot be paired. Run both trials again with --fresh."
         )
     return predicted

@@ -22,9 +22,11 @@ def read_predictions(trial: TrialRecord) -> StoredPredictions:
         ValueError: the trial is not finished.
     """
     if trial.folder is None:
-        raise ValueError(f"{trial.identity.name} is not finished")
+        raise ValueError(f"{trial.identity.name} has no predictions, because it is not finished")
     path = trial.folder / PREDICTIONS_FILE
     try:
         return base.evaluation(trial.kind).read_predictions(path)
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} ({trial.identity.name}) cannot be read as predictions: {error}") from error
+        raise InputError(
+            f"{path} ({trial.identity.name}) cannot be read as predictions: {error}. Run the trial again with --fresh"
+        ) from error

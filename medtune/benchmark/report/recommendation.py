@@ -51,7 +51,10 @@ def _others(comparison: Comparison, best: int, percent: int) -> list[str]:
         verb = "are" if n > 1 else "is"
         return [f"{'All' if n > 1 else 'The'} {pluralize(n, 'other method')} {verb} significantly worse."]
     if comparison.cube.design is None:
-        return ["There are too few test patients for tests. These results show no winner and exclude no method."]
+        return [
+            "There are too few test patients for significance tests. "
+            "These results show no winner and exclude no method."
+        ]
     if len(tied) == n:
         sentences = [f"No method is significantly worse ({_test(comparison, n)}). These results show no winner."]
     else:
@@ -70,7 +73,9 @@ def _others(comparison: Comparison, best: int, percent: int) -> list[str]:
             f"{_mean(comparison, cheapest, percent)}."
         )
     if comparison.trainable[cheapest] == 0:
-        sentences.append("It keeps the backbone frozen, so no adaptation is shown to help.")
+        sentences.append(
+            f"{names[cheapest]} keeps the backbone frozen, so these results show no benefit of adaptation."
+        )
     return sentences
 
 

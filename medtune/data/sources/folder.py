@@ -59,7 +59,7 @@ class Params(LabelParams):
     @classmethod
     def _one_path(cls, text: str) -> str:
         if text.count(PATH) != 1:
-            raise ValueError(f"must contain {PATH} exactly once, in place of the cell")
+            raise ValueError(f"must contain {PATH} exactly once. Write it where the path of the row belongs")
         return text
 
     @field_validator("patient_pattern")
@@ -71,7 +71,7 @@ class Params(LabelParams):
             except re.error as error:
                 raise ValueError(f"not a regular expression: {error}") from None
             if not groups:
-                raise ValueError("put (...) around the part of the path that is the patient")
+                raise ValueError("it has no group. Put (...) around the part of the path that is the patient")
         return pattern
 
     @field_validator("class_names")

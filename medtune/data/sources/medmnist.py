@@ -164,7 +164,8 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
         rows, labels = RowReader(file, f"{split}_images"), RowReader(file, f"{split}_labels").read_all()
         if rows.dtype != np.uint8 or not (len(rows.shape) == 3 or (len(rows.shape) == 4 and rows.shape[3] == 3)):
             raise InputError(
-                f"{file}: {split}_images is {rows.dtype} {rows.shape}; expected uint8 (n, h, w) or (n, h, w, 3)"
+                f"{file}: {split}_images is {rows.dtype} {rows.shape}; expected uint8 (n, h, w) or (n, h, w, 3). "
+                "Use a file of MedMNIST"
             )
         published = (split,) if len(splits) == len(SPLITS) else None
         if params.subset in FINDINGS:
@@ -175,11 +176,15 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
             continue
         if labels.shape not in ((rows.shape[0], 1), (rows.shape[0],)) or labels.dtype.kind not in "iu":
             raise InputError(
-                f"{file}: {split}_labels is {labels.dtype} {labels.shape}; expected ({rows.shape[0]}, 1) integers"
+                f"{file}: {split}_labels is {labels.dtype} {labels.shape}; expected ({rows.shape[0]}, 1) integers. "
+                "Use a file of MedMNIST"
             )
         for row, label in enumerate(labels.reshape(-1).tolist()):
             if not 0 <= label < len(CLASSES[params.subset]):
-                raise InputError(f"{file}: {split}_labels row {row} is {label}; {params.subset} has no such class")
+                raise InputError(
+                    f"{file}: {split}_labels row {row} is {label}, but {params.subset} has no such class. "
+                    "Check data.subset"
+                )
             name = CLASSES[params.subset][label]
             read = partial(_image, rows, row)
             samples.append(Sample(f"{split}/{row:06d}", name, None, {"part": split}, published, read))
@@ -190,9 +195,14 @@ def _findings(labels: np.ndarray, n: int, subset: str, what: str) -> list[tuple[
     """Convert an (n, findings) array of 0 and 1 to the names of the findings per image."""
     names = FINDINGS[subset]
     if labels.shape != (n, len(names)) or labels.dtype.kind not in "iub":
-        raise InputError(f"{what} is {labels.dtype} {labels.shape}; expected ({n}, {len(names)}) integers")
+        raise InputError(
+            f"{what} is {labels.dtype} {labels.shape}; expected ({n}, {len(names)}) integers. Check data.subset"
+        )
     if (invalid := np.flatnonzero(~np.isin(labels, (0, 1)).all(1))).size:
-        raise InputError(f"{what} row {invalid[0]} is {labels[invalid[0]].tolist()}; expected 0 or 1 for each finding")
+        raise InputError(
+            f"{what} row {invalid[0]} is {labels[invalid[0]].tolist()}; expected 0 or 1 for each finding. "
+            "Check data.subset"
+        )
     return [tuple(names[k] for k in np.flatnonzero(row)) for row in labels]
 
 

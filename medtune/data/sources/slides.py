@@ -56,7 +56,7 @@ class Params(folder.Params):
             raise param_error(
                 "tiles.mpp_column",
                 self.tiles.mpp_column,
-                "data.csv is null. Set data.csv to the table",
+                "data.csv is null, but the column is in a table. Set data.csv to the table",
             )
         return self
 
@@ -174,7 +174,7 @@ def table_mpp(sample: Sample, params: Params) -> float | None:
     if not MPP_RANGE[0] <= value <= MPP_RANGE[1]:
         raise InputError(
             f"{sample.where}: {column} is {cell!r}; expected micrometers per pixel, "
-            f"{MPP_RANGE[0]:g} to {MPP_RANGE[1]:g}"
+            f"{MPP_RANGE[0]:g} to {MPP_RANGE[1]:g}. Correct the cell"
         )
     return value
 

@@ -63,7 +63,9 @@ class TileSettings:
             ValueError: a field is missing or out of range. The message names the field.
         """
         if not isinstance(values, dict):
-            raise ValueError(f"tiles is {values!r}: expected the settings of tiles")
+            raise ValueError(
+                f"tiles is {values!r}: expected a mapping with size_um, pixels and other settings of tiles"
+            )
         rules: dict[str, Callable[[Any], bool]] = {
             "size_um": lambda value: _is_number(value) and 0 < value < math.inf,
             "pixels": lambda value: _is_integer(value) and value > 0,

@@ -32,7 +32,7 @@ def test_recommend__no_significant_difference(make_trials):
     )
     assert "None of 2 PEFT methods differs significantly from full" in line
     assert "linear" in line
-    assert "no adaptation is shown to help" in line
+    assert "these results show no benefit of adaptation" in line
     assert not any(paired.is_significant(result.alpha) for paired in result.against_best[0].values())
 
 
@@ -47,9 +47,12 @@ def test_recommend__cheapest_of_the_tied_methods(make_trials):
 def test_recommend__few_patients_exclude_no_method(make_trials):
     result = compare(make_trials({"linear": 0.0, "full": 0.1, "lora": 3.0}, n_patients=4))
     (line,) = recommendations(result)
-    assert "There are too few test patients for tests. These results show no winner and exclude no method." in line
+    assert (
+        "There are too few test patients for significance tests. These results show no winner and exclude no method."
+        in line
+    )
     message = " ".join(comparison_warnings(result))
-    for text in ("There are no intervals and no tests (4 patients: an interval needs 5).", "only one seed"):
+    for text in ("There are no intervals and no tests (4 patients, but an interval needs 5).", "only one seed"):
         assert text in message
 
 

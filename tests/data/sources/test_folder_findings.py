@@ -65,10 +65,10 @@ def test_findings__similar_spellings_are_an_error(images):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"label_type": "multi"}, "label_type is multi, but csv is null"),
-        ({"csv": "a.csv", "columns": {"labels": ["a"]}}, "columns.labels is set, but label_type is nominal"),
-        ({"csv": "a.csv", "label_type": "multi", "columns": {"labels": ["a"], "label": "b"}}, "choose one"),
-        ({"csv": "a.csv", "label_type": "multi", "columns": {"labels": ["a", "a"]}}, "name each column once"),
+        ({"label_type": "multi"}, "needs a table that lists the findings"),
+        ({"csv": "a.csv", "columns": {"labels": ["a"]}}, "label_type=nominal allows one label per image"),
+        ({"csv": "a.csv", "label_type": "multi", "columns": {"labels": ["a"], "label": "b"}}, "Remove one of the two"),
+        ({"csv": "a.csv", "label_type": "multi", "columns": {"labels": ["a", "a"]}}, "Name each column once"),
     ],
 )
 def test_params__rejects_contradictory_settings(options, message):

@@ -53,7 +53,7 @@ def test_samples__missing_ambiguous_or_invalid_files_are_an_error(tmp_path):
     with pytest.raises(InputError, match=r"found pneumoniamnist_a\.npz, pneumoniamnist_b\.npz"):
         medmnist.list_samples(tmp_path, params())
     write(tmp_path / "pneumoniamnist.npz", labels=(0, 5))
-    with pytest.raises(InputError, match="row 1 is 5; pneumoniamnist has no such class"):
+    with pytest.raises(InputError, match="row 1 is 5, but pneumoniamnist has no such class"):
         medmnist.list_samples(tmp_path, params())
     np.savez(tmp_path / "pneumoniamnist.npz", train_images=np.zeros((2, 8, 8)), train_labels=np.zeros((2, 1), int))
     with pytest.raises(InputError, match="float64"):

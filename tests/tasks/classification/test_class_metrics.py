@@ -35,7 +35,7 @@ def test_per_class__one_patient_of_a_class_has_values_and_a_reason():
     row = per_class(make_stats((9, 1), wrong=0), ["no", "yes"], 0.95)[1]
     assert row["recall"] == 1
     assert row["recall_lo"] is None
-    assert "undefined without 1 of the patients" in row["reason"]
+    assert "number of patients without whom the metric is undefined: 1" in row["reason"]
 
 
 def test_per_class__never_predicted_class_has_no_precision():
@@ -48,8 +48,8 @@ def test_per_class__never_predicted_class_has_no_precision():
 @pytest.mark.parametrize(
     ("patients", "without"),
     [
-        ((3, 5), {"recall": "3 patients: its interval needs 4", "f1": "3 patients: its interval needs 5"}),
-        ((4, 8), {"f1": "4 patients: its interval needs 5"}),
+        ((3, 5), {"recall": "3 patients, but its interval needs 4", "f1": "3 patients, but its interval needs 5"}),
+        ((4, 8), {"f1": "4 patients, but its interval needs 5"}),
         ((5, 8), {}),
     ],
 )
