@@ -24,5 +24,5 @@ def supports(method: ModuleType, family: str) -> bool:
 
 def supported(method: ModuleType) -> str:
     """Return the families that a method supports as text for messages."""
-    others = ["other timm transformers"] if getattr(method, "OTHER_FAMILIES", False) else []
+    others = ["other timm families"] if getattr(method, "OTHER_FAMILIES", False) else []
     return ", ".join([*sorted(method.SUPPORTED_FAMILIES), *others])
