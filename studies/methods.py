@@ -22,7 +22,7 @@ def render() -> str:
         "table) is refused before training. `python -m studies.methods` writes the table from the files in",
         "models/peft.",
         "",
-        f"- **{', '.join(FAMILIES)}**: families of backbones with the same kind of blocks.",
+        f"- **{', '.join(FAMILIES)}**: families of backbones. The networks of a family have the same kind of blocks.",
         "- **other**: swin, hiera, cait and all other families of timm. MedTune finds their layers automatically.",
         "- **merged**: export merges the method into the weights, so the bundle is as fast as the plain network.",
         "- **learning rates**: `lr: auto` and the benchmark select one of these rates by the validation metric.",
