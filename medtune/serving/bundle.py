@@ -77,8 +77,11 @@ class Bundle:
         model = document["precisions"].get(precision)
         if not model or not model["shipped"]:
             shipped = [name for name, entry in document["precisions"].items() if entry["shipped"]]
-            reason = f" ({model['reason']})" if model else ""
-            raise BundleError(f"{folder} has no {precision} model{reason}. Choose one of: {', '.join(shipped)}")
+            reason = f" ({model['reason']})" if model and model.get("reason") else ""
+            fix = (
+                f"Choose one of: {', '.join(shipped)}" if shipped else "It has no other model. Export the bundle again"
+            )
+            raise BundleError(f"{folder} has no {precision} model{reason}. {fix}")
         for name in document["files"]:
             bundle_document.check_file(folder, document, name)
         check_version(document.get("requires", {}).get("onnxruntime", MINIMUM))
