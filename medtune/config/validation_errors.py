@@ -167,10 +167,13 @@ def _is_inside(path: tuple[str, ...], outer: tuple[str, ...]) -> bool:
 def _format(problem: _Problem) -> str:
     name, value = ".".join(problem.path) or "params", problem.value
     if problem.type in ("extra_forbidden", "invalid_key"):
-        fault = "unknown key" if problem.type == "extra_forbidden" else "not a key, because it is not text"
         sections = [option for option in problem.hint.alternatives() if option.is_section()]
         known = [key for section in sections for key in section.annotation.model_fields]
-        return f"{name}: {fault}{suggestion(problem.path[-1], known)}. Known keys: {', '.join(known)}"
+        *section_path, key = problem.path
+        if problem.type == "invalid_key":
+            section_name = ".".join(section_path) or "params"
+            return f"{section_name}: the key {key} is not text. Known keys: {', '.join(known)}"
+        return f"{name}: unknown key{suggestion(key, known)}. Known keys: {', '.join(known)}"
     if problem.type == "missing":
         meaning = f" ({problem.hint.description})" if problem.hint.description else ""
         return f"{name}: missing. Set it to {_describe(problem)}{meaning}"
