@@ -27,7 +27,7 @@ from medtune.serving.manifest import BundleError
         ),
         ({"precisions": {"fp32": {"shipped": True}}}, "precisions.fp32.file is None"),
         ({"precisions": {"fp32": [1]}}, "precisions.fp32 is [1]: expected a mapping whose key 'shipped'"),
-        ({"precisions": {"fp32": {"shipped": False}}}, "has no fp32 model. It has no other model. Export"),
+        ({"precisions": {"fp32": {"shipped": False}}}, "has no fp32 model and no other model. Export"),
         ({"files": []}, "files is"),
     ],
 )
