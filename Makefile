@@ -18,7 +18,7 @@ help:
 	@echo "make repro      set up, then dvc repro: data, train, evaluate, export"
 	@echo "make benchmark  set up, then compare the methods of benchmark.yaml"
 	@echo "make services   set up, then start a Prefect server and a worker in the background (docs/services.md)"
-	@echo "make bench      set up, then repeat the measurements of docs/performance.md (ten minutes)"
+	@echo "make bench      set up, then repeat the measurements of docs/performance.md (about 15 minutes)"
 	@echo "make torture    set up, then inject every fault of docs/reliability.md (within an hour; resumes where it stopped)"
 	@echo "make setup      install .venv; TORCH=cpu omits CUDA (docs/install.md)"
 	@echo "make test       set up, then run every test"

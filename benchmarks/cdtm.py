@@ -9,15 +9,15 @@ import torch
 import typer
 from torch import Tensor
 
-from benchmarks.results import Row, Save, finish, line
+from benchmarks.results import Row, Save, finish, format_row
 from medtune.cli import program
 from medtune.models.cdtm import ClusterAttention
 from medtune.runtime import console
 from medtune.training.memory import PeakMemory
 
-NAMES = ("expanded", "one product")
-TARGET, LEANER = 15, 50  # times faster, times less memory
-PAGE_MIB = 0.1  # smallest memory peak that can be measured; smaller ones count as this
+FORMULAS = ("expanded formula", "matrix product")
+SPEEDUP_TARGET, MEMORY_TARGET = 15, 50  # ratios of time and of memory
+MIN_PEAK_MIB = 0.1  # smallest memory peak that can be measured; smaller ones count as this
 
 
 def expanded(weights: Tensor, mixing: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def expanded(weights: Tensor, mixing: Tensor) -> Tensor:
     return (weights[:, :, None, None].repeat(1, 1, tokens, tokens) * mixing).sum(1)
 
 
-def one_product(weights: Tensor, mixing: Tensor) -> Tensor:
+def matrix_product(weights: Tensor, mixing: Tensor) -> Tensor:
     """Compute the mixed matrices with one matrix product; arguments and result as in `expanded`."""
     centers, tokens, _ = mixing.shape
     return (weights @ mixing.reshape(centers, tokens * tokens)).reshape(-1, tokens, tokens)
@@ -56,17 +56,17 @@ def compare(
             for leaf in leaves:
                 leaf.grad = None
             start = time.perf_counter()
-            out = call()
-            out.square().mean().backward()  # type: ignore[no-untyped-call]
+            output = call()
+            output.square().mean().backward()  # type: ignore[no-untyped-call]
             seconds[name].append(time.perf_counter() - start)
-            outputs[name] = out.detach()
-    first, second = (outputs[name] for name in NAMES)
+            outputs[name] = output.detach()
+    first, second = (outputs[name] for name in FORMULAS)
     difference = float((second - first).norm() / first.norm())
     return {name: median(times[1:]) for name, times in seconds.items()}, difference  # the first round warms up
 
 
 @torch.no_grad()
-def temporaries(calls: Mapping[str, Callable[[], Tensor]]) -> list[float] | None:
+def peak_memory(calls: Mapping[str, Callable[[], Tensor]]) -> list[float] | None:
     """Return the peak memory of each call in MiB, including its result; None if the system does not report it."""
     peaks = []
     for call in calls.values():
@@ -88,32 +88,46 @@ def measure(
     x = torch.randn(batch, tokens, channels)
     weights = module.weights(x).detach().requires_grad_()
 
-    def whole(formula: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    def cluster_attention(formula: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         projected: Tensor = module.project(formula(module.weights(x), module.mixing) @ x)
         return projected
 
     shape = f"B {batch}, N {tokens}, C {channels}, K {centers}"
     console.info(f"shape: {shape}; {threads} threads; torch {torch.__version__}")
-    formulas = dict(zip(NAMES, (expanded, one_product), strict=True))
-    mixing = {n: lambda f=f: f(weights, module.mixing) for n, f in formulas.items()}
+    formulas = dict(zip(FORMULAS, (expanded, matrix_product), strict=True))
+    mixing = {name: lambda f=formula: f(weights, module.mixing) for name, formula in formulas.items()}
     rows = []
     for title, calls, target in (
-        ("mixing", mixing, TARGET),
-        ("whole cluster attention, with the projection", {n: lambda f=f: whole(f) for n, f in formulas.items()}, None),
+        ("mixing", mixing, SPEEDUP_TARGET),
+        (
+            "complete cluster attention, with the projection",
+            {name: lambda f=formula: cluster_attention(f) for name, formula in formulas.items()},
+            None,
+        ),
     ):
         seconds, difference = compare(calls, [weights, *module.parameters()], rounds)
-        slow, fast = (seconds[name] * 1e3 for name in NAMES)
+        slow, fast = (seconds[name] * 1e3 for name in FORMULAS)
         target_text = f", target {target}x" if target else ""
-        console.info(f"{title}: {slow:.1f} ms expanded, {fast:.1f} ms as one product, forward + backward")
+        console.info(
+            f"{title}: {slow:.1f} ms with the expanded formula, {fast:.1f} ms with the matrix product, "
+            "forward + backward"
+        )
         console.info(f"  {slow / fast:.1f}x{target_text}; relative difference {difference:.1e} (limit 1e-6)")
         note = f"{shape}; forward + backward; relative difference {difference:.1e}, limit 1e-6"
         rows.append(Row(f"CDTM {title}", fast, "ms", "expanded formula", slow, slow / fast, target, note=note))
-    if peaks := temporaries(mixing):
-        slow, fast = peaks[0], max(peaks[1], PAGE_MIB)
+    if peaks := peak_memory(mixing):
+        slow, fast = peaks[0], max(peaks[1], MIN_PEAK_MIB)
         row = Row(
-            "CDTM mixing's temporaries", fast, "MiB", "expanded formula", slow, slow / fast, LEANER, note="forward"
+            "temporary arrays of CDTM mixing",
+            fast,
+            "MiB",
+            "expanded formula",
+            slow,
+            slow / fast,
+            MEMORY_TARGET,
+            note="forward",
         )
-        console.info(line(row))
+        console.info(format_row(row))
         rows.append(row)
     return rows
 
@@ -124,7 +138,7 @@ def run(
     channels: Annotated[int, typer.Option(help="Channels, C.")] = 768,
     centers: Annotated[int, typer.Option(help="Centers, K.")] = 300,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
-    rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are printed.")] = 9,
+    rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are reported.")] = 9,
     save: Save = False,
 ) -> None:
     """Compare the expanded formula and the matrix product by time, memory and the difference of their results."""

@@ -22,11 +22,11 @@ class Checkout:
 
     folder: Path
 
-    def run(self, *words: str) -> tuple[str, float]:
+    def run(self, *command: str) -> tuple[str, float]:
         """Run a command.
 
         Args:
-            *words: command and arguments.
+            *command: program and arguments.
 
         Returns:
             Its output (stdout and stderr) and its seconds.
@@ -34,12 +34,12 @@ class Checkout:
         Raises:
             RuntimeError: the command did not exit with 0.
         """
-        printed, seconds, code = self.run_to_end(*words)
+        output, seconds, code = self.run_unchecked(*command)
         if code:
-            raise RuntimeError(f"{' '.join(words)} ended with {code}:\n{printed}")
-        return printed, seconds
+            raise RuntimeError(f"{' '.join(command)} exited with code {code}:\n{output}")
+        return output, seconds
 
-    def run_to_end(self, *words: str) -> tuple[str, float, int]:
+    def run_unchecked(self, *command: str) -> tuple[str, float, int]:
         """Run a command and return its output, seconds and exit code."""
         inherited = {
             k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "WANDB_", "DVC_", "MEDTUNE_"))
@@ -47,14 +47,14 @@ class Checkout:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         environment = {**inherited, "PATH": path, "MEDTUNE_DEVICE": "cpu", "PYTHONPATH": str(self.folder)}
         start = time.perf_counter()
-        done = subprocess.run(
-            words, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        process = subprocess.run(
+            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        return done.stdout, time.perf_counter() - start, done.returncode
+        return process.stdout, time.perf_counter() - start, process.returncode
 
 
 @contextmanager
-def copied(sets: Sequence[str] = ()) -> Iterator[Checkout]:
+def copied_checkout(sets: Sequence[str] = ()) -> Iterator[Checkout]:
     """Copy the checkout without outputs, compile the bytecode as `make setup` does, and apply `sets` to params.yaml."""
     with TemporaryDirectory(prefix="medtune-") as temporary:
         copy = Checkout(Path(temporary) / "medtune")
@@ -67,18 +67,18 @@ def copied(sets: Sequence[str] = ()) -> Iterator[Checkout]:
 
 
 @contextmanager
-def empty() -> Iterator[Checkout]:
+def two_stage_project() -> Iterator[Checkout]:
     """Create a DVC project with two stages that copy a file, and run the stages once."""
     with TemporaryDirectory(prefix="medtune-") as temporary:
         project = Checkout(Path(temporary))
         project.run("git", "init", "--quiet")
         project.run("dvc", "init", "--quiet")
         shutil.copy(PROJECT / ".dvc" / "config", project.folder / ".dvc" / "config")
-        (project.folder / "word").write_text("word\n")
+        (project.folder / "input.txt").write_text("input\n")
         (project.folder / "dvc.yaml").write_text(
             "stages:\n"
-            "  first: {cmd: cp word one, deps: [word], outs: [one]}\n"
-            "  second: {cmd: cp one two, deps: [one], outs: [two]}\n"
+            "  first: {cmd: cp input.txt first.txt, deps: [input.txt], outs: [first.txt]}\n"
+            "  second: {cmd: cp first.txt second.txt, deps: [first.txt], outs: [second.txt]}\n"
         )
         project.run("dvc", "repro")
         yield project

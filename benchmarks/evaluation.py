@@ -15,46 +15,51 @@ import numpy as np
 import typer
 
 from benchmarks.results import Row, Save, finish
-from benchmarks.synthetic_images import Backbone, chosen, of, prepare
+from benchmarks.synthetic_images import Backbone, backbone_overrides, benchmark_params, prepare
 from medtune.cli import options, program
 from medtune.evaluation.outputs import Outputs, OutputsRequest, compute_outputs
 from medtune.stages import frozen
 from medtune.training.checkpoint import load_trained
 from medtune.training.trained_outputs import compute_trained_outputs
 
-STAGE = {"epochs": 1, "feature_views": 1}
+FROZEN_PARAMS = {"epochs": 1, "feature_views": 1}
 
 
 def measure(params_file: Path | None = None, sets: Sequence[str] = (), rounds: int = 3) -> list[Row]:
     """Measure the CPU seconds from loaded artifacts to the logits of all folds."""
-    tree = {"schedule": "frozen", "frozen": STAGE, "data": {"split": {"test_fold": "all"}}}
-    params = chosen(params_file, sets, tree)
-    size = params.evaluate.batch_size
+    settings = {"schedule": "frozen", "frozen": FROZEN_PARAMS, "data": {"split": {"test_fold": "all"}}}
+    params = benchmark_params(params_file, sets, settings)
+    batch_size = params.evaluate.batch_size
     with TemporaryDirectory(prefix="medtune-") as folder:
         paths, prepared = prepare(params, Path(folder))
         trained = [frozen.run(params, paths, fold) for fold in params.data.split.test_folds]
         requests = [OutputsRequest.for_artifact(artifact, prepared) for artifact in trained]
 
         def shared() -> list[Outputs]:
-            return list(compute_trained_outputs(requests, prepared.images, "cpu", size, lambda done: None))
+            return list(compute_trained_outputs(requests, prepared.images, "cpu", batch_size, lambda done: None))
 
         def per_fold() -> list[Outputs]:
             return [
-                compute_outputs(one, load_trained(one.trained), prepared.images, "cpu", size, lambda done: None)
-                for one in requests
+                compute_outputs(
+                    request, load_trained(request.trained), prepared.images, "cpu", batch_size, lambda done: None
+                )
+                for request in requests
             ]
 
-        taken: dict[Callable[[], list[Outputs]], list[float]] = {shared: [], per_fold: []}
+        durations: dict[Callable[[], list[Outputs]], list[float]] = {shared: [], per_fold: []}
         for _ in range(rounds):
-            for call, seconds in taken.items():
+            for call, seconds in durations.items():
                 start = time.process_time()
                 call()
                 seconds.append(time.process_time() - start)
         pairs = zip(shared(), per_fold(), strict=True)
-        difference = max(float(np.abs(one[split] - other[split]).max()) for one, other in pairs for split in other)
-    once, each = median(taken[shared]), median(taken[per_fold])
-    note = f"{params.model.backbone}, {len(prepared.labels)} images; logits differ by up to {difference:.2g}"
-    return [Row(f"outputs of {len(requests)} folds", once, "s CPU", "a pass per fold", each, each / once, note=note)]
+        difference = max(float(np.abs(left[split] - right[split]).max()) for left, right in pairs for split in right)
+    shared_seconds, per_fold_seconds = median(durations[shared]), median(durations[per_fold])
+    note = f"{params.model.backbone}, {len(prepared.labels)} images; the logits differ by up to {difference:.2g}"
+    return [
+        Row(f"logits of {len(requests)} folds", shared_seconds, "s CPU", "one pass per fold", per_fold_seconds,
+            per_fold_seconds / shared_seconds, note=note),
+    ]  # fmt: skip
 
 
 def run(
@@ -65,7 +70,7 @@ def run(
     save: Save = False,
 ) -> None:
     """Compare one pass of a frozen backbone for all folds with one pass per fold."""
-    finish("evaluation", measure(params, [*of(backbone), *(sets or ())], rounds), save)
+    finish("evaluation", measure(params, [*backbone_overrides(backbone), *(sets or ())], rounds), save)
 
 
 if __name__ == "__main__":

@@ -43,13 +43,14 @@ def compare(params: Params, folds: Sequence[dict[str, np.ndarray]], epochs: int,
     Returns:
         Work without stored features, where the backbone runs in every epoch, and work with stored features.
     """
-    backbone, scored, trained = _per_image(params)
-    train = epochs * params.frozen.repeats_per_epoch * sum(len(rows["train"]) for rows in folds)
-    val = epochs * sum(len(rows["val"]) for rows in folds)
-    by_view = zip(*(feature_cache.required_indices(rows, views) for rows in folds), strict=True)
-    once = sum(len(np.unique(np.concatenate(rows))) for rows in by_view)
-    head = train * trained + val * scored
-    return Work(train + val, (train + val) * backbone + head), Work(once, once * backbone + head)
+    backbone, head_forward, head_training = _per_image(params)
+    train_passes = epochs * params.frozen.repeats_per_epoch * sum(len(fold["train"]) for fold in folds)
+    val_passes = epochs * sum(len(fold["val"]) for fold in folds)
+    by_view = zip(*(feature_cache.required_indices(fold, views) for fold in folds), strict=True)
+    stored_passes = sum(len(np.unique(np.concatenate(indices))) for indices in by_view)
+    head = train_passes * head_training + val_passes * head_forward
+    online = Work(train_passes + val_passes, (train_passes + val_passes) * backbone + head)
+    return online, Work(stored_passes, stored_passes * backbone + head)
 
 
 def _per_image(params: Params) -> tuple[int, int, int]:
@@ -57,13 +58,13 @@ def _per_image(params: Params) -> tuple[int, int, int]:
     model = classifier.build(params, 2, load_weights=False).to("meta")
     images = torch.empty(2, 3, params.data.image_size, params.data.image_size, device="meta")
     with torch.no_grad():
-        read, backbone = _counted(lambda: model.features(images))
-        _, scored = _counted(lambda: model.head(read))
-    _, trained = _counted(lambda: model.head(read).sum().backward())
-    return backbone // 2, scored // 2, trained // 2
+        features, backbone = _count_operations(lambda: model.features(images))
+        _, head_forward = _count_operations(lambda: model.head(features))
+    _, head_training = _count_operations(lambda: model.head(features).sum().backward())
+    return backbone // 2, head_forward // 2, head_training // 2
 
 
-def _counted(call: Any) -> tuple[Any, int]:
+def _count_operations(call: Any) -> tuple[Any, int]:
     with FlopCounterMode(display=False) as counter:
         result = call()
     return result, counter.get_total_flops()

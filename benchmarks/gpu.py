@@ -1,4 +1,4 @@
-"""`python -m benchmarks.gpu`: measure training and inference on a CUDA device, relative to the roofline (ceiling).
+"""`python -m benchmarks.gpu`: measure training and inference on a CUDA device, relative to the roofline.
 
 Weights are random, because they do not affect the time. Training uses the training loop of MedTune on a small synthetic
 data set. Inference uses the session of the exported bundle. Both include all copies to and from the device.
@@ -34,7 +34,7 @@ def measure(
     Args:
         backbone: timm name.
         device: a CUDA device.
-        rate: measured operations per second of large bf16 matrix products, for the ceiling.
+        rate: measured operations per second of large bf16 matrix products, for the roofline.
         batches: batch sizes of inference.
         train_batch: batch size of training.
         rounds: interleaved rounds of inference.
@@ -46,49 +46,49 @@ def measure(
 
     from benchmarks import gpu_inference, gpu_training
     from benchmarks.inference_model import InferenceModel
-    from benchmarks.roofline import Ceiling, flops
-    from benchmarks.synthetic_images import chosen, of, prepare
+    from benchmarks.roofline import Roofline, flops
+    from benchmarks.synthetic_images import backbone_overrides, benchmark_params, prepare
     from medtune.models import classifier
 
     settings = {"schedule": "full", "model": {"head": {"kind": "linear"}}, "finetune": {"batch_size": train_batch}}
-    params = chosen(None, of(backbone), settings)
+    params = benchmark_params(None, backbone_overrides(backbone), settings)
     with TemporaryDirectory(prefix="medtune-") as temporary:
         folder = Path(temporary)
         prepared = prepare(params, folder)[1]
         classes, size = len(prepared.classes), params.data.image_size
         with torch.device("meta"):
             operations = flops(classifier.build(params, classes, load_weights=False), size)
-        ceiling = Ceiling(backbone, torch.cuda.get_device_name(device), operations, rate)
-        ways = gpu_training.ways_for(backbone)
-        rows = gpu_training.measure(params, prepared, ceiling, device, folder / "work", ways)
+        roofline = Roofline(backbone, torch.cuda.get_device_name(device), operations, rate)
+        variants = gpu_training.variants_for(backbone)
+        rows = gpu_training.measure(params, prepared, roofline, device, folder / "work", variants)
     model = InferenceModel(classifier.build(params, classes), 1.0)
-    return rows + gpu_inference.measure(model, backbone, size, ceiling, device, batches, rounds=rounds)
+    return rows + gpu_inference.measure(model, backbone, size, roofline, device, batches, rounds=rounds)
 
 
 def run(
     backbone: Annotated[str, typer.Option(help="timm names, separated by commas.")] = BACKBONES,
     batch: Annotated[str, typer.Option(help="Batch sizes of inference, separated by commas.")] = "1,64,256",
     train_batch: Annotated[int, typer.Option(min=1, help="Batch size of training.")] = 128,
-    rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds of inference; medians are printed.")] = 9,
+    rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds of inference; medians are reported.")] = 9,
     save: Save = False,
 ) -> None:
     """Measure training and inference on a GPU, relative to torch and to the highest possible throughput."""
     if not all(text.isdecimal() and int(text) for text in batch.split(",")):
         raise InputError(f"--batch {batch!r}: use numbers of images such as 1,64,256")
     batches = [int(text) for text in batch.split(",")]
-    device = _cuda()
+    device = _cuda_device()
     from benchmarks.roofline import product_rate
 
     rate = product_rate(device)
-    found: list[Row] = []
+    all_rows: list[Row] = []
     for name in backbone.split(","):
         rows = measure(name, device, rate, batches, train_batch, rounds)
         finish("gpu", rows, save=False)  # printed now, so that a failure of the next network loses no result
-        found += rows
-    finish("gpu", found, save, show=False)
+        all_rows += rows
+    finish("gpu", all_rows, save, show=False)
 
 
-def _cuda() -> "torch.device":
+def _cuda_device() -> "torch.device":
     """Return the CUDA device, or raise InputError before heavy imports if there is none."""
     if device_class() == "cuda":
         import torch

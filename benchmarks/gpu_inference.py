@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from benchmarks.inference_model import InferenceModel
 from benchmarks.results import Row
-from benchmarks.roofline import INFERENCE, Ceiling
+from benchmarks.roofline import INFERENCE, Roofline
 from medtune.export.fp16 import to_half
 from medtune.export.latency import Predict, benchmark_interleaved
 from medtune.export.onnx_graph import INPUT, to_onnx
@@ -30,23 +30,20 @@ from medtune.training.speed import CNN_FAMILIES, use_compile
 from medtune.training.transfer import to_device
 
 EAGER, COMPILED = "torch eager bf16", "torch.compile bf16"
-FASTER, SHARE, FROM = (
-    1.0,
-    50.0,
-    64,
-)  # speedup over torch.compile, percent of the ceiling, smallest batch of both targets
-OPSET, COMPARED, WARM_UP = 20, 16, 3
+# Targets: speedup over torch.compile, percentage of the roofline, smallest batch size that both targets apply to.
+MIN_SPEEDUP, MIN_PERCENT, MIN_BATCH = 1.0, 50.0, 64
+OPSET, COMPARED_IMAGES, WARM_UP = 20, 16, 3
 
 
-class InBf16(nn.Module):
+class Bf16Model(nn.Module):
     """`InferenceModel` with weights and activations in bf16; preprocessing and softmax stay in fp32."""
 
-    def __init__(self, model: InferenceModel, innermost: bool) -> None:
+    def __init__(self, model: InferenceModel, channels_last: bool) -> None:
         super().__init__()
         self.network, self.temperature = copy.deepcopy(model.network), float(model.temperature)
-        for part in (self.network.backbone, self.network.head):
-            part.to(torch.bfloat16)
-        if innermost:
+        for module in (self.network.backbone, self.network.head):
+            module.to(torch.bfloat16)
+        if channels_last:
             self.network.backbone.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -56,15 +53,15 @@ class InBf16(nn.Module):
 
 
 @dataclass
-class Way:
+class Variant:
     """One variant of inference.
 
     Attributes:
-        ask: function from uint8 images to probabilities; None if the variant cannot be measured.
+        predict: function from uint8 images to probabilities; None if the variant cannot be measured.
         note: details of the variant, or the reason why it cannot be measured.
     """
 
-    ask: Predict | None
+    predict: Predict | None
     note: str = ""
 
 
@@ -72,81 +69,83 @@ def measure(
     model: InferenceModel,
     backbone: str,
     size: int,
-    ceiling: Ceiling,
+    roofline: Roofline,
     device: torch.device,
     batches: Sequence[int],
     providers: Sequence[str] = ("cuda", "tensorrt"),
-    through: Sequence[str] = (EAGER, COMPILED),
+    torch_variants: Sequence[str] = (EAGER, COMPILED),
     rounds: int = 9,
 ) -> list[Row]:
-    """Measure milliseconds for one image, and images per second and percent of the ceiling for larger batches.
+    """Measure milliseconds for one image, and images per second and percentage of the roofline for larger batches.
 
     Args:
         model: network and temperature, on the CPU.
         backbone: timm name.
         size: side of the images, pixels.
-        ceiling: highest throughput of the network.
+        roofline: highest throughput of the network.
         device: device of torch.
         batches: batch sizes.
         providers: providers of the exported graph; an inactive one gives rows without values.
-        through: torch variants, EAGER, COMPILED or both.
+        torch_variants: torch variants, EAGER, COMPILED or both.
         rounds: interleaved rounds; medians are taken.
 
     Returns:
         Rows by batch size and variant.
     """
-    images = np.random.default_rng(0).integers(0, 256, (max(*batches, COMPARED), size, size, 3), dtype=np.uint8)
-    expected = np.asarray(_asking(copy.deepcopy(model).to(device), device)(images[:COMPARED]))
+    images = np.random.default_rng(0).integers(0, 256, (max(*batches, COMPARED_IMAGES), size, size, 3), dtype=np.uint8)
+    expected = np.asarray(_predictor(copy.deepcopy(model).to(device), device)(images[:COMPARED_IMAGES]))
     graph = to_half(to_onnx(model, size, OPSET, {})).SerializeToString() if providers else b""
-    makers: dict[str, Callable[[], Way]] = {
-        EAGER: lambda: Way(_asking(_bf16(model, backbone, device), device)),
+    builders: dict[str, Callable[[], Variant]] = {
+        EAGER: lambda: Variant(_predictor(_bf16(model, backbone, device), device)),
         COMPILED: lambda: _compiled(model, backbone, device),
         **{f"onnx fp16, {provider}": partial(_onnx, provider, graph, size) for provider in providers},
     }
-    ways = {
-        name: _warmed_up(make, images, batches, expected, device)
-        for name, make in makers.items()
-        if name in through or name not in (EAGER, COMPILED)
+    variants = {
+        name: _build_and_warm_up(build, images, batches, expected, device)
+        for name, build in builders.items()
+        if name in torch_variants or name not in (EAGER, COMPILED)
     }
-    found = benchmark_interleaved({name: way.ask for name, way in ways.items() if way.ask}, images, batches, rounds)
-    what = f"{backbone} at {size}, inference, batch"
+    seconds_by_batch = benchmark_interleaved(
+        {name: variant.predict for name, variant in variants.items() if variant.predict}, images, batches, rounds
+    )
+    prefix = f"{backbone} at {size} px, inference, batch"
     return [
         row
-        for batch, seconds in found.items()
-        for name, way in ways.items()
-        for row in _rows(f"{what} {batch}: {name}", name, way, batch, seconds, ceiling)
+        for batch, seconds in seconds_by_batch.items()
+        for name, variant in variants.items()
+        for row in _rows(f"{prefix} {batch}: {name}", name, variant, batch, seconds, roofline)
     ]
 
 
-def _asking(module: nn.Module, device: torch.device) -> Predict:
-    def ask(images: np.ndarray) -> np.ndarray:
+def _predictor(module: nn.Module, device: torch.device) -> Predict:
+    def predict(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             return np.asarray(module(to_device(torch.from_numpy(images), device)).cpu().numpy())
 
-    return ask
+    return predict
 
 
-def _bf16(model: InferenceModel, backbone: str, device: torch.device) -> InBf16:
-    return InBf16(model, family(backbone) in CNN_FAMILIES).eval().to(device)
+def _bf16(model: InferenceModel, backbone: str, device: torch.device) -> Bf16Model:
+    return Bf16Model(model, family(backbone) in CNN_FAMILIES).eval().to(device)
 
 
-def _compiled(model: InferenceModel, backbone: str, device: torch.device) -> Way:
+def _compiled(model: InferenceModel, backbone: str, device: torch.device) -> Variant:
     if device.type == "cuda" and not use_compile("auto", device):
-        return Way(None, "torch.compile needs Triton and a C compiler")
+        return Variant(None, "torch.compile needs Triton and a C compiler")
     torch.compiler.reset()  # torch limits the number of compiled graphs, and those of earlier networks count
     network: nn.Module = torch.compile(_bf16(model, backbone, device), dynamic=False)  # type: ignore[assignment]
-    return Way(_asking(network, device))
+    return Variant(_predictor(network, device))
 
 
-def _onnx(provider: str, graph: bytes, size: int) -> Way:
+def _onnx(provider: str, graph: bytes, size: int) -> Variant:
     try:
         session = open_session(graph, "model.fp16.onnx", provider, "fp16", input_name=(INPUT, size))
     except BundleError as error:
-        return Way(None, str(error))
-    placed = count_operators(session)
-    said = "operators: " + ", ".join(f"{count} by {name}" for name, count in placed.items())
-    if not placed.get(PROVIDERS[provider]):
-        return Way(None, f"{provider} is active and computes no operator; {said}")
+        return Variant(None, str(error))
+    operator_counts = count_operators(session)
+    operators = "operators: " + ", ".join(f"{count} by {name}" for name, count in operator_counts.items())
+    if not operator_counts.get(PROVIDERS[provider]):
+        return Variant(None, f"provider {provider} is active but runs no operator of the graph; {operators}")
     document = {
         "task": {"kind": "classification"},
         "classes": [str(k) for k in range(session.get_outputs()[0].shape[1])],
@@ -154,61 +153,65 @@ def _onnx(provider: str, graph: bytes, size: int) -> Way:
         "output": {"name": "probabilities"},
         "preprocessing": {"image_size": size, "resize": "squash"},
     }
-    return Way(Bundle(Path("bundle"), document, "fp16", session).run, said)
+    return Variant(Bundle(Path("bundle"), document, "fp16", session).run, operators)
 
 
-def _warmed_up(
-    make: Callable[[], Way],
+def _build_and_warm_up(
+    build: Callable[[], Variant],
     images: np.ndarray,
     batches: Sequence[int],
     expected: np.ndarray,
     device: torch.device,
-) -> Way:
-    """Create a variant and warm it up with every batch size. If it fails or its output is wrong, `ask` is None."""
+) -> Variant:
+    """Create a variant and warm it up with every batch size. If it fails or its output is wrong, `predict` is None."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    before = _free(device)
-    way = make()
-    if way.ask is None:
-        return way
+    free_before = _free_bytes(device)
+    variant = build()
+    if variant.predict is None:
+        return variant
     try:
-        found = np.asarray(way.ask(images[: len(expected)]))
+        probabilities = np.asarray(variant.predict(images[: len(expected)]))
         for batch in batches:
             for _ in range(WARM_UP):
-                way.ask(images[:batch])
+                variant.predict(images[:batch])
     except Exception as error:  # out of memory, compiler errors, and many classes of onnxruntime
-        return Way(None, first_line(error))
-    off = float(np.abs(found - expected).max())
-    if not off <= SAMPLE_TOLERANCE["fp16"]:
-        return Way(None, f"its probabilities are {off:.2g} off the network's")
-    held = f"holds {(before - _free(device)) / 2**30:.2f} GiB of the GPU" if device.type == "cuda" else ""
-    way.note = "; ".join(filter(None, (f"probabilities within {off:.1g} of fp32's", held, way.note)))
-    return way
+        return Variant(None, first_line(error))
+    difference = float(np.abs(probabilities - expected).max())
+    if not difference <= SAMPLE_TOLERANCE["fp16"]:
+        return Variant(None, f"the probabilities differ from those of the network by up to {difference:.2g}")
+    notes = [f"the probabilities differ from fp32 by up to {difference:.1g}"]
+    if device.type == "cuda":
+        notes.append(f"uses {(free_before - _free_bytes(device)) / 2**30:.2f} GiB of GPU memory")
+    variant.note = "; ".join(filter(None, (*notes, variant.note)))
+    return variant
 
 
-def _free(device: torch.device) -> int:
+def _free_bytes(device: torch.device) -> int:
     """Return the free bytes of the GPU, without the caches of torch and onnxruntime."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
 
 
-def _rows(what: str, name: str, way: Way, batch: int, seconds: Mapping[str, float], ceiling: Ceiling) -> list[Row]:
+def _rows(
+    measurement: str, name: str, variant: Variant, batch: int, seconds: Mapping[str, float], roofline: Roofline
+) -> list[Row]:
     exported = name not in (EAGER, COMPILED)
-    aimed = exported and batch >= FROM
+    has_target = exported and batch >= MIN_BATCH
     unit = "ms" if batch == 1 else "images/s"
-    share = Row(f"{what}, of the ceiling", None, "%", at_least=SHARE if aimed else None)
+    percent = Row(f"{measurement}, percentage of the roofline", None, "%", at_least=MIN_PERCENT if has_target else None)
     if name not in seconds:
-        note = way.note
-        return [Row(what, None, unit, note=note), *([] if batch == 1 else [replace(share, note=note)])]
+        note = variant.note
+        return [Row(measurement, None, unit, note=note), *([] if batch == 1 else [replace(percent, note=note)])]
 
-    def metric(taken: float) -> float:
-        return 1e3 * taken if batch == 1 else batch / taken
+    def convert(duration: float) -> float:
+        return 1e3 * duration if batch == 1 else batch / duration
 
-    row = Row(what, metric(seconds[name]), unit, note=way.note)
+    row = Row(measurement, convert(seconds[name]), unit, note=variant.note)
     if exported and COMPILED in seconds:
         ratio = seconds[COMPILED] / seconds[name]
-        row = replace(row, reference=COMPILED, reference_value=metric(seconds[COMPILED]), ratio=ratio,
-                      at_least=FASTER if aimed else None)  # fmt: skip
+        row = replace(row, reference=COMPILED, reference_value=convert(seconds[COMPILED]), ratio=ratio,
+                      at_least=MIN_SPEEDUP if has_target else None)  # fmt: skip
     if batch == 1:
         return [row]
-    value = ceiling.share(batch / seconds[name], INFERENCE)
-    return [row, replace(share, value=value, note=ceiling.note(INFERENCE))]
+    value = roofline.percent(batch / seconds[name], INFERENCE)
+    return [row, replace(percent, value=value, note=roofline.note(INFERENCE))]

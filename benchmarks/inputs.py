@@ -18,8 +18,8 @@ from torch import Tensor
 
 from benchmarks.results import Row, Save, finish
 from benchmarks.steps import finetune
-from benchmarks.synthetic_images import Backbone, chosen, of, prepare
-from benchmarks.timing import in_turns
+from benchmarks.synthetic_images import Backbone, backbone_overrides, benchmark_params, prepare
+from benchmarks.timing import time_alternately
 from medtune.cli import options, program
 from medtune.config.errors import InputError
 from medtune.config.schema import Params
@@ -36,7 +36,7 @@ from medtune.training.replicas import ALL_ROWS
 
 WIDTH, HEIGHT = 700, 460  # BreakHis
 SIDE, BATCH = 224, 16
-FASTER, SHARE = 10.0, 5.0
+MIN_SPEEDUP, MAX_PERCENT = 10.0, 5.0
 
 
 class TimedSource(PackedImageSource):
@@ -88,19 +88,19 @@ def measure(
     """
     with TemporaryDirectory(prefix="medtune-") as folder:
         files = _files(images, Path(folder) / "files", count)
-        rows = _pipelines(files, Path(folder), rounds)
+        rows = _pipeline_rows(files, Path(folder), rounds)
         for sets in networks:
-            params = chosen(params_file, sets, {"schedule": "full"})
-            rows += _shares(params, prepare(params, Path(folder))[1], steps, Path(folder) / "work")
+            params = benchmark_params(params_file, sets, {"schedule": "full"})
+            rows += _step_rows(params, prepare(params, Path(folder))[1], steps, Path(folder) / "work")
     return rows
 
 
 def _files(images: Path | None, folder: Path, count: int) -> list[Path]:
     if images is not None:
-        found = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES)[:count]
-        if not found:
-            raise InputError(f"--images {images}: no image file in it")
-        return found
+        image_files = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES)[:count]
+        if not image_files:
+            raise InputError(f"--images {images}: the folder contains no image file")
+        return image_files
     folder.mkdir()
     files = []
     for number in range(count):
@@ -111,7 +111,7 @@ def _files(images: Path | None, folder: Path, count: int) -> list[Path]:
     return files
 
 
-def _pipelines(files: Sequence[Path], folder: Path, rounds: int) -> list[Row]:
+def _pipeline_rows(files: Sequence[Path], folder: Path, rounds: int) -> list[Row]:
     packed = np.lib.format.open_memmap(folder / "pack.npy", "w+", np.uint8, (len(files), SIDE, SIDE, 3))
     for row, file in enumerate(files):
         packed[row] = resize_square(decode(file).pixels, SIDE, "squash")
@@ -127,7 +127,7 @@ def _pipelines(files: Sequence[Path], folder: Path, rounds: int) -> list[Row]:
     def read(rows: np.ndarray) -> Tensor:
         return torch.from_numpy(pack[rows])
 
-    seconds = in_turns(
+    seconds = time_alternately(
         {
             "decode": lambda: [decoded(rows) for rows in batches],
             "read": lambda: [read(rows) for rows in batches],
@@ -136,32 +136,33 @@ def _pipelines(files: Sequence[Path], folder: Path, rounds: int) -> list[Row]:
         },
         rounds,
     )
-    rate = {name: len(files) / taken for name, taken in seconds.items()}
+    rate = {name: len(files) / duration for name, duration in seconds.items()}
     with Image.open(files[0]) as first:
         size = f"{first.width} x {first.height} {first.format} to {SIDE} x {SIDE}, one process"
-    limit = rate["read and augment"] / rate["decode"]
+    rate_ratio = rate["read and augment"] / rate["decode"]
     return [
-        Row("read from the pack", rate["read"], "images/s", "decode and resize", rate["decode"],
-            rate["read"] / rate["decode"], FASTER, note=size),
-        Row("read and augment", rate["read and augment"], "images/s", "decode, resize and augment",
+        Row("reading images from the packed data set", rate["read"], "images/s", "decoding and resizing",
+            rate["decode"], rate["read"] / rate["decode"], MIN_SPEEDUP, note=size),
+        Row("reading and augmenting", rate["read and augment"], "images/s", "decoding, resizing and augmenting",
             rate["decode and augment"], rate["read and augment"] / rate["decode and augment"],
-            note=f"augmentation is the same on both sides; {limit:.2g}x decoding without it"),
+            note=f"both sides use the same augmentation; {rate_ratio:.2g}x the rate of decoding without augmentation"),
     ]  # fmt: skip
 
 
-def _shares(params: Params, prepared: PreparedDataset, steps: int, work: Path) -> list[Row]:
+def _step_rows(params: Params, prepared: PreparedDataset, steps: int, checkpoint_dir: Path) -> list[Row]:
     model = classifier.build(params, len(prepared.classes))
-    feed = TimedSource(prepared, model, params.finetune.augment, torch.device("cpu"))
-    finetune(model, feed, prepared, params, 2, work)  # warms up
-    feed.seconds = feed.reading = 0.0
-    done = finetune(model, feed, prepared, params, steps, work)
-    step, name = done.seconds / done.step * 1e3, f"{params.model.backbone} at {params.data.image_size}"
-    note = f"fine-tuning {name}, batch {params.finetune.batch_size}, a step {step:.1f} ms"
-    share, reading = (100 * taken / done.seconds for taken in (feed.seconds, feed.reading))
+    source = TimedSource(prepared, model, params.finetune.augment, torch.device("cpu"))
+    finetune(model, source, prepared, params, 2, checkpoint_dir)  # warms up
+    source.seconds = source.reading = 0.0
+    state = finetune(model, source, prepared, params, steps, checkpoint_dir)
+    step_ms, name = state.seconds / state.step * 1e3, f"{params.model.backbone} at {params.data.image_size} px"
+    note = f"fine-tuning {name}, batch {params.finetune.batch_size}, {step_ms:.1f} ms per step"
+    total, reading = (100 * seconds / state.seconds for seconds in (source.seconds, source.reading))
     return [
-        Row("a step's wait for the loader: reading", reading, "%", at_most=SHARE, note=note),
-        Row("a step's input: reading, augmenting, normalizing", share, "%", at_most=SHARE, note=note),
-    ]
+        Row("reading, percentage of a fine-tuning step", reading, "%", at_most=MAX_PERCENT, note=note),
+        Row("reading, augmenting and normalizing, percentage of a fine-tuning step", total, "%",
+            at_most=MAX_PERCENT, note=note),
+    ]  # fmt: skip
 
 
 def run(
@@ -177,7 +178,7 @@ def run(
     save: Save = False,
 ) -> None:
     """Compare reading the packed data set with decoding files, and measure the input's part of a training step."""
-    networks = [sets or (), *([[*of(backbone), *(sets or ())]] if backbone else [])]
+    networks = [sets or (), *([[*backbone_overrides(backbone), *(sets or ())]] if backbone else [])]
     finish("inputs", measure(params, networks, images, count, rounds, steps), save)
 
 

@@ -48,18 +48,18 @@ class RankMemory:
 
 def replicated(network: nn.Module, ema: bool) -> RankMemory:
     """Compute the memory of each rank if every rank has the complete network (DDP, as in MedTune)."""
-    return _held(network, 1, ema)
+    return _rank_memory(network, 1, ema)
 
 
 def sharded(network: nn.Module, ranks: int, ema: bool) -> RankMemory:
     """Compute the memory of the rank that needs most, if every tensor is sharded along its first dimension (FSDP)."""
-    held = _held(network, ranks, ema)
-    whole = [_held(block, 1, False) for block in _blocks(network) or [network]]
-    gathered = max(block.weights + block.gradients for block in whole) if ranks > 1 else 0
-    return RankMemory(held.weights, held.gradients, held.moments, held.average, gathered)
+    memory = _rank_memory(network, ranks, ema)
+    blocks = [_rank_memory(block, 1, False) for block in _blocks(network) or [network]]
+    gathered = max(block.weights + block.gradients for block in blocks) if ranks > 1 else 0
+    return RankMemory(memory.weights, memory.gradients, memory.moments, memory.average, gathered)
 
 
-def _held(network: nn.Module, ranks: int, ema: bool) -> RankMemory:
+def _rank_memory(network: nn.Module, ranks: int, ema: bool) -> RankMemory:
     trained = _bytes((p for p in network.parameters() if p.requires_grad), ranks)
     weights = _bytes(network.parameters(), ranks) + _bytes(network.buffers(), 1)
     return RankMemory(weights, trained, MOMENTS * trained, weights if ema else 0)
@@ -79,7 +79,7 @@ def _blocks(network: nn.Module) -> list[nn.Module]:
     return [child for module in network.modules() if isinstance(module, holders) for child in module.children()]
 
 
-def network_of(backbone: str, image_size: int, method: str, classes: int) -> nn.Module:
+def build_network(backbone: str, image_size: int, method: str, classes: int) -> nn.Module:
     """Build the classifier of stage 2 with a linear head on the meta device."""
     from medtune.models import adapt, backbones, classifier
 
@@ -113,16 +113,16 @@ def run(
         counts = [0]
     if counts[0] < 1:
         raise InputError(f"--ranks {ranks!r}: use numbers of processes such as 1,2,4,8")
-    network = network_of(backbone, image_size, method, classes)
+    network = build_network(backbone, image_size, method, classes)
     total = sum(p.numel() for p in network.parameters())
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
     console.info(f"{backbone}, method {method}: {total:,} parameters, {trained:,} trained")
     console.info("computed from shapes in fp32, not measured; GiB per rank, without activations")
     console.info(f"{'':24}{'weights':>10}{'gradients':>11}{'moments':>9}{'average':>9}{'gathered':>10}{'total':>8}")
-    rows = [("DDP, any number", replicated(network, ema))]
-    rows += [(f"FSDP, {count} of them", sharded(network, count, ema)) for count in counts]
-    for name, held in rows:
-        values = (held.weights, held.gradients, held.moments, held.average, held.gathered, held.total)
+    rows = [("DDP, any number of ranks", replicated(network, ema))]
+    rows += [(f"FSDP, {count} ranks", sharded(network, count, ema)) for count in counts]
+    for name, memory in rows:
+        values = (memory.weights, memory.gradients, memory.moments, memory.average, memory.gathered, memory.total)
         widths = (10, 11, 9, 9, 10, 8)
         console.info(f"{name:24}" + "".join(f"{n / GIB:{w}.2f}" for n, w in zip(values, widths, strict=True)))
 

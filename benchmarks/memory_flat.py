@@ -24,8 +24,8 @@ from medtune.runtime.paths import RunPaths
 from medtune.stages import data
 from medtune.stages.dry_run import check_network
 
-TIMES, WITHIN = 8, 1.1
-EVERY_S = 0.02
+FACTOR, MAX_RATIO = 8, 1.1  # ratio of the numbers of images, target for the ratio of the peaks
+SAMPLING_INTERVAL_S = 0.02
 TINY = ("schedule=frozen", "tracking.mode=disabled", "frozen.epochs=2", "frozen.patience=null", "data.image_size=64",
         "model.backbone_args={img_size: 64}")  # fmt: skip
 
@@ -35,11 +35,11 @@ class Peak:
     """Peak memory of a process in MiB.
 
     Attributes:
-        own: peak without pages of memory-mapped files.
+        anonymous: peak without pages of memory-mapped files.
         resident: peak with these pages.
     """
 
-    own: float = 0.0
+    anonymous: float = 0.0
     resident: float = 0.0
 
     def update(self, process: int) -> None:
@@ -48,13 +48,13 @@ class Peak:
             lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
         except OSError:
             return
-        found = {name: int(text.split()[0]) / 1024 for name, _, text in (line.partition(":") for line in lines)
+        usage = {name: int(text.split()[0]) / 1024 for name, _, text in (line.partition(":") for line in lines)
                  if name in ("RssAnon", "VmHWM")}  # fmt: skip
-        self.own = max(self.own, found.get("RssAnon", 0.0))
-        self.resident = max(self.resident, found.get("VmHWM", 0.0))
+        self.anonymous = max(self.anonymous, usage.get("RssAnon", 0.0))
+        self.resident = max(self.resident, usage.get("VmHWM", 0.0))
 
 
-def measure(sets: Sequence[str] = (), images: int = 240, times: int = TIMES, rounds: int = 1) -> list[Row]:
+def measure(sets: Sequence[str] = (), images: int = 240, times: int = FACTOR, rounds: int = 1) -> list[Row]:
     """Measure the peak memory for a data set and for one with `times` as many images.
 
     Args:
@@ -70,45 +70,45 @@ def measure(sets: Sequence[str] = (), images: int = 240, times: int = TIMES, rou
     with TemporaryDirectory(prefix="medtune-") as folder:
         for number in range(rounds):
             for factor, peak in peaks.items():
-                own = [*TINY, "data.patients=40", f"data.images_per_patient={images * factor // 40}", *sets]
+                run_sets = [*TINY, "data.patients=40", f"data.images_per_patient={images * factor // 40}", *sets]
                 paths = RunPaths(Path(folder) / f"{factor}", Path(folder) / f"cache-{factor}-{number}")
-                params = load(None, own)
+                params = load(None, run_sets)
                 data.run(params, paths)
                 check_network(params, paths)  # now, so that its trial export is not part of the measured peak
-                _watch(own, paths, peak)
+                _run_and_sample(run_sets, paths, peak)
     small, large = peaks[1], peaks[times]
-    more = (large.own - small.own) * 1024 / (images * (times - 1))
+    growth_kib = (large.anonymous - small.anonymous) * 1024 / (images * (times - 1))
     return [
         Row(
             f"peak memory of stage 1, {images * times} images",
-            large.own,
+            large.anonymous,
             "MiB",
             f"{images} images",
-            small.own,
-            large.own / small.own,
-            at_most=WITHIN,
-            note=f"{more:.1f} KiB per image; with pages of mapped files {large.resident:.0f} and "
-            f"{small.resident:.0f} MiB",
+            small.anonymous,
+            large.anonymous / small.anonymous,
+            at_most=MAX_RATIO,
+            note=f"{growth_kib:.1f} KiB per image; with pages of memory-mapped files {large.resident:.0f} MiB "
+            f"against {small.resident:.0f} MiB",
         )
     ]
 
 
-def _watch(sets: Sequence[str], paths: RunPaths, peak: Peak) -> None:
-    words = [word for text in sets for word in ("--set", text)]
-    command = [sys.executable, "-m", "medtune", "stage", "frozen", *words, "--out", str(paths.out)]
+def _run_and_sample(sets: Sequence[str], paths: RunPaths, peak: Peak) -> None:
+    set_options = [option for text in sets for option in ("--set", text)]
+    command = [sys.executable, "-m", "medtune", "stage", "frozen", *set_options, "--out", str(paths.out)]
     environment = {**os.environ, "MEDTUNE_CACHE": str(paths.cache), "PYTHONPATH": str(PROJECT)}
     with subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             peak.update(process.pid)
-            time.sleep(EVERY_S)
+            time.sleep(SAMPLING_INTERVAL_S)
     if process.returncode:
-        raise RuntimeError(f"{' '.join(command[1:])} ended with {process.returncode}")
+        raise RuntimeError(f"{' '.join(command[1:])} exited with code {process.returncode}")
 
 
 def run(
     sets: options.Overrides = None,
     images: Annotated[int, typer.Option(min=40, help="Images of the smaller data set, a multiple of 40.")] = 240,
-    times: Annotated[int, typer.Option(min=2, help="Factor of the larger data set.")] = TIMES,
+    times: Annotated[int, typer.Option(min=2, help="Factor of the larger data set.")] = FACTOR,
     rounds: Annotated[int, typer.Option(min=1, help="Runs of each; the highest peak is reported.")] = 1,
     save: Save = False,
 ) -> None:

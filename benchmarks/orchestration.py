@@ -20,8 +20,8 @@ from unittest import mock
 import typer
 
 from benchmarks.results import Row, Save, finish
-from benchmarks.synthetic_images import chosen, prepare
-from benchmarks.timing import in_turns, seconds
+from benchmarks.synthetic_images import benchmark_params, prepare
+from benchmarks.timing import seconds, time_alternately
 from medtune.benchmark import jobs
 from medtune.benchmark import trial as trials
 from medtune.benchmark.grid import BenchmarkParams, load_grid
@@ -33,12 +33,12 @@ from medtune.runtime.paths import RunPaths
 from medtune.stages.steps import Step, Steps
 
 HOUR_S = 3600.0
-CELL_MS, HOUR_PERCENT = 150.0, 1.0
-FEW = 4
+TRIAL_MS, HOUR_PERCENT = 150.0, 1.0
+FEWER_TRIALS = 4
 TINY = ("data.image_size=32", "data.patients=20", "data.images_per_patient=2", "model.backbone_args={img_size: 32}")
 GRID = """
 benchmark:
-  data: {drawn: {source: synthetic, image_size: 32, labels: binary, patients: 20, images_per_patient: 2}}
+  data: {synthetic: {source: synthetic, image_size: 32, labels: binary, patients: 20, images_per_patient: 2}}
   backbones: {test_vit: {weights: none, backbone_args: {img_size: 32}}}
   methods: [linear]
   train_percent: [100]
@@ -57,45 +57,46 @@ def measure(number: int = 64, rounds: int = 3, workers: int | None = None, warm_
     Returns:
         One row per measurement.
     """
-    with TemporaryDirectory(prefix="medtune-") as place, _elsewhere(Path(place)):
-        chained = _Chain.of(Path(place) / "chain")
-        crossed = _Grid.of(Path(place) / "grid", number, workers)
+    with TemporaryDirectory(prefix="medtune-") as temporary, _isolated_environment(Path(temporary)):
+        cached_pipeline = _CachedPipeline.of(Path(temporary) / "chain")
+        cached_trials = _CachedTrials.of(Path(temporary) / "grid", number, workers)
         from medtune.flows import server
 
-        begun = time.perf_counter()
-        with server.server_connection(Path(place) / "cache"):
-            start = time.perf_counter() - begun
+        before = time.perf_counter()
+        with server.server_connection(Path(temporary) / "cache"):
+            server_start = time.perf_counter() - before
             with redirect_stdout(StringIO()):
-                return [*_steps(chained, start, rounds, warm_up), *_cells(crossed, rounds, warm_up)]
+                step_rows = _step_rows(cached_pipeline, server_start, rounds, warm_up)
+                return [*step_rows, *_trial_rows(cached_trials, rounds, warm_up)]
 
 
 @contextmanager
-def _elsewhere(folder: Path) -> Iterator[None]:
+def _isolated_environment(folder: Path) -> Iterator[None]:
     """Put the cache and Prefect's database and settings into `folder`, and restore the environment afterwards."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    with mock.patch.dict(os.environ, {**ours, "MEDTUNE_CACHE": str(folder / "cache")}, clear=True):
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    with mock.patch.dict(os.environ, {**inherited, "MEDTUNE_CACHE": str(folder / "cache")}, clear=True):
         environment.configure_prefect(folder / "cache")
         yield
 
 
 @dataclass(frozen=True)
-class _Chain:
+class _CachedPipeline:
     params: Params
     paths: RunPaths
 
     @classmethod
-    def of(cls, folder: Path) -> "_Chain":
+    def of(cls, folder: Path) -> "_CachedPipeline":
         """Prepare a small data set and write an empty result for every step."""
-        params = chosen(None, TINY, {})
+        params = benchmark_params(None, TINY, {})
         prepare(params, folder)
         paths = RunPaths.from_env(folder / "out")
 
-        def finished(step: Step) -> Artifact:
-            record = {"stage": step.stage, "fold": step.fold}
+        def write_result(step: Step) -> Artifact:
+            result = {"stage": step.stage, "fold": step.fold}
             files = {"metrics.json": '{"test": {}}'} if step.stage == "evaluate" else {}
-            return _record(paths.stage(step.stage, step.fold), step.key, record, files)
+            return _write_empty_result(paths.stage(step.stage, step.fold), step.key, result, files)
 
-        pipeline.run(Steps(params, paths), finished)
+        pipeline.run(Steps(params, paths), write_result)
         return cls(params, paths)
 
     def steps(self) -> Steps:
@@ -108,79 +109,83 @@ class _Chain:
 
 
 @dataclass(frozen=True)
-class _Grid:
+class _CachedTrials:
     params: BenchmarkParams
     paths: RunPaths
-    works: list[jobs.TrialJob]
+    trial_jobs: list[jobs.TrialJob]
 
     @classmethod
-    def of(cls, folder: Path, number: int, workers: int | None) -> "_Grid":
+    def of(cls, folder: Path, number: int, workers: int | None) -> "_CachedTrials":
         """Prepare `number` trials and write an empty result for each."""
         paths = RunPaths.from_env(folder)
         write_text(folder / "grid.yaml", GRID)
         runner = f"benchmark.runner={{kind: local, workers: {workers or 'null'}}}"
         params, tree = load_grid(folder / "grid.yaml", [f"benchmark.seeds={list(range(number))}", runner])
-        works = jobs.build_jobs(params, jobs.list_trials(params, tree), paths)
-        for work in works:
-            _record(trials.record_dir(paths, work.trial), work.key, {"stage": "benchmark"}, {})
-        return cls(params, paths, works)
+        trial_jobs = jobs.build_jobs(params, jobs.list_trials(params, tree), paths)
+        for job in trial_jobs:
+            _write_empty_result(trials.record_dir(paths, job.trial), job.key, {"stage": "benchmark"}, {})
+        return cls(params, paths, trial_jobs)
 
     def direct(self) -> None:
         """Call `medtune.benchmark.trial` for every trial, without Prefect."""
-        for work in self.works:
-            paths = replace(self.paths, data=work.prepared)
-            trials.run(work.params, paths, work.trial, work.threads, work.with_validation)
+        for job in self.trial_jobs:
+            paths = replace(self.paths, data=job.prepared)
+            trials.run(job.params, paths, job.trial, job.threads, job.with_validation)
 
-    def through(self, number: int, name: str) -> None:
+    def run_flow(self, number: int, name: str) -> None:
         """Run the first `number` trials as `medtune benchmark` does."""
         from medtune.flows import benchmark_trials as flow
         from medtune.flows import server
 
-        def told(work: jobs.TrialJob, record: Artifact | None, error: str | None) -> str:
+        def on_result(job: jobs.TrialJob, record: Artifact | None, error: str | None) -> str:
             if error is not None:
-                raise RuntimeError(f"{work.trial.name}: {error}")
-            return work.trial.name
+                raise RuntimeError(f"{job.trial.name}: {error}")
+            return job.trial.name
 
-        flow.run(self.works[:number], self.paths, self.params.retries, told, flow.task_runner(self.params), name)
+        runner = flow.task_runner(self.params)
+        flow.run(self.trial_jobs[:number], self.paths, self.params.retries, on_result, runner, name)
         server.wait_until_settled(name)
 
 
-def _steps(chained: _Chain, start: float, rounds: int, warm_up: int) -> list[Row]:
+def _step_rows(cached_pipeline: _CachedPipeline, server_start: float, rounds: int, warm_up: int) -> list[Row]:
     from medtune.flows import server, tasks
 
     names = (f"steps {number}" for number in count())
-    calls = {"direct": chained.direct, "flow": lambda: tasks.train(chained.steps(), next(names))}
-    taken = in_turns(calls, rounds, warm_up)
-    settle = seconds(lambda: server.wait_until_settled(f"steps {warm_up + rounds - 1}"))
-    steps = len(chained.direct())
-    flow, direct = (1e3 * taken[name] / steps for name in ("flow", "direct"))
-    whole = start + taken["flow"] + settle - taken["direct"]
+    calls = {"direct": cached_pipeline.direct, "flow": lambda: tasks.train(cached_pipeline.steps(), next(names))}
+    durations = time_alternately(calls, rounds, warm_up)
+    server_wait = seconds(lambda: server.wait_until_settled(f"steps {warm_up + rounds - 1}"))
+    steps = len(cached_pipeline.direct())
+    flow, direct = (1e3 * durations[name] / steps for name in ("flow", "direct"))
+    overhead = server_start + durations["flow"] + server_wait - durations["direct"]
     return [
-        Row("a finished step through the flow", flow, "ms", "its stage function called directly", direct,
-            note=f"{flow - direct:.0f} ms per step, including the report"),
-        Row("the flow's fraction of an hour", 100 * whole / HOUR_S, "%", at_most=HOUR_PERCENT,
-            note=f"server {start:.1f} s, {steps} steps {taken['flow']:.2f} s, settling {settle:.1f} s"),
+        Row("a step whose result is cached, run through the flow", flow, "ms",
+            "stage function called directly", direct,
+            note=f"{flow - direct:.0f} ms more per step, including the report in Prefect"),
+        Row("overhead of the flow and the Prefect server, percentage of a run of one hour", 100 * overhead / HOUR_S,
+            "%", at_most=HOUR_PERCENT, note=f"server {server_start:.1f} s, {steps} steps {durations['flow']:.2f} s, "
+            f"waiting for the server {server_wait:.1f} s"),
     ]  # fmt: skip
 
 
-def _cells(crossed: _Grid, rounds: int, warm_up: int) -> list[Row]:
-    names, many = (f"cells {number}" for number in count()), len(crossed.works)
+def _trial_rows(cached_trials: _CachedTrials, rounds: int, warm_up: int) -> list[Row]:
+    names, all_trials = (f"trials {number}" for number in count()), len(cached_trials.trial_jobs)
     calls = {
-        "direct": crossed.direct,
-        "few": lambda: crossed.through(FEW, next(names)),
-        "many": lambda: crossed.through(many, next(names)),
+        "direct": cached_trials.direct,
+        "fewer trials": lambda: cached_trials.run_flow(FEWER_TRIALS, next(names)),
+        "all trials": lambda: cached_trials.run_flow(all_trials, next(names)),
     }
-    taken = in_turns(calls, rounds, warm_up)
-    a_cell = (taken["many"] - taken["few"]) / (many - FEW)
+    durations = time_alternately(calls, rounds, warm_up)
+    trial_seconds = (durations["all trials"] - durations["fewer trials"]) / (all_trials - FEWER_TRIALS)
     return [
-        Row("a finished trial through the benchmark's flow", a_cell * 1e3, "ms", "the trial called directly",
-            taken["direct"] / many * 1e3, at_most=CELL_MS,
-            note=f"{many} trials minus {FEW}, {crossed.params.workers} workers"),
-        Row("start and end of a benchmark's workers", taken["few"] - FEW * a_cell, "s", note="once per benchmark"),
+        Row("a trial whose result is cached, run through the benchmark's flow", trial_seconds * 1e3, "ms",
+            "trial function called directly", durations["direct"] / all_trials * 1e3, at_most=TRIAL_MS,
+            note=f"difference between {all_trials} and {FEWER_TRIALS} trials, {cached_trials.params.workers} workers"),
+        Row("start and shutdown of the benchmark's workers", durations["fewer trials"] - FEWER_TRIALS * trial_seconds,
+            "s", note="once per benchmark"),
     ]  # fmt: skip
 
 
-def _record(folder: Path, key: str, result: dict[str, Any], files: Mapping[str, str]) -> Artifact:
+def _write_empty_result(folder: Path, key: str, result: dict[str, Any], files: Mapping[str, str]) -> Artifact:
     """Write an empty result."""
     for name, text in files.items():
         write_text(partial_dir(folder) / name, text)
@@ -189,7 +194,7 @@ def _record(folder: Path, key: str, result: dict[str, Any], files: Mapping[str, 
 
 
 def run(
-    number: Annotated[int, typer.Option("--trials", min=FEW + 1, help="Trials of the benchmark.")] = 64,
+    number: Annotated[int, typer.Option("--trials", min=FEWER_TRIALS + 1, help="Trials of the benchmark.")] = 64,
     rounds: Annotated[int, typer.Option(min=1, help="Alternating rounds of each; medians are reported.")] = 3,
     workers: Annotated[int | None, typer.Option(help="Worker processes; default: one per core.")] = None,
     save: Save = False,

@@ -21,7 +21,7 @@ from medtune.runtime.provenance import package_versions, provenance
 
 RESULTS = PROJECT / "benchmarks" / "results"
 PACKAGES = ("torch", "timm", "onnxruntime", "prefect", "dvc")
-COLUMNS = ("what", "reference", "value", "reference_value", "unit", "ratio", "target", "met", "note", "machine",
+COLUMNS = ("measurement", "reference", "value", "reference_value", "unit", "ratio", "target", "met", "note", "machine",
            "cores", "threads", *PACKAGES, "git", "date")  # fmt: skip
 
 VERDICTS = {True: ": met", False: ": MISSED", None: ""}
@@ -34,7 +34,7 @@ class Row:
     """One measurement.
 
     Attributes:
-        what: name of the measurement.
+        measurement: name of the measurement.
         value: result in `unit`; None if it could not be measured, with the reason in `note`.
         unit: unit of both values.
         reference: name of the reference; empty if there is none.
@@ -44,7 +44,7 @@ class Row:
         note: limits and conditions.
     """
 
-    what: str
+    measurement: str
     value: float | None
     unit: str
     reference: str = ""
@@ -70,9 +70,9 @@ class Row:
         return (self.at_least is None or result >= self.at_least) and (self.at_most is None or result <= self.at_most)
 
 
-def line(row: Row) -> str:
-    """Format a row, for example `what: 1.2 s, against reference 12 s: 10.0x, target >= 8x: met (note)`."""
-    text = f"{row.what}: " + ("not measured" if row.value is None else f"{number(row.value)} {row.unit}")
+def format_row(row: Row) -> str:
+    """Format a row, for example `measurement: 1.2 s, against reference 12 s: 10x, target >= 8x: met (note)`."""
+    text = f"{row.measurement}: " + ("not measured" if row.value is None else f"{number(row.value)} {row.unit}")
     if row.reference_value is not None:
         text += f", against {row.reference} {number(row.reference_value)} {row.unit}"
     if row.ratio is not None:
@@ -85,44 +85,44 @@ def line(row: Row) -> str:
 def finish(name: str, rows: Sequence[Row], save: bool, show: bool = True) -> None:
     """Print the rows of a benchmark unless `show` is false, and write the CSV file if `save` is true."""
     for row in rows if show else ():
-        info(line(row))
+        info(format_row(row))
     if save:
-        write_text(RESULTS / f"{name}.csv", table(rows))
+        write_text(RESULTS / f"{name}.csv", to_csv(rows))
 
 
-def table(rows: Sequence[Row]) -> str:
+def to_csv(rows: Sequence[Row]) -> str:
     """Format the rows as CSV, each with machine, package versions and git revision."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    here = circumstances()
+    environment = environment_columns()
     for row in rows:
         values = {"value": row.value, "reference_value": row.reference_value, "ratio": row.ratio}
         writer.writerow(
             {
-                "what": row.what,
+                "measurement": row.measurement,
                 "reference": row.reference,
                 "unit": row.unit,
                 "target": row.target,
                 "met": "" if row.met is None else "yes" if row.met else "no",
                 "note": row.note,
                 **{name: "" if value is None else f"{value:.6g}" for name, value in values.items()},
-                **here,
+                **environment,
             }
         )
     return text.getvalue()
 
 
-def circumstances() -> dict[str, str | int]:
+def environment_columns() -> dict[str, str | int]:
     """Return the columns that are equal for all rows: machine, threads, package versions, git revision and date."""
-    found = package_versions(*PACKAGES, "onnxruntime-gpu")
-    found["onnxruntime"] = found.get("onnxruntime") or found.get("onnxruntime-gpu", "")
+    versions = package_versions(*PACKAGES, "onnxruntime-gpu")
+    versions["onnxruntime"] = versions.get("onnxruntime") or versions.get("onnxruntime-gpu", "")
     return {
         "machine": _machine(),
         "cores": len(os.sched_getaffinity(0)),
         "threads": threads(),
-        **{name: found.get(name, "") for name in PACKAGES},
-        "git": f"{provenance()['git']}{' with changes' if _changed() else ''}",
+        **{name: versions.get(name, "") for name in PACKAGES},
+        "git": f"{provenance()['git']}{' with changes' if _has_changes() else ''}",
         "date": time.strftime("%Y-%m-%d"),
     }
 
@@ -142,8 +142,8 @@ def number(value: float) -> str:
 def _machine() -> str:
     """Return the names of the processor and, if used, of the GPU."""
     torch = sys.modules.get("torch")
-    used = torch is not None and torch.cuda.is_initialized()
-    return f"{_processor()}, {torch.cuda.get_device_name()}" if torch and used else _processor()
+    uses_gpu = torch is not None and torch.cuda.is_initialized()
+    return f"{_processor()}, {torch.cuda.get_device_name()}" if torch and uses_gpu else _processor()
 
 
 def _processor() -> str:
@@ -155,10 +155,10 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def _changed() -> bool:
+def _has_changes() -> bool:
     """Return True if the checkout differs from its revision, apart from new results."""
-    words = ["git", "diff", "--quiet", "HEAD", "--", ".", ":(exclude)benchmarks/results"]
+    command = ["git", "diff", "--quiet", "HEAD", "--", ".", ":(exclude)benchmarks/results"]
     try:
-        return subprocess.run(words, cwd=PROJECT, capture_output=True, timeout=10).returncode == 1
+        return subprocess.run(command, cwd=PROJECT, capture_output=True, timeout=10).returncode == 1
     except (OSError, subprocess.SubprocessError):
         return False

@@ -14,7 +14,7 @@ from benchmarks.timing import seconds
 INFERENCE, TRAINING = 1, 3
 SIDE, REPEATS = 8192, 10
 # Images per second from the hardware specification, for the targets in docs/performance.md.
-NAMED = {
+SPECIFIED = {
     ("H200", "vit_base_patch16_224", INFERENCE): 22_400.0,
     ("H200", "convnext_base", INFERENCE): 25_700.0,
     ("H200", "vit_base_patch16_224", TRAINING): 7_490.0,
@@ -22,7 +22,7 @@ NAMED = {
 
 
 @dataclass(frozen=True)
-class Ceiling:
+class Roofline:
     """Highest possible throughput of a network on a device.
 
     Attributes:
@@ -37,31 +37,31 @@ class Ceiling:
     flops: float
     rate: float
 
-    def named(self, passes: int) -> float | None:
-        """Return the images per second in `NAMED` for this device and network, or None.
+    def specified(self, passes: int) -> float | None:
+        """Return the images per second in `SPECIFIED` for this device and network, or None.
 
         Args:
             passes: INFERENCE or TRAINING.
         """
-        found = (
-            rate for (device, *of), rate in NAMED.items() if device in self.device and of == [self.backbone, passes]
-        )
-        return next(found, None)
+        for (device, backbone, specified_passes), rate in SPECIFIED.items():
+            if device in self.device and (backbone, specified_passes) == (self.backbone, passes):
+                return rate
+        return None
 
-    def images(self, passes: int) -> float:
+    def images_per_second(self, passes: int) -> float:
         """Return the higher of the computed and the specified images per second."""
-        return max(self.rate / (self.flops * passes), self.named(passes) or 0.0)
+        return max(self.rate / (self.flops * passes), self.specified(passes) or 0.0)
 
-    def share(self, images: float, passes: int) -> float:
-        """Return `images` per second as a percentage of the ceiling."""
-        return 100 * images / self.images(passes)
+    def percent(self, images: float, passes: int) -> float:
+        """Return `images` per second as a percentage of the roofline."""
+        return 100 * images / self.images_per_second(passes)
 
     def note(self, passes: int) -> str:
-        """Describe how the ceiling was determined."""
+        """Describe how the roofline was determined."""
         computed = self.rate / (self.flops * passes)
-        text = f"{self.device}; ceiling {computed:,.0f} images/s: {self.flops * passes / 1e9:.3g} GFLOP per image at "
+        text = f"{self.device}; roofline {computed:,.0f} images/s: {self.flops * passes / 1e9:.3g} GFLOP per image at "
         text += f"{self.rate / 1e12:.3g} TFLOP/s, measured"
-        return text if (named := self.named(passes)) is None else f"{text}; specified {named:,.0f}"
+        return text if (specified := self.specified(passes)) is None else f"{text}; specified {specified:,.0f}"
 
 
 def flops(network: nn.Module, size: int) -> float:
@@ -93,8 +93,8 @@ def product_rate(device: torch.device, side: int = SIDE, rounds: int = 9) -> flo
             torch.mm(left, right, out=out)
         synchronize(device)
 
-    taken = [seconds(products) for _ in range(2 + rounds)][2:]  # two rounds warm up
-    return 2.0 * side**3 * REPEATS / median(taken)
+    durations = [seconds(products) for _ in range(2 + rounds)][2:]  # two rounds warm up
+    return 2.0 * side**3 * REPEATS / median(durations)
 
 
 def synchronize(device: torch.device) -> None:

@@ -27,11 +27,11 @@ import typer
 
 from benchmarks import flops
 from benchmarks.results import Row, Save, finish
-from benchmarks.synthetic_images import Backbone, chosen, of, prepare
+from benchmarks.synthetic_images import Backbone, backbone_overrides, benchmark_params, prepare
 from medtune.cli import options, program
 from medtune.config.schema import Params
 from medtune.data.manifest import PreparedDataset
-from medtune.evaluation import outputs as logits
+from medtune.evaluation import outputs
 from medtune.evaluation.intervals import Interval, intervals
 from medtune.runtime import console
 from medtune.runtime.artifact import Artifact
@@ -45,32 +45,32 @@ from medtune.training.checkpoint import load_trained
 from medtune.training.run_stage import run_training_stage  # noqa: F401
 
 EPOCHS, VIEWS = 100, 8
-TARGETS = {"linear": 10.0, "cdtm": 3.5}  # for OF_TARGETS; with a smaller backbone, stored features save less
-OF_TARGETS = ("deit_tiny_patch16_224", 224)
+TARGETS = {"linear": 10.0, "cdtm": 3.5}  # for TARGET_NETWORK; with a smaller backbone, stored features save less
+TARGET_NETWORK = ("deit_tiny_patch16_224", 224)
 FLIPS = {"dihedral": True, "shift": 0, "scale": 0, "rotate": 0, "brightness": 0, "contrast": 0, "stain": 0}
 
 
 @dataclass
-class Side:
+class VariantTimes:
     """Measurements of one variant.
 
     Attributes:
         epochs: seconds of every epoch of the first fold.
-        once: setup seconds of each run of the first fold; the first run fills the feature store.
-        others: setup seconds of the other folds; None if they equal those of the first fold.
+        setups: setup seconds of each run of the first fold; the first run fills the feature store.
+        other_setups: setup seconds of the other folds; None if they equal those of the first fold.
         score: balanced accuracy of the last run on validation images.
     """
 
     epochs: list[float] = field(default_factory=list)
-    once: list[float] = field(default_factory=list)
-    others: list[float] | None = None
+    setups: list[float] = field(default_factory=list)
+    other_setups: list[float] | None = None
     score: Interval | None = None
 
     def total(self, folds: int = 1) -> float:
         """Return the seconds of the paper's 100 epochs for `folds` folds."""
-        first = max(self.once)
-        others = [first] * (folds - 1) if self.others is None else self.others[: folds - 1]
-        return first + sum(others) + folds * EPOCHS * median(self.epochs)
+        first = max(self.setups)
+        other_setups = [first] * (folds - 1) if self.other_setups is None else self.other_setups[: folds - 1]
+        return first + sum(other_setups) + folds * EPOCHS * median(self.epochs)
 
 
 class Clock(Run):
@@ -105,23 +105,24 @@ def measure(
     rows = []
     with TemporaryDirectory(prefix="medtune-") as folder:
         for head in heads:
-            sides = {"stored": Side(), "online": Side()}
-            for turn in range(rounds):
-                for name, side in sides.items():
+            variants = {"stored": VariantTimes(), "online": VariantTimes()}
+            for round_number in range(rounds):
+                for name, variant in variants.items():
                     stage: dict[str, Any] = {"epochs": epochs, "feature_views": VIEWS if name == "stored" else "online"}
                     stage |= {"augment": FLIPS, "patience": None}
                     tree = {"schedule": "frozen", "model": {"head": {"kind": head}}, "frozen": stage}
-                    params = chosen(params_file, sets, tree)
+                    params = benchmark_params(params_file, sets, tree)
                     paths, prepared = prepare(params, Path(folder))
-                    own = RunPaths(paths.out / f"{head}-{name}-{turn}", paths.cache, data=paths.prepared)
-                    first, *others = _test_folds(params)
-                    side.score = _validation(params, _run(side, params, own, first), prepared)
-                    if name == "stored" and turn == 0:
-                        each = Side()
-                        for fold in others:
-                            _run(each, params, own, fold)
-                        side.others = each.once
-            rows += _rows(head, params, prepared, sides["stored"], sides["online"])
+                    run_paths = RunPaths(paths.out / f"{head}-{name}-{round_number}", paths.cache, data=paths.prepared)
+                    first_fold, *other_folds = _test_folds(params)
+                    trained = _run(variant, params, run_paths, first_fold)
+                    variant.score = _validation(params, trained, prepared)
+                    if name == "stored" and round_number == 0:
+                        other_times = VariantTimes()
+                        for fold in other_folds:
+                            _run(other_times, params, run_paths, fold)
+                        variant.other_setups = other_times.setups
+            rows += _rows(head, params, prepared, variants["stored"], variants["online"])
     return rows
 
 
@@ -131,58 +132,62 @@ def _test_folds(params: Params) -> list[int]:
     return [first, *(fold for fold in range(params.data.split.folds) if fold != first)]
 
 
-def _run(side: Side, params: Params, paths: RunPaths, fold: int) -> Artifact:
+def _run(times: VariantTimes, params: Params, paths: RunPaths, fold: int) -> Artifact:
     with timed() as clock:
         start = time.perf_counter()
-        done = frozen.run(params, paths, fold)
-        ended = time.perf_counter()
+        trained = frozen.run(params, paths, fold)
+        end = time.perf_counter()
     epochs = [after - before for before, after in pairwise(clock.ends)]
-    side.epochs += epochs
-    side.once.append(ended - start - median(epochs) * len(clock.ends))
-    return done
+    times.epochs += epochs
+    times.setups.append(end - start - median(epochs) * len(clock.ends))
+    return trained
 
 
-def _validation(params: Params, done: Artifact, prepared: PreparedDataset) -> Interval:
+def _validation(params: Params, trained: Artifact, prepared: PreparedDataset) -> Interval:
     """Return the balanced accuracy of the selected epoch on validation images, with its interval over patients."""
-    wanted = logits.OutputsRequest.for_artifact(done, prepared)
-    found = logits.compute_outputs(wanted, load_trained(done), prepared.images, "cpu", 64, lambda images: None)["val"]
-    rows = wanted.indices["val"]
-    predictions = np.argmax(found, axis=1)
-    stats = statistics.accumulate(prepared.labels[rows], softmax(found), predictions, prepared.patient_ids[rows])
+    request = outputs.OutputsRequest.for_artifact(trained, prepared)
+    network = load_trained(trained)
+    val_logits = outputs.compute_outputs(request, network, prepared.images, "cpu", 64, lambda images: None)["val"]
+    rows = request.indices["val"]
+    predictions = np.argmax(val_logits, axis=1)
+    stats = statistics.accumulate(prepared.labels[rows], softmax(val_logits), predictions, prepared.patient_ids[rows])
     options = params.evaluate
     return intervals(METRICS, stats, options.confidence)["balanced_accuracy"]
 
 
-def _rows(head: str, params: Params, prepared: PreparedDataset, stored: Side, online: Side) -> list[Row]:
-    for name, side in (("stored features", stored), ("backbone every epoch", online)):
-        once, epoch = max(side.once), median(side.epochs)
+def _rows(
+    head: str, params: Params, prepared: PreparedDataset, stored: VariantTimes, online: VariantTimes
+) -> list[Row]:
+    for name, times in (("stored features", stored), ("backbone in every epoch", online)):
+        setup, epoch = max(times.setups), median(times.epochs)
         console.info(
-            f"{head}, {name}: once {once:.2f} s, {epoch:.3f} s per epoch, {EPOCHS} epochs {side.total():.1f} s; "
-            f"balanced accuracy on validation {_shown(side.score)}"
+            f"{head}, {name}: setup {setup:.2f} s, {epoch:.3f} s per epoch, {EPOCHS} epochs {times.total():.1f} s; "
+            f"validation balanced accuracy {_format_score(times.score)}"
         )
     backbone = params.model.backbone
-    parts = [prepared.indices(fold) for fold in _test_folds(params)]
-    scores = f"balanced accuracy {_shown(stored.score)} and {_shown(online.score)}"
+    splits = [prepared.indices(fold) for fold in _test_folds(params)]
+    scores = f"validation balanced accuracy {_format_score(stored.score)} against {_format_score(online.score)}"
     rows = []
-    for folds in (1, len(parts)):
-        work, less = flops.compare(params, parts[:folds], EPOCHS, VIEWS)
-        limit = f"limit {work.operations / less.operations:.1f}x by operations; {work.passes} backbone passes against"
+    for folds in (1, len(splits)):
+        online_work, stored_work = flops.compare(params, splits[:folds], EPOCHS, VIEWS)
+        limit = f"at most {online_work.operations / stored_work.operations:.1f}x is possible by number of operations"
+        passes = f"{stored_work.passes} backbone passes against {online_work.passes}"
         rows.append(
             Row(
                 f"stage 1, {head}, {EPOCHS} epochs, {'one fold' if folds == 1 else f'{folds} folds'}",
                 stored.total(folds),
                 "s",
-                "backbone every epoch",
+                "backbone in every epoch",
                 online.total(folds),
                 online.total(folds) / stored.total(folds),
-                TARGETS.get(head) if (backbone, params.data.image_size) == OF_TARGETS else None,
-                note=f"{backbone}; {limit} {less.passes}; {scores}",
+                TARGETS.get(head) if (backbone, params.data.image_size) == TARGET_NETWORK else None,
+                note=f"{backbone}; {limit}; {passes}; {scores}",
             )
         )
     return rows
 
 
-def _shown(score: Interval | None) -> str:
+def _format_score(score: Interval | None) -> str:
     assert score is not None
     assert score.value is not None
     ends = "no interval" if score.lo is None or score.hi is None else f"{score.lo:.3f}-{score.hi:.3f}"
@@ -199,7 +204,8 @@ def run(
     save: Save = False,
 ) -> None:
     """Compare stage 1 on stored features with running the backbone in every epoch."""
-    finish("stage1", measure(params, [*of(backbone), *(sets or ())], head or tuple(TARGETS), epochs, rounds), save)
+    overrides = [*backbone_overrides(backbone), *(sets or ())]
+    finish("stage1", measure(params, overrides, head or tuple(TARGETS), epochs, rounds), save)
 
 
 if __name__ == "__main__":

@@ -11,30 +11,31 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.checkout import Checkout, copied, empty
+from benchmarks.checkout import Checkout, copied_checkout, two_stage_project
 from benchmarks.results import Row, Save, finish
-from benchmarks.timing import in_turns
+from benchmarks.timing import time_alternately
 from medtune.cli import program
 
-HEAVY = {"torch", "timm", "prefect", "wandb", "onnxruntime"}
-AT_MOST = 1.5
+HEAVY_PACKAGES = {"torch", "timm", "prefect", "wandb", "onnxruntime"}
+MAX_RATIO = 1.5
 TINY = ("data.labels=binary", "data.image_size=32", "data.patients=20", "data.images_per_patient=2",
         "model.weights=none", "model.backbone_args={img_size: 32, depth: 1}", "model.head.kind=linear",
         "schedule=frozen", "frozen.epochs=1",
         "frozen.feature_views=1", "export.precisions=[fp32]", "export.parity_images=8",
         "export.batch_sizes=[1]", "tracking.mode=disabled")  # fmt: skip
 # Runs medtune.stages.data directly, because `medtune data` also checks the network and imports torch.
-PREPARE = "from medtune.config.load import load; from medtune.runtime.paths import RunPaths; "
-PREPARE += "from medtune.stages import data; data.run(load(), RunPaths.from_env())"
-SHORT = {
-    "medtune.flows.train --help": (0, ["-m", "medtune", "train", "--help"]),
-    "a mistake in params": (2, ["-m", "medtune", "train", "--set", "frozen.epoch=3"]),
-    "medtune.flows.train, all cached, without Prefect": (0, ["-m", "medtune", "train", "--no-prefect"]),
+PREPARE_DATA = "from medtune.config.load import load; from medtune.runtime.paths import RunPaths; "
+PREPARE_DATA += "from medtune.stages import data; data.run(load(), RunPaths.from_env())"
+# Exit code and arguments by name of the measurement.
+COMMANDS = {
+    "medtune train --help": (0, ["-m", "medtune", "train", "--help"]),
+    "medtune train with an unknown parameter": (2, ["-m", "medtune", "train", "--set", "frozen.epoch=3"]),
+    "medtune train --no-prefect, all steps cached": (0, ["-m", "medtune", "train", "--no-prefect"]),
 }
 
 
 def measure(rounds: int = 7) -> list[Row]:
-    """Measure `dvc repro` in both projects alternately, and then the commands of `SHORT`.
+    """Measure `dvc repro` in both projects alternately, and then the commands in `COMMANDS`.
 
     Args:
         rounds: alternating runs of `dvc repro`; medians are reported.
@@ -45,44 +46,47 @@ def measure(rounds: int = 7) -> list[Row]:
     Raises:
         RuntimeError: a stage ran, a server was started, or a heavy package was imported.
     """
-    with copied(TINY) as ours, empty() as theirs:
-        ours.run("python", "-c", PREPARE)
-        ours.run("python", "-m", "medtune", "train", "--no-prefect")
-        ours.run("dvc", "commit", "--force", "dvc.yaml")  # records the finished runs as those of `dvc repro`
+    with copied_checkout(TINY) as medtune_project, two_stage_project() as empty_project:
+        medtune_project.run("python", "-c", PREPARE_DATA)
+        medtune_project.run("python", "-m", "medtune", "train", "--no-prefect")
+        medtune_project.run("dvc", "commit", "--force", "dvc.yaml")  # records the finished runs as those of `dvc repro`
         calls: dict[str, Callable[[], object]] = {
-            "ours": lambda: _nothing(ours),
-            "theirs": lambda: _nothing(theirs),
+            "MedTune": lambda: _repro_without_changes(medtune_project),
+            "empty project": lambda: _repro_without_changes(empty_project),
         }
-        taken = in_turns(calls, rounds)
-        _light(ours, 0, ["-m", "dvc", "repro"])
-        seconds = {what: _light(ours, code, words) for what, (code, words) in SHORT.items()}
-        bare = median(theirs.run("python", "-c", "pass")[1] for _ in range(3))
-        if (ours.folder / ".cache" / "prefect").exists():
+        durations = time_alternately(calls, rounds)
+        _time_light_command(medtune_project, 0, ["-m", "dvc", "repro"])
+        seconds = {
+            name: _time_light_command(medtune_project, code, arguments) for name, (code, arguments) in COMMANDS.items()
+        }
+        python_seconds = median(empty_project.run("python", "-c", "pass")[1] for _ in range(3))
+        if (medtune_project.folder / ".cache" / "prefect").exists():
             raise RuntimeError("a Prefect server was started")
-    ratio = taken["ours"] / taken["theirs"]
+    medtune_seconds, empty_seconds = durations["MedTune"], durations["empty project"]
     return [
-        Row("dvc repro, nothing to do", taken["ours"], "s", "empty two-stage project", taken["theirs"], ratio,
-            at_most=AT_MOST, note=f"{', '.join(sorted(HEAVY))} not imported, no server started"),
-        *(Row(what, value, "s", "python alone", bare, note="nothing heavy imported")
-          for what, value in seconds.items()),
+        Row("dvc repro without changes", medtune_seconds, "s", "empty two-stage project", empty_seconds,
+            medtune_seconds / empty_seconds, at_most=MAX_RATIO,
+            note=f"{', '.join(sorted(HEAVY_PACKAGES))} not imported, no server started"),
+        *(Row(name, value, "s", "python -c pass", python_seconds, note="no heavy package imported")
+          for name, value in seconds.items()),
     ]  # fmt: skip
 
 
-def _nothing(project: Checkout) -> None:
-    printed, _ = project.run("dvc", "repro")
-    if "Data and pipelines are up to date" not in printed:
-        raise RuntimeError(f"dvc repro had something to do:\n{printed}")
+def _repro_without_changes(project: Checkout) -> None:
+    output, _ = project.run("dvc", "repro")
+    if "Data and pipelines are up to date" not in output:
+        raise RuntimeError(f"dvc repro ran a stage:\n{output}")
 
 
-def _light(project: Checkout, code: int, words: list[str]) -> float:
-    """Check that a command imports no package of `HEAVY`, run it again and return the seconds of the second run."""
-    printed, _, ended = project.run_to_end("python", "-X", "importtime", *words)
-    imported = set(re.findall(r"\| +(\w+)(?:\.\w+)*$", printed, re.MULTILINE))
-    if ended != code or not imported:
-        raise RuntimeError(f"{' '.join(words)} ended with {ended}:\n{printed[-2000:]}")
-    if found := HEAVY & imported:
-        raise RuntimeError(f"{' '.join(words)} imports {', '.join(sorted(found))}")
-    return project.run_to_end("python", *words)[1]
+def _time_light_command(project: Checkout, code: int, arguments: list[str]) -> float:
+    """Check that a command imports no heavy package, run it again and return the seconds of the second run."""
+    output, _, exit_code = project.run_unchecked("python", "-X", "importtime", *arguments)
+    imported = set(re.findall(r"\| +(\w+)(?:\.\w+)*$", output, re.MULTILINE))
+    if exit_code != code or not imported:
+        raise RuntimeError(f"{' '.join(arguments)} exited with code {exit_code}:\n{output[-2000:]}")
+    if heavy := HEAVY_PACKAGES & imported:
+        raise RuntimeError(f"{' '.join(arguments)} imports {', '.join(sorted(heavy))}")
+    return project.run_unchecked("python", *arguments)[1]
 
 
 def run(

@@ -47,9 +47,9 @@ def run(
     for name in names or COMMANDS:
         console.info(f"== {name}")
         start = time.monotonic()
-        done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *COMMANDS[name], "--save"], cwd=PROJECT)
+        process = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *COMMANDS[name], "--save"], cwd=PROJECT)
         console.info(f"== {name}: {time.monotonic() - start:.0f} s")
-        if done.returncode:
+        if process.returncode:
             failed.append(name)
     missed = [target for name in names or COMMANDS if name not in failed for target in _missed(name)]
     console.info(
@@ -63,7 +63,7 @@ def run(
 
 def _missed(name: str) -> list[str]:
     with (results.RESULTS / f"{name}.csv").open(encoding="utf-8", newline="") as stream:
-        return [f"{row['what']} ({row['target']})" for row in csv.DictReader(stream) if row["met"] == "no"]
+        return [f"{row['measurement']} ({row['target']})" for row in csv.DictReader(stream) if row["met"] == "no"]
 
 
 if __name__ == "__main__":

@@ -13,25 +13,25 @@ from medtune.runtime.paths import RunPaths
 from medtune.stages import data
 
 # A small data set, so that both variants of a comparison take only seconds.
-SMALL: dict[str, Any] = {"data": {"labels": "binary", "patients": 20, "images_per_patient": 6}}
+SMALL_DATASET: dict[str, Any] = {"data": {"labels": "binary", "patients": 20, "images_per_patient": 6}}
 
 # Weights do not affect the time.
 Backbone = Annotated[
-    str | None, typer.Option(metavar="NAME", help="A timm backbone at 224 pixels with random weights, for its times.")
+    str | None, typer.Option(metavar="NAME", help="Time this timm backbone at 224 pixels with random weights.")
 ]
 
 
-def of(backbone: str | None) -> list[str]:
+def backbone_overrides(backbone: str | None) -> list[str]:
     """Return the `--set` values for a backbone; empty for None."""
     if backbone is None:
         return []
     return [f"model.backbone={backbone}", "model.weights=none", "model.backbone_args={}", "data.image_size=224"]
 
 
-def chosen(file: Path | None, sets: Sequence[str], settings: dict[str, Any]) -> Params:
-    """Return the params of the checkout, overridden by `file` (None: by SMALL), then by `sets`, then by `settings`."""
+def benchmark_params(file: Path | None, sets: Sequence[str], settings: dict[str, Any]) -> Params:
+    """Return the params of the checkout with three overlays: `file` (None: SMALL_DATASET), `sets` and `settings`."""
     tree = read(DEFAULT_PARAMS)
-    merge(tree, read(file) if file else SMALL)
+    merge(tree, read(file) if file else SMALL_DATASET)
     apply_overrides(tree, sets)
     merge(tree, {**settings, "tracking": {"mode": "disabled"}})
     return validate(tree)

@@ -12,7 +12,7 @@ def seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def in_turns(calls: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, float]:
+def time_alternately(calls: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, float]:
     """Run all calls once per round and return their median seconds.
 
     Args:
@@ -23,8 +23,8 @@ def in_turns(calls: Mapping[str, Callable[[], object]], rounds: int, warm_up: in
     Returns:
         Median seconds by name.
     """
-    taken: dict[str, list[float]] = {name: [] for name in calls}
+    durations: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(warm_up + rounds):
         for name, call in calls.items():
-            taken[name].append(seconds(call))
-    return {name: median(times[warm_up:]) for name, times in taken.items()}
+            durations[name].append(seconds(call))
+    return {name: median(times[warm_up:]) for name, times in durations.items()}

@@ -19,15 +19,15 @@ import typer
 
 from benchmarks.results import Row, Save, finish
 from benchmarks.steps import finetune
-from benchmarks.synthetic_images import chosen, prepare
+from benchmarks.synthetic_images import benchmark_params, prepare
 from medtune.cli import options, program
 from medtune.models import classifier
 from medtune.tracking.run import Run, start_run
 from medtune.training.inputs import PackedImageSource
 from medtune.training.loop import LOG_EVERY
 
-AT_MOST = 1.01
-PERCENT = 1.0
+MAX_RATIO = 1.01
+MAX_PERCENT = 1.0
 
 
 class Alternating:
@@ -36,14 +36,14 @@ class Alternating:
     Attributes:
         logged: seconds of each interval that starts with a log call.
         plain: seconds of each interval without a log call.
-        calling: seconds of each log call.
+        log_calls: seconds of each log call.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.logged: list[float] = []
         self.plain: list[float] = []
-        self.calling: list[float] = []
+        self.log_calls: list[float] = []
         self.calls = 0
         self.last = 0.0
 
@@ -55,7 +55,7 @@ class Alternating:
         self.calls, self.last = self.calls + 1, now
         if self.calls % 2 == 0:
             self.run.log(values, step)
-            self.calling.append(time.perf_counter() - now)
+            self.log_calls.append(time.perf_counter() - now)
 
 
 def measure(params_file: Path | None = None, sets: Sequence[str] = (), pairs: int = 40) -> list[Row]:
@@ -72,32 +72,32 @@ def measure(params_file: Path | None = None, sets: Sequence[str] = (), pairs: in
     Raises:
         RuntimeError: W&B did not start.
     """
-    params = chosen(params_file, sets, {"schedule": "full"})
+    params = benchmark_params(params_file, sets, {"schedule": "full"})
     with TemporaryDirectory(prefix="medtune-", ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary)
         prepared = prepare(params, folder)[1]
         model = classifier.build(params, len(prepared.classes))
-        feed = PackedImageSource(prepared, model, params.finetune.augment, torch.device("cpu"))
-        recorded = params.model_copy(update={"tracking": params.tracking.model_copy(update={"mode": "offline"})})
+        source = PackedImageSource(prepared, model, params.finetune.augment, torch.device("cpu"))
+        tracked_params = params.model_copy(update={"tracking": params.tracking.model_copy(update={"mode": "offline"})})
         with (
             mock.patch.dict(os.environ, {"MEDTUNE_CACHE": str(folder / "cache")}),
-            start_run("benchmark", "0" * 32, "benchmark", recorded, "benchmark") as run,
+            start_run("benchmark", "0" * 32, "benchmark", tracked_params, "benchmark") as run,
         ):
             if not run:
                 raise RuntimeError("W&B did not start, so there is nothing to compare")
             callback = Alternating(run)
-            finetune(model, feed, prepared, params, LOG_EVERY * (2 * pairs + 1), folder / "work", callback)
-    logged, plain = (1e3 * median(stretches) / LOG_EVERY for stretches in (callback.logged, callback.plain))
-    ratio = median(one / other for one, other in zip(callback.logged, callback.plain, strict=True))
-    spread = sorted(one / other for one, other in zip(callback.logged, callback.plain, strict=True))
-    note = f"{params.model.backbone} at {params.data.image_size}, batch {params.finetune.batch_size}; logged every "
-    note += f"{LOG_EVERY} steps; median of {pairs} neighboring pairs, quartiles {spread[pairs // 4]:.3f} and "
-    note += f"{spread[3 * pairs // 4]:.3f}"
-    share = 100 * median(callback.calling) / median(callback.plain)
+            finetune(model, source, prepared, params, LOG_EVERY * (2 * pairs + 1), folder / "work", callback)
+    logged, plain = (1e3 * median(intervals) / LOG_EVERY for intervals in (callback.logged, callback.plain))
+    ratios = sorted(with_log / without for with_log, without in zip(callback.logged, callback.plain, strict=True))
+    note = f"{params.model.backbone} at {params.data.image_size} px, batch {params.finetune.batch_size}; logged every "
+    note += f"{LOG_EVERY} steps; median of {pairs} neighboring pairs, quartiles {ratios[pairs // 4]:.3f} and "
+    note += f"{ratios[3 * pairs // 4]:.3f}"
+    percent = 100 * median(callback.log_calls) / median(callback.plain)
     return [
-        Row("a training step, W&B offline", logged, "ms", "tracking off", plain, ratio, at_most=AT_MOST, note=note),
-        Row("W&B's log calls, fraction of step time", share, "%", at_most=PERCENT,
-            note=f"{1e3 * median(callback.calling):.2f} ms per call"),
+        Row("training step, W&B offline", logged, "ms", "tracking off", plain, median(ratios),
+            at_most=MAX_RATIO, note=note),
+        Row("log calls of W&B, percentage of the step time", percent, "%", at_most=MAX_PERCENT,
+            note=f"{1e3 * median(callback.log_calls):.2f} ms per call"),
     ]  # fmt: skip
 
 

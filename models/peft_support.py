@@ -1,5 +1,6 @@
 """Backbone families that PEFT methods support, without importing torch."""
 
+from collections.abc import Iterable
 from types import ModuleType
 
 # Families whose layer names are known to the methods. In other families, the methods search for suitable layers.
@@ -23,6 +24,12 @@ def supports(method: ModuleType, family: str) -> bool:
 
 
 def supported(method: ModuleType) -> str:
-    """Return the families that a method supports as text for messages."""
-    others = ["other timm transformers"] if getattr(method, "OTHER_FAMILIES", False) else []
-    return ", ".join([*sorted(method.SUPPORTED_FAMILIES), *others])
+    """Return the families that a method supports as text for messages. The method does not support every family."""
+    if getattr(method, "OTHER_FAMILIES", False):
+        return f"all timm families except {_join(set(KNOWN_FAMILIES) - set(method.SUPPORTED_FAMILIES))}"
+    return f"only {_join(method.SUPPORTED_FAMILIES)}"
+
+
+def _join(families: Iterable[str]) -> str:
+    *first, last = sorted(families)
+    return f"{', '.join(first)} and {last}" if first else last

@@ -48,8 +48,8 @@ def check_launch(params: Params, finetunes: bool) -> None:
     if distributed.world_size() == 1:
         if os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true" and "MASTER_ADDR" in os.environ:
             raise InputError(
-                "accelerate launch --cpu ignores --num_processes and starts one process. Use --multi_gpu instead of "
-                "--cpu with MEDTUNE_DEVICE=cpu in the environment, or use torchrun --nproc-per-node"
+                "accelerate launch --cpu ignores --num_processes and starts one process. Set MEDTUNE_DEVICE=cpu "
+                "and replace --cpu by --multi_gpu, or use torchrun --nproc-per-node"
             )
         return
     world_size = f"WORLD_SIZE={distributed.world_size()}"

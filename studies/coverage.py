@@ -180,7 +180,8 @@ def page(sets: int, gate_sets: int) -> tuple[str, list[str]]:
         "",
         f"Percentage of {gate_sets:,} sets in which the gate would promote one of two equally good models over the "
         f"other, mean of both directions (standard error {100 * (LIMIT * (1 - LIMIT) / gate_sets / 2) ** 0.5:.2f}). "
-        "Columns: patients per class (two classes: negative + positive). For findings, the columns are all patients.",
+        "Columns: patients per class (two classes: negative + positive). "
+        "For findings, the columns give the number of all patients.",
         "",
     ]
     equal, power = gate_shares(gate_sets), power_shares(gate_sets // 4)

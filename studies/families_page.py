@@ -52,7 +52,7 @@ def render(rows: list[Row], known: list[str]) -> str:
         "- **frozen**: stage 1 trains the head on the frozen backbone.",
         "- **fine-tuning**: stage 2 trains the backbone, too.",
         "- **export**: the ONNX graph gives the same probabilities as the network.",
-        "- **lora**: stage 2 with the PEFT method `lora`.",
+        "- **lora**: stage 2 with the PEFT method `lora`, without stage 1.",
         "",
         "An `x` means that the mode works. *Refused* means that the check at the start of `medtune train` rejects the",
         "network. *Not tried* means that the network is too large for this test. A number in parentheses refers to the",
@@ -64,7 +64,7 @@ def render(rows: list[Row], known: list[str]) -> str:
         f"Of {total} families, {len(rows)} were examined. In {len(tried)} of them, a network with at most "
         f"{MAX_PARAMETERS:.0f} million parameters was tested: "
         + ", ".join(f"{mode} works on {count}" for mode, count in counts.items())
-        + f". Failures after the check: {failed}.",
+        + f". Failures after the check: {failed} (modes that did not work although the check accepted the network).",
         "",
         f"| family | network | side | million parameters | {' | '.join(MODES)} |",
         f"|-|-|-|-|{'-|' * len(MODES)}",

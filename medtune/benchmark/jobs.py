@@ -90,7 +90,7 @@ def list_trials(grid: BenchmarkParams, tree: dict[str, Any]) -> dict[TrialId, Pa
     if grid.methods != "all" and (unsupported := [method for method in methods if method not in compatible]):
         raise InputError(
             f"benchmark.methods={unsupported[0]}: the method does not support {', '.join(grid.backbones)}. It supports "
-            f"the families {supported(_plugin(specs[unsupported[0]]))} (docs/methods.md)."
+            f"{supported(_plugin(specs[unsupported[0]]))} (docs/methods.md)."
         )
     return params
 

@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from medtune.cli import program
 from medtune.cli.options import examples
+from medtune.runtime.garbage import collect_rarely
 
 
 class Entry(NamedTuple):
@@ -114,6 +115,7 @@ def call(words: Sequence[str] | None = None) -> int:
 
 def main() -> NoReturn:
     """Run the command line of this process and exit."""
+    collect_rarely()
     code = call()
     if "medtune.flows.server" in sys.modules:  # the run used Prefect
         sys.modules["medtune.flows.server"].exit_without_server(code)

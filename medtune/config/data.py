@@ -27,7 +27,8 @@ class SplitParams(StrictParams):
     test_fold: Annotated[int, Field(ge=0)] | str = Field(
         1,
         description="fold that the test metrics are computed on, 0 to folds - 1. all: every fold, pooled. For protocol "
-        "site also the name of a site. Protocols patient, image and site always train a network for every fold",
+        "site also the name of a site. Protocols patient, image, site and hcrf-1-1-2 always train a network for every "
+        "fold",
     )
     val_fold: Annotated[int, Field(ge=0)] | None = Field(
         None, description="validation fold. null: the fold before the test fold"

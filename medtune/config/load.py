@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from medtune.config.errors import InputError
+from medtune.config.errors import InputError, show_value
 from medtune.config.project import PACKAGE, PARAMS_FILE, PROJECT
 from medtune.config.schema import Params
 from medtune.config.validation_errors import format_validation_error
@@ -42,7 +42,7 @@ def read(path: Path) -> dict[str, Any]:
         Mapping of sections, with comments preserved.
 
     Raises:
-        InputError: the file does not exist, is not YAML, or is not a mapping.
+        InputError: the file does not exist, is not YAML, or is not a mapping of names.
     """
     if path.is_dir():
         raise InputError(f"{path}: this is a folder. Give the name of a YAML file")
@@ -57,6 +57,10 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         found = "a list" if isinstance(tree, list) else "a single value"
         raise InputError(f"{path}: expected a mapping of sections such as data and model, found {found}")
+    for key in tree:
+        if not isinstance(key, str):
+            shown = show_value(list(key) if isinstance(key, tuple) else key)
+            raise InputError(f"{path}: the key {shown} is not text. Use the name of a section, such as data or model")
     return tree
 
 
@@ -140,7 +144,10 @@ def apply_override(tree: dict[str, Any], assignment: str) -> None:
     if not equals or not path:
         raise InputError(f"--set {assignment!r}: expected KEY=VALUE, such as frozen.lr=0.001")
     if not all(path.split(".")):
-        raise InputError(f"--set {assignment!r}: the key {path} has an empty part. Correct the dots")
+        raise InputError(
+            f"--set {assignment!r}: the key {path!r} has an empty part. Write a name before and after every "
+            "dot, such as data.root"
+        )
     overlay: Any = _parse(text, f"--set {assignment!r}") if text else None
     for key in reversed(path.split(".")):
         overlay = {key: overlay}

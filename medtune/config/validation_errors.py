@@ -16,6 +16,7 @@ BOOLEAN = "boolean"
 SECRET = "secret"
 _PARAM = "param"
 _OWN_TYPES = ("value_error", _PARAM, SECRET)
+_SPECIFIC_TYPES = (*_OWN_TYPES, "finite_number")
 
 
 def param_error(key: str, value: object, message: str) -> PydanticCustomError:
@@ -30,7 +31,7 @@ def param_error(key: str, value: object, message: str) -> PydanticCustomError:
 
 
 def format_validation_error(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
-    """Return every problem that pydantic found, each as `key=value: problem`.
+    """Return the problem of every invalid key as `key=value: problem`.
 
     Args:
         error: error that the validation of `model` raised.
@@ -41,14 +42,13 @@ def format_validation_error(error: ValidationError, model: type[BaseModel], pref
         One line. Problems are separated by semicolons.
     """
     problems = [_locate(problem, model, prefix) for problem in error.errors()]
-    explained = {problem.path for problem in problems if problem.type in _OWN_TYPES}
-    messages = [
-        _format(problem)
-        for problem in problems
-        if not any(_is_inside(other.path, problem.path) for other in problems)
-        and (problem.type in _OWN_TYPES or problem.path not in explained)
-    ]
-    return "; ".join(dict.fromkeys(messages))
+    # pydantic reports one problem per member of a union. The first specific one describes the key.
+    first: dict[Any, _Problem] = {}
+    for problem in sorted(problems, key=lambda problem: problem.type not in _SPECIFIC_TYPES):
+        if not any(_is_inside(other.path, problem.path) for other in problems):
+            first.setdefault((problem.path, show_value(problem.value) if problem.is_key else None), problem)
+    shown = list(first.values())
+    return "; ".join(_format(problem) for problem in problems if any(problem is other for other in shown))
 
 
 @dataclass(frozen=True)
@@ -167,10 +167,13 @@ def _is_inside(path: tuple[str, ...], outer: tuple[str, ...]) -> bool:
 def _format(problem: _Problem) -> str:
     name, value = ".".join(problem.path) or "params", problem.value
     if problem.type in ("extra_forbidden", "invalid_key"):
-        fault = "unknown key" if problem.type == "extra_forbidden" else "a key must be text"
         sections = [option for option in problem.hint.alternatives() if option.is_section()]
         known = [key for section in sections for key in section.annotation.model_fields]
-        return f"{name}: {fault}{suggestion(problem.path[-1], known)}. Known keys: {', '.join(known)}"
+        *section_path, key = problem.path
+        if problem.type == "invalid_key":
+            section_name = ".".join(section_path) or "params"
+            return f"{section_name}: the key {key} is not text. Known keys: {', '.join(known)}"
+        return f"{name}: unknown key{suggestion(key, known)}. Known keys: {', '.join(known)}"
     if problem.type == "missing":
         meaning = f" ({problem.hint.description})" if problem.hint.description else ""
         return f"{name}: missing. Set it to {_describe(problem)}{meaning}"
@@ -193,8 +196,8 @@ def _describe(problem: _Problem) -> str:
     options = problem.hint.alternatives()
     texts = [text for option in options if not _is_literal(option) for text in _describe_type(option)]
     literals = _literals(problem.hint)
-    # After a description such as `a number`, a literal word would look like a part of it, so the word is quoted.
-    words = [json.dumps(word) if texts and isinstance(word, str) else show_value(word) for word in literals]
+    # Without quotes, words such as error and reject would look like a part of the sentence.
+    words = [json.dumps(word) if isinstance(word, str) else show_value(word) for word in literals]
     if problem.type == "finite_number":
         texts = [text.replace("a number", "a finite number") for text in texts]
     if len(words) > 2 and not texts:

@@ -45,7 +45,8 @@ NOT_USED_BY_SOLVER = {
     "epochs", "repeats_per_epoch", "lr", "batch_size", "gradient_accumulation_steps", "optimizer", "weight_decay",
     "warmup_epochs", "clip_norm", "precision", "ema_decay", "patience", "augment",
 }  # fmt: skip
-# Keys of section evaluate that only the evaluate stage uses. In the key of a trial, a change would repeat the training.
+# Params of section evaluate that only the evaluate stage uses. The cache key of a trial omits them, because a change
+# would otherwise repeat the training.
 SUBGROUPS = {"by", "bins"}
 
 
@@ -114,7 +115,10 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
 
 
 def _metric_modules(params: Params, each_epoch: bool) -> list[str]:
-    """Return the modules of the task's metrics, which no module imports. `each_epoch`: only metrics of every epoch."""
+    """Return the modules of the task's metrics. With `each_epoch`, only of metrics that every epoch computes.
+
+    No other module imports them, so `source_fingerprint` would not find them.
+    """
     metrics = registry.load_part("medtune.tasks", params.task.kind, "metrics", "task.kind").METRICS
     return [metric.formula.__module__ for metric in metrics if metric.each_epoch or not each_epoch]
 

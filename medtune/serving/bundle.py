@@ -77,7 +77,9 @@ class Bundle:
         model = document["precisions"].get(precision)
         if not model or not model["shipped"]:
             shipped = [name for name, entry in document["precisions"].items() if entry["shipped"]]
-            reason = f" ({model['reason']})" if model else ""
+            reason = f" ({model['reason']})" if model and model.get("reason") else ""
+            if not shipped:
+                raise BundleError(f"{folder} has no {precision} model and no other model. Export the bundle again")
             raise BundleError(f"{folder} has no {precision} model{reason}. Choose one of: {', '.join(shipped)}")
         for name in document["files"]:
             bundle_document.check_file(folder, document, name)

@@ -31,17 +31,25 @@ def check_graph(session: onnxruntime.InferenceSession, manifest: dict[str, Any],
     for kind, name, nodes, dtype, shape in expected:
         node_by_name = {node.name: node for node in nodes}
         if name not in node_by_name:
+            are = f"the only {kind} of {file} is" if len(nodes) == 1 else f"the {kind}s of {file} are"
             raise BundleError(
-                f"{kind}.name is {name!r}, but the {kind}s of {file} are {', '.join(node_by_name)}. Export the bundle "
+                f"{kind}.name is {name!r}, but {are} named {', '.join(map(repr, node_by_name))}. Export the bundle "
                 "again"
             )
         node = node_by_name[name]
         fits = len(node.shape) == len(shape) and all(
             side == actual for side, actual in zip(shape, node.shape, strict=True) if side and isinstance(actual, int)
         )
-        if node.type != dtype or not fits:
+        if node.type != dtype:
+            raise BundleError(f"{kind} {name!r} of {file} is {node.type}, not {dtype}. Export the bundle again")
+        if not fits:
+            is_input = kind == "input"
+            described = (
+                f"preprocessing.image_size {size}"
+                if is_input
+                else f"output {list(shape[1:])} ({task.summary(manifest)})"
+            )
             raise BundleError(
-                f"{kind} {name!r} of {file} is {node.type} {node.shape}, which contradicts bundle.json: "
-                f"preprocessing.image_size {size}, output {list(output)} ({task.summary(manifest)}). "
+                f"{kind} {name!r} of {file} has the shape {node.shape}, which contradicts bundle.json: {described}. "
                 "Export the bundle again"
             )

@@ -134,7 +134,7 @@ def validate(values: Any) -> str | None:
         return None
     fields = Intensity.__dataclass_fields__
     if not isinstance(values, dict) or not fields.keys() <= values.keys():
-        return f"preprocessing.intensity is {values!r}: expected {', '.join(fields)}"
+        return f"preprocessing.intensity is {values!r}: expected a mapping with the keys {', '.join(fields)}"
     for name in ("clip", "from_8_bit", "from_deep", "apply_voi"):
         if not isinstance(values[name], bool):
             return f"preprocessing.intensity.{name} is {values[name]!r}: expected true or false"

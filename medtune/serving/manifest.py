@@ -47,8 +47,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise BundleError(
             f"{folder} is not a bundle: it contains no {MANIFEST_FILE}. Use a folder that `medtune export` has written"
         ) from None
+    except NotADirectoryError:
+        raise BundleError(
+            f"{folder} is a file, not the folder of a bundle. Use a folder that `medtune export` has written"
+        ) from None
     except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error.strerror}") from None
+        raise BundleError(f"{path} cannot be read: {error.strerror}. Check the permissions") from None
     except (ValueError, RecursionError):
         raise BundleError(f"{path} is damaged: it is not JSON. {COPY_AGAIN}") from None
     version = document.get("schema_version") if isinstance(document, dict) else None
@@ -120,9 +124,11 @@ def check_file(folder: Path, document: dict[str, Any], name: str) -> None:
 
 def _path(folder: Path, document: dict[str, Any], name: str) -> Path:
     if name not in document["files"]:
-        raise BundleError(f"{folder}: {MANIFEST_FILE} does not list the file {name!r}")
+        raise BundleError(f"{folder}: {MANIFEST_FILE} does not list the file {name!r}. {COPY_AGAIN}")
     if Path(name).name != name:
-        raise BundleError(f"{folder}: {MANIFEST_FILE} lists {name!r}, which is outside of the bundle's folder")
+        raise BundleError(
+            f"{folder}: {MANIFEST_FILE} lists {name!r}, which is outside of the bundle's folder. {COPY_AGAIN}"
+        )
     return folder / name
 
 

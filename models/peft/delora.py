@@ -1,4 +1,4 @@
-"""Method `delora`: normalized low-rank updates with a trained strength.
+"""Method `delora`: normalized low-rank updates with a trained strength lambda.
 
 Bini et al. 2025, arXiv 2503.18225. The peft library implements the method.
 W = W0 + (lambda / r) B Xi A ||W0|| (equation 8). The diagonal matrix Xi normalizes each of the r components to unit

@@ -1,4 +1,4 @@
-"""Method `norm_bias`: `norm` and `bitfit` combined, training of every norm layer and every bias."""
+"""Method `norm_bias`: training of every norm layer and every bias (`norm` and `bitfit` combined)."""
 
 from typing import TYPE_CHECKING, Literal
 

@@ -1,4 +1,4 @@
-"""Method `randlora`: full-rank updates, scaled sums of random low-rank matrices.
+"""Method `randlora`: full-rank updates that are scaled sums of random low-rank matrices.
 
 Albert et al. 2025, arXiv 2502.00987. The peft library implements the method.
 W = W0 + sum_i diag(b_i) B_i diag(d_i) A_i, where A_i and B_i are random and frozen. The sum is scaled by

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.cdtm import expanded, measure, one_product, run
+from benchmarks.cdtm import expanded, matrix_product, measure, run
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def test_formulas__agree():
     generator = torch.Generator().manual_seed(0)
     weights = torch.rand(3, 5, generator=generator, dtype=torch.float64)
     mixing = torch.randn(5, 7, 7, generator=generator, dtype=torch.float64)
-    torch.testing.assert_close(one_product(weights, mixing), expanded(weights, mixing))
+    torch.testing.assert_close(matrix_product(weights, mixing), expanded(weights, mixing))
 
 
 def test_run__prints_both_times_and_the_ratio(capsys, threads):

@@ -11,7 +11,7 @@ TINY = ["data.image_size=32", "data.patients=20", "data.images_per_patient=1", "
 @pytest.mark.slow
 def test_measure__returns_a_row_with_equal_logits():
     (row,) = evaluation.measure(sets=TINY, rounds=1)
-    assert row.what == "outputs of 5 folds"
+    assert row.measurement == "logits of 5 folds"
     assert row.ratio == pytest.approx(row.reference_value / row.value)
     difference = float(row.note.split()[-1])
     assert "20 images" in row.note

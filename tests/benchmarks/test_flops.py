@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from benchmarks import flops
-from benchmarks.synthetic_images import chosen
+from benchmarks.synthetic_images import benchmark_params
 
 SETS = ["data.image_size=32", "model.backbone_args={img_size: 32}", "model.weights=none"]
 
 
 def params_of(kind, **frozen):
     head = {"kind": kind} | ({"centers": 5} if kind == "cdtm" else {})
-    return chosen(None, SETS, {"model": {"head": head}, "frozen": frozen})
+    return benchmark_params(None, SETS, {"model": {"head": head}, "frozen": frozen})
 
 
 def chain(*folds):

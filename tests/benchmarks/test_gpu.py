@@ -9,8 +9,8 @@ import torch
 
 from benchmarks import gpu, gpu_inference, gpu_training
 from benchmarks.inference_model import InferenceModel
-from benchmarks.roofline import INFERENCE, TRAINING, Ceiling, flops, product_rate
-from benchmarks.synthetic_images import chosen, prepare
+from benchmarks.roofline import INFERENCE, TRAINING, Roofline, flops, product_rate
+from benchmarks.synthetic_images import benchmark_params, prepare
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 from medtune.models import classifier
@@ -28,13 +28,13 @@ TINY = ["data.image_size=32", "data.patients=20", "data.images_per_patient=1", "
 
 @pytest.fixture(scope="module")
 def params():
-    return chosen(None, TINY, {"schedule": "full"})
+    return benchmark_params(None, TINY, {"schedule": "full"})
 
 
 @pytest.fixture
-def ceiling(params):
+def roofline(params):
     """Return 1 MFLOP per image at 1 GFLOP/s: 1,000 images/s, or a third of it with the backward pass."""
-    return Ceiling(params.model.backbone, "a CPU", 1e6, 1e9)
+    return Roofline(params.model.backbone, "a CPU", 1e6, 1e9)
 
 
 @pytest.fixture
@@ -60,66 +60,68 @@ def test_product_rate__is_plausible():
     assert 1e6 < rate < 1e16
 
 
-def test_ceiling__is_the_higher_of_measured_and_specified_rate():
-    measured = Ceiling("vit_base_patch16_224", "NVIDIA A100", 35e9, 280e12)
-    assert measured.images(INFERENCE) == pytest.approx(8000)
-    assert measured.share(2000, INFERENCE) == pytest.approx(25)
-    assert measured.share(2000, TRAINING) == pytest.approx(75)
-    specified = Ceiling("vit_base_patch16_224", "NVIDIA H200", 35e9, 700e12)
-    assert specified.images(INFERENCE) == 22_400
-    assert specified.share(3745, TRAINING) == pytest.approx(50)
+def test_roofline__is_the_higher_of_measured_and_specified_rate():
+    measured = Roofline("vit_base_patch16_224", "NVIDIA A100", 35e9, 280e12)
+    assert measured.images_per_second(INFERENCE) == pytest.approx(8000)
+    assert measured.percent(2000, INFERENCE) == pytest.approx(25)
+    assert measured.percent(2000, TRAINING) == pytest.approx(75)
+    specified = Roofline("vit_base_patch16_224", "NVIDIA H200", 35e9, 700e12)
+    assert specified.images_per_second(INFERENCE) == 22_400
+    assert specified.percent(3745, TRAINING) == pytest.approx(50)
     assert specified.note(INFERENCE) == (
-        "NVIDIA H200; ceiling 20,000 images/s: 35 GFLOP per image at 700 TFLOP/s, measured; specified 22,400"
+        "NVIDIA H200; roofline 20,000 images/s: 35 GFLOP per image at 700 TFLOP/s, measured; specified 22,400"
     )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
-def test_training__two_rows_per_way(params, ceiling, tmp_path, eager, device, monkeypatch):
+def test_training__two_rows_per_variant(params, roofline, tmp_path, eager, device, monkeypatch):
     monkeypatch.setenv("MEDTUNE_DEVICE", device)
     prepared = prepare(params, tmp_path)[1]
-    ways = [gpu_training.PLAIN, "eager bf16", gpu_training.COMPILED]
+    variants = [gpu_training.BASELINE, "eager bf16", gpu_training.COMPILED]
     rows = gpu_training.measure(
-        params, prepared, ceiling, torch.device(device), tmp_path / "work", ways, turns=1, stretches=1
+        params, prepared, roofline, torch.device(device), tmp_path / "work", variants, runs=1, intervals=1
     )
-    assert [row.what for row in rows[::2]] == [f"test_vit at 32, training, batch 2: {way}" for way in ways]
-    for speed, share in zip(rows[::2], rows[1::2], strict=True):
+    assert [row.measurement for row in rows[::2]] == [
+        f"test_vit at 32 px, training, batch 2: {variant}" for variant in variants
+    ]
+    for speed, percent in zip(rows[::2], rows[1::2], strict=True):
         assert speed.value > 0
-        assert share.value == pytest.approx(100 * speed.value / (1000 / 3))
-        assert share.at_least is None  # targets apply to practical networks
+        assert percent.value == pytest.approx(100 * speed.value / (1000 / 3))
+        assert percent.at_least is None  # targets apply to practical networks
     assert rows[0].ratio is None
     assert rows[2].ratio == pytest.approx(rows[2].value / rows[0].value)
     assert rows[2].reference == "eager fp32"
 
 
-def test_training__failure_is_a_row_without_a_value(params, ceiling, tmp_path, monkeypatch):
+def test_training__failure_is_a_row_without_a_value(params, roofline, tmp_path, monkeypatch):
     def fail(network, **options):
         raise RuntimeError("no compiler\nin sight")
 
     monkeypatch.setattr(torch, "compile", fail)
     prepared = prepare(params, tmp_path)[1]
     rows = gpu_training.measure(
-        params, prepared, ceiling, torch.device("cpu"), tmp_path / "work", [gpu_training.COMPILED], turns=2
+        params, prepared, roofline, torch.device("cpu"), tmp_path / "work", [gpu_training.COMPILED], runs=2
     )
     assert [(row.value, row.note) for row in rows] == [(None, "no compiler")] * 2
 
 
-def test_ways_for__channels_last_only_for_cnns():
-    assert gpu_training.INNERMOST not in gpu_training.ways_for("vit_base_patch16_224")
-    assert gpu_training.INNERMOST in gpu_training.ways_for("convnext_base")
+def test_variants_for__channels_last_only_for_cnns():
+    assert gpu_training.CHANNELS_LAST not in gpu_training.variants_for("vit_base_patch16_224")
+    assert gpu_training.CHANNELS_LAST in gpu_training.variants_for("convnext_base")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
-def test_inference__inactive_provider_has_no_value(params, ceiling, eager, device):
+def test_inference__inactive_provider_has_no_value(params, roofline, eager, device):
     model = InferenceModel(classifier.build(params, 2), 1.0)
     rows = gpu_inference.measure(
-        model, "test_vit", SIZE, ceiling, torch.device(device), [1, 64], ["cpu", "tensorrt"], rounds=1
+        model, "test_vit", SIZE, roofline, torch.device(device), [1, 64], ["cpu", "tensorrt"], rounds=1
     )
-    by_name = {row.what.removeprefix("test_vit at 32, inference, batch "): row for row in rows}
-    ways = [gpu_inference.EAGER, gpu_inference.COMPILED, "onnx fp16, cpu", "onnx fp16, tensorrt"]
-    assert list(by_name) == [f"1: {way}" for way in ways] + [
-        f"64: {way}{part}" for way in ways for part in ("", ", of the ceiling")
+    by_name = {row.measurement.removeprefix("test_vit at 32 px, inference, batch "): row for row in rows}
+    variants = [gpu_inference.EAGER, gpu_inference.COMPILED, "onnx fp16, cpu", "onnx fp16, tensorrt"]
+    assert list(by_name) == [f"1: {variant}" for variant in variants] + [
+        f"64: {variant}{part}" for variant in variants for part in ("", ", percentage of the roofline")
     ]
     for name, row in by_name.items():
         if "tensorrt" in name:
@@ -127,16 +129,16 @@ def test_inference__inactive_provider_has_no_value(params, ceiling, eager, devic
             assert row.note.startswith("provider tensorrt") or "cannot be loaded" in row.note
         else:
             assert row.value > 0
-    graph, share = by_name["64: onnx fp16, cpu"], by_name["64: onnx fp16, cpu, of the ceiling"]
-    assert (graph.target, share.target) == (">= 1x", ">= 50 %")
+    graph, percent = by_name["64: onnx fp16, cpu"], by_name["64: onnx fp16, cpu, percentage of the roofline"]
+    assert (graph.target, percent.target) == (">= 1x", ">= 50 %")
     assert graph.ratio == pytest.approx(graph.value / graph.reference_value)
     assert graph.reference_value == by_name["64: torch.compile bf16"].value
-    assert share.value == pytest.approx(100 * graph.value / 1000)
+    assert percent.value == pytest.approx(100 * graph.value / 1000)
     assert "by CPUExecutionProvider" in graph.note
     single = by_name["1: onnx fp16, cpu"]
     assert (single.unit, single.target) == ("ms", "")
     assert single.ratio == pytest.approx(single.reference_value / single.value)
-    assert by_name["64: torch.compile bf16, of the ceiling"].target == ""
+    assert by_name["64: torch.compile bf16, percentage of the roofline"].target == ""
 
 
 def test_run__without_a_gpu_prints_one_line_and_imports_no_heavy_package():

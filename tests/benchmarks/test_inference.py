@@ -21,25 +21,26 @@ def test_measure__engines_agree_and_every_batch_size_has_rows(backbone, argument
         assert row["max_abs_diff"] < {"torch": 1e-9, "onnx": 1e-5, "onnx int8": 0.05}[row["engine"]]
         assert row["images_per_s"] > 0
         assert row["refused"] is None
-        assert row["against_torch"] == pytest.approx(1) or row["engine"] != "torch"
+        assert row["speedup_over_torch"] == pytest.approx(1) or row["engine"] != "torch"
     inference.report(rows)
     assert capsys.readouterr().out.count("images/s") == 6
-    recorded = inference.recorded(rows)
-    assert [row.reference for row in recorded] == ["torch", "onnx"] * 2
-    assert recorded[0].ratio == pytest.approx(recorded[0].value / recorded[0].reference_value)
+    converted = inference.to_rows(rows)
+    assert [row.reference for row in converted] == ["torch", "onnx"] * 2
+    assert converted[0].ratio == pytest.approx(converted[0].value / converted[0].reference_value)
 
 
 def test_report__shows_targets_and_refusals(capsys):
     base = {"backbone": "deit_tiny_patch16_224", "size": 224, "batch": 1, "threads": 2, "max_abs_diff": 0.01}
     inference.report(
         [
-            {**base, "engine": "onnx", "images_per_s": 50.0, "against_torch": 1.2, "against_onnx": 1, "refused": None},
-            {**base, "engine": "onnx int8", "images_per_s": 60.0, "against_torch": 1.4, "against_onnx": 1.2,
+            {**base, "engine": "onnx", "images_per_s": 50.0, "speedup_over_torch": 1.2, "speedup_over_onnx": 1,
              "refused": None},
-            {**base, "engine": "onnx int8", "images_per_s": None, "refused": "no layer to quantise"},
+            {**base, "engine": "onnx int8", "images_per_s": 60.0, "speedup_over_torch": 1.4, "speedup_over_onnx": 1.2,
+             "refused": None},
+            {**base, "engine": "onnx int8", "images_per_s": None, "refused": "no layer to quantize"},
         ]
     )  # fmt: skip
     output = capsys.readouterr().out
     assert "1.20x torch (target 1.15x)" in output
-    assert "1.20x onnx fp32 (target 1.5x: export would refuse it)" in output
-    assert "refused: no layer to quantise" in output
+    assert "1.20x onnx fp32 (target 1.5x: the export would refuse this graph)" in output
+    assert "refused: no layer to quantize" in output

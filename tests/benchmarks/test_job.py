@@ -36,20 +36,20 @@ def runs(tmp_path, monkeypatch):
             return answers["direct" if "--no-prefect" in arguments else "flow"].pop(0)
 
     @contextmanager
-    def copied(sets):
+    def copied_checkout(sets):
         (tmp_path / ".cache" / "prefect").mkdir(parents=True)
         yield Copy()
 
-    monkeypatch.setattr(job, "copied", copied)
+    monkeypatch.setattr(job, "copied_checkout", copied_checkout)
     return commands, answers
 
 
 def test_measure__complete_and_changed_run_and_prefect_overhead(runs):
-    complete, changed, new, later = job.measure(rounds=2)
+    complete, changed, new, existing = job.measure(rounds=2)
     assert (complete.value, complete.target, complete.met) == (60.0, "<= 180 s", True)
     assert (changed.value, changed.target) == (30.0, "")
     assert (new.value, new.target) == (22.0, "<= 35 s")
-    assert (later.value, later.target) == (9.0, "<= 15 s")
+    assert (existing.value, existing.target) == (9.0, "<= 15 s")
     assert runs[0][:3] == ["dvc repro", "python -m medtune params set evaluate.reliability_bins=14", "dvc repro"]
 
 

@@ -38,8 +38,8 @@ def test_sharded__splits_first_dimensions_and_gathers_a_block(network):
     assert usage.gathered == 2 * 4 * 25
 
 
-def test_network_of__has_the_complete_backbone_and_allocates_no_memory():
-    network = memory.network_of("vit_large_patch16_224", 224, "none", 2)
+def test_build_network__has_the_complete_backbone_and_allocates_no_memory():
+    network = memory.build_network("vit_large_patch16_224", 224, "none", 2)
     assert sum(p.numel() for p in network.parameters()) == 303_301_632 + 2 * 1025  # ViT-L/16 without its classifier
     assert all(p.is_meta for p in network.parameters())
 

@@ -12,7 +12,7 @@ from benchmarks import memory_flat
 def test_measure__compares_a_small_and_a_larger_dataset():
     network = ["data.image_size=16", "model.backbone_args={img_size: 16, depth: 2}", "model.weights=none"]
     (row,) = memory_flat.measure([*network, "frozen.feature_views=1"], images=40, times=2)
-    assert row.what == "peak memory of stage 1, 80 images"
+    assert row.measurement == "peak memory of stage 1, 80 images"
     assert row.ratio == pytest.approx(row.value / row.reference_value)
     assert row.reference_value > 100  # torch alone needs more
     assert row.target == "<= 1.1x"
@@ -25,5 +25,5 @@ def test_peak__contains_the_memory_of_a_process():
         for _ in range(80):  # in small writes, because the heap may retain large buffers
             block.write(b"1" * (1 << 20))
         after.update(os.getpid())
-    assert after.own - before.own == pytest.approx(80, abs=10)
-    assert after.resident >= after.own
+    assert after.anonymous - before.anonymous == pytest.approx(80, abs=10)
+    assert after.resident >= after.anonymous

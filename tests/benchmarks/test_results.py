@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import results
 from benchmarks.results import Row
-from benchmarks.timing import in_turns
+from benchmarks.timing import time_alternately
 
 
 @pytest.mark.parametrize(
@@ -25,14 +25,14 @@ def test_row__target_and_result(row, target, met):
     assert (row.target, row.met) == (target, met)
 
 
-def test_line__names_both_sides_ratio_and_target():
+def test_format_row__names_both_sides_ratio_and_target():
     row = Row("reading", 2.0, "s", "decoding", 18.0, 9.0, at_least=10, note="limit 12x")
-    assert results.line(row) == "reading: 2 s, against decoding 18 s: 9x, target >= 10x: MISSED (limit 12x)"
+    assert results.format_row(row) == "reading: 2 s, against decoding 18 s: 9x, target >= 10x: MISSED (limit 12x)"
 
 
-def test_line__reports_a_missing_measurement():
+def test_format_row__reports_a_missing_measurement():
     row = Row("training", None, "%", at_least=40, note="no compiler")
-    assert results.line(row) == "training: not measured, target >= 40 % (no compiler)"
+    assert results.format_row(row) == "training: not measured, target >= 40 % (no compiler)"
 
 
 def test_finish__writes_rows_with_the_environment(tmp_path, monkeypatch, capsys):
@@ -46,8 +46,8 @@ def test_finish__writes_rows_with_the_environment(tmp_path, monkeypatch, capsys)
     assert all(rows[0][name] for name in ("machine", "cores", "threads", "torch", "timm", "git", "date"))
 
 
-def test_in_turns__calls_every_function_once_per_round():
+def test_time_alternately__calls_every_function_once_per_round():
     called = []
-    seconds = in_turns({name: lambda name=name: called.append(name) for name in "ab"}, rounds=2)
+    seconds = time_alternately({name: lambda name=name: called.append(name) for name in "ab"}, rounds=2)
     assert called == list("ababab")
     assert set(seconds) == {"a", "b"}

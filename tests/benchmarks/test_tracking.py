@@ -33,4 +33,4 @@ def test_alternating__logs_every_second_call():
     for step in range(20, 120, 20):
         callback(step, {})
     assert steps == [40, 80]
-    assert (len(callback.plain), len(callback.logged), len(callback.calling)) == (2, 2, 2)
+    assert (len(callback.plain), len(callback.logged), len(callback.log_calls)) == (2, 2, 2)

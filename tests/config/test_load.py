@@ -31,7 +31,7 @@ def test_load__returns_the_project_params():
         ("gate.metric=f1", ["gate.metric=f1: unknown metric", "paper_f1"]),
         ("data.source=tiff", ["data.source=tiff", "synthetic"]),
         ("model.peft.method=lorra", ["model.peft.method=lorra", "'lora'"]),
-        ("schedule=both", ["schedule=both: expected one of frozen, full, staged"]),
+        ("schedule=both", ['schedule=both: expected one of "frozen", "full", "staged"']),
         ("frozen.augment.rotat=2", ["frozen.augment.rotat", "'rotate'"]),
         ("evaluate.reliability_bins=1", ["evaluate.reliability_bins=1: expected an integer from 2 to 100"]),
         ("evaluate.bootstrap=1", ["evaluate.bootstrap=1: no longer supported", "Delete this key."]),

@@ -91,9 +91,11 @@ def test_format__contains_no_pydantic_wording():
          "section.feature_views=onlin: expected an integer from 1 to 8, or \"online\" (did you mean 'online'?)"),
         (TrainingParams, {"epochs": 0}, "section.epochs=0: expected an integer of at least 1"),
         (TrainingParams, {"epochs": True}, "section.epochs=true: expected an integer of at least 1, got a boolean"),
-        (TrainingParams, {"optimizer": "sgd"}, "section.optimizer=sgd: expected adamw or adam"),
+        (TrainingParams, {"optimizer": "sgd"}, 'section.optimizer=sgd: expected "adamw" or "adam"'),
         (TrainingParams, {"clip_norm": 0}, "section.clip_norm=0: expected a number above 0, or null"),
         (TrainingParams, {"clip_norm": INF}, "section.clip_norm=.inf: expected a finite number above 0, or null"),
+        (FrozenParams, {"warmup_epochs": INF},
+         'section.warmup_epochs=.inf: expected a finite number of at least 0, or "auto"'),
         (TrainingParams, {"class_weights": {"a": -1}}, "section.class_weights.a=-1: expected a number above 0"),
         (TrainingParams, {"class_weights": "x"}, 'section.class_weights=x: expected a mapping, "none" or "auto"'),
         (TrainingParams, {"augment": {"scale": 1}},
@@ -123,12 +125,18 @@ def test_format__contains_no_pydantic_wording():
          "section.normalization=1: expected a mapping with the keys mean and std, or null"),
         (BenchmarkParams, {"data": {"a b": {}}},
          'section.data: key "a b" is not allowed. Use a string of letters, digits and . _ + -, with a letter or digit'),
-        (BenchmarkParams, {"runner": {"kind": "slurm"}}, "section.runner.kind=slurm: expected local or dask"),
+        (BenchmarkParams, {"runner": {"kind": "slurm"}}, 'section.runner.kind=slurm: expected "local" or "dask"'),
         (BenchmarkParams, {"runner": {"kind": "local", "workers": 0}}, "section.runner.workers=0: expected an integer"),
     ],
 )  # fmt: skip
 def test_format__names_key_value_and_expectation(model, values, message):
     assert message in message_of(model, values)
+
+
+@pytest.mark.parametrize("value", [NAN, INF, -1, "x"])
+def test_format__reports_one_problem_per_key(value):
+    message = message_of(FrozenParams, {"warmup_epochs": value, "lr": value, "clip_norm": value})
+    assert message.count("warmup_epochs=") == message.count("section.lr=") == message.count("clip_norm=") == 1
 
 
 def test_format__params_without_a_key():

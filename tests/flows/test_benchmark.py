@@ -110,7 +110,7 @@ def test_trials__method_without_a_supported_backbone_is_rejected():
     grid, tree = load_grid(sets=["benchmark.methods=[linear, tsa]"])
     with pytest.raises(
         InputError,
-        match=r"benchmark\.methods=tsa: .* not support test_vit\. It supports the families mobilenet, resnet",
+        match=r"benchmark\.methods=tsa: .* not support test_vit\. It supports only mobilenet and resnet",
     ):
         jobs.list_trials(grid, tree)
 

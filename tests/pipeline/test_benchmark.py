@@ -27,9 +27,9 @@ benchmark:
     drawn: {source: synthetic, image_size: 32, labels: binary, patients: 20, images_per_patient: 2,
             split: {folds: 3, test_fold: 1}}
   backbones: {test_vit: {}}
-  methods: [linear, full, cdtm+bitfit]
+  methods: [linear, cdtm+bitfit]
   train_percent: [25, 100]
-  lr: {full: [1.0e-3], cdtm+bitfit: [1.0e-3]}
+  lr: {cdtm+bitfit: [1.0e-3]}
   min_steps: 8
   runner: {kind: local, workers: 2}
 frozen: {epochs: 2, feature_views: 1}
@@ -74,12 +74,12 @@ def benchmark_checkout(trained_copy: "Checkout") -> "Checkout":
 
 def test_dvc__first_run_computes_every_trial(benchmark_checkout: "Checkout") -> None:
     printed = benchmark_checkout.run("dvc", "repro", "benchmarks/dvc.yaml")
-    assert trial_counts(printed) == (6, 0, 6)
+    assert trial_counts(printed) == (4, 0, 4)
     assert "continuing without it" not in printed
     assert "Traceback" not in printed
     results = rows(benchmark_checkout.folder)
-    assert [row["status"] for row in results] == ["done"] * 6
-    assert len({(row["method"], row["percent"]) for row in results}) == 6
+    assert [row["status"] for row in results] == ["done"] * 4
+    assert len({(row["method"], row["percent"]) for row in results}) == 4
     assert (benchmark_checkout.folder / "artifacts" / "benchmark" / "report.html").stat().st_size > 10_000
 
 
@@ -123,7 +123,7 @@ def test_dask__killed_worker_loses_no_trial_and_only_deleted_trials_are_repeated
 ) -> None:
     before, results = records(benchmark_checkout.folder), rows(benchmark_checkout.folder)
     deleted = {name for name in before if "-linear-" not in name}
-    assert len(deleted) == 4
+    assert len(deleted) == 2
     for name in deleted:
         shutil.rmtree(trials(benchmark_checkout.folder) / name)
     address, (worker, _) = cluster
@@ -136,7 +136,7 @@ def test_dask__killed_worker_loses_no_trial_and_only_deleted_trials_are_repeated
     printed, _ = process.communicate(timeout=600)
     assert process.returncode == 0, printed
     assert "continuing without it" not in printed
-    assert trial_counts(printed) == (6, 2, 4)
+    assert trial_counts(printed) == (4, 2, 2)
     after = records(benchmark_checkout.folder)
     assert {name for name in after if after[name] != before[name]} == deleted
     assert after.keys() == before.keys()
@@ -145,5 +145,5 @@ def test_dask__killed_worker_loses_no_trial_and_only_deleted_trials_are_repeated
 
 def test_dvc__changed_record_repeats_the_benchmark_stage(benchmark_checkout: "Checkout") -> None:
     before = records(benchmark_checkout.folder)
-    assert trial_counts(benchmark_checkout.run("dvc", "repro", "benchmarks/dvc.yaml")) == (6, 6, 0)
+    assert trial_counts(benchmark_checkout.run("dvc", "repro", "benchmarks/dvc.yaml")) == (4, 4, 0)
     assert records(benchmark_checkout.folder) == before

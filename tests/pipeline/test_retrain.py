@@ -105,7 +105,7 @@ def test_better_model__is_promoted(project: Checkout) -> None:
     project.run("git", "commit", "--all", "--quiet", "--message", "Train longer")
     printed = project.run(*RETRAIN[:-1])  # through Prefect
     assert "continuing without it" not in printed
-    assert "retrain: promoted: balanced_accuracy +" in printed
+    assert "retrain: promoted: the improvement of balanced_accuracy over the champion is +" in printed
     gate = json.loads((current(project) / "bundle.json").read_text())["gate"]
     assert gate["champion"] == first.name
     assert gate["difference"]["lo"] > 0

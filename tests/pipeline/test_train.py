@@ -67,6 +67,7 @@ def test_repro__first_run_computes_everything(trained: "Trained", checkout: "Che
     assert states(printed) == dict.fromkeys(STEPS, "running")
     assert "Traceback" not in printed
     assert "ERROR" not in printed
+    assert "leaked" not in printed  # by nanobind, at the end of the process
     assert "W&B" not in printed
     artifacts = checkout.folder / "artifacts"
     metrics = json.loads((artifacts / "evaluate" / "metrics.json").read_text())

@@ -47,7 +47,7 @@ def test_load__error_names_both_versions_and_the_command(by_hand, tmp_path, caps
 @pytest.mark.parametrize("requires", [{"onnxruntime": 1.18}, {"onnxruntime": "new"}, "1.18"])
 def test_load__rejects_an_invalid_minimum_version(by_hand, tmp_path, requires):
     folder = by_hand.write(tmp_path / "bundle", requires=requires)
-    with pytest.raises(BundleError, match="expected onnxruntime: MAJOR"):
+    with pytest.raises(BundleError, match="expected a mapping such as"):
         Bundle.load(folder)
 
 

@@ -20,7 +20,10 @@ CITATION = (
     "J. Yang, R. Shi, D. Wei, Z. Liu, L. Zhao, B. Ke, H. Pfister, B. Ni: MedMNIST v2, a large-scale lightweight "
     "benchmark for 2D and 3D biomedical image classification. Scientific Data 10:41, 2023."
 )
-KNOWN_ISSUES = ("The files have no patient ids. Only the published split may separate patients.",)
+KNOWN_ISSUES = (
+    "The files have no patient ids. Only the published split can separate patients, but nothing in the files shows "
+    "that it does.",
+)
 SPLITS = ("train", "val", "test")
 
 _ORGANS = (

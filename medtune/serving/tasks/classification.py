@@ -33,7 +33,7 @@ def decide(probabilities: np.ndarray, decision: Mapping[str, Any], classes: Sequ
     if decision["kind"] == "argmax":
         return np.asarray(probabilities.argmax(axis=1), np.int64)
     if decision["kind"] != "threshold":
-        raise ValueError(f"decision kind {decision['kind']!r} is unknown: expected {' or '.join(DECISIONS)}")
+        raise ValueError(f"decision kind {decision['kind']!r} is unknown: expected {' or '.join(map(repr, DECISIONS))}")
     positive = list(classes).index(decision["positive"])
     return np.where(probabilities[:, positive] >= decision["threshold"], positive, 1 - positive).astype(np.int64)
 
@@ -54,7 +54,7 @@ def validate(document: Mapping[str, Any]) -> str | None:
         return error
     decision = document["decision"]
     if not isinstance(decision, dict) or decision.get("kind") not in DECISIONS:
-        return f"decision is {decision!r}: expected a kind, one of {', '.join(DECISIONS)}"
+        return f"decision is {decision!r}: expected a mapping whose key 'kind' is {' or '.join(map(repr, DECISIONS))}"
     if decision["kind"] == "argmax":
         return None
     if len(classes) != 2 or decision.get("positive") not in classes:

@@ -21,7 +21,7 @@ def cost_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
     names = [methods[m] for m in order]
     bars = [("seconds of training at the selected learning rate", seconds)]
     if not np.isnan(memory[order]).all():
-        bars.append(("peak memory, MB", memory))
+        bars.append(("peak memory, MiB", memory))
     size = 4.6 * len(bars) + 0.8, 0.17 * len(order) + 1.4
     with plot_file(path, size, ncols=len(bars), sharey=True, squeeze=False) as grid:
         for axes, (label, lengths) in zip(grid.flat, bars, strict=True):
