@@ -28,13 +28,13 @@ def file_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except DecodeError as error:
-        raise DecodeError(f"{name}: {error}") from None
+        raise DecodeError(f"{name}: {_one_line(error)}") from None
     except MemoryError:
         raise DecodeError(f"{name}: not enough memory to read the volume") from None
     except EOFError:
         raise DecodeError(f"{name}: the compressed file is truncated") from None
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise DecodeError(f"{name}: the compressed file is damaged ({error})") from None
+        raise DecodeError(f"{name}: the compressed file is damaged ({_one_line(error)})") from None
     except OSError as error:
         raise DecodeError(f"{name}: cannot be read: {error.strerror or type(error).__name__}") from None
 
@@ -58,3 +58,8 @@ def open_regular(path: Path) -> BinaryIO:
     if path.stat().st_size == 0:
         raise DecodeError("the file is empty")
     return path.open("rb")
+
+
+def _one_line(error: Exception) -> str:
+    """Return a message without line breaks and control characters, which damaged DICOM elements may contain."""
+    return " ".join("".join(char if char.isprintable() else " " for char in str(error)).split())

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from medtune.serving.pixels import DecodeError
 
 Floats = npt.NDArray[np.float64]
-RAS = "RAS"
 # Largest cosine of the angle between two axes. Rounded direction cosines in real files stay far below.
 MAX_SHEAR = 1e-3
 # Two grids are the same if no corner voxel differs by more than this distance.

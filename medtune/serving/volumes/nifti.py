@@ -50,8 +50,11 @@ def read_volume(paths: Path | Sequence[Path], channels: int | None = None) -> Vo
 
     Raises:
         DecodeError: a file cannot be used. The message names the file.
+        ValueError: there are no files.
     """
     files = [paths] if isinstance(paths, Path) else list(paths)
+    if not files:
+        raise ValueError("no files; expected one file, or one per channel")
     headers = [_read_header(file, channels) for file in files]
     found = sum(header.channels for header in headers)
     if channels is not None and found != channels:
@@ -130,6 +133,8 @@ def write_label_map(path: Path, mask: Labels, grid: Grid) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{suffix}")
     try:
         image.to_filename(temporary)
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
         temporary.replace(path)
     except OSError as error:
         raise BundleError(f"{path}: cannot be written ({error.strerror}). Use another folder") from None

@@ -69,6 +69,7 @@ def test_open__name_that_is_too_long_or_not_unicode(tmp_path: Path) -> None:
     [
         (MemoryError(), "x.nii: not enough memory to read the volume"),
         (PermissionError(13, "Permission denied"), "x.nii: cannot be read: Permission denied"),
+        (DecodeError("a\n\x1b  b"), "x.nii: a b$"),
         (OSError(), "x.nii: cannot be read: OSError"),
     ],
 )

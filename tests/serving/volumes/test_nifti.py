@@ -161,6 +161,11 @@ def test_channels__from_the_fourth_axis_only_if_requested(tmp_path: Path) -> Non
         read_mask(path, range(100))
 
 
+def test_channels__need_a_file() -> None:
+    with pytest.raises(ValueError, match="no files"):
+        read_volume([])
+
+
 def test_channels__of_different_grids_are_refused(tmp_path: Path) -> None:
     data = integers((3, 4, 5))
     first = write_nifti(tmp_path / "a.nii", data)
@@ -296,7 +301,7 @@ def test_read__without_nibabel(tmp_path: Path) -> None:
 
 def test_import__is_light() -> None:
     code = (
-        "import sys, medtune.serving.volumes.nifti\n"
+        "import sys, medtune.serving.volumes.nifti, medtune.serving.volumes.dicom_series\n"
         "print({'scipy', 'torch', 'monai', 'nibabel', 'pydicom', 'onnxruntime'} & set(sys.modules))"
     )
     process = subprocess.run([sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, check=True)
