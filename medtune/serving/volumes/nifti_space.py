@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
 
 INSTALL = 'nibabel is not installed. Run pip install "medtune[volumes]"'
+_CODES = range(6)  # of qform and sform; nibabel resets others to 0
 _SCANNER = 1  # code of qform and sform: coordinates of the scanner
 _MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # unknown, m, mm and um
 _UNIT_OF_LENGTH = 7  # bits of xyzt_units
@@ -53,15 +54,17 @@ class NiftiSpace:
             The fields.
 
         Raises:
-            DecodeError: the spacing is not positive.
+            DecodeError: the spacing is not positive, or a code is unknown.
         """
         pixdim = header["pixdim"][:4].astype(float).tolist()
         if not np.isfinite(pixdim[1:]).all() or min(pixdim[1:]) <= 0:
             raise DecodeError(f"the spacing is {format_numbers(pixdim[1:])}; expected positive numbers")
+        codes = int(header["qform_code"]), int(header["sform_code"])
+        if not all(code in _CODES for code in codes):
+            raise DecodeError(f"damaged: qform_code {codes[0]} and sform_code {codes[1]} must be from 0 to 5")
         return cls(
             version,
-            int(header["qform_code"]),
-            int(header["sform_code"]),
+            *codes,
             tuple(float(header[f"quatern_{axis}"]) for axis in "bcd"),
             tuple(float(header[f"qoffset_{axis}"]) for axis in "xyz"),
             tuple(tuple(header[f"srow_{axis}"].astype(float).tolist()) for axis in "xyz"),
@@ -106,7 +109,7 @@ class NiftiSpace:
             DecodeError: neither is set, the qform is not a rotation, qform and sform are mirror images of each other,
                 or the unit is unknown.
         """
-        if self.qform_code <= 0 and self.sform_code <= 0:
+        if self.qform_code == self.sform_code == 0:
             raise DecodeError("the position in space is unknown: qform_code and sform_code are 0")
         if (unit := self.units & _UNIT_OF_LENGTH) not in _MM_PER_UNIT:
             raise DecodeError(f"the unit of length has the unknown code {unit}")

@@ -34,6 +34,8 @@ REFUSED = [
     ({"pixdim": (1.0, 1.0, NAN, 1.0)}, "the spacing is 1, nan, 1"),
     ({"pixdim": (1.0, INFINITY, 1.0, 1.0)}, "the spacing is inf, 1, 1"),
     ({"qform_code": 0, "sform_code": 0}, "the position in space is unknown: qform_code and sform_code are 0"),
+    ({"sform_code": 6}, "damaged: qform_code 1 and sform_code 6 must be from 0 to 5"),
+    ({"qform_code": -1}, "damaged: qform_code -1 and sform_code 1 must be from 0 to 5"),
     ({"srow_x": (0.0, 0.0, 0.0, 0.0)}, "the affine is singular: the spacing is 0, 1, 1 mm"),
     ({"srow_x": (0.0, 1.0, 0.0, 0.0), "srow_z": (1.0, 0.0, 0.0, 0.0), "qform_code": 0}, "singular"),
     ({"srow_x": (1.0, 0.2, 0.0, 0.0)}, "the affine is sheared: two axes meet at 78.69 degrees"),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medtune.serving.pixels import DecodeError
-from medtune.serving.volumes.nifti import read_grid, read_mask, read_volume
+from medtune.serving.volumes.nifti import read_grid, read_mask, read_volume, write_label_map
 from tests.robustness.profile import examples
 from tests.serving.volumes.volume_files import patch, read_content, write_nifti
 
@@ -54,6 +54,25 @@ def test_damaged__compressed_file_is_refused_or_read_correctly(tmp_path, data):
         assert len(str(error).splitlines()) == 1  # noqa: PT017
     else:  # flags and time in the header of gzip do not matter
         assert np.array_equal(volume.data[0], DATA)
+
+
+@examples(small=200, full=5000)
+@given(st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), min_size=1, max_size=4), st.sampled_from([1, 2]))
+def test_damaged__header_is_refused_or_read(tmp_path, changes, version):
+    path = write_nifti(tmp_path / "x.nii", DATA, version=version)
+    content = bytearray(path.read_bytes())
+    for position, value in changes:
+        content[position] = value
+    path.write_bytes(bytes(content))
+    try:
+        volume = read_volume(path)
+    except DecodeError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017
+    else:
+        assert volume.data.size == DATA.size or content[70] != 4  # the type has another number of bytes
+        assert np.isfinite(volume.data).all()
+        write_label_map(tmp_path / "y.nii", np.zeros(volume.shape, np.uint8), volume.grid)
+        read_grid(tmp_path / "y.nii").check_same(volume.grid, "the volume")
 
 
 def test_damaged__checksum_is_verified(tmp_path: Path) -> None:
