@@ -1,7 +1,7 @@
 """Prediction without torch: serving imports only the packages of the slim installation.
 
 8-bit PNG, JPEG, BMP and WebP images require only numpy and Pillow. Other formats require imagecodecs and tifffile, and
-DICOM files require pydicom (extra `dicom`).
+DICOM files require pydicom (extra `dicom`). NIfTI files require nibabel (extra `volumes`).
 """
 
 import ast
@@ -29,6 +29,11 @@ LAZY = {
     "png.py": {"imagecodecs"},
     "tiff.py": {"tifffile"},
     "slide.py": {"tifffile", "zarr"},
+    "geometry.py": {"nibabel"},
+    "nifti.py": {"nibabel"},
+    "nifti_header.py": {"nibabel"},
+    "nifti_space.py": {"nibabel"},
+    "dicom_slice.py": {"pydicom"},
 }
 
 BLOCKED = """
