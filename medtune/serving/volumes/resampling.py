@@ -1,0 +1,250 @@
+"""Resampling of volumes to another spacing and back, identical for training and prediction.
+
+Images are interpolated with cubic splines, and masks and class probabilities linearly. Along a thick axis, the nearest
+voxel is taken (Isensee et al., nnU-Net, Nature Methods 18:203, 2021). The field of view does not change: with n old
+and m new voxels, new voxel i has its center at the old index (i + 1/2) n / m - 1/2. Volumes continue outside with
+their edge voxels. Without a low-pass filter, as in nnU-Net.
+
+The splines equal order 3 of scipy.ndimage. The interpolation of samples s with the cubic B-spline β is
+Σ_j s_j η(x - j), with the kernel η(x) = √3 Σ_k z^|k| β(x - k) and z = √3 - 2 (Unser, IEEE Signal Processing Magazine
+16:22, 1999, equation 12).
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from medtune.serving.pixels import DecodeError
+
+Shape = tuple[int, int, int]
+Spacing = tuple[float, float, float]
+
+# From this ratio of the largest to the smallest spacing on, slices are too thick for interpolation between them.
+THICK_RATIO = 3.0
+MAX_VOXELS = 2**31
+_EQUAL = 1e-3
+_POLE = math.sqrt(3) - 2
+# The kernel is below 1e-8 farther away.
+_SPLINE_RADIUS = 14
+# Rows of the weights per matrix product. The columns without weight are skipped.
+_BLOCK = 32
+
+_Kernel = Callable[[np.ndarray], np.ndarray]
+
+
+def resampled_shape(shape: Sequence[int], spacing: Sequence[float], target: Sequence[float]) -> Shape:
+    """Return the number of voxels per axis after resampling.
+
+    Args:
+        shape: voxels per axis.
+        spacing: spacing in mm.
+        target: new spacing in mm. The resulting spacing deviates slightly, because the field of view does not change.
+
+    Returns:
+        Rounded number of voxels, at least 1 per axis.
+
+    Raises:
+        DecodeError: a spacing is not positive, or the result exceeds `MAX_VOXELS`.
+    """
+    if not all(0 < value < math.inf for value in (*spacing, *target)):
+        raise DecodeError(f"spacing {_show(spacing)} mm, target {_show(target)} mm: expected positive numbers")
+    x, y, z = (max(1, round(n * old / new)) for n, old, new in zip(shape, spacing, target, strict=True))
+    if x * y * z > MAX_VOXELS:
+        raise DecodeError(
+            f"{x} x {y} x {z} voxels after resampling from {_show(spacing)} to {_show(target)} mm; at most "
+            f"{MAX_VOXELS:,} are supported"
+        )
+    return x, y, z
+
+
+def resampled_affine(affine: np.ndarray, shape: Sequence[int], new_shape: Sequence[int]) -> np.ndarray:
+    """Return the affine of the resampled volume.
+
+    Args:
+        affine: (4, 4), maps voxel indices to millimeters.
+        shape: voxels per axis.
+        new_shape: voxels per axis after resampling.
+
+    Returns:
+        float64 (4, 4), with the same outer borders of the volume.
+    """
+    scale = np.divide(shape, new_shape)
+    step = np.diag([*scale, 1.0])
+    step[:3, 3] = (scale - 1) / 2
+    return np.asarray(affine, np.float64) @ step
+
+
+def thick_axis(spacing: Sequence[float], target: Sequence[float]) -> int | None:
+    """Return the axis of thick slices, in the original volume or otherwise in the target.
+
+    Resampling back uses the same axis: do not exchange the arguments.
+
+    Args:
+        spacing: spacing of the original volume in mm.
+        target: spacing of the training volumes in mm.
+
+    Returns:
+        The axis whose spacing exceeds `THICK_RATIO` times the smallest. None if no axis or more than one is thick.
+    """
+    for candidate in (spacing, target):
+        largest = max(candidate)
+        if largest > THICK_RATIO * min(candidate):
+            thick = [axis for axis, value in enumerate(candidate) if value >= largest * (1 - _EQUAL)]
+            return thick[0] if len(thick) == 1 else None
+    return None
+
+
+def resample_image(image: np.ndarray, shape: Shape, thick: int | None = None) -> np.ndarray:
+    """Resample an image with cubic splines.
+
+    Args:
+        image: (C, X, Y, Z).
+        shape: voxels per axis of the result.
+        thick: axis from `thick_axis`.
+
+    Returns:
+        float32 (C, *shape). Each channel keeps within its original range of values.
+
+    Raises:
+        DecodeError: a voxel is NaN or infinite.
+    """
+    result = np.empty((len(image), *shape), np.float32)
+    for channel, target in zip(image, result, strict=True):
+        values = _finite(channel)
+        np.clip(_resample(values, shape, _spline, _SPLINE_RADIUS, thick), values.min(), values.max(), out=target)
+    return result
+
+
+def resample_probabilities(probabilities: np.ndarray, shape: Shape, thick: int | None = None) -> np.ndarray:
+    """Resample class probabilities linearly.
+
+    Args:
+        probabilities: (K, X, Y, Z).
+        shape: voxels per axis of the result.
+        thick: axis from `thick_axis`.
+
+    Returns:
+        float32 (K, *shape).
+
+    Raises:
+        DecodeError: a probability is NaN or infinite.
+    """
+    result = np.empty((len(probabilities), *shape), np.float32)
+    for values, target in zip(probabilities, result, strict=True):
+        target[...] = _resample(_finite(values), shape, _hat, 1, thick)
+    return result
+
+
+def resample_to_labels(probabilities: np.ndarray, shape: Shape, thick: int | None = None) -> np.ndarray:
+    """Resample class probabilities linearly and select the most probable class, with two classes in memory.
+
+    Args:
+        probabilities: (K, X, Y, Z), K at most 256.
+        shape: voxels per axis of the result.
+        thick: axis from `thick_axis`.
+
+    Returns:
+        uint8 (*shape). The lowest of equally probable classes.
+
+    Raises:
+        DecodeError: a probability is NaN or infinite.
+    """
+    scores = ((label, _resample(_finite(values), shape, _hat, 1, thick)) for label, values in enumerate(probabilities))
+    return _most_probable(scores, shape)
+
+
+def resample_mask(mask: np.ndarray, shape: Shape, thick: int | None = None) -> np.ndarray:
+    """Resample a mask: interpolate the indicator of each label linearly and select the largest.
+
+    Args:
+        mask: uint8 (X, Y, Z).
+        shape: voxels per axis of the result.
+        thick: axis from `thick_axis`.
+
+    Returns:
+        uint8 (*shape). The lowest of equally probable labels.
+
+    Raises:
+        ValueError: the mask is not uint8.
+    """
+    if mask.dtype != np.uint8:
+        raise ValueError(f"a mask of {mask.dtype}: expected uint8")
+    present = np.zeros(256, bool)
+    for plane in mask:
+        present[plane.ravel()] = True
+    labels = np.flatnonzero(present).tolist()
+    return _most_probable(
+        ((label, _resample(np.float32(mask == label), shape, _hat, 1, thick)) for label in labels), shape
+    )
+
+
+def _most_probable(scores: Iterable[tuple[int, np.ndarray]], shape: Shape) -> np.ndarray:
+    best, labels = np.full(shape, -np.inf, np.float32), np.zeros(shape, np.uint8)
+    for label, score in scores:
+        labels[score > best] = label
+        np.maximum(best, score, out=best)
+    return labels
+
+
+def _resample(values: np.ndarray, shape: Shape, kernel: _Kernel, radius: int, thick: int | None) -> np.ndarray:
+    """Resample a float32 volume (X, Y, Z), beginning with the axis that shrinks most."""
+    for axis in sorted(range(3), key=lambda axis: shape[axis] / values.shape[axis]):
+        old, new = values.shape[axis], shape[axis]
+        if axis == thick and old != new:
+            values = values.take((2 * np.arange(new) + 1) * old // (2 * new), axis)
+        elif old != new:
+            values = _apply(_weights(old, new, kernel, radius), values, axis)
+    return values
+
+
+def _weights(old: int, new: int, kernel: _Kernel, radius: int) -> np.ndarray:
+    """Return float32 (new, old): each row has the weights of the old voxels for one new voxel, with sum 1."""
+    centers = (np.arange(new)[:, None] + 0.5) * (old / new) - 0.5
+    taps = np.floor(centers) + np.arange(1 - radius, radius + 1)
+    weights = np.zeros((new, old))
+    np.add.at(weights, (np.arange(new)[:, None], np.clip(taps, 0, old - 1).astype(int)), kernel(centers - taps))
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _apply(weights: np.ndarray, values: np.ndarray, axis: int) -> np.ndarray:
+    shape = values.shape
+    # Matrices of one column are slow, so the last axis is on the other side of the product.
+    folded = values.reshape(-1, shape[2]) if axis == 2 else values.reshape(math.prod(shape[:axis]), shape[axis], -1)
+    blocks = []
+    for first in range(0, len(weights), _BLOCK):
+        rows = weights[first : first + _BLOCK]
+        used = np.flatnonzero(rows.any(axis=0))
+        columns = slice(used[0], used[-1] + 1)
+        block = rows[:, columns]
+        blocks.append(folded[:, columns] @ block.T if axis == 2 else np.matmul(block, folded[:, columns]))
+    return np.concatenate(blocks, axis=1).reshape(*shape[:axis], len(weights), *shape[axis + 1 :])
+
+
+def _hat(x: np.ndarray) -> np.ndarray:
+    return np.maximum(0, 1 - np.abs(x))
+
+
+def _spline(x: np.ndarray) -> np.ndarray:
+    """Return η(x), the kernel of interpolation with cubic B-splines."""
+    shifts = np.arange(-_SPLINE_RADIUS - 2, _SPLINE_RADIUS + 3)
+    return math.sqrt(3) * sum((_POLE ** abs(k) * _b_spline(x - k) for k in shifts), np.zeros_like(x))
+
+
+def _b_spline(x: np.ndarray) -> np.ndarray:
+    """Return the cubic B-spline β(x), which is 0 from a distance of 2 on."""
+    distance = np.abs(x)
+    outer = np.maximum(2 - distance, 0) ** 3 / 6
+    return np.where(distance < 1, 2 / 3 - distance**2 * (2 - distance) / 2, outer)
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(values, np.float32)
+    if not np.isfinite(values.min()) or not np.isfinite(values.max()):
+        raise DecodeError("NaN or infinite voxels")
+    return values
+
+
+def _show(spacing: Sequence[float]) -> str:
+    return " x ".join(f"{value:g}" for value in spacing)
