@@ -1,0 +1,228 @@
+"""Prediction of a volume from overlapping windows with Gaussian weights, in bounded memory.
+
+A voxel gets the weighted mean of the probabilities of all windows that cover it (Isensee et al., nnU-Net, Nature
+Methods 18:203, 2021). The weight is a product over the axes, and the windows form a grid. The sum of the weights is
+therefore a product over the axes too, and needs no array of the volume's size. Windows are processed along the first
+axis. A slab that no later window covers is finished and leaves the memory.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+Patch = tuple[int, int, int]
+# Maps windows, float32 (B, C, *patch), to probabilities (B, n_outputs, *patch).
+Run = Callable[[np.ndarray], np.ndarray]
+# Gets the first plane of a finished slab and its probabilities, float32 (n_outputs, planes, Y, Z).
+OnSlab = Callable[[int, np.ndarray], None]
+# Gets the number of finished windows and of all windows.
+OnProgress = Callable[[int, int], None]
+
+MAX_LABELS = 256
+_SIGMA = 1 / 8
+_ROUNDING = 1e-9
+
+
+def window_starts(length: int, patch: int, overlap: float) -> list[int]:
+    """Return the first index of each window along an axis.
+
+    The windows cover every voxel. Their distances are equal except for rounding, so that the overlap is at least
+    `overlap`.
+
+    Args:
+        length: voxels along the axis, at least `patch`.
+        patch: voxels of a window.
+        overlap: smallest overlap of neighbors as a fraction of the window, at least 0 and below 1.
+
+    Returns:
+        Ascending indices from 0 to `length - patch`.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    if not 0 < patch <= length or not 0 <= overlap < 1:
+        raise ValueError(f"windows of {patch} of {length} voxels with overlap {overlap:g}")
+    span = length - patch
+    step = max(1, math.floor(patch * (1 - overlap) + _ROUNDING))
+    count = math.ceil(span / step)
+    return [0, *(round(number * span / count) for number in range(1, count + 1))]
+
+
+def axis_weights(patch: int) -> np.ndarray:
+    """Return Gaussian weights along an axis, with sigma 1/8 of the window.
+
+    Args:
+        patch: voxels of a window.
+
+    Returns:
+        float32 (patch,), symmetric, largest in the center, and at least exp(-8).
+    """
+    distance = (np.arange(patch) - (patch - 1) / 2) / (patch * _SIGMA)
+    return np.exp(-(distance**2) / 2).astype(np.float32)
+
+
+def importance(patch: Patch) -> np.ndarray:
+    """Return the weight of each voxel of a window: the product of `axis_weights`, float32 (*patch)."""
+    x, y, z = map(axis_weights, patch)
+    return np.asarray(x[:, None, None] * y[:, None] * z)
+
+
+def pad_to_patch(volume: np.ndarray, patch: Patch) -> tuple[np.ndarray, Patch]:
+    """Pad a normalized volume with zeros to at least the size of a window, for training and prediction.
+
+    Args:
+        volume: (C, X, Y, Z).
+        patch: voxels of a window per axis.
+
+    Returns:
+        The padded volume, and the index of the original first voxel. The volume itself if it is large enough.
+    """
+    missing = [max(0, side - length) for side, length in zip(patch, volume.shape[1:], strict=True)]
+    x, y, z = (total // 2 for total in missing)
+    if any(missing):
+        volume = np.pad(volume, [(0, 0), *((total // 2, total - total // 2) for total in missing)])
+    return volume, (x, y, z)
+
+
+def predict(
+    volume: np.ndarray,
+    run: Run,
+    patch: Patch,
+    overlap: float,
+    n_outputs: int,
+    batch: int,
+    on_slab: OnSlab | None = None,
+    on_progress: OnProgress | None = None,
+) -> np.ndarray:
+    """Predict the label of each voxel.
+
+    The memory is that of `n_outputs` float32 arrays of two windows' thickness across the volume, plus the labels.
+
+    Args:
+        volume: normalized volume (C, X, Y, Z).
+        run: the network.
+        patch: voxels of a window per axis, as in training.
+        overlap: overlap of neighboring windows as a fraction of the window, at least 0 and below 1.
+        n_outputs: number of classes, at most `MAX_LABELS`.
+        batch: largest number of windows per call of `run`.
+        on_slab: gets the probabilities of finished slabs, in ascending order.
+        on_progress: gets the number of finished windows after each call of `run`.
+
+    Returns:
+        uint8 (X, Y, Z), the lowest of equally probable classes.
+
+    Raises:
+        ValueError: an argument is out of range. Or `run` returns another shape, NaN or infinity.
+    """
+    if not 0 < n_outputs <= MAX_LABELS:
+        raise ValueError(f"{n_outputs} classes: expected 1 to {MAX_LABELS}")
+    labels = np.empty(volume.shape[1:], np.uint8)
+    for first, probabilities in predict_slabs(volume, run, patch, overlap, n_outputs, batch, on_progress):
+        for plane in range(probabilities.shape[1]):
+            labels[first + plane] = probabilities[:, plane].argmax(axis=0)
+        if on_slab is not None:
+            on_slab(first, probabilities)
+        del probabilities  # otherwise two slabs are in memory while the next is computed
+    return labels
+
+
+def predict_slabs(
+    volume: np.ndarray,
+    run: Run,
+    patch: Patch,
+    overlap: float,
+    n_outputs: int,
+    batch: int,
+    on_progress: OnProgress | None = None,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Predict the probabilities of consecutive slabs, which together are the volume.
+
+    Args:
+        volume: normalized volume (C, X, Y, Z).
+        run: the network.
+        patch: voxels of a window per axis, as in training.
+        overlap: overlap of neighboring windows as a fraction of the window, at least 0 and below 1.
+        n_outputs: number of outputs of the network.
+        batch: largest number of windows per call of `run`.
+        on_progress: gets the number of finished windows after each call of `run`.
+
+    Yields:
+        First plane of the slab, and its probabilities, float32 (n_outputs, planes, Y, Z).
+
+    Raises:
+        ValueError: an argument is out of range. Or `run` returns another shape, NaN or infinity.
+    """
+    if volume.ndim != 4 or 0 in volume.shape or n_outputs < 1 or batch < 1:
+        raise ValueError(f"volume {volume.shape}, {n_outputs} outputs, batches of {batch}")
+    size = volume.shape[1:]
+    volume, offset = pad_to_patch(volume, patch)
+    grid = [window_starts(length, side, overlap) for length, side in zip(volume.shape[1:], patch, strict=True)]
+    totals = [_total_weights(starts, side) for starts, side in zip(grid, patch, strict=True)]
+    columns, n_windows = list(itertools.product(*grid[1:])), math.prod(map(len, grid))
+    y, z = (slice(start, start + length) for start, length in zip(offset[1:], size[1:], strict=True))
+    weights, done = importance(patch), 0
+    # Weighted sums of the planes from the current window's first to its last.
+    sums = np.zeros((n_outputs, patch[0], *volume.shape[2:]), np.float32)
+    for x, following in itertools.pairwise([*grid[0], volume.shape[1]]):
+        for number in range(0, len(columns), batch):
+            corners = columns[number : number + batch]
+            for corner, output in zip(corners, _run(run, volume, x, corners, patch, n_outputs), strict=True):
+                sums[(..., *_box(corner, patch[1:]))] += output * weights
+            done += len(corners)
+            if on_progress is not None:
+                on_progress(done, n_windows)
+        finished = min(following - x, patch[0])
+        total = totals[0][x : x + finished, None, None] * totals[1][:, None] * totals[2]
+        inside = slice(max(0, offset[0] - x), min(finished, offset[0] + size[0] - x))
+        if inside.start < inside.stop:
+            yield x + inside.start - offset[0], sums[:, inside, y, z] / total[inside, y, z]
+        for plane in range(patch[0]):  # one assignment of all planes would copy the overlapping array
+            sums[:, plane] = sums[:, plane + finished] if plane + finished < patch[0] else 0
+
+
+def mirrored(run: Run, axes: Sequence[int]) -> Run:
+    """Return a network that averages the outputs for all combinations of mirrored axes.
+
+    Args:
+        run: the network.
+        axes: axes to mirror, 0 to 2. Use only axes that were mirrored in training.
+
+    Returns:
+        The network, which calls `run` 2 ** len(axes) times.
+    """
+    views = [
+        [axis + 2 for axis in view] for count in range(len(axes) + 1) for view in itertools.combinations(axes, count)
+    ]
+
+    def average(windows: np.ndarray) -> np.ndarray:
+        outputs = (np.flip(run(np.ascontiguousarray(np.flip(windows, view))), view) for view in views)
+        return np.asarray(sum(outputs) / len(views))
+
+    return average
+
+
+def _run(
+    run: Run, volume: np.ndarray, x: int, corners: Sequence[tuple[int, ...]], patch: Patch, n_outputs: int
+) -> np.ndarray:
+    windows = np.stack([volume[(..., *_box((x, *corner), patch))] for corner in corners])
+    outputs = run(np.asarray(windows, np.float32))
+    expected = (len(corners), n_outputs, *patch)
+    if outputs.shape != expected:
+        raise ValueError(f"the network returns {outputs.shape}: expected {expected}")
+    if not np.isfinite(outputs).all():
+        raise ValueError("the network returns NaN or infinity")
+    return outputs
+
+
+def _total_weights(starts: Sequence[int], patch: int) -> np.ndarray:
+    """Return the sum of the weights of all windows along an axis, float32 (length,)."""
+    total = np.zeros(starts[-1] + patch, np.float32)
+    for start in starts:
+        total[start : start + patch] += axis_weights(patch)
+    return total
+
+
+def _box(corner: Sequence[int], sides: Sequence[int]) -> tuple[slice, ...]:
+    return tuple(slice(start, start + side) for start, side in zip(corner, sides, strict=True))
