@@ -1,1 +1,1 @@
-"""Volumes (CT and MR): reading, preparation and prediction, identical for training and prediction."""
+"""CT and MR volumes: reading, geometry and writing, identical for training and prediction."""
