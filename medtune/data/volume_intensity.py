@@ -71,7 +71,7 @@ def fit_foreground(volumes: Iterable[tuple[str, np.ndarray, np.ndarray]], seed: 
         foreground = np.flatnonzero(mask)
         if len(foreground) > _SAMPLES:
             foreground = np.random.default_rng([seed, number]).choice(foreground, _SAMPLES, replace=False)
-        samples.append(image[(slice(None), *np.unravel_index(foreground, mask.shape))].astype(np.float64))
+        samples.append(image.reshape(len(image), -1)[:, foreground].astype(np.float64))
     if not samples or not any(sample.size for sample in samples):
         raise InputError(f"data.intensity.rule=foreground: no training volume has a label above 0. {_FIX}")
     for values in ranges:

@@ -175,7 +175,7 @@ def resample_mask(mask: np.ndarray, shape: Shape, thick: int | None = None) -> n
         present[plane.ravel()] = True
     labels = np.flatnonzero(present).tolist()
     return _most_probable(
-        ((label, _resample(np.float32(mask == label), shape, _hat, 1, thick)) for label in labels), shape
+        ((label, _resample((mask == label).astype(np.float32), shape, _hat, 1, thick)) for label in labels), shape
     )
 
 
@@ -204,7 +204,7 @@ def _weights(old: int, new: int, kernel: _Kernel, radius: int) -> np.ndarray:
     taps = np.floor(centers) + np.arange(1 - radius, radius + 1)
     weights = np.zeros((new, old))
     np.add.at(weights, (np.arange(new)[:, None], np.clip(taps, 0, old - 1).astype(int)), kernel(centers - taps))
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
 
 def _apply(weights: np.ndarray, values: np.ndarray, axis: int) -> np.ndarray:
@@ -222,13 +222,13 @@ def _apply(weights: np.ndarray, values: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _hat(x: np.ndarray) -> np.ndarray:
-    return np.maximum(0, 1 - np.abs(x))
+    return np.asarray(np.maximum(0, 1 - np.abs(x)))
 
 
 def _spline(x: np.ndarray) -> np.ndarray:
     """Return η(x), the kernel of interpolation with cubic B-splines."""
-    shifts = np.arange(-_SPLINE_RADIUS - 2, _SPLINE_RADIUS + 3)
-    return math.sqrt(3) * sum((_POLE ** abs(k) * _b_spline(x - k) for k in shifts), np.zeros_like(x))
+    shifts = range(-_SPLINE_RADIUS - 2, _SPLINE_RADIUS + 3)
+    return np.asarray(math.sqrt(3) * sum(_POLE ** abs(k) * _b_spline(x - k) for k in shifts))
 
 
 def _b_spline(x: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ axis. A slab that no later window covers is finished and leaves the memory.
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -169,7 +170,7 @@ def predict_slabs(
         for number in range(0, len(columns), batch):
             corners = columns[number : number + batch]
             for corner, output in zip(corners, _run(run, volume, x, corners, patch, n_outputs), strict=True):
-                sums[(..., *_box(corner, patch[1:]))] += output * weights
+                sums[_box(corner, patch[1:])] += output * weights
             done += len(corners)
             if on_progress is not None:
                 on_progress(done, n_windows)
@@ -193,7 +194,9 @@ def mirrored(run: Run, axes: Sequence[int]) -> Run:
         The network, which calls `run` 2 ** len(axes) times.
     """
     views = [
-        [axis + 2 for axis in view] for count in range(len(axes) + 1) for view in itertools.combinations(axes, count)
+        tuple(axis + 2 for axis in view)
+        for count in range(len(axes) + 1)
+        for view in itertools.combinations(axes, count)
     ]
 
     def average(windows: np.ndarray) -> np.ndarray:
@@ -206,7 +209,7 @@ def mirrored(run: Run, axes: Sequence[int]) -> Run:
 def _run(
     run: Run, volume: np.ndarray, x: int, corners: Sequence[tuple[int, ...]], patch: Patch, n_outputs: int
 ) -> np.ndarray:
-    windows = np.stack([volume[(..., *_box((x, *corner), patch))] for corner in corners])
+    windows = np.stack([volume[_box((x, *corner), patch)] for corner in corners])
     outputs = run(np.asarray(windows, np.float32))
     expected = (len(corners), n_outputs, *patch)
     if outputs.shape != expected:
@@ -224,5 +227,6 @@ def _total_weights(starts: Sequence[int], patch: int) -> np.ndarray:
     return total
 
 
-def _box(corner: Sequence[int], sides: Sequence[int]) -> tuple[slice, ...]:
-    return tuple(slice(start, start + side) for start, side in zip(corner, sides, strict=True))
+def _box(corner: Sequence[int], sides: Sequence[int]) -> tuple[Any, ...]:
+    """Return the index of a box along the last axes."""
+    return (..., *(slice(start, start + side) for start, side in zip(corner, sides, strict=True)))
