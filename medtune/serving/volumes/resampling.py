@@ -11,11 +11,12 @@ The splines equal order 3 of scipy.ndimage. The interpolation of samples s with 
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from medtune.serving.pixels import DecodeError
+from medtune.serving.volumes.interpolation import interpolate
 
 Shape = tuple[int, int, int]
 Spacing = tuple[float, float, float]
@@ -24,13 +25,6 @@ Spacing = tuple[float, float, float]
 THICK_RATIO = 3.0
 MAX_VOXELS = 2**31
 _EQUAL = 1e-3
-_POLE = math.sqrt(3) - 2
-# The kernel is below 1e-8 farther away.
-_SPLINE_RADIUS = 14
-# Rows of the weights per matrix product. The columns without weight are skipped.
-_BLOCK = 32
-
-_Kernel = Callable[[np.ndarray], np.ndarray]
 
 
 def resampled_shape(shape: Sequence[int], spacing: Sequence[float], target: Sequence[float]) -> Shape:
@@ -112,7 +106,7 @@ def resample_image(image: np.ndarray, shape: Shape, thick: int | None = None) ->
     result = np.empty((len(image), *shape), np.float32)
     for channel, target in zip(image, result, strict=True):
         values = _finite(channel)
-        np.clip(_resample(values, shape, _spline, _SPLINE_RADIUS, thick), values.min(), values.max(), out=target)
+        np.clip(interpolate(values, shape, "cubic", thick), values.min(), values.max(), out=target)
     return result
 
 
@@ -132,7 +126,7 @@ def resample_probabilities(probabilities: np.ndarray, shape: Shape, thick: int |
     """
     result = np.empty((len(probabilities), *shape), np.float32)
     for values, target in zip(probabilities, result, strict=True):
-        target[...] = _resample(_finite(values), shape, _hat, 1, thick)
+        target[...] = interpolate(_finite(values), shape, "linear", thick)
     return result
 
 
@@ -150,8 +144,8 @@ def resample_to_labels(probabilities: np.ndarray, shape: Shape, thick: int | Non
     Raises:
         DecodeError: a probability is NaN or infinite.
     """
-    scores = ((label, _resample(_finite(values), shape, _hat, 1, thick)) for label, values in enumerate(probabilities))
-    return _most_probable(scores, shape)
+    scores = (interpolate(_finite(values), shape, "linear", thick) for values in probabilities)
+    return _most_probable(enumerate(scores), shape)
 
 
 def resample_mask(mask: np.ndarray, shape: Shape, thick: int | None = None) -> np.ndarray:
@@ -175,7 +169,7 @@ def resample_mask(mask: np.ndarray, shape: Shape, thick: int | None = None) -> n
         present[plane.ravel()] = True
     labels = np.flatnonzero(present).tolist()
     return _most_probable(
-        ((label, _resample((mask == label).astype(np.float32), shape, _hat, 1, thick)) for label in labels), shape
+        ((label, interpolate((mask == label).astype(np.float32), shape, "linear", thick)) for label in labels), shape
     )
 
 
@@ -185,57 +179,6 @@ def _most_probable(scores: Iterable[tuple[int, np.ndarray]], shape: Shape) -> np
         labels[score > best] = label
         np.maximum(best, score, out=best)
     return labels
-
-
-def _resample(values: np.ndarray, shape: Shape, kernel: _Kernel, radius: int, thick: int | None) -> np.ndarray:
-    """Resample a float32 volume (X, Y, Z), beginning with the axis that shrinks most."""
-    for axis in sorted(range(3), key=lambda axis: shape[axis] / values.shape[axis]):
-        old, new = values.shape[axis], shape[axis]
-        if axis == thick and old != new:
-            values = values.take((2 * np.arange(new) + 1) * old // (2 * new), axis)
-        elif old != new:
-            values = _apply(_weights(old, new, kernel, radius), values, axis)
-    return values
-
-
-def _weights(old: int, new: int, kernel: _Kernel, radius: int) -> np.ndarray:
-    """Return float32 (new, old): each row has the weights of the old voxels for one new voxel, with sum 1."""
-    centers = (np.arange(new)[:, None] + 0.5) * (old / new) - 0.5
-    taps = np.floor(centers) + np.arange(1 - radius, radius + 1)
-    weights = np.zeros((new, old))
-    np.add.at(weights, (np.arange(new)[:, None], np.clip(taps, 0, old - 1).astype(int)), kernel(centers - taps))
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
-
-
-def _apply(weights: np.ndarray, values: np.ndarray, axis: int) -> np.ndarray:
-    shape = values.shape
-    # Matrices of one column are slow, so the last axis is on the other side of the product.
-    folded = values.reshape(-1, shape[2]) if axis == 2 else values.reshape(math.prod(shape[:axis]), shape[axis], -1)
-    blocks = []
-    for first in range(0, len(weights), _BLOCK):
-        rows = weights[first : first + _BLOCK]
-        used = np.flatnonzero(rows.any(axis=0))
-        columns = slice(used[0], used[-1] + 1)
-        block = rows[:, columns]
-        blocks.append(folded[:, columns] @ block.T if axis == 2 else np.matmul(block, folded[:, columns]))
-    return np.concatenate(blocks, axis=1).reshape(*shape[:axis], len(weights), *shape[axis + 1 :])
-
-
-def _hat(x: np.ndarray) -> np.ndarray:
-    return np.asarray(np.maximum(0, 1 - np.abs(x)))
-
-
-def _spline(x: np.ndarray) -> np.ndarray:
-    """Return η(x), the kernel of interpolation with cubic B-splines."""
-    shifts = range(-_SPLINE_RADIUS - 2, _SPLINE_RADIUS + 3)
-    return np.asarray(math.sqrt(3) * sum(_POLE ** abs(k) * _b_spline(x - k) for k in shifts))
-
-
-def _b_spline(x: np.ndarray) -> np.ndarray:
-    """Return the cubic B-spline β(x), which is 0 from a distance of 2 on."""
-    distance = np.abs(x)
-    outer = np.maximum(2 - distance, 0) ** 3 / 6
-    return np.where(distance < 1, 2 / 3 - distance**2 * (2 - distance) / 2, outer)
 
 
 def _finite(values: np.ndarray) -> np.ndarray:

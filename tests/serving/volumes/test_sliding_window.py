@@ -1,4 +1,4 @@
-"""Sliding window: every voxel is covered, slabs equal the complete volume, and memory is bounded."""
+"""Sliding window: the identity is unchanged, slabs equal the complete volume, and memory is bounded."""
 
 import itertools
 import tracemalloc
@@ -8,15 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medtune.serving.volumes.sliding_window import (
-    axis_weights,
-    importance,
-    mirrored,
-    pad_to_patch,
-    predict,
-    predict_slabs,
-    window_starts,
-)
+from medtune.serving.volumes.sliding_window import mirrored, predict, predict_slabs
+from medtune.serving.volumes.windows import importance, pad_to_patch, window_starts
 
 RNG = np.random.default_rng(0)
 SHAPES = st.tuples(*[st.integers(1, 11)] * 3)
@@ -45,61 +38,6 @@ def predict_at_once(volume: np.ndarray, patch: tuple[int, int, int], overlap: fl
     return (sums / weights)[(..., *inside)]
 
 
-@given(st.integers(1, 300), st.integers(1, 300), st.floats(0, 0.95))
-def test_window_starts__cover_every_voxel_with_the_overlap(length: int, patch: int, overlap: float) -> None:
-    length = max(length, patch)
-    starts = window_starts(length, patch, overlap)
-    covered = np.zeros(length, bool)
-    for start in starts:
-        assert 0 <= start <= length - patch
-        covered[start : start + patch] = True
-    assert covered.all()
-    assert starts == sorted(set(starts))
-    for one, two in itertools.pairwise(starts):
-        assert two - one == 1 or one + patch - two >= overlap * patch - 1e-6
-
-
-@pytest.mark.parametrize(
-    ("length", "patch", "overlap", "starts"),
-    [
-        (8, 8, 0.5, [0]),
-        (9, 8, 0.5, [0, 1]),
-        (16, 8, 0.5, [0, 4, 8]),
-        (16, 8, 0.0, [0, 8]),
-        (20, 8, 0.5, [0, 4, 8, 12]),
-        (110, 64, 0.5, [0, 23, 46]),
-        (3, 1, 0.5, [0, 1, 2]),
-        (20, 10, 0.8, [0, 2, 4, 6, 8, 10]),
-    ],
-)
-def test_window_starts__examples(length: int, patch: int, overlap: float, starts: list[int]) -> None:
-    assert window_starts(length, patch, overlap) == starts
-
-
-@pytest.mark.parametrize(("length", "patch", "overlap"), [(4, 5, 0.5), (4, 0, 0.5), (4, 2, 1.0), (4, 2, -0.1)])
-def test_window_starts__refuses(length: int, patch: int, overlap: float) -> None:
-    with pytest.raises(ValueError, match=f"windows of {patch} of {length} voxels"):
-        window_starts(length, patch, overlap)
-
-
-def test_importance__is_gaussian_with_sigma_of_an_eighth() -> None:
-    weights = axis_weights(33)
-    assert weights[16] == 1
-    assert weights[16 + 8] == pytest.approx(np.exp(-((8 / (33 / 8)) ** 2) / 2))
-    volume = importance((16, 8, 5))
-    assert volume.dtype == np.float32
-    assert volume.shape == (16, 8, 5)
-    assert volume[3, 6, 1] == pytest.approx(axis_weights(16)[3] * axis_weights(8)[6] * axis_weights(5)[1])
-
-
-@given(st.tuples(*[st.integers(1, 40)] * 3))
-def test_importance__is_positive_and_symmetric(patch: tuple[int, int, int]) -> None:
-    weights = importance(patch)
-    assert weights.min() > 1e-11
-    assert weights.max() <= 1
-    np.testing.assert_allclose(weights, np.flip(weights), rtol=1e-6)
-
-
 @settings(max_examples=60)
 @given(SHAPES, PATCHES, OVERLAPS, st.integers(1, 5), SEEDS)
 def test_predict__of_the_identity_is_the_identity(
@@ -125,15 +63,6 @@ def test_predict_slabs__equal_the_complete_volume(
     volume = np.random.default_rng(seed).random((1, *shape)).astype(np.float32)
     slabs = [slab for _, slab in predict_slabs(volume, position_dependent, patch, overlap, 2, batch)]
     np.testing.assert_allclose(np.concatenate(slabs, axis=1), predict_at_once(volume, patch, overlap), atol=1e-5)
-
-
-@given(SHAPES, PATCHES)
-def test_pad_to_patch__keeps_the_volume(shape: tuple[int, int, int], patch: tuple[int, int, int]) -> None:
-    volume = np.ones((2, *shape), np.float32)
-    padded, offset = pad_to_patch(volume, patch)
-    assert all(n == max(old, side) for n, old, side in zip(padded.shape[1:], shape, patch, strict=True))
-    assert padded.sum() == volume.sum()
-    assert (padded[(..., *(slice(start, start + n) for start, n in zip(offset, shape, strict=True)))] == 1).all()
 
 
 def test_predict__batches_and_progress() -> None:
