@@ -114,9 +114,9 @@ def predict_slabs(
                 on_progress(done, n_windows)
         finished = min(following - x, patch[0])
         total = totals[0][x : x + finished, None, None] * totals[1][:, None] * totals[2]
-        inside = slice(max(0, offset[0] - x), min(finished, offset[0] + size[0] - x))
-        if inside.start < inside.stop:
-            yield x + inside.start - offset[0], sums[:, inside, y, z] / total[inside, y, z]
+        # A padded axis has one window.
+        inside = slice(offset[0], min(finished, offset[0] + size[0]))
+        yield x, sums[:, inside, y, z] / total[inside, y, z]
         for plane in range(patch[0]):  # one assignment of all planes would copy the overlapping array
             sums[:, plane] = sums[:, plane + finished] if plane + finished < patch[0] else 0
 

@@ -88,6 +88,12 @@ def test_remove_small__volume_depends_on_the_spacing() -> None:
     assert remove_small(labels, [4], 7, (0.9, 0.9, 0.9), 26).sum() == 0
 
 
+def test_remove_small__volume_equal_to_the_minimum_remains() -> None:
+    labels = np.array([1, 1, 1, 0, 1, 1], np.uint8).reshape(1, 1, 6)
+    assert 3 * 0.343 / (0.7 * 0.7 * 0.7) > 3  # rounding
+    np.testing.assert_array_equal(remove_small(labels, [1], 3 * 0.343, (0.7, 0.7, 0.7), 6).ravel(), [1, 1, 1, 0, 0, 0])
+
+
 def test_components__refuse_the_background_and_other_neighborhoods() -> None:
     labels = np.ones((2, 2, 2), np.uint8)
     with pytest.raises(ValueError, match="components of the background"):

@@ -105,6 +105,12 @@ def test_resample_to_labels__is_the_argmax(shape: tuple[int, ...], new: tuple[in
     np.testing.assert_array_equal(labels, resample_probabilities(classes, new).argmax(axis=0))
 
 
+def test_resample__equal_scores_give_the_lowest_label() -> None:
+    mask = np.array([3, 2], np.uint8).reshape(2, 1, 1)
+    np.testing.assert_array_equal(resample_mask(mask, (3, 1, 1)).ravel(), [3, 2, 2])
+    assert not resample_to_labels(np.full((4, 2, 2, 2), 0.25), (3, 3, 3)).any()
+
+
 @given(SHAPES, SHAPES, SEEDS)
 def test_resampled_affine__keeps_the_borders(shape: tuple[int, ...], new: tuple[int, ...], seed: int) -> None:
     affine = np.eye(4)
