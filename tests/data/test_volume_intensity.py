@@ -1,11 +1,13 @@
 """Numbers of the rule `foreground`, and the check of the scale."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from medtune.config.errors import InputError
 from medtune.data.volume_intensity import check_scale, fit_foreground, value_range
-from medtune.serving.volumes.volume_intensity import normalize
+from medtune.serving.volumes.volume_intensity import VolumeIntensity, normalize
 
 SHAPE = (20, 21, 22)
 
@@ -92,3 +94,18 @@ def test_value_range__ignores_outliers() -> None:
     channel = np.linspace(0, 1, 8000, dtype=np.float32).reshape(20, 20, 20)
     channel[0, 0, 0] = 1e6
     assert value_range(channel) == pytest.approx(0.99, abs=0.01)
+
+
+@pytest.mark.real
+def test_hippocampus__only_zscore_has_a_common_scale(shared: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    images = sorted((shared / "hippocampus" / "imagesTr").glob("*.nii.gz"))
+    channels = {image.name: np.asarray(nibabel.load(image).dataobj) for image in images}
+    ranges = {name: value_range(channel) for name, channel in channels.items()}
+    assert max(ranges.values()) > 1000 * min(ranges.values())
+    with pytest.raises(InputError, match="different scales"):
+        check_scale("foreground", ranges)
+    for channel in channels.values():
+        result = normalize(channel[None], [VolumeIntensity()])
+        assert result.std(dtype=np.float64) == pytest.approx(1, abs=1e-5)
+        assert np.abs(result).max() < 7
