@@ -3,11 +3,7 @@
 Images are interpolated with cubic splines, and masks and class probabilities linearly. Along a thick axis, the nearest
 voxel is taken (Isensee et al., nnU-Net, Nature Methods 18:203, 2021). The field of view does not change: with n old
 and m new voxels, new voxel i has its center at the old index (i + 1/2) n / m - 1/2. Volumes continue outside with
-their edge voxels. Without a low-pass filter, as in nnU-Net.
-
-The splines equal order 3 of scipy.ndimage. The interpolation of samples s with the cubic B-spline β is
-Σ_j s_j η(x - j), with the kernel η(x) = √3 Σ_k z^|k| β(x - k) and z = √3 - 2 (Unser, IEEE Signal Processing Magazine
-16:22, 1999, equation 12).
+their edge voxels. No low-pass filter is applied, as in nnU-Net.
 """
 
 import math
@@ -21,7 +17,7 @@ from medtune.serving.volumes.interpolation import interpolate
 Shape = tuple[int, int, int]
 Spacing = tuple[float, float, float]
 
-# From this ratio of the largest to the smallest spacing on, slices are too thick for interpolation between them.
+# Above this ratio of the largest to the smallest spacing, slices are too thick for interpolation between them.
 THICK_RATIO = 3.0
 MAX_VOXELS = 2**31
 _EQUAL = 1e-3
