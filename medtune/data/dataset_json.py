@@ -40,6 +40,7 @@ def read_dataset_json(root: Path | None, source: str, keys: Sequence[str], other
     file = root / FILE
     try:
         content = json.loads(file.read_bytes().decode("utf-8-sig"), object_pairs_hook=_without_duplicates)
+        json.dumps(content, ensure_ascii=False).encode()  # a half of a surrogate pair cannot be encoded
     except FileNotFoundError:
         raise InputError(_describe_missing(root)) from None
     except OSError as error:

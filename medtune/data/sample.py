@@ -51,9 +51,9 @@ A source of volumes sets `volume` of each sample, and derives its `Params` from
     def channels(params) -> tuple[str, ...]
         Names of the channels in order, for example ("T1", "T2"). Empty if the source needs a root and has none.
 
-tests/contracts/test_sources.py checks the contract. Paths are relative, posix and unique. Labels are class names.
-Patients are all None or all non-empty. `metadata` has the same keys in every sample. Two calls return equal lists.
-Neither importing nor calling the source imports torch.
+tests/contracts/test_sources.py checks the contract. Paths are relative, posix and unique. Labels of images are class
+names. Patients are all None or all non-empty. `metadata` has the same keys in every sample. Two calls return equal
+lists. Neither importing nor calling the source imports torch.
 """
 
 from collections.abc import Callable

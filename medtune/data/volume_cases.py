@@ -1,5 +1,6 @@
 """Cases of a data set of volumes: checks of their files, and conversion to samples."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -47,7 +48,7 @@ class VolumeCase:
     @property
     def place(self) -> str:
         """Location and name of the case, for messages."""
-        return f"{self.where} (case {printable(self.name)})" if self.where else f"case {printable(self.name)}"
+        return f"{self.where} (case {show_name(self.name)})" if self.where else f"case {show_name(self.name)}"
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -74,6 +75,12 @@ def require_folder(root: Path | None, source: str) -> Path:
             f"data.root={root}: not a folder. data.source={source} needs a folder of volumes. Unpack an archive first"
         )
     return root
+
+
+def show_name(name: str) -> str:
+    """Return the name of a case or file as one line of printable text."""
+    text = printable(name)
+    return text if text.isprintable() else ascii(text)
 
 
 def strip_suffix(path: str) -> str | None:
@@ -171,12 +178,12 @@ def _check_existing(root: Path, cases: Sequence[VolumeCase], files: ImageFiles, 
     """Reject cases without an image or a mask."""
     lacking, listed = [], {path for case in cases for path in case.paths}
     for case in cases:
-        missing = [path for path in case.paths if not (root / (files.find(path) or path)).is_file()]
+        missing = [path for path in case.paths if not os.path.isfile(root / (files.find(path) or path))]
         if missing:
             what = "mask" if missing == [case.mask] else "image"
             guess = files.guess(missing[0])
             hint = f" (there is {printable(guess)!r})" if guess and guess not in listed else ""
-            lacking.append(f"{printable(case.name)} has no {what} {printable(missing[0])!r}{hint}")
+            lacking.append(f"{show_name(case.name)} has no {what} {printable(missing[0])!r}{hint}")
     if lacking:
         shown = "; ".join(lacking[:_SHOWN]) + (f"; and {len(lacking) - _SHOWN:,} more" if len(lacking) > _SHOWN else "")
         raise InputError(

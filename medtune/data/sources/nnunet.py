@@ -7,9 +7,8 @@ from typing import Any, Literal
 from medtune.config.errors import InputError
 from medtune.data.dataset_json import FILE, channel_names, data_root, label_names, read_dataset_json, read_mapping
 from medtune.data.sample import Sample
-from medtune.data.volume_cases import SUFFIXES, VolumeCase, require_folder, to_samples
+from medtune.data.volume_cases import SUFFIXES, VolumeCase, require_folder, show_name, to_samples
 from medtune.data.volume_params import VolumeFileParams
-from medtune.serving.folder_scan import printable
 
 NAME = "local volumes in the layout of nnU-Net"
 LICENSE = "defined by the owner of the volumes"
@@ -113,13 +112,13 @@ def _cases(root: Path, ending: str, n_channels: int) -> list[VolumeCase]:
     parsed = {name: re.fullmatch(r"(.+)_(\d{4})", name) for name in images}
     if wrong := [name for name, match in parsed.items() if match is None]:
         raise InputError(
-            f"{IMAGES}: {printable(wrong[0] + ending)} is not named CASE_0000{ending} ({len(wrong):,} of "
+            f"{IMAGES}: {show_name(wrong[0] + ending)} is not named CASE_0000{ending} ({len(wrong):,} of "
             f"{len(images):,} files). Add the number of the channel to the names"
         )
     matches = [match for match in parsed.values() if match is not None]
     if extra := [match[0] for match in matches if int(match[2]) >= n_channels]:
         raise InputError(
-            f"{IMAGES}: {printable(extra[0] + ending)} has a channel that is not in channel_names ({n_channels} "
+            f"{IMAGES}: {show_name(extra[0] + ending)} has a channel that is not in channel_names ({n_channels} "
             f"channels; {len(extra):,} of {len(images):,} files). Add the channel to {FILE}, or remove "
             "the files"
         )

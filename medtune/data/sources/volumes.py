@@ -13,10 +13,17 @@ from medtune.data import columns, listing, volume_table
 from medtune.data.label_names import MAX_LABELS, check_names
 from medtune.data.sample import Sample
 from medtune.data.table import check_file, read_table
-from medtune.data.volume_cases import MAX_CHANNELS, SUFFIXES, VolumeCase, require_folder, strip_suffix, to_samples
+from medtune.data.volume_cases import (
+    MAX_CHANNELS,
+    SUFFIXES,
+    VolumeCase,
+    require_folder,
+    show_name,
+    strip_suffix,
+    to_samples,
+)
 from medtune.data.volume_params import VolumeFileParams
 from medtune.runtime.console import info
-from medtune.serving.folder_scan import printable
 
 NAME = "local volumes"
 LICENSE = "defined by the owner of the volumes"
@@ -174,7 +181,7 @@ def _by_name(root: Path, key: str, folder: str) -> dict[str, str]:
         by_name[name] = f"{folder}/{path}"
     if repeated:
         raise InputError(
-            f"data.{key}={folder}: case {printable(repeated[0])} has several files ({len(repeated):,} of "
+            f"data.{key}={folder}: case {show_name(repeated[0])} has several files ({len(repeated):,} of "
             f"{len(files):,} files are duplicates). Remove one of them"
         )
     return by_name
