@@ -152,6 +152,11 @@ class DataParams(StrictParams):
         """Setting that allows several labels per image, as `key=value`. None if an image has one label."""
         return None
 
+    @property
+    def has_volumes(self) -> bool:
+        """True if the samples are volumes with masks, False if they are images."""
+        return False
+
     @field_validator("allow_values", mode="before")
     @classmethod
     def _null_is_a_name(cls, values: Any) -> Any:

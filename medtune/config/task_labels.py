@@ -1,21 +1,27 @@
-"""Compatibility of the task with one or several labels per image."""
+"""Compatibility of the task with the data: images or volumes, and one or several labels per image."""
 
 from medtune.config.data import DataParams
 from medtune.config.errors import InputError
 
-SINGLE_LABEL, MULTI_LABEL = "classification", "multilabel"
+SINGLE_LABEL, MULTI_LABEL, SEGMENTATION = "classification", "multilabel", "segmentation"
 
 
 def check_task(kind: str, data: DataParams) -> None:
-    """Raise if the task does not fit the labels.
+    """Raise if the task does not fit the data.
 
     Args:
         kind: `task.kind`.
         data: section data.
 
     Raises:
-        InputError: several labels per image with another task than multilabel, or one label with multilabel.
+        InputError: volumes with another task than segmentation, several labels per image with another task than
+            multilabel, or one label with multilabel.
     """
+    if data.has_volumes and kind != SEGMENTATION:
+        raise InputError(
+            f"task.kind={kind}: data.source={data.source} contains volumes, but this task needs images. Use another "
+            "data.source"
+        )
     setting = data.multi_label
     if setting and kind != MULTI_LABEL:
         raise InputError(f"task.kind={kind}: {setting} allows several labels per image. Use task.kind={MULTI_LABEL}")

@@ -85,8 +85,13 @@ def hide_patients(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def _headers(samples: Sequence[Sample], root: Path) -> Iterator[tuple[int, DicomHeader]]:
-    """Yield index and header of each DICOM file; damaged files are skipped because decoding reports them."""
+    """Yield index and header of each DICOM file; volumes and damaged files are skipped.
+
+    Decoding reports damaged files.
+    """
     for number, sample in enumerate(samples):
+        if sample.volume is not None:
+            continue
         file = image_path(sample, root)
         if sample.read is not None or file.suffix.lower() in _OTHER_SUFFIXES or not is_dicom_file(file):
             continue

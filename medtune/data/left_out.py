@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from medtune.data.listing import image_path, scan_root
+from medtune.data.listing import sample_files, scan_root
 from medtune.data.sample import Sample
 from medtune.serving.folder_scan import count_types, file_type, format_counts, printable
 from medtune.serving.masks import find_masks
@@ -71,10 +71,10 @@ def count_left_out(
     Returns:
         The unused files.
     """
-    if root is None or not root.is_dir() or any(sample.read is not None for sample in samples):
+    if root is None or not root.is_dir() or any(map(_is_drawn, samples)):
         return LeftOut()
     content = scan_root(root)
-    used = {image_path(sample, root) for sample in samples}
+    used = {file for sample in samples for file in sample_files(sample, root)}
     if used and not any(path.is_relative_to(root) for path in used):  # unpacked from an archive
         return LeftOut()
     used.update(inputs)
@@ -90,3 +90,7 @@ def count_left_out(
         for folder, paths in sorted(by_folder.items())
     }
     return LeftOut(files, count_types(content.system), tuple(map(printable, images)), table)
+
+
+def _is_drawn(sample: Sample) -> bool:
+    return sample.read is not None or (sample.volume is not None and sample.volume.read is not None)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from medtune.config.errors import InputError
 from medtune.data.sample import Sample
+from medtune.data.volume_files import VolumeFiles
 from medtune.runtime.artifact import digest
 from medtune.serving.decode import SUFFIXES
 from medtune.serving.folder_scan import FolderContent, scan_folder
@@ -73,6 +74,21 @@ def image_path(sample: Sample, root: Path) -> Path:
     return sample.file or root / sample.path
 
 
+def sample_files(sample: Sample, root: Path | None) -> tuple[Path, ...]:
+    """Return the files of a sample: the image, or all channels of a volume and its mask.
+
+    Args:
+        sample: the sample.
+        root: the data root; None if the samples are not files.
+
+    Returns:
+        The files; empty if the sample is drawn or read by a function.
+    """
+    if sample.volume is not None:
+        return sample.volume.files
+    return () if sample.read is not None or root is None else (image_path(sample, root),)
+
+
 def index_hash(
     samples: Iterable[Sample], root: Path | None, inputs: Iterable[Path] = (), unused: Iterable[object] = ()
 ) -> str:
@@ -89,11 +105,16 @@ def index_hash(
     """
     entries: list[object] = []
     for sample in samples:
-        signature = [] if sample.read is not None or root is None else _file_signature(image_path(sample, root))
+        signature = [number for file in sample_files(sample, root) for number in _file_signature(file)]
+        volume = [] if sample.volume is None else [_volume_signature(sample.volume)]
         entries.append(
-            [sample.path, sample.label, sample.patient_id, sample.metadata, sample.published_splits, signature]
+            [sample.path, sample.label, sample.patient_id, sample.metadata, sample.published_splits, signature, *volume]
         )
     return digest([entries, [[path.name, *_file_signature(path)] for path in inputs], *unused])
+
+
+def _volume_signature(volume: VolumeFiles) -> list[object]:
+    return [[file.name for file in volume.files], volume.spacing]
 
 
 def _file_signature(path: Path) -> list[int]:

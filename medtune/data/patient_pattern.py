@@ -13,6 +13,28 @@ from medtune.data.table import Table
 from medtune.serving.folder_scan import printable
 
 
+def check_regex(pattern: str | None) -> str | None:
+    """Check that a pattern is a regular expression with a group.
+
+    Args:
+        pattern: `data.patient_pattern`.
+
+    Returns:
+        The pattern.
+
+    Raises:
+        ValueError: the pattern is not a regular expression, or has no group.
+    """
+    if pattern is not None:
+        try:
+            groups = re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        if not groups:
+            raise ValueError("it has no group. Put (...) around the part of the path that is the patient")
+    return pattern
+
+
 def with_patient(sample: Sample, pattern: str) -> Sample:
     """Set the patient of a sample by a regular expression for its path.
 

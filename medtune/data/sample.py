@@ -44,9 +44,16 @@ The file may define:
         Tiles of samples that are whole-slide images. The tiles replace the samples; patients, labels and splits are
         those of the slides. Called after all checks that do not need pixels.
 
-tests/contracts/test_sources.py checks the contract. Paths are relative, posix and unique. Labels are class names.
-Patients are all None or all non-empty. `metadata` has the same keys in every sample. Two calls return equal lists.
-Neither importing nor calling the source imports torch.
+A source of volumes sets `volume` of each sample, and derives its `Params` from
+`medtune.data.volume_params.VolumeParams`. `classes` then returns the names of the labels 1, 2, ... of the masks.
+`label` of a sample is a property to stratify by, or `medtune.data.volume_files.NO_STRATUM`. The file must also define:
+
+    def channels(params) -> tuple[str, ...]
+        Names of the channels in order, for example ("T1", "T2"). Empty if the source needs a root and has none.
+
+tests/contracts/test_sources.py checks the contract. Paths are relative, posix and unique. Labels of images are class
+names. Patients are all None or all non-empty. `metadata` has the same keys in every sample. Two calls return equal
+lists. Neither importing nor calling the source imports torch.
 """
 
 from collections.abc import Callable
@@ -54,6 +61,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
+from medtune.data.volume_files import VolumeFiles
 
 SPLITS = ("train", "val", "test", "external", "unused")
 
@@ -79,6 +88,7 @@ class Sample:
         site: hospital or site, for protocol site; None if unknown.
         frame: frame of a multi-frame DICOM file, starting at 0.
         findings: findings that the image shows, in any order; None if the image has one class.
+        volume: volume and mask instead of an image; None for an image.
     """
 
     path: str
@@ -93,6 +103,7 @@ class Sample:
     where: str = field(default="", compare=False)
     site: str | None = None
     findings: tuple[str, ...] | None = None
+    volume: VolumeFiles | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:

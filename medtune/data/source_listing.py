@@ -28,7 +28,7 @@ class SourceListing:
         classes: class names in index order, with the positive class last.
         positive: positive class of a set with two classes; None if there is none.
         split_classes: class names in an order that does not depend on the positive class. The splits use this order, so
-            that they do not change with the positive class.
+            that they do not change with the positive class. For volumes, the values of `Sample.label`.
         rejected: (path, reason) of each image that was left out.
         left_out: files under the data root that are not used.
         notes: changes of the samples, one sentence each.
@@ -74,7 +74,7 @@ def list_source(params: DataParams, has_positive: bool) -> SourceListing:
     table = getattr(params, "csv", None) or ""
     left_out = count_left_out(listed, root, inputs, table, by_split=params.split.protocol == "folders")
     named = tuple(source.classes(params))
-    checked = check_samples(listed, params, named)
+    checked = check_samples(listed, params, () if params.has_volumes else named)
     samples = hide_patients(checked.samples) if with_headers.from_headers else checked.samples
     classes = named or findings.all_labels(checked.samples)
     if not has_positive and params.positive is not None:
@@ -89,4 +89,6 @@ def list_source(params: DataParams, has_positive: bool) -> SourceListing:
     rejected = [list(checked.rejected)] if checked.rejected else []
     listing = index_hash(samples, root, inputs, [*unused, *rejected])
     ordered = order_classes(classes, positive)
-    return SourceListing(source, root, samples, ordered, positive, classes, checked.rejected, left_out, notes, listing)
+    # The labels of masks are not known before the volumes are read, so volumes are split by another property.
+    strata = findings.all_labels(samples) if params.has_volumes else classes
+    return SourceListing(source, root, samples, ordered, positive, strata, checked.rejected, left_out, notes, listing)

@@ -1,5 +1,6 @@
 """Lookup of the image files that a table names, and suggestions for missing files."""
 
+import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -43,7 +44,7 @@ class ImageFiles:
         same = self._by_form.get(_form(path), [])
         if len(same) == 1:
             return same[0]
-        return path if (self.root / path).is_file() else None
+        return path if os.path.isfile(self.root / path) else None  # False for names that cannot exist
 
     def guess(self, path: str) -> str | None:
         """Return the only file that differs from a missing path in no more than case, extension or folder, or None."""

@@ -97,6 +97,10 @@ def test_explain__covers_every_key_of_every_plugin():
         ("model.peft", "method", "medtune.models.peft"),
     ):
         for name in registry.plugin_names(package):
+            plugin = registry.load_plugin(package, name, f"{section}.{key}")
+            if section == "data" and plugin.Params().has_volumes:  # no task accepts volumes yet
+                check_explained(load.load().model_copy(update={"data": plugin.Params()}), section, key, name)
+                continue
             params = load.load(
                 sets=[
                     f"{section}.{key}={name}",
@@ -104,9 +108,13 @@ def test_explain__covers_every_key_of_every_plugin():
                     *(["data.source=slides", "schedule=frozen"] if name == "attention_mil" else []),
                 ]
             )
-            explained = fields(params, section)
-            assert name in next(field for field in explained if field.key == f"{section}.{key}").choices
-            assert all(field.type or field.choices for field in explained)
+            check_explained(params, section, key, name)
+
+
+def check_explained(params, section, key, name):
+    explained = fields(params, section)
+    assert name in next(field for field in explained if field.key == f"{section}.{key}").choices
+    assert all(field.type or field.choices for field in explained)
 
 
 def test_recipes__lists_every_file_with_a_summary(capsys):

@@ -3,11 +3,13 @@
 import subprocess
 import sys
 
+import nibabel as nib
 import numpy as np
 import pytest
 
-from medtune.config import registry
+from medtune.config import load, registry
 from medtune.config.data import DataParams
+from medtune.config.errors import InputError
 from medtune.config.project import PROJECT
 from medtune.data.listing import image_path
 from medtune.data.splits import split_samples
@@ -15,6 +17,14 @@ from medtune.runtime.artifact import digest
 from medtune.serving.decode import decode
 
 SOURCES = registry.plugin_names("medtune.data.sources")
+
+
+def has_volumes(name):
+    return registry.load_plugin("medtune.data.sources", name, "data.source").Params().has_volumes
+
+
+VOLUMES = [name for name in SOURCES if has_volumes(name)]
+IMAGES = [name for name in SOURCES if name not in VOLUMES]
 
 
 @pytest.fixture(params=SOURCES)
@@ -38,7 +48,9 @@ def test_source__defines_all_attributes(name):
 def test_records__satisfy_the_contract(case):
     source, root, params = case
     records = source.list_samples(root, params)
-    classes = source.classes(params) or tuple(sorted({record.label for record in records}))
+    labels = tuple(sorted({record.label for record in records}))
+    # The classes of volumes are the labels of the masks, and `label` only stratifies the split.
+    classes = labels if params.has_volumes else source.classes(params) or labels
     paths = [record.path for record in records]
     assert len(paths) == len(set(paths)) > 0
     assert all(not path.startswith("/") and ".." not in path.split("/") and "\\" not in path for path in paths)
@@ -48,9 +60,11 @@ def test_records__satisfy_the_contract(case):
     assert len({tuple(record.metadata) for record in records}) == 1
     assert all(isinstance(value, str) for record in records for value in record.metadata.values())
     assert source.list_samples(root, params) == records
-    split_samples(records, classes, params.split, params.source)
+    split_samples(records, classes, params.split, params.source, min_classes=1 if params.has_volumes else 2)
+    assert {record.volume is not None for record in records} == {params.has_volumes}
 
 
+@pytest.mark.parametrize("case", IMAGES, indirect=True)
 def test_records__pixels_are_eight_bit_rgb(case):
     source, root, params = case
     records = source.list_samples(root, params)[:3]
@@ -61,6 +75,46 @@ def test_records__pixels_are_eight_bit_rgb(case):
         assert pixels.dtype == np.uint8
         assert pixels.ndim == 3
         assert pixels.shape[2] == 3
+
+
+@pytest.mark.parametrize("case", VOLUMES, indirect=True)
+def test_records__volumes_and_masks_agree(case):
+    source, root, params = case
+    records = source.list_samples(root, params)
+    labels, channels = source.classes(params), source.channels(params)
+    assert len(set(labels)) == len(labels) > 0
+    assert 1 <= len(channels) <= 4
+    found = set()
+    for record in records:
+        image, mask, affines = read_volume(record.volume)
+        assert image.shape == (len(channels), *mask.shape)
+        assert mask.ndim == 3
+        assert mask.dtype == np.uint8
+        for affine in affines:
+            np.testing.assert_allclose(affine, affines[0], atol=1e-3)
+        assert np.isfinite(image).all()
+        assert image.std() > 0
+        found |= set(np.unique(mask).tolist())
+    assert found == set(range(len(labels) + 1))
+
+
+def read_volume(volume):
+    """Return the image (C, X, Y, Z), the mask (X, Y, Z) and the affines of all files."""
+    if volume.read is not None:
+        image, mask, affine = volume.read()
+        assert image.dtype == np.float32
+        return image, mask, [affine]
+    files = [nib.load(file) for file in volume.files]
+    *channels, mask = (np.asarray(file.dataobj) for file in files)
+    axes = [channel[..., None] if channel.ndim == 3 else channel for channel in channels]
+    return np.moveaxis(np.concatenate(axes, axis=-1), -1, 0), mask, [file.affine for file in files]
+
+
+@pytest.mark.parametrize("name", VOLUMES)
+def test_volumes__are_refused_by_tasks_of_images(name):
+    with pytest.raises(InputError, match=rf"task\.kind=classification: data\.source={name} contains volumes") as error:
+        load.load(sets=[f"data.source={name}", "data.root=."])
+    assert "\n" not in str(error.value)
 
 
 def test_params__have_a_reproducible_digest(case):
@@ -74,7 +128,7 @@ def test_sources__import_nothing_heavy():
         "for name in registry.plugin_names('medtune.data.sources'):\n"
         "    registry.load_plugin('medtune.data.sources', name, 'x')\n"
         "import medtune.stages.data\n"
-        "heavy = {'torch', 'prefect', 'sklearn', 'scipy', 'imagehash', 'httpx'} & set(sys.modules)\n"
+        "heavy = {'torch', 'prefect', 'sklearn', 'scipy', 'imagehash', 'httpx', 'nibabel'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True, timeout=120)

@@ -1,5 +1,6 @@
 """Patients, frames and pixel spacing from DICOM headers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from medtune.config.errors import InputError
 from medtune.data.dicom_samples import SPACING, add_dicom_headers, hide_patients
 from medtune.data.sample import Sample
+from medtune.data.volume_files import VolumeFiles
 from tests.serving.test_dicom import write
 
 PIXELS = np.zeros((3, 8, 8), np.uint8)
@@ -64,3 +66,11 @@ def test_other_files__are_unchanged(tmp_path: Path) -> None:
     listed = [Sample("a.png", "a"), Sample("missing", "a")]
     assert add_dicom_headers(listed, tmp_path, "error").samples == listed
     assert add_dicom_headers(listed, None, "error").samples == listed
+
+
+def test_headers__of_volumes_are_not_read(tmp_path: Path) -> None:
+    sample = samples(tmp_path, "Doe^Jane")[0]
+    volume = replace(sample, volume=VolumeFiles((tmp_path / sample.path,)))
+    listed = add_dicom_headers([volume], tmp_path, "error")
+    assert listed.samples == [volume]
+    assert not listed.from_headers

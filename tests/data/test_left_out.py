@@ -3,6 +3,7 @@ import pytest
 
 from medtune.data.left_out import LeftOut, count_left_out
 from medtune.data.sample import Sample
+from medtune.data.volume_files import VolumeFiles
 
 
 @pytest.fixture
@@ -51,3 +52,14 @@ def test_count_left_out__is_empty_for_samples_without_files(root):
     drawn = Sample("x", "a", read=lambda: np.zeros((1, 1, 3), np.uint8))
     assert count_left_out([drawn], root, []) == LeftOut()
     assert count_left_out([], None, []) == LeftOut()
+
+
+def test_count_left_out__channels_and_masks_of_volumes_are_used(tmp_path):
+    for name in ("images/a.nii.gz", "images/b.nii.gz", "masks/a.nii.gz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    volume = VolumeFiles((tmp_path / "images/a.nii.gz",), tmp_path / "masks/a.nii.gz")
+    assert count_left_out([Sample("images/a.nii.gz", "x", volume=volume)], tmp_path, []).files == {
+        "images": {".nii.gz": 1}
+    }
+    assert count_left_out([Sample("a", "x", volume=VolumeFiles(read=tuple))], tmp_path, []) == LeftOut()

@@ -3,7 +3,7 @@ import pytest
 
 from medtune.config.errors import InputError
 from medtune.data.source_listing import list_source
-from medtune.data.sources import breakhis, folder, synthetic
+from medtune.data.sources import breakhis, folder, phantom, synthetic
 from tests.serving.test_dicom import write
 
 
@@ -66,3 +66,11 @@ def test_list_source__checks_patients_of_dicom_headers_before_hiding(tmp_path, p
     patient_ids = [sample.patient_id for sample in list_source(options, has_positive=False).samples]
     assert len(set(patient_ids)) == (1 if patients[0] == "P1" else 2)
     assert all(patient.startswith("dicom-") for patient in patient_ids)
+
+
+def test_list_source__volumes_are_split_by_a_property_of_the_patient():
+    listed = list_source(phantom.Params(patients=6, size=16), has_positive=False)
+    assert listed.classes == ("upper organ", "lower organ", "lesion")
+    assert listed.split_classes == ("lesion", "no lesion")
+    assert len(listed.samples) == 6
+    assert list_source(phantom.Params(patients=7, size=16), has_positive=False).hash != listed.hash

@@ -1,6 +1,5 @@
 """Source `folder`: local images, with labels from class folders or from a table with path, label and patient."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from medtune.config.errors import InputError, set_option
 from medtune.data import class_folders, columns, findings, label_table, listing
 from medtune.data.example import write_image
 from medtune.data.label_params import LabelParams
-from medtune.data.patient_pattern import check_pattern, with_patient
+from medtune.data.patient_pattern import check_pattern, check_regex, with_patient
 from medtune.data.sample import Sample
 from medtune.data.sites import add_sites
 from medtune.data.split_column import find_split_column, read_splits
@@ -65,14 +64,7 @@ class Params(LabelParams):
     @field_validator("patient_pattern")
     @classmethod
     def _one_group(cls, pattern: str | None) -> str | None:
-        if pattern is not None:
-            try:
-                groups = re.compile(pattern).groups
-            except re.error as error:
-                raise ValueError(f"not a regular expression: {error}") from None
-            if not groups:
-                raise ValueError("it has no group. Put (...) around the part of the path that is the patient")
-        return pattern
+        return check_regex(pattern)
 
     @field_validator("class_names")
     @classmethod

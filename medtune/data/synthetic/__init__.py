@@ -1,1 +1,1 @@
-"""Drawing of the synthetic tissue images and slides."""
+"""Drawing of the synthetic tissue images, slides and volumes."""

@@ -1,0 +1,177 @@
+"""dataset.json of the Medical Segmentation Decathlon and of nnU-Net: reading, labels and channels."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medtune.config.data import DataParams
+from medtune.config.errors import InputError, set_option
+from medtune.config.project import PROJECT
+from medtune.data.class_selection import list_names
+from medtune.data.label_names import MAX_LABELS, check_names, is_background
+from medtune.data.volume_cases import MAX_CHANNELS, require_folder
+
+FILE = "dataset.json"
+_SHOWN, _LETTERS = 10, 80
+
+
+def data_root(params: DataParams) -> Path | None:
+    """Return the absolute data root, or None if `data.root` is null."""
+    return (PROJECT / params.root).resolve() if params.root else None
+
+
+def read_dataset_json(root: Path | None, source: str, keys: Sequence[str], other: tuple[str, str]) -> dict[str, Any]:
+    """Read dataset.json.
+
+    Args:
+        root: the data root.
+        source: name of the source.
+        keys: required keys.
+        other: a key of the other layout with this file name, and the source for that layout.
+
+    Returns:
+        The content.
+
+    Raises:
+        InputError: the file is missing, is not a JSON object, repeats a key, or has no required key.
+    """
+    root = require_folder(root, source)
+    file = root / FILE
+    try:
+        content = json.loads(file.read_bytes().decode("utf-8-sig"), object_pairs_hook=_without_duplicates)
+        json.dumps(content, ensure_ascii=False).encode()  # a half of a surrogate pair cannot be encoded
+    except FileNotFoundError:
+        raise InputError(_describe_missing(root)) from None
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}. Check the permissions") from None
+    except _DuplicateKeyError as error:
+        raise InputError(f"{FILE}: the key {error.args[0]!r} occurs twice in one object. Remove one of them") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{file}: damaged, it is not JSON. Copy it again from the data set") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{FILE}: expected an object with the keys {', '.join(keys)}. Copy it again from the data set")
+    missing = [key for key in keys if key not in content]
+    if missing and other[0] in content:
+        raise InputError(f"data.source={source}: {FILE} has the layout of {other[1]}. Use data.source={other[1]}")
+    if missing:
+        raise InputError(f"{FILE}: {', '.join(missing)} is missing; found {list_names(list(content), _SHOWN)}. Add it")
+    return content
+
+
+def show(value: object) -> str:
+    """Return a value of the file for a message, shortened to one short line."""
+    text = repr(value)
+    return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 1]}…"
+
+
+class _DuplicateKeyError(Exception):
+    """Key that occurs twice in a JSON object."""
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in content:
+            raise _DuplicateKeyError(key)
+        content[key] = value
+    return content
+
+
+def _describe_missing(root: Path) -> str:
+    below = sorted(path.parent for path in root.glob(f"*/{FILE}"))
+    if len(below) == 1:
+        return f"data.root={root}: {FILE} is in {below[0].name}. Use {set_option('data.root', str(below[0]))}"
+    return f"data.root={root}: no {FILE}. Set data.root to the folder that contains it"
+
+
+def label_names(numbered: Sequence[tuple[object, object]]) -> tuple[str, ...]:
+    """Check the labels and sort them by number.
+
+    Args:
+        numbered: number and name of each label, as the file spells them.
+
+    Returns:
+        The names of the labels 1, 2, ..., without the background.
+
+    Raises:
+        InputError: a number is unknown, repeated or missing, 0 is not the background, a name is empty or repeated, or
+            there are no labels or too many.
+    """
+    by_number: dict[int, str] = {}
+    for number, name in numbered:
+        value = _to_number(number)
+        if value is None or value > MAX_LABELS:
+            raise InputError(
+                f"{FILE}: label {name!r} has the unknown number {number!r}; expected 0 to {MAX_LABELS}. Correct it"
+            )
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+            raise InputError(f"{FILE}: label {value} has the name {name!r}. Name it with one line of text")
+        if value in by_number:
+            raise InputError(f"{FILE}: labels {by_number[value]!r} and {name!r} both have number {value}. Correct one")
+        by_number[value] = name.strip()
+    if not is_background(by_number.get(0, "")):
+        found = f"label 0 is {by_number[0]!r}" if 0 in by_number else "there is no label 0"
+        raise InputError(f"{FILE}: {found}, but 0 must be the background. Correct the labels and the masks")
+    numbers = sorted(by_number)
+    if numbers == [0]:
+        raise InputError(f"{FILE}: there is no label except the background. Add the labels of the masks")
+    if gaps := sorted(set(range(numbers[-1])) - set(numbers)):
+        shown = ", ".join(map(str, gaps[:5])) + (f" and {len(gaps) - 5:,} more" if len(gaps) > 5 else "")
+        raise InputError(f"{FILE}: the label numbers {shown} have no name. Number the labels 0 to n without gaps")
+    names = [by_number[number] for number in numbers[1:]]
+    if problem := check_names(names):
+        raise InputError(f"{FILE}: {problem}")
+    return tuple(names)
+
+
+def read_mapping(content: Mapping[str, Any], key: str, example: str) -> dict[str, Any]:
+    """Return a value of dataset.json that must be a mapping.
+
+    Args:
+        content: content of dataset.json.
+        key: key of the value.
+        example: example of a valid value, for the message.
+
+    Returns:
+        The mapping.
+
+    Raises:
+        InputError: the value is not a mapping, or is empty.
+    """
+    value = content[key]
+    if not isinstance(value, dict) or not value:
+        raise InputError(f"{FILE}: {key} is {show(value)}; expected a mapping, such as {example}. Correct it")
+    return value
+
+
+def channel_names(content: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """Check the channels and sort them by number.
+
+    Args:
+        content: content of dataset.json.
+        key: key of the channels, a mapping from the numbers 0, 1, ... to names.
+
+    Returns:
+        The names in order.
+
+    Raises:
+        InputError: the value is not such a mapping, or there are too many channels.
+    """
+    example = '{"0": "MRI"}'
+    channels = read_mapping(content, key, example)
+    names = {_to_number(number): name for number, name in channels.items()}
+    if set(names) != set(range(len(channels))) or not all(isinstance(name, str) for name in names.values()):
+        raise InputError(
+            f"{FILE}: {key} is {show(channels)}; expected a name for each number from 0, such as {example}. Correct it"
+        )
+    if len(names) > MAX_CHANNELS:
+        raise InputError(f"{FILE}: {key} has {len(names)} channels; at most {MAX_CHANNELS} are supported. Remove some")
+    return tuple(names[number] for number in range(len(names)))
+
+
+def _to_number(value: object) -> int | None:
+    """Return a label or channel number, or None if it is not an integer of at least 0."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 6:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
