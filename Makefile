@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 THREADS = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 # Test processes: more than the cores of a small machine, because tests wait for servers and other processes.
-WORKERS = 3
+WORKERS = 4
 
 UV := PYTHON='$(PYTHON)' requirements/uv
 # default: torch as in the lock, with CUDA on Linux. cpu: without CUDA (docs/install.md). .venv/.torch stores the choice.
