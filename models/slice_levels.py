@@ -67,6 +67,29 @@ def level_features(backbone: nn.Module, images: Tensor) -> list[Tensor]:
     return features
 
 
+def level_shapes(backbone: nn.Module, size: tuple[int, int]) -> list[tuple[int, int]]:
+    """Return channels and height of each level for images of H x W = `size` pixels.
+
+    Raises:
+        InputError: the backbone does not support the size, or its levels are not maps (B, C, h, w).
+    """
+    device = next(backbone.parameters()).device
+    training = backbone.training
+    try:
+        with torch.no_grad():
+            levels = level_features(backbone.eval(), torch.zeros(1, 3, *size, device=device))
+        return [(count, height) for _, count, height, _ in (level.shape for level in levels)]
+    except Exception as error:  # backbones raise exceptions of any type
+        height, width = size
+        raise InputError(
+            f"model.backbone={type(backbone).__name__}: it has no feature maps of images of {height} x {width} pixels "
+            f"({first_line(error).rstrip('.')}). Set model.backbone_args={{img_size: [{height}, {width}]}}, or use "
+            "another backbone"
+        ) from None
+    finally:
+        backbone.train(training)
+
+
 def _vit_levels(backbone: Any, images: Tensor) -> list[Tensor]:
     blocks = list(backbone.blocks)
     ends = [-(-len(blocks) * level // LEVELS) - 1 for level in range(1, LEVELS)]

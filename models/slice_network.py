@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate, pad
 
 from medtune.config.errors import InputError
 from medtune.models.slice_decoder import SliceDecoder
-from medtune.models.slice_levels import level_features, remove_unused, uses_tokens
+from medtune.models.slice_levels import level_features, level_shapes, remove_unused, uses_tokens
 
 NEIGHBORS = 3  # slices per image: the previous, the slice itself and the next, as color channels
 STEP = 2  # every second slice is read
@@ -81,12 +81,10 @@ class SliceNetwork(nn.Module):
         self.backbone = None if backbone is None else remove_unused(backbone)
         if self.backbone is not None:
             self.pixels = self._image_size(self.backbone, patch, slice_scale)
-            device = next(self.backbone.parameters()).device
-            training = self.backbone.training
-            with torch.no_grad():
-                features = level_features(self.backbone.eval(), torch.zeros(1, 3, *self.pixels, device=device))
-            self.backbone.train(training)
-            levels = [(channels * level.shape[1], self.extent[0] / level.shape[2]) for level in features]
+            levels = [
+                (channels * count, self.extent[0] / height)
+                for count, height in level_shapes(self.backbone, self.pixels)
+            ]
         self.head = SliceDecoder(channels, classes, levels)
 
     def forward(self, volumes: Tensor) -> Tensor:

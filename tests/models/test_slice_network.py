@@ -1,14 +1,20 @@
 """2.5-D network: shapes, slices, alignment, the control without a backbone, and ONNX export."""
 
+from itertools import pairwise
+
 import numpy as np
 import onnxruntime
 import pytest
 import timm
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from medtune.config import registry
 from medtune.config.errors import InputError
+from medtune.config.load import validate
+from medtune.models.backbones import create_backbone
 from medtune.models.slice_levels import level_features
 from medtune.models.slice_network import SliceNetwork, slice_side
 
@@ -84,6 +90,13 @@ def test_levels__are_at_the_position_of_the_structure(name):
         assert abs((column + 0.5) * size[1] - y) <= 4 + size[1]
 
 
+@settings(max_examples=15)
+@given(name=st.sampled_from(["test_convnext", None]), sides=st.tuples(*[st.integers(8, 30)] * 2, st.integers(1, 9)))
+def test_network__returns_logits_of_any_size(name, sides):
+    with torch.no_grad():
+        assert network(name, sides)(volume(1, 1, *sides)).shape == (1, 3, *sides)
+
+
 @pytest.mark.parametrize("name", BACKBONES[1:4])
 def test_cnn__has_no_parameter_behind_the_last_level(name):
     model = network(name, (16, 16, 4))
@@ -143,6 +156,9 @@ def test_network__refuses_images_that_are_too_small_and_larger_slices():
         SliceNetwork(None, 1, 2, (4, 16, 8))
     with pytest.raises(ValueError, match="larger than those of the patch"):
         network("test_resnet", (16, 16, 8))(volume(1, 1, 20, 16, 8))
+    swin = timm.create_model("swin_tiny_patch4_window7_224", num_classes=0, depths=(1, 1, 1, 1))
+    with pytest.raises(InputError, match=r"SwinTransformer: .* 32 x 32 pixels .* Set .*img_size: \[32, 32\]"):
+        SliceNetwork(swin, 1, 2, (16, 16, 8))
     with pytest.raises(InputError, match=r"model\.backbone=Sequential: it has no feature maps at several levels"):
         SliceNetwork(nn.Sequential(nn.Conv2d(3, 3, 1)), 1, 2, (16, 16, 8))
 
@@ -165,3 +181,21 @@ def test_network__exports_to_onnx_with_equal_outputs(name, method, tmp_path):
             expected = model(volumes).numpy()
         output = session.run(None, {session.get_inputs()[0].name: volumes.numpy()})[0]
         assert np.abs(output - expected).max() < 1e-4
+
+
+@pytest.mark.real
+def test_real_weights__give_finite_levels_in_the_size_of_the_slices(shared):
+    patch = (40, 56, 8)
+    model = {
+        "backbone": "deit_tiny_patch16_224",
+        "head": {"kind": "linear"},
+        "peft": {"method": "none"},
+        "weights": str(shared / "weights" / "deit_tiny_patch16_224.safetensors"),
+        "backbone_args": {"img_size": slice_side(patch, 2.0, 16)},
+    }
+    params = validate({"data": {"source": "synthetic", "image_size": 112}, "model": model})
+    levels = SliceNetwork(create_backbone(params), 1, 3, patch).levels(volume(1, 1, *patch))
+    assert [tuple(level.shape) for level in levels] == [(1, 192, 7, 7, 4)] * 4
+    assert all(level.isfinite().all() for level in levels)
+    # Pretrained levels differ, unlike those of a network whose blocks are skipped.
+    assert not any(torch.allclose(first, second, atol=0.1) for first, second in pairwise(levels))
