@@ -15,7 +15,7 @@ NEIGHBORS = 3  # slices per image: the previous, the slice itself and the next, 
 STEP = 2  # every second slice is read
 COARSEST = 4  # voxels per element at the coarsest resolution of the decoder
 REDUCTION = 32  # sides of the images of a CNN are multiples
-MIN_SIDE = 8  # smallest side of a slice, in voxels
+MIN_SIDE = 12  # smallest side of a slice in voxels: a norm of few voxels amplifies rounding errors
 
 
 def slice_side(patch: Sequence[int], slice_scale: float, patch_size: int, slice_axis: int = 2) -> int:

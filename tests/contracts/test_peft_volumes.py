@@ -105,6 +105,29 @@ def test_method__merge_restores_the_architecture_and_the_outputs(case):
     assert not set(plain.state_dict()) - set(network.state_dict())
 
 
+@pytest.mark.parametrize("method", sorted(EXPECTED))
+def test_method__adapts_a_complete_unet_with_transposed_convolutions(method):
+    from monai.networks.nets import UNet
+
+    torch.manual_seed(0)
+    norm = ("INSTANCE", {"affine": True})
+    network = UNet(3, 1, 2, channels=(8, 16), strides=(2,), num_res_units=1, norm=norm).eval()
+    module = plugin(method)
+    network = module.inject(network, module.Params())
+    x = volume((16, 8, 8))
+    values = {name: value for name, value in network.named_parameters() if value.requires_grad}
+    optimizer = torch.optim.Adam(values.values(), lr=1e-2)
+    for _ in range(2):  # the first factor of a low-rank update has a gradient from the second step
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(x), (x[:, 0] > 0).long()).backward()
+        optimizer.step()
+    assert [name for name, value in values.items() if float(value.grad.abs().max()) < 1e-7] == []
+    with torch.no_grad():
+        expected = network(x)
+        difference = float((module.merge(network)(x) - expected).abs().max())
+    assert difference < 1e-5 * float(expected.abs().max())
+
+
 @pytest.mark.parametrize(("method", "name"), [pytest.param(*case, marks=needs(case[1])) for case in CASES])
 def test_method__starts_at_the_pretrained_network_or_is_refused(method, name):
     args, shape = NETWORKS[name]

@@ -91,7 +91,7 @@ def test_levels__are_at_the_position_of_the_structure(name):
 
 
 @settings(max_examples=15)
-@given(name=st.sampled_from(["test_convnext", None]), sides=st.tuples(*[st.integers(8, 30)] * 2, st.integers(1, 9)))
+@given(name=st.sampled_from(["test_convnext", None]), sides=st.tuples(*[st.integers(12, 30)] * 2, st.integers(1, 9)))
 def test_network__returns_logits_of_any_size(name, sides):
     with torch.no_grad():
         assert network(name, sides)(volume(1, 1, *sides)).shape == (1, 3, *sides)
@@ -152,7 +152,7 @@ def test_network__refuses_images_that_are_too_small_and_larger_slices():
         InputError, match=r"data\.patch=\[24, 16, 8\]: .* images of 48 pixels .* reads 32 x 32\. Set .*img_size: 48"
     ):
         SliceNetwork(vit, 1, 2, (24, 16, 8))
-    with pytest.raises(InputError, match=r"data\.patch=\[4, 16, 8\]: slices need sides of at least 8 voxels"):
+    with pytest.raises(InputError, match=r"data\.patch=\[4, 16, 8\]: slices need sides of at least 12 voxels"):
         SliceNetwork(None, 1, 2, (4, 16, 8))
     with pytest.raises(ValueError, match="larger than those of the patch"):
         network("test_resnet", (16, 16, 8))(volume(1, 1, 20, 16, 8))
