@@ -138,7 +138,7 @@ def test_control__has_only_the_decoder_and_learns():
     losses = []
     for _ in range(20):
         loss = nn.functional.cross_entropy(model(x), mask)
-        losses.append(float(loss))
+        losses.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
