@@ -129,6 +129,14 @@ def test_create__names_the_extra_if_monai_is_missing(monkeypatch):
     assert create_volume_network("brain_unet3d", 1, 2)(volume("brain_unet3d")).shape[1] == 2
 
 
+def test_create__names_einops_if_it_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "einops", None)
+    with pytest.raises(
+        InputError, match=r"model\.backbone=swinunetr: it needs einops, .* not installed\. Install einops"
+    ):
+        create_volume_network("swinunetr", 1, 2)
+
+
 @pytest.mark.parametrize("patch", [(16, 16, 12), (16, 16, 8), (0, 16, 16)])
 def test_check_patch__refuses_patches_that_the_network_cannot_read(patch):
     network = create_volume_network("unet", 1, 2)
