@@ -5,6 +5,8 @@ from types import ModuleType
 
 # Families whose layer names are known to the methods. In other families, the methods search for suitable layers.
 KNOWN_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+# Family of the networks that read volumes.
+VOLUME = "volume"
 
 
 def supports(method: ModuleType, family: str) -> bool:
@@ -12,14 +14,16 @@ def supports(method: ModuleType, family: str) -> bool:
 
     Args:
         method: a module of models/peft. With `OTHER_FAMILIES = True`, it also supports the families outside
-            KNOWN_FAMILIES.
-        family: from `medtune.models.backbones.family`.
+            KNOWN_FAMILIES. With `VOLUMES = True`, it supports networks that read volumes.
+        family: from `medtune.models.backbones.family`, or VOLUME.
 
     Returns:
         True if the method supports the family.
     """
     if not method.SUPPORTED_FAMILIES or family in method.SUPPORTED_FAMILIES:
         return True
+    if family == VOLUME:
+        return getattr(method, "VOLUMES", False)
     return family not in KNOWN_FAMILIES and getattr(method, "OTHER_FAMILIES", False)
 
 

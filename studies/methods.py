@@ -4,6 +4,7 @@ from medtune.cli.program import run
 from medtune.config import registry
 from medtune.config.project import PROJECT
 from medtune.models.peft_support import KNOWN_FAMILIES as FAMILIES
+from medtune.models.peft_support import VOLUME, supports
 from medtune.runtime.artifact import write_text
 from medtune.runtime.console import info
 
@@ -24,11 +25,12 @@ def render() -> str:
         "",
         f"- **{', '.join(FAMILIES)}**: families of backbones. The networks of a family have the same kind of blocks.",
         "- **other**: swin, hiera, cait and all other families of timm. MedTune finds their layers automatically.",
+        "- **volumes**: networks with 3-D convolutions, which read volumes.",
         "- **merged**: export merges the method into the weights, so the bundle is as fast as the plain network.",
         "- **learning rates**: `lr: auto` and the benchmark select one of these rates by the validation metric.",
         "",
-        f"| method | {' | '.join(FAMILIES)} | other | merged | learning rates | description |",
-        f"|-|{'-|' * len(FAMILIES)}-|-|-|-|",
+        f"| method | {' | '.join(FAMILIES)} | other | volumes | merged | learning rates | description |",
+        f"|-|{'-|' * len(FAMILIES)}-|-|-|-|-|",
     ]
     for name in registry.plugin_names("medtune.models.peft"):
         if name == "none":
@@ -37,9 +39,10 @@ def render() -> str:
         what = (method.__doc__ or "").splitlines()[0].partition(": ")[2].rstrip(".")
         fits = " | ".join("x" if family in method.SUPPORTED_FAMILIES else "" for family in FAMILIES)
         other = "x" if getattr(method, "OTHER_FAMILIES", False) else ""
+        volumes = "x" if supports(method, VOLUME) else ""
         merged = "x" if hasattr(method, "merge") else ""
         rates = ", ".join(f"{rate:g}" for rate in method.LR_GRID)
-        lines.append(f"| `{name}` | {fits} | {other} | {merged} | {rates} | {what} |")
+        lines.append(f"| `{name}` | {fits} | {other} | {volumes} | {merged} | {rates} | {what} |")
     _, heading, by_hand = PAGE.read_text(encoding="utf-8").partition(BY_HAND)
     return "\n".join(lines) + "\n" + heading + by_hand
 

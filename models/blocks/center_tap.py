@@ -11,12 +11,13 @@ class CenterTapAdapter(nn.Module):
         super().__init__()
         out, inner = weight.shape[:2]
         self.residual = nn.Parameter(torch.zeros(out) if channelwise else torch.zeros(out, inner))
-        self.middle = weight.shape[-1] // 2
+        # From the last dimension to the first, before and after each dimension.
+        self.padding = [size // 2 for size in reversed(weight.shape[2:]) for _ in range(2)]
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the updated kernel (out, in, k, k)."""
+        """Return the updated kernel (out, in, k, k) or (out, in, k, k, k)."""
         matrix: Tensor = self.residual
         if matrix.dim() == 1:
             matrix = matrix[:, None] if weight.shape[1] == 1 else torch.diag(matrix)
-        padding = self.middle
-        return weight + nn.functional.pad(matrix[:, :, None, None], (padding, padding, padding, padding))
+        center = matrix.reshape(*matrix.shape, *[1] * (weight.dim() - 2))
+        return weight + nn.functional.pad(center, self.padding)

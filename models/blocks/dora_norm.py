@@ -1,6 +1,6 @@
 """Lower bound for the norms of output channels by which DoRA divides."""
 
-from peft.tuners.lora.dora import DoraConv2dLayer, DoraLinearLayer
+from peft.tuners.lora.dora import DoraConv2dLayer, DoraConv3dLayer, DoraLinearLayer
 from torch import Tensor, nn
 
 # Far below the norm of any channel with nonzero weights. A channel of zeros has norm 0.
@@ -17,7 +17,12 @@ class _BoundedConv2d(DoraConv2dLayer):
         return super().get_weight_norm(*args, **options).clamp_min(MIN_NORM)
 
 
-BOUNDED = {DoraLinearLayer: _BoundedLinear, DoraConv2dLayer: _BoundedConv2d}
+class _BoundedConv3d(DoraConv3dLayer):
+    def get_weight_norm(self, *args: object, **options: object) -> Tensor:
+        return super().get_weight_norm(*args, **options).clamp_min(MIN_NORM)
+
+
+BOUNDED = {DoraLinearLayer: _BoundedLinear, DoraConv2dLayer: _BoundedConv2d, DoraConv3dLayer: _BoundedConv3d}
 
 
 def clamp_norms(backbone: nn.Module) -> nn.Module:

@@ -7,9 +7,12 @@ from torch import Tensor, nn
 
 
 def _negative_log_probability(logits: Tensor, label: Tensor) -> Tensor:
-    """Return the scalar loss for a class, or for findings that are independently present or absent."""
-    if label.ndim == 1:
-        return nn.functional.cross_entropy(logits, label)
+    """Return the scalar loss for a class, for the classes of voxels, or for independently present findings.
+
+    The loss of voxels is their mean, because a constant factor does not change the order of the weights.
+    """
+    if logits.ndim == label.ndim + 1:
+        return nn.functional.cross_entropy(logits, label.long())
     return nn.functional.binary_cross_entropy_with_logits(logits, label.float(), reduction="sum")
 
 
@@ -17,10 +20,11 @@ def diagonal_fisher(model: nn.Module, tensors: Sequence[Tensor], examples: Itera
     """Compute the diagonal of the empirical Fisher information of frozen tensors.
 
     Args:
-        model: maps images to logits. It is put in eval mode, to exclude dropout and batch statistics.
+        model: maps images or volumes to logits. It is put in eval mode, to exclude dropout and batch statistics.
         tensors: frozen tensors of the model. They remain frozen and without gradient.
-        examples: pairs of one image (1, 3, H, W) and its label (1,) or findings (1, K). Batches of one are required,
-            because the square of a sum of gradients is not the sum of their squares.
+        examples: pairs of one image (1, 3, H, W) and its label (1,) or findings (1, K), or pairs of one volume
+            (1, C, X, Y, Z) and its mask (1, X, Y, Z). Batches of one are required, because the square of a sum of
+            gradients is not the sum of their squares.
 
     Returns:
         Fisher information (total,) of all entries of the flattened and concatenated tensors.

@@ -10,18 +10,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from medtune.models.blocks.selection import CLASSIFIER_PREFIXES
+from medtune.models.blocks.selection import CLASSIFIER_PREFIXES, NORMS
 
-AFFINE = (nn.Linear, nn.Conv2d, nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
+MATRICES = (nn.Linear, nn.Conv2d, nn.Conv3d, nn.ConvTranspose3d)
+AFFINE = (*MATRICES, *NORMS)
 
 
 def affine_layers(backbone: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield name and module of every linear layer, convolution and norm layer with parameters."""
+    """Yield name and module of every linear layer, convolution and norm layer with parameters.
+
+    Grouped transposed convolutions are left out. Their weights have no dimension of all output channels.
+    """
     for name, module in backbone.named_modules():
         if name.startswith(CLASSIFIER_PREFIXES):
             continue
+        if isinstance(module, nn.ConvTranspose3d) and module.groups > 1:
+            continue
         if isinstance(module, AFFINE) and isinstance(getattr(module, "weight", None), nn.Parameter):
             yield name, module
+
+
+def output_dim(layer: nn.Module) -> int:
+    """Return the dimension of the output channels in the weight: 1 in (in, out, k, k, k), otherwise 0."""
+    return int(isinstance(layer, nn.ConvTranspose3d))
 
 
 def parametrize_tensor(layer: nn.Module, tensor: str, module: nn.Module) -> None:
@@ -33,7 +44,7 @@ def ensure_bias(layer: nn.Module) -> None:
     """Add a frozen bias of zeros to a linear layer or convolution without bias."""
     if layer.bias is None:
         weight = layer.weight
-        layer.bias = nn.Parameter(weight.new_zeros(weight.shape[0]), requires_grad=False)
+        layer.bias = nn.Parameter(weight.new_zeros(weight.shape[output_dim(layer)]), requires_grad=False)
 
 
 def bake_in(backbone: nn.Module) -> nn.Module:
@@ -46,15 +57,16 @@ def bake_in(backbone: nn.Module) -> nn.Module:
 
 
 class Scale(nn.Module):
-    """Multiplication of the output channels, the first dimension of a tensor, by `scale` (out,)."""
+    """Multiplication of the output channels, dimension `dim` of a tensor, by `scale` (out,)."""
 
-    def __init__(self, scale: nn.Parameter) -> None:
+    def __init__(self, scale: nn.Parameter, dim: int = 0) -> None:
         super().__init__()
         self.scale = scale
+        self.dim = dim
 
     def forward(self, tensor: Tensor) -> Tensor:
-        """Return the scaled tensor (out, ...)."""
-        return tensor * self.scale.view(-1, *[1] * (tensor.dim() - 1))
+        """Return the scaled tensor in the same shape."""
+        return tensor * self.scale.view(*[1] * self.dim, -1, *[1] * (tensor.dim() - 1 - self.dim))
 
 
 class ScaleShift(Scale):

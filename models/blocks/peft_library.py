@@ -7,6 +7,7 @@ from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 from torch import nn
 
 from medtune.config.errors import InputError
+from medtune.models.blocks.conv3d_update import replace_update
 from medtune.models.blocks.target_layers import default_targets
 from medtune.serving.one_line import first_line
 
@@ -57,7 +58,7 @@ def inject_adapter(backbone: nn.Module, config: PeftConfig, names: list[str] | N
             "Choose another method"
         ) from None
     backbone.__dict__[TUNER_ATTRIBUTE] = tuner  # not as a submodule, because the tuner contains the backbone
-    return backbone
+    return replace_update(backbone)
 
 
 def merge_adapter(backbone: nn.Module) -> nn.Module:

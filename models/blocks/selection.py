@@ -8,7 +8,7 @@ from medtune.config.errors import InputError
 
 # Layers of timm's classifier. MedTune does not use them, because its heads read the features before these layers.
 CLASSIFIER_PREFIXES = ("head.", "fc_norm.", "attn_pool.")
-NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
+NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 
 
 def set_trainable(backbone: nn.Module, is_selected: Callable[[str, nn.Parameter], bool]) -> nn.Module:

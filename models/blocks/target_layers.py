@@ -9,6 +9,7 @@ from torch import nn
 
 from medtune.config.errors import InputError
 from medtune.models.blocks.selection import CLASSIFIER_PREFIXES
+from medtune.models.blocks.volume_layers import is_volume_network
 from medtune.serving.one_line import first_line
 
 # Names of the layers that project tokens to queries, keys and values, in one layer or in several.
@@ -25,10 +26,12 @@ def default_targets(backbone: nn.Module) -> list[str]:
     In a transformer, these are the linear layers that project to queries, keys and values. Some attention modules use
     the weights of these layers without calling the layers. An update of the layers would then have no effect.
     Therefore all linear layers that a forward pass calls are returned instead. In a CNN, the linear layers and
-    convolutions of the stages are returned, except grouped and depthwise convolutions.
+    convolutions of the stages are returned, except grouped and depthwise convolutions. In a network that reads volumes,
+    the linear projections are returned or, if it has none, all linear layers and 3-D convolutions, except grouped,
+    depthwise and transposed convolutions.
 
     Args:
-        backbone: a timm model.
+        backbone: a timm model, or a network that reads volumes.
 
     Returns:
         Full module names, because a suffix such as `proj` would also match `patch_embed.proj`.
@@ -38,8 +41,10 @@ def default_targets(backbone: nn.Module) -> list[str]:
     layers = [
         name
         for name, module in backbone.named_modules()
-        if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
+        if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d | nn.Conv3d) and module.groups == 1)
     ]
+    if is_volume_network(backbone):  # its layers are called under their names
+        return [name for name in layers if _projects(name)] or layers
     layers = [name for name in layers if "." in name and not name.startswith((*STEMS, *CLASSIFIER_PREFIXES))]
     linear = [name for name in layers if isinstance(backbone.get_submodule(name), nn.Linear)]
     if not any(_projects(name) for name in linear):

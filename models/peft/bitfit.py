@@ -1,6 +1,7 @@
 """Method `bitfit`: training of every bias (Ben Zaken et al. 2022, arXiv 2106.10199).
 
 Shifts (beta) of norm layers count as biases. In a CNN without other biases, only these shifts are trained.
+In a network that reads volumes, a bias directly before an instance norm has no effect and stays frozen.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
 OTHER_FAMILIES = True
+VOLUMES = True
 LR_GRID = (1e-3, 5e-3, 3e-2)
 
 
@@ -24,8 +26,10 @@ class Params(PeftParams):
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """Train the biases and freeze everything else."""
     from medtune.models.blocks.selection import set_trainable
+    from medtune.models.blocks.volume_layers import bias_names
 
-    return set_trainable(backbone, lambda name, _: name.endswith("bias"))
+    biases = bias_names(backbone)
+    return set_trainable(backbone, lambda name, _: name in biases)
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":

@@ -2,7 +2,8 @@
 
 The scalar starts at 1 and multiplies the output of a residual branch. It is a parametrization of the last layer of the
 branch, and merges into the weights of that layer. In a ViT, the last layers are the attention projection and fc2. In a
-CNN block, the last layer is the last norm or the layer scale.
+CNN block, the last layer is the last norm or the layer scale. A norm may precede an activation. The activation must
+then be positively homogeneous, as (leaky) ReLU and PReLU are.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
+VOLUMES = True
 LR_GRID = (1e-3, 5e-3, 3e-2)
 
 
@@ -29,10 +31,11 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
 
     from medtune.models.blocks import parametrizations
     from medtune.models.blocks.selection import branch_ends, norm_names, set_trainable
+    from medtune.models.blocks.volume_layers import bias_names, is_volume_network, volume_branch_ends
 
-    norms = norm_names(backbone)
-    ends = branch_ends(backbone)
-    set_trainable(backbone, lambda name, _: name in norms or name.endswith("bias"))
+    names = norm_names(backbone) | bias_names(backbone)
+    ends = volume_branch_ends(backbone) if is_volume_network(backbone) else branch_ends(backbone)
+    set_trainable(backbone, lambda name, _: name in names)
     for layer, tensors in ends:
         scalar = nn.Parameter(torch.ones(1))
         for tensor in tensors:

@@ -3,7 +3,8 @@
 Liu et al. 2024, arXiv 2402.09353. The peft library implements the method.
 W = m (W0 + (alpha / r) B A) / ||W0 + (alpha / r) B A||, with one norm per output channel. m (out,), A and B are
 trained. If all weights of a channel are zero, the library divides 0 by 0. MedTune therefore replaces smaller norms by
-1e-6, so that such a channel remains zero.
+1e-6, so that such a channel remains zero. An instance norm directly after a convolution removes the magnitude, which
+then stays frozen.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
 OTHER_FAMILIES = True
+VOLUMES = True
 LR_GRID = (3e-4, 2e-3, 1e-2)
 
 
@@ -35,8 +37,14 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
 
     from medtune.models.blocks.dora_norm import clamp_norms
     from medtune.models.blocks.peft_library import inject_adapter
+    from medtune.models.blocks.volume_layers import normalized_layers
 
-    return clamp_norms(inject_adapter(backbone, LoraConfig(r=params.rank, lora_alpha=params.alpha, use_dora=True)))
+    normalized = normalized_layers(backbone)
+    clamp_norms(inject_adapter(backbone, LoraConfig(r=params.rank, lora_alpha=params.alpha, use_dora=True)))
+    for name in normalized:
+        if vectors := getattr(backbone.get_submodule(name), "lora_magnitude_vector", None):
+            vectors.requires_grad_(False)
+    return backbone
 
 
 merge = library.merge

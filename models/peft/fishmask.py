@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
 OTHER_FAMILIES = True
+VOLUMES = True
 LR_GRID = (3e-4, 2e-3, 1e-2)
 
 

@@ -14,6 +14,7 @@ from medtune.models.blocks import library
 
 SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
 OTHER_FAMILIES = True
+VOLUMES = True
 LR_GRID = (3e-4, 2e-3, 1e-2)
 
 

@@ -1,7 +1,8 @@
 """Method `norm`: training of the scale and shift of every norm layer.
 
 The norm layers are LayerNorm in a ViT (Basu et al. 2023, arXiv 2304.01917) and BatchNorm in most CNNs (Frankle et al.
-2021, arXiv 2003.00152). BatchNorm statistics stay frozen unless `model.batchnorm=train`.
+2021, arXiv 2003.00152). Networks that read volumes mostly have InstanceNorm or GroupNorm. BatchNorm statistics stay
+frozen unless `model.batchnorm=train`.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
 OTHER_FAMILIES = True
+VOLUMES = True
 LR_GRID = (1e-3, 5e-3, 3e-2)
 
 

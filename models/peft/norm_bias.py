@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
 OTHER_FAMILIES = True
+VOLUMES = True
 LR_GRID = (1e-3, 5e-3, 3e-2)
 
 
@@ -21,9 +22,10 @@ class Params(PeftParams):
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """Train the norm layers and biases and freeze everything else."""
     from medtune.models.blocks.selection import norm_names, set_trainable
+    from medtune.models.blocks.volume_layers import bias_names
 
-    norms = norm_names(backbone)
-    return set_trainable(backbone, lambda name, _: name in norms or name.endswith("bias"))
+    names = norm_names(backbone) | bias_names(backbone)
+    return set_trainable(backbone, lambda name, _: name in names)
 
 
 def merge(backbone: "nn.Module") -> "nn.Module":

@@ -2,7 +2,8 @@
 
 The layers are the patch embedding, norms, qkv, proj, fc1 and fc2 of a ViT, or every convolution and norm of a CNN.
 Scaling and shifting the output of a layer is equivalent to scaling the rows of its weight and changing its bias. The
-scales and shifts are therefore parametrizations of weight and bias, and merge into them.
+scales and shifts are therefore parametrizations of weight and bias, and merge into them. In a network that reads
+volumes, a convolution directly before an instance norm is left out, because the norm removes scale and shift.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
 OTHER_FAMILIES = True
+VOLUMES = True
 LR_GRID = (1e-3, 5e-3, 3e-2)
 
 
@@ -29,13 +31,18 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     from torch import nn
 
     from medtune.models.blocks import parametrizations
+    from medtune.models.blocks.volume_layers import normalized_layers
 
+    normalized = normalized_layers(backbone)
     backbone.requires_grad_(False)
-    for _, layer in list(parametrizations.affine_layers(backbone)):
+    for name, layer in list(parametrizations.affine_layers(backbone)):
+        if name in normalized:
+            continue
         parametrizations.ensure_bias(layer)
-        out = layer.weight.shape[0]
+        dim = parametrizations.output_dim(layer)
+        out = layer.weight.shape[dim]
         scale, shift = nn.Parameter(torch.ones(out)), nn.Parameter(torch.zeros(out))
-        parametrizations.parametrize_tensor(layer, "weight", parametrizations.Scale(scale))
+        parametrizations.parametrize_tensor(layer, "weight", parametrizations.Scale(scale, dim))
         parametrizations.parametrize_tensor(layer, "bias", parametrizations.ScaleShift(scale, shift))
     return backbone
 

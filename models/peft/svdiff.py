@@ -1,7 +1,7 @@
 """Method `svdiff`: W = U diag(relu(s + delta)) V^T with trained delta (Han et al. 2023, arXiv 2303.11305).
 
 This is equation 2 of the paper. U, s and V are the singular value decomposition of the pretrained weight. The kernel of
-a convolution is reshaped to (out, in * k * k).
+a convolution is reshaped to (out, in * k * k), and the kernel of a transposed convolution to (in, out * k * k).
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
 OTHER_FAMILIES = True
+VOLUMES = True
 LR_GRID = (1e-3, 5e-3, 3e-2)
 
 
@@ -24,14 +25,12 @@ class Params(PeftParams):
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """Add a trainable spectral shift to every linear and convolution weight and freeze everything else."""
-    from torch import nn
-
     from medtune.models.blocks import parametrizations
     from medtune.models.blocks.spectral import SpectralShift
 
     backbone.requires_grad_(False)
     for _, layer in list(parametrizations.affine_layers(backbone)):
-        if isinstance(layer, nn.Linear | nn.Conv2d):
+        if isinstance(layer, parametrizations.MATRICES):
             parametrizations.parametrize_tensor(layer, "weight", SpectralShift(layer.weight))
     return backbone
 

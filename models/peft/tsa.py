@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 SUPPORTED_FAMILIES = ("resnet", "mobilenet")
+VOLUMES = True
 LR_GRID = (1e-4, 5e-4, 3e-3)
 
 
@@ -38,7 +39,9 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
 
     backbone.requires_grad_(False)
     convolutions = [
-        m for m in backbone.modules() if isinstance(m, nn.Conv2d) and m.kernel_size[0] > 1 and m.kernel_size[0] % 2
+        m
+        for m in backbone.modules()
+        if isinstance(m, nn.Conv2d | nn.Conv3d) and max(m.kernel_size) > 1 and all(k % 2 for k in m.kernel_size)
     ]
     for layer in convolutions:
         square = layer.weight.shape[1] == layer.weight.shape[0] or layer.groups == layer.weight.shape[0]

@@ -55,6 +55,17 @@ def test_sparse_delta__state_dict_restores_the_selection():
     assert second.spans == first.spans == [(0, 1), (1, 3)]
 
 
+def test_diagonal_fisher__of_voxels_is_that_of_the_mean_loss():
+    torch.manual_seed(0)
+    network = nn.Conv3d(1, 3, 1).requires_grad_(False)
+    volumes, masks = torch.randn(2, 1, 4, 3, 2), torch.randint(0, 3, (2, 4, 3, 2), dtype=torch.uint8)
+    fisher = diagonal_fisher(network, [network.bias], ((volumes[i : i + 1], masks[i : i + 1]) for i in range(2)))
+    with torch.no_grad():
+        residuals = network(volumes).softmax(1) - nn.functional.one_hot(masks.long(), 3).movedim(4, 1)
+        expected = residuals.mean((2, 3, 4)).square().mean(0)
+    torch.testing.assert_close(fisher, expected)
+
+
 def test_diagonal_fisher__of_findings_uses_the_joint_probability(example):
     network, images, _ = example
     labels = torch.tensor([[1, 0, 1]] * 3 + [[0, 0, 1]] * 3, dtype=torch.uint8)

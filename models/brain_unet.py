@@ -1,0 +1,58 @@
+"""U-Net of deepbrain 0.1, a network for brain extraction from T1-weighted MR (I. Itzcovich 2018, MIT license)."""
+
+import torch
+from torch import Tensor, nn
+
+from medtune.models.volume_parts import LevelEncoder, SkipDecoder
+
+CHANNELS = (8, 16, 32)
+
+
+class _Level(nn.Module):
+    """Two 3x3x3 convolutions with ReLU, after a maximum over 2x2x2 voxels below the first level."""
+
+    def __init__(self, inner: int, out: int, pool: bool) -> None:
+        super().__init__()
+        self.pool = nn.MaxPool3d(2) if pool else nn.Identity()
+        self.conv1 = nn.Conv3d(inner, out, 3, padding=1)
+        self.conv2 = nn.Conv3d(out, out, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.conv2(torch.relu(self.conv1(self.pool(x)))))
+
+
+class _Step(nn.Module):
+    """Transposed convolution without its last row, column and slice, and a convolution over it and the skip."""
+
+    def __init__(self, inner: int, up: int, out: int) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose3d(inner, up, 3, stride=2, bias=False)
+        self.conv = nn.Conv3d(up + out, out, 3, padding=1)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        return torch.relu(self.conv(torch.cat([self.up(x)[..., :-1, :-1, :-1], skip], dim=1)))
+
+
+class BrainUNet(nn.Module):
+    """U-Net with 171,465 parameters for one channel and one class, without norm layers.
+
+    It was trained on whole heads of 128 x 128 x 128 voxels, divided by their maximum. The names of its tensors are
+    those of the published weights.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        first, second, third = CHANNELS
+        self.enc1 = _Level(in_channels, first, pool=False)
+        self.enc2 = _Level(first, second, pool=True)
+        self.enc3 = _Level(second, third, pool=True)
+        self.dec3 = _Step(third, third, third)
+        self.dec2 = _Step(third, second, second)
+        self.dec1 = _Step(second, first, first)
+        self.head = nn.Conv3d(first, out_channels, 1)
+
+
+def split_brain_unet(network: BrainUNet) -> tuple[nn.Module, nn.Module]:
+    """Return encoder and decoder, which share the modules of the network."""
+    encoder = LevelEncoder([network.enc1, network.enc2, network.enc3, nn.MaxPool3d(2)])
+    return encoder, SkipDecoder([network.dec3, network.dec2, network.dec1], network.head)

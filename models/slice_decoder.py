@@ -1,0 +1,94 @@
+"""Light 3-D decoder of a stack of slices, with its own convolutional stem at full resolution."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+# Channels at full, half and quarter resolution, and of each projected level.
+WIDTHS = (16, 32, 64)
+LEVEL_WIDTH = 32
+
+
+class ConvBlock(nn.Sequential):
+    """3x3x3 convolution, instance norm and leaky ReLU; with stride 2, n voxels become ceil(n / 2)."""
+
+    def __init__(self, inner: int, out: int, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv3d(inner, out, 3, stride, padding=1, bias=False),
+            nn.InstanceNorm3d(out, affine=True),
+            nn.LeakyReLU(0.01),
+        )
+
+
+class Projection(nn.Sequential):
+    """Projection of a level: 1x1x1 convolution, group norm with one group, and leaky ReLU.
+
+    An instance norm would fail for a level of one element, and would remove shifts that a PEFT method trains.
+    """
+
+    def __init__(self, inner: int, out: int) -> None:
+        super().__init__(nn.Conv3d(inner, out, 1, bias=False), nn.GroupNorm(1, out), nn.LeakyReLU(0.01))
+
+
+class SliceDecoder(nn.Module):
+    """U-Net of three resolutions that also reads the levels of a backbone.
+
+    A level is read at half resolution if its elements are at most two voxels wide, else at quarter resolution.
+
+    Args:
+        channels: number of channels of the volume.
+        classes: number of classes including the background, K.
+        levels: channels and width of an element in voxels for each level; empty without a backbone.
+    """
+
+    def __init__(self, channels: int, classes: int, levels: Sequence[tuple[int, float]]) -> None:
+        super().__init__()
+        full, half, quarter = WIDTHS
+        self.resolutions = [1 if width <= 2 else 2 for _, width in levels]
+        self.projections = nn.ModuleList([Projection(count, LEVEL_WIDTH) for count, _ in levels])
+        self.stem = nn.Sequential(ConvBlock(channels, full), ConvBlock(full, full))
+        self.down = nn.ModuleList([ConvBlock(full, half, stride=2), ConvBlock(half, quarter, stride=2)])
+        self.fuse = nn.ModuleList(
+            [
+                ConvBlock(width + LEVEL_WIDTH * self.resolutions.count(resolution), width)
+                for resolution, width in ((1, half), (2, quarter))
+            ]
+        )
+        self.up = nn.ModuleList([ConvBlock(quarter + half, half), ConvBlock(half + full, full)])
+        self.output = nn.Conv3d(full, classes, 1)
+
+    def forward(self, volume: Tensor, levels: Sequence[Tensor], extent: tuple[int, int]) -> Tensor:
+        """Compute logits.
+
+        Args:
+            volume: (B, C, X, Y, Z), slices along Z.
+            levels: feature maps (B, c, h, w, n) of n slices.
+            extent: number of voxels in X and Y that the feature maps cover, from the first voxel. Multiples of 4.
+
+        Returns:
+            Logits (B, K, X, Y, Z).
+        """
+        projected = [project(level) for project, level in zip(self.projections, levels, strict=True)]
+        pyramid = [self.stem(volume)]
+        for resolution, (down, fuse) in enumerate(zip(self.down, self.fuse, strict=True), 1):
+            x = down(pyramid[-1])
+            read = [
+                _resize(level, x, extent, 2**resolution)
+                for level, target in zip(projected, self.resolutions, strict=True)
+                if target == resolution
+            ]
+            pyramid.append(fuse(torch.cat([x, *read], dim=1)))
+        x = pyramid[-1]
+        for up, skip in zip(self.up, reversed(pyramid[:-1]), strict=True):
+            x = interpolate(x, size=skip.shape[2:], mode="trilinear")
+            x = up(torch.cat([x, skip], dim=1))
+        return self.output(x)
+
+
+def _resize(level: Tensor, like: Tensor, extent: tuple[int, int], factor: int) -> Tensor:
+    """Resample a feature map to the grid of `like`, whose elements are `factor` voxels wide."""
+    size = (extent[0] // factor, extent[1] // factor, like.shape[4])
+    resized = interpolate(level, size=size, mode="trilinear")
+    return resized[:, :, : like.shape[2], : like.shape[3]]

@@ -1,0 +1,149 @@
+"""2.5-D network of volumes: a timm backbone reads slices, and a light 3-D decoder reads their features."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, pad
+
+from medtune.config.errors import InputError
+from medtune.models.slice_decoder import SliceDecoder
+from medtune.models.slice_levels import level_features, level_shapes, remove_unused, uses_tokens
+
+NEIGHBORS = 3  # slices per image: the previous, the slice itself and the next, as color channels
+STEP = 2  # every second slice is read
+COARSEST = 4  # voxels per element at the coarsest resolution of the decoder
+REDUCTION = 32  # sides of the images of a CNN are multiples
+MIN_SIDE = 12  # smallest side of a slice in voxels: a norm of few voxels amplifies rounding errors
+
+
+def slice_side(patch: Sequence[int], slice_scale: float, patch_size: int, slice_axis: int = 2) -> int:
+    """Return the side in pixels of the square images with which a ViT reads a patch, its argument `img_size`.
+
+    Args:
+        patch: X, Y and Z in voxels.
+        slice_scale: pixels per voxel.
+        patch_size: side of the ViT's patches in pixels.
+        slice_axis: axis along which the slices follow each other, 0..2.
+
+    Returns:
+        A multiple of `patch_size`.
+    """
+    longest = max(side for axis, side in enumerate(patch) if axis != slice_axis)
+    return _round_up(_round_up(longest, COARSEST) * slice_scale, patch_size)
+
+
+class SliceNetwork(nn.Module):
+    """Backbone of slices and 3-D decoder.
+
+    An image has three neighboring slices as its channels. Each channel of the volume is read separately. Slices are
+    padded by their edge and upsampled. All slices of a patch have the same size in pixels.
+
+    Attributes:
+        backbone: the timm model without layers behind its last level; None for the control without a backbone.
+        head: the decoder, which is always trained.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module | None,
+        channels: int,
+        classes: int,
+        patch: Sequence[int],
+        slice_scale: float = 2.0,
+        slice_axis: int = 2,
+    ) -> None:
+        """Create the decoder for the levels of the backbone.
+
+        Args:
+            backbone: timm model with its weights and without an injected PEFT method, changed in place. None selects
+                `model.backbone=none`.
+            channels: number of channels of the volume, C.
+            classes: number of classes including the background, K.
+            patch: largest X, Y and Z in voxels. The size along the slice axis is not limited.
+            slice_scale: pixels per voxel of a slice; greater for smaller structures.
+            slice_axis: axis along which the slices follow each other, 0..2.
+
+        Raises:
+            InputError: the images of the backbone are too small, the patch is too small, or the backbone has no levels.
+        """
+        super().__init__()
+        self.axis = slice_axis
+        sides = [side for axis, side in enumerate(patch) if axis != slice_axis]
+        if min(sides) < MIN_SIDE:
+            raise InputError(f"data.patch={list(patch)}: slices need sides of at least {MIN_SIDE} voxels. "
+                             "Use a larger patch")  # fmt: skip
+        self.limits = (sides[0], sides[1])
+        self.extent = (_round_up(sides[0], COARSEST), _round_up(sides[1], COARSEST))
+        self.pixels = (0, 0)
+        levels: list[tuple[int, float]] = []
+        self.backbone = None if backbone is None else remove_unused(backbone)
+        if self.backbone is not None:
+            self.pixels = self._image_size(self.backbone, patch, slice_scale)
+            levels = [
+                (channels * count, self.extent[0] / height)
+                for count, height in level_shapes(self.backbone, self.pixels)
+            ]
+        self.head = SliceDecoder(channels, classes, levels)
+
+    def forward(self, volumes: Tensor) -> Tensor:
+        """Map volumes (B, C, X, Y, Z) to logits (B, K, X, Y, Z)."""
+        logits: Tensor = self.decode(volumes, self.levels(volumes))
+        return logits
+
+    def levels(self, volumes: Tensor) -> list[Tensor]:
+        """Compute the features of the slices, which a run with a frozen backbone can store.
+
+        Args:
+            volumes: (B, C, X, Y, Z), normalized.
+
+        Returns:
+            A feature map (B, C * c, h, w, n) for each level of the backbone, for n slices; empty without a backbone.
+        """
+        if self.backbone is None:
+            return []
+        volumes = volumes.movedim(2 + self.axis, 4)
+        images = self._images(volumes)
+        channels, slices = volumes.shape[1], -(-volumes.shape[4] // STEP)
+        return [
+            level.reshape(-1, channels, slices, *level.shape[1:]).permute(0, 1, 3, 4, 5, 2).flatten(1, 2)
+            for level in level_features(self.backbone, images)
+        ]
+
+    def decode(self, volumes: Tensor, levels: Sequence[Tensor]) -> Tensor:
+        """Map volumes (B, C, X, Y, Z) and their `levels` to logits (B, K, X, Y, Z)."""
+        logits: Tensor = self.head(volumes.movedim(2 + self.axis, 4), levels, self.extent)
+        return logits.movedim(4, 2 + self.axis)
+
+    def _images(self, volumes: Tensor) -> Tensor:
+        """Return images (B * C * n, 3, H, W) of every second slice of volumes (B, C, X, Y, Z)."""
+        height, width, depth = volumes.shape[2:]
+        if height > self.limits[0] or width > self.limits[1]:
+            raise ValueError(f"slices of {height} x {width} voxels are larger than those of the patch, {self.limits}")
+        below, right = self.extent[0] - height, self.extent[1] - width
+        padded = pad(volumes, (1, 1, 0, right, 0, below), mode="replicate")
+        stack = torch.stack([padded[..., first : first + depth : STEP] for first in range(NEIGHBORS)], dim=2)
+        images = stack.permute(0, 1, 5, 2, 3, 4).flatten(0, 2)
+        return interpolate(images, size=self.pixels, mode="bilinear")
+
+    def _image_size(self, backbone: Any, patch: Sequence[int], slice_scale: float) -> tuple[int, int]:
+        """Return the size of the images, and enlarge `extent` to the voxels that they cover."""
+        if uses_tokens(backbone):
+            height, width = backbone.patch_embed.img_size
+        else:
+            height, width = (_round_up(side * slice_scale, REDUCTION) for side in self.extent)
+        extent = (_round_up(height / slice_scale, COARSEST), _round_up(width / slice_scale, COARSEST))
+        if extent[0] < self.extent[0] or extent[1] < self.extent[1]:
+            side = slice_side(patch, slice_scale, backbone.patch_embed.patch_size[0], self.axis)
+            raise InputError(
+                f"data.patch={list(patch)}: its slices need images of {side} pixels at slice_scale={slice_scale:g}, "
+                f"but the backbone reads {height} x {width}. Set model.backbone_args={{img_size: {side}}}"
+            )
+        self.extent = extent
+        return height, width
+
+
+def _round_up(value: float, multiple: int) -> int:
+    """Return the smallest multiple that is at least `value`, up to rounding errors."""
+    return -int(-(value - 1e-6) // multiple) * multiple

@@ -1,0 +1,98 @@
+"""Contract of the PEFT methods through the 2.5-D network of volumes."""
+
+import copy
+
+import pytest
+import timm
+import torch
+
+from medtune.config import registry
+from medtune.models.blocks.selection import NORMS
+from medtune.models.peft_support import supports
+from medtune.models.slice_network import SliceNetwork, slice_side
+
+METHODS = [name for name in registry.plugin_names("medtune.models.peft") if name != "none"]
+BACKBONES = {"vit": "test_vit", "convnext": "test_convnext", "resnet": "test_resnet", "mobilenet": "test_efficientnet"}
+PATCH = (20, 24, 5)
+
+
+def plugin(method):
+    return registry.load_plugin("medtune.models.peft", method, "model.peft.method")
+
+
+CASES = [(method, family) for family in BACKBONES for method in METHODS if supports(plugin(method), family)]
+
+
+def trained(method, family):
+    """Return network, batch and largest gradient by name of every trained tensor after three steps."""
+    torch.manual_seed(0)
+    args = {"img_size": slice_side(PATCH, 2.0, 16), "depth": 4} if family == "vit" else {}
+    backbone = timm.create_model(BACKBONES[family], num_classes=0, **args)
+    for module in backbone.modules():  # zero-initialized residual branches of timm pass no gradient
+        if isinstance(module, NORMS) and not module.weight.any():
+            torch.nn.init.ones_(module.weight)
+    network, module = SliceNetwork(backbone, 1, 2, PATCH).eval(), plugin(method)
+    params = module.Params()
+    network.backbone = module.inject(network.backbone, params)
+    volumes = torch.randn(1, 1, *PATCH, generator=torch.Generator().manual_seed(1))
+    masks = (volumes[:, 0] > 0).long()
+    if hasattr(module, "prepare"):
+        module.prepare(network, [(volumes, masks)], params)
+    values = {name: value for name, value in network.named_parameters() if value.requires_grad}
+    largest = dict.fromkeys(values, 0.0)
+    optimizer = torch.optim.Adam(values.values(), lr=1e-2)
+    for step in range(1, 4):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(network(volumes), masks)
+        (loss + module.penalty(network.backbone, params) if hasattr(module, "penalty") else loss).backward()
+        for name, value in values.items():
+            largest[name] = max(largest[name], 0.0 if value.grad is None else float(value.grad.abs().max()))
+        optimizer.step()
+        if hasattr(module, "after_step"):
+            module.after_step(network.backbone, params, step, 3)
+    return network, volumes, largest
+
+
+def grouped(case):
+    """Return the case as a parameter whose tests run on one worker, because they share the trained network."""
+    marks = [pytest.mark.xdist_group("slices-" + "-".join(case)), *([] if case[1] == "vit" else [pytest.mark.slow])]
+    return pytest.param(case, id="-".join(case), marks=marks)
+
+
+@pytest.fixture(scope="module", params=map(grouped, CASES))
+def case(request):
+    """Return method and the result of `trained`, which the tests share and do not modify."""
+    return request.param[0], *trained(*request.param)
+
+
+def test_method__gives_a_gradient_to_every_trained_tensor(case):
+    _, network, _, largest = case
+    assert any(name.startswith("backbone.") for name in largest)
+    assert all(parameter.requires_grad for parameter in network.head.parameters())
+    # A tensor that the levels bypass has no gradient. Random ConvNeXts pass gradients of only 1e-8.
+    assert [name for name, value in largest.items() if not value] == []
+
+
+def test_method__merge_keeps_the_outputs(case):
+    method, network, volumes, _ = case
+    if not hasattr(plugin(method), "merge"):
+        return
+    network = copy.deepcopy(network)
+    with torch.no_grad():
+        expected = network(volumes)
+        network.backbone = plugin(method).merge(network.backbone)
+        difference = float((network(volumes) - expected).abs().max())
+    assert difference < 1e-5 * float(expected.abs().max())
+
+
+def test_forward_intermediates__would_bypass_prompts():
+    """Control: without hooks on the blocks, prompts have no effect."""
+    network, volumes, _ = trained("vpt", "vit")
+    images = torch.randn(1, 3, *network.pixels)
+    blocks = network.backbone.blocks
+    final = network.backbone.forward_intermediates(images, intermediates_only=True)[-1]
+    with torch.no_grad():
+        before = network(volumes)
+        blocks.prompts.add_(torch.randn_like(blocks.prompts))
+        assert torch.equal(network.backbone.forward_intermediates(images, intermediates_only=True)[-1], final)
+        assert float((network(volumes) - before).abs().max()) > 1e-4
