@@ -30,7 +30,8 @@ def supports(method: ModuleType, family: str) -> bool:
 def supported(method: ModuleType) -> str:
     """Return the families that a method supports as text for messages. The method does not support every family."""
     if getattr(method, "OTHER_FAMILIES", False):
-        return f"all timm families except {_join(set(KNOWN_FAMILIES) - set(method.SUPPORTED_FAMILIES))}"
+        excluded = set(KNOWN_FAMILIES) - set(method.SUPPORTED_FAMILIES)
+        return f"all timm families except {_join(excluded)}" if excluded else "all timm families"
     return f"only {_join(method.SUPPORTED_FAMILIES)}"
 
 

@@ -202,6 +202,8 @@ def _monai_class(name: str, class_name: str) -> Any:
         if name == "swinunetr":
             import einops  # noqa: F401
     except ImportError as error:
-        package, fix = ("einops", "einops") if "einops" in str(error) else ("MONAI", "the extra `segment`")
-        raise InputError(f"model.backbone={name}: it needs {package}, which is not installed. Install {fix}") from None
+        package = "einops" if "einops" in str(error) else "MONAI"
+        raise InputError(
+            f"model.backbone={name}: it needs {package}, which is not installed. Install the extra `segment`"
+        ) from None
     return getattr(monai.networks.nets, class_name)

@@ -16,9 +16,8 @@ from medtune.config.errors import InputError
 from medtune.models.volume_networks import ARCHITECTURES, check_patch, create_volume_network
 
 SHAPES = {"swinunetr": (64, 32, 32)}
-EINOPS = pytest.mark.skipif(importlib.util.find_spec("einops") is None, reason="needs einops")
-NAMES = [pytest.param(name, marks=[EINOPS] if name == "swinunetr" else []) for name in ARCHITECTURES]
-MONAI = [param for param in NAMES if param.values[0] != "brain_unet3d"]
+NAMES = list(ARCHITECTURES)
+MONAI = [name for name in NAMES if name != "brain_unet3d"]
 
 
 def volume(name, count=1, channels=1):
@@ -132,7 +131,7 @@ def test_create__names_the_extra_if_monai_is_missing(monkeypatch):
 def test_create__names_einops_if_it_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "einops", None)
     with pytest.raises(
-        InputError, match=r"model\.backbone=swinunetr: it needs einops, .* not installed\. Install einops"
+        InputError, match=r"model\.backbone=swinunetr: it needs einops, .* not installed\. Install the extra `segment`"
     ):
         create_volume_network("swinunetr", 1, 2)
 
