@@ -24,13 +24,14 @@ EXCLUDED_MODULES = (
     "medtune.config.schema",
     "medtune.config.base",
     "medtune.config.project",
+    "medtune.config.training",
+    # These modules check or start a run. They do not change what it computes.
     "medtune.runtime.device",
     "medtune.runtime.paths",
-    "medtune.config.training",
     "medtune.stages.preflight",
     "medtune.models.hub_access",
     "medtune.stages.launch",
-    # Protocols, and loaders of modules that the keys list.
+    # Protocols and loaders. The cache keys also cover the modules that they load.
     "medtune.tasks.base",
     "medtune.stages.steps",  # keys contain the digests of the data and artifacts that it selects
 )

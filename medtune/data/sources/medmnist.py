@@ -110,7 +110,7 @@ class Params(DataParams):
 
     @property
     def multi_label(self) -> str | None:
-        """Setting that allows several findings per image, as `key=value`. None if an image has one class."""
+        """The current setting, as `key=value`, if it allows several findings per image; otherwise None."""
         return f"data.subset={self.subset}" if self.subset in FINDINGS else None
 
     @field_validator("subset", mode="before")

@@ -1,11 +1,12 @@
 """Task protocol, which each package in medtune/tasks implements.
 
 A task is one folder, `medtune/tasks/<kind>/`. The folder's name is the value of `task.kind`. Each stage
-uses other modules of the task. The cache key of a stage therefore covers only code that the stage runs.
+uses different modules of the task, so the cache key of a stage covers only code that the stage runs.
 
     __init__.py   class Params(TaskParams) with `kind: Literal["<kind>"] = "<kind>"` and the options of the task
     metrics       METRICS, a tuple of `medtune.evaluation.metric.Metric`, and `example(patients, seed)`, which returns
-                  synthetic `PatientStats` for the contract tests: one patient per name, equal names with equal images
+                  synthetic `PatientStats` for the contract tests. `patients` is a list of names, one per patient.
+                  Patients with the same name get the same images
     targets       `Targets`: the target of each image, checked and stored by stage data
     training      `Training`: network, loss and validation scores
     evaluation    `Evaluation`: post-processing, decision, statistics per patient, report

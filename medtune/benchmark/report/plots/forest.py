@@ -15,7 +15,13 @@ from medtune.evaluation.plot_file import COLORS, plot_file
 
 
 def forest_plot(path: Path | BinaryIO, comparison: Comparison, percents: Sequence[int]) -> None:
-    """Draw one panel per percentage index; filled markers are significant differences from the best."""
+    """Draw one panel per training fraction; filled markers are significant differences from the best.
+
+    Args:
+        path: file to write.
+        comparison: comparison of the methods.
+        percents: indices into `comparison.cube.percents`.
+    """
     tallest = max(len(comparison.against_best[p]) for p in percents)
     size = 5.2 * len(percents), 0.17 * tallest + 1.5
     with plot_file(path, size, ncols=len(percents), squeeze=False) as grid:
