@@ -30,7 +30,7 @@ class PromotionRecord:
     """Decision about a challenger.
 
     Attributes:
-        name: id of the challenger in the model store, also if it was rejected.
+        name: id of the challenger. If it is promoted, its bundle has this name in the model store.
         key: cache key of the challenger's export.
         champion: id of the accepted bundle; None if there is no accepted bundle yet.
         decision: decision of the gate.

@@ -64,7 +64,7 @@ def set_lists(cells: list[str], detected: DetectedData) -> bool:
         detected: result to extend.
 
     Returns:
-        False if no cell lists several labels, or if none of the listed labels is also the only label of another cell.
+        True if a cell lists several labels and at least one of these labels is the only label of another cell.
     """
     values = {cell.strip() for cell in cells}
     lists = [cell for cell in values if SEPARATOR in cell]

@@ -9,8 +9,8 @@ import numpy as np
 ROUNDS = 9
 # The measurement stops after LIMIT_S seconds, but not before MIN_ROUNDS rounds.
 MIN_ROUNDS, LIMIT_S = 3, 60.0
-# In each round, every model runs up to MAX_REPEATS times, until the slowest model takes about TURN_S seconds. Shorter
-# measurements are easily disturbed.
+# In each round, every model runs as often as the slowest model can run in TURN_S seconds, at least once and at most
+# MAX_REPEATS times. Shorter measurements are easily disturbed.
 TURN_S, MAX_REPEATS = 0.1, 10
 
 Predict = Callable[[np.ndarray], object]

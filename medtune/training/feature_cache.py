@@ -122,7 +122,7 @@ def _write_shard(
     np.save(tmp_dir / INDICES_FILE, rows)
     array, done = None, 0
     with progress(label, len(rows), "images") as advance:
-        # Batches of equal size, because CPU convolutions round differently in batches of fewer than 16.
+        # Split evenly, because CPU convolutions round differently in a last batch of fewer than 16 images.
         for batch in np.array_split(rows, -(-len(rows) // BATCH)):
             images = torch.from_numpy(prepared.images[batch]).to(device)
             x = dihedral(model.preprocess(images), torch.full((len(images),), view))

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 def _negative_log_probability(logits: Tensor, label: Tensor) -> Tensor:
     """Return the scalar loss for a class, for the classes of voxels, or for independently present findings.
 
-    The loss of voxels is their mean, because a constant factor does not change the order of the weights.
+    The loss of voxels is their mean instead of their sum. This multiplies the Fisher information by a constant, and
+    `fishmask` uses only its ranking.
     """
     if logits.ndim == label.ndim + 1:
         return nn.functional.cross_entropy(logits, label.long())
