@@ -1,7 +1,7 @@
 """Temporary Prefect server for one flow run (`python -m medtune.flows.server`).
 
-Prefect's own temporary server outlives a killed parent, prints shutdown errors to the console, and loses the last task
-states. This server ends with its parent, writes to server.log, and stops only after all task states are stored.
+Prefect's own temporary server outlives a killed parent, prints its messages to the console, and does not wait for the
+last task states. This server ends with its parent, writes to server.log, and stops after all task states are stored.
 """
 
 import logging

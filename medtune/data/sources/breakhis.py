@@ -158,7 +158,7 @@ def _fold_lists(root: Path) -> dict[int, Path]:
 
 
 def _with_published_splits(samples: list[Sample], root: Path) -> list[Sample]:
-    """Add the published splits, which are five random divisions; several folds or no fold can test an image."""
+    """Add the five published splits. They are random divisions: an image can be in several test sets or in none."""
     columns = [_read_list(file) for file in _fold_lists(root).values()]
 
     def splits(sample: Sample) -> tuple[str, ...]:

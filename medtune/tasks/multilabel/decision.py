@@ -28,8 +28,8 @@ def fit_decision(
         criterion: criterion of `medtune.evaluation.thresholds.choose_threshold`.
 
     Returns:
-        The rule for bundle.json and `medtune.serving.tasks.multilabel.decide`: `kind`, `criterion`, `chosen_on`, and by
-        finding `thresholds` and `choices`. `reasons` explain failed choices.
+        The rule for bundle.json and `medtune.serving.tasks.multilabel.decide`: `kind`, `criterion` and
+        `chosen_on`; `thresholds` and `choices` with one entry per finding; `reasons` for failed choices.
     """
     labels = np.asarray(labels, bool)
     choices = {
