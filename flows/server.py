@@ -19,7 +19,6 @@ from pathlib import Path
 from medtune.config.project import PROJECT
 from medtune.flows import environment, service_address
 from medtune.runtime.console import info
-from medtune.runtime.garbage import collect_rarely
 from medtune.runtime.paths import RunPaths
 
 log = logging.getLogger("medtune.flow")
@@ -174,7 +173,6 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 
 def main() -> None:
     """Run the server until the end of stdin. Print the API address to stdout when the server is ready."""
-    collect_rarely()
     environment.configure_prefect(RunPaths.from_env().cache)
     import uvicorn
     from filelock import FileLock

@@ -11,7 +11,6 @@ from typer.core import TyperCommand, TyperGroup
 
 from medtune.cli import program
 from medtune.cli.options import examples
-from medtune.runtime.garbage import collect_rarely
 
 
 class Entry(NamedTuple):
@@ -115,7 +114,6 @@ def call(words: Sequence[str] | None = None) -> int:
 
 def main() -> NoReturn:
     """Run the command line of this process and exit."""
-    collect_rarely()
     code = call()
     if "medtune.flows.server" in sys.modules:  # the run used Prefect
         sys.modules["medtune.flows.server"].exit_without_server(code)
