@@ -20,6 +20,8 @@ ORIENTATIONS = sorted(
     for axes in itertools.permutations(("LR", "PA", "IS"))
     for letters in itertools.product(*axes)
 )  # fmt: skip
+# Types of voxels in NIfTI files.
+TYPES = ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]
 SCANNER = 1
 SERIES = generate_uid(entropy_srcs=["series"])
 FRAME = generate_uid(entropy_srcs=["frame"])
