@@ -18,6 +18,7 @@ from medtune.data.sample import Sample
 from medtune.data.split_checks import SPLITS
 from medtune.data.split_protocols import SPLIT_DTYPE
 from medtune.data.splits import SplitResult
+from medtune.data.volume_store import VolumeStore
 from medtune.runtime.artifact import digest, file_sha256, find_artifact, write_text
 from medtune.serving.members import REFIT
 from medtune.serving.one_line import first_line
@@ -37,11 +38,11 @@ class PreparedDataset:
         classes: class names in index order.
         paths: path of each image as in manifest.csv.
         labels: (n,) int64 indices into `classes`. For findings, the index of the image's rarest finding, or
-            len(classes) for an image without findings.
+            len(classes) for an image without findings. For volumes, indices into `info["volumes"]["strata"]`.
         patient_ids: (n,) patients. An image without a patient has its path as patient.
         folds: (n,) int64 fold of each image; -1 if not exactly one published fold tests the image.
         splits: (n, folds) of train, val, test, external, unused.
-        images: (n, H, W, 3) uint8, memory-mapped.
+        images: (n, H, W, 3) uint8, memory-mapped. (n, 0, 0, 3) for volumes, which `volumes` contains.
         sha256: digest of the pixels of each image.
         names: label of each image as in manifest.csv: its class, or its findings.
         metadata_cells: further columns of the source (sex, site, scanner) by name, one cell per image.
@@ -81,6 +82,18 @@ class PreparedDataset:
         """Positive class of a set with two classes, which has index 1; None if there is none."""
         return self.info.get("positive")
 
+    @property
+    def has_volumes(self) -> bool:
+        """True if the samples are volumes with masks, False if they are images."""
+        return "volumes" in self.info
+
+    @cached_property
+    def volumes(self) -> VolumeStore:
+        """The prepared volumes; raises InputError if a file is damaged, and ValueError if the samples are images."""
+        if not self.has_volumes:
+            raise ValueError(f"{self.folder} contains images, not volumes")
+        return VolumeStore(self.folder)
+
     @cached_property
     def pixels_digest(self) -> str:
         """Digest of the images and their order, for the cache key of features. Labels and patients do not affect it."""
@@ -99,16 +112,21 @@ class PreparedDataset:
             [self.images.shape, self.sha256, self.paths, self.labels.tolist(), self.patient_ids.tolist(), self.classes]
             + ([file_sha256(targets)] if targets.is_file() else [])
             + ([self.slide_of_tile] if self.slide_of_tile else [])
+            + ([self.info["volumes"]] if self.has_volumes else [])
         )
 
     @cached_property
     def targets(self) -> np.ndarray:
-        """(n, ...) targets of the task: the labels, or targets.npy, memory-mapped."""
+        """(n, ...) targets of the task: the labels, targets.npy, memory-mapped, or the rows of the volumes."""
+        if self.has_volumes:
+            return np.arange(len(self.paths))
         path = self.folder / TARGETS
         return np.lib.format.open_memmap(path, mode="r") if path.is_file() else self.labels
 
     def has(self, index: int) -> np.ndarray:
-        """Return (n,) bool, True for images of the class or with the finding of this index."""
+        """Return (n,) bool, True for images of the class, or with the finding or label of this index."""
+        if self.has_volumes:
+            return np.array([entry.voxels[index] > 0 for entry in self.volumes.entries])
         return self.targets[:, index] > 0 if self.info.get("label_type") == "multi" else self.labels == index
 
     def indices(self, test_fold: int) -> dict[str, np.ndarray]:
@@ -255,7 +273,8 @@ def load_prepared(folder: Path) -> PreparedDataset:
     if info.get("label_type") == "multi":
         labels = rarest_finding(np.load(folder / TARGETS))
     else:
-        index = {name: number for number, name in enumerate(classes)}
+        strata = info["volumes"]["strata"] if "volumes" in info else classes
+        index = {name: number for number, name in enumerate(strata)}
         labels = np.array([index[row["label"]] for row in rows], np.int64)
     return PreparedDataset(
         folder=folder,
@@ -266,7 +285,9 @@ def load_prepared(folder: Path) -> PreparedDataset:
         patient_ids=np.array([row["patient"] for row in rows]),
         folds=np.array([row["fold"] for row in rows], np.int64),
         splits=np.array([[row[f"role_{fold}"] for fold in range(n_folds)] for row in rows], SPLIT_DTYPE),
-        images=_open_images(folder / IMAGES_FILE, len(rows)),
+        images=np.zeros((len(rows), 0, 0, 3), np.uint8)
+        if "volumes" in info
+        else _open_images(folder / IMAGES_FILE, len(rows)),
         sha256=tuple(row["sha256"] for row in rows),
         names=tuple(row["label"] for row in rows),
         metadata_cells={

@@ -1,0 +1,65 @@
+"""Task `segmentation`: structures in CT and MR volumes. Importing the params does not import torch."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from medtune.config.base import StrictParams
+from medtune.config.names import Name
+from medtune.config.schema import TaskParams
+
+Axis = Literal["x", "y", "z"]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class VolumeAugmentParams(StrictParams):
+    """Random augmentation of training patches. 0 or an empty list disables a transform."""
+
+    mirror: list[Axis] = Field(
+        [], description="axes that are mirrored in half of the patches. Never x (left-right) if labels have a side"
+    )
+    rotate: Annotated[float, Field(ge=0, le=180)] = Field(15.0, description="largest rotation about each axis, degrees")
+    scale: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="largest zoom. 0.2: 0.8 to 1.2")
+    affine_probability: Probability = Field(0.3, description="probability of applying rotate and scale")
+    gamma: Annotated[float, Field(ge=0, lt=1)] = Field(0.3, description="largest change of the exponent of gamma")
+    brightness: Annotated[float, Field(ge=0, le=1)] = Field(0.2, description="largest shift, in standard deviations")
+    contrast: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="largest relative change")
+    noise: Annotated[float, Field(ge=0, le=1)] = Field(0.1, description="largest standard deviation of added noise")
+    blur: Annotated[float, Field(ge=0, le=5)] = Field(1.0, description="largest sigma of a Gaussian blur, voxels")
+    low_resolution: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.5, description="largest loss of resolution. 0.5: half of the voxels per axis"
+    )
+    intensity_probability: Probability = Field(
+        0.15, description="probability of each of gamma, brightness, contrast, noise, blur and low_resolution"
+    )
+
+
+class Params(TaskParams):
+    """Patches, sliding windows, augmentation and post-processing."""
+
+    EVALUATE_ONLY: ClassVar[frozenset[str]] = frozenset({"tolerance_mm", "largest_component", "min_volume_mm3"})
+    """Keys that do not affect data and training."""
+
+    kind: Literal["segmentation"] = "segmentation"
+    overlap: Annotated[float, Field(ge=0, le=0.9)] = Field(
+        0.5, description="overlap of neighboring windows in prediction, fraction of the patch"
+    )
+    foreground_share: Probability = Field(
+        0.33, description="fraction of training patches that are centered on a labeled voxel, labels in turn"
+    )
+    augment: VolumeAugmentParams = VolumeAugmentParams()
+    tolerance_mm: Annotated[float, Field(ge=0)] | dict[Name, Annotated[float, Field(ge=0)]] = Field(
+        1.0, description="tolerance of the normalized surface distance. A number, or a number per label"
+    )
+    largest_component: Literal["auto", "all", "none"] = Field(
+        "auto",
+        description="keep only the largest component of a label. auto: of the labels whose Dice rises on validation",
+    )
+    min_volume_mm3: Annotated[float, Field(ge=0)] = Field(0.0, description="smallest component that is kept")
+
+    @field_validator("augment")
+    @classmethod
+    def _axes_differ(cls, augment: VolumeAugmentParams) -> VolumeAugmentParams:
+        if len(set(augment.mirror)) < len(augment.mirror):
+            raise ValueError("mirror: an axis is repeated. Name each axis once")
+        return augment
