@@ -39,7 +39,8 @@ def write_prepared_volumes(folder: Path, params: Any, key: str = "test", patch: 
     digests = []
     with write_volumes(work, channels=1) as writer:
         for sample in samples:
-            assert sample.volume is not None and sample.volume.read is not None
+            assert sample.volume is not None
+            assert sample.volume.read is not None
             drawn = sample.volume.read()
             orientation = geometry.orientation_of(drawn.affine)
             affine = geometry.ras_affine(drawn.affine, drawn.mask.shape, orientation)
@@ -63,11 +64,10 @@ def write_prepared_volumes(folder: Path, params: Any, key: str = "test", patch: 
         out = csv.writer(stream, lineterminator="\n")
         out.writerow(["path", "label", "patient", "fold", "split", "sha256", "width", "height", *metadata,
                       *(f"role_{fold}" for fold in range(n_folds))])  # fmt: skip
-        for sample, sha256, fold, splits, entry in zip(
-            samples, digests, split.folds.tolist(), split.splits.tolist(), writer.entries, strict=True
-        ):
-            out.writerow([sample.path, sample.label, sample.patient_id, fold, splits[0], sha256,
-                          *entry.original_shape[:2], *(sample.metadata[name] for name in metadata), *splits])  # fmt: skip
+        rows = zip(samples, digests, split.folds.tolist(), split.splits.tolist(), writer.entries, strict=True)
+        for sample, sha256, fold, splits, entry in rows:
+            cells = [sample.path, sample.label, sample.patient_id, fold, splits[0], sha256, *entry.original_shape[:2]]
+            out.writerow([*cells, *(sample.metadata[name] for name in metadata), *splits])
     info = {
         "name": phantom.NAME, "source": "phantom", "classes": list(classes), "license": phantom.LICENSE,
         "citation": phantom.CITATION, "faults": [], "protocol": data.split.protocol,
