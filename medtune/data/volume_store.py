@@ -150,6 +150,9 @@ def write_volumes(folder: Path, channels: int) -> Iterator[VolumeWriter]:
 
     Yields:
         The writer. The files are complete when the context ends without an exception.
+
+    Raises:
+        RuntimeError: the header of a file has an unexpected length.
     """
     with ExitStack() as stack:
         streams = {name: stack.enter_context((folder / name).open("wb")) for name in DTYPES}
