@@ -177,7 +177,7 @@ def _with_labels(sample: Sample, fact: VolumeFacts, labels: Sequence[str]) -> Sa
 def _notes(samples: Sequence[Sample], plan: PreparationPlan, split: SplitResult, training: Sequence[int]) -> list[str]:
     notes = []
     if plan.derived and (split.splits[list(training)] == "test").any():
-        names = " and ".join(plan.derived)
+        names = ", ".join(plan.derived)
         notes.append(
             "Every volume that is not external is a training volume of at least one fold. Therefore "
             f"{names} were determined from all of them, as in nnU-Net."
