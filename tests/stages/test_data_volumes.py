@@ -1,11 +1,15 @@
 import csv
 import os
+import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 
 from medtune.config.errors import InputError
+from medtune.config.project import PROJECT
 from medtune.data.sources import phantom
 from medtune.data.volume_reading import read_labeled
 from medtune.runtime.artifact import partial_dir
@@ -174,6 +178,31 @@ def test_run__channels_of_nnunet(tmp_path):
     assert prepared.volumes.channels == 2
     assert len(prepared.info["volumes"]["intensity"]) == 2
     assert prepared.info["n_patients"] == 6
+
+
+def test_run__series_have_the_values_of_their_slices(tmp_path):
+    section = write_example("dicom", tmp_path / "raw") | {"patient_pattern": None}
+    prepared = prepare(section, tmp_path / "out")
+    assert (prepared.info["n_patients"], prepared.info["volumes"]["channels"]) == (6, ["image"])
+    assert all(patient.startswith("dicom-") for patient in prepared.patient_ids)
+    row, folder = prepared.paths.index("images/P1_1"), tmp_path / "raw" / "images" / "P1_1"
+    mask = nib.as_closest_canonical(nib.load(tmp_path / "raw" / "masks" / "P1_1.nii.gz"))
+    np.testing.assert_array_equal(prepared.volumes.truth(row), np.asarray(mask.dataobj))
+    np.testing.assert_allclose(prepared.volumes.entries[row].affine, mask.affine, atol=1e-3)
+    pixels = np.stack([pydicom.dcmread(file).pixel_array for file in sorted(folder.iterdir())])
+    (quantiles,) = prepared.volumes.entries[row].quantiles
+    np.testing.assert_allclose(quantiles, np.percentile(pixels, (5, 25, 50, 75, 95)))
+
+
+def test_run__does_not_import_torch(tmp_path):
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom tests.stages.volume_folder import PHANTOM, prepare\n"
+        "for _ in range(2):\n    prepare(PHANTOM, Path(sys.argv[1]))\n"
+        "assert not {'torch', 'monai', 'sklearn.svm'} & set(sys.modules)"
+    )
+    completed = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=PROJECT, capture_output=True,
+                               text=True, check=True, timeout=300)  # fmt: skip
+    assert "nothing changed, 15 volumes are ready" in completed.stdout
 
 
 def test_run__unknown_patients_of_decathlon(tmp_path):
