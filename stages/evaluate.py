@@ -118,10 +118,9 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         plots = task.write(work, result, options, facts, history)
         if facts["external_test"]:
             task.write_predictions(work / "predictions_external.csv", prepared, external_predictions)
-        answers: dict[str, str] = getattr(task, "checklist_answers", lambda params, prepared, facts: {})(
-            params, prepared, facts
-        )
-        write_checklist(work / CHECKLIST, params, prepared, facts, test, metrics, answers)
+        answers = getattr(task, "checklist_answers", None)
+        of_task = answers(params, prepared, facts) if answers else {}
+        write_checklist(work / CHECKLIST, params, prepared, facts, test, metrics, of_task)
         if facts["subgroups"]:
             write_subgroups(work / "subgroups.csv", facts["subgroups"])
         written = write_metrics(work / "metrics.json", test, facts, task.FACTS)

@@ -104,8 +104,8 @@ def draw_case(path: Path, case: CaseVolumes, labels: Sequence[str], caption: str
             for mask, style in ((case.truth, "solid"), (case.prediction, "dashed")):
                 draw_outlines(axes, plane(mask, order, fraction), extent, style)
             axes.set_title(f"{name}, {'xyz'[normal]} = {fraction * case.size_mm[normal]:.0f} mm", loc="center")
-            if horizontal == 0:
-                axes.invert_xaxis()  # radiological view: the patient's right is on the left
+            # Radiological view: the patient's right is on the left.
+            axes.set(xlim=extent[1::-1] if horizontal == 0 else extent[:2], ylim=extent[2:])
             x, letter, side = (0.01, "R", "left") if horizontal == 0 else (0.99, "A", "right")
             axes.text(x, 0.5, letter, ha=side, va="center", color="#ffd166", transform=axes.transAxes)
             axes.spines[:].set_visible(False)
