@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from medtune.config.errors import InputError
+from medtune.models.network import Network
 from medtune.models.slice_decoder import SliceDecoder
 from medtune.models.slice_levels import level_features, level_shapes, remove_unused, uses_tokens
 
@@ -34,14 +35,15 @@ def slice_side(patch: Sequence[int], slice_scale: float, patch_size: int, slice_
     return _round_up(_round_up(longest, COARSEST) * slice_scale, patch_size)
 
 
-class SliceNetwork(nn.Module):
+class SliceNetwork(Network):
     """Backbone of slices and 3-D decoder.
 
     An image has three neighboring slices as its channels. Each channel of the volume is read separately. Slices are
     padded by their edge and upsampled. All slices of a patch have the same size in pixels.
 
     Attributes:
-        backbone: the timm model without layers behind its last level; None for the control without a backbone.
+        backbone: the timm model without layers behind its last level; an empty `nn.Identity` for the control without a
+            backbone.
         head: the decoder, which is always trained.
     """
 
@@ -78,8 +80,8 @@ class SliceNetwork(nn.Module):
         self.extent = (_round_up(sides[0], COARSEST), _round_up(sides[1], COARSEST))
         self.pixels = (0, 0)
         levels: list[tuple[int, float]] = []
-        self.backbone = None if backbone is None else remove_unused(backbone)
-        if self.backbone is not None:
+        self.backbone = nn.Identity() if backbone is None else remove_unused(backbone)
+        if backbone is not None:
             self.pixels = self._image_size(self.backbone, patch, slice_scale)
             levels = [
                 (channels * count, self.extent[0] / height)
@@ -101,7 +103,7 @@ class SliceNetwork(nn.Module):
         Returns:
             A feature map (B, C * c, h, w, n) for each level of the backbone, for n slices; empty without a backbone.
         """
-        if self.backbone is None:
+        if isinstance(self.backbone, nn.Identity):
             return []
         volumes = volumes.movedim(2 + self.axis, 4)
         images = self._images(volumes)

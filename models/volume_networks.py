@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from medtune.config import registry
 from medtune.config.errors import InputError, show_value, suggestion
 from medtune.models.brain_unet import BrainUNet, split_brain_unet
+from medtune.models.network import Network
 from medtune.models.peft_support import VOLUME, supported, supports
 from medtune.models.volume_parts import split_dynunet, split_segresnet, split_swinunetr, split_unet
 from medtune.models.volume_weights import load_parts
@@ -83,7 +84,7 @@ ARCHITECTURES = {
 FIXED = ("spatial_dims", "in_channels", "out_channels", "deep_supervision", "use_conv_final")
 
 
-class VolumeNetwork(nn.Module):
+class VolumeNetwork(Network):
     """Encoder and decoder of a volume.
 
     Attributes:

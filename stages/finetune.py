@@ -53,7 +53,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     device = torch.device(device_name())
     start = load_trained(frozen) if frozen else None  # unmodified, because some PEFT methods change the initial output
     task = base.training(params.task.kind)
-    model = load_trained(frozen) if frozen else task.build(params, task.n_outputs(prepared))
+    model = load_trained(frozen) if frozen else task.build(params, task.layout(prepared))
     torch.manual_seed(params.seed)  # new parameters must not depend on whether stage 1 ran in this process
     model = adapt(model, params)
     channels_last = use_channels_last(options.channels_last, params.model.backbone, device)
@@ -63,7 +63,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
             if channels_last:
                 network.to(memory_format=torch.channels_last)
     if options.gradient_checkpointing:
-        model.backbone.set_grad_checkpointing(True)  # type: ignore[operator]
+        model.backbone.set_grad_checkpointing(True)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
 
     def set_modes() -> None:

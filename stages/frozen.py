@@ -57,7 +57,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     retain_freed_memory()
     device = device_name()
     task = base.training(params.task.kind)
-    model = task.build(params, task.n_outputs(prepared)).to(device)
+    model = task.build(params, task.layout(prepared)).to(device)
     model.backbone.requires_grad_(False)
     before = state_sha256(model.backbone)
     source, network = _build_source(model, prepared, params, paths, fold, device)
