@@ -91,7 +91,10 @@ class VolumeNetwork(Network):
         backbone: maps volumes (B, C, X, Y, Z) to a list of feature maps.
         head: the decoder, which maps the feature maps to logits (B, K, X, Y, Z).
         factors: X, Y and Z of a patch must be multiples of these numbers of voxels.
+        patch: X, Y and Z of a training patch in voxels.
     """
+
+    patch: tuple[int, int, int]
 
     def __init__(self, backbone: nn.Module, head: nn.Module, factors: tuple[int, int, int]) -> None:
         super().__init__()
@@ -205,6 +208,6 @@ def _monai_class(name: str, class_name: str) -> Any:
     except ImportError as error:
         package = "einops" if "einops" in str(error) else "MONAI"
         raise InputError(
-            f"model.backbone={name}: it needs {package}, which is not installed. Install the extra `segment`"
+            f'model.backbone={name}: it needs {package}, which is not installed. Run pip install "medtune[segment]"'
         ) from None
     return getattr(monai.networks.nets, class_name)

@@ -1,0 +1,34 @@
+"""Training of segmentation: the network of a volume, and its objective."""
+
+from typing import Any
+
+import numpy as np
+
+from medtune.config.schema import Params
+from medtune.config.training import TrainingParams
+from medtune.data.manifest import PreparedDataset
+from medtune.models import segmenter
+from medtune.models.network import Network
+from medtune.tasks.base import Objective
+
+__all__ = ["build", "layout", "objective"]
+
+
+def layout(prepared: PreparedDataset) -> dict[str, Any]:
+    """Return the number of classes including the background, the number of channels, and the patch in voxels."""
+    volumes = prepared.info["volumes"]
+    return {
+        "classes": len(prepared.classes) + 1,
+        "channels": len(volumes["channels"]),
+        "patch": [int(side) for side in volumes["patch"]],
+    }
+
+
+def build(params: Params, layout: dict[str, Any], load_weights: bool = True) -> Network:
+    """Build the network from the result of `layout`; with `load_weights=False` the backbone has random weights."""
+    return segmenter.build(params, layout["channels"], layout["classes"], layout["patch"], load_weights)
+
+
+def objective(params: Params, section: TrainingParams, prepared: PreparedDataset, train: np.ndarray) -> Objective:
+    """Build the objective; `train` are the rows of the training volumes."""
+    raise NotImplementedError("the loss of segmentation is missing")
