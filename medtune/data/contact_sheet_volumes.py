@@ -87,7 +87,8 @@ def _outline(region: np.ndarray) -> np.ndarray:
     """Return the pixels of a region (H, W) that have a neighbor outside of it."""
     padded = np.pad(region, 1)
     inside = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return region & ~inside
+    outline: np.ndarray = region & ~inside
+    return outline
 
 
 def _latin(text: str) -> str:

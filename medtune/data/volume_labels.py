@@ -31,7 +31,7 @@ def check_labels(
         InputError: no volume has a label, or no training volume of a fold has it and `allow_missing_classes` is false.
     """
     present = np.array([fact.voxels for fact in facts]) > 0
-    if unused := [name for name, some in zip(labels, present.any(0), strict=True) if not some]:
+    if unused := [name for name, volumes in zip(labels, present.sum(0).tolist(), strict=True) if not volumes]:
         raise InputError(
             f"no mask contains the label {list_names(unused)}. Add volumes with it, or remove it from the labels"
         )
