@@ -1,12 +1,14 @@
 """Detection of volumes with masks in `medtune init`."""
 
 import importlib.util
+import json
 
 import pytest
 
 from medtune.cli.detect import detect
 from medtune.cli.detect_volumes import detect_volumes
 from medtune.cli.main import call
+from medtune.config import load
 from medtune.config.errors import InputError
 from medtune.data.sources import decathlon, nnunet, volumes
 from tests.cli.init_project import images
@@ -106,3 +108,14 @@ def test_init__no_label_is_positive(tmp_path, capsys):
     arguments = ["init", str(tmp_path / "project"), "--data", str(tmp_path / "scans"), "--positive", "liver"]
     assert call(arguments) == 2
     assert "--positive=liver: masks have labels" in capsys.readouterr().err
+
+
+def test_init__writes_valid_params(tmp_path, capsys):
+    folders(tmp_path / "scans")
+    assert call(["init", str(tmp_path / "project"), "--data", str(tmp_path / "scans"), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    params = load.validate(load.read(tmp_path / "project" / "params.yaml"))
+    assert (params.task.kind, params.model.head.kind) == ("segmentation", "decoder")
+    assert (params.frozen.monitor, params.finetune.monitor, params.gate.metric) == ("dice", "dice", "dice")
+    assert (params.data.source, params.data.class_names) == ("volumes", ["label_1", "label_2"])
+    assert result["next"][-1] == "medtune train"
