@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from medtune.config import registry
-from medtune.config.errors import InputError
 from medtune.config.schema import Params
 from medtune.runtime import console, distributed
 from medtune.runtime.artifact import Artifact
@@ -73,7 +72,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
             if channels_last:
                 to_channels_last(network)
     if options.gradient_checkpointing:
-        _checkpoint_gradients(model, params)
+        model.backbone.set_grad_checkpointing(True)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
 
     def set_modes() -> None:
@@ -138,21 +137,6 @@ def _finetune_inputs(
         lambda network: network,
         labeled=lambda rows, seed: iterate_labeled(source, rows, prepared.targets, seed),
     )
-
-
-def _checkpoint_gradients(model: "Classifier", params: Params) -> None:
-    """Recompute activations of the backbone in the backward pass.
-
-    Raises:
-        InputError: the backbone is not a timm model.
-    """
-    enable = getattr(model.backbone, "set_grad_checkpointing", None)
-    if enable is None:
-        raise InputError(
-            f"finetune.gradient_checkpointing=true: model.backbone={params.model.backbone} does not support it. "
-            "Use finetune.gradient_checkpointing=false"
-        )
-    enable(True)
 
 
 def _head_rate(params: Params, frozen: Artifact | None) -> float | None:

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medtune.config.errors import InputError
 from medtune.config.schema import Params
 from medtune.config.training import TrainingParams
 from medtune.data.manifest import PreparedDataset
@@ -38,12 +37,10 @@ class DiceCrossEntropy:
     Attributes:
         volumes: prepared volumes, for the masks of validation.
         labels: names of the labels, without the background.
-        label_smoothing: label smoothing of the cross-entropy, 0..1.
     """
 
     volumes: VolumeStore
     labels: tuple[str, ...]
-    label_smoothing: float = 0.0
 
     def to(self, device: Any) -> "DiceCrossEntropy":
         """Return the objective itself, because it has no tensors."""
@@ -76,9 +73,7 @@ class DiceCrossEntropy:
             The loss, a scalar tensor.
         """
         masks, counted = target.long(), target != IGNORED
-        entropy = F.cross_entropy(
-            output, masks, ignore_index=IGNORED, label_smoothing=self.label_smoothing, reduction="sum"
-        )
+        entropy = F.cross_entropy(output, masks, ignore_index=IGNORED, reduction="sum")
         voxels = target[0].numel()
         overlap, predicted, truth = sum_with_gradient(_soft_sums(output.softmax(1), masks, counted))
         dice = (2 * overlap + SMOOTH) / (predicted + truth + SMOOTH)
@@ -144,17 +139,8 @@ def objective(
 
     Returns:
         The objective.
-
-    Raises:
-        InputError: `class_weights` is a mapping, which this loss does not use.
     """
-    if isinstance(section.class_weights, dict):
-        stage = "frozen" if section is params.frozen else "finetune"
-        raise InputError(
-            f"{stage}.class_weights={section.class_weights}: the Dice loss weights all labels equally. "
-            f"Use {stage}.class_weights=none"
-        )
-    return DiceCrossEntropy(prepared.volumes, prepared.classes, section.label_smoothing)
+    return DiceCrossEntropy(prepared.volumes, prepared.classes)
 
 
 def _soft_sums(probabilities: Tensor, masks: Tensor, counted: Tensor) -> Tensor:

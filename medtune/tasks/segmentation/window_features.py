@@ -149,6 +149,7 @@ def store_levels(
         "model": params.model.backbone,
         "args": params.model.backbone_args,
         "head": params.section("model")["head"],
+        "normalization": [model.scale.tolist(), model.shift.tolist()],
         "patch": windows.patch,
         "source": source_fingerprint("medtune.tasks.segmentation.window_features"),
         "versions": package_versions("torch", "timm"),

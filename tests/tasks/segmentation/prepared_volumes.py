@@ -29,7 +29,7 @@ def segmentation_params(backbone: str = "none", **sections: Any) -> Params:
             "backbone": backbone,
             "weights": "none",
             "backbone_args": args,
-            "head": {"kind": "linear"},
+            "head": {"kind": "decoder"},
             "peft": {"method": "none"},
         },
         "frozen": {**training, "feature_views": 3, "ema_decay": None},

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from monai.losses import DiceLoss
 
-from medtune.config.errors import InputError
 from medtune.tasks.segmentation.case_metrics import case_metrics
 from medtune.tasks.segmentation.metrics import score
 from medtune.tasks.segmentation.objective import IGNORED, SMOOTH, DiceCrossEntropy, objective
@@ -104,10 +103,12 @@ def test_score__without_labels_is_not_a_number():
     assert np.isnan(goal.score(summary, torch.zeros(1))["dice"])
 
 
-def test_objective__rejects_weights_of_classes(tmp_path):
-    params = segmentation_params(finetune={"class_weights": {"lesion": 2.0}, "monitor": "dice"})
+def test_objective__reads_the_labels_and_masks_of_the_data(tmp_path):
+    params = segmentation_params(schedule="frozen")
     prepared = write(tmp_path, params)
     goal = objective(params, params.frozen, prepared, np.arange(3))
     assert goal.labels == prepared.classes
-    with pytest.raises(InputError, match=r"finetune.class_weights=.*lesion.*: the Dice loss weights all labels"):
-        objective(params, params.finetune, prepared, np.arange(3))
+    output = torch.zeros(1, len(prepared.classes) + 1, *prepared.volumes.entries[2].shape)
+    summary = goal.summarize(output, torch.tensor([2]))
+    assert summary[0, -1] == prepared.volumes.mask(2).size
+    assert summary[0].shape == (6 * len(prepared.classes) + 2,)
