@@ -17,7 +17,6 @@ from medtune.runtime.cache_key import data_key
 from medtune.runtime.paths import RunPaths
 from medtune.serving.volumes.pipeline import Preparation
 from medtune.serving.volumes.resampling import resample_mask, thick_axis
-from medtune.stages import data
 from medtune.stages.preflight import run_preflight
 from tests.stages.volume_folder import PHANTOM, change, prepare, report, volume_params, write_example
 
@@ -269,11 +268,8 @@ def test_run__reserved_column_is_an_error(section, tmp_path):
 def test_preflight__opens_the_volumes(drawn):
     paths = RunPaths.from_env(drawn.folder.parents[1])
     assert run_preflight(volume_params(PHANTOM), paths).digest == drawn.digest
-    with pytest.raises(InputError, match=r"evaluate\.threshold.*without a threshold"):
-        run_preflight(volume_params(PHANTOM, evaluate={"threshold": {"sensitivity": 0.9}}), paths)
-    weights = {"monitor": "loss", "class_weights": {"lesion": 2.0}}
-    with pytest.raises(InputError, match=r"frozen\.class_weights: .* no weights per label"):
-        run_preflight(volume_params(PHANTOM, frozen=weights), paths)
+    with pytest.raises(InputError, match="was prepared with other data params or code"):
+        run_preflight(volume_params({**PHANTOM, "patch": [8, 8, 8]}), paths)
 
 
 def test_data_key__does_not_depend_on_params_of_the_task():
@@ -281,12 +277,6 @@ def test_data_key__does_not_depend_on_params_of_the_task():
             for task in ({}, {"tolerance_mm": 3.0}, {"overlap": 0.25}, {"augment": {"noise": 0.0}})]  # fmt: skip
     assert len(set(keys)) == 1
     assert data_key(volume_params({**PHANTOM, "spacing": [5.0, 5.0, 5.0]})) != keys[0]
-
-
-def test_run__images_are_refused(tmp_path):
-    params = volume_params({"source": "synthetic"})
-    with pytest.raises(InputError, match=r"task\.kind=segmentation: .* is an image"):
-        data.run(params, RunPaths.from_env(tmp_path))
 
 
 @pytest.mark.real
