@@ -15,6 +15,7 @@ from medtune.data.volume_reading import read_labeled
 from medtune.runtime.artifact import partial_dir
 from medtune.runtime.cache_key import data_key
 from medtune.runtime.paths import RunPaths
+from medtune.serving.volumes.nifti import read_volume
 from medtune.serving.volumes.pipeline import Preparation
 from medtune.serving.volumes.resampling import resample_mask, thick_axis
 from medtune.stages.preflight import run_preflight
@@ -36,7 +37,7 @@ def section(tmp_path):
 def test_run__writes_all_outputs(drawn):
     assert {path.name for path in drawn.folder.iterdir()} == {
         "manifest.csv", "dataset.json", "report.json", "samples.png", "result.json", "volumes.npy", "masks.npy",
-        "truth.npy", "volumes.json",
+        "truth.npy", "volumes.json", "samples",
     }  # fmt: skip
     assert not partial_dir(drawn.folder).exists()
     assert (drawn.classes, drawn.has_volumes, len(drawn.volumes)) == (phantom.LABELS, True, 15)
@@ -75,6 +76,18 @@ def test_run__manifest_states_the_geometry(drawn):
     np.testing.assert_allclose([float(mm) for mm in row["spacing"].split("x")], entry.spacing, rtol=1e-5)
     assert row["orientation"] == entry.orientation
     assert set(drawn.metadata_cells) == {"lesion", "slices"}
+
+
+def test_run__samples_are_drawn_test_volumes(drawn):
+    files = sorted((drawn.folder / "samples").iterdir())
+    rows = drawn.indices(1)["test"][:4]  # the default of data.split.test_fold
+    assert [file.name for file in files] == [f"{drawn.paths[row]}.nii.gz" for row in rows]
+    read = read_volume(files[0])
+    entry = drawn.volumes.entries[rows[0]]
+    assert list(read.shape) == entry.original_shape
+    np.testing.assert_allclose(read.affine, entry.affine, atol=1e-3)
+    image = Preparation.from_document(drawn.info["volumes"]).apply(read.data, read.spacing)
+    np.testing.assert_allclose(image, drawn.volumes.image(rows[0]), atol=1e-2)
 
 
 def test_run__folds_separate_patients_and_stay(drawn, tmp_path):
