@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterable
 from types import ModuleType
+from typing import TypeVar
 
 from torch import Tensor
 
 from medtune.config import registry
 from medtune.config.schema import Params
-from medtune.models.classifier import Classifier
+from medtune.models.network import Network
+
+AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
 
 def load_method(params: Params) -> ModuleType:
@@ -15,7 +18,7 @@ def load_method(params: Params) -> ModuleType:
     return registry.load_plugin("medtune.models.peft", params.model.peft.method, "model.peft.method")
 
 
-def adapt(model: Classifier, params: Params) -> Classifier:
+def adapt(model: AnyNetwork, params: Params) -> AnyNetwork:
     """Inject the PEFT method. Set requires_grad only for the tensors that it trains and for the head.
 
     Args:
@@ -30,13 +33,13 @@ def adapt(model: Classifier, params: Params) -> Classifier:
     return model
 
 
-def prepare(model: Classifier, batches: Iterable[tuple[Tensor, Tensor]], params: Params) -> None:
+def prepare(model: Network, batches: Iterable[tuple[Tensor, Tensor]], params: Params) -> None:
     """Call the method's function `prepare` with training images, if the method has this function.
 
     Args:
         model: adapted by `adapt`. `prepare` may change parameters that the method trains, but no frozen parameters.
-        batches: normalized images (B, 3, H, W) and labels (B,), the same on every call. They are read only if the
-            method needs them.
+        batches: inputs of the network and targets, the same on every call: normalized images (B, 3, H, W) and labels
+            (B,), or volumes (B, C, X, Y, Z) and masks (B, X, Y, Z). They are read only if the method needs them.
         params: all params.
     """
     method = load_method(params)
@@ -44,7 +47,7 @@ def prepare(model: Classifier, batches: Iterable[tuple[Tensor, Tensor]], params:
         method.prepare(model, batches, params.model.peft)
 
 
-def penalty(model: Classifier, params: Params) -> Callable[[], Tensor] | None:
+def penalty(model: Network, params: Params) -> Callable[[], Tensor] | None:
     """Return a function that computes the scalar penalty of the method. The training loop adds it to every loss.
 
     Args:
@@ -60,7 +63,7 @@ def penalty(model: Classifier, params: Params) -> Callable[[], Tensor] | None:
     return lambda: method.penalty(model.backbone, params.model.peft)
 
 
-def after_step(model: Classifier, params: Params) -> Callable[[int, int], None] | None:
+def after_step(model: Network, params: Params) -> Callable[[int, int], None] | None:
     """Return the method's function that must be called after every optimizer step, before gradients are cleared.
 
     The method must store its state in buffers. A resumed run restores only buffers and parameters.
@@ -79,7 +82,7 @@ def after_step(model: Classifier, params: Params) -> Callable[[int, int], None] 
     return lambda step, steps: method.after_step(model.backbone, params.model.peft, step, steps)
 
 
-def merge(model: Classifier, params: Params) -> bool:
+def merge(model: Network, params: Params) -> bool:
     """Merge the method into the weights. The network then has its original architecture and computational cost.
 
     Args:

@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from medtune.config import registry
 from medtune.config.schema import Params
 from medtune.models.backbones import TokenShape, create_backbone, has_class_token, to_tokens, token_shape
+from medtune.models.network import Network
 from medtune.models.normalization import normalization
 
 FeatureKind = Literal["tokens", "mean", "pooled", "summary", "all_tokens"]
 
 
-class Classifier(nn.Module):
+class Classifier(Network):
     """Network from normalized images to logits.
 
     Attributes:
@@ -25,8 +26,6 @@ class Classifier(nn.Module):
             `all_tokens` is the class token, if there is one, before the patch tokens (B, 1 + N, C).
     """
 
-    backbone: nn.Module
-    head: nn.Module
     mean: Tensor
     std: Tensor
 

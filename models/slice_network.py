@@ -4,13 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from medtune.config.errors import InputError
+from medtune.models.network import Network
 from medtune.models.slice_decoder import SliceDecoder
 from medtune.models.slice_levels import level_features, level_shapes, remove_unused, uses_tokens
 
+Normalization = tuple[Sequence[float], Sequence[float]]  # mean and standard deviation per color channel
+
+IMAGENET = (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
 NEIGHBORS = 3  # slices per image: the previous, the slice itself and the next, as color channels
 STEP = 2  # every second slice is read
 COARSEST = 4  # voxels per element at the coarsest resolution of the decoder
@@ -34,16 +39,23 @@ def slice_side(patch: Sequence[int], slice_scale: float, patch_size: int, slice_
     return _round_up(_round_up(longest, COARSEST) * slice_scale, patch_size)
 
 
-class SliceNetwork(nn.Module):
+class SliceNetwork(Network):
     """Backbone of slices and 3-D decoder.
 
-    An image has three neighboring slices as its channels. Each channel of the volume is read separately. Slices are
-    padded by their edge and upsampled. All slices of a patch have the same size in pixels.
+    An image has three neighboring slices as its color channels. Each channel of the volume is read separately. Slices
+    are padded by their edge and upsampled. All slices of a patch have the same size in pixels. A volume has mean 0 and
+    standard deviation 1, like images after the normalization of ImageNet. For weights with another normalization,
+    images are converted from that of ImageNet.
 
     Attributes:
-        backbone: the timm model without layers behind its last level; None for the control without a backbone.
+        backbone: the timm model without layers behind its last level; an empty `nn.Identity` for the control without a
+            backbone.
         head: the decoder, which is always trained.
+        patch: largest X, Y and Z in voxels.
     """
+
+    scale: Tensor
+    shift: Tensor
 
     def __init__(
         self,
@@ -53,6 +65,7 @@ class SliceNetwork(nn.Module):
         patch: Sequence[int],
         slice_scale: float = 2.0,
         slice_axis: int = 2,
+        normalization: Normalization | None = None,
     ) -> None:
         """Create the decoder for the levels of the backbone.
 
@@ -64,12 +77,14 @@ class SliceNetwork(nn.Module):
             patch: largest X, Y and Z in voxels. The size along the slice axis is not limited.
             slice_scale: pixels per voxel of a slice; greater for smaller structures.
             slice_axis: axis along which the slices follow each other, 0..2.
+            normalization: mean and standard deviation of images in 0..1 that the weights require. None: ImageNet's.
 
         Raises:
             InputError: the images of the backbone are too small, the patch is too small, or the backbone has no levels.
         """
         super().__init__()
         self.axis = slice_axis
+        self.patch = (patch[0], patch[1], patch[2])
         sides = [side for axis, side in enumerate(patch) if axis != slice_axis]
         if min(sides) < MIN_SIDE:
             raise InputError(f"data.patch={list(patch)}: slices need sides of at least {MIN_SIDE} voxels. "
@@ -77,9 +92,10 @@ class SliceNetwork(nn.Module):
         self.limits = (sides[0], sides[1])
         self.extent = (_round_up(sides[0], COARSEST), _round_up(sides[1], COARSEST))
         self.pixels = (0, 0)
+        self._set_normalization(normalization or IMAGENET)
         levels: list[tuple[int, float]] = []
-        self.backbone = None if backbone is None else remove_unused(backbone)
-        if self.backbone is not None:
+        self.backbone = nn.Identity() if backbone is None else remove_unused(backbone)
+        if backbone is not None:
             self.pixels = self._image_size(self.backbone, patch, slice_scale)
             levels = [
                 (channels * count, self.extent[0] / height)
@@ -101,7 +117,7 @@ class SliceNetwork(nn.Module):
         Returns:
             A feature map (B, C * c, h, w, n) for each level of the backbone, for n slices; empty without a backbone.
         """
-        if self.backbone is None:
+        if isinstance(self.backbone, nn.Identity):
             return []
         volumes = volumes.movedim(2 + self.axis, 4)
         images = self._images(volumes)
@@ -125,7 +141,15 @@ class SliceNetwork(nn.Module):
         padded = pad(volumes, (1, 1, 0, right, 0, below), mode="replicate")
         stack = torch.stack([padded[..., first : first + depth : STEP] for first in range(NEIGHBORS)], dim=2)
         images = stack.permute(0, 1, 5, 2, 3, 4).flatten(0, 2)
-        return interpolate(images, size=self.pixels, mode="bilinear")
+        images = interpolate(images, size=self.pixels, mode="bilinear")
+        return images * self.scale + self.shift if self.converts else images
+
+    def _set_normalization(self, normalization: Normalization) -> None:
+        """Set the conversion of ImageNet's (x - m) / s to another mean m and standard deviation s of each channel."""
+        self.converts = [list(values) for values in normalization] != [list(values) for values in IMAGENET]
+        known, needed = (torch.tensor([list(values) for values in pair]) for pair in (IMAGENET, normalization))
+        self.register_buffer("scale", (known[1] / needed[1])[:, None, None], persistent=False)
+        self.register_buffer("shift", ((known[0] - needed[0]) / needed[1])[:, None, None], persistent=False)
 
     def _image_size(self, backbone: Any, patch: Sequence[int], slice_scale: float) -> tuple[int, int]:
         """Return the size of the images, and enlarge `extent` to the voxels that they cover."""

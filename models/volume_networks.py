@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from medtune.config import registry
 from medtune.config.errors import InputError, show_value, suggestion
 from medtune.models.brain_unet import BrainUNet, split_brain_unet
+from medtune.models.network import Network
 from medtune.models.peft_support import VOLUME, supported, supports
 from medtune.models.volume_parts import split_dynunet, split_segresnet, split_swinunetr, split_unet
 from medtune.models.volume_weights import load_parts
@@ -83,14 +84,17 @@ ARCHITECTURES = {
 FIXED = ("spatial_dims", "in_channels", "out_channels", "deep_supervision", "use_conv_final")
 
 
-class VolumeNetwork(nn.Module):
+class VolumeNetwork(Network):
     """Encoder and decoder of a volume.
 
     Attributes:
         backbone: maps volumes (B, C, X, Y, Z) to a list of feature maps.
         head: the decoder, which maps the feature maps to logits (B, K, X, Y, Z).
         factors: X, Y and Z of a patch must be multiples of these numbers of voxels.
+        patch: X, Y and Z of a training patch in voxels.
     """
+
+    patch: tuple[int, int, int]
 
     def __init__(self, backbone: nn.Module, head: nn.Module, factors: tuple[int, int, int]) -> None:
         super().__init__()
@@ -204,6 +208,6 @@ def _monai_class(name: str, class_name: str) -> Any:
     except ImportError as error:
         package = "einops" if "einops" in str(error) else "MONAI"
         raise InputError(
-            f"model.backbone={name}: it needs {package}, which is not installed. Install the extra `segment`"
+            f'model.backbone={name}: it needs {package}, which is not installed. Run pip install "medtune[segment]"'
         ) from None
     return getattr(monai.networks.nets, class_name)

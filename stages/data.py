@@ -1,22 +1,18 @@
 """Stage data: find, check, split and pack the images into data/prepared."""
 
-import json
 import shutil
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from medtune.config.errors import InputError
 from medtune.config.schema import Params
 from medtune.data import fold_assignments
-from medtune.data.class_selection import list_names
 from medtune.data.fold_assignments import FoldAssignments
 from medtune.data.sample import Sample
 from medtune.data.source_listing import SourceListing, list_source
 from medtune.runtime import console
-from medtune.runtime.artifact import Artifact, commit, find_artifact, partial_dir, write_text
+from medtune.runtime.artifact import Artifact, commit, find_artifact, partial_dir
 from medtune.runtime.cache_key import data_key
 from medtune.runtime.paths import RunPaths
 from medtune.runtime.provenance import provenance
@@ -54,9 +50,14 @@ def run(params: Params, paths: RunPaths, before_decoding: Callable[[], None] = l
         and _matches_assignments(params, paths, assignments)
     ):
         shutil.rmtree(partial_dir(paths.prepared), ignore_errors=True)  # from a killed run with other params
-        console.info(f"data: nothing changed, {done.result()['n_images']:,} images are ready")
+        unit = "volumes" if params.data.has_volumes else "images"
+        console.info(f"data: nothing changed, {done.result()['n_images']:,} {unit} are ready")
         return done
     try:
+        if params.data.has_volumes:
+            from medtune.stages.data_volumes import prepare_volumes
+
+            return prepare_volumes(params, paths, listed, assignments, key, start_time, before_decoding)
         return _prepare(params, paths, listed, assignments, key, start_time, before_decoding)
     except (InputError, OSError):  # partial output cannot be resumed and would waste space on a full disk
         shutil.rmtree(partial_dir(paths.prepared), ignore_errors=True)
@@ -69,7 +70,7 @@ def _check_columns(samples: Sequence[Sample], params: Params) -> None:
 
     if samples:
         names = list(samples[0].metadata)
-        check_metadata(names, params.data.split.folds)
+        check_metadata(names, params.data.split.folds, volumes=params.data.has_volumes)
         check_subgroups(params, {name: [sample.metadata[name] for sample in samples] for name in names})
 
 
@@ -95,6 +96,7 @@ def _prepare(
     import numpy as np
 
     from medtune.data import contact_sheet, duplicates, findings, manifest
+    from medtune.data.dataset_report import check_duplicates, describe_dataset, print_summary, write_report
     from medtune.data.packing import IMAGES_FILE, pack
     from medtune.data.slide_tiles import write_overviews
     from medtune.data.splits import split_samples
@@ -128,17 +130,12 @@ def _prepare(
     copies = duplicates.find_duplicates(images, packed.sha256) if slides is None else slides.copies()
     names, unit_labels = [unit.path for unit in units], [unit.label for unit in units]
     twice = duplicates.duplicate_report(copies, names, unit_labels, unit_splits, data.split.trained_folds)
-    if data.split.protocol in ("patient", "site") and twice["exact"]["across_splits"]:
-        _reject_duplicates(twice["exact"], "images" if slides is None else "slides")
-
-    leaks = []
-    if data.split.protocol == "column" and (n_leaked := twice["exact"]["across_splits"]):
-        leaks = [f"{n_leaked:,} identical images are in several splits (report.json), which inflates the scores."]
+    leaks = check_duplicates(twice, data.split.protocol, "images" if slides is None else "slides")
     test_fold = "all" if data.split.test_fold == "all" else data.split.test_folds[0]
     manifest.write_manifest(folder, selected, packed, split, test_fold)
     notes = [*listed.notes, *split.notes, *packed.notes, *leaks]
     notes += slides.notes() if slides is not None else []
-    info = _info(params, listed, units, unit_splits, split.leaked_patients, notes)
+    info = describe_dataset(data, listed, units, unit_splits, split.leaked_patients, notes)
     info |= {"sites": list(split.sites)} if split.sites else {}
     if slides is not None:
         info |= {"n_images": len(selected), "n_slides": len(units)}
@@ -151,21 +148,14 @@ def _prepare(
     contact_sheet.write_sample_files(folder / "samples", images, indices, titles, tested)
     seconds = time.perf_counter() - start_time
     rejected = [*listed.rejected, *(slides.rejected if slides else ()), *packed.rejected]
-    report = {
-        "n_found": len(records) + len(listed.rejected),
+    entries = {
         "n_kept": len(units),
-        "n_rejected": len(rejected),
-        "rejected": [{"path": path, "reason": reason} for path, reason in rejected],
-        "left_out": listed.left_out.report(),
-        "counts": info["counts"],
-        "notes": info["notes"],
-        "leaked_patients": info["leaked_patients"],
         "duplicates": twice,
         "seconds": round(seconds, 3),
         "images_per_second": round(len(sources) / max(decoded_time - start_time, 1e-9), 1),
         **({"slides": slides.report()} if slides is not None else {}),
     }
-    write_text(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    report = write_report(folder, listed, rejected, info, entries)
     result = {
         "stage": "data",
         "listing": listed.hash,
@@ -175,81 +165,5 @@ def _prepare(
         "provenance": provenance(),
     }
     done = commit(paths.prepared, key, result)
-    _print_summary(info, report)
+    print_summary(info, report)
     return done
-
-
-def _reject_duplicates(exact: dict[str, Any], unit: str) -> None:
-    examples = "; ".join(" = ".join(entry["paths"][:4]) for entry in exact["first"][:3] if entry["across_splits"])
-    raise InputError(
-        f"identical {unit} belong to different patients in different splits (number of sets of copies: "
-        f"{exact['across_splits']:,}): {examples}. Remove the copies, or assign them to one patient"
-    )
-
-
-def _info(
-    params: Params,
-    listed: SourceListing,
-    selected: Sequence[Sample],
-    splits: Any,
-    leaked: Sequence[str],
-    notes: Sequence[str],
-) -> dict[str, Any]:
-    data, source, classes = params.data, listed.source, listed.classes
-    known = selected[0].patient_id is not None
-
-    def count(samples: Sequence[Sample]) -> dict[str, int]:
-        counts = Counter(label for sample in samples for label in sample.labels or (sample.label,))
-        return {name: counts[name] for name in dict.fromkeys([*classes, *counts])}
-
-    fold_counts = {
-        str(fold): {
-            name: count([sample for sample, split in zip(selected, splits[:, fold], strict=True) if split == name])
-            for name in ("train", "val", "test", *(["external"] if (splits[:, fold] == "external").any() else []))
-        }
-        for fold in data.split.trained_folds
-    }
-    expected = source.expected(data) if hasattr(source, "expected") else None
-    return {
-        "name": source.NAME,
-        "source": data.source,
-        "classes": list(classes),
-        **({"positive": listed.positive} if listed.positive is not None else {}),
-        "license": source.LICENSE,
-        "citation": source.CITATION,
-        "faults": list(source.KNOWN_ISSUES),
-        "protocol": data.split.protocol,
-        "split": data.split.model_dump(mode="json"),
-        "n_images": len(selected),
-        "n_patients": len({record.patient_id for record in selected}) if known else len(selected),
-        "patients_known": known,
-        "leaked_patients": list(leaked),
-        "notes": list(notes),
-        "counts": {"all": count(selected), "folds": fold_counts},
-        "expected": expected,
-        "image_size": data.image_size,
-        "resize": data.resize,
-        **({"allow_values": data.allow_values} if data.allow_values else {}),
-        **(source.metadata(data) if hasattr(source, "metadata") else {}),
-    }
-
-
-def _print_summary(info: dict[str, Any], report: dict[str, Any]) -> None:
-    counts = list_names([f"{name} {count:,}" for name, count in info["counts"]["all"].items()])
-    if positive := info.get("positive"):
-        counts += f"; positive class: {positive}"
-    patients = f"{info['n_patients']:,} patients" if info["patients_known"] else "no patient ids"
-    tiles = f", {info['n_images']:,} tiles" if "n_slides" in info else ""
-    number, unit = (info["n_slides"], "slides") if tiles else (info["n_images"], "images")
-    console.info(f"data: {number:,} {unit} ({counts}){tiles}, {patients}, split by {info['protocol']}")
-    if report["n_rejected"]:
-        console.info(f"data: {report['n_rejected']:,} {unit} left out, listed in report.json")
-    twice = report["duplicates"]
-    if twice["exact"]["sets"] or twice["near"]["pairs"]:
-        exact, near = twice["exact"], twice["near"]
-        console.info(
-            f"data: {exact['sets']:,} sets of identical {unit} ({exact['across_splits']:,} across splits), "
-            f"{near['pairs']:,} nearly identical pairs ({near['across_splits']:,} across splits)"
-        )
-    for note in info["notes"]:
-        console.info(f"data: {note}")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PACKAGES = ("torch", "timm", "peft", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "safetensors")
 # Params of a training stage that affect the check.
 STAGE_KEYS = ("optimizer", "weight_decay", "clip_norm", "precision", "channels_last", "gradient_checkpointing")
-N_OUTPUTS = 3
+LAYOUT = 3  # number of outputs
 # Larger graphs are exported but not opened, because they would need twice the memory.
 MAX_OPENED_BYTES = 500_000_000
 
@@ -100,7 +100,7 @@ def _check(params: Params) -> dict[str, str]:
         check_normalization(params)
     from medtune.training.trial_step import run_trial_steps
 
-    result = run_trial_steps(params, N_OUTPUTS)
+    result = run_trial_steps(params, LAYOUT)
     try_export(params, result.network)
     return result.batch_of_one
 

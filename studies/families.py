@@ -136,12 +136,12 @@ def try_family(family: str, names: list[str], cache: Path) -> Row:
 
 def _plain(name: str, side: int, args: dict[str, int], cache: Path) -> dict[str, str]:
     from medtune.stages import finetune, frozen
-    from medtune.stages.dry_run import N_OUTPUTS, try_export
+    from medtune.stages.dry_run import LAYOUT, try_export
     from medtune.training.trial_step import run_trial_steps
 
     params, paths = _params(name, side, args, "schedule=staged"), _prepared(side, cache, name)
     try:
-        network = run_trial_steps(params, N_OUTPUTS).network
+        network = run_trial_steps(params, LAYOUT).network
         graph = try_export(params, network)
     except InputError as error:
         return dict.fromkeys(("frozen", "fine-tuning", "export"), f"refused: {error}")
@@ -180,14 +180,14 @@ def _compare(network: torch.nn.Module, graph: bytes, side: int) -> None:
 
 def _lora(name: str, side: int, args: dict[str, int], cache: Path) -> dict[str, str]:
     from medtune.stages import finetune
-    from medtune.stages.dry_run import N_OUTPUTS
+    from medtune.stages.dry_run import LAYOUT
     from medtune.training.trial_step import run_trial_steps
 
     params = _params(name, side, args, "schedule=full", "model.peft.method=lora")
     paths = _prepared(side, cache, f"{name}-lora")
     try:
         check_backbone(params)
-        run_trial_steps(params, N_OUTPUTS)  # no export: with merged LoRA, it is the network that `_plain` exports
+        run_trial_steps(params, LAYOUT)  # no export: with merged LoRA, it is the network that `_plain` exports
     except InputError as error:
         return {"lora": f"refused: {error}"}
     return {"lora": _attempt(lambda: finetune.run(params, paths, 1))}

@@ -165,7 +165,7 @@ def write_trained(
         "fold": fold,
         "kept": "frozen",
         "classes": list(prepared.classes),
-        "n_outputs": len(prepared.classes),
+        "layout": len(prepared.classes),
         "image_size": SIZE,
         "params": params.model_dump(mode="json"),
         "data_digest": prepared.digest,

@@ -220,7 +220,7 @@ def _cost(params: Params, trained_stage: Artifact, seconds: float, prepared: "Pr
     result = trained_stage.result()
     task = base.training(params.task.kind)  # not inside the context: imported modules would create meta tensors
     with torch.device("meta"):
-        plain = task.build(params, result["n_outputs"], load_weights=False)
+        plain = task.build(params, result["layout"], load_weights=False)
     head, backbone = (sum(p.numel() for p in module.parameters()) for module in (plain.head, plain.backbone))
     trained = result["trainable"] - head
     used = [getattr(params, stage) for stage in params.training_stages]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from medtune.cli import detect_slides, detect_table, image_headers
+from medtune.cli import detect_slides, detect_table, detect_volumes, image_headers
 from medtune.cli.detect_table import class_counts
 from medtune.cli.detected import DetectedData
 from medtune.cli.patients import suggest
@@ -26,17 +26,19 @@ def detect(root: Path, table_name: str | None = None) -> DetectedData:
     """Detect the layout of a data set and suggest settings.
 
     Args:
-        root: folder of images, or an .npz file of MedMNIST.
-        table_name: file name of the table in `root` that describes the images. None searches for a table.
+        root: folder of images or volumes, or an .npz file of MedMNIST.
+        table_name: file name of the table in `root` that describes the images or volumes. None searches for a table.
 
     Returns:
         Settings, findings and warnings.
 
     Raises:
-        InputError: a link or folder is not readable, or `table_name` is not a table.
+        InputError: a link or folder is not readable, `table_name` is not a table, or volumes have no masks.
     """
     if not table_name and (archives := _npz_files(root)):
         return _medmnist(archives)
+    if volumes := detect_volumes.detect_volumes(root, table_name):
+        return volumes
     slides = detect_slides.find_slides(root)
     files = slides or find_files(root)
     images = [path for path in files if printable(path) == path]

@@ -8,17 +8,15 @@ import typer
 
 from medtune.cli import options
 from medtune.cli.json_output import print_json
-from medtune.cli.program import INSTALL
+from medtune.cli.program import INSTALL, INSTALL_SEGMENT, SEGMENT_PACKAGES
 
 if TYPE_CHECKING:
     from medtune.cli.detected import DetectedData
 
 app = options.program()
 
-# Project folders without training images.
-NOT_IMAGES = {"artifacts", "config", "docs", "models", "notebooks", "published", "recipes", "src", "tests", "wandb"}
 LARGER_MODEL_COMMAND = "medtune params set model.backbone=deit_tiny_patch16_224 data.image_size=224"
-USUAL_FOLDERS = ("data/raw", "images", "data")
+LARGER_SEGMENT_COMMAND = "medtune params set model.backbone=deit_tiny_patch16_224"
 
 
 @app.command(
@@ -45,7 +43,8 @@ def init(
 ) -> None:
     """Create a project for your images in a folder.
 
-    Detects class folders, tables, whole-slide images, BreakHis names, MedMNIST files, image sizes and patients. Writes
+    Detects class folders, tables, whole-slide images, BreakHis names, MedMNIST files, image sizes and patients. Detects
+    volumes with masks in NIfTI files: folders, tables, and the data sets of nnU-Net and of the Decathlon. Writes
     params.yaml and prints the next commands. Images are never changed. Without images, the project uses synthetic
     data.
     """
@@ -62,7 +61,9 @@ def init(
     folder.mkdir(parents=True, exist_ok=True)
     with_dvc = importlib.util.find_spec("dvc") is not None if dvc is None else dvc
     written = project_files.write(folder, tree, with_dvc)
-    commands = _commands(folder, detected, importlib.util.find_spec("torch") is not None, with_dvc)
+    needed = ("torch", *SEGMENT_PACKAGES) if _segments(detected) else ("torch",)
+    can_train = all(importlib.util.find_spec(package) is not None for package in needed)
+    commands = _commands(folder, detected, can_train, with_dvc)
     if as_json:
         print_json(
             {
@@ -83,7 +84,12 @@ def init(
     print("next:")
     for command in commands:
         print(f"  {command}")
-    print(f"for better results, use a larger backbone, whose weights are downloaded:\n  {LARGER_MODEL_COMMAND}")
+    larger = LARGER_SEGMENT_COMMAND if _segments(detected) else LARGER_MODEL_COMMAND
+    print(f"for better results, use a larger backbone, whose weights are downloaded:\n  {larger}")
+
+
+def _segments(detected: "DetectedData") -> bool:
+    return detected.settings.get("task.kind") == "segmentation"
 
 
 def _check_new(folder: Path) -> None:
@@ -95,6 +101,7 @@ def _check_new(folder: Path) -> None:
 
 
 def _detect(folder: Path, data: Path | None) -> "DetectedData":
+    from medtune.cli.data_folder import find_data_folder
     from medtune.cli.detect import detect
     from medtune.cli.detected import DetectedData
     from medtune.config.errors import InputError
@@ -102,7 +109,7 @@ def _detect(folder: Path, data: Path | None) -> "DetectedData":
 
     if data is not None and not data.exists():
         raise InputError(f"--data={data}: no such folder or file. Name the folder with your images")
-    root = data.resolve() if data is not None else _find_root(folder)
+    root = data.resolve() if data is not None else find_data_folder(folder)
     if root is None:
         return DetectedData({}, [("images", "none found: the project uses the built-in synthetic set")],
                             commands=["medtune init --force --data /path/to/images"])  # fmt: skip
@@ -136,6 +143,8 @@ def _add_positive(detected: "DetectedData", positive: str | None) -> None:
             "`medtune data` suggests the setting that merges them"
         )
     classes = tuple(name for name in detected.classes if not any(name in names[1:] for names in variants))
+    if positive is not None and _segments(detected):
+        raise InputError(f"--positive={positive}: masks have labels, none of which is positive. Remove it")
     if positive is None:
         if len(classes) == 2:
             first, second = (shlex.quote(name) for name in classes)
@@ -156,42 +165,10 @@ def _add_positive(detected: "DetectedData", positive: str | None) -> None:
     detected.findings.append(("positive", f"{positive}, for sensitivity and the decision threshold"))
 
 
-def _find_root(folder: Path) -> Path | None:
-    """Return the only folder of the project that contains images, or None."""
-    from medtune.config.errors import InputError
-
-    if not folder.is_dir():
-        return None
-    for name in USUAL_FOLDERS:
-        if _contains_images(folder / name):
-            return folder / name
-    candidates = [
-        path
-        for path in sorted(folder.iterdir())
-        if path.is_dir() and not path.name.startswith(".") and path.name not in NOT_IMAGES and _contains_images(path)
-    ]
-    if len(candidates) > 1:
-        names = ", ".join(path.name for path in candidates[:4])
-        raise InputError(
-            f"{folder}: {len(candidates)} folders contain images ({names}). If they are your classes, run "
-            f"`medtune init NEW-FOLDER --data {folder}`. Otherwise name one of them in --data"
-        )
-    return candidates[0] if candidates else None
-
-
-def _contains_images(folder: Path) -> bool:
-    from medtune.data.listing import find_files
-    from medtune.serving.decode import SUFFIXES
-    from medtune.serving.slides.slide import SUFFIXES as SLIDE_SUFFIXES
-
-    suffixes = (*SUFFIXES, *SLIDE_SUFFIXES)
-    return folder.is_dir() and (any(find_files(folder, suffixes)) or any(folder.glob("*.npz")))
-
-
 def _commands(folder: Path, detected: Any, can_train: bool, with_dvc: bool) -> list[str]:
     """Return the suggested next commands."""
     change_folder = [] if folder == Path.cwd() else [f"cd {folder}"]
-    install = [] if can_train else [INSTALL]
+    install = [] if can_train else [INSTALL_SEGMENT if _segments(detected) else INSTALL]
     repository = ["git init && dvc init"] if with_dvc and not (folder / ".dvc").is_dir() else []
     return [
         *change_folder,

@@ -11,6 +11,9 @@ from medtune.config.project import PROJECT
 from medtune.config.schema import Params
 from medtune.runtime.artifact import write_text
 
+# Sources that read no files.
+DRAWN = ("synthetic", "phantom")
+
 
 def change(target: Path, overlays: Sequence[Path], sets: Sequence[str]) -> list[str]:
     """Merge overlays and assignments into a params file, which is replaced atomically.
@@ -57,7 +60,7 @@ def require_root(params: Params) -> None:
         InputError: data.root does not exist, and the source neither generates nor downloads images.
     """
     data = params.data
-    if data.source == "synthetic" or getattr(data, "download", False):
+    if data.source in DRAWN or getattr(data, "download", False):
         return
     if data.root is None or not (PROJECT / data.root).exists():
         raise InputError(f"data.root={data.root}: no such folder or file. Set data.root to the folder with your images")

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from typing import NamedTuple
 
 from medtune.cli.detected import DetectedData
 
@@ -13,6 +14,22 @@ PATTERNS = (
 )
 
 
+class FoundPattern(NamedTuple):
+    """Pattern that finds a plausible patient id in every path, the number of distinct ids, and one of them."""
+
+    pattern: str
+    count: int
+    example: str
+
+
+def find_pattern(paths: list[str]) -> FoundPattern | None:
+    """Return the first pattern that finds a plausible patient id in every path, or None."""
+    for pattern in PATTERNS:
+        if count := _patients(pattern, paths):
+            return FoundPattern(pattern, count, _example(pattern, paths))
+    return None
+
+
 def suggest(paths: list[str], detected: DetectedData) -> None:
     """Suggest the first pattern that finds a plausible patient id in every path.
 
@@ -21,15 +38,14 @@ def suggest(paths: list[str], detected: DetectedData) -> None:
         detected: result to extend with a warning and a command. If no pattern fits, they describe
             the settings for data without patients.
     """
-    for pattern in PATTERNS:
-        if count := _patients(pattern, paths):
-            assignment = shlex.quote(f"data.patient_pattern={pattern}")
-            detected.warnings.append(
-                f"patients are unknown, but the file names contain {count:,} possible patient ids, for example "
-                f"{_example(pattern, paths)}. If they are patients, set data.patient_pattern"
-            )
-            detected.commands.append(f"medtune params set {assignment}")
-            return
+    if found := find_pattern(paths):
+        assignment = shlex.quote(f"data.patient_pattern={found.pattern}")
+        detected.warnings.append(
+            f"patients are unknown, but the file names contain {found.count:,} possible patient ids, for example "
+            f"{found.example}. If they are patients, set data.patient_pattern"
+        )
+        detected.commands.append(f"medtune params set {assignment}")
+        return
     detected.warnings.append(
         "patients are unknown. Add a column patient or set data.patient_pattern. "
         "data.split.protocol=image needs no patients, but inflates scores"

@@ -12,6 +12,9 @@ from medtune.config.errors import InputError, RunError
 # Errno values caused by the disk or permissions, not by a bug.
 DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 INSTALL = 'pip install "medtune[train]"'
+INSTALL_SEGMENT = 'pip install "medtune[segment]"'
+# Packages that only the extra `segment` contains.
+SEGMENT_PACKAGES = ("nibabel", "monai", "einops")
 # click.UsageError, the base class of BadParameter. Typer contains its own copy of click since version 0.26.
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 
@@ -43,7 +46,8 @@ def execute(command: Any, name: str, words: Sequence[str] | None = None) -> int:
         package = (error.name or "").partition(".")[0]
         if package in ("", "medtune"):
             raise
-        return _failed(f"{package} is not installed. Run {INSTALL}", 2)
+        install = INSTALL_SEGMENT if package in SEGMENT_PACKAGES else INSTALL
+        return _failed(f"{package} is not installed. Run {install}", 2)
     except OSError as error:
         if error.errno not in DISK_ERRNOS:
             raise

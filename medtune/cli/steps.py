@@ -62,7 +62,8 @@ def _data(params: Params, paths: RunPaths) -> StepStatus:
         return StepStatus("data", False, f"would run: {changed or 'the code or a library changed'}")
     if find_artifact(paths.prepared) is None:
         return StepStatus("data", False, f"would run: {paths.prepared} is damaged")
-    return StepStatus("data", True, f"prepared: {result['n_images']:,} images")
+    what = "volumes" if params.data.has_volumes else "images"
+    return StepStatus("data", True, f"prepared: {result['n_images']:,} {what}")
 
 
 def _reason(step: Step, steps: Steps) -> str:

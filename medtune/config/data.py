@@ -121,6 +121,8 @@ class DataParams(StrictParams):
     """Keys that all data sources share. The `Params` of a source adds more keys."""
 
     REMOVED: ClassVar[dict[str, str]] = renamed("data", task="labels", group_pattern="patient_pattern")
+    UNUSED_KEYS: ClassVar[frozenset[str]] = frozenset()
+    """Shared keys that the source does not use. Only their default is accepted."""
 
     source: str
     root: str | None = Field(None, description="local folder or archive. null: the default folder of the source")

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from medtune.config import registry
 from medtune.config.errors import InputError, show_value
 from medtune.config.project import PACKAGE, PARAMS_FILE, PROJECT
 from medtune.config.schema import Params
@@ -109,7 +110,8 @@ def merge(base: dict[str, Any], overlay: dict[str, Any]) -> None:
     """Merge `overlay` into `base` in place, section by section."""
     for key in [k for k in PLUGIN_KEYS & overlay.keys() & base.keys() if overlay[k] != base[k]]:
         base[key] = overlay[key]
-        for stale in [k for k in base if k not in overlay and k not in SHARED_DATA_KEYS]:
+        kept = SHARED_DATA_KEYS - (_unused_keys(overlay[key]) if key == "source" else frozenset())
+        for stale in [k for k in base if k not in overlay and k not in kept]:
             del base[stale]
     if "backbone" in overlay and overlay["backbone"] != base.get("backbone"):
         for key in [key for key in BACKBONE_KEYS if key not in overlay and _only_for_backbone(base, key, overlay)]:
@@ -119,6 +121,15 @@ def merge(base: dict[str, Any], overlay: dict[str, Any]) -> None:
             merge(base[key], value)
         else:
             base[key] = value
+
+
+def _unused_keys(source: Any) -> frozenset[str]:
+    """Return the shared keys of section data that a source does not use: volumes have no `image_size`."""
+    try:
+        unused: frozenset[str] = registry.load_plugin("medtune.data.sources", source, "data.source").Params.UNUSED_KEYS
+    except InputError:  # an unknown source, which the validation of params reports
+        return frozenset()
+    return unused
 
 
 def _only_for_backbone(model: dict[str, Any], key: str, overlay: dict[str, Any]) -> bool:

@@ -22,6 +22,7 @@ from medtune.config.normalization import Normalization as Normalization
 from medtune.config.task_labels import check_task
 from medtune.config.training import STAGES, FinetuneParams, FrozenParams, Schedule
 from medtune.config.validation_errors import SECRET, format_validation_error, param_error
+from medtune.config.volume_model import check_volume_model
 from medtune.serving.members import REFIT
 
 Positive = Annotated[int, Field(gt=0)]
@@ -54,6 +55,11 @@ class HeadParams(StrictParams):
         """Candidate regularization strengths of a solved head."""
         return []
 
+    @property
+    def reads_volumes(self) -> bool:
+        """True if the head maps volumes to a label per voxel, which task segmentation needs."""
+        return False
+
 
 class PeftParams(StrictParams):
     """PEFT method of stage 2. `none` trains every weight. The `Params` of a method adds more keys."""
@@ -85,7 +91,9 @@ WEIGHT_ARGS = {"cache_dir", "checkpoint_path", "pretrained"}
 class ModelParams(StrictParams):
     """Backbone, pretrained weights, head and PEFT method."""
 
-    backbone: str = Field(description="timm model name: ARCHITECTURE or ARCHITECTURE.TAG")
+    backbone: str = Field(
+        description="timm model name: ARCHITECTURE or ARCHITECTURE.TAG. Segmentation also: none, unet, dynunet, ..."
+    )
     weights: str = Field("hub", description="hub, bundled, none, or a file: .safetensors, .pth, .pt, .bin or .ckpt")
     backbone_args: dict[str, Any] = Field(default_factory=dict, description="arguments of timm.create_model")
     normalization: Normalization | None = Field(
@@ -254,6 +262,7 @@ class Params(StrictParams):
         check_task(self.task.kind, self.data)
         head = self.model.head
         check_head(head.kind, head.aggregation, head.solved, self.data.source, self.schedule, self.frozen.feature_views)
+        check_volume_model(self)
         return self
 
     @property

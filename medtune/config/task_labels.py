@@ -14,13 +14,18 @@ def check_task(kind: str, data: DataParams) -> None:
         data: section data.
 
     Raises:
-        InputError: volumes with another task than segmentation, several labels per image with another task than
-            multilabel, or one label with multilabel.
+        InputError: volumes with another task than segmentation or the reverse, several labels per image with another
+            task than multilabel, or one label with multilabel.
     """
     if data.has_volumes and kind != SEGMENTATION:
         raise InputError(
             f"task.kind={kind}: data.source={data.source} contains volumes, but this task needs images. Use another "
             "data.source"
+        )
+    if kind == SEGMENTATION and not data.has_volumes:
+        raise InputError(
+            f"task.kind={kind}: data.source={data.source} contains images, but this task needs volumes with masks. Use "
+            "data.source=volumes, decathlon, nnunet or phantom"
         )
     setting = data.multi_label
     if setting and kind != MULTI_LABEL:

@@ -41,11 +41,22 @@ def find_duplicates(images: np.ndarray, sha256: Sequence[str]) -> Duplicates:
     Returns:
         The duplicates. The list of near duplicates ends after `MAX_PAIRS` pairs.
     """
+    return Duplicates(find_equal(sha256).exact, _near_pairs(_hashes(images), sha256))
+
+
+def find_equal(sha256: Sequence[str]) -> Duplicates:
+    """Find exact duplicates only.
+
+    Args:
+        sha256: digest of each image or volume.
+
+    Returns:
+        The duplicates, without near duplicates.
+    """
     same: dict[str, list[int]] = defaultdict(list)
     for row, digest in enumerate(sha256):
         same[digest].append(row)
-    exact = tuple(tuple(rows) for rows in same.values() if len(rows) > 1)
-    return Duplicates(exact, _near_pairs(_hashes(images), sha256))
+    return Duplicates(tuple(tuple(rows) for rows in same.values() if len(rows) > 1), np.empty((0, 3), np.int64))
 
 
 def crosses_splits(rows: Sequence[int], splits: np.ndarray, test_folds: Sequence[int]) -> bool:

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from medtune.config.errors import InputError
 from medtune.data.findings import rarest_finding
 from medtune.data.metadata import find_metadata_column, metadata_values
-from medtune.data.packing import IMAGES_FILE, PackResult
+from medtune.data.packing import IMAGES_FILE
 from medtune.data.sample import Sample
 from medtune.data.split_checks import SPLITS
 from medtune.data.split_protocols import SPLIT_DTYPE
@@ -24,8 +24,22 @@ from medtune.serving.members import REFIT
 from medtune.serving.one_line import first_line
 
 COLUMNS = ("path", "label", "patient", "fold", "split", "sha256", "width", "height")
+# Further columns of volumes.
+VOLUME_COLUMNS = ("depth", "spacing", "orientation")
 MANIFEST_FILE, INFO_FILE, TARGETS = "manifest.csv", "dataset.json", "targets.npy"
 SLIDE_COLUMN = "slide_path"
+
+
+class Packed(Protocol):
+    """Digest and size of each packed sample."""
+
+    @property
+    def sha256(self) -> Sequence[str]:
+        """Digest of the pixels of each sample, hexadecimal."""
+
+    @property
+    def original_sizes(self) -> Sequence[tuple[int, int]]:
+        """(width, height) of each original in pixels."""
 
 
 @dataclass(frozen=True)
@@ -165,17 +179,18 @@ def _reserved_columns(n_folds: int) -> list[str]:
     return [*COLUMNS, *(f"role_{column}" for column in range(n_folds))]
 
 
-def check_metadata(names: Iterable[str], n_folds: int) -> None:
+def check_metadata(names: Iterable[str], n_folds: int, volumes: bool = False) -> None:
     """Reject a column of the source whose name the manifest uses.
 
     Args:
         names: further columns of the source.
         n_folds: number of folds.
+        volumes: True if the samples are volumes, which have more columns.
 
     Raises:
         InputError: a name is empty or used by the manifest.
     """
-    reserved = _reserved_columns(n_folds)
+    reserved = [*_reserved_columns(n_folds), *(VOLUME_COLUMNS if volumes else ())]
     if "split" in names:
         raise InputError(
             "column 'split' of the table is not used: add --set data.split.protocol=column to split by it, or rename it"
@@ -186,35 +201,43 @@ def check_metadata(names: Iterable[str], n_folds: int) -> None:
 
 
 def write_manifest(
-    folder: Path, samples: Sequence[Sample], packed: PackResult, split: SplitResult, test_fold: int | str
+    folder: Path,
+    samples: Sequence[Sample],
+    packed: Packed,
+    split: SplitResult,
+    test_fold: int | str,
+    volume_cells: Sequence[tuple[object, ...]] = (),
 ) -> None:
     """Write manifest.csv.
 
     Args:
         folder: existing folder.
         samples: the packed samples, in the order of the array.
-        packed: result of packing the samples.
+        packed: digest and size of each packed sample.
         split: splits of the samples.
         test_fold: the selected test fold, or all.
+        volume_cells: cells of `VOLUME_COLUMNS` of each volume; empty for images.
 
     Raises:
         InputError: a column of the source has a reserved name.
     """
     n_folds = split.splits.shape[1]
     split_columns = _reserved_columns(n_folds)[len(COLUMNS) :]
-    metadata = list(samples[0].metadata)
-    check_metadata(metadata, n_folds)
+    metadata, volume_columns = list(samples[0].metadata), VOLUME_COLUMNS if volume_cells else ()
+    check_metadata(metadata, n_folds, volumes=bool(volume_columns))
+    cells = volume_cells or ((),) * len(samples)
     with (folder / MANIFEST_FILE).open("w", encoding="utf-8", newline="") as stream:
         out = csv.writer(stream, lineterminator="\n")
-        out.writerow([*COLUMNS, *metadata, *split_columns])
+        out.writerow([*COLUMNS, *volume_columns, *metadata, *split_columns])
         rows = zip(
-            samples, packed.sha256, packed.original_sizes, split.folds.tolist(), split.splits.tolist(), strict=True
-        )
-        for sample, sha256, (width, height), fold, splits in rows:
+            samples, packed.sha256, packed.original_sizes, cells, split.folds.tolist(), split.splits.tolist(),
+            strict=True,
+        )  # fmt: skip
+        for sample, sha256, (width, height), further, fold, splits in rows:
             split_name = "cv" if test_fold == "all" else splits[int(test_fold)]
             patient_id = sample.path if sample.patient_id is None else sample.patient_id
             out.writerow(
-                [sample.path, sample.label, patient_id, fold, split_name, sha256, width, height]
+                [sample.path, sample.label, patient_id, fold, split_name, sha256, width, height, *further]
                 + [sample.metadata[name] for name in metadata]
                 + splits
             )
@@ -293,7 +316,7 @@ def load_prepared(folder: Path) -> PreparedDataset:
         metadata_cells={
             name: tuple(row[name] for row in rows)
             for name in rows[0]
-            if name not in COLUMNS and not name.startswith("role_")
+            if name not in (*COLUMNS, *(VOLUME_COLUMNS if "volumes" in info else ())) and not name.startswith("role_")
         },
     )
 

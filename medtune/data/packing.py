@@ -110,7 +110,7 @@ def pack(
         _write_header(out, len(selected), size)
         if out.tell() != start:
             raise RuntimeError("the header of images.npy changed its length")
-    _check_rejected(rejected, len(samples), on_bad_image, bool(selected))
+    check_rejected(rejected, len(samples), on_bad_image, bool(selected))
     ranges = [image.values for image in images]
     resolved = scaling if isinstance(scaling, Intensity) else resolve(scaling, ranges)
     digests = list(_scale_deep(folder / IMAGES_FILE, waiting, images, resolved))
@@ -127,17 +127,31 @@ def pack(
     )
 
 
-def _check_rejected(rejected: list[tuple[str, str]], total: int, on_bad_image: str, some_left: bool) -> None:
+def check_rejected(
+    rejected: Sequence[tuple[str, str]], total: int, on_bad_image: str, some_left: bool, unit: str = "images"
+) -> None:
+    """Reject the data set if images cannot be used, unless `on_bad_image` leaves them out.
+
+    Args:
+        rejected: (path, reason) of each unusable image.
+        total: number of images.
+        on_bad_image: error or reject.
+        some_left: True if other images can be used.
+        unit: name of an image in the plural.
+
+    Raises:
+        InputError: there are unusable images and `on_bad_image` is error, or no image is left.
+    """
     if rejected and on_bad_image == "error":
         shown = "; ".join(f"{path}: {reason}" for path, reason in rejected[:_SHOWN])
         more = f"; and {len(rejected) - _SHOWN} more" if len(rejected) > _SHOWN else ""
         raise InputError(
-            f"{len(rejected)} of {total} images cannot be used: {shown}{more}. Correct or remove them, or leave "
+            f"{len(rejected)} of {total} {unit} cannot be used: {shown}{more}. Correct or remove them, or leave "
             "them out with data.on_bad_image=reject"
         )
     if not some_left:
         path, reason = rejected[0]
-        raise InputError(f"none of {total} images can be used, for example {path}: {reason}. Correct the images")
+        raise InputError(f"none of {total} {unit} can be used, for example {path}: {reason}. Correct the {unit}")
 
 
 def _scale_deep(file: Path, waiting: Path, images: Sequence[FittedImage], intensity: Intensity) -> Iterator[str]:

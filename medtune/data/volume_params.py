@@ -1,13 +1,63 @@
 """Parameters that the sources of volumes share."""
 
-from pydantic import Field, field_validator
+from typing import Annotated, Any, ClassVar, Literal
 
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from medtune.config.base import StrictParams
 from medtune.config.data import DataParams
+from medtune.config.validation_errors import param_error
 from medtune.data.patient_pattern import check_regex
+
+Millimeters = Annotated[float, Field(gt=0, le=100)]
+Side = Annotated[int, Field(ge=1, le=1024)]
+
+
+class VolumeIntensityParams(StrictParams):
+    """Normalization of the values of a volume, the same rule for every channel."""
+
+    rule: Literal["zscore", "window", "foreground"] = Field(
+        "zscore",
+        description="zscore: numbers of each volume (MR). window: level and width (CT). foreground: numbers of the "
+        "labeled voxels of the training volumes (CT)",
+    )
+    level: float | None = Field(None, description="center of the window, for rule window. Hounsfield units for CT")
+    width: Annotated[float, Field(gt=0)] | None = Field(None, description="width of the window, for rule window")
+
+    @model_validator(mode="after")
+    def _window_has_numbers(self) -> "VolumeIntensityParams":
+        for name in ("level", "width"):
+            value = getattr(self, name)
+            if self.rule == "window" and value is None:
+                raise param_error(name, None, "rule window needs this number. Soft tissue of CT: level 40, width 400")
+            if self.rule != "window" and value is not None:
+                raise param_error(name, value, f"rule {self.rule} does not use this key. Remove it, or use rule=window")
+        return self
 
 
 class VolumeParams(DataParams):
     """Parameters of a source of volumes."""
+
+    UNUSED_KEYS: ClassVar[frozenset[str]] = frozenset({"frames", "image_size", "positive", "resize"})
+
+    spacing: tuple[Millimeters, Millimeters, Millimeters] | None = Field(
+        None,
+        description="[x, y, z] in mm, to which volumes are resampled. null: the median of the training volumes, "
+        "with finer thick slices",
+    )
+    patch: tuple[Side, Side, Side] | None = Field(
+        None,
+        description="[x, y, z] voxels of a training patch. null: determined from spacing and size of the training "
+        "volumes, at most 64 x 64 x 64 voxels",
+    )
+    intensity: VolumeIntensityParams = VolumeIntensityParams()  # type: ignore[assignment]
+
+    @field_validator(*sorted(UNUSED_KEYS))
+    @classmethod
+    def _only_images_use_it(cls, value: Any, info: ValidationInfo) -> Any:
+        if value != cls.model_fields[info.field_name or ""].default:
+            raise ValueError("volumes do not use this key. Remove it")
+        return value
 
     @property
     def has_volumes(self) -> bool:

@@ -81,7 +81,7 @@ class VolumeStore:
 
     @cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
-        arrays = {}
+        arrays: dict[str, np.ndarray] = {}
         for name, ends in self._ends.items():
             path = self.folder / name
             try:

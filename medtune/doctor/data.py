@@ -1,4 +1,4 @@
-"""Check of the images: list them and decode a sample."""
+"""Check of the images or volumes: list them and decode a sample."""
 
 import contextlib
 import io
@@ -15,6 +15,7 @@ from medtune.data.archive import SUFFIXES, first_member, is_archive
 from medtune.data.positive import find_positive
 from medtune.data.sample import Sample
 from medtune.data.sample_checks import check_samples
+from medtune.doctor import volumes
 from medtune.doctor.check_result import CheckResult, Context, failure, format_duration, format_size, ok, warning
 from medtune.serving.one_line import first_line
 
@@ -35,11 +36,14 @@ def check_data(context: Context) -> CheckResult:
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # only the data stage prints the source's messages
             classes = source.classes(params)
-            samples = check_samples(source.list_samples(root, params), params, classes).samples
+            names = () if params.has_volumes else classes
+            samples = check_samples(source.list_samples(root, params), params, names).samples
             if registry.load_part("medtune.tasks", context.params.task.kind, "targets", "task.kind").HAS_POSITIVE:
                 find_positive(classes or sorted({sample.label for sample in samples}), params, source)
     except InputError as error:
         return failure(first_line(error), HINT)
+    if params.has_volumes:
+        return volumes.check_volumes(context, source, samples, root)
     if hasattr(source, "cut") and root is not None:
         return _check_slides(context, source, samples, root)
     context.facts["images"] = len(samples)

@@ -55,11 +55,25 @@ def disk_requirements(params: Params, images: int, facts: Mapping[str, Any]) -> 
         Bytes per folder: data/prepared, cache, artifacts and handoff.
     """
     n_folds, store = len(params.trained_networks), 0.0
-    pack, network = images * params.data.image_size**2 * 3, facts["parameters"] + facts["head"]
+    pack = images * params.data.image_size**2 * 3
     if stored := stored_views(params, images, facts):
         rows = images * (split_fractions(params)["train"] * stored + split_fractions(params)["val"])
         # Folds share stored features.
         store = facts["tokens"] * facts["channels"] * FP16_BYTES * (rows if n_folds == 1 else images * stored)
+    return {"data/prepared": pack, "cache": store, **network_requirements(params, facts)}
+
+
+def network_requirements(params: Params, facts: Mapping[str, Any]) -> dict[str, float]:
+    """Estimate the disk space of weights, checkpoints and bundles.
+
+    Args:
+        params: all params.
+        facts: counts `parameters` (backbone) and `head` (head parameters).
+
+    Returns:
+        Bytes in artifacts and handoff.
+    """
+    n_folds, network = len(params.trained_networks), facts["parameters"] + facts["head"]
     weights = n_folds * (facts["head"] + (network if "finetune" in params.training_stages else 0)) * FP32_BYTES
     # Two checkpoints of five copies each: weights, averages, best epoch and two moments. The learning rate search adds
     # three copies: the initial weights, the best candidate and the last candidate.
@@ -70,7 +84,7 @@ def disk_requirements(params: Params, images: int, facts: Mapping[str, Any]) -> 
     if params.final == "refit":
         exported = network
     bundle = exported * sum(widths[precision] for precision in params.export.precisions) + 20e6
-    return {"data/prepared": pack, "cache": store, "artifacts": weights + checkpoints + bundle, "handoff": bundle}
+    return {"artifacts": weights + checkpoints + bundle, "handoff": bundle}
 
 
 def time_requirements(
@@ -111,18 +125,34 @@ def time_requirements(
     return {name: value * (1 if name == "data" else n_folds) for name, value in seconds.items()}
 
 
-def _disk_estimate(context: Context) -> CheckResult:
-    missing = [name for name in ("images", "tokens", "channels", "parameters", "head") if name not in context.facts]
-    if missing:
-        return warning(f"unknown without {', '.join(missing)}", "fix the problems above", "estimate disk")
-    needs = disk_requirements(context.params, context.facts["images"], context.facts)
+def require_space(context: Context, needs: Mapping[str, float]) -> str:
+    """Record the disk space that a run needs per folder, and return it as text."""
     folders = output_dirs(context)
     for name, count in needs.items():
         if name in folders:
             context.require_space(folders[name], count)
     if context.paths.out == PROJECT:  # DVC keeps copies on disks without reflinks
         context.require_space(PROJECT / ".dvc" / "cache", needs["data/prepared"] + needs["artifacts"])
-    message = ", ".join(f"{name} {format_size(count)}" for name, count in needs.items())
+    return ", ".join(f"{name} {format_size(count)}" for name, count in needs.items())
+
+
+def searches(params: Params) -> str:
+    """Return the number of trained networks and of learning rates per stage as text."""
+    n_folds = len(params.trained_networks)
+    rates = ", ".join(
+        f"{len(rates)} learning rates in {name}"
+        for name in params.training_stages
+        if len(rates := params.learning_rates(name)) > 1
+    )
+    return f"{n_folds} fold{'s' if n_folds > 1 else ''}{f' with {rates}' if rates else ''}"
+
+
+def _disk_estimate(context: Context) -> CheckResult:
+    missing = [name for name in ("images", "tokens", "channels", "parameters", "head") if name not in context.facts]
+    if missing:
+        return warning(f"unknown without {', '.join(missing)}", "fix the problems above", "estimate disk")
+    needs = disk_requirements(context.params, context.facts["images"], context.facts)
+    message = require_space(context, needs)
     online = "frozen" in context.params.training_stages and not needs["cache"]
     above = (
         "; stage 1 stores no features, because frozen.feature_views=online or they exceed frozen.feature_cache_gb"
@@ -152,15 +182,9 @@ def _time_estimate(context: Context) -> CheckResult:
     step_times = ", ".join(
         f"{steps[name]} {measured[name]['seconds'] * 1000:.3g} ms" for name in steps if name in measured
     )
-    n_folds = len(params.trained_networks)
-    searches = ", ".join(
-        f"{len(rates)} learning rates in {name}"
-        for name in params.training_stages
-        if len(rates := params.learning_rates(name)) > 1
-    )
     total = format_duration(sum(estimate.values()))
     return ok(
-        f"{total} for {n_folds} fold{'s' if n_folds > 1 else ''}{f' with {searches}' if searches else ''}: {message} "
+        f"{total} for {searches(params)}: {message} "
         f"(estimate from steps measured on {measured['device']}: {step_times} per image, without export and start-up)",
         label,
     )

@@ -14,6 +14,9 @@ LOCK_LINE = re.compile(r"^([\w.-]+)==([^\s;\\]+)(?:\s*;\s*([^\\]+?))?\s*\\?$")
 # Older versions are not safe with untrusted files, see SECURITY.md.
 MIN_VERSIONS = {"torch": "2.10", "onnx": "1.21", "pillow": "12.2"}
 SETUP = "make setup"
+# Packages of the extra `segment`, which only volumes need.
+VOLUME_PACKAGES = ("nibabel", "monai", "einops")
+INSTALL_VOLUMES = 'pip install "medtune[segment]"'
 _SHOWN = 4
 
 
@@ -36,6 +39,8 @@ def check_packages(context: Context) -> CheckResult:
     if low:
         minima = ", ".join(f"{name} >= {minimum}" for name, minimum in MIN_VERSIONS.items())
         return failure(f"{', '.join(low)}: not safe with untrusted files", f"{SETUP} ({minima})")
+    if context.params.data.has_volumes and (missing := [name for name in VOLUME_PACKAGES if not _installed(name)]):
+        return failure(f"{', '.join(missing)}: not installed, but volumes need them", INSTALL_VOLUMES)
     if not LOCK_FILE.is_file():
         if not (PROJECT / "Makefile").is_file():
             return ok("MedTune is installed as a package, without a lock file to compare with")

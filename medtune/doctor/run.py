@@ -14,10 +14,18 @@ from medtune.doctor import (
     packages,
     prefect_server,
     tracking,
+    volume_estimate,
     weights,
 )
 from medtune.doctor.check_result import CheckResult, Context, failure
 from medtune.serving.one_line import first_line
+
+
+def check_estimate(context: Context) -> list[CheckResult]:
+    """Estimate disk space and time of a run with images or with volumes."""
+    chosen = volume_estimate if context.params.data.has_volumes else estimate
+    return chosen.check_estimate(context)
+
 
 # The order matters: checks add facts (images, weights, time, disk) to the context for later checks.
 CHECKS: dict[str, Callable[[Context], CheckResult | list[CheckResult]]] = {
@@ -31,7 +39,7 @@ CHECKS: dict[str, Callable[[Context], CheckResult | list[CheckResult]]] = {
     "weights": weights.check_weights,
     "hub": weights.check_hub,
     "network": network.check_network,
-    "estimate": estimate.check_estimate,
+    "estimate": check_estimate,
     "memory": machine.check_memory,
     "disk": folders.check_disk,
     "write": folders.check_write,

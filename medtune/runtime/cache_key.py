@@ -24,7 +24,13 @@ STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
 # Entry module of each stage.
 MODULES = {stage: f"medtune.stages.{stage}" for stage in STAGE_SECTIONS} | {"trial": "medtune.benchmark.trial"}
 # Packages that only one data source uses, to decode its files.
-SOURCE_PACKAGES = {"slides": ("tifffile", "imagecodecs", "zarr")}
+SOURCE_PACKAGES = {
+    "slides": ("tifffile", "imagecodecs", "zarr"),
+    **dict.fromkeys(("decathlon", "nnunet", "phantom", "volumes"), ("nibabel",)),
+    "dicom": ("nibabel", "pydicom"),
+}
+# Packages that only one task uses.
+TASK_PACKAGES = {"segmentation": ("monai", "nibabel")}
 STAGE_PACKAGES = ("torch", "torchvision", "timm", "peft", "numpy", "scipy", "scikit-learn")
 # Pillow decodes and resizes. scikit-learn assigns images to folds.
 DATA_PACKAGES = ("pillow", "numpy", "scikit-learn", "imagehash")
@@ -56,7 +62,7 @@ def data_key(params: Params) -> str:
         {
             "stage": "data",
             "params": _data_section(params),
-            "task": params.section("task"),
+            "task": {"kind": params.task.kind},  # the targets do not depend on further params of the task
             "source": source_fingerprint(
                 "medtune.stages.data",
                 f"medtune.data.sources.{params.data.source}",
@@ -90,6 +96,8 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
     """
     excluded = EXCLUDED_KEYS | {"frozen": FINETUNE_ONLY, "trial": SUBGROUPS}.get(stage, set())
     sections = {name: _without(params.section(name), excluded) for name in STAGE_SECTIONS[stage]}
+    if stage in TRAINING:  # params such as the tolerance of a metric
+        sections["task"] = _without(sections["task"], set(getattr(params.task, "EVALUATE_ONLY", ())))
     for name in TRAINING:
         if name in sections:  # a number, a list and `auto` have the same key if they give the same candidates
             sections[name]["lr"] = list(params.learning_rates(name))
@@ -107,7 +115,7 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
             "source": source_fingerprint(MODULES[stage], *plugins),
             "weights": weights_sha256(params),
             "card": _weights_metadata_hash(params),
-            "versions": package_versions(*STAGE_PACKAGES),
+            "versions": package_versions(*STAGE_PACKAGES, *TASK_PACKAGES.get(params.task.kind, ())),
             "device": device,
             "seed": params.seed,
         }
@@ -120,7 +128,9 @@ def _metric_modules(params: Params, each_epoch: bool) -> list[str]:
     No other module imports them, so `source_fingerprint` would not find them.
     """
     metrics = registry.load_part("medtune.tasks", params.task.kind, "metrics", "task.kind").METRICS
-    return [metric.formula.__module__ for metric in metrics if metric.each_epoch or not each_epoch]
+    formulas = [metric.formula for metric in metrics if metric.each_epoch or not each_epoch]
+    # A `functools.partial` has the function as `func`.
+    return [getattr(formula, "func", formula).__module__ for formula in formulas]
 
 
 def _without(section: dict[str, Any], names: set[str]) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def save_stage_artifact(
         config.key,
         {
             "classes": list(prepared.classes),
-            "n_outputs": base.training(params.task.kind).n_outputs(prepared),
+            "layout": base.training(params.task.kind).layout(prepared),
             "image_size": params.data.image_size,
             "params": params.model_dump(mode="json"),
             "best": {

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -12,9 +12,6 @@ from torch import Tensor
 
 from medtune.config.errors import RunError
 from medtune.runtime.artifact import Artifact, atomic_write, canonical_json
-
-if TYPE_CHECKING:
-    from medtune.models.classifier import Classifier
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 
@@ -107,14 +104,14 @@ def strip_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name[len(prefix) + 1 :]: value for name, value in tensors.items() if name.startswith(prefix + ".")}
 
 
-def load_trained(artifact: Artifact) -> "Classifier":
+def load_trained(artifact: Artifact) -> Any:
     """Load the network that a training stage saved.
 
     Args:
         artifact: artifact of a training stage.
 
     Returns:
-        The network on the CPU in eval mode.
+        The network on the CPU in eval mode, a `Network`; a `Classifier` in tasks of images.
 
     Raises:
         RunError: the file is damaged, or the pretrained weights of the backbone have changed since the head was
@@ -131,7 +128,7 @@ def load_trained(artifact: Artifact) -> "Classifier":
     if stored is None:
         raise RunError(f"{artifact.path}: model.safetensors is damaged. Delete the folder and run again")
     tensors, meta = stored
-    model = base.training(params.task.kind).build(params, result["n_outputs"], load_weights=meta["holds"] == "head")
+    model = base.training(params.task.kind).build(params, result["layout"], load_weights=meta["holds"] == "head")
     if meta["holds"] == "head":
         if state_sha256(model.backbone) != result["backbone_sha256"]:
             raise RunError(

@@ -83,26 +83,42 @@ def profile_steps(params: Params) -> dict[str, Any]:
         model.features(images(batch))
 
     result: dict[str, Any] = {"device": str(device), "forward": measure(forward, 32, device)}
-    base = _peak_memory(device)
+    base = peak_memory(device)
     if "frozen" in params.training_stages:
         with torch.no_grad():
             shape = model.features(images(2)).shape[1:]
-        step = _trainer(params, "frozen", model.head, lambda batch: torch.randn(batch, *shape, device=device))
+        step = trainer(params, "frozen", model.head, lambda batch: torch.randn(batch, *shape, device=device))
         result["head"] = measure(step, params.frozen.batch_size, device)
     if "finetune" in params.training_stages:
         model = adapt(model, bare)
         if params.finetune.gradient_checkpointing:
             model.backbone.set_grad_checkpointing(True)  # type: ignore[operator]
-        result["train"] = measure(_trainer(params, "finetune", model, images), params.finetune.batch_size, device)
+        result["train"] = measure(trainer(params, "finetune", model, images), params.finetune.batch_size, device)
     last = result.get("train") or result["forward"]
     batch_size = params.finetune.batch_size if "train" in result else last["batch"]
-    result["memory"] = base + max(_peak_memory(device) - base, 0) * batch_size / last["batch"]
+    result["memory"] = base + max(peak_memory(device) - base, 0) * batch_size / last["batch"]
     return result
 
 
-def _trainer(
-    params: Params, stage: str, network: torch.nn.Module, inputs: Callable[[int], torch.Tensor]
+def trainer(
+    params: Params,
+    stage: str,
+    network: torch.nn.Module,
+    inputs: Callable[[int], torch.Tensor],
+    targets: Callable[[int], torch.Tensor] = lambda batch: torch.arange(batch) % CLASSES,
 ) -> Callable[[int], None]:
+    """Return a training step that is called with a batch size.
+
+    Args:
+        params: all params.
+        stage: `frozen` or `finetune`.
+        network: network, of which the parameters with gradients are trained.
+        inputs: returns a batch of inputs.
+        targets: returns a batch of class indices.
+
+    Returns:
+        The step.
+    """
     section = getattr(params, stage)
     network.train()
     accelerator = build_accelerator(section, device_name(), False)
@@ -113,7 +129,7 @@ def _trainer(
     def step(batch: int) -> None:
         x = inputs(batch)
         with accelerator.autocast():
-            loss = F.cross_entropy(prepared(x).float(), torch.arange(batch, device=x.device) % CLASSES)
+            loss = F.cross_entropy(prepared(x).float(), targets(batch).to(x.device))
         accelerator.backward(loss)
         optimizer.step()
         optimizer.zero_grad()
@@ -121,7 +137,7 @@ def _trainer(
     return step
 
 
-def _peak_memory(device: torch.device) -> float:
+def peak_memory(device: torch.device) -> float:
     """Return the peak resident memory of this process in bytes."""
     import resource
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,12 +34,12 @@ class TrialResult:
     batch_of_one: dict[str, str] = field(default_factory=dict)
 
 
-def run_trial_steps(params: Params, n_outputs: int) -> TrialResult:
+def run_trial_steps(params: Params, layout: Any) -> TrialResult:
     """Train a network with random weights for one step per stage, with the optimizer and precision of the params.
 
     Args:
         params: all params; no weights are read.
-        n_outputs: number of outputs of the head.
+        layout: as in `Training.layout`.
 
     Returns:
         The network and the stages that need more than one image per batch.
@@ -49,7 +50,7 @@ def run_trial_steps(params: Params, n_outputs: int) -> TrialResult:
     bare = params.model_copy(update={"model": params.model.model_copy(update={"weights": "none"})})
     device = torch.device(device_name())
     with torch.random.fork_rng():  # the trial must not affect the random numbers of the run
-        model = base.training(params.task.kind).build(bare, n_outputs, load_weights=False).to(device)
+        model = base.training(params.task.kind).build(bare, layout, load_weights=False).to(device)
         result = TrialResult(model)
         if "frozen" in params.training_stages:
             stored = params.frozen.feature_views != "online" and params.model.weights == "none"

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import timm
 import torch
 
 from medtune.config import registry
@@ -13,7 +14,7 @@ from medtune.config.schema import HeadParams
 from medtune.models.classifier import build
 from medtune.serving.slides.aggregate import extra_outputs
 
-HEADS = registry.plugin_names("medtune.models.heads")
+ALL = registry.plugin_names("medtune.models.heads")
 SHAPES = {"tokens": (9, 16), "mean": (1, 16), "pooled": (1, 16), "summary": (1, 32)}
 
 
@@ -21,13 +22,36 @@ def head(name: str):
     return registry.load_plugin("medtune.models.heads", name, "model.head.kind")
 
 
-@pytest.mark.parametrize("name", HEADS)
+HEADS = [name for name in ALL if not head(name).Params().reads_volumes]
+VOLUME_HEADS = [name for name in ALL if head(name).Params().reads_volumes]
+PATCH = (16, 12, 6)
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_head__defines_all_attributes(name):
     plugin = head(name)
     assert issubclass(plugin.Params, HeadParams)
     assert plugin.Params().kind == name
-    assert plugin.INPUT in SHAPES
+    assert name in VOLUME_HEADS or plugin.INPUT in SHAPES
     assert plugin.__doc__.startswith(f"Head `{name}`: ")
+
+
+@pytest.mark.parametrize("backbone", [None, "test_vit", "test_resnet"])
+@pytest.mark.parametrize("name", VOLUME_HEADS)
+def test_head__labels_voxels_and_returns_gradients(name, backbone):
+    plugin = head(name)
+    torch.manual_seed(0)
+    args = {"img_size": 32} if backbone == "test_vit" else {}
+    model = None if backbone is None else timm.create_model(backbone, num_classes=0, **args)
+    network = plugin.build(plugin.Params(), model, 2, 3, PATCH).eval()
+    volumes = torch.randn(2, 2, *PATCH)
+    logits = network(volumes)
+    assert logits.shape == (2, 3, *PATCH)
+    assert network.patch == PATCH
+    logits.square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.head.parameters())
+    with torch.no_grad():  # the labels of a volume do not depend on the other volumes of the batch
+        torch.testing.assert_close(network(volumes)[1:], network(volumes[1:]), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("classes", [2, 5])

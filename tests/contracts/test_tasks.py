@@ -65,5 +65,5 @@ def test_task__params_and_metrics_import_no_torch(kind):
 
 
 def test_members__of_a_protocol():
-    assert {"n_outputs", "build", "objective"} == members(base.Training)
+    assert {"layout", "build", "objective"} == members(base.Training)
     assert {"MIN_CLASSES", "HAS_POSITIVE", "check", "encode"} == members(base.Targets)

@@ -122,7 +122,8 @@ def test_create__refuses_wrong_settings_in_one_line(name, options, message):
 def test_create__names_the_extra_if_monai_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "monai", None)  # Python then refuses the import
     with pytest.raises(
-        InputError, match=r"model\.backbone=unet: it needs MONAI, .* not installed\. Install the extra `segment`"
+        InputError,
+        match=r'model\.backbone=unet: it needs MONAI, .*Run pip install "medtune\[segment\]"',
     ):
         create_volume_network("unet", 1, 2)
     assert create_volume_network("brain_unet3d", 1, 2)(volume("brain_unet3d")).shape[1] == 2
@@ -131,7 +132,8 @@ def test_create__names_the_extra_if_monai_is_missing(monkeypatch):
 def test_create__names_einops_if_it_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "einops", None)
     with pytest.raises(
-        InputError, match=r"model\.backbone=swinunetr: it needs einops, .* not installed\. Install the extra `segment`"
+        InputError,
+        match=r'model\.backbone=swinunetr: it needs einops, .*Run pip install "medtune\[segment\]"',
     ):
         create_volume_network("swinunetr", 1, 2)
 

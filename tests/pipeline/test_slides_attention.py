@@ -54,7 +54,7 @@ def test_frozen__rows_are_slides_and_features_are_computed_once(world, capsys):
     record = json.loads((paths.stage("frozen", 1) / "result.json").read_text())
     assert record["images"] == {"train": 6, "val": 6}
     assert record["stored_features"] is True
-    assert record["n_outputs"] == len(CLASSES)
+    assert record["layout"] == len(CLASSES)
     changed = load(None, [f"data.root={folder / 'raw'}", *ATTENTION, "frozen.lr=0.001"])
     frozen.run(changed, RunPaths(folder / "other", folder / "cache", data=paths.prepared))
     assert "features: read from the cache" in capsys.readouterr().out

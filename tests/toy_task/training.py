@@ -14,14 +14,14 @@ from medtune.models import classifier
 from medtune.tasks.base import SpatialTransform
 
 
-def n_outputs(prepared: PreparedDataset) -> int:
+def layout(prepared: PreparedDataset) -> int:
     """Return the number of patches."""
     return (prepared.images.shape[1] // 16) ** 2
 
 
-def build(params: Params, n_outputs: int, load_weights: bool = True) -> classifier.Classifier:
+def build(params: Params, layout: int, load_weights: bool = True) -> classifier.Classifier:
     """Build the backbone with a linear layer on each token instead of the head in params."""
-    model = classifier.build(params, n_outputs, load_weights)
+    model = classifier.build(params, layout, load_weights)
     torch.manual_seed(params.seed)
     channels = model.backbone.num_features
     model.head, model.feature_kind = (

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from medtune.data.manifest import PreparedDataset
     from medtune.data.sample import Sample
-    from medtune.models.classifier import Classifier
 
 SpatialTransform = Callable[["Tensor"], "Tensor"]
 
@@ -112,13 +111,32 @@ class Objective(Protocol):
 
 
 class Training(Protocol):
-    """Network and objective of a task."""
+    """Network and objective of a task.
 
-    def n_outputs(self, prepared: "PreparedDataset") -> int:
-        """Return the output size of the head."""
+    A task may also define `frozen_inputs` and `finetune_inputs` (see `medtune.training.stage_inputs.StageInputs`).
+    """
 
-    def build(self, params: Params, n_outputs: int, load_weights: bool = True) -> "Classifier":
-        """Build the network from params; with `load_weights=False` the backbone has random weights."""
+    def layout(self, prepared: "PreparedDataset") -> Any:
+        """Return the sizes that the network takes from the data, as a JSON value.
+
+        Args:
+            prepared: prepared dataset.
+
+        Returns:
+            The number of outputs of the head, or a mapping with several sizes.
+        """
+
+    def build(self, params: Params, layout: Any, load_weights: bool = True) -> Any:
+        """Build the network.
+
+        Args:
+            params: all params.
+            layout: result of `layout`, possibly read from result.json.
+            load_weights: False leaves the backbone random, if a state dict is loaded later.
+
+        Returns:
+            A `medtune.models.network.Network` in eval mode. Tasks of images return its subclass `Classifier`.
+        """
 
     def objective(
         self, params: Params, section: TrainingParams, prepared: "PreparedDataset", train: np.ndarray

@@ -15,7 +15,7 @@ from medtune.models.classifier import build
 from medtune.tasks.base import SpatialTransform
 from medtune.tasks.classification.metrics import score
 
-__all__ = ["CrossEntropy", "build", "class_weights", "n_outputs", "objective"]
+__all__ = ["CrossEntropy", "build", "class_weights", "layout", "objective"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class CrossEntropy:
         return {"loss": loss, **score(target.cpu().numpy(), summary.softmax(1).cpu().numpy())}
 
 
-def n_outputs(prepared: PreparedDataset) -> int:
+def layout(prepared: PreparedDataset) -> int:
     """Return the number of classes."""
     return len(prepared.classes)
 

@@ -15,7 +15,7 @@ from medtune.models.classifier import build
 from medtune.tasks.base import SpatialTransform
 from medtune.tasks.multilabel.metrics import score
 
-__all__ = ["BinaryCrossEntropy", "build", "class_weights", "n_outputs", "objective"]
+__all__ = ["BinaryCrossEntropy", "build", "class_weights", "layout", "objective"]
 # Limit of the weight ratio between images with and without a finding. Without it, the few batches that contain a very
 # rare finding would dominate the training.
 MAX_RATIO = 20.0
@@ -72,7 +72,7 @@ class BinaryCrossEntropy:
         return F.binary_cross_entropy_with_logits(output, smoothed, weight=weights, reduction="none").mean(1)
 
 
-def n_outputs(prepared: PreparedDataset) -> int:
+def layout(prepared: PreparedDataset) -> int:
     """Return the number of findings."""
     return len(prepared.classes)
 

@@ -1,0 +1,182 @@
+"""Detection of volumes with masks, their labels, channels, sizes and patients in `medtune init`."""
+
+import contextlib
+import importlib.util
+import io
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medtune.cli import volume_headers, volume_layouts
+from medtune.cli.detected import DetectedData
+from medtune.cli.patients import find_pattern
+from medtune.cli.program import INSTALL_SEGMENT
+from medtune.config import registry
+from medtune.config.errors import InputError, show_value
+from medtune.data.dataset_json import FILE
+from medtune.data.listing import scan_root
+from medtune.data.sample import Sample
+from medtune.data.volume_cases import SUFFIXES
+from medtune.serving.decode import SUFFIXES as IMAGE_SUFFIXES
+
+SLICES = (".dcm",)  # a scan is often kept as DICOM slices beside its NIfTI file
+MIN_FOLDS_VOLUMES = 15  # fewer volumes get three folds
+# Settings of the task. The learning rates, steps and batches are those of recipes/segmentation.yaml.
+TASK: dict[str, Any] = {
+    "task.kind": "segmentation",
+    "schedule": "staged",
+    "model.head.kind": "decoder",
+    "model.backbone_args": {},
+    "frozen.monitor": "dice",
+    "frozen.batch_size": 2,
+    "frozen.min_steps": 450,
+    "finetune.monitor": "dice",
+    "finetune.batch_size": 2,
+    "finetune.min_steps": 450,
+    "gate.metric": "dice",
+}
+
+
+def detect_volumes(root: Path, table: str | None = None) -> DetectedData | None:
+    """Detect a data set of volumes.
+
+    Args:
+        root: data root.
+        table: file name of the table in `root` that the user named.
+
+    Returns:
+        Settings, findings and warnings, or None if the data are not volumes.
+
+    Raises:
+        InputError: there are volumes without masks, a mask or a volume is missing, or nibabel is not installed.
+    """
+    if not root.is_dir():
+        return None
+    content = scan_root(root, SUFFIXES)
+    layout = volume_layouts.by_dataset_json(root)
+    images = [path for path in content.others if path.lower().endswith(IMAGE_SUFFIXES)]
+    if layout is None and not content.images:
+        return None
+    if layout is None:
+        layout = volume_layouts.by_table(root, table)
+    if layout is None and sum(not path.lower().endswith(SLICES) for path in images) <= len(content.images):
+        layout = volume_layouts.by_folders(root, content.images)
+    if layout is None:
+        if images:
+            return None
+        if table:
+            raise InputError(f"{table}: no column names NIfTI files. Add the columns path,mask,patient")
+        raise InputError(_describe_no_masks(root, content.images))
+    if importlib.util.find_spec("nibabel") is None:
+        raise InputError(f"nibabel is not installed, but volumes need it. Run {INSTALL_SEGMENT}")
+    return _describe(root, layout, content.images, len(images))
+
+
+def _describe_no_masks(root: Path, files: Sequence[str]) -> str:
+    folder = volume_layouts.single_folder(files)
+    if folder and ((root / folder / FILE).is_file() or "/" in files[0].partition("/")[2]):
+        return f"{root}: all volumes are in {folder}. Use --data {shlex.quote(str(root / folder))}"
+    return (
+        f"{root}: {len(files):,} NIfTI files, but no masks that belong to them. Add a table with the columns "
+        f"path,mask,patient, or two folders images and masks with equal names, or {FILE} of nnU-Net or the Decathlon"
+    )
+
+
+def _describe(root: Path, layout: volume_layouts.Layout, files: Sequence[str], n_images: int) -> DetectedData:
+    detected = DetectedData({**TASK, **layout.settings})
+    samples = _list(root, layout)
+    volumes = [sample.volume for sample in samples if sample.volume is not None]
+    headers = volume_headers.read_headers(volumes)
+    detected.findings = [("volumes", f"{len(samples):,} in {root}"), ("layout", layout.title)]
+    if layout.settings["data.source"] == "volumes":
+        masks = [volume.mask for volume in volumes if volume.mask is not None]
+        _name_labels(volume_headers.read_labels(masks), min(len(masks), volume_headers.MASKS_READ), detected)
+        if headers.channels > 1:
+            names = [f"channel_{number}" for number in range(headers.channels)]
+            detected.settings["data.channel_names"] = names
+            detected.findings.append(("channels", f"{headers.channels}, in the fourth axis"))
+    else:
+        source, params = _source(root, layout.settings)
+        detected.findings += [("labels", ", ".join(source.classes(params))),
+                              ("channels", ", ".join(source.channels(params)))]  # fmt: skip
+    if headers.shapes:
+        detected.findings.append(("size", headers.describe()))
+    if headers.bad:
+        more = f" ({len(headers.bad):,} such files)" if len(headers.bad) > 1 else ""
+        detected.warnings.append(f"{headers.bad[0]}{more}. `medtune data` lists every file that cannot be used")
+    _set_split(samples, layout, detected)
+    used = {path for volume in volumes for path in volume.files}
+    unused = [path for path in files if root / path not in used]
+    if unused or n_images:
+        example = f", for example {unused[0]}" if unused else ""
+        detected.findings.append(("not used", f"{len(unused):,} NIfTI files{example}, and {n_images:,} images"))
+    return detected
+
+
+def _source(root: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
+    """Return the source and its params. Labels without names get a name."""
+    values: dict[str, Any] = {"root": str(root)}
+    for key, value in settings.items():
+        section, _, name = key.removeprefix("data.").rpartition(".")
+        (values.setdefault(section, {}) if section else values)[name] = value
+    source = registry.load_plugin("medtune.data.sources", values["source"], "data.source")
+    if values["source"] == "volumes":
+        values["class_names"] = ["label"]
+    return source, source.Params.model_validate(values)
+
+
+def _list(root: Path, layout: volume_layouts.Layout) -> list[Sample]:
+    source, params = _source(root, layout.settings)
+    with contextlib.redirect_stdout(io.StringIO()):  # `medtune data` prints the notes of the source
+        samples: list[Sample] = source.list_samples(root.resolve(), params)
+    return samples
+
+
+def _name_labels(counts: dict[int, int], n_read: int, detected: DetectedData) -> None:
+    names = [f"label_{number}" for number in range(1, max(counts) + 1)]
+    detected.settings["data.class_names"] = names
+    shown = ", ".join(f"{label} in {count}" for label, count in counts.items())
+    detected.findings.append(("labels", f"{shown} of {n_read} masks read"))
+    detected.warnings.append(
+        f"the files do not name the labels. They are now {', '.join(names)}. Set data.class_names to the real names"
+    )
+    if absent := [number for number in range(1, max(counts) + 1) if number not in counts]:
+        detected.warnings.append(f"label {absent[0]} is in none of the masks that were read. `medtune data` reads all")
+    example = [f"NAME_{number}" for number in range(1, len(names) + 1)]
+    detected.commands.append(f"medtune params set {shlex.quote(f'data.class_names={show_value(example)}')}")
+
+
+def _set_split(samples: Sequence[Sample], layout: volume_layouts.Layout, detected: DetectedData) -> None:
+    """Choose a protocol: by patient if the patients are known, otherwise by volume."""
+    patients = {sample.patient_id for sample in samples}
+    if None not in patients:
+        detected.findings.append(("patients", f"{len(patients):,}, from the table"))
+        n_units = len(patients)
+    else:
+        n_units = len(samples)
+        detected.settings["data.split.protocol"] = "image"
+        detected.findings.append(
+            ("patients", "unknown: the split is by volume. A patient with several volumes inflates the metrics")
+        )
+        _suggest_patients([sample.path for sample in samples], layout.others, detected)
+    if n_units < MIN_FOLDS_VOLUMES:
+        detected.settings["data.split.folds"] = 3
+    if n_units < 3:
+        detected.warnings.append(f"{n_units} volumes or patients are too few for 3 folds. Add volumes")
+
+
+def _suggest_patients(paths: list[str], others: Sequence[str], detected: DetectedData) -> None:
+    by_patient = "data.split.protocol=patient"
+    if others:
+        detected.warnings.append(f"column {others[0]!r} may contain patient ids. If so, set data.columns.patient")
+        assignment = shlex.quote(f"data.columns.patient={others[0]}")
+    elif found := find_pattern(paths):
+        detected.warnings.append(
+            f"the file names contain {found.count:,} possible patient ids, for example {found.example}. If they are "
+            "patients, set data.patient_pattern"
+        )
+        assignment = shlex.quote(f"data.patient_pattern={found.pattern}")
+    else:
+        return
+    detected.commands.append(f"medtune params set {by_patient} {assignment}")

@@ -1,0 +1,86 @@
+"""Params that task segmentation requires or does not use, checked without torch."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from medtune.config.base import StrictParams
+from medtune.config.errors import InputError, show_value
+from medtune.config.task_labels import SEGMENTATION
+
+if TYPE_CHECKING:
+    from medtune.config.schema import Params
+
+# Value of `model.backbone` for the decoder alone.
+NO_BACKBONE = "none"
+# Values of `model.backbone` for networks that read volumes. Other values are timm models, which read slices.
+VOLUME_NETWORKS = ("unet", "dynunet", "segresnet", "swinunetr", "brain_unet3d")
+# Keys without effect on segmentation, and what to use instead.
+UNUSED = {
+    "frozen": {"label_smoothing": "", "class_weights": "", "augment": "task.augment"},
+    "finetune": {"label_smoothing": "", "class_weights": "", "augment": "task.augment", "channels_last": ""},
+    "evaluate": {"calibration": "", "threshold": "", "patient_score": "", "coverage": "", "reliability_bins": ""},
+}
+# Settings of these keys that mean the same as the default.
+EQUIVALENT = {"class_weights": ("none",), "calibration": ("none",), "channels_last": (False,)}
+
+
+def check_volume_model(params: "Params") -> None:
+    """Raise if the head does not fit the task, or a setting has no effect on segmentation.
+
+    Args:
+        params: all params.
+
+    Raises:
+        InputError: the first problem.
+    """
+    kind, head = params.task.kind, params.model.head
+    if head.reads_volumes != (kind == SEGMENTATION):
+        needed = "model.head.kind=decoder" if kind == SEGMENTATION else "another head, such as linear"
+        reads = "volumes" if head.reads_volumes else "images"
+        raise InputError(f"model.head.kind={head.kind}: it reads {reads}, unlike task {kind}. Use {needed}")
+    if kind == SEGMENTATION:
+        for key, value, problem in _problems(params):
+            raise InputError(f"{key}={show_value(value)}: {problem}")
+
+
+def _problems(params: "Params") -> Iterator[tuple[str, Any, str]]:
+    """Yield key, value, and problem with its fix."""
+    for section, keys in UNUSED.items():
+        for key, instead in keys.items():
+            if changed := _changed(getattr(params, section), key):
+                fix = f"Use {instead} instead" if instead else "Remove it"
+                yield f"{section}.{changed[0]}", changed[1], f"task {SEGMENTATION} does not use it. {fix}"
+    model, finetune = params.model, params.finetune
+    name = model.backbone
+    if name != NO_BACKBONE and name not in VOLUME_NETWORKS:
+        return
+    origin = "model.backbone=none" if name == NO_BACKBONE else f"{name}, a network of volumes,"
+    if model.weights in ("bundled", "hub") or (name == NO_BACKBONE and model.weights != "none"):
+        allowed = "none" if name == NO_BACKBONE else "none or a file"
+        yield "model.weights", model.weights, f"{origin} has no published weights. Use {allowed}"
+    if model.normalization is not None:
+        yield "model.normalization", model.normalization.model_dump(), f"{origin} reads no images. Use null"
+    if finetune.gradient_checkpointing:
+        yield "finetune.gradient_checkpointing", True, f"{origin} does not support it. Use false"
+    for key in ("slice_scale", "slice_axis"):
+        if changed := _changed(model.head, key):
+            yield f"model.head.{key}", changed[1], f"{origin} does not read slices. Remove it"
+    if name == NO_BACKBONE:
+        if model.backbone_args:
+            yield "model.backbone_args", model.backbone_args, f"{origin} has no arguments. Use {{}}"
+        if model.peft.method != "none":
+            yield "model.peft.method", model.peft.method, f"{origin} leaves nothing to adapt. Use none"
+        if params.schedule == "staged":
+            yield "schedule", "staged", f"with {origin} both stages would train the decoder. Use frozen or full"
+
+
+def _changed(section: StrictParams, key: str) -> tuple[str, Any] | None:
+    """Return key and value of a setting that differs from its default; of a subsection, its first such key."""
+    value = getattr(section, key)
+    default = type(section).model_fields[key].get_default(call_default_factory=True)
+    if value == default or value in EQUIVALENT.get(key, ()):
+        return None
+    if isinstance(value, StrictParams) and isinstance(default, StrictParams):
+        name = next(name for name in type(value).model_fields if getattr(value, name) != getattr(default, name))
+        return f"{key}.{name}", getattr(value, name)
+    return key, value

@@ -1,0 +1,96 @@
+"""Contact sheet of a data set of volumes: one slice per volume with outlined labels."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from medtune.data.volume_store import VolumeStore
+
+COLORS = ((230, 60, 60), (60, 190, 75), (70, 130, 255), (255, 190, 30), (190, 90, 220), (60, 210, 210))
+_COLUMNS, _MAX = 6, 24
+_TILE = 160
+_LINE = 16
+
+
+def write_contact_sheet(
+    file: Path, folder: Path, names: Sequence[str], spacing: Sequence[float], labels: Sequence[str]
+) -> None:
+    """Write a PNG with up to 24 volumes, evenly spaced through the set.
+
+    The axial slice in the middle of the labeled voxels is shown, with the patient's left side on the right.
+
+    Args:
+        file: path of the PNG.
+        folder: folder of the prepared volumes.
+        names: name of each volume.
+        spacing: spacing of the prepared volumes in mm.
+        labels: label names without the background.
+    """
+    store = VolumeStore(folder)
+    rows = np.unique(np.linspace(0, len(store) - 1, min(_MAX, len(store))).astype(int)).tolist()
+    columns = min(_COLUMNS, len(rows))
+    n_lines = -(-len(rows) // columns)
+    sheet = Image.new("RGB", (columns * _TILE, n_lines * (_TILE + _LINE) + _LINE), "white")
+    pen = ImageDraw.Draw(sheet)
+    for position, row in enumerate(rows):
+        left, top = position % columns * _TILE, position // columns * (_TILE + _LINE)
+        pen.text((left + 2, top + 2), _latin(names[row])[-24:], fill="black")
+        image, mask = store.image(row), store.mask(row)
+        z = middle_slice(mask)
+        tile = draw_slice(image[0, :, :, z], mask[:, :, z], (spacing[0], spacing[1]))
+        sheet.paste(tile, (left + (_TILE - tile.width) // 2, top + _LINE + (_TILE - tile.height) // 2))
+    left = 2
+    for number, name in enumerate(labels):
+        pen.text((left, n_lines * (_TILE + _LINE) + 2), _latin(name), fill=COLORS[number % len(COLORS)])
+        left += 8 * len(name) + 12
+    sheet.save(file, format="PNG")
+
+
+def middle_slice(mask: np.ndarray) -> int:
+    """Return the index along Z in the middle of the labeled voxels of a mask (X, Y, Z), or of all slices."""
+    found = np.flatnonzero(mask.any(axis=(0, 1)))
+    return int(found[len(found) // 2]) if len(found) else mask.shape[2] // 2
+
+
+def draw_slice(image: np.ndarray, mask: np.ndarray, spacing: tuple[float, float]) -> Image.Image:
+    """Draw a slice with the outline of each label.
+
+    Args:
+        image: (X, Y) normalized values.
+        mask: (X, Y) label numbers.
+        spacing: spacing in mm along X and Y.
+
+    Returns:
+        An image of at most 160 x 160 pixels. Its upper side is anterior.
+    """
+    values = image.astype(np.float32)
+    low, high = float(values.min()), float(values.max())
+    gray = np.clip(255 * (values - low) / max(high - low, 1e-6), 0, 255).astype(np.uint8)
+    extent = np.array(image.shape) * spacing
+    width, height = (max(1, round(_TILE * side / extent.max())) for side in extent)
+    tile = Image.fromarray(_radiological(gray)).resize((width, height), Image.Resampling.BICUBIC).convert("RGB")
+    shown = np.asarray(Image.fromarray(_radiological(mask)).resize((width, height), Image.Resampling.NEAREST))
+    pixels = np.array(tile)
+    for label in np.unique(shown[shown > 0]).tolist():
+        pixels[_outline(shown == label)] = COLORS[(label - 1) % len(COLORS)]
+    return Image.fromarray(pixels)
+
+
+def _radiological(plane: np.ndarray) -> np.ndarray:
+    """Return a slice (X, Y) in RAS as rows and columns, with anterior up and the patient's left on the right."""
+    return np.ascontiguousarray(plane.T[::-1, ::-1])
+
+
+def _outline(region: np.ndarray) -> np.ndarray:
+    """Return the pixels of a region (H, W) that have a neighbor outside of it."""
+    padded = np.pad(region, 1)
+    inside = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    outline: np.ndarray = region & ~inside
+    return outline
+
+
+def _latin(text: str) -> str:
+    """Return the text in ASCII, because Pillow's built-in font has Latin letters only."""
+    return text.encode("ascii", "replace").decode()

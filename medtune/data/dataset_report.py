@@ -1,0 +1,165 @@
+"""Description of a prepared data set: dataset.json, report.json and the summary for the user."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medtune.config.data import DataParams
+from medtune.config.errors import InputError
+from medtune.data.class_selection import list_names
+from medtune.data.sample import Sample
+from medtune.data.source_listing import SourceListing
+from medtune.runtime import console
+from medtune.runtime.artifact import write_text
+
+
+def check_duplicates(duplicates: dict[str, Any], protocol: str, unit: str) -> list[str]:
+    """Reject identical images of different patients in different splits.
+
+    Args:
+        duplicates: from `medtune.data.duplicates.duplicate_report`.
+        protocol: `data.split.protocol`.
+        unit: name of an image in the plural.
+
+    Returns:
+        A warning for readers of the metrics if the user assigned identical images to several splits.
+
+    Raises:
+        InputError: the protocol must separate patients, and identical images are in different splits.
+    """
+    exact = duplicates["exact"]
+    if not exact["across_splits"]:
+        return []
+    if protocol == "column":
+        copies = f"{exact['across_splits']:,} identical {unit}"
+        return [f"{copies} are in several splits (report.json), which inflates the scores."]
+    if protocol in ("patient", "site"):
+        _reject_duplicates(exact, unit)
+    return []
+
+
+def _reject_duplicates(exact: dict[str, Any], unit: str) -> None:
+    examples = "; ".join(" = ".join(entry["paths"][:4]) for entry in exact["first"][:3] if entry["across_splits"])
+    raise InputError(
+        f"identical {unit} belong to different patients in different splits (number of sets of copies: "
+        f"{exact['across_splits']:,}): {examples}. Remove the copies, or assign them to one patient"
+    )
+
+
+def describe_dataset(
+    data: DataParams,
+    listed: SourceListing,
+    selected: Sequence[Sample],
+    splits: Any,
+    leaked: Sequence[str],
+    notes: Sequence[str],
+) -> dict[str, Any]:
+    """Return the entries of dataset.json that images, slides and volumes share.
+
+    Args:
+        data: section data.
+        listed: the listing of the source.
+        selected: prepared samples. `labels` of a volume are the labels of its mask.
+        splits: (n, folds) split of each sample.
+        leaked: patients in several splits.
+        notes: warnings for readers of the metrics.
+
+    Returns:
+        JSON values by name.
+    """
+    source, classes = listed.source, listed.classes
+    known = selected[0].patient_id is not None
+
+    def count(samples: Sequence[Sample]) -> dict[str, int]:
+        counts = Counter(label for sample in samples for label in sample.labels or (sample.label,))
+        return {name: counts[name] for name in dict.fromkeys([*classes, *counts])}
+
+    fold_counts = {
+        str(fold): {
+            name: count([sample for sample, split in zip(selected, splits[:, fold], strict=True) if split == name])
+            for name in ("train", "val", "test", *(["external"] if (splits[:, fold] == "external").any() else []))
+        }
+        for fold in data.split.trained_folds
+    }
+    expected = source.expected(data) if hasattr(source, "expected") else None
+    return {
+        "name": source.NAME,
+        "source": data.source,
+        "classes": list(classes),
+        **({"positive": listed.positive} if listed.positive is not None else {}),
+        "license": source.LICENSE,
+        "citation": source.CITATION,
+        "faults": list(source.KNOWN_ISSUES),
+        "protocol": data.split.protocol,
+        "split": data.split.model_dump(mode="json"),
+        "n_images": len(selected),
+        "n_patients": len({record.patient_id for record in selected}) if known else len(selected),
+        "patients_known": known,
+        "leaked_patients": list(leaked),
+        "notes": list(notes),
+        "counts": {"all": count(selected), "folds": fold_counts},
+        "expected": expected,
+        **({} if data.has_volumes else {"image_size": data.image_size, "resize": data.resize}),
+        **({"allow_values": data.allow_values} if data.allow_values else {}),
+        **(source.metadata(data) if hasattr(source, "metadata") else {}),
+    }
+
+
+def write_report(
+    folder: Path,
+    listed: SourceListing,
+    rejected: Sequence[tuple[str, str]],
+    info: dict[str, Any],
+    entries: dict[str, Any],
+) -> dict[str, Any]:
+    """Write report.json.
+
+    Args:
+        folder: existing folder.
+        listed: the listing of the source.
+        rejected: (path, reason) of each sample that was left out.
+        info: dataset.json.
+        entries: further entries: n_kept, duplicates and durations.
+
+    Returns:
+        The report.
+    """
+    report = {
+        "n_found": len(listed.samples) + len(listed.rejected),
+        "n_kept": entries["n_kept"],
+        "n_rejected": len(rejected),
+        "rejected": [{"path": path, "reason": reason} for path, reason in rejected],
+        "left_out": listed.left_out.report(),
+        "counts": info["counts"],
+        "notes": info["notes"],
+        "leaked_patients": info["leaked_patients"],
+        **entries,
+    }
+    write_text(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    return report
+
+
+def print_summary(info: dict[str, Any], report: dict[str, Any]) -> None:
+    """Print a summary of the data set, its duplicates and its notes."""
+    counts = list_names([f"{name} {count:,}" for name, count in info["counts"]["all"].items()])
+    if positive := info.get("positive"):
+        counts += f"; positive class: {positive}"
+    patients = f"{info['n_patients']:,} patients" if info["patients_known"] else "no patient ids"
+    tiles = f", {info['n_images']:,} tiles" if "n_slides" in info else ""
+    number, unit = (
+        (info["n_slides"], "slides") if tiles else (info["n_images"], "volumes" if "volumes" in info else "images")
+    )
+    console.info(f"data: {number:,} {unit} ({counts}){tiles}, {patients}, split by {info['protocol']}")
+    if report["n_rejected"]:
+        console.info(f"data: {report['n_rejected']:,} {unit} left out, listed in report.json")
+    twice = report["duplicates"]
+    if twice["exact"]["sets"] or twice["near"]["pairs"]:
+        exact, near = twice["exact"], twice["near"]
+        console.info(
+            f"data: {exact['sets']:,} sets of identical {unit} ({exact['across_splits']:,} across splits), "
+            f"{near['pairs']:,} nearly identical pairs ({near['across_splits']:,} across splits)"
+        )
+    for note in info["notes"]:
+        console.info(f"data: {note}")

@@ -1,0 +1,111 @@
+"""Spacing, normalization and patch of a data set of volumes, from its training volumes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from medtune.config.errors import InputError
+from medtune.data.target_spacing import median_shape, patch_size, target_spacing
+from medtune.data.volume_inspection import VolumeFacts, outside
+from medtune.data.volume_intensity import check_scale, fit_foreground
+from medtune.data.volume_params import VolumeParams
+from medtune.data.volume_reading import LabeledVolume
+from medtune.runtime.progress import progress
+from medtune.serving.pixels import DecodeError
+from medtune.serving.volumes.pipeline import Preparation
+from medtune.serving.volumes.resampling import Shape, resampled_shape
+from medtune.serving.volumes.volume_intensity import VolumeIntensity
+
+# Divisors of a patch that most networks accept, and the largest patch that they train on a CPU.
+STRIDES = (8, 8, 8)
+MAX_PATCH_VOXELS = 64**3
+# Data do not depend on params.seed, so that a new seed does not prepare them again.
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class PreparationPlan:
+    """Settings that stage data determines once for all volumes.
+
+    Attributes:
+        preparation: normalization and spacing.
+        patch: voxels of a training patch per axis.
+        derived: names of the settings that depend on the training volumes.
+    """
+
+    preparation: Preparation
+    patch: Shape
+    derived: tuple[str, ...]
+
+
+def plan_preparation(
+    params: VolumeParams,
+    names: Sequence[str],
+    facts: Sequence[VolumeFacts],
+    training: Sequence[int],
+    read: Callable[[int], LabeledVolume],
+) -> PreparationPlan:
+    """Determine spacing, normalization and patch.
+
+    Args:
+        params: section data.
+        names: name of each volume.
+        facts: properties of each volume.
+        training: indices of the volumes that may affect the settings.
+        read: reads a volume by its index.
+
+    Returns:
+        The settings.
+
+    Raises:
+        InputError: the training volumes have different scales or no foreground, or a volume cannot be normalized or
+            resampled with these settings.
+    """
+    spacings = [facts[row].spacing for row in training]
+    spacing = params.spacing or target_spacing(spacings)
+    rule = params.intensity
+    if rule.rule == "foreground":
+        intensity = fit_foreground(_volumes(names, training, read), _SEED)
+    elif rule.level is not None and rule.width is not None:
+        intensity = (VolumeIntensity.window(rule.level, rule.width),) * len(facts[0].limits)
+    else:
+        intensity = (VolumeIntensity(),) * len(facts[0].limits)
+    for channel in range(len(intensity)):
+        check_scale(rule.rule, {names[row]: facts[row].ranges[channel] for row in training})
+    _check_all(names, facts, spacing, intensity)
+    shape = median_shape([facts[row].shape for row in training], spacings, spacing)
+    patch = params.patch or patch_size(spacing, shape, STRIDES, MAX_PATCH_VOXELS)
+    derived = {
+        "spacing": params.spacing is None,
+        "patch": params.patch is None,
+        "normalization": rule.rule == "foreground",
+    }
+    return PreparationPlan(
+        Preparation(spacing, intensity), patch, tuple(name for name, is_so in derived.items() if is_so)
+    )
+
+
+def _volumes(names: Sequence[str], rows: Sequence[int], read: Callable[[int], LabeledVolume]) -> Iterator[tuple]:  # type: ignore[type-arg]
+    with progress("foreground", len(rows), "volumes") as advance:
+        for row in rows:
+            volume = read(row)
+            yield names[row], volume.image, volume.mask
+            advance()
+
+
+def _check_all(
+    names: Sequence[str],
+    facts: Sequence[VolumeFacts],
+    spacing: tuple[float, float, float],
+    intensity: Sequence[VolumeIntensity],
+) -> None:
+    """Reject volumes that the settings cannot prepare, before any of them is prepared."""
+    for name, fact in zip(names, facts, strict=True):
+        try:
+            resampled_shape(fact.shape, fact.spacing, spacing)
+        except DecodeError as error:
+            raise InputError(f"data.spacing={list(spacing)}: {name}: {error}. Set a larger data.spacing") from None
+        windows = [(rule.low, rule.high) for rule in intensity if rule.low is not None and rule.high is not None]
+        if windows and (problem := outside(fact, windows)):
+            raise InputError(
+                f"data.intensity.rule={intensity[0].rule}: {name}: {problem}. Correct or remove the volume"
+            )

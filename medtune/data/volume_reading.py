@@ -1,0 +1,137 @@
+"""Reading of a sample's volume and mask in RAS, and the check of their headers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from medtune.data.volume_files import VolumeFiles
+from medtune.serving.pixels import DecodeError
+from medtune.serving.volumes import geometry
+from medtune.serving.volumes.file_access import file_errors
+from medtune.serving.volumes.nifti import read_mask, read_volume
+from medtune.serving.volumes.nifti_header import NiftiHeader
+from medtune.serving.volumes.nifti_voxels import open_nifti
+from medtune.serving.volumes.volume import Grid, Volume, check_values
+
+_SAME_SPACING = 1e-3  # relative difference
+
+
+@dataclass(frozen=True, eq=False)
+class LabeledVolume:
+    """A volume and its mask in RAS.
+
+    Attributes:
+        image: float32 (C, X, Y, Z), with the values of the file.
+        mask: uint8 (X, Y, Z) label numbers, 0 is the background.
+        affine: float64 (4, 4), indices in RAS to mm.
+        orientation: orientation of the file's axes, for example LPS.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    affine: np.ndarray
+    orientation: str
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Distance between voxel centers along X, Y and Z in mm."""
+        x, y, z = geometry.spacing(self.affine).tolist()
+        return x, y, z
+
+
+def check_headers(volume: VolumeFiles, channels: int) -> None:
+    """Check the headers of all files of a volume, without reading voxels.
+
+    Args:
+        volume: the files. A drawn volume has no headers.
+        channels: number of channels of the data set.
+
+    Raises:
+        DecodeError: a header cannot be used, or the files differ in shape, affine or number of channels. The message
+            names the file.
+    """
+    if volume.read is not None:
+        return
+    headers = [_read_header(path) for path in volume.channels]
+    grid, first = headers[0].grid, volume.channels[0]
+    with file_errors(first):
+        if (found := sum(header.channels for header in headers)) != channels:
+            raise DecodeError(f"{found} channels; expected {channels}")
+        if volume.mask is None:
+            raise DecodeError("the volume has no mask")
+    for path, header in zip(volume.channels[1:], headers[1:], strict=True):
+        _check_same(path, header.grid, grid, first)
+    mask = _read_header(volume.mask)
+    with file_errors(volume.mask):
+        if mask.channels > 1:
+            raise DecodeError(f"4 axes with {mask.channels} masks; expected one mask of 3 axes")
+    _check_same(volume.mask, mask.grid, grid, first)
+
+
+def read_labeled(volume: VolumeFiles, channels: int, labels: int) -> LabeledVolume:
+    """Read a volume and its mask.
+
+    Args:
+        volume: files that `check_headers` accepted, or the function that draws the volume.
+        channels: number of channels of the data set.
+        labels: number of labels without the background.
+
+    Returns:
+        The volume in RAS.
+
+    Raises:
+        DecodeError: a file cannot be used. The message names it.
+        ValueError: a drawn volume is invalid.
+    """
+    if volume.read is not None:
+        return _draw(volume, channels, labels)
+    assert volume.mask is not None  # checked by `check_headers`
+    read = read_volume(volume.channels, channels)
+    mask = read_mask(volume.mask, range(labels + 1), read.grid)
+    return LabeledVolume(read.data, mask, _affine(read, volume.spacing), read.grid.orientation)
+
+
+def states_other_spacing(volume: VolumeFiles) -> bool:
+    """Return True if the data set states another spacing than the header of the file."""
+    if volume.spacing is None or not volume.channels:
+        return False
+    found = geometry.spacing(_read_header(volume.channels[0]).grid.affine)
+    return not np.allclose(found, volume.spacing, rtol=_SAME_SPACING, atol=0)
+
+
+def _read_header(path: Path) -> NiftiHeader:
+    with file_errors(path), open_nifti(path) as (header, _):
+        return header
+
+
+def _check_same(path: Path, grid: Grid, other: Grid, name: Path) -> None:
+    with file_errors(path):
+        grid.check_same(other, f"the volume {name.name}")
+
+
+def _affine(volume: Volume, spacing: tuple[float, float, float] | None) -> np.ndarray:
+    """Return the affine in RAS. The spacing that the data set states replaces that of the header."""
+    if spacing is None:
+        return volume.affine
+    affine, grid = volume.grid.affine.copy(), volume.grid
+    affine[:3, :3] *= np.asarray(spacing) / geometry.spacing(affine)
+    return geometry.ras_affine(affine, grid.shape, grid.orientation)
+
+
+def _draw(volume: VolumeFiles, channels: int, labels: int) -> LabeledVolume:
+    assert volume.read is not None  # checked by the caller
+    drawn = volume.read()
+    if len(drawn.image) != channels or drawn.image.shape[1:] != drawn.mask.shape or drawn.mask.max() > labels:
+        raise ValueError(f"drawn image {drawn.image.shape} and mask {drawn.mask.shape} do not fit {channels} channels "
+                         f"and {labels} labels")  # fmt: skip
+    for channel in drawn.image:
+        check_values(channel)
+    orientation = geometry.orientation_of(drawn.affine)
+    x, y, z = drawn.mask.shape
+    return LabeledVolume(
+        np.ascontiguousarray(geometry.to_ras(drawn.image, orientation), np.float32),
+        np.ascontiguousarray(geometry.to_ras(drawn.mask, orientation)),
+        geometry.ras_affine(drawn.affine, (x, y, z), orientation),
+        orientation,
+    )

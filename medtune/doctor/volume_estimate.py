@@ -1,0 +1,108 @@
+"""Estimates of disk space and time of a run with volumes. Does not import torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from medtune.config.schema import Params
+from medtune.doctor import estimate
+from medtune.doctor.check_result import CheckResult, Context, format_duration, ok, warning
+from medtune.doctor.subprocess_check import CheckError
+from medtune.doctor.volumes import VolumeSizes
+from medtune.serving.one_line import first_line
+from medtune.serving.volumes.geometry import format_shape
+
+PROFILE_TIMEOUT_S = 240.0
+# Compressed label maps and their uncertainty, per voxel of a volume.
+LABEL_MAP_BYTES = 0.1
+
+
+def check_estimate(context: Context) -> list[CheckResult]:
+    """Estimate disk space and time, one line each."""
+    try:
+        return [_disk_estimate(context), _time_estimate(context)]
+    finally:
+        context.questions.close()  # otherwise `check_memory` would count the memory of these processes as used
+
+
+def disk_requirements(params: Params, volumes: int, sizes: VolumeSizes, facts: Mapping[str, Any]) -> dict[str, float]:
+    """Estimate the disk space of a run.
+
+    Args:
+        params: all params.
+        volumes: number of volumes.
+        sizes: sizes of the volumes.
+        facts: counts `parameters` (backbone) and `head` (head parameters).
+
+    Returns:
+        Bytes per folder: data/prepared, cache, artifacts and handoff.
+    """
+    label_maps = len(params.trained_networks) * volumes * sizes.voxels * LABEL_MAP_BYTES
+    return {
+        "data/prepared": volumes * sizes.stored_bytes,
+        "cache": label_maps,
+        **estimate.network_requirements(params, facts),
+    }
+
+
+def time_requirements(
+    params: Params, volumes: int, windows: int, measured: Mapping[str, Any], decode_s: float
+) -> dict[str, float]:
+    """Estimate the time of a run that trains its folds one after the other.
+
+    Args:
+        params: all params.
+        volumes: number of volumes.
+        windows: windows per volume.
+        measured: seconds per patch of `forward`, `head` and `train`, from medtune.training.volume_profile.
+        decode_s: seconds per volume for stage data.
+
+    Returns:
+        Seconds per part: data, stage 1, stage 2 and test.
+    """
+    fractions, n_folds = estimate.split_fractions(params), len(params.trained_networks)
+    train, val, test = (volumes * fractions[name] for name in ("train", "val", "test"))
+    predict = windows * measured["forward"]["seconds"]
+    seconds = {"data": volumes * decode_s}
+    for stage, part, step in (("frozen", "stage 1", "head"), ("finetune", "stage 2", "train")):
+        if stage not in params.training_stages:
+            continue
+        options, candidates = getattr(params, stage), len(params.learning_rates(stage))
+        patches = options.epochs * options.repeats_for(round(train)) * train
+        training = patches * measured[step]["seconds"] + options.epochs * val * predict
+        seconds[part] = n_folds * candidates * training
+    seconds["test"] = n_folds * (val + test) * predict
+    return seconds
+
+
+def _disk_estimate(context: Context) -> CheckResult:
+    missing = [name for name in ("images", "volumes", "parameters", "head") if name not in context.facts]
+    if missing:
+        return warning(f"unknown without {', '.join(missing)}", "fix the problems above", "estimate disk")
+    sizes, volumes = context.facts["volumes"], context.facts["images"]
+    message = estimate.require_space(context, disk_requirements(context.params, volumes, sizes, context.facts))
+    counted = (
+        f"{volumes:,} volumes of {format_shape(sizes.shape)} voxels and {context.facts['parameters']:,} parameters"
+    )
+    return ok(f"{message} (estimate from {counted})", "estimate disk")
+
+
+def _time_estimate(context: Context) -> CheckResult:
+    label, params = "estimate time", context.params
+    if context.quick:
+        return ok("not measured (--quick)", label)
+    if "volumes" not in context.facts or "parameters" not in context.facts:
+        return warning("unknown without the volumes and the shape of the network", "fix the problems above", label)
+    sizes: VolumeSizes = context.facts["volumes"]
+    planned = params.model_copy(update={"data": params.data.model_copy(update={"patch": sizes.patch})})
+    try:
+        measured = context.questions.ask("medtune.training.volume_profile", planned, PROFILE_TIMEOUT_S)
+    except CheckError as error:
+        return warning(f"steps cannot be measured: {first_line(error)}", "use a smaller data.patch or --quick", label)
+    context.facts["memory"] = measured["memory"]
+    times = time_requirements(params, context.facts["images"], sizes.windows, measured, context.facts["decode_s"])
+    parts = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in times.items() if seconds)
+    steps = {"forward": "forward pass", "head": "decoder step", "train": "training step"}
+    shown = ", ".join(f"{steps[name]} {measured[name]['seconds']:.2g} s" for name in steps if name in measured)
+    total = format_duration(sum(times.values()))
+    source = f"estimate from steps measured on {measured['device']}: {shown} per patch, without export and start-up"
+    return ok(f"{total} for {estimate.searches(params)}: {parts} ({source})", label)

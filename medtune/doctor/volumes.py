@@ -1,0 +1,108 @@
+"""Check of volumes: list them, read a sample, and determine the spacing and the patch that the run would use."""
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from medtune.config.errors import InputError
+from medtune.data.sample import Sample
+from medtune.data.target_spacing import median_shape, patch_size, target_spacing
+from medtune.data.volume_params import VolumeParams
+from medtune.data.volume_preparation import MAX_PATCH_VOXELS, STRIDES
+from medtune.data.volume_reading import check_headers, read_labeled
+from medtune.doctor.check_result import CheckResult, Context, failure, format_duration, ok, warning
+from medtune.serving.one_line import first_line
+from medtune.serving.pixels import DecodeError
+from medtune.serving.volumes.geometry import format_shape
+from medtune.serving.volumes.windows import window_starts
+
+N_READ = 4
+# Stage data reads each volume to check it and again to pack it, and resamples it.
+READS = 3
+
+
+@dataclass(frozen=True)
+class VolumeSizes:
+    """Sizes of a data set of volumes, from a sample.
+
+    Attributes:
+        channels: number of channels.
+        classes: number of labels including the background.
+        voxels: median number of voxels of a file.
+        shape: median voxels per axis after resampling.
+        patch: voxels of a patch per axis.
+        windows: number of windows that cover a median volume.
+    """
+
+    channels: int
+    classes: int
+    voxels: int
+    shape: tuple[int, int, int]
+    patch: tuple[int, int, int]
+    windows: int
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of a median volume in data/prepared: float16 values and two masks."""
+        return prod(self.shape) * (2 * self.channels + 1) + self.voxels
+
+
+def check_volumes(context: Context, source: ModuleType, samples: Sequence[Sample], root: Path | None) -> CheckResult:
+    """Read some volumes, and record the facts `images`, `decode_s` and `volumes`.
+
+    Args:
+        context: the planned run.
+        source: module of the source.
+        samples: all volumes of the source.
+        root: data root; None for drawn volumes.
+
+    Returns:
+        The number of volumes, the labels, the patch and the time to read all volumes.
+    """
+    params = context.params.data
+    assert isinstance(params, VolumeParams)  # `has_volumes` of the section
+    channels, labels = source.channels(params), source.classes(params)
+    shapes, spacings, seconds, bad = [], [], [], []
+    for sample in samples[:: max(1, len(samples) // N_READ)][:N_READ]:
+        assert sample.volume is not None
+        begin = time.perf_counter()
+        try:
+            check_headers(sample.volume, len(channels))
+            volume = read_labeled(sample.volume, len(channels), len(labels))
+        except DecodeError as error:
+            bad.append(str(error))
+            continue
+        seconds.append(time.perf_counter() - begin)
+        shapes.append(volume.mask.shape)
+        spacings.append(volume.spacing)
+    where = f" in {root}" if root is not None and samples[0].volume is not None and samples[0].volume.files else ""
+    summary = f"{len(samples):,} volumes{where} (data.source={params.source}), labels {', '.join(labels)}"
+    context.facts["images"] = len(samples)
+    if bad:
+        fix = "fix or remove them, or set data.on_bad_image=reject"
+        result = warning if params.on_bad_image == "reject" and shapes else failure
+        return result(f"{summary}; {len(bad)} of {len(bad) + len(shapes)} sampled volumes are unusable: {bad[0]}", fix)
+    try:
+        spacing = params.spacing or target_spacing(spacings)
+        shape = median_shape(shapes, spacings, spacing)
+    except (InputError, DecodeError) as error:
+        return failure(f"{summary}: {first_line(error)}", "set a larger data.spacing")
+    patch = params.patch or patch_size(spacing, shape, STRIDES, MAX_PATCH_VOXELS)
+    windows = prod(
+        len(window_starts(max(length, side), side, context.params.task.overlap))  # type: ignore[attr-defined]
+        for length, side in zip(shape, patch, strict=True)
+    )
+    voxels = int(np.median([prod(size) for size in shapes]))
+    context.facts["decode_s"] = READS * statistics.median(seconds)
+    context.facts["volumes"] = VolumeSizes(len(channels), len(labels) + 1, voxels, shape, patch, windows)
+    total = format_duration(statistics.median(seconds) * len(samples))
+    return ok(
+        f"{summary}; {len(shapes)} read, reading all takes {total} on one core; patch {format_shape(patch)} voxels, "
+        f"{windows:,} windows per volume"
+    )

@@ -1,0 +1,57 @@
+"""Head `decoder`: a light 3-D decoder that maps a volume and features of its slices to a label per voxel."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from medtune.config.schema import HeadParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from medtune.models.slice_network import Normalization, SliceNetwork
+
+LR_GRID = (1e-3, 3e-3, 1e-2)
+
+
+class Params(HeadParams):
+    """Slices that a timm backbone reads. Networks of volumes, such as `unet`, have their own decoder."""
+
+    kind: Literal["decoder"] = "decoder"
+    slice_scale: Annotated[float, Field(ge=0.5, le=8)] = Field(
+        2.0, description="pixels of the backbone's image per voxel. Greater for smaller structures"
+    )
+    slice_axis: Literal["x", "y", "z"] = Field("z", description="axis along which the slices follow each other")
+
+    @property
+    def reads_volumes(self) -> bool:
+        """True: the input is a volume."""
+        return True
+
+
+def build(
+    params: Params,
+    backbone: "nn.Module | None",
+    channels: int,
+    classes: int,
+    patch: Sequence[int],
+    normalization: "Normalization | None" = None,
+) -> "SliceNetwork":
+    """Build the decoder around a backbone.
+
+    Args:
+        params: options of the head.
+        backbone: timm model with its weights; None for the decoder alone.
+        channels: number of channels of the volume.
+        classes: number of classes including the background.
+        patch: X, Y and Z of a patch in voxels.
+        normalization: mean and standard deviation of the images that the weights require.
+
+    Returns:
+        The network of backbone and decoder.
+    """
+    from medtune.models.slice_network import SliceNetwork
+
+    axis = "xyz".index(params.slice_axis)
+    return SliceNetwork(backbone, channels, classes, patch, params.slice_scale, axis, normalization)

@@ -1,0 +1,69 @@
+"""Networks that map a volume to a label per voxel: the decoder alone, networks of volumes, or a timm backbone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from medtune.config.schema import Params
+from medtune.config.volume_model import NO_BACKBONE
+from medtune.models.backbones import create_backbone, family
+from medtune.models.heads import decoder
+from medtune.models.normalization import normalization
+from medtune.models.slice_network import SliceNetwork, slice_side
+from medtune.models.volume_networks import ARCHITECTURES, VolumeNetwork, check_patch, create_volume_network
+
+
+def build(
+    params: Params, channels: int, classes: int, patch: Sequence[int], load_weights: bool = True
+) -> SliceNetwork | VolumeNetwork:
+    """Build backbone and decoder. Parts without pretrained weights are initialized from `params.seed`.
+
+    Args:
+        params: all params. `model.backbone` is `none`, a network of volumes or a timm model.
+        channels: number of channels of a volume, C.
+        classes: number of classes including the background, K.
+        patch: X, Y and Z of a training patch in voxels.
+        load_weights: False leaves the backbone random, if a state dict is loaded later.
+
+    Returns:
+        The network in eval mode.
+
+    Raises:
+        InputError: the backbone is unknown, the weights do not fit, or the patch has an unsupported size.
+        RunError: the weights could not be downloaded.
+    """
+    model = params.model
+    torch.manual_seed(params.seed)
+    if model.backbone in ARCHITECTURES:
+        weights = model.weights if load_weights else "none"
+        volumes = create_volume_network(model.backbone, channels, classes, weights, model.backbone_args)
+        check_patch(volumes, model.backbone, patch)
+        x, y, z = patch
+        volumes.patch = (x, y, z)
+        return volumes
+    backbone, values = None, None
+    if model.backbone != NO_BACKBONE:
+        backbone = create_backbone(_with_image_size(params, patch), load_weights)
+        values = normalization(params, backbone)
+    torch.manual_seed(params.seed)
+    return decoder.build(_head(params), backbone, channels, classes, patch, values).eval()
+
+
+def _head(params: Params) -> decoder.Params:
+    assert isinstance(params.model.head, decoder.Params)  # the params refuse other heads
+    return params.model.head
+
+
+def _with_image_size(params: Params, patch: Sequence[int]) -> Params:
+    """Set the argument `img_size` of a ViT to the size of the slices, unless `model.backbone_args` has it."""
+    model = params.model
+    if "img_size" in model.backbone_args or family(model.backbone) != "vit":
+        return params
+    with torch.device("meta"):
+        vit: Any = create_backbone(params, load_weights=False)
+    head = _head(params)
+    side = slice_side(patch, head.slice_scale, vit.patch_embed.patch_size[0], "xyz".index(head.slice_axis))
+    return params.model_copy(
+        update={"model": model.model_copy(update={"backbone_args": {**model.backbone_args, "img_size": side}})}
+    )

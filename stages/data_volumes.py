@@ -1,0 +1,190 @@
+"""Volumes in stage data: check all files, then split, normalize, resample and pack them into data/prepared."""
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from medtune.config.errors import InputError
+from medtune.config.schema import Params
+from medtune.data import contact_sheet_volumes, duplicates, findings, manifest
+from medtune.data.dataset_report import check_duplicates, describe_dataset, print_summary, write_report
+from medtune.data.fold_assignments import FoldAssignments
+from medtune.data.packing import check_rejected
+from medtune.data.sample import Sample
+from medtune.data.source_listing import SourceListing
+from medtune.data.splits import SplitResult, split_samples
+from medtune.data.volume_inspection import (
+    Inspection,
+    VolumeFacts,
+    file_problem,
+    inspect_headers,
+    inspect_volumes,
+    volume_files,
+)
+from medtune.data.volume_labels import check_labels
+from medtune.data.volume_packing import pack_volumes
+from medtune.data.volume_params import VolumeParams
+from medtune.data.volume_preparation import PreparationPlan, plan_preparation
+from medtune.data.volume_reading import LabeledVolume, read_labeled, states_other_spacing
+from medtune.runtime.artifact import Artifact, commit, partial_dir
+from medtune.runtime.paths import RunPaths
+from medtune.runtime.provenance import provenance
+from medtune.serving.pixels import DecodeError
+from medtune.tasks import base
+
+UNIT = "volumes"
+
+
+@dataclass(frozen=True)
+class PackedVolumes:
+    """Digest and in-plane size of each packed volume, for manifest.csv."""
+
+    sha256: tuple[str, ...]
+    original_sizes: tuple[tuple[int, int], ...]
+
+
+def prepare_volumes(
+    params: Params,
+    paths: RunPaths,
+    listed: SourceListing,
+    assignments: FoldAssignments,
+    key: str,
+    start_time: float,
+    before_decoding: Callable[[], None],
+) -> Artifact:
+    """Prepare a data set of volumes.
+
+    Args:
+        params: all params.
+        paths: where to write.
+        listed: the listing of the source.
+        assignments: earlier folds of the patients.
+        key: cache key of the artifact.
+        start_time: start of the stage, for the report.
+        before_decoding: function that is called after all checks of names, headers and splits.
+
+    Returns:
+        The finished artifact data/prepared.
+
+    Raises:
+        InputError: the volumes, the masks or the requested split are invalid.
+    """
+    data, task = params.data, base.targets(params.task.kind)
+    assert isinstance(data, VolumeParams)  # `has_volumes` of the section
+    channels, labels = tuple(listed.source.channels(data)), listed.classes
+
+    def split(samples: Sequence[Sample]) -> SplitResult:
+        strata = findings.all_labels(samples)
+        return split_samples(samples, strata, data.split, data.source, assignments, task.MIN_CLASSES)
+
+    task.check(listed.samples)
+    split(listed.samples)
+    headers = inspect_headers(listed.samples, listed.root, len(channels))
+    samples = _keep(listed.samples, headers, data.on_bad_image)
+    before_decoding()
+    folder = partial_dir(paths.prepared)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+    inspection = inspect_volumes(samples, listed.root, len(channels), len(labels), data.intensity)
+    samples = _keep(samples, inspection, data.on_bad_image)
+    facts, names = inspection.facts, [sample.path for sample in samples]
+    done = split(samples)
+    label_notes = check_labels(facts, done.splits, labels, data.split)
+    twice = duplicates.duplicate_report(
+        duplicates.find_equal([fact.sha256 for fact in facts]),
+        names,
+        [fact.mask_sha256 for fact in facts],
+        done.splits,
+        data.split.trained_folds,
+    )
+    leaks = check_duplicates(twice, data.split.protocol, UNIT)
+
+    def read(row: int) -> LabeledVolume:
+        try:
+            return read_labeled(volume_files(samples[row]), len(channels), len(labels))
+        except DecodeError as error:  # the file has changed since the inspection
+            raise InputError(
+                f"{names[row]}: {file_problem(error, samples[row], listed.root)}. Correct the file"
+            ) from None
+
+    training = _training_rows(done, data.split.trained_folds)
+    plan = plan_preparation(data, names, facts, training, read)
+    digests = pack_volumes(folder, facts, read, plan.preparation)
+    packed_time = time.perf_counter()
+
+    sizes = tuple((fact.shape[0], fact.shape[1]) for fact in facts)
+    test_fold = "all" if data.split.test_fold == "all" else data.split.test_folds[0]
+    packed = PackedVolumes(digests, sizes)
+    manifest.write_manifest(folder, samples, packed, done, test_fold, [_cells(fact) for fact in facts])
+    notes = [*listed.notes, *done.notes, *label_notes, *leaks, *_notes(samples, plan, done, training)]
+    labeled = [_with_labels(sample, fact, labels) for sample, fact in zip(samples, facts, strict=True)]
+    info = describe_dataset(data, listed, labeled, done.splits, done.leaked_patients, notes)
+    info |= {"sites": list(done.sites)} if done.sites else {}
+    info["volumes"] = {
+        **plan.preparation.document(),
+        "channels": list(channels),
+        "patch": list(plan.patch),
+        "strata": list(findings.all_labels(samples)),
+    }
+    manifest.write_info(folder, info)
+    contact_sheet_volumes.write_contact_sheet(folder / "samples.png", folder, names, plan.preparation.spacing, labels)
+    rejected = [*listed.rejected, *headers.rejected, *inspection.rejected]
+    seconds = time.perf_counter() - start_time
+    entries = {
+        "n_kept": len(samples),
+        "duplicates": twice,
+        "seconds": round(seconds, 3),
+        "images_per_second": round(len(samples) / max(packed_time - start_time, 1e-9), 1),
+    }
+    report = write_report(folder, listed, rejected, info, entries)
+    result = {
+        "stage": "data",
+        "listing": listed.hash,
+        "n_images": len(samples),
+        "params": params.section("data"),
+        "seconds": round(seconds, 3),
+        "provenance": provenance(),
+    }
+    artifact = commit(paths.prepared, key, result)
+    print_summary(info, report)
+    return artifact
+
+
+def _keep(samples: Sequence[Sample], inspection: Inspection, on_bad_image: str) -> list[Sample]:
+    check_rejected(inspection.rejected, len(samples), on_bad_image, bool(inspection.selected), UNIT)
+    return [samples[row] for row in inspection.selected]
+
+
+def _training_rows(split: SplitResult, folds: Sequence[int]) -> list[int]:
+    """Return the rows that are a training volume of any trained fold, and never external."""
+    rows = range(len(split.splits))
+    columns = split.splits[:, list(folds)]
+    return [row for row in rows if "train" in columns[row] and "external" not in split.splits[row]]
+
+
+def _cells(fact: VolumeFacts) -> tuple[object, ...]:
+    return fact.shape[2], "x".join(f"{value:.6g}" for value in fact.spacing), fact.orientation
+
+
+def _with_labels(sample: Sample, fact: VolumeFacts, labels: Sequence[str]) -> Sample:
+    """Return a sample whose `labels` are those that its mask contains, for the counts."""
+    present = tuple(name for name, voxels in zip(labels, fact.voxels, strict=True) if voxels)
+    return replace(sample, findings=present, label="background only")
+
+
+def _notes(samples: Sequence[Sample], plan: PreparationPlan, split: SplitResult, training: Sequence[int]) -> list[str]:
+    notes = []
+    if plan.derived and (split.splits[list(training)] == "test").any():
+        names = ", ".join(plan.derived)
+        notes.append(
+            "Every volume that is not external is a training volume of at least one fold. Therefore "
+            f"{names} were determined from all of them, as in nnU-Net."
+        )
+    if other := sum(states_other_spacing(volume_files(sample)) for sample in samples):
+        notes.append(
+            f"The table states another spacing than the files of {other:,} volumes, and replaces it. `medtune predict` "
+            "reads the spacing from the file."
+        )
+    return notes

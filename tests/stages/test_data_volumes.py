@@ -1,0 +1,274 @@
+import csv
+import os
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from medtune.config.errors import InputError
+from medtune.data.sources import phantom
+from medtune.data.volume_reading import read_labeled
+from medtune.runtime.artifact import partial_dir
+from medtune.runtime.cache_key import data_key
+from medtune.runtime.paths import RunPaths
+from medtune.serving.volumes.pipeline import Preparation
+from medtune.serving.volumes.resampling import resample_mask, thick_axis
+from medtune.stages import data
+from medtune.stages.preflight import run_preflight
+from tests.stages.volume_folder import PHANTOM, change, prepare, report, volume_params, write_example
+
+ALL = "Every volume that is not external is a training volume of at least one fold. Therefore "
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    return prepare(PHANTOM, tmp_path_factory.mktemp("phantom"))
+
+
+@pytest.fixture
+def section(tmp_path):
+    return write_example("volumes", tmp_path / "raw")
+
+
+def test_run__writes_all_outputs(drawn):
+    assert {path.name for path in drawn.folder.iterdir()} == {
+        "manifest.csv", "dataset.json", "report.json", "samples.png", "result.json", "volumes.npy", "masks.npy",
+        "truth.npy", "volumes.json",
+    }  # fmt: skip
+    assert not partial_dir(drawn.folder).exists()
+    assert (drawn.classes, drawn.has_volumes, len(drawn.volumes)) == (phantom.LABELS, True, 15)
+    info = drawn.info
+    assert info["counts"]["all"] == {"upper organ": 15, "lower organ": 15, "lesion": 10}
+    assert info["counts"]["folds"]["2"]["test"] == {"upper organ": 3, "lower organ": 3, "lesion": 2}
+    assert (info["n_images"], info["n_patients"], info["patients_known"]) == (15, 15, True)
+    assert info["volumes"]["strata"] == ["lesion", "no lesion"]
+    assert info["volumes"]["channels"] == ["phantom"]
+    assert info["notes"] == [f"{ALL}spacing, patch were determined from all of them, as in nnU-Net."]
+    assert "image_size" not in info
+    assert (report(drawn)["n_found"], report(drawn)["n_kept"], report(drawn)["n_rejected"]) == (15, 15, 0)
+    np.testing.assert_array_equal(drawn.has(2), [k % 3 != 0 for k in range(15)])
+
+
+def test_run__volumes_are_those_of_the_source(drawn):
+    preparation = Preparation.from_document(drawn.info["volumes"])
+    for row, sample in list(enumerate(phantom.list_samples(None, phantom.Params(patients=15, size=16))))[:4]:
+        volume = read_labeled(sample.volume, 1, 3)
+        entry, image = drawn.volumes.entries[row], drawn.volumes.image(row)
+        np.testing.assert_array_equal(image, preparation.apply(volume.image, volume.spacing))
+        np.testing.assert_array_equal(drawn.volumes.truth(row), volume.mask)
+        thick = thick_axis(volume.spacing, preparation.spacing)
+        np.testing.assert_array_equal(drawn.volumes.mask(row), resample_mask(volume.mask, image.shape[1:], thick))
+        assert tuple(entry.spacing) == volume.spacing
+        np.testing.assert_array_equal(entry.affine, volume.affine)
+        assert entry.voxels == [int((volume.mask == label).sum()) for label in (1, 2, 3)]
+        np.testing.assert_allclose(entry.quantiles[0], np.percentile(volume.image[0], (5, 25, 50, 75, 95)))
+
+
+def test_run__manifest_states_the_geometry(drawn):
+    with (drawn.folder / "manifest.csv").open() as stream:
+        row = next(csv.DictReader(stream))
+    entry = drawn.volumes.entries[0]
+    assert [int(row[name]) for name in ("width", "height", "depth")] == entry.original_shape
+    np.testing.assert_allclose([float(mm) for mm in row["spacing"].split("x")], entry.spacing, rtol=1e-5)
+    assert row["orientation"] == entry.orientation
+    assert set(drawn.metadata_cells) == {"lesion", "slices"}
+
+
+def test_run__folds_separate_patients_and_stay(drawn, tmp_path):
+    for fold in range(5):
+        splits = drawn.indices(fold)
+        assert sum(map(len, splits.values())) == 15
+        assert {drawn.patient_ids[row] for row in splits["test"]}.isdisjoint(drawn.patient_ids[splits["train"]])
+    again = prepare({**PHANTOM, "split": {"test_fold": 2}}, tmp_path)
+    assert again.digest == drawn.digest
+    np.testing.assert_array_equal(again.folds, drawn.folds)
+
+
+def test_run__unchanged_files_are_not_decoded(section, tmp_path, capsys):
+    prepared = prepare(section, tmp_path / "out")
+    path = tmp_path / "raw" / "images" / "4.nii.gz"
+    state = path.stat()
+    path.write_bytes(bytes(state.st_size))
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))  # same size and time, so the file counts as unchanged
+    capsys.readouterr()
+    assert prepare(section, tmp_path / "out").digest == prepared.digest
+    assert "data: nothing changed, 12 volumes are ready" in capsys.readouterr().out
+    path.touch()
+    with pytest.raises(InputError, match=r"1 of 12 volumes cannot be used: images/4\.nii\.gz: not a NIfTI file"):
+        prepare(section, tmp_path / "out")
+    assert prepared.folder.is_dir()
+
+
+def test_run__changed_mask_changes_the_digest(section, tmp_path):
+    first = prepare(section, tmp_path / "out")
+    path = tmp_path / "raw" / "masks" / "4.nii.gz"
+    mask = first.volumes.truth(4)
+    assert (mask == 1).any()
+    change(path, np.zeros_like(np.asarray(nib.load(path).dataobj)))
+    assert prepare(section, tmp_path / "out").digest != first.digest
+
+
+def test_run__spacing_patch_and_window_are_those_of_the_params(section, tmp_path):
+    window = {"rule": "window", "level": 100.0, "width": 1000.0}
+    chosen = {"spacing": [8.0, 7.0, 9.0], "patch": [16, 8, 8], "intensity": window}
+    with pytest.raises(InputError, match=r"data\.intensity\.rule=window: the volumes have different scales"):
+        prepare({**section, **chosen}, tmp_path / "out")
+    for path in (tmp_path / "raw" / "images").iterdir():
+        values = np.asarray(nib.load(path).dataobj)
+        change(path, values / values.max() * 800 - 400)
+    prepared = prepare({**section, **chosen}, tmp_path / "out")
+    assert prepared.info["volumes"] == {
+        "spacing": [8.0, 7.0, 9.0],
+        "patch": [16, 8, 8],
+        "intensity": [{"rule": "window", "low": -400.0, "high": 600.0, "mean": 100.0, "sd": 500.0}],
+        "channels": ["image"],
+        "strata": ["volume"],
+    }
+    assert prepared.info["notes"] == []
+    assert prepared.volumes.image(0).min() >= -1
+
+
+def test_run__fixed_split_uses_only_training_volumes(section, tmp_path):
+    rows = (tmp_path / "raw" / "volumes.csv").read_text().split()
+    splits = ["split", *["train"] * 6, *["val"] * 2, *["test"] * 2, *["external"] * 2]
+    (tmp_path / "raw" / "volumes.csv").write_text("\n".join(map(",".join, zip(rows, splits, strict=True))))
+    for path in (tmp_path / "raw" / "images").iterdir():
+        values = np.asarray(nib.load(path).dataobj)
+        change(path, values / values.max())
+    for name in (8, 9, 10, 11):  # the spacing and the scale of test volumes must not matter
+        for folder in ("images", "masks"):
+            path = tmp_path / "raw" / folder / f"{name}.nii.gz"
+            affine = np.diag([4.0, 4.0, 4.0, 1.0])
+            change(path, np.asarray(nib.load(path).dataobj), affine)
+    changed = {**section, "split": {"protocol": "column", "test_fold": 0}, "intensity": {"rule": "foreground"}}
+    prepared = prepare(changed, tmp_path / "out")
+    train = prepared.indices(0)["train"]
+    assert {prepared.paths[row] for row in train} == {f"images/{number}.nii.gz" for number in range(6)}
+    spacings = [prepared.volumes.entries[row].spacing for row in train]
+    assert prepared.info["volumes"]["spacing"] == np.median(spacings, axis=0).tolist()
+    foreground = []
+    for number in range(6):
+        image, mask = (np.asarray(nib.load(tmp_path / "raw" / folder / f"{number}.nii.gz").dataobj)
+                       for folder in ("images", "masks"))  # fmt: skip
+        foreground.append(image[mask > 0])
+    (rule,) = prepared.info["volumes"]["intensity"]
+    assert rule["mean"] == pytest.approx(np.concatenate(foreground).mean(), rel=1e-6)
+    assert not any(note.startswith(ALL) for note in prepared.info["notes"])
+    assert prepared.info["counts"]["folds"]["0"]["external"]["upper organ"] == 2
+
+
+def test_run__foreground_of_rotating_folds_is_in_a_note(section, tmp_path):
+    for path in (tmp_path / "raw" / "images").iterdir():
+        values = np.asarray(nib.load(path).dataobj)
+        change(path, values / values.max())
+    prepared = prepare({**section, "intensity": {"rule": "foreground"}}, tmp_path / "out")
+    assert (
+        f"{ALL}spacing, patch, normalization were determined from all of them, as in nnU-Net."
+        in (prepared.info["notes"])
+    )
+
+
+def test_run__channels_of_nnunet(tmp_path):
+    prepared = prepare(write_example("nnunet", tmp_path / "raw"), tmp_path / "out")
+    assert prepared.info["volumes"]["channels"] == ["T1", "T2"]
+    assert prepared.volumes.channels == 2
+    assert len(prepared.info["volumes"]["intensity"]) == 2
+    assert prepared.info["n_patients"] == 6
+
+
+def test_run__unknown_patients_of_decathlon(tmp_path):
+    section = write_example("decathlon", tmp_path / "raw")
+    with pytest.raises(InputError, match=r"data\.split\.protocol=patient: the data have no patient ids"):
+        prepare({**section, "split": {"protocol": "patient"}}, tmp_path / "out")
+    prepared = prepare(section, tmp_path / "out")
+    assert not prepared.info["patients_known"]
+    assert "The source has no patient ids: a patient may be in both train and test." in prepared.info["notes"]
+
+
+def test_run__identical_volumes_of_two_patients_are_an_error(section, tmp_path):
+    for folder in ("images", "masks"):
+        content = (tmp_path / "raw" / folder / "0.nii.gz").read_bytes()
+        for number in (2, 4, 6, 8, 10):
+            (tmp_path / "raw" / folder / f"{number}.nii.gz").write_bytes(content)
+    with pytest.raises(InputError, match=r"identical volumes .*images/0\.nii\.gz = images/10\.nii\.gz"):
+        prepare(section, tmp_path / "out")
+    by_image = prepare({**section, "split": {"protocol": "image"}}, tmp_path / "out")
+    exact = report(by_image)["duplicates"]["exact"]
+    assert (exact["sets"], exact["with_different_labels"]) == (1, 0)
+
+
+def test_run__label_without_training_volumes(section, tmp_path):
+    for number in range(12):
+        path = tmp_path / "raw" / "masks" / f"{number}.nii.gz"
+        mask = np.asarray(nib.load(path).dataobj)
+        if number not in (2, 3):  # one patient
+            change(path, np.where(mask == 3, 0, mask).astype(np.uint8))
+    with pytest.raises(InputError, match=r"no training volume has the label lesion \(2 volumes have it\)"):
+        prepare(section, tmp_path / "out")
+    prepared = prepare({**section, "split": {"allow_missing_classes": True}}, tmp_path / "out")
+    assert any(note.startswith("Label lesion (2 volumes) is absent from") for note in prepared.info["notes"])
+    names = [*section["class_names"], "vessel"]
+    with pytest.raises(InputError, match="no mask contains the label vessel"):
+        prepare({**section, "class_names": names, "split": {"allow_missing_classes": True}}, tmp_path / "out")
+
+
+def test_run__spacing_of_the_table_replaces_that_of_the_files(section, tmp_path):
+    table = tmp_path / "raw" / "volumes.csv"
+    header, *rows = table.read_text().split()
+    table.write_text("\n".join([f"{header},spacing", *(f"{row},2x3x4" for row in rows)]))
+    prepared = prepare(section, tmp_path / "out")
+    for entry in prepared.volumes.entries:
+        np.testing.assert_allclose(sorted(entry.spacing), (2, 3, 4))
+    assert any("another spacing than the files of 12 volumes" in note for note in prepared.info["notes"])
+
+
+def test_run__subgroups(tmp_path):
+    prepared = prepare(PHANTOM, tmp_path, evaluate={"by": ["slices"]})
+    assert set(prepared.metadata("slices")) == {"thick", "thin"}
+    with pytest.raises(InputError, match=r"evaluate\.by"):
+        prepare(PHANTOM, tmp_path, evaluate={"by": ["scanner"]})
+
+
+def test_run__reserved_column_is_an_error(section, tmp_path):
+    table = tmp_path / "raw" / "volumes.csv"
+    header, *rows = table.read_text().split()
+    table.write_text("\n".join([f"{header},depth", *(f"{row},1" for row in rows)]))
+    with pytest.raises(InputError, match="column 'depth' of the table: this name is reserved"):
+        prepare(section, tmp_path / "out")
+
+
+def test_preflight__opens_the_volumes(drawn):
+    paths = RunPaths.from_env(drawn.folder.parents[1])
+    assert run_preflight(volume_params(PHANTOM), paths).digest == drawn.digest
+    with pytest.raises(InputError, match=r"evaluate\.threshold.*without a threshold"):
+        run_preflight(volume_params(PHANTOM, evaluate={"threshold": {"sensitivity": 0.9}}), paths)
+    weights = {"monitor": "loss", "class_weights": {"lesion": 2.0}}
+    with pytest.raises(InputError, match=r"frozen\.class_weights: .* no weights per label"):
+        run_preflight(volume_params(PHANTOM, frozen=weights), paths)
+
+
+def test_data_key__does_not_depend_on_params_of_the_task():
+    keys = [data_key(volume_params(PHANTOM, task={"kind": "segmentation", **task}))
+            for task in ({}, {"tolerance_mm": 3.0}, {"overlap": 0.25}, {"augment": {"noise": 0.0}})]  # fmt: skip
+    assert len(set(keys)) == 1
+    assert data_key(volume_params({**PHANTOM, "spacing": [5.0, 5.0, 5.0]})) != keys[0]
+
+
+def test_run__images_are_refused(tmp_path):
+    params = volume_params({"source": "synthetic"})
+    with pytest.raises(InputError, match=r"task\.kind=segmentation: .* is an image"):
+        data.run(params, RunPaths.from_env(tmp_path))
+
+
+@pytest.mark.real
+def test_run__real_hippocampus(shared, tmp_path):
+    section = {"source": "decathlon", "root": str(shared / "hippocampus"), "split": {"protocol": "image"}}
+    prepared = prepare(section, tmp_path)
+    assert prepared.info["counts"]["all"] == {"Anterior": 56, "Posterior": 56}
+    assert prepared.info["volumes"]["spacing"] == [1.0, 1.0, 1.0]
+    assert prepared.info["volumes"]["patch"] == [40, 56, 40]
+    for row in range(0, 56, 8):
+        image = prepared.volumes.image(row).astype(np.float32)
+        assert abs(image.mean()) < 0.01
+        assert image.std() == pytest.approx(1, abs=0.01)
+        np.testing.assert_array_equal(prepared.volumes.mask(row), prepared.volumes.truth(row))
