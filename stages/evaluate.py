@@ -43,7 +43,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     step = steps.resolve("evaluate", fold)
     if step.artifact is not None:
         return step.artifact
-    from medtune.evaluation.baselines import baseline_lines, verdict
+    from medtune.evaluation.baselines import baseline_lines, verdict, verdict_metric
     from medtune.evaluation.checklist import FILE as CHECKLIST
     from medtune.evaluation.checklist import write_checklist
     from medtune.evaluation.cross_validation import PREDICTIONS_FILE, cross_validate, headlines
@@ -71,8 +71,11 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         all_requests = [OutputsRequest.for_artifact(artifact, prepared) for artifact in trained]
         all_requests = [request for request in all_requests if request.indices]
         all_requests.sort(key=lambda request: (request.fold == REFIT, request.fold))
-        stored = _outputs(all_requests, prepared, options.batch_size, paths.cache)
-        write_outputs_npz(work / "logits.npz", all_requests, stored)
+        if compute := getattr(task, "compute_outputs", None):
+            stored = compute(all_requests, prepared, params, device_name(), paths.cache)
+        else:
+            stored = _outputs(all_requests, prepared, options.batch_size, paths.cache)
+            write_outputs_npz(work / "logits.npz", all_requests, stored)
         packed, packed_requests = prepared, [request for request in all_requests if request.fold != REFIT]
         prepared, all_requests, all_outputs = to_slides(prepared, all_requests, stored, params.model.head.aggregation)
         requests, outputs = all_requests[: len(packed_requests)], all_outputs[: len(packed_requests)]
@@ -82,7 +85,8 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         positions = [k for k, fold in enumerate(all_folds) if fold.fold in params.data.split.test_folds]
         folds = [all_folds[k] for k in positions]
         pooled, tested = (task.pool([fold.test for fold in evaluated]) for evaluated in (folds, all_folds))
-        test = intervals(metrics, pooled.stats(options), options.confidence)
+        class_metrics = getattr(task, "class_metrics", lambda prepared: ())(prepared)
+        test = intervals([*metrics, *class_metrics], pooled.stats(options), options.confidence)
         result = EvaluationResult(
             prepared,
             [requests[k] for k in positions],
@@ -96,7 +100,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         common = common_facts(result, params, key, metrics, decision, validation)
         task_facts = task.facts(result, options)
         facts = {**common, **task_facts, "warnings": [*common["warnings"], *task_facts.get("warnings", [])]}
-        facts["final"] = final_model(params, trained)
+        facts["final"] = final_model(params, trained, facts["unit"])
         if len(all_folds) > len(folds):
             facts["cross_validation"] = cross_validate(all_folds, tested, metrics, options)
             task.write_predictions(work / PREDICTIONS_FILE, prepared, tested)
@@ -104,14 +108,19 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         facts["external_test"], external_predictions = evaluate_external(
             task, rules, all_requests[last], all_outputs[last], prepared, decision, options, metrics
         )
-        facts["baselines"] = _baselines(task, params, packed, packed_requests, tested, metrics, paths.cache)
-        facts["baseline_verdict"] = verdict(facts["baselines"], base.metric(params.task.kind, "auroc"))
+        if compare := getattr(task, "compare_baselines", None):
+            facts["baselines"] = compare(requests, outputs, prepared, tested, metrics, options)
+        else:
+            facts["baselines"] = _baselines(task, params, packed, packed_requests, tested, metrics, paths.cache)
+        facts["baseline_verdict"] = verdict(facts["baselines"], verdict_metric(metrics))
         facts["subgroups"] = _subgroups(result, params, metrics, task.CLASS_AVERAGES)
         history = join_history(_histories(paths, params, prepared, result.requests))
         plots = task.write(work, result, options, facts, history)
         if facts["external_test"]:
             task.write_predictions(work / "predictions_external.csv", prepared, external_predictions)
-        write_checklist(work / CHECKLIST, params, prepared, facts, test, metrics)
+        answers = getattr(task, "checklist_answers", None)
+        of_task = answers(params, prepared, facts) if answers else {}
+        write_checklist(work / CHECKLIST, params, prepared, facts, test, metrics, of_task)
         if facts["subgroups"]:
             write_subgroups(work / "subgroups.csv", facts["subgroups"])
         written = write_metrics(work / "metrics.json", test, facts, task.FACTS)
@@ -123,11 +132,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
             *site_lines(metrics, facts),
             *baseline_lines(facts["baselines"], metrics),
             *headlines(metrics, test, facts),
-            *(
-                [external_line(facts["external_test"], metrics, facts["patients_known"])]
-                if facts["external_test"]
-                else []
-            ),
+            *([external_line(facts["external_test"], metrics, facts)] if facts["external_test"] else []),
         ]:
             console.info(f"evaluate: {line}")
         choices = {request.fold: request.trained.result().get("choices", {}) for request in requests}

@@ -2,28 +2,17 @@
 
 import json
 import shutil
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from medtune.config.schema import Params
 from medtune.runtime import console
 from medtune.runtime.artifact import Artifact, commit, file_sha256, partial_dir, write_text
-from medtune.runtime.device import device_class
 from medtune.runtime.paths import RunPaths
 from medtune.runtime.provenance import provenance
 from medtune.stages.steps import Steps
 from medtune.tasks import base
-
-if TYPE_CHECKING:
-    from medtune.data.manifest import PreparedDataset
-    from medtune.export.ensemble import Ensemble
-
-# Largest difference between the bundle and the predictions of stage evaluate. These may come from a GPU, which sums in
-# another order.
-CONSUMER_TOLERANCE = {"cpu": 1e-4}
-GPU_TOLERANCE = 1e-3
 
 
 def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
@@ -46,15 +35,13 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     if step.artifact is not None:
         return step.artifact
     from medtune.evaluation.checklist import FILE as CHECKLIST
-    from medtune.evaluation.cross_validation import PREDICTIONS_FILE
     from medtune.export import bundle_manifest, model_card
-    from medtune.export.ensemble import Ensemble, Member
+    from medtune.export.ensemble import Member
+    from medtune.export.input_export import input_export
     from medtune.export.onnx_graph import to_onnx
-    from medtune.export.parity_check import ParityCheck
     from medtune.export.precisions import FILES, N_SAMPLES, PrecisionExporter, session
-    from medtune.serving.bundle import Bundle
     from medtune.serving.manifest import MANIFEST_FILE, dump_manifest
-    from medtune.serving.members import MEMBERS
+    from medtune.serving.samples import INPUT_FILE, OUTPUT_FILE
     from medtune.tracking import lineage
     from medtune.tracking.run import start_run
     from medtune.training.checkpoint import load_trained
@@ -71,43 +58,36 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         lineage.log_inputs(tracked, prepared, trained)
         task = base.export(params.task.kind)
         networks = [load_trained(artifact) for artifact in trained]
-        normalization = networks[0].mean.tolist(), networks[0].std.tolist()
+        parts = input_export(params, prepared, networks)
         rules = [record["refit"] if refit else record["folds"][str(fold)] for fold in folds]
         document = bundle_manifest.build_manifest(
-            params, prepared, evaluated, trained, rules, metrics, normalization, key
+            params, prepared, evaluated, trained, rules, metrics, parts.fields(folds, record["decision"]), key
         )
-        decision_layer = getattr(task, "decision_layer", None)
-        model = Ensemble(
-            [Member(network, task.output_layer(rule)) for network, rule in zip(networks, rules, strict=True)],
-            None if document["output"]["name"] == MEMBERS else document["output"]["name"],
-            decision_layer(document) if decision_layer else None,
+        model: Any = parts.combine(
+            [Member(network, task.output_layer(rule)) for network, rule in zip(networks, rules, strict=True)], document
         )
-        console.info(f"export: {_describe(model)} as ONNX, opset {params.export.opset}")
-        fp32 = to_onnx(model, params.data.image_size, params.export.opset, _properties(document), model.names)
-        parity = ParityCheck.build(model, prepared, tested, document, params.export.parity_images)
-        exporter = PrecisionExporter(fp32, parity, lambda: calibration(params, prepared, folds), params.export)
+        console.info(f"export: {model.description} as ONNX, opset {params.export.opset}")
+        fp32 = to_onnx(model, parts.source, params.export.opset, _properties(document), model.names)
+        parity = parts.check(model, tested, document)
+        exporter = PrecisionExporter(fp32, parity, lambda: parts.calibration(folds), params.export)
         for precision in params.export.precisions:
             exporter.export(work, document, precision)
 
         external = document["precisions"]["fp32"].get("external_data", [])
-        bundle = Bundle(work, document, "fp32", session((work / FILES["fp32"]).read_bytes(), work, external))
-        predictions = evaluated.folder / PREDICTIONS_FILE
-        if not refit:  # a refit network has seen all patients, so it has no test predictions
-            document["parity"]["fp32"]["consumer"] = parity.compare_with_predictions(
-                bundle.run_members,
-                folds,
-                predictions if predictions.exists() else evaluated.folder / "predictions.csv",
-                CONSUMER_TOLERANCE.get(device_class(), GPU_TOLERANCE),
-            )
+        bundle = parts.open(work, document, session((work / FILES["fp32"]).read_bytes(), work, external))
+        # A refit network has seen all patients, so it has no test predictions.
+        compared = None if refit else parts.compare_predictions(parity, bundle, folds, evaluated)
+        if compared is not None:
+            document["parity"]["fp32"]["consumer"] = compared
         samples = parity.samples(N_SAMPLES)
-        np.save(work / "sample_input.npy", samples, allow_pickle=False)
-        np.save(work / "sample_output.npy", bundle.run(samples), allow_pickle=False)
+        np.save(work / INPUT_FILE, samples, allow_pickle=False)
+        np.save(work / OUTPUT_FILE, bundle.run(samples), allow_pickle=False)
         write_text(work / "MODEL_CARD.md", model_card.render_card(document))
         shutil.copyfile(evaluated.folder / CHECKLIST, work / CHECKLIST)
         document["files"] = {path.name: file_sha256(path) for path in sorted(work.iterdir())}
         write_text(work / MANIFEST_FILE, dump_manifest(document))
         for name in [name for name, entry in document["precisions"].items() if entry["shipped"]]:
-            Bundle.load(work, name).self_test()
+            parts.load(work, name).self_test()
         result = {"stage": "export", "final": document["exported"]["final"], "folds": tested,
                   "parity": document["parity"], "data_digest": prepared.digest,
                   "params": document["params"], "provenance": provenance()}  # fmt: skip
@@ -123,40 +103,13 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     return artifact
 
 
-def _describe(model: "Ensemble") -> str:
-    members, backbones = len(model.heads), len(model.networks)
-    if members == 1:
-        return "the network"
-    return f"the mean of {members} networks with {backbones} backbone{'s' if backbones > 1 else ''}"
-
-
-def calibration(params: Params, prepared: "PreparedDataset", folds: Sequence[int]) -> np.ndarray:
-    """Select random training images for the calibration of int8, balanced over the classes.
-
-    Args:
-        params: all params.
-        prepared: the prepared data.
-        folds: test folds of the exported networks.
-
-    Returns:
-        Images, uint8 (n, H, W, 3).
-    """
-    from medtune.export.parity import stratified_sample
-
-    indices = np.unique(np.concatenate([prepared.indices(fold)["train"] for fold in folds]))
-    train = np.random.default_rng(params.seed).permutation(indices)
-    return np.ascontiguousarray(
-        prepared.images[stratified_sample(prepared.labels, train, params.export.calibration_images)]
-    )
-
-
 def _properties(document: dict[str, Any]) -> dict[str, str]:
     """Return the metadata of the ONNX file, for users who receive it without the bundle."""
     return {
         "project": "medtune",
         "notice": document["notice"],
-        **{name: json.dumps(document[name]) for name in ("task", "classes", "decision") if name in document},
-        "resize": document["preprocessing"]["resize"],
+        **{name: json.dumps(document[name]) for name in ("task", "classes", "decision", "volumes") if name in document},
+        **({"resize": document["preprocessing"]["resize"]} if "preprocessing" in document else {}),
         "data_digest": document["data_digest"],
         "key": document["key"],
     }

@@ -1,6 +1,7 @@
 """Stage finetune (stage 2): training of the complete network, or of a PEFT method, from the best epoch of stage 1."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from medtune.config import registry
 from medtune.config.schema import Params
@@ -11,6 +12,15 @@ from medtune.runtime.paths import RunPaths
 from medtune.stages.steps import Steps
 from medtune.tasks import base
 from medtune.training.finished import find_finished
+
+if TYPE_CHECKING:
+    import torch
+
+    from medtune.data.manifest import PreparedDataset
+    from medtune.models.classifier import Classifier
+    from medtune.training.stage_inputs import StageInputs
+
+    BuildInputs = Callable[["Classifier", "PreparedDataset", Params, torch.device], "StageInputs"]
 
 
 def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
@@ -42,11 +52,10 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     from medtune.models import classifier
     from medtune.models.adapt import adapt, after_step, merge, penalty, prepare
     from medtune.training.checkpoint import load_trained
-    from medtune.training.inputs import PackedImageSource, iterate_labeled
     from medtune.training.malloc import retain_freed_memory
     from medtune.training.run_stage import StageSpec, run_training_stage
     from medtune.training.schedule import stream_seed
-    from medtune.training.speed import use_channels_last, use_compile
+    from medtune.training.speed import to_channels_last, use_channels_last, use_compile
 
     retain_freed_memory()
     prepared, options = steps.prepared, params.finetune
@@ -61,7 +70,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         if network is not None:
             network.to(device)
             if channels_last:
-                network.to(memory_format=torch.channels_last)
+                to_channels_last(network)
     if options.gradient_checkpointing:
         model.backbone.set_grad_checkpointing(True)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -85,23 +94,25 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
             "stored_features": False,
         }
 
-    source = PackedImageSource(prepared, model, options.augment, device, channels_last)
-    indices, seed = prepared.indices(fold)["train"], stream_seed(params.seed, "prepare")
-    prepare(model, iterate_labeled(source, indices, prepared.targets, seed), params)
+    build_inputs: BuildInputs = getattr(task, "finetune_inputs", _finetune_inputs)
+    inputs = build_inputs(model, prepared, params, device)
+    assert inputs.labeled is not None
+    prepare(model, inputs.labeled(prepared.indices(fold)["train"], stream_seed(params.seed, "prepare")), params)
     spec = StageSpec(
         "finetune",
-        model,
+        inputs.wrap(model),
         model,
         "all",
-        source,
+        inputs.source,
         set_modes,
         record,
-        start=start,
+        start=None if start is None else inputs.wrap(start),
         upstream=(frozen,) if frozen else (),
         penalty=penalty(model, params),
         after_step=after_step(model, params),
         compile=use_compile(options.compile, device),
         head_lr=_head_rate(params, frozen),
+        score_batch_size=inputs.score_batch_size,
         finish=finish,
         refit=step.refit,
     )
@@ -109,6 +120,23 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     result = artifact.result()
     console.info(f"{step.name}: selected the weights of stage {result['kept']} (best epoch {result['best']['epoch']})")
     return artifact
+
+
+def _finetune_inputs(
+    model: "Classifier", prepared: "PreparedDataset", params: Params, device: "torch.device"
+) -> "StageInputs":
+    """Create the inputs of a task of images: augmented images and the complete network (see `StageInputs`)."""
+    from medtune.training.inputs import PackedImageSource, iterate_labeled
+    from medtune.training.speed import use_channels_last
+    from medtune.training.stage_inputs import StageInputs
+
+    channels_last = use_channels_last(params.finetune.channels_last, params.model.backbone, device)
+    source = PackedImageSource(prepared, model, params.finetune.augment, device, channels_last)
+    return StageInputs(
+        source,
+        lambda network: network,
+        labeled=lambda rows, seed: iterate_labeled(source, rows, prepared.targets, seed),
+    )
 
 
 def _head_rate(params: Params, frozen: Artifact | None) -> float | None:

@@ -1,6 +1,8 @@
 """Stage frozen (stage 1): training of the head on features of the frozen backbone in eval mode."""
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medtune.config.errors import InputError
@@ -16,11 +18,14 @@ from medtune.training.finished import find_finished
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import nn
+    import torch
 
     from medtune.data.manifest import PreparedDataset
     from medtune.models.classifier import Classifier
     from medtune.training.inputs import BatchSource
+    from medtune.training.stage_inputs import StageInputs
+
+    BuildInputs = Callable[["Classifier", "PreparedDataset", Params, Path, int, torch.device], "StageInputs"]
 
 
 def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
@@ -49,20 +54,20 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
 
     from medtune.data.slide_dataset import by_slide
     from medtune.models.weights import state_sha256
-    from medtune.training.inputs import FeatureSource, PackedImageSource
+    from medtune.training.inputs import FeatureSource
     from medtune.training.malloc import retain_freed_memory
     from medtune.training.run_stage import StageSpec, run_training_stage
     from medtune.training.solved_head import HeadSolver
 
     retain_freed_memory()
-    device = device_name()
+    device = torch.device(device_name())
     task = base.training(params.task.kind)
     model = task.build(params, task.layout(prepared)).to(device)
     model.backbone.requires_grad_(False)
     before = state_sha256(model.backbone)
-    source, network = _build_source(model, prepared, params, paths, fold, device)
-    stored = not isinstance(source, PackedImageSource)
-    _prepare_head(model, source, stored, prepared.indices(fold)["train"], params.seed)
+    build_inputs: BuildInputs = getattr(task, "frozen_inputs", _frozen_inputs)
+    inputs = build_inputs(model, prepared, params, paths.cache, fold, device)
+    _prepare_head(model, inputs.source, inputs.stored, prepared.indices(fold)["train"], params.seed)
 
     def set_modes() -> None:
         model.eval()
@@ -77,26 +82,35 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
             "kept": "frozen",
             "trainable": sum(p.numel() for p in model.head.parameters()),
             "backbone_sha256": before,
-            "stored_features": stored,
+            "stored_features": inputs.stored,
             **({"C": solver.strength} if solver else {}),
         }
 
-    spec = StageSpec("frozen", network, model.head, "head", source, set_modes, record, refit=step.refit)
+    spec = StageSpec(
+        "frozen", inputs.wrap(model), model.head, "head", inputs.source, set_modes, record,
+        score_batch_size=inputs.score_batch_size, refit=step.refit,
+    )  # fmt: skip
     if params.model.head.solved:
-        assert isinstance(source, FeatureSource)  # `_build_source` rejects other sources
+        source = inputs.source
+        assert isinstance(source, FeatureSource)  # `_frozen_inputs` rejects other sources
         strength = step.refit.strength if step.refit else None
         candidates = params.model.head.candidates if strength is None else [strength]
-        solver = HeadSolver(source.store, candidates, _refits(params), torch.device(device))
+        solver = HeadSolver(source.store, candidates, _refits(params), device)
         spec.solve = solver
     if params.model.head.aggregation == ATTENTION:
         spec.slides, spec.score_batch_size = by_slide(prepared), params.frozen.batch_size
     return run_training_stage(spec, params, prepared, folder, fold, step.key, steps.group)
 
 
-def _build_source(
-    model: "Classifier", prepared: "PreparedDataset", params: Params, paths: RunPaths, fold: int, device: str
-) -> tuple["BatchSource", "nn.Module"]:
-    """Create the source of training batches and the network to train.
+def _frozen_inputs(
+    model: "Classifier",
+    prepared: "PreparedDataset",
+    params: Params,
+    cache: Path,
+    fold: int,
+    device: "torch.device",
+) -> "StageInputs":
+    """Create the inputs of a task of images (see `StageInputs`).
 
     Returns:
         Cached features and the head. If the cache is disabled or too small, images and the complete network.
@@ -104,8 +118,6 @@ def _build_source(
     Raises:
         InputError: the head needs cached features, but they exceed the limit.
     """
-    import torch
-
     from medtune.data.slide_dataset import by_slide
     from medtune.models.attention_pooling import BagModel
     from medtune.models.backbones import token_shape
@@ -113,6 +125,7 @@ def _build_source(
     from medtune.training import feature_cache
     from medtune.training.bags import BagSource
     from medtune.training.inputs import FeatureSource, FrozenBackboneModel, PackedImageSource
+    from medtune.training.stage_inputs import StageInputs
 
     views, budget = params.frozen.feature_views, params.frozen.feature_cache_gb
     needs_store = params.model.head.aggregation == ATTENTION or params.model.head.solved
@@ -123,10 +136,11 @@ def _build_source(
         size_gb = feature_cache.store_bytes(indices, tokens, shape.channels) / 1e9
         if size_gb <= budget:
             with distributed.main_process_first():
-                store = feature_cache.compute_features(model, prepared, params, indices, paths.cache, device)
+                store = feature_cache.compute_features(model, prepared, params, indices, cache, str(device))
             if params.model.head.aggregation == ATTENTION:
-                return BagSource(store, by_slide(prepared), torch.device(device)), BagModel(model.head)
-            return FeatureSource(store, torch.device(device)), model.head
+                bags = BagSource(store, by_slide(prepared), device)
+                return StageInputs(bags, lambda model: BagModel(model.head), stored=True)
+            return StageInputs(FeatureSource(store, device), lambda model: model.head, stored=True)
         if needs_store:
             raise InputError(
                 f"frozen.feature_cache_gb={budget:g}: features of {views} views need {size_gb:.1f} GB, and head "
@@ -137,8 +151,7 @@ def _build_source(
             f"frozen: features of {views} views need {size_gb:.1f} GB, but frozen.feature_cache_gb is {budget:g}; "
             "the backbone runs in every epoch"
         )
-    source = PackedImageSource(prepared, model, params.frozen.augment, torch.device(device))
-    return source, FrozenBackboneModel(model)
+    return StageInputs(PackedImageSource(prepared, model, params.frozen.augment, device), FrozenBackboneModel)
 
 
 def _refits(params: Params) -> bool:

@@ -88,7 +88,7 @@ def evaluate_baselines(
         `difference` has the model's metrics minus the baseline's, paired by patient. Both have the format of
         `Interval.as_dict`. `fold_means` is the result of `medtune.evaluation.facts.fold_means`.
     """
-    compared, model_stats = [], model.stats(options)
+    compared = []
     document, outputs = fitting.document(prepared.classes), len(prepared.classes)
     with progress("evaluate: baselines", len(features.names) * len(requests), "fits") as advance:
         for name in features.names:
@@ -103,17 +103,41 @@ def evaluate_baselines(
                 output = probabilities[:, None] if prepared.slide_of_tile else probabilities
                 parts.append(task.from_bundle(prepared, test, output, document))
                 advance()
-            stats = task.pool(parts).stats(options)
-            compared.append(
-                {
-                    "name": name,
-                    "title": TITLES[name],
-                    "test": _as_dicts(intervals(metrics, stats, options.confidence)),
-                    "fold_means": fold_means(parts, metrics, options),
-                    "difference": _as_dicts(paired_interval(metrics, model_stats, stats, options.confidence)),
-                }
-            )
+            compared.append(compare_baseline(name, TITLES[name], parts, task.pool(parts), model, metrics, options))
     return compared
+
+
+def compare_baseline(
+    name: str,
+    title: str,
+    parts: Sequence[Predictions],
+    pooled: Predictions,
+    model: Predictions,
+    metrics: Sequence[Metric],
+    options: EvaluateParams,
+) -> dict[str, Any]:
+    """Compare a baseline with the model, paired by patient.
+
+    Args:
+        name: name of the baseline.
+        title: name in reports.
+        parts: predictions of the baseline for the test images of each fold.
+        pooled: the same predictions, concatenated.
+        model: predictions of the model for the same images in the same order.
+        metrics: metrics of the task.
+        options: section `evaluate` of the params.
+
+    Returns:
+        An entry of `evaluate_baselines`.
+    """
+    stats = pooled.stats(options)
+    return {
+        "name": name,
+        "title": title,
+        "test": _as_dicts(intervals(metrics, stats, options.confidence)),
+        "fold_means": fold_means(parts, metrics, options),
+        "difference": _as_dicts(paired_interval(metrics, model.stats(options), stats, options.confidence)),
+    }
 
 
 def baseline_lines(baselines: Sequence[Mapping[str, Any]], metrics: Sequence[Metric]) -> list[str]:
@@ -158,8 +182,18 @@ def baseline_section(
         if metric.headline and metric.name in baseline["test"]
     ]
     return render_template(
-        "evaluation/baselines.html.j2", rows=rows, percent=facts["percent"], verdict=facts.get("baseline_verdict")
+        "evaluation/baselines.html.j2",
+        rows=rows,
+        percent=facts["percent"],
+        verdict=facts.get("baseline_verdict"),
+        note=facts.get("baseline_note"),
     )
+
+
+def verdict_metric(metrics: Sequence[Metric]) -> Metric | None:
+    """Return the metric by which a baseline is compared: AUROC, or the first headline metric of a task without it."""
+    by_name = {metric.name: metric for metric in metrics}
+    return by_name.get("auroc") or next((metric for metric in metrics if metric.headline), None)
 
 
 def verdict(baselines: Sequence[Mapping[str, Any]], metric: Metric | None) -> str | None:

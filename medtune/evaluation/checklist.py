@@ -37,6 +37,7 @@ def write_checklist(
     facts: Mapping[str, Any],
     test: Mapping[str, Any],
     metrics: Sequence[Metric],
+    of_task: Mapping[str, str] | None = None,
 ) -> None:
     """Write the checklist.
 
@@ -47,11 +48,13 @@ def write_checklist(
         facts: facts of the evaluation, as in the report.
         test: test metrics by name, with the attributes `value`, `lo` and `hi`.
         metrics: metrics of the task.
+        of_task: answers of the task, which replace the general ones.
     """
     answers = {
         **_data(params, prepared, facts),
         **_model(params, facts),
         **_evaluation(params, facts, test, metrics),
+        **(of_task or {}),
     }
     sections = [HEAD.format(key=facts["key"], unknown=UNKNOWN.strip("*"))]
     for title, items in (("TRIPOD+AI (Collins et al. 2024)", TRIPOD_AI), ("CLAIM (Mongan, Moy and Kahn 2020)", CLAIM)):

@@ -60,7 +60,7 @@ def headlines(metrics: Sequence[Metric], test: Mapping[str, Interval], metrics_j
     requested_fold = summary_line(metrics, test, metrics_json)
     if not metrics_json.get("cross_validation"):
         return [requested_fold]
-    all_folds = metrics_line(metrics_json["cross_validation"], metrics, metrics_json["patients_known"])
+    all_folds = metrics_line(metrics_json["cross_validation"], metrics, metrics_json)
     fold = metrics_json["folds"][0]["fold"]
     return [f"cross-validation, all folds: {all_folds}", f"test fold {fold}: {requested_fold}"]
 
@@ -81,7 +81,8 @@ def cross_validation_section(
     if not cross_validation:
         return ""
     n = len(cross_validation["folds"])
-    exported = "averages them" if metrics_json["final"]["kind"] == "ensemble" else "was trained on all images"
+    of_all = f"was trained on all {metrics_json.get('unit', 'images')}"
+    exported = "averages them" if metrics_json["final"]["kind"] == "ensemble" else of_all
     return metrics_section(
         "Cross-validation",
         f"{n} networks, each tested on patients it has not seen. The exported model {exported}",

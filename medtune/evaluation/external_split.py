@@ -46,7 +46,8 @@ def evaluate_external(
         return None, None
     members = [rule.calibrate(by_split[EXTERNAL]) for rule, by_split in zip(rules, outputs, strict=True)]
     document = {"decision": decision, "classes": list(prepared.classes)}
-    pooled = task.from_bundle(prepared, requests[0].indices[EXTERNAL], np.mean(members, axis=0), document)
+    combine = getattr(task, "combine_networks", lambda outputs: np.mean(outputs, axis=0))
+    pooled = task.from_bundle(prepared, requests[0].indices[EXTERNAL], combine(members), document)
     by_name = intervals(metrics, pooled.stats(options), options.confidence)
     return {
         "n_images": len(pooled.rows),
@@ -68,7 +69,8 @@ def external_section(external: Mapping[str, Any] | None, metrics: Sequence[Metri
     """
     if not external:
         return ""
-    return metrics_section("External test images", "Never used for training or selection", external, metrics, facts)
+    title = f"External test {facts.get('unit', 'images')}"
+    return metrics_section(title, "Never used for training or selection", external, metrics, facts)
 
 
 def metrics_section(
@@ -86,6 +88,7 @@ def metrics_section(
     Returns:
         HTML.
     """
+    unit = facts.get("unit", "images")
     return render_template(
         "evaluation/metrics_section.html.j2",
         title=title,
@@ -97,22 +100,23 @@ def metrics_section(
             for metric in metrics
             if metric.name in document["metrics"]
         ],
-        unit="patients" if facts["patients_known"] else "patients (each image counts as one)",
+        images=unit,
+        unit="patients" if facts["patients_known"] else f"patients (each {unit[:-1]} counts as one)",
         percent=facts["percent"],
     )
 
 
-def external_line(external: Mapping[str, Any], metrics: Sequence[Metric], patients_known: bool) -> str:
+def external_line(external: Mapping[str, Any], metrics: Sequence[Metric], facts: Mapping[str, Any]) -> str:
     """Return one line with the headline metrics of the external images."""
-    return f"external: {metrics_line(external, metrics, patients_known)}"
+    return f"external: {metrics_line(external, metrics, facts)}"
 
 
-def metrics_line(document: Mapping[str, Any], metrics: Sequence[Metric], patients_known: bool) -> str:
+def metrics_line(document: Mapping[str, Any], metrics: Sequence[Metric], facts: Mapping[str, Any]) -> str:
     """Return one line with the headline metrics and the numbers of images and patients of `document`."""
     shown = []
     for metric in metrics:
         if metric.headline and (entry := document["metrics"].get(metric.name)):
             between = "" if entry["lo"] is None else f" ({format_value(entry['lo'])} to {format_value(entry['hi'])})"
             shown.append(f"{metric.title} {format_value(entry['value'])}{between}")
-    whose = f"of {document['n_patients']} patients" if patients_known else "(patients unknown)"
-    return f"{', '.join(shown)} on {document['n_images']} images {whose}"
+    whose = f"of {document['n_patients']} patients" if facts["patients_known"] else "(patients unknown)"
+    return f"{', '.join(shown)} on {document['n_images']} {facts.get('unit', 'images')} {whose}"

@@ -9,12 +9,13 @@ from medtune.runtime.artifact import Artifact
 from medtune.serving.members import REFIT
 
 
-def final_model(params: Params, trained: Sequence[Artifact]) -> dict[str, Any]:
+def final_model(params: Params, trained: Sequence[Artifact], unit: str = "images") -> dict[str, Any]:
     """Describe the exported model.
 
     Args:
         params: all params.
         trained: networks of all folds, and the refit network if there is one.
+        unit: unit of the dataset: images, slides or volumes.
 
     Returns:
         `kind` (`ensemble`, `single` or `refit`) and `what`, a description in sentences. For `refit` also its `choices`.
@@ -25,14 +26,14 @@ def final_model(params: Params, trained: Sequence[Artifact]) -> dict[str, Any]:
         return {
             "kind": "refit",
             "what": f"The exported model is one network that was trained on all {refit['images']['train']:,} labeled "
-            f"images ({describe_choices(refit['choices'])}, selected by cross-validation). No patient is left to test "
-            "it. The metrics are those of the networks of the folds, each on test images it has not seen.",
+            f"{unit} ({describe_choices(refit['choices'])}, selected by cross-validation). No patient is left to test "
+            f"it. The metrics are those of the networks of the folds, each on test {unit} it has not seen.",
             "choices": refit["choices"],
         }
     if len(by_fold) > 1:
         return {
             "kind": "ensemble",
             "what": f"The exported model averages the networks of all {len(by_fold)} folds. The metrics are those of "
-            "these networks, each on test images it has not seen.",
+            f"these networks, each on test {unit} it has not seen.",
         }
     return {"kind": "single", "what": "The exported model is the network that these metrics describe."}

@@ -106,7 +106,7 @@ def compute_outputs(
 
     model = model.to(device).eval()
     outputs: Outputs = {}
-    with torch.inference_mode(), _without_tf32():
+    with torch.inference_mode(), without_tf32():
         for split, rows in request.indices.items():
             parts = []
             for start in range(0, len(rows), batch_size):
@@ -154,7 +154,7 @@ def compute_shared_outputs(
     indices_per_request = [np.unique(np.concatenate(list(request.indices.values()))) for request in requests]
     rows = np.unique(np.concatenate(indices_per_request))
     parts: list[list[npt.NDArray[np.float32]]] = [[] for _ in requests]
-    with torch.inference_mode(), _without_tf32():
+    with torch.inference_mode(), without_tf32():
         for start in range(0, len(rows), batch_size):
             batch = rows[start : start + batch_size]
             features = model.features(model.preprocess(torch.from_numpy(images[batch]).to(device)))
@@ -172,7 +172,7 @@ def compute_shared_outputs(
     return all_outputs
 
 
-def _without_tf32() -> "AbstractContextManager[None]":
+def without_tf32() -> "AbstractContextManager[None]":
     """Disable TF32, with which a GPU's logits differ from the bundle's by more than the parity check allows."""
     import torch
 

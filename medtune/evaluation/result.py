@@ -144,8 +144,8 @@ class EvaluationResult:
 
 
 def unit(info: Mapping[str, Any]) -> str:
-    """Return the unit of a dataset from its dataset.json: images or slides."""
-    return "slides" if "n_slides" in info else "images"
+    """Return the unit of a dataset from its dataset.json: images, slides or volumes."""
+    return "slides" if "n_slides" in info else "volumes" if "volumes" in info else "images"
 
 
 def write_metrics(
@@ -162,6 +162,7 @@ def write_metrics(
     Returns:
         Content of the file.
     """
+    over = "patients" if facts["patients_known"] else facts.get("unit", "images")
     content = {
         "test": {name: interval.as_dict() for name, interval in test.items()},
         **{name: facts[name] for name in (*METRICS_KEYS, *of_task)},
@@ -178,10 +179,10 @@ def write_metrics(
             )
             if facts.get(name)
         },
-        **({"unit": "slides"} if facts.get("unit") == "slides" else {}),
+        **({"unit": facts["unit"]} if facts.get("unit", "images") != "images" else {}),
         "stages_kept": {str(fold["fold"]): fold["kept"] for fold in facts["folds"]},
         # A single string, because `dvc metrics show` has a column for every value outside a list.
-        "intervals": f"{facts['percent']} %, jackknife over {'patients' if facts['patients_known'] else 'images'} with "
+        "intervals": f"{facts['percent']} %, jackknife over {over} with "
         "Student's t; the trained networks are held fixed",
     }
     write_json(path, content)
@@ -195,7 +196,7 @@ def site_lines(metrics: Sequence[Metric], facts: Mapping[str, Any]) -> list[str]
         if "site" in fold:
             headline = [(metric.title, fold["test"].get(metric.name)) for metric in metrics if metric.headline]
             shown = ", ".join(f"{title} {'–' if value is None else f'{value:.3f}'}" for title, value in headline)
-            lines.append(f"site {fold['site']}: {shown} on {fold['n_images']} images")
+            lines.append(f"site {fold['site']}: {shown} on {fold['n_images']} {facts.get('unit', 'images')}")
     return lines
 
 

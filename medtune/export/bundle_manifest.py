@@ -1,6 +1,6 @@
 """Content of bundle.json, collected from the artifacts of the exported networks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from medtune.config.schema import Params
@@ -9,7 +9,6 @@ from medtune.export.model_card import NOTICE
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.cache_key import weights_sha256
 from medtune.runtime.provenance import provenance
-from medtune.serving.intensity import Intensity
 from medtune.serving.manifest import SCHEMA_VERSION
 from medtune.serving.members import MEMBERS, REFIT
 from medtune.serving.onnxruntime_version import minimum_for
@@ -18,9 +17,9 @@ from medtune.tasks import base
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
-# Fields of `rules` that bundle.json repeats per network: its calibration, and its decision rule for patients that it
-# has not seen.
-MEMBER_KEYS = ("temperature", "scale", "offset", "decision")
+# Fields of `rules` that bundle.json repeats per network: its calibration or post-processing, and its decision rule for
+# patients that it has not seen.
+MEMBER_KEYS = ("temperature", "scale", "offset", "decision", "post_processing")
 
 
 def build_manifest(
@@ -30,7 +29,7 @@ def build_manifest(
     trained: Sequence[Artifact],
     rules: Sequence[dict[str, Any]],
     metrics: dict[str, Any],
-    normalization: tuple[list[float], list[float]],
+    fields: Mapping[str, Any],
     key: str,
 ) -> dict[str, Any]:
     """Build bundle.json, except for the fields that export measures: parity, files and their SHA-256 checksums.
@@ -42,7 +41,7 @@ def build_manifest(
         trained: exported networks, in the order of the graph's output `members`.
         rules: calibration and decision rule of each network, from result.json of the evaluate stage.
         metrics: metrics.json of the evaluate stage.
-        normalization: mean and std of the network, for images scaled to 0..1.
+        fields: entries that describe the input, from `InputExport.fields`.
         key: cache key of the export.
 
     Returns:
@@ -51,27 +50,14 @@ def build_manifest(
     record = evaluated.result()
     prepared = by_slide(prepared) if prepared.slide_of_tile else prepared
     folds = [int(artifact.result()["fold"]) for artifact in trained]
-    size, mean, std = params.data.image_size, *([round(value, 6) for value in values] for values in normalization)
     return {
         "schema_version": SCHEMA_VERSION,
         "name": f"{prepared.info['name']}: {params.model.backbone}, {params.model.head.kind}",
         "notice": NOTICE,
         "task": params.section("task"),
-        "input": {"name": "images", "dtype": "uint8", "layout": "NHWC", "colour": "RGB", "shape": ["N", size, size, 3]},
-        "preprocessing": {
-            "image_size": size,
-            "resize": params.data.resize,
-            "interpolation": "bicubic",
-            "antialias": True,
-            "before_the_graph": ["decode", "orient", "resize", "intensity"],
-            "intensity": Intensity.from_document(prepared.info.get("intensity")).document(),
-            "scale": 1 / 255,
-            "mean": mean,
-            "std": std,
-            "inside_the_graph": ["scale", "mean", "std"],
-        },
+        **fields,
         "requires": {"onnxruntime": minimum_for(params.export.opset)},
-        **base.export(params.task.kind).describe(prepared, rules, record["decision"], size),
+        **base.export(params.task.kind).describe(prepared, rules, record["decision"], params.data.image_size),
         **prediction_rules(metrics),
         "precisions": {},
         "parity": {},
@@ -101,6 +87,7 @@ def build_manifest(
             "protocol": prepared.info["protocol"],
             "n_images": prepared.info["n_images"],
             **({"unit": "slides", "n_tiles": prepared.info["n_tiles"]} if "n_tiles" in prepared.info else {}),
+            **({"unit": "volumes"} if prepared.has_volumes else {}),
             "n_patients": prepared.info["n_patients"],
             "patients_known": prepared.info["patients_known"],
             "counts": class_counts(prepared, folds),

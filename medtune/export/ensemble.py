@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +17,11 @@ class Member:
     """Trained network of an ensemble.
 
     Attributes:
-        network: merged network in eval mode on the CPU.
+        network: merged network in eval mode on the CPU: a `Classifier`, or a network of volumes.
         output_layer: layer from the logits (B, ...) to the final output.
     """
 
-    network: Classifier
+    network: Any
     output_layer: nn.Module
 
 
@@ -56,6 +57,14 @@ class Ensemble(nn.Module):
         self.decision_layer = decision_layer
         self.names = [*([output] if output else []), *([DECISION] if decision_layer else []), MEMBERS]
         self.eval()
+
+    @property
+    def description(self) -> str:
+        """Number of networks and backbones for a message."""
+        members, backbones = len(self.heads), len(self.networks)
+        if members == 1:
+            return "the network"
+        return f"the mean of {members} networks with {backbones} backbone{'s' if backbones > 1 else ''}"
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Compute the outputs.

@@ -3,12 +3,16 @@
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 
 from medtune.export.onnx_outputs import stack_outputs
 from medtune.serving.session import open_session
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 # Protobuf cannot write more than 2 GiB. The difference is enough for the graph itself.
 MAX_INLINE_BYTES = 1_900_000_000
@@ -71,12 +75,17 @@ def write_graph(graph: onnx.ModelProto, path: Path, limit: int = MAX_INLINE_BYTE
 
 
 def open_graph(path: Path, external: list[str], busy_wait: bool = True) -> Predict:
-    """Open a graph file on the CPU; return a function from uint8 (b, H, W, 3) to the result of `stack_outputs`."""
+    """Open a graph file on the CPU; return a function from its input (b, ...) to the result of `stack_outputs`."""
     opened = open_session(
         path.read_bytes(), path.name, "cpu", "fp32", busy_wait=busy_wait, folder=path.parent, external=external
     )
-    names = [node.name for node in opened.get_outputs()]
-    return lambda images: stack_outputs(names, opened.run(None, {"images": images}))
+    return run_session(opened)
+
+
+def run_session(session: "onnxruntime.InferenceSession") -> Predict:
+    """Return a function from the only input of a session (b, ...) to the result of `stack_outputs`."""
+    names, (source,) = [node.name for node in session.get_outputs()], session.get_inputs()
+    return lambda inputs: stack_outputs(names, session.run(None, {source.name: inputs}))
 
 
 def predictor_of(graph: onnx.ModelProto, limit: int = MAX_INLINE_BYTES, busy_wait: bool = True) -> Predict:

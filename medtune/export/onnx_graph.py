@@ -1,4 +1,4 @@
-"""Export of a network to one ONNX graph, from uint8 pixels to the output of the task."""
+"""Export of a network to one ONNX graph, from uint8 images or float32 windows to the output of the task."""
 
 import io
 import logging
@@ -12,11 +12,13 @@ import onnx
 import torch
 from torch import nn
 
+from medtune.export import graph_input
 from medtune.export.fused_attention import plain_attention, uses_fused_attention
+from medtune.export.graph_input import GraphInput
 from medtune.export.onnx_file import check_graph
 from medtune.serving.one_line import first_line
 
-INPUT = "images"
+INPUT = graph_input.IMAGES
 # These loggers print pages about an error that has a one-line message.
 QUIET = ("torch.onnx", "torch.export", "torch._dynamo", "torch._export", "torch.fx", "torch._functorch")
 _OPERATOR = re.compile(r"torch\.ops\.([\w.]+)|op='([\w.]+)'|\b((?:aten|prims|torchvision)(?:::|\.)\w+)")
@@ -29,7 +31,7 @@ class ExportError(RuntimeError):
 
 def to_onnx(
     model: nn.Module,
-    image_size: int,
+    source: GraphInput | int,
     opset: int,
     metadata: Mapping[str, str],
     outputs: Sequence[str] = ("probabilities",),
@@ -37,8 +39,8 @@ def to_onnx(
     """Export a network to a checked fp32 ONNX graph with its weights, for any batch size.
 
     Args:
-        model: network from uint8 (B, H, W, 3) to its outputs, on the CPU.
-        image_size: height and width, pixels.
+        model: network from a batch of inputs to its outputs, on the CPU.
+        source: input of the graph. A number stands for uint8 images of this side in pixels.
         opset: version of the ONNX operator set.
         metadata: properties of the graph, which ONNX viewers show.
         outputs: names of the outputs.
@@ -49,20 +51,20 @@ def to_onnx(
     Raises:
         ExportError: a part of the network has no ONNX counterpart.
     """
-    # The exporter treats a batch size of 1 as a constant.
-    example = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
+    if isinstance(source, int):
+        source = graph_input.images(source)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            program = _export(model, example, opset, outputs)
+            program = _export(model, source, opset, outputs)
         except torch.onnx.OnnxExporterError as error:
             if not uses_fused_attention(model):
                 raise ExportError(describe(error)) from error
             try:
                 with plain_attention(model):
-                    program = _export(model, example, opset, outputs)
+                    program = _export(model, source, opset, outputs)
             except torch.onnx.OnnxExporterError as again:
                 raise ExportError(describe(again)) from again
     graph: onnx.ModelProto = program.model_proto
@@ -72,15 +74,15 @@ def to_onnx(
     return graph
 
 
-def _export(model: nn.Module, example: torch.Tensor, opset: int, outputs: Sequence[str]) -> Any:
+def _export(model: nn.Module, source: GraphInput, opset: int, outputs: Sequence[str]) -> Any:
     # The exporter prints the graph before some errors.
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         return torch.onnx.export(
             model,
-            (example,),
+            (source.example(2),),  # the exporter treats a batch size of 1 as a constant
             dynamo=True,
-            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
-            input_names=[INPUT],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            input_names=[source.name],
             output_names=list(outputs),
             opset_version=opset,
             external_data=False,

@@ -128,7 +128,9 @@ def _metric_modules(params: Params, each_epoch: bool) -> list[str]:
     No other module imports them, so `source_fingerprint` would not find them.
     """
     metrics = registry.load_part("medtune.tasks", params.task.kind, "metrics", "task.kind").METRICS
-    return [metric.formula.__module__ for metric in metrics if metric.each_epoch or not each_epoch]
+    formulas = [metric.formula for metric in metrics if metric.each_epoch or not each_epoch]
+    # A `functools.partial` has the function as `func`.
+    return [getattr(formula, "func", formula).__module__ for formula in formulas]
 
 
 def _without(section: dict[str, Any], names: set[str]) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Loading and running of an exported bundle. Needs onnxruntime, NumPy and Pillow only."""
 
-import io
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,19 +13,15 @@ import onnxruntime
 from medtune.serving import manifest as bundle_document
 from medtune.serving import members, tasks
 from medtune.serving.bound_session import BoundSession
-from medtune.serving.graph_check import check_graph
 from medtune.serving.image_source import ImageSource, as_list, read_image
 from medtune.serving.intensity import Intensity
+from medtune.serving.loading import open_model
 from medtune.serving.manifest import BundleError
-from medtune.serving.one_line import first_line
-from medtune.serving.onnxruntime_version import MINIMUM, check_version
+from medtune.serving.manifest_fields import VOLUMES
 from medtune.serving.pixels import DecodeError
-from medtune.serving.session import PROVIDERS, count_operators, open_session
+from medtune.serving.samples import compare_samples
+from medtune.serving.session import PROVIDERS
 from medtune.serving.slides.predict import NO_SINGLE_IMAGES, predict_source
-
-# Defaults for bundles whose bundle.json has no measured tolerance.
-SAMPLE_TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2, "int8": 5e-2}
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,26 +68,13 @@ class Bundle:
         """
         folder = Path(folder)
         document = bundle_document.read_manifest(folder)
-        model = document["precisions"].get(precision)
-        if not model or not model["shipped"]:
-            shipped = [name for name, entry in document["precisions"].items() if entry["shipped"]]
-            reason = f" ({model['reason']})" if model and model.get("reason") else ""
-            if not shipped:
-                raise BundleError(f"{folder} has no {precision} model and no other model. Export the bundle again")
-            raise BundleError(f"{folder} has no {precision} model{reason}. Choose one of: {', '.join(shipped)}")
-        for name in document["files"]:
-            bundle_document.check_file(folder, document, name)
-        check_version(document.get("requires", {}).get("onnxruntime", MINIMUM))
-        content = bundle_document.read_file(folder, document, model["file"])
+        if VOLUMES in document:
+            raise BundleError(
+                f"{folder} segments volumes. Run `medtune predict`, or load it with "
+                "medtune.serving.volumes.bundle.VolumeBundle"
+            )
         graph_input = document["input"]["name"], document["preprocessing"]["image_size"]
-        external = model.get("external_data", [])
-        session = open_session(
-            content, model["file"], provider, precision, threads, busy_wait, graph_input, folder, external
-        )
-        check_graph(session, document, f"{folder / model['file']}")
-        if counts := count_operators(session):
-            assignment = ", ".join(f"{count} operators on {name}" for name, count in counts.items())
-            log.info("%s: %s", model["file"], assignment)
+        session = open_model(folder, document, precision, provider, threads, busy_wait, graph_input)
         bundle = cls(folder, document, precision, session)
         if precision == "int8":  # on x86 CPUs without VNNI, sums of two products have 16 bits and may overflow
             bundle.self_test()
@@ -262,14 +243,7 @@ class Bundle:
         Raises:
             BundleError: the difference exceeds the tolerance of this precision, or the decisions differ.
         """
-        samples, expected = (self._array(name) for name in ("sample_input.npy", "sample_output.npy"))
-        difference = float(np.abs(self.run(samples) - expected).max())
-        allowed = self.manifest["precisions"][self.precision].get("sample_tolerance")
-        if difference > (allowed or SAMPLE_TOLERANCE[self.precision]):
-            raise BundleError(
-                f"{self.folder}: {self.precision} outputs on {self.providers[0]} differ from the bundle's sample "
-                f"outputs by {difference:.2g}. Use another precision or provider"
-            )
+        samples, difference = compare_samples(self.folder, self.manifest, self.precision, self.providers[0], self.run)
         self._check_decision(samples)
         return difference
 
@@ -286,13 +260,3 @@ class Bundle:
                 f"{self.folder}: output {members.DECISION!r} of the {self.precision} model contradicts the decision "
                 "rule in bundle.json. Export the bundle again"
             )
-
-    def _array(self, name: str) -> np.ndarray:
-        content = bundle_document.read_file(self.folder, self.manifest, name)
-        try:
-            # np.load would also accept .npz archives.
-            return np.asarray(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))
-        except Exception as error:  # NumPy parses the header as Python source, which can raise any error
-            raise BundleError(
-                f"{self.folder / name} is not a valid .npy file: {first_line(error)}. Export the bundle again"
-            ) from None

@@ -6,6 +6,7 @@ import onnxruntime
 
 from medtune.serving import members, tasks
 from medtune.serving.manifest import BundleError
+from medtune.serving.manifest_fields import VOLUMES
 
 
 def check_graph(session: onnxruntime.InferenceSession, manifest: dict[str, Any], file: str) -> None:
@@ -19,10 +20,11 @@ def check_graph(session: onnxruntime.InferenceSession, manifest: dict[str, Any],
     Raises:
         BundleError: an input or output has another name, type or shape.
     """
-    size, task = manifest["preprocessing"]["image_size"], tasks.find(manifest["task"]["kind"])
+    task = tasks.find(manifest["task"]["kind"])
     assert task is not None  # read_manifest rejects unknown tasks
     output = task.shape(manifest)
-    expected = [("input", manifest["input"]["name"], session.get_inputs(), "tensor(uint8)", (None, size, size, 3))]
+    dtype, source, described_input = _input(manifest)
+    expected = [("input", manifest["input"]["name"], session.get_inputs(), dtype, (None, *source))]
     outputs, member_shape = session.get_outputs(), (None, members.count(manifest), *output)
     if members.MEMBERS in manifest:
         expected.append(("output", members.MEMBERS, outputs, "tensor(float)", member_shape))
@@ -43,13 +45,19 @@ def check_graph(session: onnxruntime.InferenceSession, manifest: dict[str, Any],
         if node.type != dtype:
             raise BundleError(f"{kind} {name!r} of {file} is {node.type}, not {dtype}. Export the bundle again")
         if not fits:
-            is_input = kind == "input"
-            described = (
-                f"preprocessing.image_size {size}"
-                if is_input
-                else f"output {list(shape[1:])} ({task.summary(manifest)})"
-            )
+            described = f"output {list(shape[1:])} ({task.summary(manifest)})"
+            if kind == "input":
+                described = described_input
             raise BundleError(
                 f"{kind} {name!r} of {file} has the shape {node.shape}, which contradicts bundle.json: {described}. "
                 "Export the bundle again"
             )
+
+
+def _input(manifest: dict[str, Any]) -> tuple[str, tuple[int, ...], str]:
+    """Return type and shape of the input without the batch axis, and the fields of bundle.json that define them."""
+    if VOLUMES in manifest:
+        channels, patch = len(manifest[VOLUMES]["channels"]), manifest[VOLUMES]["patch"]
+        return "tensor(float)", (channels, *patch), f"volumes.patch {patch} and {channels} volumes.channels"
+    size = manifest["preprocessing"]["image_size"]
+    return "tensor(uint8)", (size, size, 3), f"preprocessing.image_size {size}"

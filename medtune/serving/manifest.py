@@ -7,14 +7,14 @@ from typing import Any
 
 from medtune.serving import members, tasks
 from medtune.serving.checksum import ChecksumError, dump_with_checksum, load_with_checksum
-from medtune.serving.manifest_fields import validate_manifest
+from medtune.serving.manifest_fields import VOLUMES, validate_manifest
 
 SCHEMA_VERSION = 2
 READABLE_VERSIONS = (1, 2)
 MANIFEST_FILE = "bundle.json"
 CHECKSUM_KEY = "sha256"
 COPY_AGAIN = "Copy or export the bundle again"
-REQUIRED_KEYS = ("task", "input", "output", "preprocessing", "precisions", "files")
+REQUIRED_KEYS = ("task", "input", "output", "precisions", "files")
 
 
 class BundleError(Exception):
@@ -69,7 +69,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{path} has schema version {version!r}; this version of medtune reads {SCHEMA_VERSION}. "
             "Export the bundle again"
         )
-    if missing := [key for key in REQUIRED_KEYS if key not in document]:
+    preparation = () if VOLUMES in document else ("preprocessing",)
+    if missing := [key for key in (*REQUIRED_KEYS, *preparation) if key not in document]:
         raise BundleError(f"{path} lacks {', '.join(missing)}. {COPY_AGAIN}")
     if problem := validate_manifest(document) or members.validate(document):
         raise BundleError(f"{path}: {problem}. Export the bundle again")

@@ -9,6 +9,8 @@ from medtune.serving.slides.tiling import TileSettings
 
 RESIZE_MODES = ("squash", "pad", "crop")
 TEXTS = ("task.kind", "input.name", "output.name")
+# Entry of bundles for volumes. They do not have the fields of images.
+VOLUMES = "volumes"
 
 
 def validate_manifest(document: dict[str, Any]) -> str | None:
@@ -16,20 +18,22 @@ def validate_manifest(document: dict[str, Any]) -> str | None:
     for path in TEXTS:
         if not isinstance(value := _lookup(document, path), str):
             return f"{path} is {value!r}: expected a text"
-    size = _lookup(document, "preprocessing.image_size")
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        return f"preprocessing.image_size is {size!r}: expected a number of pixels"
-    if (fit := _lookup(document, "preprocessing.resize")) not in RESIZE_MODES:
-        return f"preprocessing.resize is {fit!r}: expected one of {', '.join(map(repr, RESIZE_MODES))}"
-    if error := intensity.validate(_lookup(document, "preprocessing.intensity")):
-        return error
-    if error := _check_tiles(document, size):
+    if VOLUMES not in document and (error := _check_images(document)):
         return error
     requires = document.get("requires", {})
     minimum = requires.get("onnxruntime", "0.0") if isinstance(requires, dict) else None
     if not (isinstance(minimum, str) and re.fullmatch(r"\d+\.\d+", minimum)):
         return f"requires is {requires!r}: expected a mapping such as {{'onnxruntime': '1.24'}}"
     return _check_files(document["files"], document["precisions"])
+
+
+def _check_images(document: dict[str, Any]) -> str | None:
+    size = _lookup(document, "preprocessing.image_size")
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        return f"preprocessing.image_size is {size!r}: expected a number of pixels"
+    if (fit := _lookup(document, "preprocessing.resize")) not in RESIZE_MODES:
+        return f"preprocessing.resize is {fit!r}: expected one of {', '.join(map(repr, RESIZE_MODES))}"
+    return intensity.validate(_lookup(document, "preprocessing.intensity")) or _check_tiles(document, size)
 
 
 def _lookup(document: dict[str, Any], path: str) -> Any:

@@ -7,7 +7,8 @@ written batch by batch, so that memory does not grow with the data set.
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from filelock import FileLock
+from torch import Tensor
 
 from medtune.config.errors import RunError
 from medtune.config.schema import Params
@@ -52,7 +54,6 @@ def store_bytes(indices_by_view: Sequence[npt.NDArray[Any]], tokens: int, channe
     return sum(map(len, indices_by_view)) * tokens * channels * 2
 
 
-@torch.inference_mode()
 def compute_features(
     model: Classifier,
     prepared: PreparedDataset,
@@ -74,7 +75,7 @@ def compute_features(
     Returns:
         A store with the features of `indices_by_view`.
     """
-    base = {
+    identity = {
         "images": prepared.pixels_digest,
         "backbone": state_sha256(model.backbone),
         "reads": model.feature_kind,
@@ -86,9 +87,60 @@ def compute_features(
         "versions": package_versions("torch", "timm"),
         "device": torch.device(device).type,
     }
+
+    def compute(rows: npt.NDArray[Any], view: int) -> Tensor:
+        images = torch.from_numpy(prepared.images[rows]).to(device)
+        x = dihedral(model.preprocess(images), torch.full((len(images),), view))
+        return model.features(x)
+
+    return fill_store(
+        FeatureSet(identity, compute, lambda row: prepared.paths[row], BATCH),
+        indices_by_view,
+        len(prepared.labels),
+        cache,
+    )
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Features of one frozen backbone, in one or more views.
+
+    Attributes:
+        identity: everything that the features depend on, except the view, as JSON values. `images` is the digest of
+            the data.
+        compute: maps rows and a view to their features (B, ...) on any device.
+        name: name of a row, for messages.
+        batch: largest B.
+        units: plural name of the rows, for progress lines.
+        label: name of the features in progress lines.
+    """
+
+    identity: Mapping[str, Any]
+    compute: Callable[[npt.NDArray[Any], int], Tensor]
+    name: Callable[[int], str]
+    batch: int
+    units: str = "images"
+    label: str = "features"
+
+
+@torch.inference_mode()
+def fill_store(
+    features: FeatureSet, indices_by_view: Sequence[npt.NDArray[Any]], n_rows: int, cache: Path
+) -> FeatureStore:
+    """Compute the features that are missing in the cache.
+
+    Args:
+        features: identity and computation of the features.
+        indices_by_view: rows per view.
+        n_rows: number of all rows, also of those that are not requested.
+        cache: folder of the cache.
+
+    Returns:
+        A store with the features of `indices_by_view`.
+    """
     stored, new = [], 0
     for view, rows in enumerate(indices_by_view):
-        key = digest({**base, "view": view})
+        key = digest({**features.identity, "view": view})
         folder = cache / "features" / key[:24]
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
@@ -97,53 +149,44 @@ def compute_features(
                 np.setdiff1d(rows, np.concatenate([shard.indices for shard in shards])) if shards else np.unique(rows)
             )
             if len(missing):
-                label = f"features, view {view + 1} of {len(indices_by_view)}"
-                shards.append(_write_shard(model, prepared, missing, view, new_shard, key, device, label))
+                views = f", view {view + 1} of {len(indices_by_view)}"
+                shards.append(_write_shard(features, missing, view, new_shard, key, features.label + views))
         stored.append(shards)
         new += len(missing)
     if not new:
-        info(f"features: read from the cache ({folder.name})")
-    return FeatureStore(len(prepared.labels), stored)
+        info(f"{features.label}: read from the cache ({folder.name})")
+    return FeatureStore(n_rows, stored)
 
 
 def _write_shard(
-    model: Classifier,
-    prepared: PreparedDataset,
-    rows: npt.NDArray[Any],
-    view: int,
-    folder: Path,
-    key: str,
-    device: str,
-    label: str,
+    features: FeatureSet, rows: npt.NDArray[Any], view: int, folder: Path, key: str, label: str
 ) -> FeatureShard:
     tmp_dir = partial_dir(folder)
     shutil.rmtree(tmp_dir, ignore_errors=True)
     tmp_dir.mkdir(parents=True)
     np.save(tmp_dir / INDICES_FILE, rows)
     array, done = None, 0
-    with progress(label, len(rows), "images") as advance:
+    with progress(label, len(rows), features.units) as advance:
         # Split evenly, because CPU convolutions round differently in a last batch of fewer than 16 images.
-        for batch in np.array_split(rows, -(-len(rows) // BATCH)):
-            images = torch.from_numpy(prepared.images[batch]).to(device)
-            x = dihedral(model.preprocess(images), torch.full((len(images),), view))
-            features = model.features(x).half()
-            if not features.isfinite().all():
+        for batch in np.array_split(rows, -(-len(rows) // features.batch)):
+            values = features.compute(batch, view).half()
+            if not values.isfinite().all():
                 raise RunError(
-                    f"features exceed the range of fp16, first in the batch of {prepared.paths[batch[0]]}. "
+                    f"features exceed the range of fp16, first in the batch of {features.name(batch[0])}. "
                     "Set frozen.feature_views=online"
                 )
             if array is None:
                 array = np.lib.format.open_memmap(
-                    tmp_dir / FEATURES_FILE, mode="w+", dtype=np.float16, shape=(len(rows), *features.shape[1:])
+                    tmp_dir / FEATURES_FILE, mode="w+", dtype=np.float16, shape=(len(rows), *values.shape[1:])
                 )
                 _reserve_disk(tmp_dir / FEATURES_FILE)
-            array[done : done + len(batch)] = features.cpu().numpy()
+            array[done : done + len(batch)] = values.cpu().numpy()
             done += len(batch)
             advance(len(batch))
     assert array is not None
     array.flush()
     del array
-    commit(folder, key, {"images": prepared.pixels_digest, "view": view})
+    commit(folder, key, {"images": features.identity["images"], "view": view})
     return FeatureShard.open(folder)
 
 

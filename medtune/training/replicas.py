@@ -4,6 +4,7 @@ With a single process, there is no communication.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -37,6 +38,37 @@ def sum_over_processes(values: Tensor) -> Tensor:
     if distributed.world_size() > 1:
         dist.all_reduce(values)
     return values
+
+
+class _SumWithGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].contiguous()
+        dist.all_reduce(total)
+        return total
+
+
+def sum_with_gradient(values: Tensor) -> Tensor:
+    """Sum `values` over all processes, for a term of the loss that is not a sum over images.
+
+    Every process must call it as often as the others. Gradients are those of the sum of the losses of all processes.
+
+    Args:
+        values: any shape, the same in all processes.
+
+    Returns:
+        The sums.
+    """
+    if distributed.world_size() == 1:
+        return values
+    total: Tensor = _SumWithGradient.apply(values)  # type: ignore[no-untyped-call]
+    return total
 
 
 @torch.no_grad()

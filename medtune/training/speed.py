@@ -5,7 +5,9 @@ import shutil
 from importlib.util import find_spec
 from typing import Literal
 
+import timm
 import torch
+from torch import nn
 
 from medtune.models.backbones import family
 
@@ -23,7 +25,17 @@ def use_channels_last(setting: bool | Literal["auto"], backbone: str, device: to
     Returns:
         True if the format is used.
     """
-    return device.type == "cuda" and family(backbone) in CNN_FAMILIES if setting == "auto" else setting
+    if setting != "auto":
+        return setting
+    known = timm.is_model(backbone.partition(".")[0])  # networks of volumes are not timm models
+    return device.type == "cuda" and known and family(backbone) in CNN_FAMILIES
+
+
+def to_channels_last(network: nn.Module) -> None:
+    """Convert the parameters and buffers of 2-D layers; those of 3-D layers stay as they are."""
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
 
 
 def use_compile(setting: bool | Literal["auto"], device: torch.device) -> bool:

@@ -15,7 +15,7 @@ import pytest
 from medtune.cli import main, options
 from medtune.cli.main import call
 from medtune.config.project import PROJECT
-from medtune.serving.bundle import SAMPLE_TOLERANCE
+from medtune.serving.samples import SAMPLE_TOLERANCE
 from medtune.serving.session import PROVIDERS
 
 

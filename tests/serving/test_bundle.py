@@ -120,8 +120,8 @@ def test_load__rejects_every_flipped_bit_of_bundle_json(bundle_folder):
 def test_load__rejects_newer_schemas_and_unknown_tasks(tmp_path, by_hand):
     with pytest.raises(BundleError, match="schema version 3; this version of medtune reads 2"):
         Bundle.load(by_hand.write(tmp_path / "newer", schema_version=3))
-    with pytest.raises(BundleError, match=r"unknown task\.kind 'segmentation'"):
-        Bundle.load(by_hand.write(tmp_path / "other", task={"kind": "segmentation"}))
+    with pytest.raises(BundleError, match=r"unknown task\.kind 'generation'"):
+        Bundle.load(by_hand.write(tmp_path / "other", task={"kind": "generation"}))
 
 
 def test_load__rejects_a_file_outside_the_folder(tmp_path, by_hand):

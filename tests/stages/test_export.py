@@ -12,6 +12,7 @@ from PIL import Image
 
 from medtune.cli.main import call
 from medtune.data.manifest import load_prepared
+from medtune.export import image_export
 from medtune.runtime.artifact import commit, partial_dir, verify
 from medtune.runtime.paths import RunPaths
 from medtune.serving.bundle import Bundle
@@ -234,12 +235,12 @@ def test_calibration__selects_only_training_images_reproducibly(make_world):
     params = world.params.model_copy(
         update={"export": world.params.export.model_copy(update={"calibration_images": 6})}
     )
-    calibration_images = export.calibration(params, prepared, [1])
+    calibration_images = image_export.calibration(params, prepared, [1])
     train = prepared.indices(1)["train"]
     rows = [next(r for r in range(45) if np.array_equal(prepared.images[r], image)) for image in calibration_images]
     assert set(rows) <= set(train)
     assert np.bincount(prepared.labels[rows]).tolist() == [3, 3]
-    np.testing.assert_array_equal(calibration_images, export.calibration(params, prepared, [1]))
+    np.testing.assert_array_equal(calibration_images, image_export.calibration(params, prepared, [1]))
 
 
 def test_key__depends_on_inputs(exported):

@@ -19,6 +19,9 @@ class Export(Protocol):
     A task may define `EXAMPLE_FOLD`, a fold record for a trial export before training. Without it, the trial export
     calls `output_layer` with an empty record.
 
+    A task of volumes defines `INPUT = "volumes"`. Its networks read normalized windows (B, C, X, Y, Z), and the parity
+    check calls `compare_volumes(prepared, rows, reference, labels) -> dict` with the label maps of complete volumes.
+
     A task may define `decision_layer(document) -> nn.Module | None`. The layer maps the final output (B, ...) to the
     decision (B, ...) int64, which becomes the graph's second output. `document` is the content of bundle.json so far.
     """

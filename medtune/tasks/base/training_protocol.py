@@ -111,7 +111,10 @@ class Objective(Protocol):
 
 
 class Training(Protocol):
-    """Network and objective of a task."""
+    """Network and objective of a task.
+
+    A task may also define `frozen_inputs` and `finetune_inputs` (see `medtune.training.stage_inputs.StageInputs`).
+    """
 
     def layout(self, prepared: "PreparedDataset") -> Any:
         """Return the sizes that the network takes from the data, as a JSON value.

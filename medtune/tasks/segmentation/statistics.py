@@ -64,6 +64,10 @@ class SegmentationStats:
         """Return the statistics with each patient counted `weights` (R, patients) times."""
         return WeightedVolumes(self, weights)
 
+    def patients_per_class(self) -> npt.NDArray[np.int64]:
+        """Return the number of patients (labels,) with a volume whose truth has the label."""
+        return np.asarray(((self.outcomes["both"] + self.outcomes["missed"]) > 0).sum(axis=0))
+
 
 @dataclass(frozen=True)
 class WeightedVolumes:

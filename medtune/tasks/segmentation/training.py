@@ -2,16 +2,14 @@
 
 from typing import Any
 
-import numpy as np
-
 from medtune.config.schema import Params
-from medtune.config.training import TrainingParams
 from medtune.data.manifest import PreparedDataset
 from medtune.models import segmenter
 from medtune.models.network import Network
-from medtune.tasks.base import Objective
+from medtune.tasks.segmentation.objective import objective
+from medtune.tasks.segmentation.stage_inputs import finetune_inputs, frozen_inputs
 
-__all__ = ["build", "layout", "objective"]
+__all__ = ["build", "finetune_inputs", "frozen_inputs", "layout", "objective"]
 
 
 def layout(prepared: PreparedDataset) -> dict[str, Any]:
@@ -27,8 +25,3 @@ def layout(prepared: PreparedDataset) -> dict[str, Any]:
 def build(params: Params, layout: dict[str, Any], load_weights: bool = True) -> Network:
     """Build the network from the result of `layout`; with `load_weights=False` the backbone has random weights."""
     return segmenter.build(params, layout["channels"], layout["classes"], layout["patch"], load_weights)
-
-
-def objective(params: Params, section: TrainingParams, prepared: PreparedDataset, train: np.ndarray) -> Objective:
-    """Build the objective; `train` are the rows of the training volumes."""
-    raise NotImplementedError("the loss of segmentation is missing")

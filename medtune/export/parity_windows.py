@@ -1,0 +1,59 @@
+"""Real windows of test volumes for the parity check, at positions of the sliding window and balanced over labels."""
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medtune.export.parity import stratified_sample
+from medtune.serving.volumes.windows import Patch, pad_to_patch, window_starts
+
+if TYPE_CHECKING:
+    from medtune.data.volume_store import VolumeStore
+
+# Volumes whose windows are candidates.
+MAX_VOLUMES = 16
+
+
+def sample_windows(
+    store: "VolumeStore", rows: Sequence[int], patch: Patch, overlap: float, n: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Select windows, balanced over the rarest label that a window contains.
+
+    Args:
+        store: the prepared volumes.
+        rows: rows of the volumes.
+        patch: voxels of a window per axis.
+        overlap: overlap of neighboring windows as a fraction of the window.
+        n: largest number of windows.
+        seed: random seed.
+
+    Returns:
+        Windows, float32 (at most n, C, *patch), and their masks, uint8 (at most n, *patch).
+    """
+    rows = list(rows)[:MAX_VOLUMES]
+    voxels = np.sum([store.entries[row].voxels for row in rows], axis=0)
+    by_rarity = [0, *(1 + np.argsort(-voxels, kind="stable")).tolist()]  # the background first
+    order = np.argsort(by_rarity)
+    places: list[tuple[int, tuple[int, ...]]] = []
+    strata: list[int] = []
+    for row in rows:
+        mask = pad_to_patch(store.mask(row)[None], patch)[0][0]
+        grid = [window_starts(size, side, overlap) for size, side in zip(mask.shape, patch, strict=True)]
+        for corner in itertools.product(*grid):
+            places.append((row, corner))
+            strata.append(int(order[np.unique(mask[_box(corner, patch)])].max()))
+    shuffled = np.random.default_rng(seed).permutation(len(places))
+    selected = stratified_sample(np.array(strata), shuffled, n).tolist()
+    windows = np.empty((len(selected), store.channels, *patch), np.float32)
+    masks = np.empty((len(selected), *patch), np.uint8)
+    for index, place in enumerate(selected):
+        row, corner = places[place]
+        windows[index] = pad_to_patch(store.image(row), patch)[0][(slice(None), *_box(corner, patch))]
+        masks[index] = pad_to_patch(store.mask(row)[None], patch)[0][0][_box(corner, patch)]
+    return windows, masks
+
+
+def _box(corner: Sequence[int], patch: Patch) -> tuple[slice, ...]:
+    return tuple(slice(start, start + side) for start, side in zip(corner, patch, strict=True))

@@ -1,0 +1,97 @@
+"""Parts of the export for volumes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medtune.config.schema import Params
+from medtune.export import graph_input
+from medtune.export.ensemble import Member
+from medtune.export.volume_ensemble import VolumeEnsemble
+from medtune.export.window_check import WindowCheck
+from medtune.runtime.artifact import Artifact
+from medtune.serving.volumes.bundle import VolumeBundle
+from medtune.serving.volumes.pipeline import PostProcessing
+from medtune.serving.volumes.training_range import TrainingRange
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+    from medtune.data.manifest import PreparedDataset
+    from medtune.data.volume_store import VolumeEntry
+
+
+@dataclass(frozen=True)
+class VolumeExport:
+    """Parts of the export for volumes; see `medtune.export.input_export.InputExport`.
+
+    Attributes:
+        params: all params.
+        prepared: the prepared data.
+    """
+
+    params: Params
+    prepared: "PreparedDataset"
+
+    @property
+    def source(self) -> graph_input.GraphInput:
+        """Normalized windows."""
+        info = self.prepared.info["volumes"]
+        return graph_input.windows(len(info["channels"]), info["patch"])
+
+    def fields(self, folds: Sequence[int], decision: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the entries `input` and `volumes`."""
+        info, source = self.prepared.info["volumes"], self.source
+        train = np.unique(np.concatenate([self.prepared.indices(fold)["train"] for fold in folds]))
+        entries = [self.prepared.volumes.entries[row] for row in train.tolist()]
+        return {
+            "input": {"name": source.name, "dtype": source.dtype, "layout": "NCXYZ", "orientation": "RAS",
+                      "shape": ["N", *source.shape]},
+            "volumes": {
+                **{name: info[name] for name in ("spacing", "intensity", "channels", "patch")},
+                "overlap": getattr(self.params.task, "overlap"),  # noqa: B009
+                "post_processing": dict(decision.get("post_processing") or PostProcessing().document()),
+                "training_range": measure(entries).document(),
+            },
+        }  # fmt: skip
+
+    def combine(self, members: Sequence[Member], document: Mapping[str, Any]) -> VolumeEnsemble:
+        """Return the ensemble."""
+        return VolumeEnsemble(members, document["output"]["name"])
+
+    def check(self, model: Any, tested: Sequence[int], document: dict[str, Any]) -> WindowCheck:
+        """Return the parity check on windows and volumes of the test volumes."""
+        rows = np.unique(np.concatenate([self.prepared.indices(fold)["test"] for fold in tested]))
+        return WindowCheck.build(
+            model, self.prepared, rows, document, self.params.export.parity_images, self.params.seed
+        )
+
+    def calibration(self, folds: Sequence[int]) -> np.ndarray:
+        """Refuse int8 with a ValueError."""
+        raise ValueError("int8 is not supported for volumes. Remove it from export.precisions")
+
+    def open(self, folder: Path, document: dict[str, Any], session: "onnxruntime.InferenceSession") -> VolumeBundle:
+        """Return the bundle of an open session."""
+        return VolumeBundle(folder, document, "fp32", session)
+
+    def load(self, folder: Path, precision: str) -> VolumeBundle:
+        """Load a finished bundle."""
+        return VolumeBundle.load(folder, precision)
+
+    def compare_predictions(
+        self, check: Any, bundle: Any, folds: Sequence[int], evaluated: Artifact
+    ) -> dict[str, Any] | None:
+        """Return None. The parity check segments complete volumes with the functions of stage evaluate."""
+        return None
+
+
+def measure(entries: "Sequence[VolumeEntry]") -> TrainingRange:
+    """Return the range of prepared volumes."""
+    return TrainingRange.measure(
+        [entry.original_shape for entry in entries],
+        [entry.spacing for entry in entries],
+        [entry.quantiles for entry in entries],
+    )

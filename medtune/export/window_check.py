@@ -1,0 +1,173 @@
+"""Parity check of an exported model of volumes: windows, and label maps of complete volumes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medtune.config.schema import ExportParams
+from medtune.export import parity
+from medtune.export.check import Predict
+from medtune.export.onnx_outputs import stack_outputs
+from medtune.export.parity_windows import sample_windows
+from medtune.runtime.progress import progress
+from medtune.serving.volumes.document import VolumeSettings
+from medtune.serving.volumes.pipeline import segment
+from medtune.serving.volumes.sliding_window import Run
+from medtune.tasks import base
+
+if TYPE_CHECKING:
+    from medtune.data.manifest import PreparedDataset
+    from medtune.export.volume_ensemble import VolumeEnsemble
+
+# Volumes that are segmented completely.
+MAX_VOLUMES = 4
+# Outputs of the windows in memory.
+MAX_BYTES = 256 << 20
+# Voxels of a batch of windows. Larger batch sizes are left out.
+MAX_BATCH_VOXELS = 2 << 20
+
+
+@dataclass(frozen=True)
+class WindowCheck:
+    """Windows and volumes with the outputs of the trained networks.
+
+    Attributes:
+        prepared: prepared data.
+        document: content of bundle.json. The export adds its results later.
+        images: (n, C, X, Y, Z) float32 windows.
+        masks: (n, X, Y, Z) uint8 masks of the windows.
+        reference: (n, 1 + M, K, X, Y, Z) outputs of the exported module in eager fp32 on the CPU.
+        rows: rows of the volumes that are segmented completely; empty to compare windows only.
+        labels: label map of each volume on the grid of its file, without post-processing.
+    """
+
+    prepared: "PreparedDataset"
+    document: dict[str, Any]
+    images: np.ndarray
+    masks: np.ndarray
+    reference: np.ndarray
+    rows: tuple[int, ...] = ()
+    labels: tuple[np.ndarray, ...] = ()
+
+    scale = 1.0
+
+    @classmethod
+    def build(
+        cls,
+        model: "VolumeEnsemble",
+        prepared: "PreparedDataset",
+        rows: np.ndarray,
+        document: dict[str, Any],
+        n: int,
+        seed: int,
+    ) -> "WindowCheck":
+        """Select windows and volumes and compute their outputs.
+
+        Args:
+            model: exported module.
+            prepared: prepared data.
+            rows: rows of the test volumes.
+            document: content of bundle.json. The export adds its results later.
+            n: largest number of windows.
+            seed: random seed.
+
+        Returns:
+            The check.
+        """
+        import torch
+
+        settings = VolumeSettings.from_document(document)
+        window_bytes = 4 * (1 + len(model.networks)) * (1 + len(document["classes"])) * int(np.prod(settings.patch))
+        count = max(1, min(n, MAX_BYTES // window_bytes))
+        order = np.random.default_rng(seed).permutation(rows)
+        windows, masks = sample_windows(prepared.volumes, order.tolist(), settings.patch, settings.overlap, count, seed)
+
+        def outputs(inputs: np.ndarray) -> np.ndarray:
+            with torch.inference_mode():
+                return stack_outputs(model.names, [output.numpy() for output in model(torch.from_numpy(inputs))])
+
+        parts = []
+        with progress("export: reference", len(windows), "windows") as advance:
+            for window in windows:
+                parts.append(outputs(window[None]))
+                advance(1)
+        check = cls(prepared, document, windows, masks, np.concatenate(parts))
+        chosen = parity.stratified_sample(prepared.labels, order, MAX_VOLUMES).tolist()
+        labels = check.segment_all(lambda inputs: outputs(inputs)[:, 0], chosen, "export: reference")
+        return replace(check, rows=tuple(chosen), labels=labels)
+
+    @property
+    def task(self) -> base.Export:
+        """Export functions of the task."""
+        return base.export(self.document["task"]["kind"])
+
+    def samples(self, n: int) -> np.ndarray:
+        """Return one window with a rare label, because a window may be large."""
+        rarest = int(self.masks.reshape(len(self.masks), -1).max(axis=1).argmax())
+        return self.images[rarest : rarest + min(n, 1)]
+
+    def subset(self, n: int) -> "WindowCheck":
+        """Return a check with at most `n` of the windows and without volumes."""
+        return replace(
+            self, images=self.images[:n], masks=self.masks[:n], reference=self.reference[:n], rows=(), labels=()
+        )
+
+    def evaluate(self, predict: Predict, precision: str, params: ExportParams) -> tuple[dict[str, Any], str | None]:
+        """Check an exported model.
+
+        fp32 must agree in the probabilities of every voxel of the windows. The other precisions change probabilities
+        by rounding, so that only their label maps are compared.
+
+        Args:
+            predict: exported model, from windows (b, ...) to outputs in the layout of `reference`.
+            precision: fp32, fp16 or int8.
+            params: section `export` of the params.
+
+        Returns:
+            Parity metrics, and the reason why the precision must not be shipped; None if it passes.
+        """
+        task, tolerance = self.task, params.fp32_tolerance if precision == "fp32" else params.fp16_tolerance
+
+        def agreement(reference: np.ndarray, outputs: np.ndarray) -> dict[str, Any]:
+            return task.agreement(reference[:, 0], outputs[:, 0], self.masks, self.document, tolerance)
+
+        voxels = int(np.prod(self.images.shape[2:]))
+        sizes = [size for size in params.batch_sizes if size * voxels <= MAX_BATCH_VOXELS] or [min(params.batch_sizes)]
+        metrics = parity.compare_outputs(self.reference, predict, self.images, agreement, sizes)
+        metrics = {"windows": metrics.pop("images"), **metrics}
+        if metrics["nan"] or precision == "fp32":
+            reason = parity.rejection_reason(metrics, precision, params, lambda *_: None)
+            if reason is not None:
+                return metrics, reason
+        if self.rows:
+            labels = self.segment_all(lambda inputs: predict(inputs)[:, 0], self.rows, f"export: {precision}")
+            metrics["volumes"] = task.compare_volumes(self.prepared, self.rows, self.labels, labels)  # type: ignore[attr-defined]
+        return metrics, task.rejection_reason(metrics, precision, params)
+
+    def segment_all(self, run: Run, rows: Sequence[int], text: str) -> tuple[np.ndarray, ...]:
+        """Segment complete volumes without post-processing.
+
+        Args:
+            run: network, from windows to the mean probabilities.
+            rows: rows of the volumes.
+            text: text of the progress bar.
+
+        Returns:
+            Label maps, uint8, on the grids of the files in RAS.
+        """
+        settings, store, maps = VolumeSettings.from_document(self.document), self.prepared.volumes, []
+        n_labels = len(self.document["classes"])
+        with progress(text, len(rows), "volumes") as advance:
+            for row in rows:
+                entry = store.entries[row]
+                x, y, z = entry.original_shape
+                maps.append(
+                    segment(
+                        store.image(row), (x, y, z), entry.spacing, settings.preparation, run, settings.patch,
+                        settings.overlap, n_labels,
+                    ).labels
+                )  # fmt: skip
+                advance(1)
+        return tuple(maps)

@@ -1,0 +1,61 @@
+"""Opening of the model of a bundle after all checks, for images and for volumes."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+from medtune.serving.graph_check import check_graph
+from medtune.serving.manifest import BundleError, check_file, read_file
+from medtune.serving.onnxruntime_version import MINIMUM, check_version
+from medtune.serving.session import count_operators, open_session
+
+log = logging.getLogger(__name__)
+
+
+def open_model(
+    folder: Path,
+    document: dict[str, Any],
+    precision: str,
+    provider: str,
+    threads: int,
+    busy_wait: bool,
+    input_name: tuple[str, int] | None = None,
+) -> onnxruntime.InferenceSession:
+    """Verify the SHA-256 of every file and open the model.
+
+    Args:
+        folder: folder of the bundle.
+        document: content of bundle.json.
+        precision: a precision that the bundle ships.
+        provider: cpu, cuda or tensorrt.
+        threads: CPU threads per prediction. 0 uses all cores.
+        busy_wait: let idle threads spin during a prediction.
+        input_name: argument of `open_session`.
+
+    Returns:
+        The session, whose inputs and outputs are those of bundle.json.
+
+    Raises:
+        BundleError: a file is damaged, the precision is missing, onnxruntime is too old, or the provider is not active.
+    """
+    model = document["precisions"].get(precision)
+    if not model or not model["shipped"]:
+        shipped = [name for name, entry in document["precisions"].items() if entry["shipped"]]
+        reason = f" ({model['reason']})" if model and model.get("reason") else ""
+        if not shipped:
+            raise BundleError(f"{folder} has no {precision} model and no other model. Export the bundle again")
+        raise BundleError(f"{folder} has no {precision} model{reason}. Choose one of: {', '.join(shipped)}")
+    for name in document["files"]:
+        check_file(folder, document, name)
+    check_version(document.get("requires", {}).get("onnxruntime", MINIMUM))
+    content, external = read_file(folder, document, model["file"]), model.get("external_data", [])
+    session = open_session(
+        content, model["file"], provider, precision, threads, busy_wait, input_name, folder, external
+    )
+    check_graph(session, document, f"{folder / model['file']}")
+    if counts := count_operators(session):
+        assignment = ", ".join(f"{count} operators on {name}" for name, count in counts.items())
+        log.info("%s: %s", model["file"], assignment)
+    return session

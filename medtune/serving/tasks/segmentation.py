@@ -1,0 +1,82 @@
+"""Label maps of volumes: fields of bundle.json and the table of results."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from medtune.serving.volumes.document import INPUT, VolumeSettings
+
+MAX_LABELS = 255
+SEPARATOR = "; "
+_SHOWN = 30
+
+
+def validate(document: Mapping[str, Any]) -> str | None:
+    """Return the first invalid field of bundle.json with its value and the expected value, or None."""
+    labels = document.get("classes")
+    if not isinstance(labels, list) or not labels or not all(isinstance(name, str) for name in labels):
+        return f"classes is {labels!r}: expected names of labels"
+    if len(set(labels)) < len(labels) or len(labels) > MAX_LABELS:
+        return f"classes is {labels!r}: expected at most {MAX_LABELS} different names"
+    if document["input"]["name"] != INPUT:
+        return f"input.name is {document['input']['name']!r}: expected {INPUT!r}"
+    try:
+        VolumeSettings.from_document(document)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def shape(document: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the shape of one network's output for one window: (1 + labels, *patch)."""
+    return (1 + len(document["classes"]), *document["volumes"]["patch"])
+
+
+def columns(document: Mapping[str, Any]) -> list[str]:
+    """Return the columns of the table: `ml_<label>,...,uncertainty_<label>,...,flags`."""
+    labels = document["classes"]
+    return [*(f"ml_{name}" for name in labels), *(f"uncertainty_{name}" for name in labels), "flags"]
+
+
+def rows(output: Sequence[Any], document: Mapping[str, Any]) -> list[list[Any]]:
+    """Return one row per volume.
+
+    Args:
+        output: `SegmentedVolume` of each volume.
+        document: content of bundle.json.
+
+    Returns:
+        The volume of each label in ml, its uncertainty (NaN if it was not found), and the flags, joined by `; `.
+    """
+    return [[*item.volumes_ml, *item.uncertainty, SEPARATOR.join(item.flags)] for item in output]
+
+
+def entry(row: Sequence[Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row as JSON: `volumes_ml` and `uncertainty` per label, and the list `flags`."""
+    labels = document["classes"]
+    uncertainty = [None if math.isnan(value) else value for value in row[len(labels) : 2 * len(labels)]]
+    return {
+        "volumes_ml": dict(zip(labels, row[: len(labels)], strict=True)),
+        "uncertainty": dict(zip(labels, uncertainty, strict=True)),
+        "flags": row[-1].split(SEPARATOR) if row[-1] else [],
+    }
+
+
+def prediction(row: Sequence[Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the result of `entry`."""
+    return entry(row, document)
+
+
+def summary(document: Mapping[str, Any]) -> str:
+    """Describe labels, channels and spacing: `segments liver, tumor in CT at 0.8 x 0.8 x 1.5 mm`.
+
+    Args:
+        document: content of bundle.json.
+
+    Returns:
+        The description, with at most 30 labels.
+    """
+    labels, volumes = document["classes"], document["volumes"]
+    more = f", and {len(labels) - _SHOWN:,} more" if len(labels) > _SHOWN else ""
+    spacing = " x ".join(f"{value:g}" for value in volumes["spacing"])
+    return f"segments {', '.join(labels[:_SHOWN])}{more} in {', '.join(volumes['channels'])} at {spacing} mm"

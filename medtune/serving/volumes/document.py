@@ -1,0 +1,107 @@
+"""Entry `volumes` of bundle.json: how a bundle reads volumes and writes label maps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from medtune.serving.manifest_fields import VOLUMES
+from medtune.serving.volumes.pipeline import PostProcessing, Preparation
+from medtune.serving.volumes.training_range import TrainingRange
+from medtune.serving.volumes.windows import Patch
+
+# Name of the graph's input, float32 (N, C, X, Y, Z).
+INPUT = "windows"
+MAX_OVERLAP = 0.9
+
+
+@dataclass(frozen=True)
+class VolumeSettings:
+    """Parsed entry `volumes`.
+
+    Attributes:
+        preparation: spacing and intensity.
+        channels: names of the channels.
+        patch: voxels of a window per axis.
+        overlap: overlap of neighboring windows as a fraction of the window.
+        post_processing: removal of components.
+        training_range: range of the training volumes.
+    """
+
+    preparation: Preparation
+    channels: tuple[str, ...]
+    patch: Patch
+    overlap: float
+    post_processing: PostProcessing
+    training_range: TrainingRange
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "VolumeSettings":
+        """Parse bundle.json.
+
+        Args:
+            document: content of bundle.json, with the entries `classes` and `volumes`.
+
+        Returns:
+            The settings.
+
+        Raises:
+            ValueError: a field is missing or invalid. The message starts with its name.
+        """
+        values = document.get(VOLUMES)
+        if not isinstance(values, Mapping):
+            raise ValueError(f"{VOLUMES} is {values!r}: expected a mapping")
+        try:
+            preparation = Preparation.from_document(values)
+            channels = values.get("channels")
+            if not _are_names(channels) or len(channels) != len(preparation.intensity):
+                raise ValueError(f"channels is {channels!r}: expected {len(preparation.intensity)} different names")
+            patch = values.get("patch")
+            if not isinstance(patch, list) or len(patch) != 3 or not all(_is_count(side) for side in patch):
+                raise ValueError(f"patch is {patch!r}: expected three numbers of voxels")
+            overlap = values.get("overlap")
+            if not _is_number(overlap) or not 0 <= overlap <= MAX_OVERLAP:
+                raise ValueError(f"overlap is {overlap!r}: expected a number from 0 to {MAX_OVERLAP:g}")
+            rules = values.get("post_processing")
+            check_post_processing(rules, len(document["classes"]))
+            training_range = TrainingRange.from_document(values.get("training_range"), len(channels))
+        except ValueError as error:
+            raise ValueError(f"{VOLUMES}.{error}") from None
+        return cls(
+            preparation,
+            tuple(channels),
+            (patch[0], patch[1], patch[2]),
+            float(overlap),
+            PostProcessing.from_document(rules),
+            training_range,
+        )
+
+
+def check_post_processing(values: Any, n_labels: int) -> None:
+    """Check the result of `PostProcessing.document`.
+
+    Args:
+        values: an entry of bundle.json.
+        n_labels: number of labels without the background.
+
+    Raises:
+        ValueError: a field is missing or invalid.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"post_processing is {values!r}: expected a mapping")
+    largest, smallest = values.get("largest"), values.get("min_volume_mm3")
+    if not isinstance(largest, list) or not all(_is_count(label) and label <= n_labels for label in largest):
+        raise ValueError(f"post_processing.largest is {largest!r}: expected labels from 1 to {n_labels}")
+    if not _is_number(smallest) or not 0 <= smallest < float("inf"):
+        raise ValueError(f"post_processing.min_volume_mm3 is {smallest!r}: expected a volume, 0 or more")
+
+
+def _are_names(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(name, str) for name in values) and len({*values}) == len(values)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -1,0 +1,148 @@
+"""Plot of one volume: three planes with the outlines of truth and prediction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medtune.data.class_selection import shorten
+from medtune.evaluation.plot_file import COLORS, plot_file
+from medtune.tasks.segmentation.folds import VolumePredictions
+
+if TYPE_CHECKING:
+    from medtune.data.manifest import PreparedDataset
+
+PERCENTILES = (1, 99)
+# The axis along which the slices follow each other, the horizontal and the vertical axis.
+PLANES = {"axial": (2, 0, 1), "coronal": (1, 0, 2), "sagittal": (0, 1, 2)}
+MAX_LEGEND = 12
+
+
+@dataclass(frozen=True)
+class CaseVolumes:
+    """Image and masks of a volume on two grids with the same borders.
+
+    Attributes:
+        image: (X', Y', Z') first channel, normalized and resampled.
+        truth: (X, Y, Z) true mask on the grid of the file in RAS.
+        prediction: (X, Y, Z) predicted mask on the same grid.
+        size_mm: extent along each axis in mm.
+        window: values of black and white.
+    """
+
+    image: npt.NDArray[np.float32]
+    truth: npt.NDArray[np.uint8]
+    prediction: npt.NDArray[np.uint8]
+    size_mm: tuple[float, float, float]
+    window: tuple[float, float]
+
+    def center(self) -> tuple[float, float, float]:
+        """Return the plane of each axis with the most labeled voxels, as a fraction of the axis, 0..1."""
+        labeled = (self.truth > 0).astype(np.int64) + (self.prediction > 0)
+        fractions = []
+        for axis in range(3):
+            others = tuple(other for other in range(3) if other != axis)
+            counts = labeled.sum(axis=others)
+            best = int(counts.argmax()) if counts.any() else len(counts) // 2
+            fractions.append((best + 0.5) / len(counts))
+        return fractions[0], fractions[1], fractions[2]
+
+
+def load_case(prepared: "PreparedDataset", predictions: VolumePredictions, position: int) -> CaseVolumes:
+    """Load image and masks of a predicted volume.
+
+    Args:
+        prepared: prepared dataset.
+        predictions: predictions of volumes.
+        position: position of the volume in `predictions`.
+
+    Returns:
+        The volumes.
+    """
+    row = int(predictions.rows[position])
+    entry = prepared.volumes.entries[row]
+    image = np.asarray(prepared.volumes.image(row)[0], np.float32)
+    low, high = (float(value) for value in np.percentile(image, PERCENTILES))
+    x, y, z = (length * mm for length, mm in zip(entry.original_shape, entry.spacing, strict=True))
+    truth, prediction = np.asarray(prepared.volumes.truth(row)), predictions.maps[position]()
+    return CaseVolumes(image, truth, prediction, (x, y, z), (low, max(high, low + 1e-6)))
+
+
+def plane(volume: npt.NDArray[Any], axes: tuple[int, int, int], fraction: float) -> npt.NDArray[Any]:
+    """Return the slice (vertical, horizontal) of a volume at a fraction of the first of `axes`."""
+    normal, horizontal, vertical = axes
+    index = min(int(fraction * volume.shape[normal]), volume.shape[normal] - 1)
+    return np.asarray(volume.take(index, normal).T if horizontal < vertical else volume.take(index, normal))
+
+
+def draw_case(path: Path, case: CaseVolumes, labels: Sequence[str], caption: str, dice: Sequence[float | None]) -> None:
+    """Draw three planes with the outlines of the true mask (solid) and of the predicted mask (dashed).
+
+    Args:
+        path: PNG file to write.
+        case: image and masks.
+        labels: names of the labels.
+        caption: title.
+        dice: Dice of each label; None if neither mask has it.
+    """
+    widths = [case.size_mm[horizontal] for _, horizontal, _ in PLANES.values()]
+    tallest = max(case.size_mm[vertical] for *_, vertical in PLANES.values())
+    center, height = case.center(), 9.0 * tallest / sum(widths)
+    with plot_file(
+        path, (9.6, min(max(height, 2.2), 7.0) + 1.0), ncols=3, gridspec_kw={"width_ratios": widths}
+    ) as grid:
+        for axes, (name, (normal, horizontal, vertical)) in zip(grid, PLANES.items(), strict=True):
+            extent = (0, case.size_mm[horizontal], 0, case.size_mm[vertical])
+            order, fraction = (normal, horizontal, vertical), center[normal]
+            low, high = case.window
+            axes.imshow(
+                plane(case.image, order, fraction), cmap="gray", vmin=low, vmax=high, origin="lower", extent=extent
+            )
+            for mask, style in ((case.truth, "solid"), (case.prediction, "dashed")):
+                draw_outlines(axes, plane(mask, order, fraction), extent, style)
+            axes.set_title(f"{name}, {'xyz'[normal]} = {fraction * case.size_mm[normal]:.0f} mm", loc="center")
+            # Radiological view: the patient's right is on the left.
+            axes.set(xlim=extent[1::-1] if horizontal == 0 else extent[:2], ylim=extent[2:])
+            x, letter, side = (0.01, "R", "left") if horizontal == 0 else (0.99, "A", "right")
+            axes.text(x, 0.5, letter, ha=side, va="center", color="#ffd166", transform=axes.transAxes)
+            axes.spines[:].set_visible(False)
+            axes.set(xticks=[], yticks=[])
+            axes.set_aspect("equal")
+        _draw_legend(grid[0].figure, case, labels, dice)
+        grid[0].figure.suptitle(caption, fontsize=9, x=0.01, ha="left")
+
+
+def draw_outlines(axes: Any, mask: npt.NDArray[Any], extent: tuple[float, float, float, float], style: str) -> None:
+    """Draw the outline of each label of a slice (vertical, horizontal) in its color."""
+    rows, columns = mask.shape
+    # One row and column of zeros around the slice close the outlines at its border.
+    padded = np.pad(mask, 1)
+    x = (np.arange(-1, columns + 1) + 0.5) * extent[1] / columns
+    y = (np.arange(-1, rows + 1) + 0.5) * extent[3] / rows
+    for value in np.unique(mask[mask > 0]).tolist():
+        color = COLORS[(value - 1) % len(COLORS)] if value else ""
+        axes.contour(x, y, (padded == value).astype(float), [0.5], colors=[color], linestyles=[style], linewidths=[1.3])
+
+
+def _draw_legend(figure: Any, case: CaseVolumes, labels: Sequence[str], dice: Sequence[float | None]) -> None:
+    from matplotlib.lines import Line2D
+
+    masks = (case.truth, case.prediction)
+    present = [value for value in range(1, len(labels) + 1) if any((mask == value).any() for mask in masks)]
+    handles = [
+        Line2D([], [], color=COLORS[(value - 1) % len(COLORS)], lw=2,
+               label=f"{shorten(labels[value - 1])} {_show(dice[value - 1])}")
+        for value in present[:MAX_LEGEND]
+    ]  # fmt: skip
+    handles += [
+        Line2D([], [], color="#444444", ls="solid", label="truth"),
+        Line2D([], [], color="#444444", ls="dashed", label="prediction"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6), frameon=False)
+
+
+def _show(dice: float | None) -> str:
+    return "" if dice is None else f"(Dice {dice:.3f})"

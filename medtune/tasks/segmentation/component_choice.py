@@ -1,0 +1,119 @@
+"""Choice of the labels of which only the largest component remains, on validation volumes.
+
+Few validation volumes have extra components, so a single volume could decide. `auto` therefore needs evidence from
+several patients: the mean Dice rises, at least `MIN_IMPROVED` patients improve, and at most one patient gets worse for
+each `IMPROVED_PER_WORSE` patients that improve. Without the evidence nothing is removed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medtune.serving.volumes.pipeline import PostProcessing
+from medtune.tasks.segmentation import Params
+from medtune.tasks.segmentation.case_metrics import case_metrics
+from medtune.tasks.segmentation.outputs import SegmentedVolumes
+
+if TYPE_CHECKING:
+    from medtune.data.manifest import PreparedDataset
+
+Floats = npt.NDArray[np.float64]
+MIN_IMPROVED = 2
+IMPROVED_PER_WORSE = 3
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class ComponentEffects:
+    """Dice of validation volumes with all components of a label, and with only the largest one.
+
+    Attributes:
+        rows: (n,) rows of the volumes in the manifest.
+        patient_ids: (n,) patient of each volume.
+        before: (n, labels) Dice with all components of at least the smallest volume.
+        after: (n, labels) Dice with only the largest of them.
+    """
+
+    rows: npt.NDArray[np.int64]
+    patient_ids: npt.NDArray[Any]
+    before: Floats
+    after: Floats
+
+    def select(self, positions: npt.NDArray[Any]) -> "ComponentEffects":
+        """Return the volumes at `positions`, indices or a bool array."""
+        return ComponentEffects(
+            self.rows[positions], self.patient_ids[positions], self.before[positions], self.after[positions]
+        )
+
+    @classmethod
+    def pool(cls, parts: "Sequence[ComponentEffects]") -> "ComponentEffects":
+        """Concatenate the volumes of several folds."""
+        names = ("rows", "patient_ids", "before", "after")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def component_effects(
+    prepared: "PreparedDataset", rows: npt.NDArray[np.int64], outputs: SegmentedVolumes
+) -> ComponentEffects:
+    """Compute the Dice of validation volumes with and without the smaller components of each label.
+
+    Args:
+        prepared: prepared dataset.
+        rows: (n,) rows of the volumes.
+        outputs: label maps of these volumes.
+
+    Returns:
+        The effects. Both values are equal unless `task.largest_component` is `auto`, because nothing is then chosen.
+    """
+    labels = {name: index for index, name in enumerate(prepared.classes, 1)}
+    size = outputs.options.min_volume_mm3
+    before, after = np.zeros((2, len(rows), len(labels)))
+    if outputs.options.largest_component == "auto":
+        for position, row in enumerate(rows.tolist()):
+            truth, spacing = prepared.volumes.truth(row), prepared.volumes.entries[row].spacing
+            predicted = outputs[position].labels
+            for values, largest in ((before, ()), (after, tuple(labels.values()))):
+                mask = PostProcessing(largest, size).apply(predicted, len(labels), spacing)
+                cases = case_metrics(truth, mask, spacing, labels, distances=False)
+                values[position] = [case.dice for case in cases]
+    return ComponentEffects(rows, prepared.patient_ids[rows], before, after)
+
+
+def choose_components(
+    effects: ComponentEffects, names: Sequence[str], options: Params
+) -> tuple[PostProcessing, dict[str, Any]]:
+    """Choose the labels of which only the largest component remains.
+
+    Args:
+        effects: effects on the validation volumes, possibly none.
+        names: names of the labels.
+        options: params of the task.
+
+    Returns:
+        The post-processing, and the evidence for JSON files: `mode`, `patients`, and for `auto` the `gain` in Dice and
+        the numbers of `improved` and `worse` patients by label.
+    """
+    evidence: dict[str, Any] = {"mode": options.largest_component, "patients": len(np.unique(effects.patient_ids))}
+    if options.largest_component != "auto":
+        largest = tuple(range(1, len(names) + 1)) if options.largest_component == "all" else ()
+        return PostProcessing(largest, options.min_volume_mm3), evidence
+    gains = _patient_means(effects.after - effects.before, effects.patient_ids)
+    improved, worse = (gains > _ROUNDING).sum(axis=0), (gains < -_ROUNDING).sum(axis=0)
+    mean = gains.mean(axis=0) if len(gains) else np.zeros(len(names))
+    chosen = (mean > _ROUNDING) & (improved >= MIN_IMPROVED) & (improved >= IMPROVED_PER_WORSE * worse)
+    evidence["labels"] = {
+        name: {"gain": float(mean[k]), "improved": int(improved[k]), "worse": int(worse[k])}
+        for k, name in enumerate(names)
+    }
+    return PostProcessing(tuple((np.flatnonzero(chosen) + 1).tolist()), options.min_volume_mm3), evidence
+
+
+def _patient_means(values: Floats, patients: npt.NDArray[Any]) -> Floats:
+    """Average the values (n, labels) of volumes per patient, (patients, labels)."""
+    names, member = np.unique(patients, return_inverse=True)
+    sums = np.zeros((len(names), values.shape[1]))
+    np.add.at(sums, member, values)
+    return sums / np.bincount(member, minlength=len(names))[:, None]

@@ -1,0 +1,118 @@
+"""Segmentation evaluation: post-processing per fold, metrics on the grids of the files, baseline and report."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medtune.config.schema import EvaluateParams, GateParams
+from medtune.config.schema import Params as AllParams
+from medtune.evaluation.gate import Limit
+from medtune.evaluation.metric import Metric
+from medtune.evaluation.outputs import OutputsRequest
+from medtune.evaluation.result import EvaluationResult
+from medtune.tasks.segmentation import tables
+from medtune.tasks.segmentation.checklist import checklist_answers
+from medtune.tasks.segmentation.folds import (
+    VolumePredictions,
+    choose_decision,
+    evaluate_folds,
+    fit_rules,
+    from_bundle,
+    pool,
+)
+from medtune.tasks.segmentation.label_maps import FOLDER, write_label_maps
+from medtune.tasks.segmentation.metrics import METRICS, label_metrics
+from medtune.tasks.segmentation.outputs import SegmentedVolumes
+from medtune.tasks.segmentation.predictions import read_predictions, write_predictions
+from medtune.tasks.segmentation.prior_map import compare_prior_map as compare_baselines
+from medtune.tasks.segmentation.uncertainty import uncertainty_facts
+from medtune.tasks.segmentation.warnings import evaluation_warnings
+
+if TYPE_CHECKING:
+    from medtune.data.manifest import PreparedDataset
+
+__all__ = [
+    "CLASS_AVERAGES",
+    "FACTS",
+    "VolumePredictions",
+    "checklist_answers",
+    "choose_decision",
+    "class_metrics",
+    "combine_networks",
+    "compare_baselines",
+    "compute_outputs",
+    "evaluate_folds",
+    "facts",
+    "fit_rules",
+    "from_bundle",
+    "limits",
+    "pool",
+    "read_predictions",
+    "write",
+    "write_predictions",
+]
+FACTS = ("classes", "per_label", "n_volumes", "tolerance_mm", "uncertainty")
+CLASS_AVERAGES = tuple(metric.name for metric in METRICS)
+BASELINE_NOTE = (
+    "The baseline is the mean mask of the training volumes, stretched to each test volume. It does not read the image, "
+    "so it shows how much position alone explains. To see the contribution of the backbone, train the same decoder "
+    "without one: `medtune train --set model.backbone=none --set model.weights=none`."
+)
+
+
+def compute_outputs(
+    requests: Sequence[OutputsRequest], prepared: "PreparedDataset", params: AllParams, device: str, cache: Path
+) -> list[dict[str, SegmentedVolumes]]:
+    """Predict the label maps of all requested volumes (see `medtune.tasks.segmentation.inference`)."""
+    from medtune.tasks.segmentation import inference  # imports torch
+
+    return inference.compute_outputs(requests, prepared, params, device, cache)
+
+
+def combine_networks(outputs: Sequence[SegmentedVolumes]) -> SegmentedVolumes:
+    """Return the label maps of the exported model, which `compute_outputs` has computed for every network alike."""
+    return outputs[0]
+
+
+def class_metrics(prepared: "PreparedDataset") -> tuple[Metric, ...]:
+    """Return the metrics of single labels, such as `dice/liver`."""
+    return label_metrics(prepared.classes)
+
+
+def facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
+    """Return the labels, metrics per label, uncertainty and warnings."""
+    pooled, prepared = result.pooled, result.prepared
+    stats = pooled.stats(options)
+    uncertainty = uncertainty_facts(prepared, result.folds, pooled, options.confidence)
+    return {
+        "classes": list(prepared.classes),
+        "per_label": tables.per_label(stats, options.confidence),
+        "n_volumes": len(pooled.rows),
+        "tolerance_mm": pooled.tolerance_mm,
+        **uncertainty,
+        "baseline_note": BASELINE_NOTE,
+        "warnings": evaluation_warnings(prepared, pooled, stats, len(uncertainty["flagged"])),
+    }
+
+
+def write(
+    folder: Path,
+    result: EvaluationResult,
+    options: EvaluateParams,
+    facts: Mapping[str, Any],
+    history: Sequence[dict[str, Any]],
+) -> list[Path]:
+    """Write predictions.csv, cases.csv, the label maps, the plots and report.html, and return the plots."""
+    from medtune.tasks.segmentation.report import write_report
+
+    prepared, pooled = result.prepared, result.pooled
+    write_predictions(folder / "predictions.csv", prepared, pooled)
+    names, patients = [prepared.paths[row] for row in pooled.rows], pooled.patient_ids.tolist()
+    tables.write_cases(folder / "cases.csv", names, patients, pooled.cases.tolist())
+    write_label_maps(folder / FOLDER, prepared, pooled)
+    return write_report(folder, result, options, facts, history)
+
+
+def limits(gate: GateParams) -> list[Limit]:
+    """Return no limits. The gate itself requires `gate.min_patients_per_class` patients with the rarest label."""
+    return []

@@ -1,0 +1,170 @@
+"""Training of a segmentation network: soft Dice plus cross-entropy, and Dice of whole validation volumes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from medtune.config.schema import Params
+from medtune.config.training import TrainingParams
+from medtune.data.manifest import PreparedDataset
+from medtune.data.volume_store import VolumeStore
+from medtune.tasks.base import SpatialTransform
+from medtune.tasks.segmentation.case_metrics import NAN, LabelMetrics
+from medtune.tasks.segmentation.metrics import score
+from medtune.training.replicas import sum_with_gradient
+
+# Voxels of a patch that several processes compute have this value in all of them except one.
+IGNORED = 255
+# Same value as nnU-Net. It defines the ratio of a label that is neither in the masks nor in the prediction.
+SMOOTH = 1e-5
+
+
+@dataclass(frozen=True)
+class DiceCrossEntropy:
+    """Soft Dice loss plus cross-entropy with equal weights, as in nnU-Net (Isensee et al. 2021).
+
+    The loss of a batch is the mean cross-entropy of its voxels, plus 1 minus the mean over the labels of
+
+        (2 sum_i p_i g_i + s) / (sum_i p_i + sum_i g_i + s)
+
+    (Milletari et al. 2016, arXiv 1606.04797, section 3, without its squares). The sums run over all voxels of the
+    batch. p are the probabilities and g is 1 for voxels of the label. The background is left out.
+
+    Attributes:
+        volumes: prepared volumes, for the masks of validation.
+        labels: names of the labels, without the background.
+    """
+
+    volumes: VolumeStore
+    labels: tuple[str, ...]
+
+    def to(self, device: Any) -> "DiceCrossEntropy":
+        """Return the objective itself, because it has no tensors."""
+        return self
+
+    def averaged_terms(self, n_outputs: int) -> int:
+        """Return 1, because the loss of a patch is not an average over independent findings."""
+        return 1
+
+    def augment(self, target: Tensor, transform: SpatialTransform) -> Tensor:
+        """Return the masks (B, X, Y, Z) of the patches; `target` are the rows of their volumes."""
+        return transform(target)
+
+    def total(self, target: Tensor) -> float:
+        """Return the number of patches."""
+        return float(len(target))
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Compute the loss of a batch, multiplied by its number of patches.
+
+        The loop divides a step's sum by `total`, so a step with several batches has the mean loss of its batches. In
+        distributed training the Dice sums are those of all processes, so that the result does not depend on their
+        number.
+
+        Args:
+            output: logits (B, K, X, Y, Z), float32.
+            target: masks (B, X, Y, Z), uint8.
+
+        Returns:
+            The loss, a scalar tensor.
+        """
+        masks, counted = target.long(), target != IGNORED
+        entropy = F.cross_entropy(output, masks, ignore_index=IGNORED, reduction="sum")
+        voxels = target[0].numel()
+        overlap, predicted, truth = sum_with_gradient(_soft_sums(output.softmax(1), masks, counted))
+        dice = (2 * overlap + SMOOTH) / (predicted + truth + SMOOTH)
+        return entropy / voxels + (1 - dice.mean()) * len(target)
+
+    def summarize(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the sums of validation volumes, on the prepared grid.
+
+        Args:
+            output: logits (B, K, X, Y, Z) of whole volumes of the same shape, float32.
+            target: rows (B,) of the volumes.
+
+        Returns:
+            (B, 6 L + 2) float32: soft intersection, soft prediction, truth, intersection, prediction and truth for each
+            of L labels, the summed cross-entropy, and the number of voxels.
+        """
+        masks = torch.from_numpy(np.stack([self.volumes.mask(row) for row in target.tolist()]))
+        masks = masks.to(output.device).long()
+        found = F.one_hot(output.argmax(1), output.shape[1]).movedim(4, 1)
+        rows = []
+        for logits, labels, mask in zip(output, found, masks, strict=True):
+            entropy = F.cross_entropy(logits[None], mask[None], reduction="sum")
+            voxels = entropy.new_tensor(mask.numel())
+            everywhere = torch.ones_like(mask[None], dtype=torch.bool)
+            soft = _soft_sums(logits.softmax(0)[None], mask[None], everywhere)
+            hard = _soft_sums(labels[None].float(), mask[None], everywhere)
+            rows.append(torch.cat([soft.flatten(), hard.flatten(), entropy[None], voxels[None]]))
+        return torch.stack(rows)
+
+    def score(self, summary: Tensor, target: Tensor) -> dict[str, float]:
+        """Compute the validation scores.
+
+        Args:
+            summary: (n, 6 L + 2), results of `summarize`.
+            target: rows (n,) of the volumes.
+
+        Returns:
+            `loss`: mean cross-entropy over volumes, plus 1 minus the soft Dice over all volumes as one batch. `dice`:
+            mean Dice over volumes and then over the labels of the truth, as in the evaluation; NaN without labels.
+        """
+        sums = summary.double().cpu()
+        labels = sums[:, :-2].unflatten(1, (2, 3, len(self.labels)))
+        overlap, predicted, truth = labels[:, 0].sum(0)
+        dice = (2 * overlap + SMOOTH) / (predicted + truth + SMOOTH)
+        entropy = (sums[:, -2] / sums[:, -1]).mean()
+        cases = [
+            [_case(name, *counts) for name, counts in zip(self.labels, volume.T.tolist(), strict=True)]
+            for volume in labels[:, 1]
+        ]
+        return {"loss": float(entropy + 1 - dice.mean()), **score(cases)}
+
+
+def objective(
+    params: Params, section: TrainingParams, prepared: PreparedDataset, train: np.ndarray
+) -> DiceCrossEntropy:
+    """Build the loss.
+
+    Args:
+        params: all params.
+        section: params of the stage.
+        prepared: prepared volumes.
+        train: rows of the training volumes.
+
+    Returns:
+        The objective.
+    """
+    return DiceCrossEntropy(prepared.volumes, prepared.classes)
+
+
+def _soft_sums(probabilities: Tensor, masks: Tensor, counted: Tensor) -> Tensor:
+    """Sum over the voxels where `counted` is true, for each of L labels.
+
+    Args:
+        probabilities: (B, K, X, Y, Z), background first.
+        masks: (B, X, Y, Z) integers.
+        counted: (B, X, Y, Z).
+
+    Returns:
+        (3, L): sums of the probabilities in the label, of all probabilities, and of the label's voxels.
+    """
+    n_labels = probabilities.shape[1] - 1
+    index = torch.arange(1, n_labels + 1, device=masks.device).view(-1, 1, 1, 1)
+    inside = masks[:, None] == index
+    foreground = probabilities[:, 1:] * counted[:, None]
+    axes = (0, 2, 3, 4)
+    return torch.stack(
+        [(foreground * inside).sum(axes), foreground.sum(axes), (inside & counted[:, None]).sum(axes).float()]
+    )
+
+
+def _case(label: str, overlap: float, predicted: float, truth: float) -> LabelMetrics:
+    """Return the metrics of a label in one volume, with sizes in voxels instead of ml."""
+    dice = 2 * overlap / (predicted + truth) if predicted or truth else 1.0
+    return LabelMetrics(label, truth, predicted, dice, NAN, NAN, NAN, NAN)

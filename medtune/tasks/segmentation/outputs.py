@@ -1,0 +1,92 @@
+"""Predicted label maps, which stage evaluate stores compressed, one file per network and volume.
+
+A killed run continues with the first volume without a file. A damaged file is computed again.
+"""
+
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from medtune.runtime.artifact import atomic_write
+from medtune.serving.checksum import add_bytes_checksum, strip_bytes_checksum
+from medtune.serving.volumes.pipeline import Segmentation
+from medtune.tasks.segmentation import Params
+
+FOLDER = "segmentations"
+Loader = Callable[[], Segmentation]
+
+
+class SegmentedVolumes:
+    """Label maps of some volumes without post-processing, which are loaded when they are used.
+
+    Attributes:
+        options: params of the task, for post-processing and metrics.
+    """
+
+    def __init__(self, loaders: Sequence[Loader], options: Params) -> None:
+        """Create the sequence.
+
+        Args:
+            loaders: one function per volume, which returns its label map on the grid of the file.
+            options: params of the task.
+        """
+        self._loaders, self.options = tuple(loaders), options
+
+    def __len__(self) -> int:
+        """Number of volumes."""
+        return len(self._loaders)
+
+    def __getitem__(self, position: int) -> Segmentation:
+        """Load one label map."""
+        return self._loaders[position]()
+
+    def loader(self, position: int) -> Loader:
+        """Return the function that loads one label map."""
+        return self._loaders[position]
+
+
+def segmentation_path(cache: Path, key: str, row: int) -> Path:
+    """Return the file of a label map.
+
+    Args:
+        cache: folder of the cache.
+        key: key of the network and the prepared data.
+        row: row of the volume in the manifest.
+
+    Returns:
+        The path.
+    """
+    return cache / FOLDER / key / f"{row}.npz"
+
+
+def store_segmentation(path: Path, segmentation: Segmentation) -> None:
+    """Write a label map atomically, with a checksum."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, labels=segmentation.labels, uncertainty=np.array(segmentation.uncertainty, np.float64))
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(add_bytes_checksum(stream.getvalue()))
+
+
+def load_segmentation(path: Path, shape: Sequence[int], n_labels: int) -> Segmentation | None:
+    """Read a label map.
+
+    Args:
+        path: file of `store_segmentation`.
+        shape: shape (X, Y, Z) of the volume in RAS.
+        n_labels: number of labels without the background.
+
+    Returns:
+        The label map; None if the file is missing, damaged or of another volume.
+    """
+    try:
+        content = strip_bytes_checksum(path.read_bytes())
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            labels, uncertainty = stored["labels"], stored["uncertainty"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+    valid = labels.dtype == np.uint8 and labels.shape == tuple(shape) and uncertainty.shape == (n_labels,)
+    return Segmentation(labels, tuple(uncertainty.tolist())) if valid and labels.max() <= n_labels else None

@@ -1,0 +1,106 @@
+"""Positions of training patches: anywhere in the volume, or centered on a labeled voxel."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from medtune.data.volume_store import VolumeStore
+from medtune.serving.volumes.windows import Patch
+
+# Labeled voxels of a volume from which patch centers are drawn, per label. nnU-Net stores the same number.
+MAX_CENTERS = 10_000
+
+
+class PatchPositions:
+    """Converter of uniform random numbers into positions of patches.
+
+    Args:
+        volumes: prepared volumes.
+        patch: voxels of a patch per axis.
+        n_labels: number of labels without the background.
+    """
+
+    def __init__(self, volumes: VolumeStore, patch: Patch, n_labels: int) -> None:
+        self.volumes, self.patch, self.n_labels = volumes, patch, n_labels
+        self._centers: dict[int, list[np.ndarray]] = {}
+
+    def anywhere(self, row: int, numbers: Sequence[float]) -> Patch:
+        """Return the first voxel of a patch, uniformly distributed over all patches in the volume.
+
+        Args:
+            row: row of the volume.
+            numbers: three numbers in 0..1.
+
+        Returns:
+            X, Y and Z. Negative along an axis that is shorter than the patch, as in `pad_to_patch`.
+        """
+        x, y, z = (
+            _offset(length, side) if length <= side else min(int(number * (length - side + 1)), length - side)
+            for length, side, number in zip(self.volumes.entries[row].shape, self.patch, numbers, strict=True)
+        )
+        return x, y, z
+
+    def on_label(self, row: int, turn: int, number: float) -> Patch | None:
+        """Return the first voxel of a patch that is centered on a voxel of a label, as far as the volume permits.
+
+        Args:
+            row: row of the volume.
+            turn: selects the label among those of the volume; consecutive numbers select all of them in turn.
+            number: number in 0..1, which selects the voxel.
+
+        Returns:
+            X, Y and Z as in `anywhere`; None if the volume has no label.
+        """
+        centers = self._labeled(row)
+        if not centers:
+            return None
+        voxels = centers[turn % len(centers)]
+        shape = self.volumes.entries[row].shape
+        center = np.unravel_index(voxels[min(int(number * len(voxels)), len(voxels) - 1)], shape)
+        x, y, z = (
+            _offset(length, side) if length <= side else min(max(int(middle) - side // 2, 0), length - side)
+            for middle, length, side in zip(center, shape, self.patch, strict=True)
+        )
+        return x, y, z
+
+    def _labeled(self, row: int) -> list[np.ndarray]:
+        """Return flat indices of voxels of each label that the mask has, at most `MAX_CENTERS` of a label."""
+        if row not in self._centers:
+            mask = self.volumes.mask(row).ravel()
+            draw = np.random.default_rng(0)  # the same voxels in every process and after a restart
+            found = [np.flatnonzero(mask == label) for label in range(1, self.n_labels + 1)]
+            self._centers[row] = [
+                draw.choice(voxels, MAX_CENTERS, replace=False) if len(voxels) > MAX_CENTERS else voxels
+                for voxels in found
+                if len(voxels)
+            ]
+        return self._centers[row]
+
+
+def read_box(array: np.ndarray, first: Sequence[int], size: Sequence[int]) -> np.ndarray:
+    """Copy a box from the last three axes of an array, with zeros outside of the array.
+
+    Args:
+        array: (..., X, Y, Z).
+        first: first voxel of the box, possibly negative.
+        size: voxels of the box per axis.
+
+    Returns:
+        (..., *size), contiguous.
+    """
+    shape = array.shape[-3:]
+    inside = [
+        (max(start, 0), min(start + side, length)) for start, side, length in zip(first, size, shape, strict=True)
+    ]
+    if all(high - low == side for (low, high), side in zip(inside, size, strict=True)):
+        return np.array(array[(..., *(slice(low, high) for low, high in inside))])
+    box = np.zeros((*array.shape[:-3], *size), array.dtype)
+    if all(low < high for low, high in inside):
+        target = (slice(low - start, high - start) for (low, high), start in zip(inside, first, strict=True))
+        box[(..., *target)] = array[(..., *(slice(low, high) for low, high in inside))]
+    return box
+
+
+def _offset(length: int, side: int) -> int:
+    """Return the first voxel of a patch that contains a complete axis, where `pad_to_patch` puts it."""
+    return -((side - length) // 2)

@@ -1,0 +1,79 @@
+"""report.html of a segmentation evaluation."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medtune.config.schema import EvaluateParams
+from medtune.evaluation import report
+from medtune.evaluation.result import EvaluationResult
+from medtune.evaluation.tables import write_history
+from medtune.tasks.classification.plots import draw_history
+from medtune.tasks.segmentation.case_plot import draw_case, load_case
+from medtune.tasks.segmentation.metrics import EACH_EPOCH, METRICS, REPORTED
+from medtune.tasks.segmentation.plots import draw_dice, draw_sizes, summary_rows
+
+# Columns of the table of labels.
+SHOWN = ("dice", "nsd", "hd95", "volume_error")
+MAX_ROWS = 100
+MAX_FLAGGED = 20
+
+
+def write_report(
+    folder: Path,
+    result: EvaluationResult,
+    options: EvaluateParams,
+    facts: Mapping[str, Any],
+    history: Sequence[dict[str, Any]],
+) -> list[Path]:
+    """Draw the plots and write the page.
+
+    Args:
+        folder: output folder.
+        result: the evaluation.
+        options: params section evaluate.
+        facts: facts of the evaluation.
+        history: learning curves, from `medtune.evaluation.tables.join_history`.
+
+    Returns:
+        The plots and the plot of the subgroups.
+    """
+    images = folder / "images"
+    images.mkdir()
+    pooled, labels = result.pooled, result.prepared.classes
+    paths = [images / "dice.png", images / "sizes.png"]
+    draw_dice(paths[0], pooled, labels, result.title)
+    draw_sizes(paths[1], pooled, labels, result.title)
+    if history:
+        paths.append(images / "history.png")
+        folds = len(result.folds)
+        draw_history(paths[-1], history, f"{folds} fold{'s' * (folds > 1)}", EACH_EPOCH)
+        write_history(folder / "plots" / "history.csv", history)
+    cases = summary_rows(pooled, result.prepared.paths)
+    for case in cases:
+        volumes = load_case(result.prepared, pooled, case["position"])
+        metrics = pooled.cases[case["position"]]
+        case["labels"] = [
+            (one.label, None if one.outcome == "both empty" else one.dice, one.outcome) for one in metrics
+        ]
+        path = images / f"case_{case['name']}.png"
+        draw_case(path, volumes, labels, _caption(case), [dice for _, dice, _ in case["labels"]])
+        paths.append(path)
+    titles = {quantity.name: quantity.title for quantity in REPORTED if quantity.name in SHOWN}
+    return report.write_report(
+        folder,
+        "tasks/segmentation/report.html.j2",
+        result,
+        METRICS,
+        facts,
+        paths,
+        "",
+        titles=titles,
+        max_rows=MAX_ROWS,
+        max_flagged=MAX_FLAGGED,
+        cases=cases,
+    )
+
+
+def _caption(case: Mapping[str, Any]) -> str:
+    return f"{case['name']} test volume: {case['volume']}, patient {case['patient']}, mean Dice {case['dice']:.3f}"

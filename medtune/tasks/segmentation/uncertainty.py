@@ -1,0 +1,116 @@
+"""Uncertainty of label maps: its relation to the Dice on test, and the volumes that a person should check."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medtune.tasks.segmentation.folds import SegmentationFold, VolumePredictions
+
+if TYPE_CHECKING:
+    from medtune.data.manifest import PreparedDataset
+
+Floats = npt.NDArray[np.float64]
+FLAG_PERCENTILE = 90
+# Fewer patients give no usable interval of a rank correlation.
+MIN_PATIENTS = 10
+
+
+def volume_uncertainty(predictions: VolumePredictions) -> Floats:
+    """Return the largest uncertainty (n,) over the predicted labels of each volume; 1 if no label is predicted."""
+    nothing = np.isnan(predictions.uncertainty).all(axis=1)
+    return np.where(nothing, 1.0, np.nan_to_num(predictions.uncertainty).max(axis=1, initial=0.0))
+
+
+def uncertainty_facts(
+    prepared: "PreparedDataset", folds: Sequence[SegmentationFold], pooled: VolumePredictions, confidence: float
+) -> dict[str, Any]:
+    """Compare the uncertainty of the test volumes with their Dice, and flag uncertain volumes.
+
+    A volume is flagged if its uncertainty is above the 90th percentile of the validation volumes of its fold, or if no
+    label is predicted.
+
+    Args:
+        prepared: prepared dataset.
+        folds: results of the folds; empty for a bundle, which has no validation volumes.
+        pooled: predictions of the test volumes of these folds.
+        confidence: confidence level of the intervals, 0..1.
+
+    Returns:
+        `uncertainty` for metrics.json, which names no patient, and `flagged` for the report. `uncertainty` has
+        `labels`, one entry `{label, mean, correlation, lo, hi, n_patients}` per label, `n_flagged`, and the mean Dice
+        of both groups, `dice_flagged` and `dice_others`, None if a group is empty. `flagged` has one entry `{volume,
+        patient, uncertainty, limit, dice}` per flagged volume, highest uncertainty first.
+    """
+    labels = []
+    for index, name in enumerate(prepared.classes):
+        doubt = pooled.uncertainty[:, index]
+        dice = np.array([volume[index].dice for volume in pooled.cases])
+        entry: dict[str, Any] = {"label": name, "mean": float(np.nanmean(doubt)) if np.isfinite(doubt).any() else None}
+        labels.append(entry | rank_correlation(doubt, dice, pooled.patient_ids, confidence))
+    flagged, is_flagged = [], np.zeros(len(pooled.rows), bool)
+    uncertainty, limits = volume_uncertainty(pooled), _limits(folds)
+    for position in np.flatnonzero(uncertainty > limits if len(limits) else is_flagged).tolist():
+        is_flagged[position] = True
+        flagged.append(
+            {
+                "volume": prepared.paths[pooled.rows[position]],
+                "patient": str(pooled.patient_ids[position]),
+                "uncertainty": float(uncertainty[position]),
+                "limit": float(limits[position]),
+                "dice": float(pooled.dice[position]),
+            }
+        )
+    means = {
+        name: float(pooled.dice[group].mean()) if group.any() else None
+        for name, group in (("dice_flagged", is_flagged), ("dice_others", ~is_flagged))
+    }
+    return {
+        "uncertainty": {"labels": labels, "n_flagged": len(flagged), **means},
+        "flagged": sorted(flagged, key=lambda entry: -entry["uncertainty"]),
+    }
+
+
+def _limits(folds: Sequence[SegmentationFold]) -> Floats:
+    """Return the limit (n,) of the uncertainty of each test volume, in the order of the folds."""
+    limits = [
+        np.full(len(fold.test.rows), np.percentile(volume_uncertainty(fold.val), FLAG_PERCENTILE)) for fold in folds
+    ]
+    return np.concatenate(limits) if limits else np.zeros(0)
+
+
+def rank_correlation(
+    first: Floats, second: Floats, patients: npt.NDArray[Any], confidence: float
+) -> dict[str, float | int | None]:
+    """Compute Spearman's rank correlation of two quantities, averaged per patient.
+
+    The interval is that of Bonett and Wright (Psychometrika 65:23, 2000): on Fisher's scale, the variance is
+    (1 + r^2 / 2) / (n - 3).
+
+    Args:
+        first: (n,) values of the volumes, NaN where undefined.
+        second: (n,) values of the volumes, NaN where undefined.
+        patients: (n,) patient of each volume.
+        confidence: confidence level, 0..1.
+
+    Returns:
+        `correlation`, `lo`, `hi` and `n_patients`. The correlation is None for fewer than 3 patients or equal values,
+        and the ends are None for fewer than 10 patients.
+    """
+    from scipy.stats import norm, rankdata
+
+    defined = np.isfinite(first) & np.isfinite(second)
+    names, member = np.unique(patients[defined], return_inverse=True)
+    count = np.bincount(member, minlength=len(names))
+    ranks = [rankdata(np.bincount(member, values[defined], len(names)) / count) for values in (first, second)]
+    result: dict[str, float | int | None] = dict.fromkeys(("correlation", "lo", "hi"))
+    result["n_patients"] = n = len(names)
+    if n < 3 or any(np.ptp(rank) == 0 for rank in ranks):
+        return result
+    value = float(np.corrcoef(*ranks)[0, 1])
+    result["correlation"] = value
+    if n >= MIN_PATIENTS and abs(value) < 1:
+        width = float(norm.ppf(0.5 + confidence / 2)) * np.sqrt((1 + value**2 / 2) / (n - 3))
+        result["lo"], result["hi"] = (float(np.tanh(np.arctanh(value) + sign * width)) for sign in (-1, 1))
+    return result

@@ -1,0 +1,40 @@
+"""Inputs of a training stage that a task may replace: batch source, network of the loop, and scoring."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+from torch import Tensor, nn
+
+from medtune.training.inputs import BatchSource
+from medtune.training.trainer_config import SCORE_BATCH_SIZE
+
+Labeled = Callable[[npt.NDArray[Any], int], Iterator[tuple[Tensor, Tensor]]]
+
+
+@dataclass(frozen=True)
+class StageInputs:
+    """What a stage passes to the training loop.
+
+    The part `training` of a task may define two functions that return it, instead of the functions of the stages:
+
+        frozen_inputs(model, prepared, params, cache, fold, device)
+        finetune_inputs(model, prepared, params, device)
+
+    `model` is the network on `device`, `cache` the folder of cached features, and `device` a `torch.device`.
+
+    Attributes:
+        source: batch source of the inputs.
+        wrap: returns the network that maps these inputs to the task's output, for a network from the task's `build`.
+        stored: True if the inputs are stored features of the frozen backbone.
+        score_batch_size: validation images per batch.
+        labeled: iterates once over images without augmentation and their targets, in random order, for the `prepare`
+            of PEFT methods; arguments are rows and a seed. None in stage 1.
+    """
+
+    source: BatchSource
+    wrap: Callable[[Any], nn.Module]
+    stored: bool = False
+    score_batch_size: int = SCORE_BATCH_SIZE
+    labeled: Labeled | None = None

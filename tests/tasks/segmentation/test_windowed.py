@@ -1,0 +1,96 @@
+"""Windows in torch: equality with the windows of a bundle, and patches without windows."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from medtune.serving.volumes.sliding_window import predict_slabs
+from medtune.tasks.segmentation.windowed import WindowedNetwork, predict_volume, window_corners
+
+SHAPES = st.tuples(*[st.integers(1, 11)] * 3)
+PATCHES = st.tuples(*[st.integers(1, 6)] * 3)
+OVERLAPS = st.sampled_from([0.0, 0.25, 0.5, 0.7])
+
+
+class PositionDependent(nn.Module):
+    """Network whose logits depend on the position in the window, so that wrong weights are visible."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(2.0))
+        self.calls = []
+
+    def forward(self, windows):
+        self.calls.append(tuple(windows.shape))
+        ramp = torch.linspace(-1, 1, windows[0, 0].numel()).view(windows.shape[2:])
+        return torch.cat([self.scale * windows[:, :1], windows[:, :1] + ramp, 3 * ramp - windows[:, -1:]], dim=1)
+
+
+def expected(volume, network, patch, overlap, batch):
+    """Return the probabilities of `predict_slabs`."""
+
+    def run(windows):
+        with torch.no_grad():
+            return network(torch.from_numpy(windows)).softmax(1).numpy()
+
+    slabs = predict_slabs(volume.numpy(), run, patch, overlap, 3, batch)
+    return np.concatenate([part for _, part in slabs], axis=1)
+
+
+@settings(max_examples=60)
+@given(SHAPES, PATCHES, OVERLAPS, st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_predict__equals_the_windows_of_a_bundle(shape, patch, overlap, batch, seed):
+    volume = torch.randn((2, *shape), generator=torch.Generator().manual_seed(seed))
+    network = PositionDependent()
+    with torch.no_grad():
+        found = predict_volume(volume, lambda windows, _: network(windows), patch, overlap, batch)
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.numpy(), expected(volume, network, patch, overlap, batch), atol=1e-5)
+
+
+@settings(max_examples=60)
+@given(SHAPES, PATCHES, OVERLAPS)
+def test_corners__are_the_numbers_of_the_windows(shape, patch, overlap):
+    volume, seen, corners = torch.zeros(1, *shape), [], window_corners(shape, patch, overlap)
+
+    def run(windows, numbers):
+        seen.extend(range(numbers.start, numbers.stop))
+        return torch.zeros(len(windows), 3, *patch)
+
+    predict_volume(volume, run, patch, overlap, 3)
+    assert seen == list(range(len(corners)))
+    covered = np.zeros([max(length, side) for length, side in zip(shape, patch, strict=True)], bool)
+    for x, y, z in corners:
+        covered[x : x + patch[0], y : y + patch[1], z : z + patch[2]] = True
+    assert covered.all()
+
+
+def test_network__maps_patches_directly_and_volumes_by_windows():
+    network = PositionDependent()
+    windowed = WindowedNetwork(network, (4, 4, 4), 0.5)
+    patches = torch.randn(3, 1, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(windowed(patches), network(patches))
+        network.calls.clear()
+        volume = torch.randn(1, 1, 3, 9, 6, generator=torch.Generator().manual_seed(1))
+        logits = windowed(volume)
+    assert {call[2:] for call in network.calls} == {(4, 4, 4)}
+    assert logits.shape == (1, 3, 3, 9, 6)
+    np.testing.assert_allclose(logits[0].softmax(0).numpy(), expected(volume[0], network, (4, 4, 4), 0.5, 4), atol=1e-5)
+
+
+def test_network__certain_predictions_are_finite():
+    with torch.no_grad():
+        logits = WindowedNetwork(PositionDependent(), (4, 4, 4), 0.5)(torch.full((1, 1, 5, 5, 5), 500.0))
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("shape", [(9, 9, 9), (3, 4, 9), (2, 2, 2)])
+def test_network__with_gradients_maps_a_single_patch(shape):
+    network = PositionDependent()
+    output = WindowedNetwork(network, (4, 4, 4), 0.5)(torch.ones(1, 1, *shape))
+    assert network.calls == [(1, 1, 4, 4, 4)]
+    assert torch.autograd.grad(output.sum(), network.scale)[0] != 0
