@@ -1,6 +1,5 @@
 """Checks of the networks of task segmentation before training."""
 
-import warnings
 from collections.abc import Sequence
 
 import timm
@@ -11,10 +10,9 @@ from medtune.config.schema import Params
 from medtune.config.volume_model import NO_BACKBONE, VOLUME_NETWORKS
 from medtune.models import segmenter
 from medtune.models.backbones import check_checkpointing, check_family, check_name
-from medtune.models.normalization import check_normalization
-from medtune.models.slice_network import MIN_SIDE, SliceNetwork
-from medtune.models.volume_networks import VolumeNetwork, check_method, create_volume_network
-from medtune.models.weights import load_into, read_weights
+from medtune.models.slice_network import MIN_SIDE
+from medtune.models.volume_networks import check_method, create_volume_network
+from medtune.models.weights import read_weights
 
 CLASSES = 3
 # Smallest depth of a trial patch, so that the decoder has several elements at its coarsest resolution.
@@ -46,7 +44,7 @@ def trial_patch(params: Params) -> tuple[int, int, int]:
 def check_segmenter(params: Params, channels: int | None = None, patch: Sequence[int] | None = None) -> None:
     """Check that backbone, weights file, PEFT method and patch fit together.
 
-    A timm model is created on the meta device, without its weights (see `check_slice_weights`).
+    A timm model is created on the meta device, without its weights (see `weights_check`).
 
     Args:
         params: all params.
@@ -68,31 +66,10 @@ def check_segmenter(params: Params, channels: int | None = None, patch: Sequence
     with torch.device("meta"), torch.random.fork_rng():  # `build` sets the seed
         load = channels is not None and name in VOLUME_NETWORKS
         network = segmenter.build(params, channels or 1, CLASSES, patch or trial_patch(params), load_weights=load)
-    if isinstance(network, VolumeNetwork) or name == NO_BACKBONE:
+    if name in (NO_BACKBONE, *VOLUME_NETWORKS) or "finetune" not in params.training_stages:
         return
-    assert isinstance(network, SliceNetwork)
-    if "finetune" in params.training_stages and params.finetune.gradient_checkpointing:
+    if params.finetune.gradient_checkpointing:
         check_checkpointing(params, network.backbone)
-
-
-def check_slice_weights(params: Params) -> None:
-    """Compare a file of weights with the timm model that reads slices.
-
-    Args:
-        params: all params.
-
-    Raises:
-        InputError: the weights do not fit, or their normalization is unknown.
-    """
-    model = params.model
-    if model.weights in ("hub", "none") or model.backbone in (NO_BACKBONE, *VOLUME_NETWORKS):
-        return
-    with torch.device("meta"), torch.random.fork_rng(), warnings.catch_warnings():
-        # torch warns that a network on the meta device cannot store values, but only keys and shapes are compared.
-        warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
-        backbone = timm.create_model(model.backbone, num_classes=0, **model.backbone_args)
-        load_into(backbone, *read_weights(model.weights, model.backbone))
-    check_normalization(params)
 
 
 def _check_timm(params: Params) -> None:
