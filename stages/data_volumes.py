@@ -182,10 +182,9 @@ def _with_labels(sample: Sample, fact: VolumeFacts, labels: Sequence[str]) -> Sa
 def _notes(samples: Sequence[Sample], plan: PreparationPlan, split: SplitResult, training: Sequence[int]) -> list[str]:
     notes = []
     if plan.derived and (split.splits[list(training)] == "test").any():
-        names = ", ".join(plan.derived)
         notes.append(
-            "Every volume that is not external is a training volume of at least one fold. Therefore "
-            f"{names} were determined from all of them, as in nnU-Net."
+            "Every volume that is not external is a training volume of at least one fold. The following settings "
+            f"depend on all of them, as in nnU-Net: {', '.join(plan.derived)}."
         )
     if other := sum(states_other_spacing(volume_files(sample)) for sample in samples):
         notes.append(

@@ -21,7 +21,10 @@ from medtune.serving.volumes.resampling import resample_mask, thick_axis
 from medtune.stages.preflight import run_preflight
 from tests.stages.volume_folder import PHANTOM, change, prepare, report, volume_params, write_example
 
-ALL = "Every volume that is not external is a training volume of at least one fold. Therefore "
+ALL = (
+    "Every volume that is not external is a training volume of at least one fold. The following settings depend on "
+    "all of them, as in nnU-Net: "
+)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +50,7 @@ def test_run__writes_all_outputs(drawn):
     assert (info["n_images"], info["n_patients"], info["patients_known"]) == (15, 15, True)
     assert info["volumes"]["strata"] == ["lesion", "no lesion"]
     assert info["volumes"]["channels"] == ["phantom"]
-    assert info["notes"] == [f"{ALL}spacing, patch were determined from all of them, as in nnU-Net."]
+    assert info["notes"] == [f"{ALL}spacing, patch."]
     assert "image_size" not in info
     assert (report(drawn)["n_found"], report(drawn)["n_kept"], report(drawn)["n_rejected"]) == (15, 15, 0)
     np.testing.assert_array_equal(drawn.has(2), [k % 3 != 0 for k in range(15)])
@@ -178,10 +181,7 @@ def test_run__foreground_of_rotating_folds_is_in_a_note(section, tmp_path):
         values = np.asarray(nib.load(path).dataobj)
         change(path, values / values.max())
     prepared = prepare({**section, "intensity": {"rule": "foreground"}}, tmp_path / "out")
-    assert (
-        f"{ALL}spacing, patch, normalization were determined from all of them, as in nnU-Net."
-        in (prepared.info["notes"])
-    )
+    assert f"{ALL}spacing, patch, normalization." in (prepared.info["notes"])
 
 
 def test_run__channels_of_nnunet(tmp_path):
