@@ -54,7 +54,8 @@ def fullest_slice(mask: np.ndarray) -> int:
         return mask.shape[2] // 2
     labels = np.unique(mask[mask > 0])
     counts = np.array([(mask == label).sum(axis=(0, 1)) for label in labels])
-    return int(np.lexsort((counts.sum(0), (counts > 0).sum(0)))[-1])
+    *_, fullest = np.lexsort((counts.sum(0), (counts > 0).sum(0))).tolist()
+    return int(fullest)
 
 
 def draw_slice(image: np.ndarray, mask: np.ndarray, spacing: tuple[float, float]) -> Image.Image:

@@ -25,5 +25,5 @@ def write_sample_volumes(folder: Path, names: Iterable[tuple[int, str]], read: C
         volume = read(row)
         array = volume.image[0] if len(volume.image) == 1 else np.moveaxis(volume.image, 0, -1)
         image = nib.Nifti1Image(array, volume.affine)  # type: ignore[no-untyped-call]
-        image.header.set_xyzt_units("mm")
-        nib.save(image, folder / f"{name}.nii.gz")  # type: ignore[no-untyped-call]
+        image.header.set_xyzt_units("mm")  # type: ignore[no-untyped-call]
+        nib.save(image, folder / f"{name}.nii.gz")
