@@ -62,6 +62,8 @@ def _problems(params: Any) -> Iterator[tuple[str, Any, str]]:
     for key in ("slice_scale", "slice_axis"):
         if changed := _changed(model.head, key):
             yield f"model.head.{key}", changed[1], f"{origin} does not read slices. Remove it"
+    if name != NO_BACKBONE and (changed := _changed(model.head, "width")):
+        yield "model.head.width", changed[1], f"{origin} has its own decoder. Remove it"
     if name == NO_BACKBONE:
         if model.backbone_args:
             yield "model.backbone_args", model.backbone_args, f"{origin} has no arguments. Use {{}}"
