@@ -230,8 +230,11 @@ def test_uncertainty_facts__a_doubtful_volume_has_a_lower_dice(prepared, folds):
     assert (organ["label"], organ["n_patients"]) == ("upper organ", 12)
     assert organ["lo"] < organ["correlation"] < organ["hi"] < 0
     assert len(found["flagged"]) == found["uncertainty"]["n_flagged"]
-    assert all(entry["uncertainty"] > entry["limit"] for entry in found["flagged"])
-    assert uncertainty_facts(prepared, [], pooled, 0.95)["flagged"] == []
+    # Every volume is a validation volume of one fold and a test volume of another one.
+    assert 1 <= len(found["flagged"]) <= 2
+    assert all(entry["uncertainty"] > found["uncertainty"]["limit"] for entry in found["flagged"])
+    without = uncertainty_facts(prepared, [], pooled, 0.95)
+    assert (without["flagged"], without["uncertainty"]["limit"]) == ([], None)
 
 
 def test_rank_correlation__uses_patients_and_states_no_interval_for_few():
