@@ -36,7 +36,7 @@ def params():
         {
             "task": {"kind": "segmentation"},
             "data": {"source": "phantom", "patients": 12, "size": 16, "split": {"folds": 3, "test_fold": "all"}},
-            "model": {"backbone": "none", "weights": "none", "head": {"kind": "linear"}, "peft": {"method": "none"}},
+            "model": {"backbone": "none", "weights": "none", "head": {"kind": "decoder"}, "peft": {"method": "none"}},
             "schedule": "frozen",
             "frozen": {"monitor": "dice"},
             "finetune": {"monitor": "dice"},
