@@ -50,9 +50,9 @@ def uncertainty_facts(
         entry: dict[str, Any] = {"label": name, "mean": float(np.nanmean(doubt)) if np.isfinite(doubt).any() else None}
         labels.append(entry | rank_correlation(doubt, dice, pooled.patient_ids, confidence))
     flagged, uncertainty = [], volume_uncertainty(pooled)
-    validation = np.concatenate([volume_uncertainty(fold.val) for fold in folds]) if folds else np.array([np.inf])
-    limit = float(np.percentile(validation, FLAG_PERCENTILE))
-    is_flagged = uncertainty > limit
+    validation = [volume_uncertainty(fold.val) for fold in folds]
+    limit = float(np.percentile(np.concatenate(validation), FLAG_PERCENTILE)) if folds else None
+    is_flagged = uncertainty > (np.inf if limit is None else limit)
     for position in np.flatnonzero(is_flagged).tolist():
         flagged.append(
             {
@@ -67,7 +67,7 @@ def uncertainty_facts(
         for name, group in (("dice_flagged", is_flagged), ("dice_others", ~is_flagged))
     }
     return {
-        "uncertainty": {"labels": labels, "limit": limit if folds else None, "n_flagged": len(flagged), **means},
+        "uncertainty": {"labels": labels, "limit": limit, "n_flagged": len(flagged), **means},
         "flagged": sorted(flagged, key=lambda entry: -entry["uncertainty"]),
     }
 
