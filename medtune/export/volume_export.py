@@ -53,7 +53,7 @@ class VolumeExport:
             "volumes": {
                 **{name: info[name] for name in ("spacing", "intensity", "channels", "patch")},
                 "overlap": getattr(self.params.task, "overlap"),  # noqa: B009
-                "post_processing": dict(decision.get("post_processing") or PostProcessing().document()),
+                "post_processing": post_processing(decision),
                 "training_range": measure(entries).document(),
             },
         }  # fmt: skip
@@ -95,3 +95,8 @@ def measure(entries: "Sequence[VolumeEntry]") -> TrainingRange:
         [entry.spacing for entry in entries],
         [entry.quantiles for entry in entries],
     )
+
+
+def post_processing(decision: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the removal of components from a decision of stage evaluate, without the evidence for it."""
+    return PostProcessing.from_document({**PostProcessing().document(), **decision}).document()

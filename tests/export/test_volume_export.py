@@ -44,8 +44,9 @@ def world(tmp_path):
     """Return params, prepared phantoms and a function that exports networks."""
     params = validate({
         "task": {"kind": "segmentation"},
+        "schedule": "frozen",
         "data": {"source": "phantom", "patients": 9, "size": 20, "split": {"folds": 3, "test_fold": "all"}},
-        "model": {"backbone": "none", "weights": "none", "head": {"kind": "linear"}, "peft": {"method": "none"}},
+        "model": {"backbone": "none", "weights": "none", "head": {"kind": "decoder"}, "peft": {"method": "none"}},
         "gate": {"metric": "dice"},
         "frozen": {"monitor": "dice"},
         "finetune": {"monitor": "dice"},
@@ -60,7 +61,7 @@ def world(tmp_path):
 
 def build(world, networks):
     """Return the document, the module and the graph of networks."""
-    decision = {"post_processing": {"largest": [1], "min_volume_mm3": 0.0}}
+    decision = {"kind": "post_processing", "largest": [1], "min_volume_mm3": 0.0, "evidence": {}}
     folds = list(range(len(networks)))
     document = {
         "task": world.params.section("task"),
@@ -77,7 +78,7 @@ def build(world, networks):
 
 
 def test_fields__describe_the_input_and_the_training_volumes(world):
-    fields = world.parts.fields([0], {"post_processing": {"largest": [1], "min_volume_mm3": 0.0}})
+    fields = world.parts.fields([0], {"kind": "post_processing", "largest": [1], "min_volume_mm3": 0.0, "evidence": {}})
     assert fields["input"]["shape"] == ["N", 1, *PATCH]
     volumes = fields["volumes"]
     assert volumes["patch"] == list(PATCH)
