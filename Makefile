@@ -12,7 +12,7 @@ UV := PYTHON='$(PYTHON)' requirements/uv
 TORCH ?= $(or $(shell cat .venv/.torch 2>/dev/null),default)
 AUDIT := .cache/audit
 
-.PHONY: help setup repro benchmark services bench torture test test-fast fuzz lint format lock sbom audit licenses \
+.PHONY: help setup repro benchmark services bench torture test test-all test-fast fuzz lint format lock sbom audit licenses \
   dist check-wheel check-docs release-notes clean
 help:
 	@echo "make repro      set up, then dvc repro: data, train, evaluate, export"
@@ -21,7 +21,8 @@ help:
 	@echo "make bench      set up, then repeat the measurements of docs/performance.md (about 15 minutes)"
 	@echo "make torture    set up, then inject every fault of docs/reliability.md (within an hour; resumes where it stopped)"
 	@echo "make setup      install .venv; TORCH=cpu omits CUDA (docs/install.md)"
-	@echo "make test       set up, then run every test"
+	@echo "make test       set up, then run every test but the nightly ones"
+	@echo "make test-all   set up, then run every test, also those marked nightly"
 	@echo "make test-fast  run the fast tests (under 2 minutes)"
 	@echo "make fuzz       run the property tests with new random examples"
 	@echo "make lint       run ruff and mypy"
@@ -59,6 +60,9 @@ torture: setup
 	$(THREADS) python -m pytest tests/robustness --hypothesis-profile torture -n $(shell nproc) $(ARGS)
 
 test: setup
+	$(THREADS) python -m pytest -n $(WORKERS) --dist loadgroup -m "not nightly" $(ARGS)
+
+test-all: setup
 	$(THREADS) python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 test-fast: setup

@@ -136,8 +136,7 @@ def check(params: Sequence[Params]) -> None:
     Raises:
         InputError: a backbone, its weights and the image size are incompatible, or weights cannot be downloaded.
     """
-    from medtune.models.backbones import check_backbone
-    from medtune.stages.dry_run import check_hub
+    from medtune.stages.dry_run import check_architecture, check_hub
 
     seen = set()
     for trial_params in params:
@@ -145,7 +144,7 @@ def check(params: Sequence[Params]) -> None:
         if (combination := (model, trial_params.data.image_size)) not in seen:
             seen.add(combination)
             check_hub(trial_params)
-            check_backbone(trial_params)
+            check_architecture(trial_params)
 
 
 def _is_compatible(spec: MethodSpec, kind: str) -> bool:

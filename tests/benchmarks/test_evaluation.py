@@ -9,6 +9,7 @@ TINY = ["data.image_size=32", "data.patients=20", "data.images_per_patient=1", "
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_measure__returns_a_row_with_equal_logits():
     (row,) = evaluation.measure(sets=TINY, rounds=1)
     assert row.measurement == "logits of 5 folds"

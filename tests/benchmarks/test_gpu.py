@@ -74,6 +74,7 @@ def test_roofline__is_the_higher_of_measured_and_specified_rate():
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("device", DEVICES)
 def test_training__two_rows_per_variant(params, roofline, tmp_path, eager, device, monkeypatch):
     monkeypatch.setenv("MEDTUNE_DEVICE", device)
@@ -112,6 +113,7 @@ def test_variants_for__channels_last_only_for_cnns():
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("device", DEVICES)
 def test_inference__inactive_provider_has_no_value(params, roofline, eager, device):
     model = InferenceModel(classifier.build(params, 2), 1.0)

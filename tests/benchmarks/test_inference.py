@@ -5,9 +5,9 @@ import torch
 
 from benchmarks import inference
 
-pytestmark = pytest.mark.slow
 
-
+@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(("backbone", "arguments"), [("test_vit", {"img_size": 32}), ("test_efficientnet", {})])
 def test_measure__engines_agree_and_every_batch_size_has_rows(backbone, arguments, capsys):
     threads = torch.get_num_threads()

@@ -9,6 +9,7 @@ from benchmarks import memory_flat
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_measure__compares_a_small_and_a_larger_dataset():
     network = ["data.image_size=16", "model.backbone_args={img_size: 16, depth: 2}", "model.weights=none"]
     (row,) = memory_flat.measure([*network, "frozen.feature_views=1"], images=40, times=2)

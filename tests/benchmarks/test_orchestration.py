@@ -9,6 +9,7 @@ from benchmarks import orchestration
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.xdist_group("benchmark")
 def test_measure__overhead_per_step_hour_and_trial():
     before = dict(os.environ)

@@ -10,6 +10,7 @@ TINY = ["data.image_size=32", "data.patients=20", "data.images_per_patient=1", "
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_measure__one_fold_and_all_folds_per_head(capsys):
     rows = stage1.measure(sets=TINY, heads=["linear"], epochs=2, rounds=1)
     names = [f"stage 1, linear, 100 epochs, {folds}" for folds in ("one fold", "5 folds")]

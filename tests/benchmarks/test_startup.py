@@ -7,6 +7,7 @@ from benchmarks.checkout import two_stage_project
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.xdist_group("pipeline")
 def test_measure__unchanged_pipeline_imports_no_heavy_package():
     repro, *others = startup.measure(rounds=1)

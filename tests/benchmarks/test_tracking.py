@@ -11,6 +11,7 @@ TINY = ["data.image_size=16", "data.images_per_patient=1", "model.backbone_args=
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_measure__step_with_and_without_logging(monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     before = os.environ.get("MEDTUNE_CACHE")

@@ -49,7 +49,7 @@ def make_targets(command: str) -> list[str]:
 
 
 def test_workflows__are_complete() -> None:
-    assert [path.stem for path in WORKFLOWS] == ["docs", "lint", "release", "tests", "wheel"]
+    assert [path.stem for path in WORKFLOWS] == ["docs", "lint", "nightly", "release", "tests", "wheel"]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -57,7 +57,7 @@ def test_workflow__has_a_trigger_and_reads_only(path: Path) -> None:
     workflow = load_yaml(path)
     assert workflow["name"] == path.stem
     assert workflow["permissions"] == {"contents": "read"}
-    assert set(workflow["on"]) <= {"pull_request", "push"}
+    assert set(workflow["on"]) <= {"pull_request", "push", "schedule"}
     assert set(workflow) <= {"name", "on", "permissions", "concurrency", "jobs"}
 
 

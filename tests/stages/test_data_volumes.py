@@ -1,11 +1,15 @@
 import csv
 import os
+import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 
 from medtune.config.errors import InputError
+from medtune.config.project import PROJECT
 from medtune.data.sources import phantom
 from medtune.data.volume_reading import read_labeled
 from medtune.runtime.artifact import partial_dir
@@ -13,7 +17,6 @@ from medtune.runtime.cache_key import data_key
 from medtune.runtime.paths import RunPaths
 from medtune.serving.volumes.pipeline import Preparation
 from medtune.serving.volumes.resampling import resample_mask, thick_axis
-from medtune.stages import data
 from medtune.stages.preflight import run_preflight
 from tests.stages.volume_folder import PHANTOM, change, prepare, report, volume_params, write_example
 
@@ -176,6 +179,31 @@ def test_run__channels_of_nnunet(tmp_path):
     assert prepared.info["n_patients"] == 6
 
 
+def test_run__series_have_the_values_of_their_slices(tmp_path):
+    section = write_example("dicom", tmp_path / "raw") | {"patient_pattern": None}
+    prepared = prepare(section, tmp_path / "out")
+    assert (prepared.info["n_patients"], prepared.info["volumes"]["channels"]) == (6, ["image"])
+    assert all(patient.startswith("dicom-") for patient in prepared.patient_ids)
+    row, folder = prepared.paths.index("images/P1_1"), tmp_path / "raw" / "images" / "P1_1"
+    mask = nib.as_closest_canonical(nib.load(tmp_path / "raw" / "masks" / "P1_1.nii.gz"))
+    np.testing.assert_array_equal(prepared.volumes.truth(row), np.asarray(mask.dataobj))
+    np.testing.assert_allclose(prepared.volumes.entries[row].affine, mask.affine, atol=1e-3)
+    pixels = np.stack([pydicom.dcmread(file).pixel_array for file in sorted(folder.iterdir())])
+    (quantiles,) = prepared.volumes.entries[row].quantiles
+    np.testing.assert_allclose(quantiles, np.percentile(pixels, (5, 25, 50, 75, 95)))
+
+
+def test_run__does_not_import_torch(tmp_path):
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom tests.stages.volume_folder import PHANTOM, prepare\n"
+        "for _ in range(2):\n    prepare(PHANTOM, Path(sys.argv[1]))\n"
+        "assert not {'torch', 'monai', 'sklearn.svm'} & set(sys.modules)"
+    )
+    completed = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=PROJECT, capture_output=True,
+                               text=True, check=True, timeout=300)  # fmt: skip
+    assert "nothing changed, 15 volumes are ready" in completed.stdout
+
+
 def test_run__unknown_patients_of_decathlon(tmp_path):
     section = write_example("decathlon", tmp_path / "raw")
     with pytest.raises(InputError, match=r"data\.split\.protocol=patient: the data have no patient ids"):
@@ -240,11 +268,8 @@ def test_run__reserved_column_is_an_error(section, tmp_path):
 def test_preflight__opens_the_volumes(drawn):
     paths = RunPaths.from_env(drawn.folder.parents[1])
     assert run_preflight(volume_params(PHANTOM), paths).digest == drawn.digest
-    with pytest.raises(InputError, match=r"evaluate\.threshold.*without a threshold"):
-        run_preflight(volume_params(PHANTOM, evaluate={"threshold": {"sensitivity": 0.9}}), paths)
-    weights = {"monitor": "loss", "class_weights": {"lesion": 2.0}}
-    with pytest.raises(InputError, match=r"frozen\.class_weights: .* no weights per label"):
-        run_preflight(volume_params(PHANTOM, frozen=weights), paths)
+    with pytest.raises(InputError, match="was prepared with other data params or code"):
+        run_preflight(volume_params({**PHANTOM, "patch": [8, 8, 8]}), paths)
 
 
 def test_data_key__does_not_depend_on_params_of_the_task():
@@ -252,12 +277,6 @@ def test_data_key__does_not_depend_on_params_of_the_task():
             for task in ({}, {"tolerance_mm": 3.0}, {"overlap": 0.25}, {"augment": {"noise": 0.0}})]  # fmt: skip
     assert len(set(keys)) == 1
     assert data_key(volume_params({**PHANTOM, "spacing": [5.0, 5.0, 5.0]})) != keys[0]
-
-
-def test_run__images_are_refused(tmp_path):
-    params = volume_params({"source": "synthetic"})
-    with pytest.raises(InputError, match=r"task\.kind=segmentation: .* is an image"):
-        data.run(params, RunPaths.from_env(tmp_path))
 
 
 @pytest.mark.real

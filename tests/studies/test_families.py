@@ -6,6 +6,7 @@ from studies import families, families_page
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("family", ["byobnet", "vision_transformer"])
 def test_family__works_after_the_early_check(family, tmp_path):
     row = families.try_family(family, families.families()[family], tmp_path)

@@ -256,6 +256,7 @@ def test_compile__does_not_change_results_names_or_resume(tmp_path, eager, inter
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="needs a C++ compiler")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_compile__through_inductor_has_similar_losses(tmp_path, precision, monkeypatch):

@@ -55,7 +55,7 @@ def draw_dice(path: Path, predictions: VolumePredictions, labels: Sequence[str],
             axes.plot(dice, position + offsets, "o", ms=3.5, color=COLORS[0], alpha=0.55, mew=0, clip_on=False)
         names = [f"{shorten(name)} ({len(values[name])})" for name in shown]
         axes.set_yticks(range(len(shown)), names)
-        axes.set(xlabel="Dice", xlim=(0, 1), ylim=(len(shown) - 0.5, -0.5))
+        axes.set(xlabel="Dice", xlim=(0, 1), ylim=(max(len(shown), 1) - 0.5, -0.5))
         axes.grid(axis="x", color=GRAY, alpha=0.25, lw=0.6)
         axes.set_title(f"Dice per label (number of volumes){note}\n{title}")
 
