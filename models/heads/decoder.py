@@ -23,6 +23,9 @@ class Params(HeadParams):
         2.0, description="pixels of the backbone's image per voxel. Greater for smaller structures"
     )
     slice_axis: Literal["x", "y", "z"] = Field("z", description="axis along which the slices follow each other")
+    width: Annotated[int, Field(ge=4, le=128)] = Field(
+        16, description="channels of the decoder at full resolution. Half the width needs about a quarter of the time"
+    )
 
     @property
     def reads_volumes(self) -> bool:
@@ -54,4 +57,4 @@ def build(
     from medtune.models.slice_network import SliceNetwork
 
     axis = "xyz".index(params.slice_axis)
-    return SliceNetwork(backbone, channels, classes, patch, params.slice_scale, axis, normalization)
+    return SliceNetwork(backbone, channels, classes, patch, params.slice_scale, axis, normalization, params.width)
