@@ -14,8 +14,8 @@ from medtune.models.segmenter_check import check_segmenter
 PATCH = (64, 64, 64)
 
 
-def report_segmenter(params: Params) -> dict[str, Any]:
-    """Check that backbone, weights, patch, PEFT method and decoder fit together.
+def describe_segmenter(params: Params) -> dict[str, Any]:
+    """Check that backbone, weights, patch and decoder fit together.
 
     The network is created on the meta device and not initialized. Weights of a file are then read into a second one.
 
@@ -31,7 +31,7 @@ def report_segmenter(params: Params) -> dict[str, Any]:
     try:
         channels, classes = len(source.channels(params.data)), len(source.classes(params.data)) + 1
         patch = getattr(params.data, "patch", None) or PATCH
-        check_segmenter(params.model_copy(update={"model": params.model.model_copy(update={"weights": "none"})}))
+        check_segmenter(params, None, patch)
         with torch.device("meta"):
             network = segmenter.build(params, channels, classes, patch, load_weights=False)
     except InputError as error:

@@ -147,12 +147,13 @@ def check(params: Sequence[Params]) -> None:
 
 
 def _family(backbone: str) -> str:
-    """Return the family of a timm model, VOLUME for networks of volumes, and `none` for the decoder alone."""
-    from medtune.models.backbones import family
-
     if backbone in VOLUME_NETWORKS:
         return VOLUME
-    return NO_BACKBONE if backbone == NO_BACKBONE else family(backbone)
+    if backbone == NO_BACKBONE:
+        return NO_BACKBONE
+    from medtune.models.backbones import family
+
+    return family(backbone)
 
 
 def _is_compatible(spec: MethodSpec, kind: str) -> bool:
