@@ -19,7 +19,7 @@ from medtune.config.task_labels import SEGMENTATION
 from medtune.models import hub
 from medtune.models.backbones import check_backbone, create_backbone, hub_cfg
 from medtune.models.classifier import build_head, stored_tokens
-from medtune.models.compatibility_volumes import check_segmenter
+from medtune.models.compatibility_volumes import describe_segmenter
 from medtune.models.normalization import check_normalization
 from medtune.models.weights import load_into, read_weights
 
@@ -38,7 +38,7 @@ def check_model(params: Params) -> dict[str, Any]:
     """
     model = params.model
     if params.task.kind == SEGMENTATION:
-        report = check_segmenter(params)
+        report = describe_segmenter(params)
         known = model.weights == "hub" and report["shape_fault"] is None
         return report | (_hub_status(hub_cfg(params)) if known else {})
     without_weights = params.model_copy(update={"model": model.model_copy(update={"weights": "none"})})

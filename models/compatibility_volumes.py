@@ -8,12 +8,13 @@ from medtune.config import registry
 from medtune.config.errors import InputError, RunError
 from medtune.config.schema import Params
 from medtune.models import segmenter
+from medtune.models.segmenter_check import check_segmenter
 
 # The numbers of parameters do not depend on the patch, unless a position embedding is resampled to it.
 PATCH = (64, 64, 64)
 
 
-def check_segmenter(params: Params) -> dict[str, Any]:
+def describe_segmenter(params: Params) -> dict[str, Any]:
     """Check that backbone, weights, patch and decoder fit together.
 
     The network is created on the meta device and not initialized. Weights of a file are then read into a second one.
@@ -30,6 +31,7 @@ def check_segmenter(params: Params) -> dict[str, Any]:
     try:
         channels, classes = len(source.channels(params.data)), len(source.classes(params.data)) + 1
         patch = getattr(params.data, "patch", None) or PATCH
+        check_segmenter(params, None, patch)
         with torch.device("meta"):
             network = segmenter.build(params, channels, classes, patch, load_weights=False)
     except InputError as error:
