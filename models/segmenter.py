@@ -1,4 +1,4 @@
-"""Networks that map a volume to a label per voxel: the decoder alone, networks of volumes, or a timm backbone."""
+"""Segmentation networks: a 3-D network, or the slice decoder with or without a timm backbone."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,11 +20,11 @@ def build(
     """Build backbone and decoder. Parts without pretrained weights are initialized from `params.seed`.
 
     Args:
-        params: all params. `model.backbone` is `none`, a network of volumes or a timm model.
+        params: all params. `model.backbone` is `none`, the name of a 3-D network or the name of a timm model.
         channels: number of channels of a volume, C.
         classes: number of classes including the background, K.
         patch: X, Y and Z of a training patch in voxels.
-        load_weights: False leaves the backbone random, if a state dict is loaded later.
+        load_weights: False leaves the backbone random, for callers that load a state dict afterwards.
 
     Returns:
         The network in eval mode.
@@ -37,11 +37,11 @@ def build(
     torch.manual_seed(params.seed)
     if model.backbone in ARCHITECTURES:
         weights = model.weights if load_weights else "none"
-        volumes = create_volume_network(model.backbone, channels, classes, weights, model.backbone_args)
-        check_patch(volumes, model.backbone, patch)
+        network = create_volume_network(model.backbone, channels, classes, weights, model.backbone_args)
+        check_patch(network, model.backbone, patch)
         x, y, z = patch
-        volumes.patch = (x, y, z)
-        return volumes
+        network.patch = (x, y, z)
+        return network
     backbone, values = None, None
     if model.backbone != NO_BACKBONE:
         backbone = create_backbone(_with_image_size(params, patch), load_weights)

@@ -76,7 +76,7 @@ def check_architecture(params: Params, prepared: "PreparedDataset | None" = None
     from medtune.models.segmenter_check import check_segmenter
 
     if prepared is None:
-        check_segmenter(params)
+        check_segmenter(params, patch=getattr(params.data, "patch", None))
         return
     volumes = prepared.info["volumes"]
     check_segmenter(params, len(volumes["channels"]), volumes["patch"])

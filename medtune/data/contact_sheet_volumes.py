@@ -51,10 +51,11 @@ def write_contact_sheet(
 def fullest_slice(mask: np.ndarray) -> int:
     """Return the index along Z of the slice with the most labels, and of these with the most labeled voxels."""
     if not mask.any():
-        return mask.shape[2] // 2
+        return int(mask.shape[2] // 2)
     labels = np.unique(mask[mask > 0])
     counts = np.array([(mask == label).sum(axis=(0, 1)) for label in labels])
-    return int(np.lexsort((counts.sum(0), (counts > 0).sum(0)))[-1])
+    *_, fullest = np.lexsort((counts.sum(0), (counts > 0).sum(0))).tolist()
+    return int(fullest)
 
 
 def draw_slice(image: np.ndarray, mask: np.ndarray, spacing: tuple[float, float]) -> Image.Image:

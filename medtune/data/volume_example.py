@@ -47,7 +47,7 @@ def write_series_case(folder: Path, mask: Path, seed: int, patient: str) -> None
 
 def _write_slice(file: Path, values: np.ndarray, affine: np.ndarray, index: int, uid: str, patient: str) -> None:
     from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+    from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
     from pydicom.valuerep import format_number_as_ds
 
     def texts(numbers: np.ndarray) -> list[str]:
@@ -59,7 +59,7 @@ def _write_slice(file: Path, values: np.ndarray, affine: np.ndarray, index: int,
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = CTImageStorage
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = f"{uid}.{index + 1}"
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = UID(f"{uid}.{index + 1}")
     dataset.SeriesInstanceUID, dataset.FrameOfReferenceUID, dataset.Modality = uid, f"{uid}.0", "CT"
     dataset.PatientID = patient
     dataset.ImagePositionPatient = texts(lps[:3, 2] * index + lps[:3, 3])

@@ -15,12 +15,16 @@ from medtune.data.volume_reading import read_labeled
 from medtune.runtime.artifact import partial_dir
 from medtune.runtime.cache_key import data_key
 from medtune.runtime.paths import RunPaths
+from medtune.serving.volumes.nifti import read_volume
 from medtune.serving.volumes.pipeline import Preparation
 from medtune.serving.volumes.resampling import resample_mask, thick_axis
 from medtune.stages.preflight import run_preflight
 from tests.stages.volume_folder import PHANTOM, change, prepare, report, volume_params, write_example
 
-ALL = "Every volume that is not external is a training volume of at least one fold. Therefore "
+ALL = (
+    "Every volume that is not external is a training volume of at least one fold. The following settings depend on "
+    "all of them, as in nnU-Net: "
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +40,7 @@ def section(tmp_path):
 def test_run__writes_all_outputs(drawn):
     assert {path.name for path in drawn.folder.iterdir()} == {
         "manifest.csv", "dataset.json", "report.json", "samples.png", "result.json", "volumes.npy", "masks.npy",
-        "truth.npy", "volumes.json",
+        "truth.npy", "volumes.json", "samples",
     }  # fmt: skip
     assert not partial_dir(drawn.folder).exists()
     assert (drawn.classes, drawn.has_volumes, len(drawn.volumes)) == (phantom.LABELS, True, 15)
@@ -46,7 +50,7 @@ def test_run__writes_all_outputs(drawn):
     assert (info["n_images"], info["n_patients"], info["patients_known"]) == (15, 15, True)
     assert info["volumes"]["strata"] == ["lesion", "no lesion"]
     assert info["volumes"]["channels"] == ["phantom"]
-    assert info["notes"] == [f"{ALL}spacing, patch were determined from all of them, as in nnU-Net."]
+    assert info["notes"] == [f"{ALL}spacing, patch."]
     assert "image_size" not in info
     assert (report(drawn)["n_found"], report(drawn)["n_kept"], report(drawn)["n_rejected"]) == (15, 15, 0)
     np.testing.assert_array_equal(drawn.has(2), [k % 3 != 0 for k in range(15)])
@@ -75,6 +79,18 @@ def test_run__manifest_states_the_geometry(drawn):
     np.testing.assert_allclose([float(mm) for mm in row["spacing"].split("x")], entry.spacing, rtol=1e-5)
     assert row["orientation"] == entry.orientation
     assert set(drawn.metadata_cells) == {"lesion", "slices"}
+
+
+def test_run__samples_are_drawn_test_volumes(drawn):
+    files = sorted((drawn.folder / "samples").iterdir())
+    rows = drawn.indices(1)["test"][:4]  # the default of data.split.test_fold
+    assert [file.name for file in files] == [f"{drawn.paths[row]}.nii.gz" for row in rows]
+    read = read_volume(files[0])
+    entry = drawn.volumes.entries[rows[0]]
+    assert list(read.shape) == entry.original_shape
+    np.testing.assert_allclose(read.affine, entry.affine, atol=1e-3)
+    image = Preparation.from_document(drawn.info["volumes"]).apply(read.data, read.spacing)
+    np.testing.assert_allclose(image, drawn.volumes.image(rows[0]), atol=1e-2)
 
 
 def test_run__folds_separate_patients_and_stay(drawn, tmp_path):
@@ -165,10 +181,7 @@ def test_run__foreground_of_rotating_folds_is_in_a_note(section, tmp_path):
         values = np.asarray(nib.load(path).dataobj)
         change(path, values / values.max())
     prepared = prepare({**section, "intensity": {"rule": "foreground"}}, tmp_path / "out")
-    assert (
-        f"{ALL}spacing, patch, normalization were determined from all of them, as in nnU-Net."
-        in (prepared.info["notes"])
-    )
+    assert f"{ALL}spacing, patch, normalization." in (prepared.info["notes"])
 
 
 def test_run__channels_of_nnunet(tmp_path):

@@ -88,23 +88,31 @@ def train(config):
     return state, best, {k: v.clone() for k, v in config.saved.state_dict().items()}
 
 
+@pytest.fixture(scope="module")
+def uninterrupted_runs():
+    """Return the results of uninterrupted runs by name of the settings; the first test with the settings adds them."""
+    return {}
+
+
 INTERRUPTS = [("epoch", 1), ("epoch", 3), ("step", 0), ("step", 3), ("step", 9), ("step", 17)]
 
 
+RESUMED = {
+    "plain": {},
+    "mid-epoch": {"checkpoint_seconds": 0.005},
+    "ema-accumulate": {"ema_decay": 0.9, "gradient_accumulation_steps": 2},
+    "adam": {"optimizer": "adam"},
+    "passes": {"repeats_per_epoch": 3},
+}
+
+
 @pytest.mark.parametrize("interrupt_at", INTERRUPTS, ids=lambda point: f"{point[0]}{point[1]}")
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"checkpoint_seconds": 0.005},
-        {"ema_decay": 0.9, "gradient_accumulation_steps": 2},
-        {"optimizer": "adam"},
-        {"repeats_per_epoch": 3},
-    ],
-    ids=["plain", "mid-epoch", "ema-accumulate", "adam", "passes"],
-)
-def test_resume__ends_bit_identical(tmp_path, interrupt_at, settings):
-    uninterrupted = train(make_config(tmp_path / "uninterrupted", **settings))
+@pytest.mark.parametrize("name", RESUMED)
+def test_resume__ends_bit_identical(tmp_path, uninterrupted_runs, interrupt_at, name):
+    settings = RESUMED[name]
+    if name not in uninterrupted_runs:
+        uninterrupted_runs[name] = train(make_config(tmp_path / "uninterrupted", **settings))
+    uninterrupted = uninterrupted_runs[name]
     with pytest.raises(Interrupted):
         train(make_config(tmp_path / "interrupted", interrupt_at=interrupt_at, **settings))
     resumed = train(make_config(tmp_path / "interrupted", **settings))

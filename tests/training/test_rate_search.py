@@ -73,9 +73,13 @@ def test_search__excludes_a_diverged_rate(tmp_path):
         search(tmp_path / "one", (1e38,), unstable)
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    return search(tmp_path_factory.mktemp("search") / "uninterrupted")
+
+
 @pytest.mark.parametrize("interrupt_after", [1, 2, 4, 6])
-def test_search__resumes_without_repeating_candidates(tmp_path, monkeypatch, interrupt_after):
-    uninterrupted = search(tmp_path / "uninterrupted")
+def test_search__resumes_without_repeating_candidates(tmp_path, monkeypatch, uninterrupted, interrupt_after):
     epoch, rates = loop.Trainer._epoch, []
 
     def interrupted_epoch(self):
@@ -99,13 +103,13 @@ def test_search__resumes_without_repeating_candidates(tmp_path, monkeypatch, int
     assert len(rates) == 6
 
 
-def test_search__ignores_records_with_another_key(tmp_path):
+def test_search__ignores_records_with_another_key(tmp_path, uninterrupted):
     search(tmp_path)
     records = list(tmp_path.rglob(rate_search.RECORD_FILE))
     assert len(records) == 2
     configure = make_configure()
     result = rate_search.search(RATES, configure, tmp_path, "other", "cpu", "frozen.lr")
-    assert result.state.history == search(tmp_path / "again").state.history
+    assert result.state.history == uninterrupted.state.history
 
 
 def test_search__keeps_a_single_trainer_in_memory(tmp_path, monkeypatch):

@@ -77,7 +77,8 @@ class DiceCrossEntropy:
         voxels = target[0].numel()
         overlap, predicted, truth = sum_with_gradient(_soft_sums(output.softmax(1), masks, counted))
         dice = (2 * overlap + SMOOTH) / (predicted + truth + SMOOTH)
-        return entropy / voxels + (1 - dice.mean()) * len(target)
+        loss: Tensor = entropy / voxels + (1 - dice.mean()) * len(target)
+        return loss
 
     def summarize(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the sums of validation volumes, on the prepared grid.
@@ -115,7 +116,7 @@ class DiceCrossEntropy:
             mean Dice over volumes and then over the labels of the truth, as in the evaluation; NaN without labels.
         """
         sums = summary.double().cpu()
-        labels = sums[:, :-2].unflatten(1, (2, 3, len(self.labels)))
+        labels = sums[:, :-2].view(len(sums), 2, 3, len(self.labels))
         overlap, predicted, truth = labels[:, 0].sum(0)
         dice = (2 * overlap + SMOOTH) / (predicted + truth + SMOOTH)
         entropy = (sums[:, -2] / sums[:, -1]).mean()
