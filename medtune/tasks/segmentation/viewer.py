@@ -157,8 +157,8 @@ def _resize(
 ) -> Pixels:
     """Resample a part of a slice; `box` has its left, upper, right and lower side as fractions."""
     image = Image.fromarray(pixels.astype(np.uint8))
-    scale = (image.width, image.height) * 2
-    part = tuple(min(max(side, 0.0), 1.0) * length for side, length in zip(box, scale, strict=True))
+    left, upper, right, lower = (min(max(side, 0.0), 1.0) for side in box)
+    part = (left * image.width, upper * image.height, right * image.width, lower * image.height)
     return np.asarray(image.resize((size.width, size.height), method, box=part))
 
 
