@@ -23,18 +23,21 @@ from medtune.serving.decode import SUFFIXES as IMAGE_SUFFIXES
 
 SLICES = (".dcm",)  # a scan is often kept as DICOM slices beside its NIfTI file
 MIN_FOLDS_VOLUMES = 15  # fewer volumes get three folds
-# Settings of the task. The learning rates, steps and batches are those of recipes/segmentation.yaml.
+# Settings of the task. With `lr: auto`, each network would be trained for three rates, which takes hours on a CPU.
 TASK: dict[str, Any] = {
     "task.kind": "segmentation",
     "schedule": "staged",
     "model.head.kind": "decoder",
     "model.backbone_args": {},
+    "model.peft.method": "lora",
     "frozen.monitor": "dice",
     "frozen.batch_size": 2,
     "frozen.min_steps": 450,
+    "frozen.lr": {"decoder": 3e-3},
     "finetune.monitor": "dice",
     "finetune.batch_size": 2,
     "finetune.min_steps": 450,
+    "finetune.lr": {"lora": 2e-3},
     "gate.metric": "dice",
 }
 
