@@ -1,16 +1,17 @@
 """Segmentation networks: a 3-D network, or the slice decoder with or without a timm backbone."""
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import torch
 
+from medtune.config import registry
 from medtune.config.schema import Params
 from medtune.config.volume_model import NO_BACKBONE
 from medtune.models.backbones import create_backbone, family
-from medtune.models.heads import decoder
 from medtune.models.normalization import normalization
-from medtune.models.slice_network import SliceNetwork, slice_side
+from medtune.models.slice_network import SliceNetwork
 from medtune.models.volume_networks import ARCHITECTURES, VolumeNetwork, check_patch, create_volume_network
 
 
@@ -47,12 +48,12 @@ def build(
         backbone = create_backbone(_with_image_size(params, patch), load_weights)
         values = normalization(params, backbone)
     torch.manual_seed(params.seed)
-    return decoder.build(_head(params), backbone, channels, classes, patch, values).eval()
+    slices: SliceNetwork = _head(params).build(model.head, backbone, channels, classes, patch, values)
+    return slices.eval()
 
 
-def _head(params: Params) -> decoder.Params:
-    assert isinstance(params.model.head, decoder.Params)  # the params refuse other heads
-    return params.model.head
+def _head(params: Params) -> ModuleType:
+    return registry.load_plugin("medtune.models.heads", params.model.head.kind, "model.head.kind")
 
 
 def _with_image_size(params: Params, patch: Sequence[int]) -> Params:
@@ -62,8 +63,7 @@ def _with_image_size(params: Params, patch: Sequence[int]) -> Params:
         return params
     with torch.device("meta"):
         vit: Any = create_backbone(params, load_weights=False)
-    head = _head(params)
-    side = slice_side(patch, head.slice_scale, vit.patch_embed.patch_size[0], "xyz".index(head.slice_axis))
+    side = _head(params).image_side(model.head, patch, vit.patch_embed.patch_size[0])
     return params.model_copy(
         update={"model": model.model_copy(update={"backbone_args": {**model.backbone_args, "img_size": side}})}
     )

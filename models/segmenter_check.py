@@ -10,13 +10,12 @@ from medtune.config.schema import Params
 from medtune.config.volume_model import NO_BACKBONE, VOLUME_NETWORKS
 from medtune.models import segmenter
 from medtune.models.backbones import check_checkpointing, check_family, check_name
-from medtune.models.slice_network import MIN_SIDE
 from medtune.models.volume_networks import check_method, create_volume_network
 from medtune.models.weights import read_weights
 
 CLASSES = 3
-# Smallest depth of a trial patch, so that the decoder has several elements at its coarsest resolution.
-TRIAL_DEPTH = 8
+# Side of a trial patch of slices in voxels. Slices need at least `MIN_SIDE` voxels.
+SIDE = 16
 
 
 def trial_patch(params: Params) -> tuple[int, int, int]:
@@ -36,9 +35,7 @@ def trial_patch(params: Params) -> tuple[int, int, int]:
         with torch.random.fork_rng():
             x, y, z = create_volume_network(model.backbone, 1, CLASSES, args=model.backbone_args).factors
         return 2 * x, 2 * y, 2 * z
-    sides = [MIN_SIDE + 4] * 3
-    sides["xyz".index(getattr(model.head, "slice_axis"))] = TRIAL_DEPTH  # noqa: B009
-    return sides[0], sides[1], sides[2]
+    return SIDE, SIDE, SIDE
 
 
 def check_segmenter(params: Params, channels: int | None = None, patch: Sequence[int] | None = None) -> None:

@@ -17,9 +17,10 @@ def has_source(test: Path, package: Path) -> bool:
     return any(name == module or name.startswith(f"{module}_") for module in modules - {"__init__"})
 
 
-@pytest.mark.parametrize("test", [path for path in TESTS if path.parts[0] not in FREE], ids=Path.as_posix)
-def test_tests__mirror_the_source_tree(test: Path) -> None:
-    assert has_source(test, PROJECT / "medtune")
+def test_tests__mirror_the_source_tree() -> None:
+    mirrored = [path for path in TESTS if path.parts[0] not in FREE]
+    assert len(mirrored) > 100
+    assert [path.as_posix() for path in mirrored if not has_source(path, PROJECT / "medtune")] == []
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_doctor__reports_four_faults_in_one_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_doctor__missing_hub_is_an_error_and_pickled_code_is_not_run(tmp_path: Path) -> None:
+def test_doctor__pickled_code_is_an_error_and_not_run(tmp_path: Path) -> None:
     weights, executed = tmp_path / "weights.pth", tmp_path / "executed"
     weights.write_bytes(pickle.dumps({"state_dict": CodeRunner(executed)}))
     code, out, _ = doctor(
@@ -114,11 +114,6 @@ def test_doctor__missing_hub_is_an_error_and_pickled_code_is_not_run(tmp_path: P
     assert line(out, "weights").startswith("wrong")
     assert "cannot be read as plain tensors" in line(out, "weights")
     assert not executed.exists()
-    environment = {"HF_ENDPOINT": NO_SERVER, "HF_HOME": str(tmp_path / "hub")}
-    code, out, _ = doctor(["--quick", "--out", str(tmp_path), "--set", "model.weights=hub"], environment)
-    assert code == 2
-    assert line(out, "hub").startswith("wrong")
-    assert "model.weights" in line(out, "hub").partition(" -> ")[2]
 
 
 @pytest.mark.slow

@@ -64,6 +64,16 @@ def test_hub__offline_is_ok_if_not_needed_or_cached(tmp_path: Path, monkeypatch:
     assert "HF_HUB_OFFLINE is set" in weights.check_hub(make_context(tmp_path)).message
 
 
+def test_hub__unreachable_server_is_an_error_only_if_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # no process listens on this port
+    result = weights.check_hub(make_context(tmp_path, "model.weights=hub"))
+    assert result.state == "wrong"
+    assert "http://127.0.0.1:9 does not respond" in result.message
+    assert "model.weights" in result.fix
+    assert weights.check_hub(make_context(tmp_path)).state == "warning"
+
+
 def test_check_model__describes_the_network_without_weights() -> None:
     result = check_model(load(sets=[*CDTM, "model.weights=hub", "model.backbone=resnet18", "model.backbone_args={}"]))
     assert result["shape_fault"] is None

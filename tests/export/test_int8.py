@@ -1,5 +1,7 @@
 """Int8 graphs: quantized nodes, fp32 nodes, and similar outputs."""
 
+import functools
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -21,10 +23,13 @@ def run(graph: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
     return session.run(None, {"images": images})[0]
 
 
-def export(backbone: str, head: str, arguments: dict) -> onnx.ModelProto:
+@functools.cache
+def export(backbone: str, head: str) -> onnx.ModelProto:
+    """Export a network; the tests share the graph and do not modify it."""
     from medtune.config.load import validate
     from medtune.models.classifier import build
 
+    arguments = {"img_size": SIZE} if backbone == "test_vit" else {}
     model = {"backbone": backbone, "weights": "none", "backbone_args": arguments, "head": {"kind": head}}
     params = validate(
         {"data": {"source": "synthetic", "image_size": SIZE}, "model": model | {"peft": {"method": "none"}}}
@@ -33,16 +38,12 @@ def export(backbone: str, head: str, arguments: dict) -> onnx.ModelProto:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("int8")
 @pytest.mark.parametrize(
-    ("backbone", "head", "arguments"),
-    [
-        ("test_vit", "cdtm", {"img_size": SIZE}),
-        ("test_efficientnet", "linear", {}),
-        ("test_resnet", "cdtm", {}),
-    ],
+    ("backbone", "head"), [("test_vit", "cdtm"), ("test_efficientnet", "linear"), ("test_resnet", "cdtm")]
 )
-def test_to_int8__is_close_and_boundary_nodes_remain_fp32(backbone, head, arguments):
-    graph = export(backbone, head, arguments)
+def test_to_int8__is_close_and_boundary_nodes_remain_fp32(backbone, head):
+    graph = export(backbone, head)
     before = graph.SerializeToString(deterministic=True)
     int8 = to_int8(graph, IMAGES)
     assert graph.SerializeToString(deterministic=True) == before
@@ -60,8 +61,9 @@ def test_to_int8__is_close_and_boundary_nodes_remain_fp32(backbone, head, argume
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("int8")
 def test_to_int8__cdtm_mixing_matrices_are_quantized_per_column():
-    int8 = to_int8(export("test_vit", "cdtm", {"img_size": SIZE}), IMAGES)
+    int8 = to_int8(export("test_vit", "cdtm"), IMAGES)
     tensors = {t.name: t for t in int8.graph.initializer}
     centers, tokens = 300, 4
     (mixing,) = (t for t in tensors.values() if list(t.dims) == [centers, tokens * tokens])

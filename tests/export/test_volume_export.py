@@ -4,18 +4,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
-from medtune.export import graph_input
-from medtune.export.ensemble import Member
-from medtune.export.onnx_graph import to_onnx
 from medtune.export.precisions import FILES, PrecisionExporter, predictor, session
-from medtune.export.volume_ensemble import VolumeEnsemble
-from medtune.models.slice_network import SliceNetwork
 from medtune.serving.volumes.nifti import write_label_map
 from medtune.serving.volumes.nifti_space import NiftiSpace
 from medtune.serving.volumes.volume import make_grid
-from medtune.tasks.segmentation import export as task
 from tests.volume_bundle_world import PATCH, Threshold, build, make_world
 
 
@@ -107,22 +100,3 @@ def test_compare_predictions__uses_the_network_of_the_fold(world):
         world.parts.compare_predictions(
             check, bundle, [1, 0], write_evaluated(world, check, bundle, world.folder / "b")
         )
-
-
-@pytest.mark.parametrize("axis", [0, 2])
-def test_to_onnx__decoder_without_a_backbone_equals_the_network(axis):
-    torch.manual_seed(0)
-    network = SliceNetwork(None, 1, 3, PATCH, slice_axis=axis).eval()
-    compare(network, PATCH)
-
-
-def compare(network, patch, channels=1):
-    """Compare a network with its graph for two batch sizes."""
-    model = VolumeEnsemble([Member(network, task.output_layer({}))], "probabilities")
-    predict = predictor(to_onnx(model, graph_input.windows(channels, patch), 20, {}, model.names).SerializeToString())
-    for count in (1, 3):
-        windows = np.random.default_rng(count).normal(size=(count, channels, *patch)).astype(np.float32)
-        with torch.inference_mode():
-            expected = network(torch.from_numpy(windows)).softmax(1).numpy()
-        assert expected.min() < 0.9 * expected.max()
-        assert np.abs(predict(windows)[:, 0] - expected).max() < 1e-4

@@ -20,6 +20,9 @@ from medtune.serving.slides.aggregate import calibrate, slide_probabilities
 from medtune.serving.slides.tiling import TileSettings
 from medtune.stages import data, evaluate, export, frozen, gate
 
+# On one worker, so that the network is trained only once.
+pytestmark = pytest.mark.xdist_group("slides")
+
 CLASSES = ("scattered", "fibers", "clumps")
 OPTIONS = [
     "schedule=frozen", "data.source=slides", "data.csv=labels.csv", "data.image_size=32",

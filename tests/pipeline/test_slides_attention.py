@@ -27,7 +27,8 @@ ATTENTION = [
     "export={precisions: [fp32, fp16], parity_images: 30, batch_sizes: [1, 8]}",
 ]  # fmt: skip
 
-pytestmark = pytest.mark.slow
+# On one worker, so that the network is trained only once.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slides-attention")]
 
 
 @pytest.fixture(scope="module")

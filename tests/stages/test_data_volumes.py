@@ -118,6 +118,24 @@ def test_run__unchanged_files_are_not_decoded(section, tmp_path, capsys):
     assert prepared.folder.is_dir()
 
 
+def test_run__leftovers_and_damage_are_replaced(tmp_path, capsys):
+    leftover = partial_dir(tmp_path / "data" / "prepared")
+    leftover.mkdir(parents=True)
+    (leftover / "volumes.npy").write_bytes(b"half")
+    (leftover / "stray").touch()
+    prepared = prepare(PHANTOM, tmp_path)
+    assert not leftover.exists()
+    assert not (prepared.folder / "stray").exists()
+    content = bytearray((prepared.folder / "volumes.npy").read_bytes())
+    content[500] ^= 1
+    (prepared.folder / "volumes.npy").write_bytes(content)
+    capsys.readouterr()
+    again = prepare(PHANTOM, tmp_path)
+    assert "nothing changed" not in capsys.readouterr().out
+    assert again.digest == prepared.digest
+    np.testing.assert_array_equal(again.volumes.image(0), prepared.volumes.image(0))
+
+
 def test_run__changed_mask_changes_the_digest(section, tmp_path):
     first = prepare(section, tmp_path / "out")
     path = tmp_path / "raw" / "masks" / "4.nii.gz"

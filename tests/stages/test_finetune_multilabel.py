@@ -1,52 +1,56 @@
 """Test that a killed multilabel training resumes with the same result as an uninterrupted training."""
 
 import csv
+import os
 import shutil
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from medtune.config.load import load
-from medtune.config.project import PROJECT
 from medtune.runtime.paths import RunPaths
 from medtune.stages import data, finetune, frozen
+from medtune.training.loop import Trainer
+from tests.robustness.isolated import isolated
 
 SETTINGS = [
     "task.kind=multilabel", "data.source=folder", "data.csv=t.csv", "data.label_type=multi", "data.image_size=32",
     "data.columns={labels: [bright, striped]}", "data.split={folds: 3, test_fold: 1}", "schedule=staged",
     "tracking.mode=disabled",
     "model={backbone: test_vit, weights: none, backbone_args: {img_size: 32, depth: 2}, head: {kind: linear}}",
-    "frozen={epochs: 3, feature_views: 1, batch_size: 8, class_weights: auto, checkpoint_seconds: 0}",
-    "finetune={epochs: 3, batch_size: 8, class_weights: {bright: 2}, checkpoint_seconds: 0}",
+    "frozen={epochs: 3, lr: 0.1, feature_views: 1, batch_size: 8, class_weights: auto, checkpoint_seconds: 0}",
+    "finetune={epochs: 3, lr: 3.0e-5, batch_size: 8, class_weights: {bright: 2}, checkpoint_seconds: 0}",
 ]  # fmt: skip
-# This script runs the stages and kills itself at the end of an epoch.
-SCRIPT = """
-import os, signal, sys
-from pathlib import Path
-from medtune.config.load import load
-from medtune.runtime.paths import RunPaths
-from medtune.stages import finetune, frozen
-from medtune.training.loop import Trainer
+KILLED_AFTER = {"in frozen": 2, "in finetune": 5}  # number of epochs
 
-folder, last, *sets = sys.argv[1:]
-finish, epochs = Trainer._finish_epoch, iter(range(1, 100))
 
-def finish_and_kill(self, *args, **kwargs):
-    row = finish(self, *args, **kwargs)
-    if next(epochs) == int(last):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return row
+def run_and_kill(sets, folder, last):
+    """Run the stages in a fork of this process, which kills itself after `last` epochs, and return its exit code."""
+    if (process := os.fork()) == 0:
+        finish, epochs = Trainer._finish_epoch, iter(range(1, 100))
 
-Trainer._finish_epoch = finish_and_kill
-params, paths = load(None, sets), RunPaths(Path(folder), Path(folder) / "cache")
-frozen.run(params, paths)
-finetune.run(params, paths)
-"""
+        def finish_and_kill(self, *args, **kwargs):
+            row = finish(self, *args, **kwargs)
+            if next(epochs) == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return row
+
+        Trainer._finish_epoch = finish_and_kill
+        try:
+            run_stages(load(None, sets), RunPaths(folder, folder / "cache"))
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def run_and_kill_each(sets, folders):
+    return [run_and_kill(sets, folder, KILLED_AFTER[name]) for name, folder in folders.items()]
+
+
+def run_stages(params, paths):
+    return [frozen.run(params, paths).sha256, finetune.run(params, paths).sha256]
 
 
 @pytest.fixture(scope="module")
@@ -67,18 +71,18 @@ def world(tmp_path_factory):
     paths = RunPaths(folder / "uninterrupted", folder / "uninterrupted" / "cache")
     params = load(None, sets)
     data.run(params, paths)
-    return sets, params, paths, [frozen.run(params, paths).sha256, finetune.run(params, paths).sha256]
+    return sets, params, paths, run_stages(params, paths)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("last", [2, 5], ids=["in-frozen", "in-finetune"])
-def test_training__killed_and_resumed_equals_uninterrupted(world, tmp_path, last):
+def test_training__killed_and_resumed_equals_uninterrupted(world, tmp_path):
     sets, params, uninterrupted, digests = world
-    paths = RunPaths(tmp_path, tmp_path / "cache")
-    shutil.copytree(uninterrupted.prepared, paths.prepared)
-    process = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path), str(last), *sets], cwd=PROJECT, capture_output=True, check=False
-    )
-    assert process.returncode == -signal.SIGKILL
-    assert not Path(paths.stage("finetune", 1), "result.json").exists()
-    assert [frozen.run(params, paths).sha256, finetune.run(params, paths).sha256] == digests
+    folders = {name: tmp_path / name for name in KILLED_AFTER}
+    for folder in folders.values():
+        shutil.copytree(uninterrupted.prepared, RunPaths(folder, folder / "cache").prepared)
+    assert isolated(run_and_kill_each, sets, folders) == [-signal.SIGKILL] * 2
+    for name, folder in folders.items():
+        paths = RunPaths(folder, folder / "cache")
+        assert (paths.stage("frozen", 1) / "result.json").exists() == (name == "in finetune")
+        assert not (paths.stage("finetune", 1) / "result.json").exists()
+        assert run_stages(params, paths) == digests, name

@@ -50,7 +50,7 @@ def write_report(
         folds = len(result.folds)
         draw_history(paths[-1], history, f"{folds} fold{'s' * (folds > 1)}", EACH_EPOCH)
         write_history(folder / "plots" / "history.csv", history)
-    cases, drawn = summary_rows(pooled, result.prepared.paths), []
+    cases, drawn = summary_rows(pooled, result.prepared.paths, facts["patients_known"]), []
     for case in cases:
         volumes = load_case(result.prepared, pooled, case["position"])
         metrics = pooled.cases[case["position"]]
@@ -77,4 +77,4 @@ def write_report(
 
 
 def _caption(case: Mapping[str, Any]) -> str:
-    return f"{case['name']} test volume: {case['volume']}, patient {case['patient']}, mean Dice {case['dice']:.3f}"
+    return f"{case['name']} test volume: {case['volume']}, {case['whose']}, mean Dice {case['dice']:.3f}"

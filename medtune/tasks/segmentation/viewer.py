@@ -47,7 +47,7 @@ def viewer_section(cases: Sequence[tuple[Mapping[str, Any], CaseVolumes]], label
     """Render the section of report.html.
 
     Args:
-        cases: entries `{name, volume, patient, dice}` with their volumes.
+        cases: entries `{name, volume, whose, dice, labels}` with their volumes.
         labels: names of the labels.
 
     Returns:

@@ -47,12 +47,12 @@ def decode(text: str) -> Image.Image:
 
 def test_summary_rows__are_the_worst_the_median_and_the_best_volume(predictions):
     rows = summary_rows(predictions, [f"scan{k}" for k in range(5)])
-    assert [(row["name"], row["volume"], row["patient"]) for row in rows] == [
-        ("worst", "scan3", "d"), ("median", "scan1", "b"), ("best", "scan4", "e"),
+    assert [(row["name"], row["volume"], row["whose"]) for row in rows] == [
+        ("worst", "scan3", "patient d"), ("median", "scan1", "patient b"), ("best", "scan4", "patient e"),
     ]  # fmt: skip
     assert [row["dice"] for row in rows] == pytest.approx([0.25, 0.75, 1])
-    (only,) = summary_rows(predictions.select(np.array([1])), ["scan0", "scan1"])
-    assert (only["name"], only["dice"]) == ("worst", pytest.approx(0.75))
+    (only,) = summary_rows(predictions.select(np.array([1])), ["scan0", "scan1"], patients_known=False)
+    assert (only["name"], only["dice"], only["whose"]) == ("worst", pytest.approx(0.75), "patient unknown")
 
 
 def test_draw_dice_and_sizes__write_plots(tmp_path, predictions):
@@ -154,7 +154,7 @@ def test_case_planes__are_limited_in_size():
 
 
 def test_viewer_section__is_offline_and_escapes_names(case):
-    row = {"name": "worst", "volume": "<scan>", "patient": "a", "dice": 0.75,
+    row = {"name": "worst", "volume": "<scan>", "whose": "patient a", "dice": 0.75,
            "labels": [("liver", 0.75, "both"), ("left kidney", None, "both empty")]}  # fmt: skip
     page = viewer_section([(row, case)], list(LABELS))
     assert "&lt;scan&gt;" in page
