@@ -28,7 +28,8 @@ def adapt(model: AnyNetwork, params: Params) -> AnyNetwork:
     Returns:
         The same model.
     """
-    model.backbone = load_method(params).inject(model.backbone, params.model.peft)
+    if any(True for _ in model.backbone.parameters()):  # a decoder alone has an empty backbone
+        model.backbone = load_method(params).inject(model.backbone, params.model.peft)
     model.head.requires_grad_(True)
     return model
 

@@ -9,6 +9,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from medtune.config import registry
 from medtune.config.errors import InputError, RunError, show_value, suggestion
 from medtune.config.schema import Params
 from medtune.models.hub import check_cached
@@ -124,8 +125,7 @@ def check_backbone(params: Params) -> TokenShape:
     """
     model, size = params.model, params.data.image_size
     check_name(model.backbone, model.weights)
-    if model.peft.method != "none":
-        _check_method(params)
+    check_family(params)
     if model.weights not in ("hub", "none"):
         read_weights(model.weights, model.backbone, check_only=True)
     try:
@@ -152,7 +152,7 @@ def check_backbone(params: Params) -> TokenShape:
             f"tokens. Set model.head.tokens={shape.tokens} or null"
         )
     if "finetune" in params.training_stages and params.finetune.gradient_checkpointing:
-        _check_checkpointing(params, backbone)
+        check_checkpointing(params, backbone)
     return shape
 
 
@@ -245,7 +245,8 @@ def check_name(backbone: str, weights: str) -> None:
         )
 
 
-def _check_checkpointing(params: Params, backbone: nn.Module) -> None:
+def check_checkpointing(params: Params, backbone: nn.Module) -> None:
+    """Raise InputError if the backbone does not support `finetune.gradient_checkpointing`."""
     model = params.model
     try:
         backbone.set_grad_checkpointing(True)  # type: ignore[operator]
@@ -259,9 +260,8 @@ def _check_checkpointing(params: Params, backbone: nn.Module) -> None:
         )
 
 
-def _check_method(params: Params) -> None:
-    from medtune.config import registry
-
+def check_family(params: Params) -> None:
+    """Raise InputError if `model.peft.method` does not support the family of the timm model."""
     method = registry.load_plugin("medtune.models.peft", params.model.peft.method, "model.peft.method")
     name = family(params.model.backbone)
     if not supports(method, name):

@@ -15,9 +15,11 @@ from huggingface_hub import constants
 from medtune.config.errors import InputError
 from medtune.config.load import validate
 from medtune.config.schema import Params
+from medtune.config.task_labels import SEGMENTATION
 from medtune.models import hub
-from medtune.models.backbones import check_backbone, create_backbone
+from medtune.models.backbones import check_backbone, create_backbone, hub_cfg
 from medtune.models.classifier import build_head, stored_tokens
+from medtune.models.compatibility_volumes import describe_segmenter
 from medtune.models.normalization import check_normalization
 from medtune.models.weights import load_into, read_weights
 
@@ -35,6 +37,10 @@ def check_model(params: Params) -> dict[str, Any]:
         of tokens, channels and parameters, and the state of the hub's cache.
     """
     model = params.model
+    if params.task.kind == SEGMENTATION:
+        report = describe_segmenter(params)
+        known = model.weights == "hub" and report["shape_fault"] is None
+        return report | (_hub_status(hub_cfg(params)) if known else {})
     without_weights = params.model_copy(update={"model": model.model_copy(update={"weights": "none"})})
     report: dict[str, Any] = {"shape_fault": None, "weights_fault": None}
     try:

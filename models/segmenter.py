@@ -1,16 +1,17 @@
-"""Networks that map a volume to a label per voxel: the decoder alone, networks of volumes, or a timm backbone."""
+"""Segmentation networks: a 3-D network, or the slice decoder with or without a timm backbone."""
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import torch
 
+from medtune.config import registry
 from medtune.config.schema import Params
 from medtune.config.volume_model import NO_BACKBONE
 from medtune.models.backbones import create_backbone, family
-from medtune.models.heads import decoder
 from medtune.models.normalization import normalization
-from medtune.models.slice_network import SliceNetwork, slice_side
+from medtune.models.slice_network import SliceNetwork
 from medtune.models.volume_networks import ARCHITECTURES, VolumeNetwork, check_patch, create_volume_network
 
 
@@ -20,11 +21,11 @@ def build(
     """Build backbone and decoder. Parts without pretrained weights are initialized from `params.seed`.
 
     Args:
-        params: all params. `model.backbone` is `none`, a network of volumes or a timm model.
+        params: all params. `model.backbone` is `none`, the name of a 3-D network or the name of a timm model.
         channels: number of channels of a volume, C.
         classes: number of classes including the background, K.
         patch: X, Y and Z of a training patch in voxels.
-        load_weights: False leaves the backbone random, if a state dict is loaded later.
+        load_weights: False leaves the backbone random, for callers that load a state dict afterwards.
 
     Returns:
         The network in eval mode.
@@ -37,22 +38,22 @@ def build(
     torch.manual_seed(params.seed)
     if model.backbone in ARCHITECTURES:
         weights = model.weights if load_weights else "none"
-        volumes = create_volume_network(model.backbone, channels, classes, weights, model.backbone_args)
-        check_patch(volumes, model.backbone, patch)
+        network = create_volume_network(model.backbone, channels, classes, weights, model.backbone_args)
+        check_patch(network, model.backbone, patch)
         x, y, z = patch
-        volumes.patch = (x, y, z)
-        return volumes
+        network.patch = (x, y, z)
+        return network
     backbone, values = None, None
     if model.backbone != NO_BACKBONE:
         backbone = create_backbone(_with_image_size(params, patch), load_weights)
         values = normalization(params, backbone)
     torch.manual_seed(params.seed)
-    return decoder.build(_head(params), backbone, channels, classes, patch, values).eval()
+    slices: SliceNetwork = _head(params).build(model.head, backbone, channels, classes, patch, values)
+    return slices.eval()
 
 
-def _head(params: Params) -> decoder.Params:
-    assert isinstance(params.model.head, decoder.Params)  # the params refuse other heads
-    return params.model.head
+def _head(params: Params) -> ModuleType:
+    return registry.load_plugin("medtune.models.heads", params.model.head.kind, "model.head.kind")
 
 
 def _with_image_size(params: Params, patch: Sequence[int]) -> Params:
@@ -62,8 +63,7 @@ def _with_image_size(params: Params, patch: Sequence[int]) -> Params:
         return params
     with torch.device("meta"):
         vit: Any = create_backbone(params, load_weights=False)
-    head = _head(params)
-    side = slice_side(patch, head.slice_scale, vit.patch_embed.patch_size[0], "xyz".index(head.slice_axis))
+    side = _head(params).image_side(model.head, patch, vit.patch_embed.patch_size[0])
     return params.model_copy(
         update={"model": model.model_copy(update={"backbone_args": {**model.backbone_args, "img_size": side}})}
     )

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-# Channels at full, half and quarter resolution, and of each projected level.
-WIDTHS = (16, 32, 64)
-LEVEL_WIDTH = 32
+# Channels at full resolution. Half and quarter resolution have twice and four times as many.
+WIDTH = 16
 
 
 class ConvBlock(nn.Sequential):
@@ -41,19 +40,20 @@ class SliceDecoder(nn.Module):
         channels: number of channels of the volume.
         classes: number of classes including the background, K.
         levels: channels and width of an element in voxels for each level; empty without a backbone.
+        width: channels at full resolution. The time grows with its square.
     """
 
-    def __init__(self, channels: int, classes: int, levels: Sequence[tuple[int, float]]) -> None:
+    def __init__(self, channels: int, classes: int, levels: Sequence[tuple[int, float]], width: int = WIDTH) -> None:
         super().__init__()
-        full, half, quarter = WIDTHS
+        full, half, quarter = width, 2 * width, 4 * width
         self.resolutions = [1 if width <= 2 else 2 for _, width in levels]
-        self.projections = nn.ModuleList([Projection(count, LEVEL_WIDTH) for count, _ in levels])
+        self.projections = nn.ModuleList([Projection(count, half) for count, _ in levels])
         self.stem = nn.Sequential(ConvBlock(channels, full), ConvBlock(full, full))
         self.down = nn.ModuleList([ConvBlock(full, half, stride=2), ConvBlock(half, quarter, stride=2)])
         self.fuse = nn.ModuleList(
             [
-                ConvBlock(width + LEVEL_WIDTH * self.resolutions.count(resolution), width)
-                for resolution, width in ((1, half), (2, quarter))
+                ConvBlock(count + half * self.resolutions.count(resolution), count)
+                for resolution, count in ((1, half), (2, quarter))
             ]
         )
         self.up = nn.ModuleList([ConvBlock(quarter + half, half), ConvBlock(half + full, full)])

@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate, pad
 
 from medtune.config.errors import InputError
 from medtune.models.network import Network
-from medtune.models.slice_decoder import SliceDecoder
+from medtune.models.slice_decoder import WIDTH, SliceDecoder
 from medtune.models.slice_levels import level_features, level_shapes, remove_unused, uses_tokens
 
 Normalization = tuple[Sequence[float], Sequence[float]]  # mean and standard deviation per color channel
@@ -66,6 +66,7 @@ class SliceNetwork(Network):
         slice_scale: float = 2.0,
         slice_axis: int = 2,
         normalization: Normalization | None = None,
+        width: int = WIDTH,
     ) -> None:
         """Create the decoder for the levels of the backbone.
 
@@ -78,6 +79,7 @@ class SliceNetwork(Network):
             slice_scale: pixels per voxel of a slice; greater for smaller structures.
             slice_axis: axis along which the slices follow each other, 0..2.
             normalization: mean and standard deviation of images in 0..1 that the weights require. None: ImageNet's.
+            width: channels of the decoder at full resolution.
 
         Raises:
             InputError: the images of the backbone are too small, the patch is too small, or the backbone has no levels.
@@ -101,7 +103,7 @@ class SliceNetwork(Network):
                 (channels * count, self.extent[0] / height)
                 for count, height in level_shapes(self.backbone, self.pixels)
             ]
-        self.head = SliceDecoder(channels, classes, levels)
+        self.head = SliceDecoder(channels, classes, levels, width)
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Map volumes (B, C, X, Y, Z) to logits (B, K, X, Y, Z)."""

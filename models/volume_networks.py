@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from medtune.config import registry
@@ -139,7 +140,8 @@ def create_volume_network(
     cls = _monai_class(name, architecture.monai) if architecture.monai else BrainUNet
     dims = {"spatial_dims": 3} if architecture.monai else {}
     try:
-        network = cls(in_channels=channels, out_channels=classes, **dims, **merged)
+        with torch.device("cpu"):  # the constructor of SwinUNETR reads values, which the meta device does not have
+            network = cls(in_channels=channels, out_channels=classes, **dims, **merged)
         backbone, head = architecture.split(network)
     except (AttributeError, IndexError, KeyError, NotImplementedError, TypeError, ValueError) as error:
         raise InputError(

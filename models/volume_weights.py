@@ -3,8 +3,7 @@
 from torch import Tensor, nn
 
 from medtune.config.errors import InputError
-from medtune.models.weights import StateDicts
-from medtune.runtime import console
+from medtune.models.weights import StateDicts, print_once
 
 # Prefixes that wrappers add to all names.
 PREFIXES = ("", "module.", "_orig_mod.", "net.", "network.")
@@ -48,7 +47,7 @@ def load_parts(network: nn.Module, backbone: nn.Module, states: StateDicts, name
     network.load_state_dict({key: value.to(own[key].dtype) for key, value in fitting.items()}, strict=False)
     if random := [key for key in missing if not key.startswith(IGNORED)]:
         shown = ", ".join(random[:4]) + (f" and {len(random) - 4} more" if len(random) > 4 else "")
-        console.info(f"model.weights={setting}: random weights for {shown}")
+        print_once(f"model.weights={setting}: random weights for {shown}")
 
 
 def _without_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -111,7 +111,7 @@ def load_into(backbone: nn.Module, states: StateDicts, setting: str) -> None:
     state |= {key: value.to(state[key].dtype) for key, value in fit.state.items()}
     backbone.load_state_dict(state, strict=True)
     if note := _note(container, fit):
-        _print_once(f"model.weights={setting}: {note}")
+        print_once(f"model.weights={setting}: {note}")
 
 
 def _choose(backbone: nn.Module, states: StateDicts, setting: str) -> tuple[str, Fit]:
@@ -155,7 +155,8 @@ def _note(container: str, fit: Fit) -> str:
 
 
 @cache
-def _print_once(message: str) -> None:
+def print_once(message: str) -> None:
+    """Print a message unless this process has already printed it."""
     console.info(message)
 
 

@@ -12,6 +12,7 @@ from medtune.data.dataset_report import check_duplicates, describe_dataset, prin
 from medtune.data.fold_assignments import FoldAssignments
 from medtune.data.packing import check_rejected
 from medtune.data.sample import Sample
+from medtune.data.sample_volumes import write_sample_volumes
 from medtune.data.source_listing import SourceListing
 from medtune.data.splits import SplitResult, split_samples
 from medtune.data.volume_inspection import (
@@ -130,6 +131,10 @@ def prepare_volumes(
     }
     manifest.write_info(folder, info)
     contact_sheet_volumes.write_contact_sheet(folder / "samples.png", folder, names, plan.preparation.spacing, labels)
+    if all(volume_files(sample).read is not None for sample in samples):
+        tested = done.splits[:, data.split.test_folds[0]] == "test"
+        chosen = [(row, name) for row, name in enumerate(names) if tested[row]]
+        write_sample_volumes(folder / "samples", chosen, read)
     rejected = [*listed.rejected, *headers.rejected, *inspection.rejected]
     seconds = time.perf_counter() - start_time
     entries = {
@@ -177,10 +182,9 @@ def _with_labels(sample: Sample, fact: VolumeFacts, labels: Sequence[str]) -> Sa
 def _notes(samples: Sequence[Sample], plan: PreparationPlan, split: SplitResult, training: Sequence[int]) -> list[str]:
     notes = []
     if plan.derived and (split.splits[list(training)] == "test").any():
-        names = ", ".join(plan.derived)
         notes.append(
-            "Every volume that is not external is a training volume of at least one fold. Therefore "
-            f"{names} were determined from all of them, as in nnU-Net."
+            "Every volume that is not external is a training volume of at least one fold. The following settings "
+            f"depend on all of them, as in nnU-Net: {', '.join(plan.derived)}."
         )
     if other := sum(states_other_spacing(volume_files(sample)) for sample in samples):
         notes.append(

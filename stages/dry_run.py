@@ -5,13 +5,13 @@ The result is cached until the network, the packages or the code change.
 
 import json
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medtune.config.errors import InputError
 from medtune.config.load import validate
 from medtune.config.schema import Params
+from medtune.config.volume_model import NO_BACKBONE, VOLUME_NETWORKS
 from medtune.runtime import cache_key, console, distributed
 from medtune.runtime.artifact import commit, digest, find_artifact, partial_dir
 from medtune.runtime.device import device_class
@@ -24,14 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from medtune.data.manifest import PreparedDataset
-    from medtune.models.classifier import Classifier
 
-PACKAGES = ("torch", "timm", "peft", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "safetensors")
+PACKAGES = ("torch", "timm", "peft", "monai", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "safetensors")
 # Params of a training stage that affect the check.
 STAGE_KEYS = ("optimizer", "weight_decay", "clip_norm", "precision", "channels_last", "gradient_checkpointing")
-LAYOUT = 3  # number of outputs
-# Larger graphs are exported but not opened, because they would need twice the memory.
-MAX_OPENED_BYTES = 500_000_000
 
 
 def check_network(params: Params, paths: RunPaths, prepared: "PreparedDataset | None" = None) -> None:
@@ -45,20 +41,45 @@ def check_network(params: Params, paths: RunPaths, prepared: "PreparedDataset | 
     Raises:
         InputError: a check failed. The message names the param, the problem and a fix.
     """
+    if params.data.has_volumes:
+        check_architecture(params, prepared)
     check_hub(params)
     if distributed.world_size() > 1:  # training steps in one of several processes would wait for the others
-        from medtune.models.backbones import check_backbone
-
-        check_backbone(params)
+        check_architecture(params, prepared)
         return
     folder, key = _cache_entry(params, paths)
     done = find_artifact(folder, key)
     if done is None:
-        console.info(f"checking that {params.model.backbone} can be trained and exported (once per configuration)")
+        name = "the decoder" if params.model.backbone == NO_BACKBONE else params.model.backbone
+        console.info(f"checking that {name} can be trained and exported (once per configuration)")
         batch_of_one = _check(params)
         partial_dir(folder).mkdir(parents=True, exist_ok=True)
         done = commit(folder, key, {"stage": "dry_run", "batch_of_one": batch_of_one})
     _check_batches_of_one(params, done.result()["batch_of_one"], prepared)
+
+
+def check_architecture(params: Params, prepared: "PreparedDataset | None" = None) -> None:
+    """Check that backbone, size of the input and PEFT method fit together, without loading weights.
+
+    Args:
+        params: all params.
+        prepared: the prepared data, if available. It has the channels and the patch of volumes.
+
+    Raises:
+        InputError: they do not fit, or the weights do not exist.
+    """
+    if not params.data.has_volumes:
+        from medtune.models.backbones import check_backbone
+
+        check_backbone(params)
+        return
+    from medtune.models.segmenter_check import check_segmenter
+
+    if prepared is None:
+        check_segmenter(params, patch=getattr(params.data, "patch", None))
+        return
+    volumes = prepared.info["volumes"]
+    check_segmenter(params, len(volumes["channels"]), volumes["patch"])
 
 
 def check_hub(params: Params) -> None:
@@ -82,74 +103,16 @@ def check_hub(params: Params) -> None:
 
 def _check(params: Params) -> dict[str, str]:
     """Check weights, training steps and export; return by stage why a batch of one image cannot be trained on."""
-    import torch
-
-    from medtune.models.backbones import check_backbone, create_backbone
-    from medtune.models.normalization import check_normalization
-    from medtune.models.weights import load_into, read_weights
-
-    model = params.model
-    check_backbone(params)
-    if model.weights not in ("hub", "none"):
-        with torch.device("meta"):
-            backbone = create_backbone(params, load_weights=False)
-        with warnings.catch_warnings():
-            # torch warns that a network on the meta device cannot store values, but only keys and shapes are compared.
-            warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
-            load_into(backbone, *read_weights(model.weights, model.backbone))
-        check_normalization(params)
+    from medtune.models.weights_check import check_weights
+    from medtune.stages.trial_export import trial_layout, try_export
     from medtune.training.trial_step import run_trial_steps
 
-    result = run_trial_steps(params, LAYOUT)
+    check_architecture(params)
+    if params.model.backbone not in (NO_BACKBONE, *VOLUME_NETWORKS):
+        check_weights(params)
+    result = run_trial_steps(params, trial_layout(params))
     try_export(params, result.network)
     return result.batch_of_one
-
-
-def try_export(params: Params, network: "Classifier") -> bytes:
-    """Export a network like the export stage, and run the graph with several batch sizes.
-
-    Args:
-        params: all params.
-        network: the network in eval mode on the CPU.
-
-    Returns:
-        The bytes of the graph; empty if the graph is too large to open.
-
-    Raises:
-        InputError: the network cannot be exported. The message names the backbone and the unsupported operator.
-    """
-    import numpy as np
-
-    from medtune.export.ensemble import Ensemble, Member
-    from medtune.export.onnx_file import weight_bytes
-    from medtune.export.onnx_graph import ExportError, to_onnx
-    from medtune.export.precisions import predictor
-    from medtune.serving.manifest import BundleError
-    from medtune.tasks import base
-
-    name, side = params.model.backbone, params.data.image_size
-    task = base.export(params.task.kind)
-    fold: Mapping[str, float] = getattr(task, "EXAMPLE_FOLD", {})
-    try:
-        model = Ensemble([Member(network, task.output_layer(fold))], "output")
-        graph = to_onnx(model, side, params.export.opset, {}, model.names)
-        if weight_bytes(graph) > MAX_OPENED_BYTES:
-            return b""
-        content: bytes = graph.SerializeToString()
-        predict = predictor(content, busy_wait=False)
-        for count in (1, 3):
-            if len(predict(np.zeros((count, side, side, 3), np.uint8))) != count:
-                raise InputError(
-                    f"model.backbone={name}: the exported graph does not support all batch sizes. "
-                    "Choose another backbone"
-                )
-        return content
-    except ExportError as error:
-        raise InputError(f"model.backbone={name}: {error}. Choose another backbone") from error
-    except BundleError as error:
-        raise InputError(
-            f"model.backbone={name}: onnxruntime cannot run the exported graph ({error}). Choose another backbone"
-        ) from error
 
 
 def _check_batches_of_one(params: Params, reasons: "Mapping[str, str]", prepared: "PreparedDataset | None") -> None:

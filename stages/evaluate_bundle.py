@@ -15,6 +15,7 @@ from medtune.runtime.progress import progress
 from medtune.runtime.provenance import provenance
 from medtune.serving import members
 from medtune.serving.bundle import Bundle
+from medtune.serving.manifest_fields import VOLUMES
 from medtune.tasks import base
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ def run(
     if "tiles" in document:
         raise InputError(
             f"{bundle} classifies whole-slide images, which this command does not support. Use `medtune predict`"
+        )
+    if VOLUMES in document:
+        raise InputError(
+            f"{bundle} segments volumes, which this command does not support. Use `medtune predict`, or list the "
+            "volumes as external ones in the data of a project"
         )
     params = external_params(document, data, sets)
     folder = _result_folder(out, data, bundle)

@@ -20,9 +20,12 @@ from medtune.runtime.paths import RunPaths
 from medtune.runtime.progress import progress
 from medtune.serving import manifest as bundle_document
 from medtune.serving import members
+from medtune.serving.any_bundle import load_bundle
 from medtune.serving.bundle import Bundle
 from medtune.serving.intensity import Intensity
 from medtune.serving.manifest import BundleError
+from medtune.serving.manifest_fields import VOLUMES
+from medtune.stages.gate_volumes import incompatibility, predict_volumes
 from medtune.tasks import base
 
 SEEN_SPLITS = ("train", "val")
@@ -86,13 +89,23 @@ def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecis
             return rejection([f"the champion was trained on every test patient. {ACCEPT}"], params.gate, notes)
         if changed:
             return rejection([changed], params.gate, notes)
-    stats = _predict(folder, "challenger", document, prepared, indices, networks, prepared.images[indices], params)
+
+    def measure(folder: Path, name: str, document: dict[str, Any], networks: np.ndarray) -> ModelStats:
+        problems = _problems(folder, document, params)
+        if prepared.has_volumes:
+            predictions = predict_volumes(folder, name, document, prepared, indices, networks, params)
+        else:
+            images = prepared.images[indices]
+            if champion and folder == champion.folder:
+                images = _images_for_champion(params, paths, prepared, indices, document)
+            predictions = _predict(folder, name, document, prepared, indices, networks, images, params)
+        pooled = base.evaluation(params.task.kind).pool(predictions)
+        return ModelStats(name, pooled.stats(params.evaluate), problems)
+
+    stats = measure(folder, "challenger", document, networks)
     champion_stats = None
     if champion and champion_document is not None:
-        images = _images_for_champion(params, paths, prepared, indices, champion_document)
-        champion_stats = _predict(
-            champion.folder, champion.name, champion_document, prepared, indices, champion_networks, images, params
-        )
+        champion_stats = measure(champion.folder, champion.name, champion_document, champion_networks)
     metric = base.metric(params.task.kind, params.gate.metric)
     assert metric is not None  # the params are validated
     limits = base.evaluation(params.task.kind).limits(params.gate)
@@ -103,6 +116,9 @@ def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecis
 
 def _incompatibility(document: dict[str, Any], champion: dict[str, Any]) -> str | None:
     """Return why two bundles cannot be compared, or None if they can."""
+    if VOLUMES in document:
+        reason = incompatibility(document, champion)
+        return f"{reason}. {ACCEPT}" if reason else None
     for name in ("task", "classes", "output", "tiles", "aggregation"):
         if name == "output" and "tiles" in document:  # the shape contains the number of networks, which may differ
             continue
@@ -186,6 +202,22 @@ def _label(manifest: Mapping[str, Mapping[str, str]], path: str) -> str | None:
     return manifest[path]["label"] if path in manifest else None
 
 
+def _problems(folder: Path, document: dict[str, Any], params: Params) -> tuple[str, ...]:
+    """Return the problems that the self-test and the parity check of a bundle found."""
+    problems = []
+    for precision, entry in document["precisions"].items():
+        if not entry["shipped"]:
+            continue
+        try:
+            load_bundle(folder, precision).self_test()
+        except BundleError as error:
+            problems.append(str(error))
+    limit = params.export.fp32_tolerance
+    if (parity := document["parity"]["fp32"]["max_abs_diff"]) > limit:
+        problems.append(f"fp32 differs from the trained network by {parity:.1e}, above export.fp32_tolerance={limit:g}")
+    return tuple(problems)
+
+
 def _predict(
     folder: Path,
     name: str,
@@ -195,19 +227,8 @@ def _predict(
     networks: np.ndarray,
     images: np.ndarray,
     params: Params,
-) -> ModelStats:
-    """Compute the statistics of a bundle on images, where `networks` selects the network for each image."""
-    problems = []
-    for precision, entry in document["precisions"].items():
-        if not entry["shipped"]:
-            continue
-        try:
-            Bundle.load(folder, precision).self_test()
-        except BundleError as error:
-            problems.append(str(error))
-    limit = params.export.fp32_tolerance
-    if (parity := document["parity"]["fp32"]["max_abs_diff"]) > limit:
-        problems.append(f"fp32 differs from the trained network by {parity:.1e}, above export.fp32_tolerance={limit:g}")
+) -> list[Any]:
+    """Return the predictions of a bundle for images, where `networks` selects the network for each image."""
     bundle, size = Bundle.load(folder), params.evaluate.batch_size
     batches: list[np.ndarray] = []
     with progress(f"gate: {name}", len(images), "images") as advance:
@@ -219,7 +240,7 @@ def _predict(
         selected = networks == member
         output = outputs[selected, member : member + 1] if prepared.slide_of_tile else outputs[selected, member]
         predictions.append(task.from_bundle(prepared, indices[selected], output, _member_document(document, member)))
-    return ModelStats(name, task.pool(predictions).stats(params.evaluate), tuple(problems))
+    return predictions
 
 
 def _member_document(document: dict[str, Any], member: int) -> dict[str, Any]:

@@ -54,7 +54,6 @@ def run_preflight(params: Params, paths: RunPaths, several: bool = False) -> "Pr
         hint = " If the table has changed, run `medtune data` first." if getattr(params.data, "csv", "") else ""
         raise InputError(f"{error}{hint}") from None
     _check_threshold(params, prepared.classes)
-    _check_volumes(params)
     for section in params.training_stages:
         stage = getattr(params, section)
         class_weights = stage.class_weights if isinstance(stage.class_weights, dict) else {}
@@ -75,22 +74,6 @@ def _check_threshold(params: Params, classes: Sequence[str]) -> None:
         f"evaluate.threshold={{{name}: {rate:g}}}: a threshold needs two classes, but there are {len(classes)}. "
         "Use evaluate.threshold=balanced_accuracy"
     )
-
-
-def _check_volumes(params: Params) -> None:
-    """Reject params of classes, which do not apply to the labels of masks."""
-    if not params.data.has_volumes:
-        return
-    if not isinstance(params.evaluate.threshold_criterion, str):
-        raise InputError(
-            f"evaluate.threshold={params.evaluate.threshold}: each voxel gets its most probable label, without a "
-            "threshold. Use evaluate.threshold=balanced_accuracy, which has no effect here"
-        )
-    for section in params.training_stages:
-        if isinstance(getattr(params, section).class_weights, dict):
-            raise InputError(
-                f"{section}.class_weights: the loss of task {params.task.kind} has no weights per label. Use auto"
-            )
 
 
 def check_subgroups(params: Params, columns: Mapping[str, Sequence[str]]) -> None:

@@ -29,8 +29,8 @@ class Step:
 
     Attributes:
         stage: frozen, finetune, evaluate or export.
-        fold: test fold of a training stage. `REFIT` is a network that is trained on all images. None is a stage that
-            runs once for all folds.
+        fold: test fold of a training stage. `REFIT` for the network that is trained on all images. None for a stage
+            that runs once for all folds.
         key: cache key.
         upstream: verified artifacts that the stage reads. For finetune, this is stage 1. For evaluate, these are all
             networks. For export, these are the evaluation, followed by the networks to export.
@@ -104,13 +104,15 @@ class Steps:
 
         Args:
             stage: frozen, finetune, evaluate or export.
-            fold: test fold of a training stage. None if the params select a single fold.
+            fold: test fold of a training stage, or `REFIT`. It may be omitted if the params select a single fold, and
+                must be omitted for evaluate and export.
 
         Returns:
             The step, with its finished artifact if there is one.
 
         Raises:
-            InputError: an upstream artifact is missing, or the fold is ambiguous. The message names the fix.
+            InputError: an upstream artifact is missing, or the fold is omitted although the params select several. The
+                message names the fix.
             ValueError: a fold is given for a stage that runs once for all folds.
         """
         if stage in PER_FOLD:

@@ -136,7 +136,7 @@ def try_family(family: str, names: list[str], cache: Path) -> Row:
 
 def _plain(name: str, side: int, args: dict[str, int], cache: Path) -> dict[str, str]:
     from medtune.stages import finetune, frozen
-    from medtune.stages.dry_run import LAYOUT, try_export
+    from medtune.stages.trial_export import LAYOUT, try_export
     from medtune.training.trial_step import run_trial_steps
 
     params, paths = _params(name, side, args, "schedule=staged"), _prepared(side, cache, name)
@@ -180,7 +180,7 @@ def _compare(network: torch.nn.Module, graph: bytes, side: int) -> None:
 
 def _lora(name: str, side: int, args: dict[str, int], cache: Path) -> dict[str, str]:
     from medtune.stages import finetune
-    from medtune.stages.dry_run import LAYOUT
+    from medtune.stages.trial_export import LAYOUT
     from medtune.training.trial_step import run_trial_steps
 
     params = _params(name, side, args, "schedule=full", "model.peft.method=lora")

@@ -28,7 +28,7 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Fixtures of tests in several folders.
-pytest_plugins = ["tests.small_world", "tests.robustness.plugin", "pytester"]
+pytest_plugins = ["tests.small_world", "tests.trained_volumes", "tests.robustness.plugin", "pytester"]
 PROJECT = Path(__file__).resolve().parent.parent
 
 

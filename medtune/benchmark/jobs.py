@@ -13,9 +13,10 @@ from medtune.config.errors import InputError
 from medtune.config.load import merge, validate
 from medtune.config.schema import Params
 from medtune.config.training import STAGES
+from medtune.config.volume_model import NO_BACKBONE, VOLUME_NETWORKS
 from medtune.data.manifest import PreparedDataset
 from medtune.data.prepared import open_prepared
-from medtune.models.peft_support import supported, supports
+from medtune.models.peft_support import VOLUME, supported, supports
 from medtune.runtime.artifact import Artifact, find_artifact
 from medtune.runtime.cache_key import data_key
 from medtune.runtime.console import info
@@ -69,8 +70,6 @@ def list_trials(grid: BenchmarkParams, tree: dict[str, Any]) -> dict[TrialId, Pa
     Raises:
         InputError: a method is unknown or supports no backbone of the grid, or params are invalid.
     """
-    from medtune.models.backbones import family
-
     methods = all_methods() if grid.methods == "all" else grid.methods
     specs = {method: parse_method(method, grid.head) for method in methods}
     params: dict[TrialId, Params] = {}
@@ -78,7 +77,7 @@ def list_trials(grid: BenchmarkParams, tree: dict[str, Any]) -> dict[TrialId, Pa
     for data, data_section in grid.data.items():
         for backbone, model_section in grid.backbones.items():
             base = _merged(tree, {"data": data_section, "model": {"backbone": backbone, **model_section}})
-            kind = family(base["model"]["backbone"])
+            kind = _family(base["model"]["backbone"])
             for method, spec in specs.items():
                 if not _is_compatible(spec, kind):
                     continue
@@ -136,8 +135,7 @@ def check(params: Sequence[Params]) -> None:
     Raises:
         InputError: a backbone, its weights and the image size are incompatible, or weights cannot be downloaded.
     """
-    from medtune.models.backbones import check_backbone
-    from medtune.stages.dry_run import check_hub
+    from medtune.stages.dry_run import check_architecture, check_hub
 
     seen = set()
     for trial_params in params:
@@ -145,11 +143,21 @@ def check(params: Sequence[Params]) -> None:
         if (combination := (model, trial_params.data.image_size)) not in seen:
             seen.add(combination)
             check_hub(trial_params)
-            check_backbone(trial_params)
+            check_architecture(trial_params)
+
+
+def _family(backbone: str) -> str:
+    if backbone in VOLUME_NETWORKS:
+        return VOLUME
+    if backbone == NO_BACKBONE:
+        return NO_BACKBONE
+    from medtune.models.backbones import family
+
+    return family(backbone)
 
 
 def _is_compatible(spec: MethodSpec, kind: str) -> bool:
-    return spec.peft == "none" or supports(_plugin(spec), kind)
+    return spec.peft == "none" or (kind != NO_BACKBONE and supports(_plugin(spec), kind))
 
 
 def _plugin(spec: MethodSpec) -> ModuleType:

@@ -41,19 +41,26 @@ def write_summary(
     write_results(folder / "results.csv", trials)
     params = jobs[0].params
     page = folder / "report.html"
-    lines = write_report(page, trials, grid.metric, params.evaluate.confidence)
-    for line in lines:
-        info(f"benchmark: {line}")
+    findings = write_report(page, trials, grid.metric, params.evaluate.confidence)
+    for finding in findings:
+        info(f"benchmark: {finding}")
     pending = sum(trial.status == "pending" for trial in trials)
     info(f"benchmark: {page}" + (f" ({pending} trials are pending)" if pending else ""))
-    return lines
+    return findings
 
 
 def log_summary(
-    tree: dict[str, Any], records: dict[TrialId, Artifact | None], lines: Sequence[str], metric: str
+    params_tree: dict[str, Any], records: dict[TrialId, Artifact | None], findings: Sequence[str], metric: str
 ) -> None:
-    """Log one W&B run for the grid, with a table of its trials and the recommendations."""
-    params = validate(tree)
+    """Log one W&B run for the grid, with a table of its trials and the findings of the report.
+
+    Args:
+        params_tree: params as nested dicts, before validation. The grid overrides them per trial.
+        records: record by trial; None if the trial is not finished.
+        findings: recommendations and warnings of the report, from `write_summary`.
+        metric: name of the compared metric.
+    """
+    params = validate(params_tree)
     done = {trial: record.result() for trial, record in records.items() if record}
     key = digest(sorted(record.key for record in records.values() if record))
     columns = ("data", "backbone", "method", "percent", "seed", "lr", metric, "lo", "hi", "trainable", "seconds")
@@ -65,7 +72,7 @@ def log_summary(
         rows.append((*identity, entry["value"], entry["lo"], entry["hi"], result["trainable"], result["seconds"]))
     with start_run("benchmark", key, key, params, "benchmark") as run:
         run.table("trials", columns, rows)
-        run.summary({"trials": len(done), "findings": list(lines)})
+        run.summary({"trials": len(done), "findings": list(findings)})
 
 
 def _trial(identity: TrialId, record: Artifact | None, error: str | None) -> TrialRecord:

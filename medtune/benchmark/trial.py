@@ -96,7 +96,7 @@ def run(params: Params, paths: RunPaths, trial: TrialId, threads: int, with_vali
         stages = {fold: _train(params, train_paths, fold) for fold in params.data.split.test_folds}
         trained = {fold: artifacts[-1] for fold, artifacts in stages.items()}
         seconds = round(sum(artifact.result()["seconds"] for fold in stages.values() for artifact in fold), 1)
-        folds = _evaluate(params, subset, trained)
+        folds = _evaluate(params, subset, trained, tmp_dir)
         peak = memory.megabytes()
 
         unfinished = partial_dir(folder)
@@ -167,17 +167,23 @@ def _means(scores: Sequence[Mapping[str, float | None]]) -> Iterator[tuple[str, 
         yield name, sum(known) / len(known) if len(known) == len(values) else None
 
 
-def _evaluate(params: Params, prepared: "PreparedDataset", trained: Mapping[int, Artifact]) -> "list[FoldResult]":
-    """Evaluate the trained network of each test fold."""
+def _evaluate(
+    params: Params, prepared: "PreparedDataset", trained: Mapping[int, Artifact], cache: Path
+) -> "list[FoldResult]":
+    """Evaluate the trained network of each test fold. `cache` is a folder for label maps of volumes."""
     from medtune.evaluation.outputs import OutputsRequest
     from medtune.evaluation.slides import to_slides
     from medtune.training.trained_outputs import compute_trained_outputs
 
+    task = base.evaluation(params.task.kind)
     requests = [OutputsRequest.for_artifact(trained[fold], prepared) for fold in params.data.split.test_folds]
     device, size = device_name(), params.evaluate.batch_size
-    outputs = list(compute_trained_outputs(requests, prepared.images, device, size, lambda done: None))
+    if compute := getattr(task, "compute_outputs", None):
+        outputs = compute(requests, prepared, params, device, cache)
+    else:
+        outputs = list(compute_trained_outputs(requests, prepared.images, device, size, lambda done: None))
     prepared, requests, outputs = to_slides(prepared, requests, outputs, params.model.head.aggregation)
-    return list(base.evaluation(params.task.kind).evaluate_folds(requests, outputs, prepared, params.evaluate))
+    return list(task.evaluate_folds(requests, outputs, prepared, params.evaluate))
 
 
 def _test(params: Params, prepared: "PreparedDataset", folds: "Sequence[FoldResult]", folder: Path) -> dict[str, Any]:
@@ -230,7 +236,7 @@ def _cost(params: Params, trained_stage: Artifact, seconds: float, prepared: "Pr
         "trainable": trained,
         "head": head,
         "backbone_parameters": backbone,
-        "trainable_fraction": trained / backbone,
+        "trainable_fraction": trained / backbone if backbone else 0.0,
         "seconds": seconds,
         "images_per_s": round(seen / max(seconds, 0.1), 1),
     }

@@ -20,7 +20,7 @@ def data(
     out: options.Out = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Find, check, split and pack the images into data/prepared.
+    """Find, check, split and pack the images or volumes into data/prepared.
 
     Reuses the result if params, code and image files are unchanged.
     """

@@ -15,6 +15,7 @@ from medtune.cli.program import INSTALL_SEGMENT
 from medtune.config import registry
 from medtune.config.errors import InputError, show_value
 from medtune.data.dataset_json import FILE
+from medtune.data.dicom_samples import add_dicom_headers
 from medtune.data.listing import scan_root
 from medtune.data.sample import Sample
 from medtune.data.volume_cases import SUFFIXES
@@ -22,18 +23,21 @@ from medtune.serving.decode import SUFFIXES as IMAGE_SUFFIXES
 
 SLICES = (".dcm",)  # a scan is often kept as DICOM slices beside its NIfTI file
 MIN_FOLDS_VOLUMES = 15  # fewer volumes get three folds
-# Settings of the task. The learning rates, steps and batches are those of recipes/segmentation.yaml.
+# Settings of the task. With `lr: auto`, each network would be trained for three rates, which takes hours on a CPU.
 TASK: dict[str, Any] = {
     "task.kind": "segmentation",
     "schedule": "staged",
     "model.head.kind": "decoder",
     "model.backbone_args": {},
+    "model.peft.method": "lora",
     "frozen.monitor": "dice",
     "frozen.batch_size": 2,
     "frozen.min_steps": 450,
+    "frozen.lr": {"decoder": 3e-3},
     "finetune.monitor": "dice",
     "finetune.batch_size": 2,
     "finetune.min_steps": 450,
+    "finetune.lr": {"lora": 2e-3},
     "gate.metric": "dice",
 }
 
@@ -60,8 +64,11 @@ def detect_volumes(root: Path, table: str | None = None) -> DetectedData | None:
         return None
     if layout is None:
         layout = volume_layouts.by_table(root, table)
-    if layout is None and sum(not path.lower().endswith(SLICES) for path in images) <= len(content.images):
+    slices = [path for path in images if path.lower().endswith(SLICES)]
+    if layout is None and len(images) - len(slices) <= len(content.images):
         layout = volume_layouts.by_folders(root, content.images)
+    if layout is None and slices:
+        layout = volume_layouts.by_series(root, content.images, slices)
     if layout is None:
         if images:
             return None
@@ -89,7 +96,7 @@ def _describe(root: Path, layout: volume_layouts.Layout, files: Sequence[str], n
     volumes = [sample.volume for sample in samples if sample.volume is not None]
     headers = volume_headers.read_headers(volumes)
     detected.findings = [("volumes", f"{len(samples):,} in {root}"), ("layout", layout.title)]
-    if layout.settings["data.source"] == "volumes":
+    if layout.settings["data.source"] in ("volumes", "dicom"):
         masks = [volume.mask for volume in volumes if volume.mask is not None]
         _name_labels(volume_headers.read_labels(masks), min(len(masks), volume_headers.MASKS_READ), detected)
         if headers.channels > 1:
@@ -121,7 +128,7 @@ def _source(root: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
         section, _, name = key.removeprefix("data.").rpartition(".")
         (values.setdefault(section, {}) if section else values)[name] = value
     source = registry.load_plugin("medtune.data.sources", values["source"], "data.source")
-    if values["source"] == "volumes":
+    if values["source"] in ("volumes", "dicom"):
         values["class_names"] = ["label"]
     return source, source.Params.model_validate(values)
 
@@ -129,8 +136,8 @@ def _source(root: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
 def _list(root: Path, layout: volume_layouts.Layout) -> list[Sample]:
     source, params = _source(root, layout.settings)
     with contextlib.redirect_stdout(io.StringIO()):  # `medtune data` prints the notes of the source
-        samples: list[Sample] = source.list_samples(root.resolve(), params)
-    return samples
+        samples = source.list_samples(root.resolve(), params)
+    return add_dicom_headers(samples, root, params.frames).samples
 
 
 def _name_labels(counts: dict[int, int], n_read: int, detected: DetectedData) -> None:
@@ -151,7 +158,8 @@ def _set_split(samples: Sequence[Sample], layout: volume_layouts.Layout, detecte
     """Choose a protocol: by patient if the patients are known, otherwise by volume."""
     patients = {sample.patient_id for sample in samples}
     if None not in patients:
-        detected.findings.append(("patients", f"{len(patients):,}, from the table"))
+        origin = "DICOM files" if layout.settings["data.source"] == "dicom" else "table"
+        detected.findings.append(("patients", f"{len(patients):,}, from the {origin}"))
         n_units = len(patients)
     else:
         n_units = len(samples)

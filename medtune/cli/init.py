@@ -21,7 +21,9 @@ LARGER_SEGMENT_COMMAND = "medtune params set model.backbone=deit_tiny_patch16_22
 
 @app.command(
     epilog=options.examples(
-        "medtune init", "medtune init my-project --data /path/to/images --positive malignant", "medtune init --json"
+        "medtune init",
+        "medtune init my-project --data /path/to/images --positive malignant",
+        "medtune init my-project --data /path/to/Task04_Hippocampus --json",
     )
 )
 def init(
@@ -41,7 +43,7 @@ def init(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Create a project for your images in a folder.
+    """Create a project for your images or volumes in a folder.
 
     Detects class folders, tables, whole-slide images, BreakHis names, MedMNIST files, image sizes and patients. Detects
     volumes with masks in NIfTI files: folders, tables, and the data sets of nnU-Net and of the Decathlon. Writes

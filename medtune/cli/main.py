@@ -25,19 +25,21 @@ START, PIPELINE, USE, PARAMS = "Start", "Train", "Use a trained model", "Paramet
 COMPARE, OPERATE = "Compare, retrain and roll back", "Operate"
 
 COMMANDS = {
-    "init": Entry("init", START, "Create a project for your images in a folder."),
+    "init": Entry("init", START, "Create a project for your images or volumes in a folder."),
     "doctor": Entry("doctor", START, "Check that this machine can run the pipeline with these params."),
     "status": Entry("status", START, "Show which steps are finished and which would run."),
     "params": Entry("params", PARAMS, "Show, change, check and explain params.yaml."),
     "recipes": Entry("recipes", PARAMS, "List the shipped recipes."),
-    "data": Entry("data", PIPELINE, "Find, check, split and pack the images into data/prepared."),
+    "data": Entry("data", PIPELINE, "Find, check, split and pack the images or volumes into data/prepared."),
     "train": Entry("train", PIPELINE, "Train, evaluate and export. Finished steps are reused."),
     "evaluate": Entry(
         "evaluate", PIPELINE, "Evaluate the trained folds on their test images, or a bundle on external images."
     ),
     "export": Entry("export", PIPELINE, "Export the trained networks as an ONNX bundle."),
     "stage": Entry("stage", PIPELINE, "Run one training stage, in one process or in several."),
-    "predict": Entry("predict", USE, "Predict the class probabilities of images, or of whole-slide images."),
+    "predict": Entry(
+        "predict", USE, "Predict the class probabilities of images or of whole-slide images, or segment volumes."
+    ),
     "serve": Entry("serve", USE, "Serve a bundle over HTTP."),
     "verify": Entry("verify", USE, "Verify a bundle's files and its sample predictions."),
     "benchmark": Entry("benchmark", COMPARE, "Compare methods on the grid of benchmark.yaml."),

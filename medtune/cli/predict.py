@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,15 +19,22 @@ app = options.program()
         "medtune predict artifacts/export scans/ extra.png --out predictions.csv --precision fp16",
         "medtune predict artifacts/export scans/ --json",
         "medtune predict artifacts/export slide.svs --tiles tiles.csv",
+        "medtune predict artifacts/export CASE.nii.gz dicom_series/ --out label_maps",
+        "medtune predict artifacts/export T1.nii.gz,T2.nii.gz --out label_maps",
     )
 )
 def predict(
     bundle: options.BundleFolder,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Image files or folders of images.")],
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Output file. Default: stdout.")] = None,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Image files, volumes, or folders of them.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Output file. Default: stdout. Volumes: folder of the label maps."),
+    ] = None,
     precision: options.Precision = "fp32",
     provider: options.Provider = "cpu",
-    batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images per batch. Default: 32, or 1 window of a volume.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all cores.")] = None,
     mpp: Annotated[
         float | None,
@@ -39,10 +46,14 @@ def predict(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Predict the class probabilities of images, or of whole-slide images.
+    """Predict the class probabilities of images or of whole-slide images, or segment volumes.
 
     Prints CSV with the columns path, prediction and prob_CLASS, and for slides the number of tiles. Exit codes: 0 all
     images are predicted, 1 some images are not readable (listed on stderr), 2 invalid bundle, provider or path.
+
+    A bundle for volumes reads NIfTI files, folders of NIfTI files, and folders with one DICOM series. Several channels
+    are in the fourth axis of a file, in files named CASE_0000.nii.gz, CASE_0001.nii.gz, or in files separated by
+    commas. It writes CASE.nii.gz and volumes.csv to --out.
     """
     from medtune.serving import predict as serving
     from medtune.serving.bundle import Bundle
@@ -52,9 +63,14 @@ def predict(
     from medtune.serving.slides.slide import SUFFIXES as SLIDE_SUFFIXES
 
     with as_input_errors():
-        for_slides = "tiles" in read_manifest(bundle)
+        document = read_manifest(bundle)
+        for_slides = "tiles" in document
         if not for_slides:
             _reject_slide_options(bundle, {"--mpp": mpp, "--tiles": tiles})
+        if "volumes" in document:
+            if _segment(bundle, document, paths, out, (precision, provider, threads or 0), batch_size or 1, as_json):
+                sys.exit(1)
+            return
         suffixes = (*SLIDE_SUFFIXES, *OTHER_SUFFIXES) if for_slides else SUFFIXES
         images, left_out = serving.find_images(paths, suffixes), serving.left_out(paths, suffixes)
         if for_slides:
@@ -66,11 +82,41 @@ def predict(
             file=sys.stderr,
             flush=True,
         )
-        skipped = serving.write_predictions(loaded, images, out, batch_size, threads or 4, as_json, mpp, tiles)
+        skipped = serving.write_predictions(loaded, images, out, batch_size or 32, threads or 4, as_json, mpp, tiles)
         for line in left_out:
             print(line, file=sys.stderr)
     if skipped:
         sys.exit(1)
+
+
+def _segment(
+    bundle: Path,
+    document: Mapping[str, Any],
+    paths: list[Path],
+    out: Path | None,
+    session: tuple[str, str, int],
+    batch_size: int,
+    as_json: bool,
+) -> int:
+    """Segment volumes and return the number of those that could not be segmented."""
+    from medtune.config.errors import InputError
+    from medtune.serving.volumes.bundle import VolumeBundle
+    from medtune.serving.volumes.cases import check_outputs, find_cases
+    from medtune.serving.volumes.predict import write_label_maps
+
+    if out is None:
+        raise InputError(f"--out: missing, but {bundle} writes label maps. Name a folder")
+    if out.is_file():
+        raise InputError(f"--out={out}: this is a file. Name a folder for the label maps")
+    cases = find_cases(paths, len(document["volumes"]["channels"]), out)
+    check_outputs(cases, out)
+    loaded = VolumeBundle.load(bundle, *session, busy_wait=False)
+    print(
+        f"{loaded.precision} on {', '.join(loaded.providers)}; {loaded.task.summary(loaded.manifest)}",
+        file=sys.stderr,
+        flush=True,
+    )
+    return write_label_maps(loaded, cases, out, batch_size, as_json)
 
 
 def _reject_slide_options(bundle: Path, options: Mapping[str, object]) -> None:

@@ -16,6 +16,7 @@ app = options.program()
         "medtune serve artifacts/export",
         "medtune serve published/current --host 0.0.0.0 --port 8080",
         "curl --data-binary @scan.png http://127.0.0.1:8000/predict",
+        "curl --data-binary @CASE.nii.gz http://127.0.0.1:8000/predict --output labels.nii.gz",
     )
 )
 def serve(
@@ -31,11 +32,13 @@ def serve(
     """Serve a bundle over HTTP.
 
     POST /predict accepts an image as the body, or several as multipart/form-data. GET /healthz, /metadata and /docs.
+    A bundle for volumes accepts one NIfTI file, or one per channel as multipart/form-data. It returns the label map as
+    NIfTI, or the volumes of the labels for `Accept: application/json`.
     """
-    from medtune.serving.bundle import Bundle
+    from medtune.serving.any_bundle import load_bundle
     from medtune.serving.http import serve as run
 
     with as_input_errors():
-        loaded = Bundle.load(bundle, precision, provider, threads)
+        loaded = load_bundle(bundle, precision, provider, threads)
         print(f"{precision} on {', '.join(loaded.providers)}", file=sys.stderr, flush=True)
         run(loaded, host, port, max_mb << 20, max_connections)

@@ -18,10 +18,10 @@ def verify(
 
     Exits with code 2 if a file is damaged, or the output for a sample exceeds the tolerance of the precision.
     """
-    from medtune.serving.bundle import Bundle
+    from medtune.serving.any_bundle import load_bundle
 
     with as_input_errors():
-        loaded = Bundle.load(bundle, precision, provider)
+        loaded = load_bundle(bundle, precision, provider)
         difference = loaded.self_test()
     files, first = len(loaded.manifest["files"]), loaded.providers[0]
     if as_json:

@@ -12,7 +12,8 @@ from medtune.data.label_names import MAX_LABELS
 from medtune.data.volume_files import VolumeFiles
 from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes import geometry
-from medtune.serving.volumes.nifti import read_grid, read_mask
+from medtune.serving.volumes.file_access import file_errors
+from medtune.serving.volumes.nifti import read_mask
 from medtune.serving.volumes.nifti_voxels import open_nifti
 
 HEADERS_READ = 50
@@ -58,10 +59,11 @@ def read_headers(volumes: Sequence[VolumeFiles]) -> Headers:
     headers = Headers([], [], 1, [])
     channels = 1
     for volume in volumes[:: max(1, len(volumes) // HEADERS_READ)]:
+        path = volume.channels[0] if volume.channels else volume.mask  # a series has the grid of its mask
+        assert path is not None
         try:
-            grid = read_grid(volume.channels[0])
-            with open_nifti(volume.channels[0]) as (header, _):
-                channels = max(channels, header.channels)
+            with file_errors(path), open_nifti(path) as (header, _):
+                grid, channels = header.grid, max(channels, header.channels)
         except DecodeError as error:
             headers.bad.append(str(error))
             continue

@@ -165,6 +165,32 @@ def by_folders(root: Path, files: Sequence[str]) -> Layout | None:
     return Layout(settings, f"folders {images} and {masks}, with equal names")
 
 
+def by_series(root: Path, files: Sequence[str], slices: Sequence[str]) -> Layout | None:
+    """Return the layout of DICOM series, of which each has a mask with the name of its folder.
+
+    Args:
+        root: data root.
+        files: NIfTI files, relative to `root`.
+        slices: DICOM files, relative to `root`.
+
+    Returns:
+        The layout, or None if no mask has the name of a folder of DICOM files.
+    """
+    series = {PurePosixPath(path).parent.as_posix() for path in slices}
+    masks = {strip_suffix(path) or path for path in files}
+    pairs = [
+        (image.partition("/")[0], mask.partition("/")[0])
+        for image in sorted(series)
+        for mask in sorted(masks)
+        if "/" in image and "/" in mask and image.partition("/")[2] == mask.partition("/")[2]
+    ]
+    if not pairs:
+        return None
+    images, folder = max(sorted(set(pairs)), key=pairs.count)
+    settings = {"data.source": "dicom", "data.images": images, "data.masks": folder}
+    return Layout(settings, f"DICOM series in {images}, masks in {folder}, with equal names")
+
+
 def _is_mask_pair(images: str, masks: str) -> bool:
     return bool(MASK_WORDS.search(masks)) and not MASK_WORDS.search(images)
 

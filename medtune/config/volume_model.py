@@ -1,14 +1,11 @@
 """Params that task segmentation requires or does not use, checked without torch."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from medtune.config.base import StrictParams
 from medtune.config.errors import InputError, show_value
 from medtune.config.task_labels import SEGMENTATION
-
-if TYPE_CHECKING:
-    from medtune.config.schema import Params
 
 # Value of `model.backbone` for the decoder alone.
 NO_BACKBONE = "none"
@@ -24,11 +21,11 @@ UNUSED = {
 EQUIVALENT = {"class_weights": ("none",), "calibration": ("none",), "channels_last": (False,)}
 
 
-def check_volume_model(params: "Params") -> None:
+def check_volume_model(params: Any) -> None:
     """Raise if the head does not fit the task, or a setting has no effect on segmentation.
 
     Args:
-        params: all params.
+        params: all params, `medtune.config.schema.Params`. An import of the type would be circular.
 
     Raises:
         InputError: the first problem.
@@ -43,7 +40,7 @@ def check_volume_model(params: "Params") -> None:
             raise InputError(f"{key}={show_value(value)}: {problem}")
 
 
-def _problems(params: "Params") -> Iterator[tuple[str, Any, str]]:
+def _problems(params: Any) -> Iterator[tuple[str, Any, str]]:
     """Yield key, value, and problem with its fix."""
     for section, keys in UNUSED.items():
         for key, instead in keys.items():
@@ -65,6 +62,8 @@ def _problems(params: "Params") -> Iterator[tuple[str, Any, str]]:
     for key in ("slice_scale", "slice_axis"):
         if changed := _changed(model.head, key):
             yield f"model.head.{key}", changed[1], f"{origin} does not read slices. Remove it"
+    if name != NO_BACKBONE and (changed := _changed(model.head, "width")):
+        yield "model.head.width", changed[1], f"{origin} has its own decoder. Remove it"
     if name == NO_BACKBONE:
         if model.backbone_args:
             yield "model.backbone_args", model.backbone_args, f"{origin} has no arguments. Use {{}}"

@@ -19,7 +19,7 @@ def write_contact_sheet(
 ) -> None:
     """Write a PNG with up to 24 volumes, evenly spaced through the set.
 
-    The axial slice in the middle of the labeled voxels is shown, with the patient's left side on the right.
+    The axial slice with the most labels is shown, with the patient's left side on the right.
 
     Args:
         file: path of the PNG.
@@ -38,7 +38,7 @@ def write_contact_sheet(
         left, top = position % columns * _TILE, position // columns * (_TILE + _LINE)
         pen.text((left + 2, top + 2), _latin(names[row])[-24:], fill="black")
         image, mask = store.image(row), store.mask(row)
-        z = middle_slice(mask)
+        z = fullest_slice(mask)
         tile = draw_slice(image[0, :, :, z], mask[:, :, z], (spacing[0], spacing[1]))
         sheet.paste(tile, (left + (_TILE - tile.width) // 2, top + _LINE + (_TILE - tile.height) // 2))
     left = 2
@@ -48,10 +48,14 @@ def write_contact_sheet(
     sheet.save(file, format="PNG")
 
 
-def middle_slice(mask: np.ndarray) -> int:
-    """Return the index along Z in the middle of the labeled voxels of a mask (X, Y, Z), or of all slices."""
-    found = np.flatnonzero(mask.any(axis=(0, 1)))
-    return int(found[len(found) // 2]) if len(found) else mask.shape[2] // 2
+def fullest_slice(mask: np.ndarray) -> int:
+    """Return the index along Z of the slice with the most labels, and of these with the most labeled voxels."""
+    if not mask.any():
+        return int(mask.shape[2] // 2)
+    labels = np.unique(mask[mask > 0])
+    counts = np.array([(mask == label).sum(axis=(0, 1)) for label in labels])
+    *_, fullest = np.lexsort((counts.sum(0), (counts > 0).sum(0))).tolist()
+    return int(fullest)
 
 
 def draw_slice(image: np.ndarray, mask: np.ndarray, spacing: tuple[float, float]) -> Image.Image:

@@ -45,11 +45,15 @@ def add_dicom_headers(samples: Sequence[Sample], root: Path | None, frames: Lite
         frames: error: reject files of several frames; expand: one sample per frame.
 
     Returns:
-        The samples, which are unchanged if no file is DICOM.
+        The samples, which are unchanged if no file is DICOM. Series of volumes only get their patients.
 
     Raises:
         InputError: a file has several frames, or only some of the images have a PatientID.
     """
+    if series := dict(_series_headers(samples)):
+        patients = _patients(samples, series)
+        named = [replace(sample, patient_id=patients.get(n, sample.patient_id)) for n, sample in enumerate(samples)]
+        return DicomSamples(named, (), bool(patients))
     headers = {} if root is None else dict(_headers(samples, root))
     if not headers:
         return DicomSamples(list(samples), ())
@@ -99,6 +103,19 @@ def _headers(samples: Sequence[Sample], root: Path) -> Iterator[tuple[int, Dicom
             yield number, read_header(file)
         except DecodeError:
             continue
+
+
+def _series_headers(samples: Sequence[Sample]) -> Iterator[tuple[int, DicomHeader]]:
+    """Yield index and header of the first readable slice of each DICOM series."""
+    for number, sample in enumerate(samples):
+        for file in sample.volume.slices if sample.volume is not None else ():
+            if not is_dicom_file(file):
+                continue
+            try:
+                yield number, read_header(file)
+            except DecodeError:
+                continue
+            break
 
 
 def _patients(samples: Sequence[Sample], headers: dict[int, DicomHeader]) -> dict[int, str]:

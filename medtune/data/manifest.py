@@ -54,9 +54,11 @@ class PreparedDataset:
         labels: (n,) int64 indices into `classes`. For findings, the index of the image's rarest finding, or
             len(classes) for an image without findings. For volumes, indices into `info["volumes"]["strata"]`.
         patient_ids: (n,) patients. An image without a patient has its path as patient.
-        folds: (n,) int64 fold of each image; -1 if not exactly one published fold tests the image.
+        folds: (n,) int64 fold whose test set contains the image. With published splits, -1 if the test sets of no fold
+            or of several folds contain it.
         splits: (n, folds) of train, val, test, external, unused.
-        images: (n, H, W, 3) uint8, memory-mapped. (n, 0, 0, 3) for volumes, which `volumes` contains.
+        images: (n, H, W, 3) uint8, memory-mapped. If the samples are volumes, the shape is (n, 0, 0, 3), and the data
+            are in the property `volumes`.
         sha256: digest of the pixels of each image.
         names: label of each image as in manifest.csv: its class, or its findings.
         metadata_cells: further columns of the source (sex, site, scanner) by name, one cell per image.
@@ -131,7 +133,10 @@ class PreparedDataset:
 
     @cached_property
     def targets(self) -> np.ndarray:
-        """(n, ...) targets of the task: the labels, targets.npy, memory-mapped, or the rows of the volumes."""
+        """(n, ...) targets of the task.
+
+        Row numbers for volumes, otherwise targets.npy (memory-mapped) if it exists, otherwise the labels.
+        """
         if self.has_volumes:
             return np.arange(len(self.paths))
         path = self.folder / TARGETS

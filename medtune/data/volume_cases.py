@@ -1,7 +1,7 @@
 """Cases of a data set of volumes: checks of their files, and conversion to samples."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -25,7 +25,7 @@ class VolumeCase:
 
     Attributes:
         name: name of the case, for messages.
-        images: paths of the channels relative to the data root, as the data set spells them.
+        images: paths of the channels relative to the data root, as the data set spells them; or the folder of a series.
         mask: path of the mask.
         where: location of the case, such as "volumes.csv line 7"; empty if the name is enough.
         patient: patient; None if unknown.
@@ -90,7 +90,11 @@ def strip_suffix(path: str) -> str | None:
 
 
 def to_samples(
-    root: Path, cases: Sequence[VolumeCase], listed_in: str, patient_pattern: str | None = None
+    root: Path,
+    cases: Sequence[VolumeCase],
+    listed_in: str,
+    patient_pattern: str | None = None,
+    series: bool = False,
 ) -> list[Sample]:
     """Convert cases to samples, sorted by path.
 
@@ -99,9 +103,10 @@ def to_samples(
         cases: the cases, in the order of the data set.
         listed_in: file or folder that lists the cases, for messages.
         patient_pattern: `data.patient_pattern`.
+        series: the image of each case is a folder with a DICOM series.
 
     Returns:
-        One sample per case. Its path is that of the first channel.
+        One sample per case. Its path is that of the first channel, or of the folder.
 
     Raises:
         InputError: a path leaves the data root, is not a NIfTI file, is used twice or does not exist, or the pattern
@@ -110,21 +115,26 @@ def to_samples(
     files = ImageFiles(root, scan_root(root, SUFFIXES))
     cases = [replace(case, images=tuple(map(_normalize, case.images)), mask=_normalize(case.mask)) for case in cases]
     _refuse(cases, _is_outside, "is outside of data.root", "Write paths relative to data.root, without ..")
+    folders = {case.images[0] for case in cases} if series else set()
     nifti = f"is not a NIfTI file ({', '.join(SUFFIXES)})"
-    _refuse(cases, lambda path: strip_suffix(path) is None, nifti, "Convert the files to NIfTI")
+    _refuse(cases, lambda path: path not in folders and strip_suffix(path) is None, nifti, "Convert the files to NIfTI")
     _check_unique(cases)
-    _check_existing(root, cases, files, listed_in)
+    _check_existing(root, cases, files, listed_in, folders)
     actual = {path: root / (files.find(path) or path) for case in cases for path in case.paths}
     inside = {path: file.resolve().is_relative_to(root.resolve()) for path, file in actual.items()}
     _refuse(cases, lambda path: not inside[path], "is a link to a file outside of data.root", "Copy the file")
-    samples = [_sample(case, actual) for case in cases]
+    samples = [_sample(case, actual, series) for case in cases]
     if patient_pattern is not None:
         samples = [with_patient(sample, patient_pattern) for sample in samples]
     return sorted(samples, key=lambda sample: sample.path)
 
 
-def _sample(case: VolumeCase, files: dict[str, Path]) -> Sample:
-    volume = VolumeFiles(tuple(files[path] for path in case.images), files[case.mask], case.spacing)
+def _sample(case: VolumeCase, files: dict[str, Path], series: bool) -> Sample:
+    mask = files[case.mask]
+    if series:
+        volume = VolumeFiles(mask=mask, series=files[case.images[0]])
+    else:
+        volume = VolumeFiles(tuple(files[path] for path in case.images), mask, case.spacing)
     return Sample(
         case.images[0],
         NO_STRATUM,
@@ -174,11 +184,17 @@ def _check_unique(cases: Sequence[VolumeCase]) -> None:
         )
 
 
-def _check_existing(root: Path, cases: Sequence[VolumeCase], files: ImageFiles, listed_in: str) -> None:
+def _check_existing(
+    root: Path, cases: Sequence[VolumeCase], files: ImageFiles, listed_in: str, folders: Collection[str]
+) -> None:
     """Reject cases without an image or a mask."""
     lacking, listed = [], {path for case in cases for path in case.paths}
+
+    def exists(path: str) -> bool:
+        return os.path.isdir(root / path) if path in folders else os.path.isfile(root / (files.find(path) or path))
+
     for case in cases:
-        missing = [path for path in case.paths if not os.path.isfile(root / (files.find(path) or path))]
+        missing = [path for path in case.paths if not exists(path)]
         if missing:
             what = "mask" if missing == [case.mask] else "image"
             guess = files.guess(missing[0])

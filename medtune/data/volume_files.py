@@ -31,30 +31,40 @@ class VolumeFiles:
 
     Attributes:
         channels: one file per channel, in channel order, or one file that contains all channels in its fourth axis.
-            Empty for a drawn volume.
+            Empty for a drawn volume and a series.
         mask: file with the label numbers; None if the volume is drawn or has no mask.
         spacing: millimeters per voxel along the stored axes, if the data set states it next to the file. None: the
             header of the file states it.
         read: function that draws the volume and its mask; None if they are files.
+        series: folder of a DICOM series, which is one channel; None if the volume is no series.
     """
 
     channels: tuple[Path, ...] = ()
     mask: Path | None = None
     spacing: tuple[float, float, float] | None = None
     read: Callable[[], DrawnVolume] | None = field(default=None, compare=False)
+    series: Path | None = None
 
     def __post_init__(self) -> None:
         """Check that the volume is either drawn or in files.
 
         Raises:
-            ValueError: both or none of `channels` and `read` are given, or a drawn volume has a mask file.
+            ValueError: not exactly one of `channels`, `series` and `read` is given, or a drawn volume has a mask file.
         """
-        if bool(self.channels) == (self.read is not None):
-            raise ValueError("exactly one of channels and read is needed")
+        if [bool(self.channels), self.series is not None, self.read is not None].count(True) != 1:
+            raise ValueError("exactly one of channels, series and read is needed")
         if self.read is not None and self.mask is not None:
             raise ValueError("a drawn volume draws its mask")
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files of all channels and of the mask."""
-        return self.channels if self.mask is None else (*self.channels, self.mask)
+        """The files of all channels, or of the series, and of the mask."""
+        images = self.channels if self.series is None else self.slices
+        return images if self.mask is None else (*images, self.mask)
+
+    @property
+    def slices(self) -> tuple[Path, ...]:
+        """The files in the folder of the series, sorted; empty for other volumes."""
+        if self.series is None:
+            return ()
+        return tuple(sorted(path for path in self.series.rglob("*") if path.is_file()))

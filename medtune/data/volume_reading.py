@@ -8,6 +8,7 @@ import numpy as np
 from medtune.data.volume_files import VolumeFiles
 from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes import geometry
+from medtune.serving.volumes.dicom_series import read_series, read_series_grid
 from medtune.serving.volumes.file_access import file_errors
 from medtune.serving.volumes.nifti import read_mask, read_volume
 from medtune.serving.volumes.nifti_header import NiftiHeader
@@ -53,20 +54,17 @@ def check_headers(volume: VolumeFiles, channels: int) -> None:
     """
     if volume.read is not None:
         return
+    if volume.series is not None:
+        _check_mask(volume.mask, read_series_grid(volume.series), volume.series)
+        return
     headers = [_read_header(path) for path in volume.channels]
     grid, first = headers[0].grid, volume.channels[0]
     with file_errors(first):
         if (found := sum(header.channels for header in headers)) != channels:
             raise DecodeError(f"{found} channels; expected {channels}")
-        if volume.mask is None:
-            raise DecodeError("the volume has no mask")
     for path, header in zip(volume.channels[1:], headers[1:], strict=True):
         _check_same(path, header.grid, grid, first)
-    mask = _read_header(volume.mask)
-    with file_errors(volume.mask):
-        if mask.channels > 1:
-            raise DecodeError(f"4 axes with {mask.channels} masks; expected one mask of 3 axes")
-    _check_same(volume.mask, mask.grid, grid, first)
+    _check_mask(volume.mask, grid, first)
 
 
 def read_labeled(volume: VolumeFiles, channels: int, labels: int) -> LabeledVolume:
@@ -87,7 +85,7 @@ def read_labeled(volume: VolumeFiles, channels: int, labels: int) -> LabeledVolu
     if volume.read is not None:
         return _draw(volume, channels, labels)
     assert volume.mask is not None  # checked by `check_headers`
-    read = read_volume(volume.channels, channels)
+    read = read_volume(volume.channels, channels) if volume.series is None else read_series(volume.series)
     mask = read_mask(volume.mask, range(labels + 1), read.grid)
     return LabeledVolume(read.data, mask, _affine(read, volume.spacing), read.grid.orientation)
 
@@ -103,6 +101,17 @@ def states_other_spacing(volume: VolumeFiles) -> bool:
 def _read_header(path: Path) -> NiftiHeader:
     with file_errors(path), open_nifti(path) as (header, _):
         return header
+
+
+def _check_mask(path: Path | None, grid: Grid, image: Path) -> None:
+    if path is None:
+        with file_errors(image):
+            raise DecodeError("the volume has no mask")
+    header = _read_header(path)
+    with file_errors(path):
+        if header.channels > 1:
+            raise DecodeError(f"4 axes with {header.channels} masks; expected one mask of 3 axes")
+    _check_same(path, header.grid, grid, image)
 
 
 def _check_same(path: Path, grid: Grid, other: Grid, name: Path) -> None:

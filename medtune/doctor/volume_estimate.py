@@ -7,7 +7,7 @@ from medtune.config.schema import Params
 from medtune.doctor import estimate
 from medtune.doctor.check_result import CheckResult, Context, format_duration, ok, warning
 from medtune.doctor.subprocess_check import CheckError
-from medtune.doctor.volumes import VolumeSizes
+from medtune.doctor.volumes import VolumeSizes, with_patch
 from medtune.serving.one_line import first_line
 from medtune.serving.volumes.geometry import format_shape
 
@@ -93,9 +93,8 @@ def _time_estimate(context: Context) -> CheckResult:
     if "volumes" not in context.facts or "parameters" not in context.facts:
         return warning("unknown without the volumes and the shape of the network", "fix the problems above", label)
     sizes: VolumeSizes = context.facts["volumes"]
-    planned = params.model_copy(update={"data": params.data.model_copy(update={"patch": sizes.patch})})
     try:
-        measured = context.questions.ask("medtune.training.volume_profile", planned, PROFILE_TIMEOUT_S)
+        measured = context.questions.ask("medtune.training.volume_profile", with_patch(context), PROFILE_TIMEOUT_S)
     except CheckError as error:
         return warning(f"steps cannot be measured: {first_line(error)}", "use a smaller data.patch or --quick", label)
     context.facts["memory"] = measured["memory"]

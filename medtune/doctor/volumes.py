@@ -11,6 +11,7 @@ from types import ModuleType
 import numpy as np
 
 from medtune.config.errors import InputError
+from medtune.config.schema import Params
 from medtune.data.sample import Sample
 from medtune.data.target_spacing import median_shape, patch_size, target_spacing
 from medtune.data.volume_params import VolumeParams
@@ -106,3 +107,11 @@ def check_volumes(context: Context, source: ModuleType, samples: Sequence[Sample
         f"{summary}; {len(shapes)} read, reading all takes {total} on one core; patch {format_shape(patch)} voxels, "
         f"{windows:,} windows per volume"
     )
+
+
+def with_patch(context: Context) -> Params:
+    """Return the params of the run with the patch that stage data would choose, if it is known."""
+    params, sizes = context.params, context.facts.get("volumes")
+    if sizes is None:
+        return params
+    return params.model_copy(update={"data": params.data.model_copy(update={"patch": sizes.patch})})

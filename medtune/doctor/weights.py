@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 from medtune.config.project import PACKAGE, PROJECT
+from medtune.config.volume_model import NO_BACKBONE
 from medtune.doctor.check_result import CheckResult, Context, failure, format_size, ok, warning
 from medtune.doctor.subprocess_check import CheckError
+from medtune.doctor.volumes import with_patch
 from medtune.runtime.artifact import file_sha256
 from medtune.serving.one_line import first_line
 
@@ -21,7 +23,7 @@ def check_weights(context: Context) -> CheckResult:
     """Check that the weights are unchanged, safe to load, and fit the backbone."""
     model = context.params.model
     try:
-        answer = context.questions.ask("medtune.models.compatibility", context.params, COMPATIBILITY_TIMEOUT_S)
+        answer = context.questions.ask("medtune.models.compatibility", with_patch(context), COMPATIBILITY_TIMEOUT_S)
     except CheckError as error:
         return failure(first_line(error), "check the weights file: it may need more memory than this machine has")
     context.facts |= {name: value for name, value in answer.items() if not name.endswith("_fault")}
@@ -30,6 +32,8 @@ def check_weights(context: Context) -> CheckResult:
     if fault := answer["weights_fault"]:
         return failure(fault, RESTORE_COMMAND if model.weights == "bundled" else FILE_HINT)
     message = f"{answer['parameters']:,} parameters in {model.backbone}"
+    if model.backbone == NO_BACKBONE:
+        return ok(f"no backbone; {answer['head']:,} parameters in the decoder")
     if model.weights in ("hub", "none"):
         origin = "random (model.weights=none)" if model.weights == "none" else "from the hub, see below"
         return ok(f"{origin}; {message}")

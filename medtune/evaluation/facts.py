@@ -122,12 +122,13 @@ IMAGE_LEVEL_PROTOCOLS = ("image", "hcrf-1-1-2")
 def leak_warnings(prepared: "PreparedDataset") -> list[str]:
     """Return warnings about patients in several splits and about protocols that ignore patients."""
     leaked, protocol = prepared.info.get("leaked_patients") or [], prepared.info["protocol"]
+    units = unit(prepared.info)
     if leaked:
         n_patients = prepared.info.get("n_patients", len(np.unique(prepared.patient_ids)))
         return [
-            f"Leak: {len(leaked)} of {n_patients} patients have images in more than one of training, validation "
+            f"Leak: {len(leaked)} of {n_patients} patients have {units} in more than one of training, validation "
             f"and test (protocol {protocol}). These metrics do not estimate the performance on new patients."
         ]
     if protocol in IMAGE_LEVEL_PROTOCOLS:
-        return [f"Protocol {protocol} splits images, not patients: leakage between the splits cannot be ruled out."]
+        return [f"Protocol {protocol} splits {units}, not patients: leakage between the splits cannot be ruled out."]
     return []

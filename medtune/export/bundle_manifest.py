@@ -17,9 +17,9 @@ from medtune.tasks import base
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
-# Fields of `rules` that bundle.json repeats per network: its calibration or post-processing, and its decision rule for
-# patients that it has not seen.
-MEMBER_KEYS = ("temperature", "scale", "offset", "decision", "post_processing")
+# Fields of `rules` that bundle.json repeats per network: its calibration, and its decision rule for patients that it
+# has not seen.
+MEMBER_KEYS = ("temperature", "scale", "offset", "decision")
 
 
 def build_manifest(

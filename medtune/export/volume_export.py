@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,11 @@ from medtune.export.volume_ensemble import VolumeEnsemble
 from medtune.export.window_check import WindowCheck
 from medtune.runtime.artifact import Artifact
 from medtune.serving.volumes.bundle import VolumeBundle
+from medtune.serving.volumes.nifti import read_mask
 from medtune.serving.volumes.pipeline import PostProcessing
 from medtune.serving.volumes.training_range import TrainingRange
+from medtune.tasks.segmentation.export import MIN_AGREEMENT
+from medtune.tasks.segmentation.label_maps import FOLDER, file_name
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -53,7 +57,7 @@ class VolumeExport:
             "volumes": {
                 **{name: info[name] for name in ("spacing", "intensity", "channels", "patch")},
                 "overlap": getattr(self.params.task, "overlap"),  # noqa: B009
-                "post_processing": dict(decision.get("post_processing") or PostProcessing().document()),
+                "post_processing": post_processing(decision),
                 "training_range": measure(entries).document(),
             },
         }  # fmt: skip
@@ -84,8 +88,34 @@ class VolumeExport:
     def compare_predictions(
         self, check: Any, bundle: Any, folds: Sequence[int], evaluated: Artifact
     ) -> dict[str, Any] | None:
-        """Return None. The parity check segments complete volumes with the functions of stage evaluate."""
-        return None
+        """Compare networks of the bundle with the label maps of their test volumes, after post-processing."""
+        agreements = {}
+        for row in check.rows:
+            member = next((k for k, fold in enumerate(folds) if row in self.prepared.indices(fold)["test"]), None)
+            path = _label_map(evaluated.folder / FOLDER, self.prepared.paths[row])
+            if member is None or path is None:
+                continue
+            (labels,) = check.segment_all(partial(bundle.run_member, member=member), [row], "export: label map")
+            rule = post_processing(check.document["members"][member].get("decision", {}))
+            n_labels, spacing = len(self.prepared.classes), self.prepared.volumes.entries[row].spacing
+            labels = PostProcessing.from_document(rule).apply(labels, n_labels, spacing)
+            agreements[path.name] = float((labels == read_mask(path, range(n_labels + 1))).mean())
+        if not agreements:
+            return None
+        worst = min(agreements, key=agreements.__getitem__)
+        if agreements[worst] < MIN_AGREEMENT:
+            raise RuntimeError(
+                f"export: only {100 * agreements[worst]:.3f} % of the voxels of {FOLDER}/{worst} have the label that "
+                f"the bundle predicts, but {100 * MIN_AGREEMENT:g} % are needed"
+            )
+        return {"against": FOLDER, "volumes": len(agreements), "label_agreement_min": agreements[worst]}
+
+
+def _label_map(folder: Path, path: str) -> Path | None:
+    """Return the label map of a volume, or None if there is none or several have this name."""
+    name = file_name(path)
+    found = folder / f"{name}.nii.gz"
+    return found if found.is_file() and not (folder / f"{name}-2.nii.gz").exists() else None
 
 
 def measure(entries: "Sequence[VolumeEntry]") -> TrainingRange:
@@ -95,3 +125,8 @@ def measure(entries: "Sequence[VolumeEntry]") -> TrainingRange:
         [entry.spacing for entry in entries],
         [entry.quantiles for entry in entries],
     )
+
+
+def post_processing(decision: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the removal of components from a decision of stage evaluate, without the evidence for it."""
+    return PostProcessing.from_document({**PostProcessing().document(), **decision}).document()

@@ -27,7 +27,7 @@ MODULES = {stage: f"medtune.stages.{stage}" for stage in STAGE_SECTIONS} | {"tri
 SOURCE_PACKAGES = {
     "slides": ("tifffile", "imagecodecs", "zarr"),
     **dict.fromkeys(("decathlon", "nnunet", "phantom", "volumes"), ("nibabel",)),
-    "dicom": ("nibabel", "pydicom"),
+    "dicom": ("nibabel", "pydicom", "imagecodecs"),
 }
 # Packages that only one task uses.
 TASK_PACKAGES = {"segmentation": ("monai", "nibabel")}

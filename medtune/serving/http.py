@@ -1,8 +1,9 @@
 """HTTP service for a bundle (`medtune serve`).
 
-POST /predict accepts one image as the body, or several images as multipart/form-data. GET /healthz reports the status
-and GET /metadata describes the model. The extra `serve` installs FastAPI and uvicorn. There is no authentication, so
-the service listens only on this machine by default.
+POST /predict accepts one image as the body, or several images as multipart/form-data. A bundle for volumes accepts one
+volume (see `medtune.serving.volumes.uploads`). GET /healthz reports the status and GET /metadata describes the model.
+The extra `serve` installs FastAPI and uvicorn. There is no authentication, so the service listens only on this machine
+by default.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -18,6 +19,8 @@ from medtune.serving.slides.slide import MissingReaderError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from medtune.serving.volumes.bundle import VolumeBundle
 
 INSTALL = 'FastAPI and uvicorn are not installed. Run pip install "medtune[serve]"'
 MODEL_INFO_KEYS = (
@@ -35,6 +38,7 @@ MODEL_INFO_KEYS = (
     "no_finding",
     "aggregation",
     "tiles",
+    "volumes",
     "exported",
     "members",
     "data",
@@ -94,7 +98,7 @@ def _predict_slide(bundle: Bundle, name: str, content: bytes) -> dict[str, Any]:
     return {"name": name, **bundle.task.entry(slide.row, bundle.manifest), COUNT: len(slide.tiles)}
 
 
-def create_app(bundle: Bundle, max_bytes: int = 64 << 20, max_images: int = 64) -> "FastAPI":
+def create_app(bundle: "Bundle | VolumeBundle", max_bytes: int = 64 << 20, max_images: int = 64) -> "FastAPI":
     """Create the web application for a bundle.
 
     Args:
@@ -109,7 +113,7 @@ def create_app(bundle: Bundle, max_bytes: int = 64 << 20, max_images: int = 64) 
         BundleError: FastAPI is not installed. The message names the package to install.
     """
     try:
-        from fastapi import FastAPI, HTTPException, Request
+        from fastapi import FastAPI, HTTPException, Request, Response
         from fastapi.concurrency import run_in_threadpool
 
         from medtune.serving.uploads import TooManyFilesError, read_files
@@ -117,7 +121,7 @@ def create_app(bundle: Bundle, max_bytes: int = 64 << 20, max_images: int = 64) 
         raise BundleError(INSTALL) from None
     app = FastAPI(title=bundle.manifest.get("name", "MedTune bundle"))
 
-    async def predict(request: Request) -> dict[str, Any]:
+    async def read(request: Request) -> list[tuple[str, bytes]]:
         async def body() -> AsyncGenerator[bytes, None]:
             size = 0
             async for chunk in request.stream():
@@ -128,17 +132,35 @@ def create_app(bundle: Bundle, max_bytes: int = 64 << 20, max_images: int = 64) 
 
         if request.headers.get("content-type", "").startswith("multipart/"):
             try:
-                files = await read_files(request.headers, body(), max_images)
+                return await read_files(request.headers, body(), max_images)
             except TooManyFilesError as error:
                 raise HTTPException(413, str(error)) from None
             except ValueError as error:
                 raise HTTPException(400, str(error)) from None
-        else:
-            files = [("image", b"".join([chunk async for chunk in body()]))]
+        return [("image", b"".join([chunk async for chunk in body()]))]
+
+    async def predict(request: Request) -> Any:
+        files = await read(request)
+        if not isinstance(bundle, Bundle):
+            return await segment(request, files)
         entries = await run_in_threadpool(predict_uploads, bundle, files)
         if all("error" in entry for entry in entries):
             raise HTTPException(422, [{key: entry[key] for key in ("name", "error")} for entry in entries])
         return {"predictions": entries}
+
+    async def segment(request: Request, files: list[tuple[str, bytes]]) -> Any:
+        from medtune.serving.volumes.uploads import MEDIA_TYPE, TooLargeError, segment_upload
+
+        assert not isinstance(bundle, Bundle)
+        try:
+            entry, label_map = await run_in_threadpool(segment_upload, bundle, files)
+        except TooLargeError as error:
+            raise HTTPException(413, str(error)) from None
+        except DecodeError as error:
+            raise HTTPException(422, [{"name": files[0][0], "error": str(error)}]) from None
+        if "application/json" in request.headers.get("accept", ""):
+            return {"predictions": [entry]}
+        return Response(label_map, media_type=MEDIA_TYPE)
 
     def healthz() -> dict[str, Any]:
         return {"status": "ok", "precision": bundle.precision, "providers": bundle.providers}
@@ -156,7 +178,7 @@ def create_app(bundle: Bundle, max_bytes: int = 64 << 20, max_images: int = 64) 
     return app
 
 
-def serve(bundle: Bundle, host: str, port: int, max_bytes: int, max_connections: int) -> None:
+def serve(bundle: "Bundle | VolumeBundle", host: str, port: int, max_bytes: int, max_connections: int) -> None:
     """Answer requests until the process is interrupted.
 
     Args:

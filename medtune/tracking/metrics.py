@@ -8,8 +8,9 @@ from medtune.data.class_selection import MAX_CLASSES
 from medtune.evaluation.subgroup_tables import COLUMNS, table_rows
 from medtune.tracking.run import Run
 
-# Plots that may be uploaded. `errors` and `correct` show images of patients, and `patients` shows their names.
-PLOTS = ("confusion", "roc", "precision_recall", "findings", "reliability", "decision_curve", "history", "subgroups")
+# Plots that may be uploaded. `errors`, `correct` and `case_*` show images of patients, `patients` shows their names.
+PLOTS = ("confusion", "roc", "precision_recall", "findings", "reliability", "decision_curve", "history", "subgroups",
+         "dice", "sizes")  # fmt: skip
 # Name endings of the per-class values that appear only in the table test/classes.
 NOT_IN_SUMMARY = ("class", "_lo", "_hi", "reason")
 SUFFIXES = (("", "value"), ("_lo", "lo"), ("_hi", "hi"))
@@ -77,6 +78,8 @@ def _log(run: Run, metrics: dict[str, Any], plots: Sequence[Path]) -> None:
     run.table("test/metrics", ("metric", "value", "lo", "hi"), rows)
     if metrics.get("per_class"):
         run.table("test/classes", list(metrics["per_class"][0]), [list(row.values()) for row in metrics["per_class"]])
+    if metrics.get("per_label"):
+        run.table("test/labels", list(metrics["per_label"][0]), [list(row.values()) for row in metrics["per_label"]])
     names = list(metrics["folds"][0]["test"])
     columns = ("fold", "kept", *(f"test {name}" for name in names), *(f"val {name}" for name in names))
     run.table("test/folds", columns, [_fold_row(fold, names) for fold in metrics["folds"]])

@@ -153,7 +153,7 @@ def fill_store(
                 shards.append(_write_shard(features, missing, view, new_shard, key, features.label + views))
         stored.append(shards)
         new += len(missing)
-    if not new:
+    if not new and any(map(len, indices_by_view)):
         info(f"{features.label}: read from the cache ({folder.name})")
     return FeatureStore(n_rows, stored)
 

@@ -67,7 +67,7 @@ def sum_with_gradient(values: Tensor) -> Tensor:
     """
     if distributed.world_size() == 1:
         return values
-    total: Tensor = _SumWithGradient.apply(values)  # type: ignore[no-untyped-call]
+    total: Tensor = _SumWithGradient.apply(values)
     return total
 
 

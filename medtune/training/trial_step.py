@@ -11,11 +11,13 @@ from medtune.config.errors import InputError
 from medtune.config.schema import DEFAULT_TASK, Params
 from medtune.models.adapt import adapt, after_step, merge, penalty, prepare
 from medtune.models.classifier import Classifier, freeze_batchnorm
+from medtune.models.network import Network
+from medtune.models.slice_network import SliceNetwork
 from medtune.runtime.device import device_name
 from medtune.serving.one_line import first_line
 from medtune.tasks import base
 from medtune.training.optimizer import build_accelerator, build_optimizer
-from medtune.training.speed import use_channels_last
+from medtune.training.speed import to_channels_last, use_channels_last
 
 BATCH_SIZE = 2
 STEPS = 1
@@ -30,7 +32,7 @@ class TrialResult:
         batch_of_one: error messages of stages that cannot train on a batch of one image.
     """
 
-    network: Classifier
+    network: Network
     batch_of_one: dict[str, str] = field(default_factory=dict)
 
 
@@ -39,7 +41,7 @@ def run_trial_steps(params: Params, layout: Any) -> TrialResult:
 
     Args:
         params: all params; no weights are read.
-        layout: as in `Training.layout`.
+        layout: as in `Training.layout`, with a small patch for volumes.
 
     Returns:
         The network and the stages that need more than one image per batch.
@@ -50,13 +52,14 @@ def run_trial_steps(params: Params, layout: Any) -> TrialResult:
     bare = params.model_copy(update={"model": params.model.model_copy(update={"weights": "none"})})
     device = torch.device(device_name())
     with torch.random.fork_rng():  # the trial must not affect the random numbers of the run
-        model = base.training(params.task.kind).build(bare, layout, load_weights=False).to(device)
+        model: Network = base.training(params.task.kind).build(bare, layout, load_weights=False).to(device)
+        inputs = _inputs(params, model, layout, device)
         result = TrialResult(model)
         if "frozen" in params.training_stages:
             stored = params.frozen.feature_views != "online" and params.model.weights == "none"
-            _guard(params, "frozen", lambda: _train_head(bare, model, device, result, stored))
+            _guard(params, "frozen", lambda: _train_head(bare, model, inputs, result, stored))
         if "finetune" in params.training_stages:
-            _guard(params, "finetune", lambda: _finetune(bare, model, device, result))
+            _guard(params, "finetune", lambda: _finetune(bare, model, inputs, result))
     model.to(memory_format=torch.contiguous_format)
     result.network = model.to("cpu").float().eval().requires_grad_(False)
     return result
@@ -76,13 +79,13 @@ def _guard(params: Params, stage: str, run: Callable[[], None]) -> None:
         ) from error
 
 
-def _train_head(params: Params, model: Classifier, device: torch.device, result: TrialResult, stored: bool) -> None:
+def _train_head(params: Params, model: Network, inputs: Tensor, result: TrialResult, stored: bool) -> None:
     """Train the head for one step.
 
     Args:
         params: all params.
         model: the network.
-        device: torch device.
+        inputs: a batch for the network.
         result: receives the error message for a batch of one image, if there is one.
         stored: True if the run stores the same features in half precision.
 
@@ -94,32 +97,36 @@ def _train_head(params: Params, model: Classifier, device: torch.device, result:
     model.eval()
     model.head.train()
     with torch.no_grad():
-        features = model.features(model.preprocess(_images(params, device)))
-    if stored and not torch.isfinite(features.half()).all():
+        features = _features(model, inputs)
+    if stored and not all(torch.isfinite(part.half()).all() for part in features):
         raise InputError(
             f"frozen.feature_views={params.frozen.feature_views}: features of {params.model.backbone} exceed half "
             "precision, in which they are stored. Set frozen.feature_views=online"
         )
-    _steps(params, "frozen", model.head, features, result)
+    if isinstance(model, Classifier):
+        _steps(params, "frozen", model.head, features[0], result)
+    else:
+        _steps(params, "frozen", model, inputs, result)
     model.requires_grad_(True)
 
 
-def _finetune(params: Params, model: Classifier, device: torch.device, result: TrialResult) -> None:
-    innermost = use_channels_last(params.finetune.channels_last, params.model.backbone, device)
-    adapt(model, params).to(device)
+def _finetune(params: Params, model: Network, inputs: Tensor, result: TrialResult) -> None:
+    innermost = use_channels_last(params.finetune.channels_last, params.model.backbone, inputs.device)
+    adapt(model, params).to(inputs.device)
     if innermost:
-        model.to(memory_format=torch.channels_last)
+        to_channels_last(model)
     if params.finetune.gradient_checkpointing:
         model.backbone.set_grad_checkpointing(True)  # type: ignore[operator]
     model.train()
     if params.model.batchnorm == "frozen":
         freeze_batchnorm(model.backbone)
-    images = model.preprocess(_images(params, device))
-    if innermost:
-        images = images.contiguous(memory_format=torch.channels_last)
-    if params.task.kind == DEFAULT_TASK:  # other tasks have other targets
-        prepare(model, [(images, torch.zeros(len(images), dtype=torch.int64, device=device))], params)
-    _steps(params, "finetune", model, images, result, penalty(model, params), after_step(model, params))
+    is_volume = inputs.ndim == 5
+    if innermost and not is_volume:
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+    if params.task.kind == DEFAULT_TASK or is_volume:  # other tasks have other targets
+        targets = inputs.new_zeros(len(inputs), *(inputs.shape[2:] if is_volume else ()), dtype=torch.int64)
+        prepare(model, [(inputs, targets)], params)
+    _steps(params, "finetune", model, inputs, result, penalty(model, params), after_step(model, params))
     if params.finetune.gradient_checkpointing:
         model.backbone.set_grad_checkpointing(False)  # type: ignore[operator]
     model.eval()
@@ -143,7 +150,7 @@ def _steps(
     def loss_of(batch: Tensor) -> Tensor:
         """Return the cross-entropy of the first output, whose gradients resemble those of any task."""
         with accelerator.autocast():
-            output = trained(batch).float()
+            output = trained(batch).float().movedim(1, -1)
         loss: Tensor = output.logsumexp(-1).mean() - output[..., 0].mean()
         return loss + extra() if extra else loss
 
@@ -175,7 +182,7 @@ def _check_gradients(params: Params, stage: str, network: nn.Module) -> None:
     """Check that the forward pass of the backbone uses the layers that the PEFT method trains."""
     if stage != "finetune" or params.model.peft.method == "none":
         return
-    assert isinstance(network, Classifier)
+    assert isinstance(network, Network)
     trained = [parameter for parameter in network.backbone.parameters() if parameter.requires_grad]
     if trained and all(parameter.grad is None for parameter in trained):
         raise InputError(
@@ -184,6 +191,17 @@ def _check_gradients(params: Params, stage: str, network: nn.Module) -> None:
         )
 
 
-def _images(params: Params, device: torch.device) -> Tensor:
+def _inputs(params: Params, model: Network, layout: Any, device: torch.device) -> Tensor:
+    """Return random images (B, 3, H, W) or volumes (B, C, X, Y, Z), normalized."""
+    if not isinstance(model, Classifier):
+        return torch.randn(BATCH_SIZE, layout["channels"], *layout["patch"], device=device)
     side = params.data.image_size
-    return torch.randint(0, 256, (BATCH_SIZE, side, side, 3), dtype=torch.uint8, device=device)
+    images = torch.randint(0, 256, (BATCH_SIZE, side, side, 3), dtype=torch.uint8, device=device)
+    return model.preprocess(images)
+
+
+def _features(model: Network, inputs: Tensor) -> list[Tensor]:
+    """Return the features that stage 1 may store; a network of volumes has none."""
+    if isinstance(model, Classifier):
+        return [model.features(inputs)]
+    return model.levels(inputs) if isinstance(model, SliceNetwork) else []

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from medtune.models.slice_network import Normalization, SliceNetwork
 
 LR_GRID = (1e-3, 3e-3, 1e-2)
+AXES = "xyz"
 
 
 class Params(HeadParams):
@@ -23,6 +24,9 @@ class Params(HeadParams):
         2.0, description="pixels of the backbone's image per voxel. Greater for smaller structures"
     )
     slice_axis: Literal["x", "y", "z"] = Field("z", description="axis along which the slices follow each other")
+    width: Annotated[int, Field(ge=4, le=128)] = Field(
+        16, description="channels of the decoder at full resolution. Half the width needs about a quarter of the time"
+    )
 
     @property
     def reads_volumes(self) -> bool:
@@ -53,5 +57,21 @@ def build(
     """
     from medtune.models.slice_network import SliceNetwork
 
-    axis = "xyz".index(params.slice_axis)
-    return SliceNetwork(backbone, channels, classes, patch, params.slice_scale, axis, normalization)
+    axis = AXES.index(params.slice_axis)
+    return SliceNetwork(backbone, channels, classes, patch, params.slice_scale, axis, normalization, params.width)
+
+
+def image_side(params: Params, patch: Sequence[int], patch_size: int) -> int:
+    """Return the side of the images in pixels with which a ViT reads the slices of a patch.
+
+    Args:
+        params: options of the head.
+        patch: X, Y and Z of a patch in voxels.
+        patch_size: side of the ViT's own patches in pixels.
+
+    Returns:
+        A multiple of `patch_size`.
+    """
+    from medtune.models.slice_network import slice_side
+
+    return slice_side(patch, params.slice_scale, patch_size, AXES.index(params.slice_axis))

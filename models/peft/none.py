@@ -18,9 +18,21 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """Train all parameters except those of timm's classifier, which do not affect the features."""
+    """Train all parameters except those of timm's classifier, which do not affect the features.
+
+    A backbone without parameters is that of `model.backbone=none`, where the head is the complete network.
+
+    Args:
+        backbone: changed in place.
+        params: no options.
+
+    Returns:
+        The same backbone.
+    """
     from medtune.models.blocks.selection import set_trainable
 
+    if next(backbone.parameters(), None) is None:
+        return backbone
     return set_trainable(backbone, lambda name, parameter: True)
 
 

@@ -10,7 +10,7 @@ from medtune.cli.detect_volumes import detect_volumes
 from medtune.cli.main import call
 from medtune.config import load
 from medtune.config.errors import InputError
-from medtune.data.sources import decathlon, nnunet, volumes
+from medtune.data.sources import decathlon, dicom, nnunet, volumes
 from tests.cli.init_project import images
 from tests.cli.volume_files import folders, mask, volume
 
@@ -62,6 +62,14 @@ def test_detect__two_folders_with_a_fourth_axis(tmp_path):
     assert any(warning.startswith("label 2 is in none of the masks") for warning in result.warnings)
     assert ("size", "4 x 5 x 6 voxels of 1 x 1 x 1 mm (3 headers read)") in result.findings
     assert ("not used", "0 NIfTI files, and 1 images") in result.findings
+
+
+def test_detect__series_with_masks_name_their_patients(tmp_path):
+    dicom.example(tmp_path)
+    result = detect(tmp_path)
+    assert (result.settings["data.source"], result.settings["data.masks"]) == ("dicom", "masks")
+    assert result.findings[0][1].startswith("12 in ")
+    assert ("patients", "6, from the DICOM files") in result.findings
 
 
 def test_detect__images_are_detected_as_before(tmp_path):

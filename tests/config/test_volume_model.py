@@ -84,6 +84,8 @@ def test_check__refuses_settings_without_effect(key, value, fix):
          "Use {}"),
         ([*UNET, "model.head.slice_scale=3"], "model.head.slice_scale=3.0: unet, a network of volumes, does not read "
          "slices. Remove it"),
+        ([*UNET, "model.head.width=8"], "model.head.width=8: unet, a network of volumes, has its own decoder. Remove "
+         "it"),
         ([*UNET, "finetune.gradient_checkpointing=true"], "finetune.gradient_checkpointing=true: unet, a network of "
          "volumes, does not support it. Use false"),
     ],

@@ -15,6 +15,7 @@ from medtune.data.listing import image_path
 from medtune.data.splits import split_samples
 from medtune.runtime.artifact import digest
 from medtune.serving.decode import decode
+from medtune.serving.volumes.dicom_series import read_series
 
 SOURCES = registry.plugin_names("medtune.data.sources")
 
@@ -104,6 +105,10 @@ def read_volume(volume):
         image, mask, affine = volume.read()
         assert image.dtype == np.float32
         return image, mask, [affine]
+    if volume.series is not None:
+        mask = nib.as_closest_canonical(nib.load(volume.mask))
+        series = read_series(volume.series)
+        return series.data, np.asarray(mask.dataobj), [series.affine, mask.affine]
     files = [nib.load(file) for file in volume.files]
     *channels, mask = (np.asarray(file.dataobj) for file in files)
     axes = [channel[..., None] if channel.ndim == 3 else channel for channel in channels]

@@ -11,7 +11,14 @@ def test_volume_files__is_drawn_or_has_files():
     assert VolumeFiles((image,), mask).files == (image, mask)
     assert VolumeFiles((image,)).files == (image,)
     assert VolumeFiles(read=tuple).files == ()
-    for arguments in ({}, {"channels": (image,), "read": tuple}, {"mask": mask}, {"mask": mask, "read": tuple}):
+    assert VolumeFiles(mask=mask, series=Path("nowhere")).files == (mask,)
+    for arguments in (
+        {"channels": (image,), "series": image},
+        {},
+        {"channels": (image,), "read": tuple},
+        {"mask": mask},
+        {"mask": mask, "read": tuple},
+    ):
         with pytest.raises(ValueError, match=r"drawn|exactly one"):
             VolumeFiles(**arguments)
 

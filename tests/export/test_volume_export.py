@@ -4,80 +4,21 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
-from medtune.config.load import validate
-from medtune.data.manifest import load_prepared
-from medtune.export.ensemble import Member
-from medtune.export.onnx_graph import to_onnx
 from medtune.export.precisions import FILES, PrecisionExporter, predictor, session
-from medtune.export.volume_export import VolumeExport
-from medtune.models.slice_network import SliceNetwork
-from medtune.tasks.segmentation import export as task
-from tests.volume_world import write_prepared_volumes
-
-PATCH = (16, 16, 16)
-
-
-class Threshold(nn.Module):
-    """Network whose labels follow the intensity and its neighborhood, so that all of them occur."""
-
-    def __init__(self, shift: float) -> None:
-        super().__init__()
-        self.smooth = nn.Conv3d(1, 4, 3, padding=1)
-        with torch.no_grad():
-            self.smooth.weight.fill_(1 / 27)
-            self.smooth.bias.copy_(torch.tensor([0.0, -0.4 + shift, -0.9, -1.4]))
-        self.output = nn.Conv3d(4, 4, 1)
-        with torch.no_grad():
-            self.output.weight.copy_(6 * torch.tril(torch.ones(4, 4))[..., None, None, None])
-            self.output.bias.zero_()
-
-    def forward(self, windows):
-        steps = self.smooth(windows)
-        return self.output(steps)
+from medtune.serving.volumes.nifti import write_label_map
+from medtune.serving.volumes.nifti_space import NiftiSpace
+from medtune.serving.volumes.volume import make_grid
+from tests.volume_bundle_world import PATCH, Threshold, build, make_world
 
 
 @pytest.fixture
 def world(tmp_path):
-    """Return params, prepared phantoms and a function that exports networks."""
-    params = validate({
-        "task": {"kind": "segmentation"},
-        "data": {"source": "phantom", "patients": 9, "size": 20, "split": {"folds": 3, "test_fold": "all"}},
-        "model": {"backbone": "none", "weights": "none", "head": {"kind": "linear"}, "peft": {"method": "none"}},
-        "gate": {"metric": "dice"},
-        "frozen": {"monitor": "dice"},
-        "finetune": {"monitor": "dice"},
-        "export": {"batch_sizes": [1, 3], "parity_images": 12},
-        "tracking": {"mode": "disabled"},
-    })  # fmt: skip
-    write_prepared_volumes(tmp_path / "prepared", params)
-    prepared = load_prepared(tmp_path / "prepared")
-    assert len(prepared.classes) == 3
-    return SimpleNamespace(params=params, prepared=prepared, parts=VolumeExport(params, prepared), folder=tmp_path)
-
-
-def build(world, networks):
-    """Return the document, the module and the graph of networks."""
-    decision = {"post_processing": {"largest": [1], "min_volume_mm3": 0.0}}
-    folds = list(range(len(networks)))
-    document = {
-        "task": world.params.section("task"),
-        "schema_version": 2,
-        **task.describe(world.prepared, [{}], decision, 0),
-        **world.parts.fields(folds, decision),
-        "members": [{"fold": fold} for fold in folds],
-        "precisions": {},
-        "parity": {},
-    }
-    model = world.parts.combine([Member(network.eval(), task.output_layer({})) for network in networks], document)
-    graph = to_onnx(model, world.parts.source, 20, {}, model.names)
-    return document, model, graph
+    return make_world(tmp_path)
 
 
 def test_fields__describe_the_input_and_the_training_volumes(world):
-    fields = world.parts.fields([0], {"post_processing": {"largest": [1], "min_volume_mm3": 0.0}})
+    fields = world.parts.fields([0], {"kind": "post_processing", "largest": [1], "min_volume_mm3": 0.0, "evidence": {}})
     assert fields["input"]["shape"] == ["N", 1, *PATCH]
     volumes = fields["volumes"]
     assert volumes["patch"] == list(PATCH)
@@ -135,23 +76,27 @@ def test_export__a_different_graph_is_rejected(world):
     assert "NaN" in check.evaluate(broken, "fp16", world.params.export)[1]
 
 
-@pytest.mark.parametrize("axis", [0, 2])
-def test_to_onnx__decoder_without_a_backbone_equals_the_network(axis):
-    torch.manual_seed(0)
-    network = SliceNetwork(None, 1, 3, PATCH, slice_axis=axis).eval()
-    compare(network, PATCH)
+def write_evaluated(world, check, bundle, folder):
+    """Write the label maps of stage evaluate for the volumes of a check, and return its artifact."""
+    (folder / "segmentations").mkdir(parents=True)
+    for row in check.rows:
+        fold = next(fold for fold in (0, 1) if row in world.prepared.indices(fold)["test"])
+        (labels,) = check.segment_all(lambda windows, fold=fold: bundle.run_member(windows, fold), [row], "test")
+        entry = world.prepared.volumes.entries[row]
+        grid = make_grid(labels.shape, np.array(entry.affine), NiftiSpace.from_affine(np.array(entry.affine)))
+        write_label_map(folder / "segmentations" / f"{world.prepared.paths[row]}.nii.gz", labels, grid)
+    return SimpleNamespace(folder=folder)
 
 
-def compare(network, patch, channels=1):
-    """Compare a network with its graph for two batch sizes."""
-    from medtune.export import graph_input
-    from medtune.export.volume_ensemble import VolumeEnsemble
-
-    model = VolumeEnsemble([Member(network, task.output_layer({}))], "probabilities")
-    predict = predictor(to_onnx(model, graph_input.windows(channels, patch), 20, {}, model.names).SerializeToString())
-    for count in (1, 3):
-        windows = np.random.default_rng(count).normal(size=(count, channels, *patch)).astype(np.float32)
-        with torch.inference_mode():
-            expected = network(torch.from_numpy(windows)).softmax(1).numpy()
-        assert expected.min() < 0.9 * expected.max()
-        assert np.abs(predict(windows)[:, 0] - expected).max() < 1e-4
+def test_compare_predictions__uses_the_network_of_the_fold(world):
+    document, model, graph = build(world, [Threshold(0.0), Threshold(0.4)])
+    check = world.parts.check(model, [0, 1], document)
+    (world.folder / "m.onnx").write_bytes(graph.SerializeToString())
+    bundle = world.parts.open(world.folder, document, session((world.folder / "m.onnx").read_bytes()))
+    evaluated = write_evaluated(world, check, bundle, world.folder / "evaluate")
+    result = world.parts.compare_predictions(check, bundle, [0, 1], evaluated)
+    assert result == {"against": "segmentations", "volumes": len(check.rows), "label_agreement_min": 1.0}
+    with pytest.raises(RuntimeError, match=r"of the voxels of segmentations/P\d+\.nii\.gz have the label"):
+        world.parts.compare_predictions(
+            check, bundle, [1, 0], write_evaluated(world, check, bundle, world.folder / "b")
+        )

@@ -40,7 +40,7 @@ def test_build__returns_logits_per_voxel_and_depends_only_on_the_seed(backbone):
     assert not torch.equal(next(other.head.parameters()), next(first.head.parameters()))
 
 
-@pytest.mark.parametrize("backbone", ["unet", "test_vit", "test_resnet"])
+@pytest.mark.parametrize("backbone", ["none", "test_vit", "test_resnet"])
 def test_build__runs_on_the_meta_device(backbone):
     with torch.device("meta"):
         network = build(params_for(backbone), 1, 4, PATCH, load_weights=False)

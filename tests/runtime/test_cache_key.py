@@ -9,6 +9,7 @@ from medtune.config.project import PACKAGE
 from medtune.runtime import source_hash
 from medtune.runtime.cache_key import MODULES, TASK_PARTS, stage_key
 from medtune.runtime.source_hash import source_fingerprint
+from tests.stages.volume_folder import PHANTOM, volume_params
 
 TEMPLATES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.j2"))
 
@@ -34,15 +35,16 @@ def test_templates__are_in_the_keys_of_the_stages_that_render_them() -> None:
     report = {name for name in TEMPLATES if name.startswith("evaluation/")}
     classification = {name for name in TEMPLATES if name.startswith("tasks/classification/")}
     multilabel = {name for name in TEMPLATES if name.startswith("tasks/multilabel/")}
-    assert all((report, classification, multilabel))
+    segmentation = {name for name in TEMPLATES if name.startswith("tasks/segmentation/")}
+    assert all((report, classification, multilabel, segmentation))
     assert templates_of("evaluate", "classification") == report | classification
     assert templates_of("evaluate", "multilabel") == report | multilabel
+    assert segmentation < templates_of("evaluate", "segmentation") <= report | segmentation
     assert templates_of("export", "classification") == report | classification | {"export/model_card.md.j2"}
     assert templates_of("finetune", "classification") == set()
     # The benchmark report is in no key, because it is rendered from finished trials.
-    assert {*report, *classification, *multilabel, "export/model_card.md.j2", "benchmark/report/page.html.j2"} == {
-        *TEMPLATES
-    }
+    tasks = classification | multilabel | segmentation
+    assert {*report, *tasks, "export/model_card.md.j2", "benchmark/report/page.html.j2"} == {*TEMPLATES}
 
 
 def clear_hashes() -> None:
@@ -79,3 +81,12 @@ def test_stage_key__depends_on_rendered_templates(package: Path) -> None:
         after = keys()
         assert {stage for stage in MODULES if after[stage] != before[stage]} == changed, template
         before = after
+
+
+@pytest.mark.parametrize(("stage", "changes"), [("frozen", False), ("finetune", False), ("evaluate", True)])
+def test_stage_key__params_of_metrics_change_only_the_evaluation(stage: str, changes: bool) -> None:
+    keys = {stage_key(stage, volume_params(PHANTOM, task={"kind": "segmentation", **task}), {}, "cpu")
+            for task in ({}, {"tolerance_mm": 3.0, "largest_component": "all"})}  # fmt: skip
+    assert (len(keys) == 2) is changes
+    other = volume_params(PHANTOM, task={"kind": "segmentation", "overlap": 0.25})
+    assert stage_key(stage, other, {}, "cpu") not in keys

@@ -1,23 +1,30 @@
 import csv
 import os
+import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 
 from medtune.config.errors import InputError
+from medtune.config.project import PROJECT
 from medtune.data.sources import phantom
 from medtune.data.volume_reading import read_labeled
 from medtune.runtime.artifact import partial_dir
 from medtune.runtime.cache_key import data_key
 from medtune.runtime.paths import RunPaths
+from medtune.serving.volumes.nifti import read_volume
 from medtune.serving.volumes.pipeline import Preparation
 from medtune.serving.volumes.resampling import resample_mask, thick_axis
-from medtune.stages import data
 from medtune.stages.preflight import run_preflight
 from tests.stages.volume_folder import PHANTOM, change, prepare, report, volume_params, write_example
 
-ALL = "Every volume that is not external is a training volume of at least one fold. Therefore "
+ALL = (
+    "Every volume that is not external is a training volume of at least one fold. The following settings depend on "
+    "all of them, as in nnU-Net: "
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +40,7 @@ def section(tmp_path):
 def test_run__writes_all_outputs(drawn):
     assert {path.name for path in drawn.folder.iterdir()} == {
         "manifest.csv", "dataset.json", "report.json", "samples.png", "result.json", "volumes.npy", "masks.npy",
-        "truth.npy", "volumes.json",
+        "truth.npy", "volumes.json", "samples",
     }  # fmt: skip
     assert not partial_dir(drawn.folder).exists()
     assert (drawn.classes, drawn.has_volumes, len(drawn.volumes)) == (phantom.LABELS, True, 15)
@@ -43,7 +50,7 @@ def test_run__writes_all_outputs(drawn):
     assert (info["n_images"], info["n_patients"], info["patients_known"]) == (15, 15, True)
     assert info["volumes"]["strata"] == ["lesion", "no lesion"]
     assert info["volumes"]["channels"] == ["phantom"]
-    assert info["notes"] == [f"{ALL}spacing, patch were determined from all of them, as in nnU-Net."]
+    assert info["notes"] == [f"{ALL}spacing, patch."]
     assert "image_size" not in info
     assert (report(drawn)["n_found"], report(drawn)["n_kept"], report(drawn)["n_rejected"]) == (15, 15, 0)
     np.testing.assert_array_equal(drawn.has(2), [k % 3 != 0 for k in range(15)])
@@ -74,6 +81,18 @@ def test_run__manifest_states_the_geometry(drawn):
     assert set(drawn.metadata_cells) == {"lesion", "slices"}
 
 
+def test_run__samples_are_drawn_test_volumes(drawn):
+    files = sorted((drawn.folder / "samples").iterdir())
+    rows = drawn.indices(1)["test"][:4]  # the default of data.split.test_fold
+    assert [file.name for file in files] == [f"{drawn.paths[row]}.nii.gz" for row in rows]
+    read = read_volume(files[0])
+    entry = drawn.volumes.entries[rows[0]]
+    assert list(read.shape) == entry.original_shape
+    np.testing.assert_allclose(read.affine, entry.affine, atol=1e-3)
+    image = Preparation.from_document(drawn.info["volumes"]).apply(read.data, read.spacing)
+    np.testing.assert_allclose(image, drawn.volumes.image(rows[0]), atol=1e-2)
+
+
 def test_run__folds_separate_patients_and_stay(drawn, tmp_path):
     for fold in range(5):
         splits = drawn.indices(fold)
@@ -97,6 +116,24 @@ def test_run__unchanged_files_are_not_decoded(section, tmp_path, capsys):
     with pytest.raises(InputError, match=r"1 of 12 volumes cannot be used: images/4\.nii\.gz: not a NIfTI file"):
         prepare(section, tmp_path / "out")
     assert prepared.folder.is_dir()
+
+
+def test_run__leftovers_and_damage_are_replaced(tmp_path, capsys):
+    leftover = partial_dir(tmp_path / "data" / "prepared")
+    leftover.mkdir(parents=True)
+    (leftover / "volumes.npy").write_bytes(b"half")
+    (leftover / "stray").touch()
+    prepared = prepare(PHANTOM, tmp_path)
+    assert not leftover.exists()
+    assert not (prepared.folder / "stray").exists()
+    content = bytearray((prepared.folder / "volumes.npy").read_bytes())
+    content[500] ^= 1
+    (prepared.folder / "volumes.npy").write_bytes(content)
+    capsys.readouterr()
+    again = prepare(PHANTOM, tmp_path)
+    assert "nothing changed" not in capsys.readouterr().out
+    assert again.digest == prepared.digest
+    np.testing.assert_array_equal(again.volumes.image(0), prepared.volumes.image(0))
 
 
 def test_run__changed_mask_changes_the_digest(section, tmp_path):
@@ -162,10 +199,7 @@ def test_run__foreground_of_rotating_folds_is_in_a_note(section, tmp_path):
         values = np.asarray(nib.load(path).dataobj)
         change(path, values / values.max())
     prepared = prepare({**section, "intensity": {"rule": "foreground"}}, tmp_path / "out")
-    assert (
-        f"{ALL}spacing, patch, normalization were determined from all of them, as in nnU-Net."
-        in (prepared.info["notes"])
-    )
+    assert f"{ALL}spacing, patch, normalization." in (prepared.info["notes"])
 
 
 def test_run__channels_of_nnunet(tmp_path):
@@ -174,6 +208,31 @@ def test_run__channels_of_nnunet(tmp_path):
     assert prepared.volumes.channels == 2
     assert len(prepared.info["volumes"]["intensity"]) == 2
     assert prepared.info["n_patients"] == 6
+
+
+def test_run__series_have_the_values_of_their_slices(tmp_path):
+    section = write_example("dicom", tmp_path / "raw") | {"patient_pattern": None}
+    prepared = prepare(section, tmp_path / "out")
+    assert (prepared.info["n_patients"], prepared.info["volumes"]["channels"]) == (6, ["image"])
+    assert all(patient.startswith("dicom-") for patient in prepared.patient_ids)
+    row, folder = prepared.paths.index("images/P1_1"), tmp_path / "raw" / "images" / "P1_1"
+    mask = nib.as_closest_canonical(nib.load(tmp_path / "raw" / "masks" / "P1_1.nii.gz"))
+    np.testing.assert_array_equal(prepared.volumes.truth(row), np.asarray(mask.dataobj))
+    np.testing.assert_allclose(prepared.volumes.entries[row].affine, mask.affine, atol=1e-3)
+    pixels = np.stack([pydicom.dcmread(file).pixel_array for file in sorted(folder.iterdir())])
+    (quantiles,) = prepared.volumes.entries[row].quantiles
+    np.testing.assert_allclose(quantiles, np.percentile(pixels, (5, 25, 50, 75, 95)))
+
+
+def test_run__does_not_import_torch(tmp_path):
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom tests.stages.volume_folder import PHANTOM, prepare\n"
+        "for _ in range(2):\n    prepare(PHANTOM, Path(sys.argv[1]))\n"
+        "assert not {'torch', 'monai', 'sklearn.svm'} & set(sys.modules)"
+    )
+    completed = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=PROJECT, capture_output=True,
+                               text=True, check=True, timeout=300)  # fmt: skip
+    assert "nothing changed, 15 volumes are ready" in completed.stdout
 
 
 def test_run__unknown_patients_of_decathlon(tmp_path):
@@ -240,11 +299,8 @@ def test_run__reserved_column_is_an_error(section, tmp_path):
 def test_preflight__opens_the_volumes(drawn):
     paths = RunPaths.from_env(drawn.folder.parents[1])
     assert run_preflight(volume_params(PHANTOM), paths).digest == drawn.digest
-    with pytest.raises(InputError, match=r"evaluate\.threshold.*without a threshold"):
-        run_preflight(volume_params(PHANTOM, evaluate={"threshold": {"sensitivity": 0.9}}), paths)
-    weights = {"monitor": "loss", "class_weights": {"lesion": 2.0}}
-    with pytest.raises(InputError, match=r"frozen\.class_weights: .* no weights per label"):
-        run_preflight(volume_params(PHANTOM, frozen=weights), paths)
+    with pytest.raises(InputError, match="was prepared with other data params or code"):
+        run_preflight(volume_params({**PHANTOM, "patch": [8, 8, 8]}), paths)
 
 
 def test_data_key__does_not_depend_on_params_of_the_task():
@@ -252,12 +308,6 @@ def test_data_key__does_not_depend_on_params_of_the_task():
             for task in ({}, {"tolerance_mm": 3.0}, {"overlap": 0.25}, {"augment": {"noise": 0.0}})]  # fmt: skip
     assert len(set(keys)) == 1
     assert data_key(volume_params({**PHANTOM, "spacing": [5.0, 5.0, 5.0]})) != keys[0]
-
-
-def test_run__images_are_refused(tmp_path):
-    params = volume_params({"source": "synthetic"})
-    with pytest.raises(InputError, match=r"task\.kind=segmentation: .* is an image"):
-        data.run(params, RunPaths.from_env(tmp_path))
 
 
 @pytest.mark.real

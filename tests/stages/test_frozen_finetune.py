@@ -17,8 +17,9 @@ from medtune.stages.steps import finetune_key, frozen_key
 from medtune.training import checkpoint
 from medtune.training.refit import RefitSettings, refit_settings
 
-# Heads that pool the tiles of slides are trained in tests/pipeline/test_slides_attention.py.
-HEADS = [name for name in registry.plugin_names("medtune.models.heads") if name != "attention_mil"]
+# The head that pools the tiles of slides is trained in tests/pipeline/test_slides_attention.py, and the decoder of
+# volumes in test_frozen_segmentation.py.
+HEADS = [name for name in registry.plugin_names("medtune.models.heads") if name not in ("attention_mil", "decoder")]
 
 
 @pytest.fixture

@@ -128,8 +128,15 @@ def test_frozen__backbone_runs_online(paths, capsys, changes):
     assert not (paths.cache / "features").exists()
 
 
-@pytest.mark.parametrize("stage", ["frozen", "finetune"])
-@pytest.mark.parametrize("at", [1, 3])
+@pytest.mark.parametrize(
+    ("stage", "at"),
+    [
+        pytest.param("frozen", 1, marks=pytest.mark.slow),
+        ("frozen", 3),
+        ("finetune", 1),
+        pytest.param("finetune", 3, marks=pytest.mark.slow),
+    ],
+)
 def test_stages__resume_bit_identical(paths, data, tmp_path, monkeypatch, stage, at):
     """Every step writes a checkpoint. A step is interrupted in its first and in its second epoch."""
     params = segmentation_params(**SLICES, task={"foreground_share": 0.5, "augment": {"mirror": ["x"]}})
@@ -175,5 +182,5 @@ def test_frozen__search_of_the_learning_rate(paths):
 
 
 def test_stages__network_of_images_is_refused():
-    with pytest.raises(InputError, match="model.head.kind"):
+    with pytest.raises(InputError, match=r"model\.head\.kind"):
         segmentation_params("test_vit", model={"head": {"kind": "linear"}})

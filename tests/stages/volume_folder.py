@@ -21,7 +21,7 @@ def volume_params(section, **sections):
             "schedule": "frozen",
             "task": {"kind": "segmentation"},
             "data": section,
-            "model": {"backbone": "unet", "weights": "none", "head": {"kind": "linear"}, "peft": {"method": "none"}},
+            "model": {"backbone": "unet", "weights": "none", "head": {"kind": "decoder"}, "peft": {"method": "none"}},
             "frozen": {"monitor": "loss"},
             "finetune": {"monitor": "loss"},
             "gate": {"metric": "dice"},

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from medtune.training import speed
 
@@ -9,11 +10,27 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
 @pytest.mark.parametrize(
-    ("backbone", "expected"), [("test_efficientnet", True), ("resnet50", True), ("test_vit", False)]
+    ("backbone", "expected"),
+    [
+        ("test_efficientnet", True),
+        ("resnet50", True),
+        ("test_vit", False),
+        ("none", False),
+        ("unet", False),
+    ],
 )
 def test_channels_last__auto_enables_it_for_cnns_on_a_gpu(backbone, expected):
     assert speed.use_channels_last("auto", backbone, GPU) is expected
     assert speed.use_channels_last("auto", backbone, CPU) is False
+
+
+def test_channels_last__layers_of_volumes_stay_as_they_are():
+    network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv3d(2, 3, 3), nn.BatchNorm2d(3))
+    before = [tensor.clone() for tensor in network.state_dict().values()]
+    speed.to_channels_last(network)
+    assert network[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert network[1].weight.is_contiguous()
+    assert all(torch.equal(old, new) for old, new in zip(before, network.state_dict().values(), strict=True))
 
 
 @pytest.mark.parametrize("setting", [True, False])

@@ -78,5 +78,5 @@ def summary(document: Mapping[str, Any]) -> str:
     """
     labels, volumes = document["classes"], document["volumes"]
     more = f", and {len(labels) - _SHOWN:,} more" if len(labels) > _SHOWN else ""
-    spacing = " x ".join(f"{value:g}" for value in volumes["spacing"])
+    spacing = " x ".join(f"{value:.3g}" for value in volumes["spacing"])
     return f"segments {', '.join(labels[:_SHOWN])}{more} in {', '.join(volumes['channels'])} at {spacing} mm"

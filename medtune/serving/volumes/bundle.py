@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +21,7 @@ from medtune.serving.volumes import pipeline
 from medtune.serving.volumes.dicom_series import read_series
 from medtune.serving.volumes.document import VolumeSettings
 from medtune.serving.volumes.nifti import read_volume
+from medtune.serving.volumes.nifti_space import INSTALL
 from medtune.serving.volumes.segmented import SegmentedVolume, label_volumes
 from medtune.serving.volumes.sliding_window import OnProgress
 from medtune.serving.volumes.training_range import quantiles_of
@@ -68,12 +70,14 @@ class VolumeBundle:
 
         Raises:
             BundleError: the bundle is damaged, predicts images or lacks the precision. Also if onnxruntime is too old,
-                or the provider is not active.
+                the provider is not active, or nibabel is not installed.
         """
         folder = Path(folder)
         document = read_manifest(folder)
         if VOLUMES not in document:
             raise BundleError(f"{folder} predicts images, not volumes. Load it with medtune.serving.bundle.Bundle")
+        if find_spec("nibabel") is None:
+            raise BundleError(INSTALL)
         if provider not in SUPPORTED:
             raise BundleError(f"provider {provider} does not run bundles for volumes. Use {' or '.join(SUPPORTED)}")
         return cls(folder, document, precision, open_model(folder, document, precision, provider, threads, busy_wait))

@@ -19,6 +19,16 @@ class Evaluation(Protocol):
     """Functions that compute predictions, statistics and reports from the outputs of trained networks.
 
     A task may define `baseline`, a `medtune.evaluation.baselines.Baseline` with which every evaluation is compared.
+
+    A task whose outputs are not arrays of one row per image defines these functions:
+
+        compute_outputs(requests, prepared, params, device, cache)  outputs of each network by split
+        combine_networks(outputs)                                   output of the exported model on external images
+        compare_baselines(requests, outputs, prepared, tested, metrics, options)
+                                                                    result of `medtune.evaluation.baselines`
+
+    A task may also define `class_metrics(prepared)`, metrics of single classes for metrics.json, and
+    `checklist_answers(params, prepared, facts)`, answers of the reporting checklist.
     """
 
     def evaluate_folds(

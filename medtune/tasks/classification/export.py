@@ -19,9 +19,10 @@ from medtune.tasks.classification.statistics import accumulate
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
-# Maximum fraction of images that may change their most probable class. Only fp16 does not count toss-ups.
+# Maximum fraction of images that may change their most probable class. For fp32, every change counts. For fp16, changes
+# of toss-ups do not count (see `agreement`).
 MAX_CHANGED_FRACTION = {"fp32": 0.0, "fp16": 0.001}
-# Fold record for a trial export before training.
+# Stand-in for the fold's entry in result.json, with which `stages/trial_export.py` exports an untrained network.
 EXAMPLE_FOLD = {"temperature": 1.0}
 
 
@@ -127,8 +128,8 @@ def agreement(
         output: (n, classes) probabilities of the exported model.
         target: (n,) class indices.
         document: content of bundle.json, for the decision rule.
-        tolerance: largest difference of a toss-up. An image is a toss-up if its most probable classes in `reference`
-            and in `output` differ by at most this probability in `reference`.
+        tolerance: probability, 0..1. An image is a toss-up if `reference` gives its most probable class at most
+            `tolerance` more probability than the class that is most probable in `output`.
 
     Returns:
         Parity measurements as JSON values.
@@ -268,9 +269,9 @@ def _sets_sentence(document: Mapping[str, Any]) -> str:
     return (
         "\n\nPrediction sets: a set contains the classes that the calibration cannot rule out. These are the classes "
         f"with at least the following probabilities: {limits}. For an image of a new patient from the same population, "
-        f"the set contains the label with a probability of at least {100 * sets['coverage']:g} %, {scope}. {measured} "
-        "A prediction is `uncertain` if its set is not exactly the predicted class. The limits are conformal, with "
-        "patients as the exchangeable unit. They come from the validation predictions of all folds."
+        f"the probability that the set contains the true class is at least {100 * sets['coverage']:g} %, {scope}. "
+        f"{measured} A prediction is `uncertain` if its set is not exactly the predicted class. The limits are "
+        "conformal, with patients as the exchangeable unit. They come from the validation predictions of all folds."
     )
 
 

@@ -41,11 +41,11 @@ class CaseVolumes:
 
     def center(self) -> tuple[float, float, float]:
         """Return the plane of each axis with the most labeled voxels, as a fraction of the axis, 0..1."""
-        labeled = (self.truth > 0).astype(np.int64) + (self.prediction > 0)
         fractions = []
         for axis in range(3):
             others = tuple(other for other in range(3) if other != axis)
-            counts = labeled.sum(axis=others)
+            counts = sum(np.count_nonzero(mask, axis=others) for mask in (self.truth, self.prediction))
+            counts = np.asarray(counts)
             best = int(counts.argmax()) if counts.any() else len(counts) // 2
             fractions.append((best + 0.5) / len(counts))
         return fractions[0], fractions[1], fractions[2]

@@ -55,8 +55,9 @@ FACTS = ("classes", "per_label", "n_volumes", "tolerance_mm", "uncertainty")
 CLASS_AVERAGES = tuple(metric.name for metric in METRICS)
 BASELINE_NOTE = (
     "The baseline is the mean mask of the training volumes, stretched to each test volume. It does not read the image, "
-    "so it shows how much position alone explains. To see the contribution of the backbone, train the same decoder "
-    "without one: `medtune train --set model.backbone=none --set model.weights=none`."
+    "so it shows how much position alone explains. Two controls show the contribution of the backbone and of its "
+    "weights. Train the decoder alone with medtune train --set model.backbone=none --set model.weights=none --set "
+    "model.peft.method=none --out FOLDER, and the same network from random weights with --set model.weights=none."
 )
 
 

@@ -77,7 +77,8 @@ class DiceCrossEntropy:
         voxels = target[0].numel()
         overlap, predicted, truth = sum_with_gradient(_soft_sums(output.softmax(1), masks, counted))
         dice = (2 * overlap + SMOOTH) / (predicted + truth + SMOOTH)
-        return entropy / voxels + (1 - dice.mean()) * len(target)
+        loss: Tensor = entropy / voxels + (1 - dice.mean()) * len(target)
+        return loss
 
     def summarize(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the sums of validation volumes, on the prepared grid.
@@ -90,17 +91,10 @@ class DiceCrossEntropy:
             (B, 6 L + 2) float32: soft intersection, soft prediction, truth, intersection, prediction and truth for each
             of L labels, the summed cross-entropy, and the number of voxels.
         """
-        masks = torch.from_numpy(np.stack([self.volumes.mask(row) for row in target.tolist()]))
-        masks = masks.to(output.device).long()
-        found = F.one_hot(output.argmax(1), output.shape[1]).movedim(4, 1)
         rows = []
-        for logits, labels, mask in zip(output, found, masks, strict=True):
-            entropy = F.cross_entropy(logits[None], mask[None], reduction="sum")
-            voxels = entropy.new_tensor(mask.numel())
-            everywhere = torch.ones_like(mask[None], dtype=torch.bool)
-            soft = _soft_sums(logits.softmax(0)[None], mask[None], everywhere)
-            hard = _soft_sums(labels[None].float(), mask[None], everywhere)
-            rows.append(torch.cat([soft.flatten(), hard.flatten(), entropy[None], voxels[None]]))
+        for logits, row in zip(output, target.tolist(), strict=True):
+            mask = torch.from_numpy(np.array(self.volumes.mask(row))).to(output.device)
+            rows.append(_volume_sums(logits, mask))
         return torch.stack(rows)
 
     def score(self, summary: Tensor, target: Tensor) -> dict[str, float]:
@@ -115,7 +109,7 @@ class DiceCrossEntropy:
             mean Dice over volumes and then over the labels of the truth, as in the evaluation; NaN without labels.
         """
         sums = summary.double().cpu()
-        labels = sums[:, :-2].unflatten(1, (2, 3, len(self.labels)))
+        labels = sums[:, :-2].view(len(sums), 2, 3, len(self.labels))
         overlap, predicted, truth = labels[:, 0].sum(0)
         dice = (2 * overlap + SMOOTH) / (predicted + truth + SMOOTH)
         entropy = (sums[:, -2] / sums[:, -1]).mean()
@@ -162,6 +156,28 @@ def _soft_sums(probabilities: Tensor, masks: Tensor, counted: Tensor) -> Tensor:
     return torch.stack(
         [(foreground * inside).sum(axes), foreground.sum(axes), (inside & counted[:, None]).sum(axes).float()]
     )
+
+
+def _volume_sums(logits: Tensor, mask: Tensor) -> Tensor:
+    """Sum over the voxels of one volume, label by label, so that few arrays of its size are in memory.
+
+    Args:
+        logits: (K, X, Y, Z).
+        mask: (X, Y, Z), uint8.
+
+    Returns:
+        (6 L + 2,) as in `DiceCrossEntropy.summarize`.
+    """
+    scale, predicted = logits.logsumexp(0), logits.argmax(0)
+    soft, hard = [], []
+    for label in range(1, len(logits)):
+        inside, found = mask == label, predicted == label
+        probability = (logits[label] - scale).exp()
+        soft.append(torch.stack([probability[inside].sum(), probability.sum(), inside.sum().float()]))
+        hard.append(torch.stack([(inside & found).sum(), found.sum(), inside.sum()]).float())
+    entropy = (scale - logits.gather(0, mask[None].long())[0]).sum()
+    sums = (torch.stack(soft, 1).flatten(), torch.stack(hard, 1).flatten(), entropy[None])
+    return torch.cat([*sums, entropy.new_tensor([mask.numel()])])
 
 
 def _case(label: str, overlap: float, predicted: float, truth: float) -> LabelMetrics:

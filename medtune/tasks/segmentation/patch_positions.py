@@ -96,8 +96,8 @@ def read_box(array: np.ndarray, first: Sequence[int], size: Sequence[int]) -> np
         return np.array(array[(..., *(slice(low, high) for low, high in inside))])
     box = np.zeros((*array.shape[:-3], *size), array.dtype)
     if all(low < high for low, high in inside):
-        target = (slice(low - start, high - start) for (low, high), start in zip(inside, first, strict=True))
-        box[(..., *target)] = array[(..., *(slice(low, high) for low, high in inside))]
+        x, y, z = (slice(low - start, high - start) for (low, high), start in zip(inside, first, strict=True))
+        box[..., x, y, z] = array[(..., *(slice(low, high) for low, high in inside))]
     return box
 
 

@@ -74,8 +74,8 @@ class PatchSource:
         options = self.params.augment
         maps, mirrored = draw_maps(options, rng, self.spacing), draw_mirrored(rng, options.mirror)
         patches = [
-            self._cut(int(row), *geometry)
-            for row, *geometry in zip(indices[selected], starts, maps, mirrored, strict=True)
+            self._cut(int(row), start, matrix, axes)
+            for row, start, matrix, axes in zip(indices[selected], starts, maps, mirrored, strict=True)
         ]
         images = torch.stack([image for image, _ in patches])
         masks = torch.stack([mask for _, mask in patches])

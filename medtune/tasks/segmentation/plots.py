@@ -55,7 +55,7 @@ def draw_dice(path: Path, predictions: VolumePredictions, labels: Sequence[str],
             axes.plot(dice, position + offsets, "o", ms=3.5, color=COLORS[0], alpha=0.55, mew=0, clip_on=False)
         names = [f"{shorten(name)} ({len(values[name])})" for name in shown]
         axes.set_yticks(range(len(shown)), names)
-        axes.set(xlabel="Dice", xlim=(0, 1), ylim=(len(shown) - 0.5, -0.5))
+        axes.set(xlabel="Dice", xlim=(0, 1), ylim=(max(len(shown), 1) - 0.5, -0.5))
         axes.grid(axis="x", color=GRAY, alpha=0.25, lw=0.6)
         axes.set_title(f"Dice per label (number of volumes){note}\n{title}")
 
@@ -101,15 +101,18 @@ def draw_sizes(path: Path, predictions: VolumePredictions, labels: Sequence[str]
         grid[0, 0].figure.suptitle(f"Size of each label (Bland-Altman{more})\n{title}", fontsize=9, x=0.01, ha="left")
 
 
-def summary_rows(predictions: VolumePredictions, paths: Sequence[str]) -> list[dict[str, Any]]:
+def summary_rows(
+    predictions: VolumePredictions, paths: Sequence[str], patients_known: bool = True
+) -> list[dict[str, Any]]:
     """Return the worst, the median and the best volume by mean Dice over the labels.
 
     Args:
         predictions: predictions of the test volumes.
         paths: path of each volume of the dataset.
+        patients_known: False if the patient of each volume is its path.
 
     Returns:
-        `{name, position, volume, patient, dice}`, at most three entries, without repetition.
+        `{name, position, volume, whose, dice}`, at most three entries, without repetition. `whose` states the patient.
     """
     order = np.argsort(predictions.dice, kind="stable").tolist()
     chosen: dict[int, str] = {}
@@ -120,7 +123,7 @@ def summary_rows(predictions: VolumePredictions, paths: Sequence[str]) -> list[d
             "name": name,
             "position": position,
             "volume": paths[predictions.rows[position]],
-            "patient": str(predictions.patient_ids[position]),
+            "whose": f"patient {predictions.patient_ids[position]}" if patients_known else "patient unknown",
             "dice": float(predictions.dice[position]),
         }
         for position, name in sorted(chosen.items(), key=lambda item: order.index(item[0]))

@@ -111,12 +111,12 @@ def best_threshold(frequency: Floats, masks: Sequence[npt.NDArray[np.bool_]]) ->
     Returns:
         One of `THRESHOLDS`.
     """
-    truths = np.array([mask.ravel() for mask in masks if mask.any()], np.float32)
-    if not len(truths):
-        return float(THRESHOLDS[-1])
     predicted = (frequency.ravel() > THRESHOLDS[:, None]).astype(np.float32)
-    sums = truths.sum(axis=1)[:, None] + predicted.sum(axis=1)
-    return float(THRESHOLDS[np.argmax((2 * (truths @ predicted.T) / sums).mean(axis=0))])
+    sizes, dice = predicted.sum(axis=1), []
+    for mask in masks:
+        if size := np.count_nonzero(mask):
+            dice.append(2 * (predicted @ mask.ravel().astype(np.float32)) / (sizes + size))
+    return float(THRESHOLDS[np.argmax(np.mean(dice, axis=0))] if dice else THRESHOLDS[-1])
 
 
 def predict_labels(scores: npt.NDArray[np.float32], prepared: "PreparedDataset", row: int) -> Segmentation:

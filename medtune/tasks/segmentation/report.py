@@ -12,6 +12,7 @@ from medtune.tasks.classification.plots import draw_history
 from medtune.tasks.segmentation.case_plot import draw_case, load_case
 from medtune.tasks.segmentation.metrics import EACH_EPOCH, METRICS, REPORTED
 from medtune.tasks.segmentation.plots import draw_dice, draw_sizes, summary_rows
+from medtune.tasks.segmentation.viewer import viewer_section
 
 # Columns of the table of labels.
 SHOWN = ("dice", "nsd", "hd95", "volume_error")
@@ -49,7 +50,7 @@ def write_report(
         folds = len(result.folds)
         draw_history(paths[-1], history, f"{folds} fold{'s' * (folds > 1)}", EACH_EPOCH)
         write_history(folder / "plots" / "history.csv", history)
-    cases = summary_rows(pooled, result.prepared.paths)
+    cases, drawn = summary_rows(pooled, result.prepared.paths, facts["patients_known"]), []
     for case in cases:
         volumes = load_case(result.prepared, pooled, case["position"])
         metrics = pooled.cases[case["position"]]
@@ -59,6 +60,7 @@ def write_report(
         path = images / f"case_{case['name']}.png"
         draw_case(path, volumes, labels, _caption(case), [dice for _, dice, _ in case["labels"]])
         paths.append(path)
+        drawn.append((case, volumes))
     titles = {quantity.name: quantity.title for quantity in REPORTED if quantity.name in SHOWN}
     return report.write_report(
         folder,
@@ -67,13 +69,12 @@ def write_report(
         METRICS,
         facts,
         paths,
-        "",
+        viewer_section(drawn, labels),
         titles=titles,
         max_rows=MAX_ROWS,
         max_flagged=MAX_FLAGGED,
-        cases=cases,
     )
 
 
 def _caption(case: Mapping[str, Any]) -> str:
-    return f"{case['name']} test volume: {case['volume']}, patient {case['patient']}, mean Dice {case['dice']:.3f}"
+    return f"{case['name']} test volume: {case['volume']}, {case['whose']}, mean Dice {case['dice']:.3f}"

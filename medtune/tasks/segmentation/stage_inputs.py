@@ -32,15 +32,13 @@ def frozen_inputs(
     task, views, budget = params.task, params.frozen.feature_views, params.frozen.feature_cache_gb
     assert isinstance(task, TaskParams)
     online = finetune_inputs(model, prepared, params, device)
-    if not any(True for _ in model.backbone.parameters()):
-        return online  # the decoder is the complete network
+    if views == "online" or not any(True for _ in model.backbone.parameters()):
+        return online  # without a backbone, the decoder is the complete network
     if not hasattr(model, "levels"):
         console.info(
             f"frozen: the features of {params.model.backbone} are as large as its volumes and are not stored; the "
             "encoder runs in every epoch"
         )
-        return online
-    if views == "online":
         return online
     patch = _patch(model)
     windows, shapes = Windows(prepared, patch, task, device), level_shapes(model, prepared.volumes.channels, device)

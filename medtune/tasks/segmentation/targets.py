@@ -1,4 +1,4 @@
-"""Targets of a segmentation: the masks of the volumes, which stage data stores next to them."""
+"""Targets of a segmentation. They are the masks, which stage `data` stores together with the volumes."""
 
 from collections.abc import Sequence
 

@@ -28,8 +28,8 @@ def uncertainty_facts(
 ) -> dict[str, Any]:
     """Compare the uncertainty of the test volumes with their Dice, and flag uncertain volumes.
 
-    A volume is flagged if its uncertainty is above the 90th percentile of the validation volumes of its fold, or if no
-    label is predicted.
+    A volume is flagged if its uncertainty is above the 90th percentile of the validation volumes of all folds. The
+    uncertainty is 1 if no label is predicted.
 
     Args:
         prepared: prepared dataset.
@@ -39,9 +39,9 @@ def uncertainty_facts(
 
     Returns:
         `uncertainty` for metrics.json, which names no patient, and `flagged` for the report. `uncertainty` has
-        `labels`, one entry `{label, mean, correlation, lo, hi, n_patients}` per label, `n_flagged`, and the mean Dice
-        of both groups, `dice_flagged` and `dice_others`, None if a group is empty. `flagged` has one entry `{volume,
-        patient, uncertainty, limit, dice}` per flagged volume, highest uncertainty first.
+        `labels`, one entry `{label, mean, correlation, lo, hi, n_patients}` per label, `limit` (None for a bundle),
+        `n_flagged`, and the mean Dice of both groups, `dice_flagged` and `dice_others`, None if a group is empty.
+        `flagged` has one entry `{volume, patient, uncertainty, dice}` per flagged volume, highest uncertainty first.
     """
     labels = []
     for index, name in enumerate(prepared.classes):
@@ -49,16 +49,16 @@ def uncertainty_facts(
         dice = np.array([volume[index].dice for volume in pooled.cases])
         entry: dict[str, Any] = {"label": name, "mean": float(np.nanmean(doubt)) if np.isfinite(doubt).any() else None}
         labels.append(entry | rank_correlation(doubt, dice, pooled.patient_ids, confidence))
-    flagged, is_flagged = [], np.zeros(len(pooled.rows), bool)
-    uncertainty, limits = volume_uncertainty(pooled), _limits(folds)
-    for position in np.flatnonzero(uncertainty > limits if len(limits) else is_flagged).tolist():
-        is_flagged[position] = True
+    flagged, uncertainty = [], volume_uncertainty(pooled)
+    validation = [volume_uncertainty(fold.val) for fold in folds]
+    limit = float(np.percentile(np.concatenate(validation), FLAG_PERCENTILE)) if folds else None
+    is_flagged = uncertainty > (np.inf if limit is None else limit)
+    for position in np.flatnonzero(is_flagged).tolist():
         flagged.append(
             {
                 "volume": prepared.paths[pooled.rows[position]],
                 "patient": str(pooled.patient_ids[position]),
                 "uncertainty": float(uncertainty[position]),
-                "limit": float(limits[position]),
                 "dice": float(pooled.dice[position]),
             }
         )
@@ -67,17 +67,9 @@ def uncertainty_facts(
         for name, group in (("dice_flagged", is_flagged), ("dice_others", ~is_flagged))
     }
     return {
-        "uncertainty": {"labels": labels, "n_flagged": len(flagged), **means},
+        "uncertainty": {"labels": labels, "limit": limit, "n_flagged": len(flagged), **means},
         "flagged": sorted(flagged, key=lambda entry: -entry["uncertainty"]),
     }
-
-
-def _limits(folds: Sequence[SegmentationFold]) -> Floats:
-    """Return the limit (n,) of the uncertainty of each test volume, in the order of the folds."""
-    limits = [
-        np.full(len(fold.test.rows), np.percentile(volume_uncertainty(fold.val), FLAG_PERCENTILE)) for fold in folds
-    ]
-    return np.concatenate(limits) if limits else np.zeros(0)
 
 
 def rank_correlation(

@@ -102,7 +102,7 @@ class StoredDecoder(nn.Module):
         return probabilities[None].clamp_min(TINY).log()
 
     def _decode(self, windows: Tensor, features: Tensor) -> Tensor:
-        parts = features.split([prod(shape) for shape in self.shapes], dim=1)
+        parts = torch.split(features, [prod(shape) for shape in self.shapes], dim=1)
         levels = [part.unflatten(1, shape) for part, shape in zip(parts, self.shapes, strict=True)]
         logits: Tensor = self.model.decode(windows, levels)
         return logits

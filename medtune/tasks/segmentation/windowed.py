@@ -30,7 +30,8 @@ def window_corners(shape: Patch, patch: Patch, overlap: float) -> list[Patch]:
     Returns:
         X, Y and Z of each window.
     """
-    return list(itertools.product(*_axis_starts(shape, patch, overlap)))
+    x, y, z = _axis_starts(shape, patch, overlap)
+    return list(itertools.product(x, y, z))
 
 
 def _axis_starts(shape: Patch, patch: Patch, overlap: float) -> list[list[int]]:

@@ -1,6 +1,7 @@
 """Evaluation of label maps: post-processing, predictions, baseline, uncertainty and the files of the evaluation."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import nibabel
@@ -10,9 +11,11 @@ import pytest
 from medtune.config.load import validate
 from medtune.data.manifest import load_prepared
 from medtune.evaluation.baselines import verdict, verdict_metric
+from medtune.evaluation.external import external_facts
+from medtune.evaluation.external_split import evaluate_external
 from medtune.evaluation.facts import common_facts
 from medtune.evaluation.intervals import intervals
-from medtune.evaluation.outputs import OutputsRequest
+from medtune.evaluation.outputs import EXTERNAL, OutputsRequest
 from medtune.evaluation.result import EvaluationResult
 from medtune.runtime.artifact import commit, partial_dir
 from medtune.runtime.paths import RunPaths
@@ -36,7 +39,7 @@ def params():
         {
             "task": {"kind": "segmentation"},
             "data": {"source": "phantom", "patients": 12, "size": 16, "split": {"folds": 3, "test_fold": "all"}},
-            "model": {"backbone": "none", "weights": "none", "head": {"kind": "linear"}, "peft": {"method": "none"}},
+            "model": {"backbone": "none", "weights": "none", "head": {"kind": "decoder"}, "peft": {"method": "none"}},
             "schedule": "frozen",
             "frozen": {"monitor": "dice"},
             "finetune": {"monitor": "dice"},
@@ -230,8 +233,11 @@ def test_uncertainty_facts__a_doubtful_volume_has_a_lower_dice(prepared, folds):
     assert (organ["label"], organ["n_patients"]) == ("upper organ", 12)
     assert organ["lo"] < organ["correlation"] < organ["hi"] < 0
     assert len(found["flagged"]) == found["uncertainty"]["n_flagged"]
-    assert all(entry["uncertainty"] > entry["limit"] for entry in found["flagged"])
-    assert uncertainty_facts(prepared, [], pooled, 0.95)["flagged"] == []
+    # Every volume is a validation volume of one fold and a test volume of another one.
+    assert 1 <= len(found["flagged"]) <= 2
+    assert all(entry["uncertainty"] > found["uncertainty"]["limit"] for entry in found["flagged"])
+    without = uncertainty_facts(prepared, [], pooled, 0.95)
+    assert (without["flagged"], without["uncertainty"]["limit"]) == ([], None)
 
 
 def test_rank_correlation__uses_patients_and_states_no_interval_for_few():
@@ -288,7 +294,39 @@ def test_write__writes_all_files_and_the_report_names_the_baseline(
     assert len((tmp_path / "cases.csv").read_text().splitlines()) == 1 + 12 * 3
     page = (tmp_path / "report.html").read_text()
     assert "mean mask of the training volumes" in page
+    assert "baseline: mean mask of the training volumes" in page
     assert "--set model.backbone=none" in page
     assert "averages &lt;all&gt;" in page
     assert "12 volumes of 12 patients" in page
     assert len(page) < 3_000_000
+
+
+def test_write__accepts_a_bundle_on_external_data(tmp_path, prepared, params):
+    options, rows = params.evaluate, np.arange(12)
+    document = {"classes": list(LABELS), "volumes": {"post_processing": PostProcessing((1,)).document()}}
+    pooled = evaluation.from_bundle(prepared, rows, [degraded(prepared, row) for row in rows.tolist()], document)
+    test = intervals(METRICS, pooled.stats(options), options.confidence)
+    result = EvaluationResult(prepared, (), (), (), pooled, test, document)
+    external = {"bundle": "b1", "precision": "fp32", "rule": "largest component of upper organ"}
+    facts = external_facts(prepared, pooled, document, options, external, [], "key")
+    facts |= evaluation.facts(result, options) | {"subgroups": []}
+    images = evaluation.write(tmp_path, result, options, facts, [])
+    assert {path.stem for path in images} == {"dice", "sizes", "case_worst", "case_median", "case_best"}
+    page = (tmp_path / "report.html").read_text()
+    assert "largest component of upper organ" in page
+    assert "of a bundle on external volumes" in page
+
+
+def test_evaluate_external__uses_the_decision_of_the_exported_model(prepared, requests, outputs, folds, params):
+    external = np.array([2, 5])
+    loaders = [partial(degraded, prepared, row) for row in external.tolist()]
+    members = [{EXTERNAL: SegmentedVolumes(loaders, params.task)} for _ in folds]
+    of_members = [replace(request, indices={EXTERNAL: external}) for request in requests]
+    decision = {"kind": "post_processing", **PostProcessing((1, 2)).document()}
+    document, predictions = evaluate_external(
+        evaluation, [fold.rules for fold in folds], of_members, members, prepared, decision, params.evaluate, METRICS
+    )
+    assert (document["n_images"], document["n_patients"]) == (2, 2)
+    spacing = prepared.volumes.entries[5].spacing
+    expected = PostProcessing((1, 2)).apply(degraded(prepared, 5).labels, 3, spacing)
+    assert (predictions.maps[1]() == expected).all()

@@ -1,5 +1,7 @@
 """Dice and cross-entropy: equality with plain formulas, sums of steps, and validation scores."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,8 @@ from medtune.tasks.segmentation.case_metrics import case_metrics
 from medtune.tasks.segmentation.metrics import score
 from medtune.tasks.segmentation.objective import IGNORED, SMOOTH, DiceCrossEntropy, objective
 from medtune.tasks.segmentation.patch_source import PatchMasks
+from tests.forked_ranks import run_ranks
+from tests.tasks.segmentation.curves import histories
 from tests.tasks.segmentation.prepared_volumes import segmentation_params, write
 
 LABELS = ("organ", "vessel")
@@ -112,3 +116,21 @@ def test_objective__reads_the_labels_and_masks_of_the_data(tmp_path):
     summary = goal.summarize(output, torch.tensor([2]))
     assert summary[0, -1] == prepared.volumes.mask(2).size
     assert summary[0].shape == (6 * len(prepared.classes) + 2,)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("ddp")
+def test_loss__is_the_same_in_two_processes(tmp_path):
+    """Dice sums cover the patches of all processes, so the result does not depend on their number."""
+    write(tmp_path, segmentation_params(schedule="frozen"))
+    single = histories(tmp_path)
+    (printed,) = run_ranks(tmp_path / "output", "tests.tasks.segmentation.curves", str(tmp_path))
+    lines = [next(line for line in text.splitlines() if line.startswith("HISTORIES ")) for text in printed]
+    first, second = (json.loads(line.removeprefix("HISTORIES ")) for line in lines)
+    assert first == second
+    for stage, history in single.items():
+        assert len(history) == len(first[stage])
+        for row, other in zip(history, first[stage], strict=True):
+            assert row["step"] == other["step"]
+            for name in ("train/loss", "val/loss", "val/dice"):
+                assert other[name] == pytest.approx(row[name], rel=1e-3, nan_ok=True), (stage, name)

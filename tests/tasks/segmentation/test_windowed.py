@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from medtune.config.training import TrainingParams
 from medtune.serving.volumes.sliding_window import predict_slabs
 from medtune.tasks.segmentation.windowed import WindowedNetwork, predict_volume, window_corners
+from medtune.training.optimizer import build_optimizer
 
 SHAPES = st.tuples(*[st.integers(1, 11)] * 3)
 PATCHES = st.tuples(*[st.integers(1, 6)] * 3)
@@ -94,3 +96,12 @@ def test_network__with_gradients_maps_a_single_patch(shape):
     output = WindowedNetwork(network, (4, 4, 4), 0.5)(torch.ones(1, 1, *shape))
     assert network.calls == [(1, 1, 4, 4, 4)]
     assert torch.autograd.grad(output.sum(), network.scale)[0] != 0
+
+
+def test_network__head_has_its_own_learning_rate():
+    model = nn.Module()
+    model.backbone, model.head = nn.Conv3d(1, 2, 1), nn.Conv3d(2, 3, 1)
+    optimizer = build_optimizer(WindowedNetwork(model, (4, 4, 4), 0.5), TrainingParams(), 1e-2, head_lr=1e-4)
+    rates = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+    assert {rates[id(parameter)] for parameter in model.head.parameters()} == {1e-4}
+    assert {rates[id(parameter)] for parameter in model.backbone.parameters()} == {1e-2}

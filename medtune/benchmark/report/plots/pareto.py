@@ -1,4 +1,7 @@
-"""Plot of the metric by number of trainable parameters, with the Pareto front and one panel per percentage."""
+"""Plot of the metric by number of trainable parameters, with the Pareto front.
+
+Each percentage of the training data has its own panel.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,0 +1,155 @@
+"""Volumes that `medtune predict` finds: NIfTI files, one file per channel, or folders of DICOM series.
+
+A bundle of one channel reads each NIfTI file as a case. For several channels, a file may contain them in its fourth
+axis. Or there is one file per channel, with the names of nnU-Net (`CASE_0000.nii.gz`, `CASE_0001.nii.gz`, ...) or
+separated by commas. A folder without NIfTI files is one DICOM series.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medtune.serving.folder_scan import scan_folder
+from medtune.serving.manifest import BundleError
+from medtune.serving.volumes.nifti import SUFFIXES
+
+OUTPUT_SUFFIX = ".nii.gz"
+_CHANNEL = re.compile(r"(.+)_(\d{4})")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One volume to segment.
+
+    Attributes:
+        name: name of the output without suffix.
+        files: a file, one file per channel, or the folder of a DICOM series.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+
+    @property
+    def path(self) -> str:
+        """The files as the user may write them."""
+        return ",".join(file.as_posix() for file in self.files)
+
+
+def find_cases(paths: Sequence[Path], channels: int, out: Path) -> list[Case]:
+    """List the volumes of files and folders.
+
+    Args:
+        paths: NIfTI files, several files separated by commas, folders of NIfTI files, and folders of DICOM series.
+        channels: channels of the bundle.
+        out: folder of the results. Its files are not read if it is inside of one of the folders.
+
+    Returns:
+        The cases with different names. Those of a folder are sorted.
+
+    Raises:
+        BundleError: a path does not exist, a folder has no volumes, channels are missing, or two cases have the same
+            name.
+    """
+    cases: list[Case] = []
+    files: list[Path] = []
+    for path in paths:
+        parts = [Path(part) for part in str(path).split(",")]
+        if path.is_dir():
+            found = _nifti_files(path, out)
+            files += found
+            if not found:
+                cases.append(Case(path.resolve().name or "series", (path,)))
+        elif path.exists():
+            files.append(path)
+        elif len(parts) > 1:
+            cases.append(Case(_name(_require(parts)[0]), tuple(parts)))
+        else:
+            raise BundleError(f"{path} does not exist. Check the path")
+    cases = [*_group(dict.fromkeys(files), channels), *cases]
+    by_name: dict[str, Case] = {}
+    for case in dict.fromkeys(cases):
+        other = by_name.setdefault(case.name.casefold(), case)
+        if other is not case:
+            raise BundleError(f"{other.path} and {case.path} have the same name. Predict them with different --out")
+    return list(by_name.values())
+
+
+def check_outputs(cases: Iterable[Case], out: Path) -> None:
+    """Check that no result replaces an input.
+
+    Args:
+        cases: the cases.
+        out: folder of the results.
+
+    Raises:
+        BundleError: the output of a case is an input file.
+    """
+    cases = list(cases)
+    inputs = {_identity(file) for case in cases for file in case.files}
+    for case in cases:
+        target = out / (case.name + OUTPUT_SUFFIX)
+        if target.exists() and _identity(target) in inputs:
+            raise BundleError(f"--out={out}: {target.name} there is an input. Use another folder")
+
+
+def _nifti_files(folder: Path, out: Path) -> list[Path]:
+    try:
+        content = scan_folder(folder, SUFFIXES)
+    except OSError as error:
+        raise BundleError(f"{error.filename} cannot be read: {error.strerror}. Check the permissions") from None
+    if not content.images and not content.others:
+        raise BundleError(f"no volumes under {folder}: looked for {' '.join(SUFFIXES)} and DICOM files")
+    results, root = out.resolve(), folder.resolve()
+    files = [folder / name for name in content.images]
+    if results != root and results.is_relative_to(root):
+        files = [file for file in files if not file.resolve().is_relative_to(results)]
+    return files
+
+
+def _require(files: Sequence[Path]) -> Sequence[Path]:
+    for file in files:
+        if not file.exists():
+            raise BundleError(f"{file} does not exist. Check the path")
+    return files
+
+
+def _group(files: Iterable[Path], channels: int) -> list[Case]:
+    """Return one case per file, or one for the files of all channels with the names of nnU-Net."""
+    listed = list(files)
+    first = {(file.parent, base) for file in listed for base, number in [_channel(file)] if number == 0}
+    cases: dict[tuple[Path, str], Case] = {}
+    for file in listed:
+        base, number = _channel(file)
+        if number is None or (file.parent, base) not in first:
+            cases[file, ""] = Case(_name(file), (file,))
+        elif number == 0:
+            suffix = file.name[len(base) + len("_0000") :]
+            group = tuple(file.with_name(f"{base}_{index:04}{suffix}") for index in range(channels))
+            if file.with_name(f"{base}_{channels:04}{suffix}").exists():
+                raise BundleError(f"{file}: there are more than {channels} channels of {base}. Remove the others")
+            _require(group)
+            cases[file, base] = Case(base, group)
+    return list(cases.values())
+
+
+def _channel(file: Path) -> tuple[str, int | None]:
+    """Return the case and the channel of a name of nnU-Net, or the name and None."""
+    name = _name(file)
+    match = _CHANNEL.fullmatch(name)
+    return (match[1], int(match[2])) if match else (name, None)
+
+
+def _name(file: Path) -> str:
+    lower = file.name.lower()
+    suffix = next((suffix for suffix in reversed(SUFFIXES) if lower.endswith(suffix)), file.suffix)
+    return file.name[: len(file.name) - len(suffix)] or file.name
+
+
+def _identity(file: Path) -> object:
+    """Return device and inode, which links to a file share."""
+    try:
+        status = file.stat()
+    except OSError:
+        return file
+    return status.st_dev, status.st_ino

@@ -1,0 +1,91 @@
+"""Segmentation of files to label maps and a table of volumes (`medtune predict`)."""
+
+import csv
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medtune.serving.folder_scan import printable
+from medtune.serving.manifest import BundleError
+from medtune.serving.output_file import open_output
+from medtune.serving.pixels import DecodeError
+from medtune.serving.volumes.bundle import VolumeBundle
+from medtune.serving.volumes.cases import OUTPUT_SUFFIX, Case, check_outputs
+from medtune.serving.volumes.volume_progress import VolumeProgress
+
+TABLE = "volumes.csv"
+SECONDS = "seconds"
+
+
+def write_label_maps(
+    bundle: VolumeBundle, cases: Sequence[Case], out: Path, batch_size: int = 1, as_json: bool = False
+) -> int:
+    """Write the label map `CASE.nii.gz` of each readable volume, and the table `volumes.csv`.
+
+    The table has the columns path, ml_LABEL, uncertainty_LABEL, flags and seconds. The uncertainty of a label that was
+    not found is empty.
+
+    Args:
+        bundle: the loaded bundle.
+        cases: volumes with different names.
+        out: folder of the results, created if it does not exist. Existing results are replaced.
+        batch_size: windows per run of the network.
+        as_json: also print the table as a JSON list on stdout.
+
+    Returns:
+        The number of volumes that could not be segmented. The reasons are printed to stderr.
+
+    Raises:
+        BundleError: a result would replace an input, or cannot be written.
+    """
+    check_outputs(cases, out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BundleError(f"--out={out}: cannot be created ({error.strerror}). Use another folder") from None
+    progress, entries, columns = VolumeProgress(len(cases)), [], list(bundle.task.columns(bundle.manifest))
+    start = time.perf_counter()
+    with open_output(out / TABLE) as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(["path", *columns, SECONDS])
+        for case in cases:
+            progress.start(case.name)
+            begin = time.perf_counter()
+            try:
+                result = bundle.segment(_source(case), batch_size=batch_size, on_progress=progress.update)
+            except (DecodeError, RuntimeError) as error:
+                progress.clear()
+                print(f"skipped {printable(case.path)}: {_reason(error, case)}", file=sys.stderr, flush=True)
+                continue
+            result.save(out / (case.name + OUTPUT_SUFFIX))
+            (row,), seconds = bundle.rows([result]), time.perf_counter() - begin
+            table.writerow([printable(case.path), *map(_cell, row), f"{seconds:.2f}"])
+            stream.flush()
+            entry = {"path": printable(case.path), **bundle.task.entry(row, bundle.manifest)}
+            entries.append({**entry, SECONDS: round(seconds, 2)})
+    progress.clear()
+    if as_json:
+        print(json.dumps(entries, indent=2, ensure_ascii=False))
+    skipped = len(cases) - len(entries)
+    print(f"{len(entries)} volumes in {time.perf_counter() - start:.1f} s: {out}"
+          + (f"; {skipped} skipped" if skipped else ""), file=sys.stderr)  # fmt: skip
+    return skipped
+
+
+def _source(case: Case) -> Path | Sequence[Path]:
+    return case.files[0] if len(case.files) == 1 else case.files
+
+
+def _reason(error: Exception, case: Case) -> str:
+    """Return the message without the name of the file, which the line already contains."""
+    return str(error).removeprefix(f"{printable(str(case.files[0]))}: ")
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.6g}"
+    return value

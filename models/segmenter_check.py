@@ -1,0 +1,84 @@
+"""Checks of the networks of task segmentation before training."""
+
+from collections.abc import Sequence
+
+import timm
+import torch
+
+from medtune.config.errors import InputError, suggestion
+from medtune.config.schema import Params
+from medtune.config.volume_model import NO_BACKBONE, VOLUME_NETWORKS
+from medtune.models import segmenter
+from medtune.models.backbones import check_checkpointing, check_family, check_name
+from medtune.models.volume_networks import check_method, create_volume_network
+from medtune.models.weights import read_weights
+
+CLASSES = 3
+# Side of a trial patch of slices in voxels. Slices need at least `MIN_SIDE` voxels.
+SIDE = 16
+
+
+def trial_patch(params: Params) -> tuple[int, int, int]:
+    """Return a small patch that the network supports, in voxels, for a trial before training.
+
+    Args:
+        params: all params with a known `model.backbone`.
+
+    Returns:
+        X, Y and Z.
+
+    Raises:
+        InputError: MONAI is missing, or it rejects `model.backbone_args`.
+    """
+    model = params.model
+    if model.backbone in VOLUME_NETWORKS:
+        with torch.random.fork_rng():
+            x, y, z = create_volume_network(model.backbone, 1, CLASSES, args=model.backbone_args).factors
+        return 2 * x, 2 * y, 2 * z
+    return SIDE, SIDE, SIDE
+
+
+def check_segmenter(params: Params, channels: int | None = None, patch: Sequence[int] | None = None) -> None:
+    """Check that backbone, weights file, PEFT method and patch fit together.
+
+    A timm model is created on the meta device, without its weights (see `weights_check`).
+
+    Args:
+        params: all params.
+        channels: number of channels of the volumes. None: unknown, so weights of a network of volumes are not compared.
+        patch: X, Y and Z of a training patch in voxels. None: unknown.
+
+    Raises:
+        InputError: the backbone or the weights are unknown, the network does not support the patch or the PEFT method,
+            MONAI is not installed, or the weights do not fit.
+    """
+    model = params.model
+    name = model.backbone
+    if name in VOLUME_NETWORKS:
+        check_method(name, model.peft.method)
+    elif name != NO_BACKBONE:
+        _check_timm(params)
+    if model.weights not in ("hub", "bundled", "none"):
+        read_weights(model.weights, name, check_only=True)
+    with torch.device("meta"), torch.random.fork_rng():  # `build` sets the seed
+        load = channels is not None and name in VOLUME_NETWORKS
+        network = segmenter.build(params, channels or 1, CLASSES, patch or trial_patch(params), load_weights=load)
+    if name in (NO_BACKBONE, *VOLUME_NETWORKS) or "finetune" not in params.training_stages:
+        return
+    if params.finetune.gradient_checkpointing:
+        check_checkpointing(params, network.backbone)
+
+
+def _check_timm(params: Params) -> None:
+    """Check that timm has the backbone and that the PEFT method supports it."""
+    name = params.model.backbone
+    arch = name.partition(".")[0]
+    if not timm.is_model(arch):
+        known = [NO_BACKBONE, *VOLUME_NETWORKS]
+        similar = suggestion(arch, [*known, *timm.list_models()])
+        raise InputError(
+            f"model.backbone={name}: neither a timm model nor a network of volumes{similar}. Use {', '.join(known)} or "
+            "a timm model"
+        )
+    check_name(name, params.model.weights)
+    check_family(params)
