@@ -181,7 +181,7 @@ def _suggest_patients(paths: list[str], others: Sequence[str], detected: Detecte
         assignment = shlex.quote(f"data.columns.patient={others[0]}")
     elif found := find_pattern(paths):
         detected.warnings.append(
-            f"the file names contain {found.count:,} possible patient ids, for example {found.example}. If they are "
+            f"the file names contain {found.n_ids:,} possible patient ids, for example {found.example}. If they are "
             "patients, set data.patient_pattern"
         )
         assignment = shlex.quote(f"data.patient_pattern={found.pattern}")
