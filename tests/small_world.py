@@ -36,6 +36,7 @@ def make_world(tmp_path: Path) -> Callable[..., World]:
         ruin: bool = False,
         columns: dict[str, list[str]] | None = None,
         head_only: bool = False,
+        trained: bool = True,
     ) -> World:
         params = validate(
             {
@@ -58,11 +59,9 @@ def make_world(tmp_path: Path) -> Callable[..., World]:
         )
         paths = RunPaths(tmp_path, tmp_path / "cache")
         images, labels = write_prepared(paths.prepared, params, classes, columns or {})
-        trained = [
-            write_trained(paths, params, fold, images, labels, ruin, head_only)
-            for fold in params.data.split.trained_folds
-        ]
-        return World(params, paths, trained)
+        folds = params.data.split.trained_folds if trained else ()
+        networks = [write_trained(paths, params, fold, images, labels, ruin, head_only) for fold in folds]
+        return World(params, paths, networks)
 
     return make
 

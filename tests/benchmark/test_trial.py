@@ -1,7 +1,6 @@
 """Trials of the benchmark: record, selection of the learning rate, and resume after an interruption."""
 
 import csv
-import shutil
 
 import numpy as np
 import pytest
@@ -18,9 +17,7 @@ RATES = (1e-4, 1e-2)
 
 @pytest.fixture
 def world(make_world):
-    small_world = make_world(test_fold=1)
-    shutil.rmtree(small_world.paths.stage("frozen"))
-    return small_world
+    return make_world(test_fold=1, trained=False)
 
 
 def make_trial(world, method="lora", percent=50, schedule="full", rates=RATES, **changes):

@@ -90,7 +90,6 @@ def test_check__keeps_the_random_state(check):
 @pytest.mark.parametrize(
     ("backbone", "args"),
     [
-        ("hiera_tiny_224", "{img_size: 64, embed_dim: 24, num_heads: 1, stages: [1, 1, 1, 1]}"),
         ("samvit_base_patch16", "{img_size: 64, depth: 2, embed_dim: 48, num_heads: 2}"),
         ("swin_tiny_patch4_window7_224", "{img_size: 64, window_size: 2, depths: [1, 1, 1, 1]}"),
         ("xcit_nano_12_p16_224", "{img_size: 64, depth: 2}"),

@@ -16,9 +16,7 @@ from medtune.training.loop import Trainer
 
 @pytest.fixture
 def world(make_world):
-    small_world = make_world(test_fold=1)
-    shutil.rmtree(small_world.paths.stage("frozen"))
-    return small_world
+    return make_world(test_fold=1, trained=False)
 
 
 # With these options, all parts of a method run within a few steps.
@@ -37,7 +35,7 @@ def params_of(world, method, backbone="test_vit", **finetune):
         "backbone_args": args,
     }
     common = {"epochs": 2, "batch_size": 8, "checkpoint_seconds": 0}
-    tree["frozen"] = {**common, "feature_views": 1}
+    tree["frozen"] = {**common, "lr": 1e-3, "feature_views": 1}
     tree["finetune"] = {**common, "lr": 1e-2, "monitor": "loss", **finetune}
     return validate(tree)
 
@@ -92,7 +90,7 @@ def test_finetune__interrupted_and_resumed_is_bit_identical(world, tmp_path, mon
 
     def interrupt(self, *args, **kwargs):
         row = finish_epoch(self, *args, **kwargs)
-        if next(calls) == 3:
+        if next(calls) == 2:  # after the first epoch of finetune
             raise KeyboardInterrupt
         return row
 
@@ -100,6 +98,8 @@ def test_finetune__interrupted_and_resumed_is_bit_identical(world, tmp_path, mon
         patch.setattr(Trainer, "_finish_epoch", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run_both(params, interrupted)
+    assert interrupted.stage("frozen", 1).exists()
+    assert not interrupted.stage("finetune", 1).exists()
     assert [artifact.sha256 for artifact in run_both(params, interrupted)] == [
         artifact.sha256 for artifact in uninterrupted
     ]

@@ -2,7 +2,6 @@
 
 import csv
 import re
-import shutil
 
 import pytest
 import torch
@@ -26,9 +25,7 @@ HEADS = [name for name in registry.plugin_names("medtune.models.heads") if name 
 @pytest.fixture
 def world(make_world):
     """Prepare 45 images at 32 pixels and return params and paths."""
-    small_world = make_world(test_fold=1)
-    shutil.rmtree(small_world.paths.stage("frozen"))
-    return small_world
+    return make_world(test_fold=1, trained=False)
 
 
 def params_of(world, **changes):

@@ -30,8 +30,7 @@ ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_S
 @pytest.fixture
 def world(make_world, tmp_path):
     """Prepare data whose 15 training images leave one in the last batch of 7, and write the params file."""
-    small_world = make_world(test_fold=1)
-    shutil.rmtree(small_world.paths.stage("frozen"))
+    small_world = make_world(test_fold=1, trained=False)
 
     def world(**changes):
         tree = small_world.params.model_dump(mode="json")
@@ -77,13 +76,6 @@ def start_stage(stage, paths, *arguments):
     return subprocess.Popen(command(stage, paths, *arguments), env=environment, **pipes)
 
 
-def run_stage(stage, paths, *arguments):
-    process = start_stage(stage, paths, *arguments)
-    out, errors = wait_and_terminate(process)
-    assert process.returncode == 0, errors
-    return out
-
-
 def run_alone(params, paths):
     return frozen.run(params, paths), finetune.run(params, paths)
 
@@ -110,7 +102,7 @@ def test_launch__stage_1_in_two_processes_has_the_losses_of_one(world, tmp_path)
     assert "".join(repeated).count("frozen fold 1: ") == 1  # both processes reuse the artifact
 
 
-def test_launch__two_processes_have_the_losses_of_one_after_a_kill(world):
+def test_launch__two_processes_have_the_losses_of_one_after_a_kill(world, tmp_path):
     # AdaLoRA has the most state of all methods.
     params, paths, single = world(finetune__epochs=25, model__peft={"method": "adalora"})
     expected = run_alone(params, single)
@@ -127,8 +119,10 @@ def test_launch__two_processes_have_the_losses_of_one_after_a_kill(world):
     assert process.returncode != 0
     assert not paths.stage("finetune", 1).exists()
 
-    out = run_stage("stage finetune", paths, "--fold", "1")
-    assert out.count("resumed at epoch") == 1
+    arguments = ("medtune", "stage", "finetune", "--fold", "1", "--params", str(paths.out / "params.yaml"))
+    arguments += ("--out", str(paths.out))
+    (outputs,) = run_ranks(tmp_path / "printed", *arguments, shared=("peft",), MEDTUNE_CACHE=str(paths.cache))
+    assert "".join(outputs).count("resumed at epoch") == 1
     assert_same_curve(history(paths.stage("finetune", 1)), history(expected[1].folder))
     model = checkpoint.load_trained(find_artifact(paths.stage("finetune", 1)))
     assert not model.training

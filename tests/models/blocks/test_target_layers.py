@@ -13,9 +13,13 @@ from medtune.models.peft_support import KNOWN_FAMILIES, supports
 
 # Backbone, arguments, side in pixels, and suffixes of the names of adapted layers.
 NETWORKS = {
-    "swin_tiny_patch4_window7_224": ({"img_size": 64, "window_size": 2}, 64, {"qkv"}),
-    "swinv2_tiny_window8_256": ({"img_size": 64, "window_size": 2}, 64, {"proj", "fc1", "fc2", "reduction"}),
-    "hiera_tiny_224": ({"img_size": 64}, 64, {"qkv"}),
+    "swin_tiny_patch4_window7_224": ({"img_size": 64, "window_size": 2, "depths": (2, 1, 1, 1)}, 64, {"qkv"}),
+    "swinv2_tiny_window8_256": (
+        {"img_size": 64, "window_size": 2, "depths": (2, 1, 1, 1)},
+        64,
+        {"proj", "fc1", "fc2", "reduction"},
+    ),
+    "hiera_tiny_224": ({"img_size": 64, "stages": (1, 1, 1, 1)}, 64, {"qkv"}),
     "cait_xxs24_224": ({"img_size": 32, "depth": 2}, 32, {"qkv", "q", "k", "v"}),
     "xcit_nano_12_p16_224": ({"depth": 2}, 32, {"qkv", "q", "k", "v"}),
     "beit_base_patch16_224": ({"img_size": 32, "depth": 2, "embed_dim": 48, "num_heads": 2}, 32, None),
