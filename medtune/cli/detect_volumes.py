@@ -105,8 +105,11 @@ def _describe(root: Path, layout: volume_layouts.Layout, files: Sequence[str], n
             detected.findings.append(("channels", f"{headers.channels}, in the fourth axis"))
     else:
         source, params = _source(root, layout.settings)
-        detected.findings += [("labels", ", ".join(source.classes(params))),
-                              ("channels", ", ".join(source.channels(params)))]  # fmt: skip
+        names = source.channels(params)
+        detected.findings += [("labels", ", ".join(source.classes(params))), ("channels", ", ".join(names))]
+        if {name.casefold() for name in names} == {"ct"}:
+            detected.settings["data.intensity.rule"] = "foreground"  # as nnU-Net does for CT
+            detected.findings.append(("intensity", "CT: normalized by the labeled voxels of the training volumes"))
     if headers.shapes:
         detected.findings.append(("size", headers.describe()))
     if headers.bad:
