@@ -105,8 +105,11 @@ def _describe(root: Path, layout: volume_layouts.Layout, files: Sequence[str], n
             detected.findings.append(("channels", f"{headers.channels}, in the fourth axis"))
     else:
         source, params = _source(root, layout.settings)
-        detected.findings += [("labels", ", ".join(source.classes(params))),
-                              ("channels", ", ".join(source.channels(params)))]  # fmt: skip
+        names = source.channels(params)
+        detected.findings += [("labels", ", ".join(source.classes(params))), ("channels", ", ".join(names))]
+        if {name.casefold() for name in names} == {"ct"}:
+            detected.settings["data.intensity.rule"] = "foreground"  # as nnU-Net does for CT
+            detected.findings.append(("intensity", "CT: normalized by the labeled voxels of the training volumes"))
     if headers.shapes:
         detected.findings.append(("size", headers.describe()))
     if headers.bad:
@@ -181,7 +184,7 @@ def _suggest_patients(paths: list[str], others: Sequence[str], detected: Detecte
         assignment = shlex.quote(f"data.columns.patient={others[0]}")
     elif found := find_pattern(paths):
         detected.warnings.append(
-            f"the file names contain {found.count:,} possible patient ids, for example {found.example}. If they are "
+            f"the file names contain {found.n_ids:,} possible patient ids, for example {found.example}. If they are "
             "patients, set data.patient_pattern"
         )
         assignment = shlex.quote(f"data.patient_pattern={found.pattern}")

@@ -18,7 +18,7 @@ class FoundPattern(NamedTuple):
     """Pattern that finds a plausible patient id in every path, the number of distinct ids, and one of them."""
 
     pattern: str
-    count: int
+    n_ids: int
     example: str
 
 
@@ -41,7 +41,7 @@ def suggest(paths: list[str], detected: DetectedData) -> None:
     if found := find_pattern(paths):
         assignment = shlex.quote(f"data.patient_pattern={found.pattern}")
         detected.warnings.append(
-            f"patients are unknown, but the file names contain {found.count:,} possible patient ids, for example "
+            f"patients are unknown, but the file names contain {found.n_ids:,} possible patient ids, for example "
             f"{found.example}. If they are patients, set data.patient_pattern"
         )
         detected.commands.append(f"medtune params set {assignment}")

@@ -26,6 +26,14 @@ def test_detect__decathlon_has_no_patients(tmp_path):
     assert dict(result.findings)["patients"].startswith("unknown")
 
 
+def test_detect__ct_is_normalized_by_its_labels(tmp_path):
+    decathlon.example(tmp_path)
+    file = tmp_path / "dataset.json"
+    assert "data.intensity.rule" not in detect(tmp_path).settings
+    file.write_text(file.read_text().replace("MRI", "CT"))
+    assert detect(tmp_path).settings["data.intensity.rule"] == "foreground"
+
+
 def test_detect__nnunet_suggests_a_pattern_of_patients(tmp_path):
     nnunet.example(tmp_path)
     volume(tmp_path / "imagesTs" / "x_0000.nii.gz")
