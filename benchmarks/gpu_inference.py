@@ -22,9 +22,10 @@ from medtune.export.fp16 import to_half
 from medtune.export.latency import Predict, benchmark_interleaved
 from medtune.export.onnx_graph import INPUT, to_onnx
 from medtune.models.backbones import family
-from medtune.serving.bundle import SAMPLE_TOLERANCE, Bundle
+from medtune.serving.bundle import Bundle
 from medtune.serving.manifest import BundleError
 from medtune.serving.one_line import first_line
+from medtune.serving.samples import SAMPLE_TOLERANCE
 from medtune.serving.session import PROVIDERS, count_operators, open_session
 from medtune.training.speed import CNN_FAMILIES, use_compile
 from medtune.training.transfer import to_device

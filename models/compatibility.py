@@ -38,9 +38,9 @@ def check_model(params: Params) -> dict[str, Any]:
     """
     model = params.model
     if params.task.kind == SEGMENTATION:
-        report = describe_segmenter(params)
-        known = model.weights == "hub" and report["shape_fault"] is None
-        return report | (_hub_status(hub_cfg(params)) if known else {})
+        segmenter = describe_segmenter(params)
+        known = model.weights == "hub" and segmenter["shape_fault"] is None
+        return segmenter | (_hub_status(hub_cfg(params)) if known else {})
     without_weights = params.model_copy(update={"model": model.model_copy(update={"weights": "none"})})
     report: dict[str, Any] = {"shape_fault": None, "weights_fault": None}
     try:

@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from medtune.config.errors import InputError
+from medtune.config.errors import InputError, suggestion
 from medtune.config.schema import EvaluateParams, Params
 from medtune.data.class_selection import list_names
 from medtune.runtime import distributed
@@ -54,6 +54,7 @@ def run_preflight(params: Params, paths: RunPaths, several: bool = False) -> "Pr
         hint = " If the table has changed, run `medtune data` first." if getattr(params.data, "csv", "") else ""
         raise InputError(f"{error}{hint}") from None
     _check_threshold(params, prepared.classes)
+    _check_tolerance(params, prepared.classes)
     for section in params.training_stages:
         stage = getattr(params, section)
         class_weights = stage.class_weights if isinstance(stage.class_weights, dict) else {}
@@ -74,6 +75,19 @@ def _check_threshold(params: Params, classes: Sequence[str]) -> None:
         f"evaluate.threshold={{{name}: {rate:g}}}: a threshold needs two classes, but there are {len(classes)}. "
         "Use evaluate.threshold=balanced_accuracy"
     )
+
+
+def _check_tolerance(params: Params, labels: Sequence[str]) -> None:
+    tolerance = getattr(params.task, "tolerance_mm", None)
+    if not isinstance(tolerance, dict) or tolerance.keys() == set(labels):
+        return
+    if unknown := sorted(tolerance.keys() - set(labels)):
+        raise InputError(
+            f"task.tolerance_mm: unknown label {unknown[0]!r}{suggestion(unknown[0], list(labels))}. "
+            f"The labels are {list_names(labels)}"
+        )
+    missing = next(name for name in labels if name not in tolerance)
+    raise InputError(f"task.tolerance_mm: no tolerance for the label {missing!r}. Add it, or set one number for all")
 
 
 def check_subgroups(params: Params, columns: Mapping[str, Sequence[str]]) -> None:

@@ -25,14 +25,14 @@ HISTORY = "epoch,step,lr,train/loss,val/loss,val/dice,seconds\n1,3,0.1,1.7,1.6,0
 def make_volume_world(tmp_path: Path) -> Callable[..., World]:
     """Return a function that writes nine volumes of 16 voxels and a decoder without a backbone per fold."""
 
-    def make(test_fold: int | str = "all", patients: int = 9, ruin: bool = False) -> World:
+    def make(test_fold: int | str = "all", ruin: bool = False) -> World:
         params = validate(
             {
                 "task": {"kind": "segmentation"},
                 "schedule": "frozen",
                 "data": {
                     "source": "phantom",
-                    "patients": patients,
+                    "patients": 9,
                     "size": 16,
                     "split": {"folds": 3, "test_fold": test_fold},
                 },

@@ -1,6 +1,7 @@
 """Real windows of test volumes for the parity check, at positions of the sliding window and balanced over labels."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 # Volumes whose windows are candidates.
 MAX_VOLUMES = 16
+# Windows of the volumes that are segmented completely, unless the first alone has more.
+MAX_WINDOWS = 500
 
 
 def sample_windows(
@@ -53,6 +56,32 @@ def sample_windows(
         windows[index] = pad_to_patch(store.image(row), patch)[0][(slice(None), *_box(corner, patch))]
         masks[index] = pad_to_patch(store.mask(row)[None], patch)[0][0][_box(corner, patch)]
     return windows, masks
+
+
+def limit_windows(
+    store: "VolumeStore", rows: Sequence[int], patch: Patch, overlap: float, limit: int = MAX_WINDOWS
+) -> list[int]:
+    """Return the first volumes that have at most `limit` windows together, and at least one volume.
+
+    Args:
+        store: the prepared volumes.
+        rows: rows of the volumes.
+        patch: voxels of a window per axis.
+        overlap: overlap of neighboring windows as a fraction of the window.
+        limit: largest number of windows.
+
+    Returns:
+        Rows.
+    """
+    selected: list[int] = []
+    total = 0
+    for row in rows:
+        axes = zip(store.entries[row].shape, patch, strict=True)
+        total += math.prod(len(window_starts(max(size, side), side, overlap)) for size, side in axes)
+        if selected and total > limit:
+            break
+        selected.append(row)
+    return selected
 
 
 def _box(corner: Sequence[int], patch: Patch) -> tuple[slice, ...]:

@@ -10,7 +10,7 @@ from medtune.config.schema import ExportParams
 from medtune.export import parity
 from medtune.export.check import Predict
 from medtune.export.onnx_outputs import stack_outputs
-from medtune.export.parity_windows import sample_windows
+from medtune.export.parity_windows import limit_windows, sample_windows
 from medtune.runtime.progress import progress
 from medtune.serving.volumes.document import VolumeSettings
 from medtune.serving.volumes.pipeline import segment
@@ -95,6 +95,7 @@ class WindowCheck:
                 advance(1)
         check = cls(prepared, document, windows, masks, np.concatenate(parts))
         chosen = parity.stratified_sample(prepared.labels, order, MAX_VOLUMES).tolist()
+        chosen = limit_windows(prepared.volumes, chosen, settings.patch, settings.overlap)
         labels = check.segment_all(lambda inputs: outputs(inputs)[:, 0], chosen, "export: reference")
         return replace(check, rows=tuple(chosen), labels=labels)
 

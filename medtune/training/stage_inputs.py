@@ -15,7 +15,7 @@ Labeled = Callable[[npt.NDArray[Any], int], Iterator[tuple[Tensor, Tensor]]]
 
 @dataclass(frozen=True)
 class StageInputs:
-    """What a stage passes to the training loop.
+    """Batch source, network and scoring of the training loop of a stage.
 
     The part `training` of a task may define two functions that return it, instead of the functions of the stages:
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from medtune.models.slice_network import Normalization, SliceNetwork
 
-LR_GRID = (1e-3, 3e-3, 1e-2)
+LR_GRID = (1e-3, 3e-3)
 AXES = "xyz"
 
 

@@ -60,6 +60,7 @@ def test_check__requires_a_head_that_reads_volumes_only_for_segmentation(name):
         ("evaluate.threshold", "argmax", "Remove it"),
         ("evaluate.patient_score", "max", "Remove it"),
         ("evaluate.reliability_bins", "9", "Remove it"),
+        ("gate.max_confidence_gap", "0.5", "Remove it"),
     ],
 )
 def test_check__refuses_settings_without_effect(key, value, fix):

@@ -94,7 +94,7 @@ def create_from(path):
 @pytest.mark.parametrize("name", FORMS)
 def test_weights__are_read_from_common_formats(name, network, tmp_path, capsys):
     content, fragments = FORMS[name]
-    weights._print_once.cache_clear()
+    weights.print_once.cache_clear()
     backbone = create_from(write(tmp_path / name, content(network.state_dict())))
     for key, value in backbone.state_dict().items():
         assert torch.equal(value, network.state_dict()[key]), key

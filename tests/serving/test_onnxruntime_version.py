@@ -107,7 +107,7 @@ def test_oldest__same_outputs_as_the_newest_version(oldest_python, graph, tmp_pa
     from medtune.export.fp16 import to_half
     from medtune.export.int8 import to_int8
     from medtune.export.precisions import predictor
-    from medtune.serving.bundle import SAMPLE_TOLERANCE
+    from medtune.serving.samples import SAMPLE_TOLERANCE
 
     size = load().data.image_size
     images = np.random.default_rng(0).integers(0, 256, (8, size, size, 3), dtype=np.uint8)

@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from medtune.config.errors import RunError
+from medtune.config.errors import InputError, RunError
 from medtune.data.manifest import load_prepared
 from medtune.runtime.artifact import find_artifact
 from medtune.stages import evaluate
@@ -132,3 +132,26 @@ def test_run__output_of_nan_names_the_network(make_volume_world):
     with pytest.raises(RunError, match=r"fold 0: volume P00\d: the network returns NaN or infinity\. If the training"):
         evaluate.run(world.params, world.paths)
     assert find_artifact(world.paths.stage("evaluate")) is None
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "message"),
+    [
+        ({"upper organ": 1.0, "lower organ": 2.0}, "task.tolerance_mm: no tolerance for the label 'lesion'. Add it"),
+        (dict.fromkeys([*LABELS, "lesions"], 1.0), "unknown label 'lesions' (did you mean 'lesion'?)"),
+    ],
+)
+def test_run__every_label_needs_a_tolerance(make_volume_world, tolerance, message):
+    world = make_volume_world(test_fold=1)
+    with pytest.raises(InputError, match=re.escape(message)):
+        evaluate.run(changed(world, "task", tolerance_mm=tolerance), world.paths)
+
+
+def test_run__tolerance_of_each_label(make_volume_world):
+    world = make_volume_world(test_fold=1)
+    tolerance = {"upper organ": 0.0, "lower organ": 50.0, "lesion": 1.0}
+    artifact = evaluate.run(changed(world, "task", tolerance_mm=tolerance), world.paths)
+    metrics = read_json(artifact)
+    assert metrics["tolerance_mm"] == tolerance
+    assert metrics["test"]["nsd/lower organ"]["value"] > metrics["test"]["nsd/upper organ"]["value"]
+    assert "50.0 mm (lower organ)" in (artifact.folder / "report.html").read_text()

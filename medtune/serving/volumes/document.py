@@ -47,21 +47,21 @@ class VolumeSettings:
         Raises:
             ValueError: a field is missing or invalid. The message starts with its name.
         """
-        values = document.get(VOLUMES)
-        if not isinstance(values, Mapping):
+        values: Any = document.get(VOLUMES)
+        if not isinstance(values, dict):
             raise ValueError(f"{VOLUMES} is {values!r}: expected a mapping")
         try:
             preparation = Preparation.from_document(values)
-            channels = values.get("channels")
+            channels: Any = values.get("channels")
             if not _are_names(channels) or len(channels) != len(preparation.intensity):
                 raise ValueError(f"channels is {channels!r}: expected {len(preparation.intensity)} different names")
             patch = values.get("patch")
             if not isinstance(patch, list) or len(patch) != 3 or not all(_is_count(side) for side in patch):
                 raise ValueError(f"patch is {patch!r}: expected three numbers of voxels")
-            overlap = values.get("overlap")
+            overlap: Any = values.get("overlap")
             if not _is_number(overlap) or not 0 <= overlap <= MAX_OVERLAP:
                 raise ValueError(f"overlap is {overlap!r}: expected a number from 0 to {MAX_OVERLAP:g}")
-            rules = values.get("post_processing")
+            rules: Any = values.get("post_processing")
             check_post_processing(rules, len(document["classes"]))
             training_range = TrainingRange.from_document(values.get("training_range"), len(channels))
         except ValueError as error:
@@ -88,7 +88,8 @@ def check_post_processing(values: Any, n_labels: int) -> None:
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"post_processing is {values!r}: expected a mapping")
-    largest, smallest = values.get("largest"), values.get("min_volume_mm3")
+    largest: Any = values.get("largest")
+    smallest: Any = values.get("min_volume_mm3")
     if not isinstance(largest, list) or not all(_is_count(label) and label <= n_labels for label in largest):
         raise ValueError(f"post_processing.largest is {largest!r}: expected labels from 1 to {n_labels}")
     if not _is_number(smallest) or not 0 <= smallest < float("inf"):

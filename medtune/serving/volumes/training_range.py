@@ -119,7 +119,8 @@ class TrainingRange:
         Returns:
             One phrase per difference.
         """
-        found = []
+        found: list[str] = []
+        percentiles: tuple[int, ...]
         for axis, name in enumerate(_AXES):
             extent = shape[axis] * spacing[axis]
             for quantity, value, limits in (

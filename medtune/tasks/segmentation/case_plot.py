@@ -19,6 +19,8 @@ PERCENTILES = (1, 99)
 # The axis along which the slices follow each other, the horizontal and the vertical axis.
 PLANES = {"axial": (2, 0, 1), "coronal": (1, 0, 2), "sagittal": (0, 1, 2)}
 MAX_LEGEND = 12
+# Margin around the labels on each side, the larger of a fraction of their extent and mm.
+MARGIN, MARGIN_MM = 0.5, 20.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,22 @@ class CaseVolumes:
             best = int(counts.argmax()) if counts.any() else len(counts) // 2
             fractions.append((best + 0.5) / len(counts))
         return fractions[0], fractions[1], fractions[2]
+
+    def field(self) -> tuple[tuple[float, float], ...]:
+        """Return the first and the last mm of each axis that plots show: the true labels with a margin.
+
+        Without true labels, the predicted labels count. Without labels, plots show the complete volume.
+        """
+        mask = self.truth if self.truth.any() else self.prediction
+        shown = []
+        for axis, size in enumerate(self.size_mm):
+            others = tuple(other for other in range(3) if other != axis)
+            labeled = np.flatnonzero(mask.any(axis=others))
+            step = size / mask.shape[axis]
+            first, last = (labeled[0] * step, (labeled[-1] + 1) * step) if len(labeled) else (0.0, size)
+            margin = max(MARGIN_MM, MARGIN * (last - first))
+            shown.append((max(0.0, float(first - margin)), min(size, float(last + margin))))
+        return tuple(shown)
 
 
 def load_case(prepared: "PreparedDataset", predictions: VolumePredictions, position: int) -> CaseVolumes:
@@ -88,8 +106,10 @@ def draw_case(path: Path, case: CaseVolumes, labels: Sequence[str], caption: str
         caption: title.
         dice: Dice of each label; None if neither mask has it.
     """
-    widths = [case.size_mm[horizontal] for _, horizontal, _ in PLANES.values()]
-    tallest = max(case.size_mm[vertical] for *_, vertical in PLANES.values())
+    field = case.field()
+    shown = [last - first for first, last in field]
+    widths = [shown[horizontal] for _, horizontal, _ in PLANES.values()]
+    tallest = max(shown[vertical] for *_, vertical in PLANES.values())
     center, height = case.center(), 9.0 * tallest / sum(widths)
     with plot_file(
         path, (9.6, min(max(height, 2.2), 7.0) + 1.0), ncols=3, gridspec_kw={"width_ratios": widths}
@@ -105,7 +125,7 @@ def draw_case(path: Path, case: CaseVolumes, labels: Sequence[str], caption: str
                 draw_outlines(axes, plane(mask, order, fraction), extent, style)
             axes.set_title(f"{name}, {'xyz'[normal]} = {fraction * case.size_mm[normal]:.0f} mm", loc="center")
             # Radiological view: the patient's right is on the left.
-            axes.set(xlim=extent[1::-1] if horizontal == 0 else extent[:2], ylim=extent[2:])
+            axes.set(xlim=field[0][::-1] if horizontal == 0 else field[horizontal], ylim=field[vertical])
             x, letter, side = (0.01, "R", "left") if horizontal == 0 else (0.99, "A", "right")
             axes.text(x, 0.5, letter, ha=side, va="center", color="#ffd166", transform=axes.transAxes)
             axes.spines[:].set_visible(False)

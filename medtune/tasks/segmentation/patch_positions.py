@@ -92,12 +92,13 @@ def read_box(array: np.ndarray, first: Sequence[int], size: Sequence[int]) -> np
     inside = [
         (max(start, 0), min(start + side, length)) for start, side, length in zip(first, size, shape, strict=True)
     ]
+    source_x, source_y, source_z = (slice(low, high) for low, high in inside)
     if all(high - low == side for (low, high), side in zip(inside, size, strict=True)):
-        return np.array(array[(..., *(slice(low, high) for low, high in inside))])
+        return np.array(array[..., source_x, source_y, source_z])
     box = np.zeros((*array.shape[:-3], *size), array.dtype)
     if all(low < high for low, high in inside):
         x, y, z = (slice(low - start, high - start) for (low, high), start in zip(inside, first, strict=True))
-        box[..., x, y, z] = array[(..., *(slice(low, high) for low, high in inside))]
+        box[..., x, y, z] = array[..., source_x, source_y, source_z]
     return box
 
 

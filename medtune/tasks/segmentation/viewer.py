@@ -80,20 +80,25 @@ def case_planes(case: CaseVolumes) -> list[dict[str, Any]]:
 
 def _plane(case: CaseVolumes, name: str, axes: tuple[int, int, int], side: int, count: int) -> dict[str, Any]:
     normal, horizontal, vertical = axes
-    width_mm, height_mm = case.size_mm[horizontal], case.size_mm[vertical]
+    (left, right), (bottom, top) = case.field()[horizontal], case.field()[vertical]
+    width_mm, height_mm = right - left, top - bottom
     longest = max(width_mm, height_mm)
     tile = [max(8, round(side * extent / longest)) for extent in (width_mm, height_mm)]
     shown = [max(8, round(DISPLAY * extent / longest)) for extent in (width_mm, height_mm)]
     fractions = slice_fractions(case, normal, count)
     size = SpriteSize(tile[0], tile[1], math.ceil(math.sqrt(len(fractions))))
     low, high = case.window
+    # Shown part of an upright slice, as fractions from the left and from the top.
+    x, y = case.size_mm[horizontal], case.size_mm[vertical]
+    sides = (1 - right / x, 1 - left / x) if horizontal == 0 else (left / x, right / x)
+    box = (sides[0], 1 - top / y, sides[1], 1 - bottom / y)
     images: list[Pixels] = []
     masks: dict[str, list[Pixels]] = {"truth": [], "prediction": []}
     for fraction in fractions:
         gray = np.clip((plane(case.image, axes, fraction) - low) / (high - low), 0, 1) * 255
-        images.append(_resize(_oriented(gray.astype(np.uint8), horizontal), size, Image.Resampling.BILINEAR))
+        images.append(_resize(_oriented(gray.astype(np.uint8), horizontal), size, box, Image.Resampling.BILINEAR))
         for kind, mask in (("truth", case.truth), ("prediction", case.prediction)):
-            labels = _resize(_oriented(plane(mask, axes, fraction), horizontal), size, Image.Resampling.NEAREST)
+            labels = _resize(_oriented(plane(mask, axes, fraction), horizontal), size, box, Image.Resampling.NEAREST)
             masks[kind].append(outline(labels) if kind == "truth" else labels)
     positions = [round(fraction * case.size_mm[normal], 1) for fraction in fractions]
     return {
@@ -147,8 +152,14 @@ def _oriented(slice_: npt.NDArray[Any], horizontal: int) -> npt.NDArray[Any]:
     return np.ascontiguousarray(upright[:, ::-1] if horizontal == 0 else upright)
 
 
-def _resize(pixels: npt.NDArray[Any], size: SpriteSize, method: Image.Resampling) -> Pixels:
-    return np.asarray(Image.fromarray(pixels.astype(np.uint8)).resize((size.width, size.height), method))
+def _resize(
+    pixels: npt.NDArray[Any], size: SpriteSize, box: tuple[float, float, float, float], method: Image.Resampling
+) -> Pixels:
+    """Resample a part of a slice; `box` has its left, upper, right and lower side as fractions."""
+    image = Image.fromarray(pixels.astype(np.uint8))
+    left, upper, right, lower = (min(max(side, 0.0), 1.0) for side in box)
+    part = (left * image.width, upper * image.height, right * image.width, lower * image.height)
+    return np.asarray(image.resize((size.width, size.height), method, box=part))
 
 
 def _tiles(tiles: Sequence[Pixels], size: SpriteSize) -> Pixels:

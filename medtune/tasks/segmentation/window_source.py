@@ -103,6 +103,6 @@ class StoredDecoder(nn.Module):
 
     def _decode(self, windows: Tensor, features: Tensor) -> Tensor:
         parts = torch.split(features, [prod(shape) for shape in self.shapes], dim=1)
-        levels = [part.unflatten(1, shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        levels = [part.reshape(len(part), *shape) for part, shape in zip(parts, self.shapes, strict=True)]
         logits: Tensor = self.model.decode(windows, levels)
         return logits

@@ -88,6 +88,14 @@ def test_center__is_in_the_labels_or_in_the_middle(case):
     assert nothing.center() == (10.5 / 20, 12.5 / 24, 5.5 / 10)
 
 
+def test_field__is_the_truth_with_a_margin(case):
+    assert case.field() == ((4.0, 40.0), (0.0, 36.0), (16.0, 60.0))
+    nothing = replace(case, truth=np.zeros_like(case.truth))
+    assert nothing.field() == ((2.0, 40.0), (0.0, 36.0), (16.0, 60.0))
+    empty = replace(nothing, prediction=nothing.truth)
+    assert empty.field() == ((0, 40), (0, 48), (0, 60))
+
+
 def test_draw_outlines__are_closed_at_the_border_and_in_mm():
     mask = np.zeros((4, 6), np.uint8)
     mask[:, 3:] = 2
@@ -132,7 +140,7 @@ def test_outline__is_the_border_of_each_label():
 def test_case_planes__show_the_first_slice_with_the_right_side_on_the_left(case):
     axial = next(entry for entry in case_planes(case) if entry["name"] == "axial")
     assert (axial["rows"], axial["columns"]) == (2, 3)
-    assert (axial["width"], axial["height"]) == (242, 290)
+    assert (axial["width"], axial["height"]) == (290, 290)
     assert axial["positions"][axial["start"]] == pytest.approx(39)  # the first of the slices with the most labels
     sheet = np.asarray(decode(axial["prediction"]))
     height, width = sheet.shape[0] // axial["rows"], sheet.shape[1] // axial["columns"]
