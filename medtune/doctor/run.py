@@ -23,8 +23,9 @@ from medtune.serving.one_line import first_line
 
 def check_estimate(context: Context) -> list[CheckResult]:
     """Estimate disk space and time of a run with images or with volumes."""
-    chosen = volume_estimate if context.params.data.has_volumes else estimate
-    return chosen.check_estimate(context)
+    if context.params.data.has_volumes:
+        return volume_estimate.check_estimate(context)
+    return estimate.check_estimate(context)
 
 
 # The order matters: checks add facts (images, weights, time, disk) to the context for later checks.

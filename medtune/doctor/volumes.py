@@ -95,10 +95,10 @@ def check_volumes(context: Context, source: ModuleType, samples: Sequence[Sample
     except (InputError, DecodeError) as error:
         return failure(f"{summary}: {first_line(error)}", "set a larger data.spacing")
     patch = params.patch or patch_size(spacing, shape, STRIDES, MAX_PATCH_VOXELS)
-    windows = prod(
-        len(window_starts(max(length, side), side, context.params.task.overlap))  # type: ignore[attr-defined]
-        for length, side in zip(shape, patch, strict=True)
-    )
+    overlap: float = context.params.task.overlap  # type: ignore[attr-defined]
+    sides = zip(shape, patch, strict=True)
+    counts: list[int] = [len(window_starts(max(length, side), side, overlap)) for length, side in sides]
+    windows = prod(counts)
     voxels = int(np.median([prod(size) for size in shapes]))
     context.facts["decode_s"] = READS * statistics.median(seconds)
     context.facts["volumes"] = VolumeSizes(len(channels), len(labels) + 1, voxels, shape, patch, windows)

@@ -1,5 +1,7 @@
 """Recipes: every recipe is valid, alone and with every mode."""
 
+import math
+
 import pytest
 
 from medtune.benchmark.grid import load_grid
@@ -26,7 +28,8 @@ def test_recipe__is_valid(recipe):
 @pytest.mark.parametrize("recipe", GRIDS, ids=lambda path: path.stem)
 def test_grid__has_valid_trials(recipe):
     grid, tree = load_grid(recipe)
-    assert len(list_trials(grid, tree)) == len(grid.methods) * len(grid.train_percent) * len(grid.seeds)
+    settings = (grid.data, grid.backbones, grid.methods, grid.train_percent, grid.seeds)
+    assert len(list_trials(grid, tree)) == math.prod(map(len, settings))
 
 
 def test_default__equals_the_params_of_the_project():
