@@ -40,7 +40,7 @@ class SliceDecoder(nn.Module):
         channels: number of channels of the volume.
         classes: number of classes including the background, K.
         levels: channels and width of an element in voxels for each level; empty without a backbone.
-        width: channels at full resolution. The time grows with its square.
+        width: channels at full resolution.
     """
 
     def __init__(self, channels: int, classes: int, levels: Sequence[tuple[int, float]], width: int = WIDTH) -> None:
