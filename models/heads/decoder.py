@@ -25,7 +25,7 @@ class Params(HeadParams):
     )
     slice_axis: Literal["x", "y", "z"] = Field("z", description="axis along which the slices follow each other")
     width: Annotated[int, Field(ge=4, le=128)] = Field(
-        16, description="channels of the decoder at full resolution. On a CPU, half the width needs about half of the time"
+        16, description="channels of the decoder at full resolution. Half the width needs about half of the time"
     )
 
     @property
