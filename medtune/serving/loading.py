@@ -6,8 +6,9 @@ from typing import Any
 
 import onnxruntime
 
+from medtune.serving import manifest as bundle_document
 from medtune.serving.graph_check import check_graph
-from medtune.serving.manifest import BundleError, check_file, read_file
+from medtune.serving.manifest import BundleError
 from medtune.serving.onnxruntime_version import MINIMUM, check_version
 from medtune.serving.session import count_operators, open_session
 
@@ -48,9 +49,10 @@ def open_model(
             raise BundleError(f"{folder} has no {precision} model and no other model. Export the bundle again")
         raise BundleError(f"{folder} has no {precision} model{reason}. Choose one of: {', '.join(shipped)}")
     for name in document["files"]:
-        check_file(folder, document, name)
+        bundle_document.check_file(folder, document, name)
     check_version(document.get("requires", {}).get("onnxruntime", MINIMUM))
-    content, external = read_file(folder, document, model["file"]), model.get("external_data", [])
+    content = bundle_document.read_file(folder, document, model["file"])
+    external = model.get("external_data", [])
     session = open_session(
         content, model["file"], provider, precision, threads, busy_wait, input_name, folder, external
     )

@@ -69,7 +69,7 @@ def workspace(entity: str, project: str, metrics: Sequence[Metric]) -> "Workspac
                 "Confusion, reliability, ROC",
                 *(wr.MediaBrowser(title=name, media_keys=[f"test/{name}"], num_columns=2)
                   for name in ("confusion", "reliability", "roc", "precision_recall", "findings", "subgroups",
-                               "decision_curve", "history", "classes")),
+                               "decision_curve", "history", "classes", "dice", "sizes", "labels")),
             ),
             _section(
                 "Gate: challengers against the champion",

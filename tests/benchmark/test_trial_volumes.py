@@ -32,6 +32,7 @@ def test_run__segments_the_test_volumes_with_few_training_volumes(tmp_path) -> N
 def test_list_trials__networks_of_volumes_get_the_methods_that_support_them() -> None:
     tree = read_base(with_overlay=False)
     merge(tree, read(PROJECT / "recipes" / "segmentation.yaml"))
+    del tree["model"]["head"]["width"]  # a network of volumes has its own decoder
     backbones = {"none": {"weights": "none"}, "unet": {"weights": "none"}, "test_vit": {"weights": "bundled"}}
     grid = BenchmarkParams.model_validate(
         {"data": {"phantom": {}}, "backbones": backbones, "methods": ["decoder", "full", "lora", "adapter"],

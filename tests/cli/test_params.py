@@ -9,6 +9,7 @@ from medtune.cli import recipe_files
 from medtune.cli.explain import fields
 from medtune.cli.main import call
 from medtune.config import load, registry
+from medtune.config.project import PROJECT
 
 
 @pytest.fixture
@@ -98,15 +99,16 @@ def test_explain__covers_every_key_of_every_plugin():
     ):
         for name in registry.plugin_names(package):
             plugin = registry.load_plugin(package, name, f"{section}.{key}")
-            if section == "data" and plugin.Params().has_volumes:  # no task accepts volumes yet
-                check_explained(load.load().model_copy(update={"data": plugin.Params()}), section, key, name)
-                continue
+            options = plugin.Params()
+            volumes = getattr(options, "has_volumes", False) or getattr(options, "reads_volumes", False)
+            recipe = PROJECT / "recipes" / "segmentation.yaml" if volumes else None
             params = load.load(
-                sets=[
+                recipe,
+                [
                     f"{section}.{key}={name}",
                     *(["model.peft.method=none"] if section != "model.peft" else []),
                     *(["data.source=slides", "schedule=frozen"] if name == "attention_mil" else []),
-                ]
+                ],
             )
             check_explained(params, section, key, name)
 

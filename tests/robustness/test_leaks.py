@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from medtune.config.errors import InputError
-from medtune.data import duplicates, split_protocols, splits
+from medtune.data import dataset_report, duplicates, split_protocols, splits
 from medtune.data.sources import breakhis
 from medtune.data.sources.synthetic import TISSUES, draw
-from medtune.stages import data
 from tests.robustness.faults import Faults
 from tests.robustness.leaks.image_set import BREAKHIS, MISLABELED, ImageSet, random_images
 from tests.robustness.leaks.listings import earlier_folds, folds_by_image, listing_problem, random_listing
@@ -151,7 +150,7 @@ def test_leaks__an_unreported_leak_is_noticed(monkeypatch, tmp_path, protocol):
 
 
 def test_leaks__an_accepted_copy_is_noticed(monkeypatch, new_set):
-    monkeypatch.setattr(data, "_reject_duplicates", lambda *_: None)
+    monkeypatch.setattr(dataset_report, "_reject_duplicates", lambda *_: None)
     prepare_exact_copy(faults := Faults(), new_set(), "copy.png", "patient", seed=0)
     assert "in another split without an error" in faults.lost[0]
 

@@ -18,7 +18,11 @@ from medtune.stages import evaluate
 from medtune.training.checkpoint import load_trained
 from medtune.training.trained_outputs import backbone_runs, compute_trained_outputs, shares_backbone
 
-HEADS = registry.plugin_names("medtune.models.heads")
+HEADS = [
+    name
+    for name in registry.plugin_names("medtune.models.heads")
+    if not registry.load_plugin("medtune.models.heads", name, "model.head.kind").Params().reads_volumes
+]
 
 
 @contextmanager
