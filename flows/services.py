@@ -34,8 +34,8 @@ def up() -> None:
         url = start_services.start_server(server)
         start_services.start_worker(worker, url)
     info(f"dashboard: {url.removesuffix('/api')}")
-    info("run now:   prefect deployment run retrain/retrain, after")
-    info(f"           export PREFECT_API_URL={url}")
+    info(f"run now:   export PREFECT_API_URL={url}")
+    info("           prefect deployment run retrain/retrain")
     info("stop:      medtune services down")
 
 
@@ -127,14 +127,14 @@ def _follow(worker: Daemon) -> None:
     with start_services.report_errors(), worker.log.open() as log:
         running = True
         while running:
-            running = worker.pid is not None  # before the log is read, so that its last lines are printed
+            running = worker.pid is not None  # read before the log, so that the last lines are printed
             print(log.read(), end="", flush=True)
             time.sleep(POLL_S)
         raise start_services.ServiceError(f"the worker exited; see {worker.log}")
 
 
 def _stop_worker(worker: Daemon) -> None:
-    url = worker.note
+    url = worker.note  # `start_worker` stores the address of the server in it
     _stop(worker, start_services.STOP_S)
     if url and service_address.is_healthy(url):
         _mark_dead(url)

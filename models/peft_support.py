@@ -13,7 +13,7 @@ def supports(method: ModuleType, family: str) -> bool:
     """Determine if a PEFT method supports a family.
 
     Args:
-        method: a module of models/peft. With `OTHER_FAMILIES = True`, it also supports the families outside
+        method: a module of models/peft. With `ALLOW_UNKNOWN_FAMILIES = True`, it also supports the families outside
             KNOWN_FAMILIES. With `VOLUMES = True`, it supports networks that read volumes.
         family: from `medtune.models.backbones.family`, or VOLUME.
 
@@ -24,12 +24,12 @@ def supports(method: ModuleType, family: str) -> bool:
         return True
     if family == VOLUME:
         return getattr(method, "VOLUMES", False)
-    return family not in KNOWN_FAMILIES and getattr(method, "OTHER_FAMILIES", False)
+    return family not in KNOWN_FAMILIES and getattr(method, "ALLOW_UNKNOWN_FAMILIES", False)
 
 
 def supported(method: ModuleType) -> str:
     """Return the families that a method supports as text for messages. The method does not support every family."""
-    if getattr(method, "OTHER_FAMILIES", False):
+    if getattr(method, "ALLOW_UNKNOWN_FAMILIES", False):
         excluded = set(KNOWN_FAMILIES) - set(method.SUPPORTED_FAMILIES)
         return f"all timm families except {_join(excluded)}" if excluded else "all timm families"
     return f"only {_join(method.SUPPORTED_FAMILIES)}"

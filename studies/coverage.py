@@ -157,7 +157,7 @@ def page(sets: int, gate_sets: int) -> tuple[str, list[str]]:
         f"Percentage of the 95 % intervals that contain the true value, from {sets:,} sets each "
         f"(standard error {error:.1f}). "
         "If some sets have no interval, the percentage of sets with an interval is in parentheses. "
-        f"A dash (–) means that fewer than {SHOWN:.0%} of the sets have an interval.",
+        f"A dash (–) means that fewer than {100 * SHOWN:.0f} % of the sets have an interval.",
         "",
     ]
     missed, shares = [], []
@@ -174,14 +174,16 @@ def page(sets: int, gate_sets: int) -> tuple[str, list[str]]:
         shares += [hits / n for cells in found.values() for hits, n in cells.values() if n >= sets * SHOWN]
         info(f"coverage: {title}")
     lines += [
-        f"All {len(shares)} coverages: {100 * min(shares):.1f} to {100 * max(shares):.1f} %, on average "
-        f"{100 * float(np.mean(shares)):.1f}. Outside {100 * TARGET[0]:.0f} to {100 * TARGET[1]:.0f} % by more than "
-        f"two standard errors: {len(missed) or 'none'}.",
+        f"The {len(shares)} percentages are {100 * min(shares):.1f} to {100 * max(shares):.1f} %, on average "
+        f"{100 * float(np.mean(shares)):.1f} %. Number of percentages that are outside {100 * TARGET[0]:.0f} to "
+        f"{100 * TARGET[1]:.0f} % by more than two standard errors: {len(missed) or 'none'}.",
         "",
         f"Percentage of {gate_sets:,} sets in which the gate would promote one of two equally good models over the "
-        f"other, mean of both directions (standard error {100 * (LIMIT * (1 - LIMIT) / gate_sets / 2) ** 0.5:.2f}). "
-        "Columns: patients per class (two classes: negative + positive). "
-        "For findings, the columns give the number of all patients.",
+        f"other (standard error {100 * (LIMIT * (1 - LIMIT) / gate_sets / 2) ** 0.5:.2f}). "
+        "Each model is once the new and once the accepted model, and the percentage is the mean of both cases. "
+        "The headings of the columns are the numbers of patients per class. "
+        "With two classes, these are negative + positive. "
+        "With findings, the headings are the numbers of all patients.",
         "",
     ]
     equal, power = gate_shares(gate_sets), power_shares(gate_sets // 4)

@@ -114,11 +114,12 @@ def gate_lines(tables: dict[str, Shares], power: Shares) -> list[str]:
         lines.append("")
     every = [share for cells in tables.values() for by_metric in cells.values() for share in by_metric.values()]
     lines += [
-        f"All {len(every)} cells: {100 * min(every):.1f} to {100 * max(every):.1f} %; of these "
-        f"{sum(share > LIMIT for share in every)} above {100 * LIMIT:.1f} %.",
+        f"The {len(every)} percentages are {100 * min(every):.1f} to {100 * max(every):.1f} %. "
+        f"Number of percentages above {100 * LIMIT:.1f} %: {sum(share > LIMIT for share in every)}.",
         "",
-        "Percentage of sets in which the gate promotes a better model. "
-        "Columns: patients per class, negative + positive.",
+        "Percentage of sets in which the gate promotes the better of two models. "
+        "The first column has the true values of both models. "
+        "The headings of the other columns are the numbers of patients per class, negative + positive.",
         "",
     ]
     large = draw_classes(np.random.default_rng(0), (10_000, 10_000), BETTER)

@@ -38,7 +38,7 @@ def render() -> str:
         method = registry.load_plugin("medtune.models.peft", name, "model.peft.method")
         what = (method.__doc__ or "").splitlines()[0].partition(": ")[2].rstrip(".")
         fits = " | ".join("x" if family in method.SUPPORTED_FAMILIES else "" for family in FAMILIES)
-        other = "x" if getattr(method, "OTHER_FAMILIES", False) else ""
+        other = "x" if getattr(method, "ALLOW_UNKNOWN_FAMILIES", False) else ""
         volumes = "x" if supports(method, VOLUME) else ""
         merged = "x" if hasattr(method, "merge") else ""
         rates = ", ".join(f"{rate:g}" for rate in method.LR_GRID)

@@ -51,11 +51,11 @@ class PreparedDataset:
         info: dataset.json.
         classes: class names in index order.
         paths: path of each image as in manifest.csv.
-        labels: (n,) int64 indices into `classes`. For findings, the index of the image's rarest finding, or
-            len(classes) for an image without findings. For volumes, indices into `info["volumes"]["strata"]`.
+        labels: (n,) int64 indices into `classes`. If an image can have several labels (findings), the index of its
+            rarest finding, or len(classes) if it has none. For volumes, indices into `info["volumes"]["strata"]`.
         patient_ids: (n,) patients. An image without a patient has its path as patient.
-        folds: (n,) int64 fold whose test set contains the image. With published splits, -1 if the test sets of no fold
-            or of several folds contain it.
+        folds: (n,) int64 fold whose test set contains the image. With published splits, -1 if the image is in no test
+            set or in several.
         splits: (n, folds) of train, val, test, external, unused.
         images: (n, H, W, 3) uint8, memory-mapped. If the samples are volumes, the shape is (n, 0, 0, 3), and the data
             are in the property `volumes`.
@@ -81,7 +81,7 @@ class PreparedDataset:
         """Return the values of a metadata column.
 
         Args:
-            name: name of the column, in any case.
+            name: name of the column. Upper and lower case are equivalent unless several columns differ only in case.
             key: the params key that contains the name, for the message.
 
         Returns:
@@ -143,7 +143,7 @@ class PreparedDataset:
         return np.lib.format.open_memmap(path, mode="r") if path.is_file() else self.labels
 
     def has(self, index: int) -> np.ndarray:
-        """Return (n,) bool, True for images of the class, or with the finding or label of this index."""
+        """Return (n,) bool: whether each sample has the class, the finding or the label with this index."""
         if self.has_volumes:
             return np.array([entry.voxels[index] > 0 for entry in self.volumes.entries])
         return self.targets[:, index] > 0 if self.info.get("label_type") == "multi" else self.labels == index
@@ -217,7 +217,7 @@ def write_manifest(
 
     Args:
         folder: existing folder.
-        samples: the packed samples, in the order of the array.
+        samples: the packed samples, in the order of the packed images.
         packed: digest and size of each packed sample.
         split: splits of the samples.
         test_fold: the selected test fold, or all.

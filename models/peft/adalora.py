@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from medtune.models.blocks.rank_allocation import SVDTriplets
 
 SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
-OTHER_FAMILIES = True
+ALLOW_UNKNOWN_FAMILIES = True
 LR_GRID = (2e-3, 1e-2, 5e-2)
 
 

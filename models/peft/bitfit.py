@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
-OTHER_FAMILIES = True
+ALLOW_UNKNOWN_FAMILIES = True
 VOLUMES = True
 LR_GRID = (1e-3, 5e-3, 3e-2)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from medtune.models.classifier import Classifier
 
 SUPPORTED_FAMILIES = ("vit", "convnext", "resnet", "mobilenet")
-OTHER_FAMILIES = True
+ALLOW_UNKNOWN_FAMILIES = True
 VOLUMES = True
 LR_GRID = (3e-4, 2e-3, 1e-2)
 

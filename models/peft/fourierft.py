@@ -14,7 +14,7 @@ from medtune.config.schema import PeftParams
 from medtune.models.blocks import library
 
 SUPPORTED_FAMILIES = ("vit",)
-OTHER_FAMILIES = True
+ALLOW_UNKNOWN_FAMILIES = True
 LR_GRID = (1e-3, 5e-3, 3e-2)
 
 

@@ -13,7 +13,7 @@ from medtune.config.schema import PeftParams
 from medtune.models.blocks import library
 
 SUPPORTED_FAMILIES = ("vit",)
-OTHER_FAMILIES = True
+ALLOW_UNKNOWN_FAMILIES = True
 LR_GRID = (3e-4, 2e-3, 1e-2)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 SUPPORTED_FAMILIES = ("vit", "resnet", "mobilenet")
-OTHER_FAMILIES = True
+ALLOW_UNKNOWN_FAMILIES = True
 LR_GRID = (3e-4, 2e-3, 1e-2)
 
 

@@ -93,7 +93,7 @@ def table(kinds: Iterable[Kind]) -> str:
     lines = ["| " + " | ".join(HEADER) + " |", "|" + "-|" * len(HEADER)]
     for kind in sorted(kinds, key=lambda kind: kind.row):
         faults = kind.faults
-        measured = "".join(f"; {name} {number(value)}" for name, value in sorted(faults.measured.items()))
+        measured = "".join(f"; {name}: {number(value)}" for name, value in sorted(faults.measured.items()))
         cells = (
             str(kind.row), f"{kind.title} (`{kind.name}`)", kind.target, f"{faults.injected:,}{measured}",
             f"{faults.survived:,}", f"{len(faults.lost):,}", faults.verdict, f"{kind.seconds / 60:.1f}",

@@ -19,8 +19,9 @@ from tests.robustness.profile import examples, scale
 pytestmark = [
     pytest.mark.faults(
         row=5,
-        title="archives with .., absolute names, links, devices and bombs; npz files with false headers",
-        target="nothing written outside the folder; refused",
+        title="archives that contain `..`, absolute paths, links or devices, or that expand to a huge size;"
+        " npz files with false headers",
+        target="refused; nothing written outside the destination folder",
     ),
     pytest.mark.filterwarnings("ignore:Duplicate name"),
 ]

@@ -18,8 +18,9 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.faults(
         row=3,
-        title="artifacts, caches, manifests, weights, bundles, model stores: a bit flipped, truncated or deleted",
-        target="1,000 faults: all detected before use, none silently used",
+        title="a bit flipped, or the file truncated or deleted: artifacts, caches, manifests, weights, "
+        "bundles and model stores",
+        target="1,000 faults: all detected before the file is used",
     ),
 ]
 

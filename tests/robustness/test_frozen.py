@@ -26,8 +26,9 @@ from tests.robustness.profile import scale
 pytestmark = [
     pytest.mark.faults(
         row=10,
-        title="sha256 of everything frozen before and after training, with BatchNorm statistics and buffers",
-        target="stage 1: each head x backbone x views x batchnorm; stage 2: each method x backbone: bit-identical",
+        title="SHA-256 of all frozen parameters and buffers before and after training, including BatchNorm statistics",
+        target="bit-identical in stage 1 for each combination of head, backbone, views and batch norm "
+        "setting, and in stage 2 for each combination of method and backbone",
     ),
     pytest.mark.xdist_group("frozen"),
 ]

@@ -26,8 +26,9 @@ from tests.robustness.tiny_bundle import write_bundle
 
 pytestmark = pytest.mark.faults(
     row=4,
-    title="image files that are truncated, flipped, renamed, empty, unusual, bombs or links",
-    target="10,000 images: 0 crashes, 0 hangs; kept + rejected = input; a reason per rejected image; memory < 2 GB",
+    title="image files that are truncated, empty, renamed, unusual or links, that have flipped bits, or "
+    "that expand to a huge size",
+    target="10,000 images: 0 crashes, 0 hangs; each image is either kept, or rejected with a reason; memory < 2 GB",
 )
 N_FILES = scale(120, 1000)
 MAX_MEMORY = 2e9
@@ -72,7 +73,7 @@ def count_rejections(folder, files, faults):
     """Run the data stage, which rejects unusable images, and count each file."""
     code, stderr, memory = run_data(folder, "reject")
     if memory:
-        faults.measure("most memory, bytes", memory)
+        faults.measure("greatest memory in bytes", memory)
     problem, kept, rejected = None, {}, {}
     if code != 0:
         problem = f"the data stage ended with {code}: {stderr[-300:]}"
@@ -87,8 +88,8 @@ def count_rejections(folder, files, faults):
         counts = report["n_found"], report["n_kept"], report["n_rejected"]
         if counts != (len(files) + 1, len(kept), len(rejected)) or ANCHOR not in kept:
             problem = f"{len(files) + 1} files, but the report counts {counts}"
-        faults.measure("number of kept", len(kept) - 1)  # without the target of the links
-        faults.measure("number of rejected", len(rejected))
+        faults.measure("number of kept images", len(kept) - 1)  # without the target of the links
+        faults.measure("number of rejected images", len(rejected))
     for name, file in files.items():
         faults.count(name, problem or file_problem(file, kept.get(name), rejected.get(name)))
 

@@ -16,8 +16,9 @@ pytestmark = [
     pytest.mark.timeout(1200),
     pytest.mark.faults(
         row=1,
-        title="kill -9 at random file operations and at random times of each stage",
-        target="every run resumes; 0 unreadable artifacts; at most one checkpoint interval lost; nothing left behind",
+        title="SIGKILL (kill -9) at random file operations and at random times of each stage",
+        target="every run can be resumed; 0 unreadable artifacts; at most one checkpoint interval lost; no "
+        "files left behind",
     ),
 ]
 # A checkpoint after every step, except for `seldom`.

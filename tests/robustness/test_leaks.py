@@ -23,8 +23,10 @@ from tests.robustness.profile import examples, is_full, scale
 pytestmark = [
     pytest.mark.faults(
         row=7,
-        title="leaks: patients, exact and near copies in two splits, patient 13412 of BreakHis",
-        target="0 patients with `patient`; all others reported; 13412 flagged; exact copies in two splits refused",
+        title="a patient, or exact or near copies of an image, in two splits; patient 13412 of BreakHis, "
+        "whose images are in two classes",
+        target="protocol `patient`: 0 patients in two splits, exact copies in two splits refused; every "
+        "other leak and patient 13412 reported",
     ),
     pytest.mark.xdist_group("leaks"),
 ]
@@ -181,12 +183,12 @@ def split_listings(faults, folder, protocol, small=5):
                 assigned = earlier_folds(folder / f"folds-{seed}.csv", samples, classes, params, random)
             result = splits.split_samples(samples, classes, params, "torture", assigned)
         except InputError:  # a split without images, or with a single class
-            faults.measure("number of listings refused", 1)
+            faults.measure("number of lists of images refused", 1)
             reject()
         faults.count(f"{protocol}, listing {seed}", listing_problem(samples, params, result, assigned))
 
     split_listing()
-    n_refused = faults.measured.get("number of listings refused", 0)
+    n_refused = faults.measured.get("number of lists of images refused", 0)
     assert n_refused <= 2 + MAX_REFUSED * faults.injected, f"{n_refused} listings refused"
 
 
@@ -250,7 +252,7 @@ def prepare_near_copies(faults, image_set, seed):
     for pair, name in pairs.items():
         problem = failure or (None if pair in near else "not in report.json")
         if not problem:
-            faults.measure("most bits that a near copy differs in", near[pair]["bits"])
+            faults.measure("greatest number of bits in which near copies differ", near[pair]["bits"])
             if near[pair]["across_splits"] != image_set.is_separated(*pair):
                 problem = f"across_splits is {near[pair]['across_splits']}"
         faults.count(f"{name} of image {seed}", problem)

@@ -28,8 +28,10 @@ from tests.robustness.profile import is_full
 
 pytestmark = pytest.mark.faults(
     row=13,
-    title="two runs with the same keys at once; disk full; folder read-only; W&B or Prefect down, 401, stalled, killed",
-    target="each step once; finished artifacts intact; training finishes; otherwise a clear message and exit code 1",
+    title="two runs with the same keys at once; full disk; read-only folder; W&B or Prefect server that is "
+    "down, answers 401, stalls or is killed",
+    target="each step runs once; finished artifacts intact; training finishes, or ends with a clear message "
+    "and exit code 1",
 )
 FULL_ONLY = pytest.mark.skipif(not is_full(), reason="make torture only")
 # The data stage tests that the network can be trained: here a small network without weights.
@@ -126,7 +128,7 @@ def test_training__failing_server(faults, finished, job, service, command, messa
     start = time.monotonic()
     with failing_server(kind) as url:
         done = job.run(command, WANDB_BASE_URL=url, WANDB_API_KEY=API_KEY, PREFECT_API_URL=f"{url}/api")
-    faults.measure(f"{service}: seconds of a run", round(time.monotonic() - start, 1))
+    faults.measure(f"longest run with {service} in seconds", round(time.monotonic() - start, 1))
     problem = training_problem(done, job, finished)
     if message not in done.stdout:
         problem = problem or "the failure is not reported"

@@ -25,8 +25,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.faults(
         row=6,
-        title="pickles that execute code, as weights, arrays, bundles and caches; ONNX external data",
-        target="nothing executed; no fallback path",
+        title="pickles that execute code, as weights, arrays, bundles and caches; ONNX files with external data",
+        target="no code executed; no other way of loading the file is tried",
     ),
 ]
 # Readers that execute a pickle if their library is allowed to.

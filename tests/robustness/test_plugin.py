@@ -72,7 +72,9 @@ def test_run__prints_the_table_of_the_tests_with_faults(pytester, torture):
     result = torture()
     result.assert_outcomes(passed=2, deselected=1)
     assert result.ret == 0
-    expected = r"\| 7 \| flipped bits \(`flip`\) \| all detected \| 2; number of files 6 \| 2 \| 0 \| yes \| \d+\.\d \|"
+    expected = (
+        r"\| 7 \| flipped bits \(`flip`\) \| all detected \| 2; number of files: 6 \| 2 \| 0 \| yes \| \d+\.\d \|"
+    )
     assert re.fullmatch(expected, row(result))
 
 
@@ -85,7 +87,7 @@ def test_run__a_lost_fault_fails_the_test_and_misses_the_target(pytester, run_sm
     result = torture()
     result.assert_outcomes(passed=1, failed=1, deselected=1)
     assert result.ret == 1
-    assert " | 2; number of files 6 | 1 | 1 | NO | " in row(result)
+    assert " | 2; number of files: 6 | 1 | 1 | NO | " in row(result)
     result.stdout.fnmatch_lines(["flip: second: was used", "targets not met: flip"])
 
 
@@ -172,7 +174,7 @@ def test_run__an_interrupted_run_resumes(pytester, torture):
     Path("effect").unlink()
     result = torture()
     result.assert_outcomes(passed=1, skipped=1, deselected=1)
-    assert " | 2; number of files 6 | 2 | 0 | yes | " in row(result)
+    assert " | 2; number of files: 6 | 2 | 0 | yes | " in row(result)
 
 
 @pytest.mark.slow
@@ -181,12 +183,12 @@ def test_run__a_crash_is_a_lost_fault_and_is_repeated(pytester, torture):
     Path("effect").write_text("crash")
     result = torture("-n1", run=pytester.runpytest_subprocess)
     assert result.ret == 1
-    assert " | 2; number of files 3 | 1 | 1 | NO | " in row(result)
+    assert " | 2; number of files: 3 | 1 | 1 | NO | " in row(result)
     result.stdout.fnmatch_lines(["flip: *::test_flip?second?: worker 'gw0' crashed while running *"])
     Path("effect").unlink()
     result = torture()
     result.assert_outcomes(passed=1, skipped=1, deselected=1)
-    assert " | 2; number of files 6 | 2 | 0 | yes | " in row(result)
+    assert " | 2; number of files: 6 | 2 | 0 | yes | " in row(result)
 
 
 def test_save__writes_the_table_between_the_markers(pytester, monkeypatch, torture):
@@ -226,7 +228,7 @@ def test_flip(faults, value):
     pytester.makepyfile(test_flip=MARK + source)
     run_small().assert_outcomes(passed=1)
     assert Path("count").read_text() == "2"
-    assert "| 30; scale 5 | 30 | 0 | yes |" in row(torture())
+    assert "| 30; scale: 5 | 30 | 0 | yes |" in row(torture())
 
 
 def test_source_digest__changes_with_the_sources_only(pytester):
@@ -272,5 +274,5 @@ def test_table__is_sorted_by_row():
     kinds = [Kind("metrics", 12, "random cases", "<= 1e-9", faults, 90), Kind("kill", 1, "kill -9", "resumes")]
     assert table(kinds).splitlines()[2:] == [
         "| 1 | kill -9 (`kill`) | resumes | 0 | 0 | 0 | not shown | 0.0 |",
-        "| 12 | random cases (`metrics`) | <= 1e-9 | 10,000; greatest difference 3e-16 | 9,999 | 1 | NO | 1.5 |",
+        "| 12 | random cases (`metrics`) | <= 1e-9 | 10,000; greatest difference: 3e-16 | 9,999 | 1 | NO | 1.5 |",
     ]

@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.faults(
         row=2,
         title="training killed at the end of an epoch, within one, in the warm-up and between stages, then resumed",
-        target="weights, optimizer, random states and order of samples bit-identical to the uninterrupted run",
+        target="weights, optimizer, random states and order of samples bit-identical to those of the uninterrupted run",
     ),
 ]
 VIT, CNN = "test_vit", "test_efficientnet"

@@ -35,8 +35,9 @@ from tests.robustness.profile import is_full, scale
 pytestmark = [
     pytest.mark.faults(
         row=8,
-        title="labels shuffled over patients, through the data stage and stage 1",
-        target="`patient`: balanced accuracy within chance ± 3 sd, each shuffle and their mean; `image`: far above",
+        title="training of the head (stage 1) with labels that are shuffled over the patients",
+        target="protocol `patient`: balanced accuracy of each shuffle within 3 sd of chance, and mean of the"
+        " shuffles within 3 standard errors; protocol `image`: far above chance",
     ),
     pytest.mark.slow,
     pytest.mark.xdist_group("shuffled"),
@@ -57,7 +58,7 @@ def test_shuffled__labels_can_be_predicted_with_a_split_by_image(faults, tmp_pat
     limit = CHANCE + 3 * (0.25 / (PATIENTS * EACH)) ** 0.5
     for seed in range(scale(1, 6)):
         score = train(tmp_path / str(seed), head, "image", seed, verify=is_full() and seed == 0)
-        faults.measure("greatest balanced accuracy of the control", score)
+        faults.measure("greatest balanced accuracy with protocol `image`", score)
         problem = None if score > limit else f"balanced accuracy {score:.3f} would not reveal a leak"
         faults.count(f"{head}, shuffle {seed}, split by image", problem)
 
@@ -82,7 +83,7 @@ def shuffle_by_patient(faults, folder, head, n_shuffles):
     within = distance <= 3 * sd / n_shuffles**0.5
     faults.count(f"{head}, mean of {n_shuffles} shuffles", None if within else f"{scores.mean():.3f}, sd {sd:.3f}")
     faults.measure("greatest distance of a mean from chance", distance)
-    faults.measure("greatest sd over shuffles", sd)
+    faults.measure("greatest sd of the shuffles", sd)
 
 
 def train(folder, head, protocol, seed, patients_seed=1, verify=False):

@@ -22,8 +22,9 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.faults(
         row=14,
-        title="repeated runs after changes that cannot change a result, and after changes that can",
-        target="0 steps executed without need; SHA-256 of outputs unchanged; after other changes exactly their steps",
+        title="runs repeated after changes that cannot change a result, and after changes that can",
+        target="after the former, 0 steps executed and SHA-256 of outputs unchanged; after the latter, "
+        "exactly the affected steps executed",
     ),
 ]
 SETS = (

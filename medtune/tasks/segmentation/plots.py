@@ -10,7 +10,7 @@ from medtune.data.class_selection import shorten
 from medtune.evaluation.plot_file import COLORS, GRAY, plot_file
 from medtune.tasks.segmentation.folds import VolumePredictions
 
-# Labels in one plot of boxes, and panels per plot of sizes. metrics.json has all labels.
+# Largest number of labels in the box plot of `draw_dice`, and of panels in `draw_sizes`. metrics.json has all labels.
 MAX_LABELS = 40
 MAX_PANELS = 12
 PANELS_PER_ROW = 3
@@ -109,7 +109,7 @@ def summary_rows(
     Args:
         predictions: predictions of the test volumes.
         paths: path of each volume of the dataset.
-        patients_known: False if the patient of each volume is its path.
+        patients_known: False if there are no patient ids. `predictions.patient_ids` then has the path of each volume.
 
     Returns:
         `{name, position, volume, whose, dice}`, at most three entries, without repetition. `whose` states the patient.

@@ -15,8 +15,8 @@ from medtune.evaluation.plot_file import COLORS, plot_file
 def cost_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
     """Draw bars of the means over seeds, fastest method first, with baselines in black."""
     methods = comparison.cube.methods
-    percent = max(p for p, best in enumerate(comparison.best) if best is not None)
-    seconds, memory = (_mean(comparison, percent, name) for name in ("seconds", "peak_memory_mb"))
+    percent_index = max(p for p, best in enumerate(comparison.best) if best is not None)
+    seconds, memory = (_mean(comparison, percent_index, name) for name in ("seconds", "peak_memory_mb"))
     order = [int(m) for m in np.argsort(seconds, kind="stable") if not np.isnan(seconds[m])]
     names = [methods[m] for m in order]
     bars = [("seconds of training at the selected learning rate", seconds)]
@@ -31,17 +31,19 @@ def cost_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
             if name in BASELINES:
                 tick.set_fontweight("bold")
         grid[0, 0].figure.suptitle(
-            f"Time and memory, {fraction_title(comparison, percent)}\n{sample_title(comparison)}",
+            f"Time and memory, {fraction_title(comparison, percent_index)}\n{sample_title(comparison)}",
             x=0.01,
             ha="left",
             fontsize=9,
         )
 
 
-def _mean(comparison: Comparison, percent: int, name: str) -> Floats:
+def _mean(comparison: Comparison, percent_index: int, name: str) -> Floats:
     means = np.full(len(comparison.cube.methods), np.nan)
     for m in range(len(means)):
-        values = [result[name] for result in comparison.cube.results_of(m, percent) if result.get(name) is not None]
+        values = [
+            result[name] for result in comparison.cube.results_of(m, percent_index) if result.get(name) is not None
+        ]
         if values:
             means[m] = np.mean(values)
     return means

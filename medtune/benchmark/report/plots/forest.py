@@ -14,28 +14,28 @@ from medtune.benchmark.report.records import BASELINES
 from medtune.evaluation.plot_file import COLORS, plot_file
 
 
-def forest_plot(path: Path | BinaryIO, comparison: Comparison, percents: Sequence[int]) -> None:
+def forest_plot(path: Path | BinaryIO, comparison: Comparison, percent_indices: Sequence[int]) -> None:
     """Draw one panel per training fraction; filled markers are significant differences from the best.
 
     Args:
         path: file to write.
         comparison: comparison of the methods.
-        percents: indices into `comparison.cube.percents`.
+        percent_indices: indices into `comparison.cube.percents`.
     """
-    tallest = max(len(comparison.against_best[p]) for p in percents)
-    size = 5.2 * len(percents), 0.17 * tallest + 1.5
-    with plot_file(path, size, ncols=len(percents), squeeze=False) as grid:
-        for axes, p in zip(grid.flat, percents, strict=True):
+    tallest = max(len(comparison.against_best[p]) for p in percent_indices)
+    size = 5.2 * len(percent_indices), 0.17 * tallest + 1.5
+    with plot_file(path, size, ncols=len(percent_indices), squeeze=False) as grid:
+        for axes, p in zip(grid.flat, percent_indices, strict=True):
             _panel(axes, comparison, p)
         heading = f"{metric_label(comparison)}, method minus best; filled: significant (Holm, {comparison.alpha:.2g})"
         grid[0, 0].figure.suptitle(f"{heading}\n{sample_title(comparison)}", x=0.01, ha="left", fontsize=9)
 
 
-def _panel(axes: Any, comparison: Comparison, percent: int) -> None:
-    methods, best = comparison.cube.methods, comparison.best[percent]
+def _panel(axes: Any, comparison: Comparison, percent_index: int) -> None:
+    methods, best = comparison.cube.methods, comparison.best[percent_index]
     assert best is not None
     rows = sorted(
-        comparison.against_best[percent].values(), key=lambda paired: -comparison.cube.sign * paired.difference
+        comparison.against_best[percent_index].values(), key=lambda paired: -comparison.cube.sign * paired.difference
     )
     axes.axvline(0, color=BLACK, lw=1.2)
     for y, paired in enumerate(rows):
@@ -59,4 +59,4 @@ def _panel(axes: Any, comparison: Comparison, percent: int) -> None:
     axes.set_axisbelow(True)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel(f"{metric_label(comparison)}, method − {methods[best]}")
-    axes.set_title(f"{fraction_title(comparison, percent)}\nbest: {methods[best]}")
+    axes.set_title(f"{fraction_title(comparison, percent_index)}\nbest: {methods[best]}")

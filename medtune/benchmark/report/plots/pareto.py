@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from medtune.benchmark.report.comparison import Comparison
 from medtune.benchmark.report.pareto import pareto_front
 from medtune.benchmark.report.plots.labels import Label, place_labels
-from medtune.benchmark.report.plots.style import BASELINE, BLACK, fraction_title, metric_label, sample_title
+from medtune.benchmark.report.plots.style import BASELINE_STYLES, BLACK, fraction_title, metric_label, sample_title
 from medtune.benchmark.report.records import BASELINES
 from medtune.evaluation.plot_file import COLORS, plot_file
 
@@ -23,7 +23,8 @@ FRONT, OTHER = COLORS[1], COLORS[0]
 def pareto_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
     """Draw one point per method.
 
-    Methods on the front and baselines are labeled with their names, other methods with the number of their table row.
+    Baselines and the methods on the front are labeled with their names, other methods with the number of their row in
+    the table.
     """
     shown = [p for p, best in enumerate(comparison.best) if best is not None]
     columns = min(2, len(shown))
@@ -45,14 +46,14 @@ def pareto_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
             _name(axes, comparison, p, on_front[p], numbers)
 
 
-def _panel(axes: Any, comparison: Comparison, percent: int, on_front: Any) -> None:
-    cost, mean = comparison.trainable, comparison.summary.mean[:, percent]
+def _panel(axes: Any, comparison: Comparison, percent_index: int, on_front: Any) -> None:
+    cost, mean = comparison.trainable, comparison.summary.mean[:, percent_index]
     _axis(axes, cost[~np.isnan(mean)])
     line = steps([(cost[m], mean[m]) for m in np.flatnonzero(on_front)], axes.get_xlim()[1])
     axes.plot(*zip(*line, strict=True), color=FRONT, lw=1, alpha=0.7, zorder=1)
     for m, method in enumerate(comparison.cube.methods):
-        if method in BASELINE:
-            color, marker = BLACK, BASELINE[method]["marker"]
+        if method in BASELINE_STYLES:
+            color, marker = BLACK, BASELINE_STYLES[method]["marker"]
         else:
             color, marker = (FRONT if on_front[m] else OTHER), "o"
         axes.plot(cost[m], mean[m], marker, color=color, ms=5, mec="white", mew=0.5, zorder=3)
@@ -61,7 +62,7 @@ def _panel(axes: Any, comparison: Comparison, percent: int, on_front: Any) -> No
     axes.grid(axis="y", color="#E6E6E6", lw=0.6)
     axes.set_axisbelow(True)
     axes.set(xlabel="trainable parameters of the backbone", ylabel=metric_label(comparison))
-    axes.set_title(fraction_title(comparison, percent))
+    axes.set_title(fraction_title(comparison, percent_index))
 
 
 def steps(corners: Sequence[tuple[float, float]], end: float) -> list[tuple[float, float]]:
@@ -85,8 +86,8 @@ def _axis(axes: Any, cost: Any) -> None:
     axes.set_xlim(-0.35 * low if (cost == 0).any() else low / 2, positive.max() * 3)
 
 
-def _name(axes: Any, comparison: Comparison, percent: int, on_front: Any, numbers: dict[int, int]) -> None:
-    cost, mean, methods = comparison.trainable, comparison.summary.mean[:, percent], comparison.cube.methods
+def _name(axes: Any, comparison: Comparison, percent_index: int, on_front: Any, numbers: dict[int, int]) -> None:
+    cost, mean, methods = comparison.trainable, comparison.summary.mean[:, percent_index], comparison.cube.methods
     available = [m for m in range(len(methods)) if not np.isnan(mean[m]) and not np.isnan(cost[m])]
     named = [m for m in available if on_front[m] or methods[m] in BASELINES]
     labels = [
@@ -104,8 +105,8 @@ def _legend(figure: Any, comparison: Comparison, numbers: dict[int, int], always
     handles = [
         Line2D([], [], color=FRONT, lw=1, marker="o", ms=5, label="Pareto front"),
         *(
-            Line2D([], [], ls="", marker=BASELINE[m]["marker"], ms=5, color=BLACK, label=m)
-            for m in BASELINE
+            Line2D([], [], ls="", marker=BASELINE_STYLES[m]["marker"], ms=5, color=BLACK, label=m)
+            for m in BASELINE_STYLES
             if m in methods
         ),
         *(Line2D([], [], ls="", label=f"{n:>2}  {methods[m]}") for n, m in sorted(numbered)),

@@ -10,7 +10,7 @@ from medtune.tasks.classification.plots import MARKERS
 BLACK = "#000000"
 LIGHT_GRAY = "#BDBDBD"
 # Baselines are black with different markers and lines. PEFT methods have colors.
-BASELINE: dict[str, dict[str, Any]] = {
+BASELINE_STYLES: dict[str, dict[str, Any]] = {
     "full": {"marker": "s", "ls": "-"},
     "linear": {"marker": "^", "ls": ":"},
     "cdtm": {"marker": "D", "ls": "--"},
@@ -20,8 +20,8 @@ METHOD_COLORS = COLORS[:6]
 
 def method_style(method: str, index: int) -> dict[str, Any]:
     """Return the color, marker and line of a method; `index` counts the PEFT methods in the plot."""
-    if method in BASELINE:
-        return {"color": BLACK, **BASELINE[method]}
+    if method in BASELINE_STYLES:
+        return {"color": BLACK, **BASELINE_STYLES[method]}
     return {
         "color": METHOD_COLORS[index % len(METHOD_COLORS)],
         "marker": MARKERS[index % len(MARKERS)],
@@ -29,9 +29,9 @@ def method_style(method: str, index: int) -> dict[str, Any]:
     }
 
 
-def fraction_title(comparison: Comparison, percent: int) -> str:
-    """Return the title for a percentage index, such as `10 % of the training patients`."""
-    return f"{comparison.cube.percents[percent]} % of the training {resampling_unit(comparison.cube)}s"
+def fraction_title(comparison: Comparison, percent_index: int) -> str:
+    """Return the title of a plot for the percentage with this index, such as `10 % of the training patients`."""
+    return f"{comparison.cube.percents[percent_index]} % of the training {resampling_unit(comparison.cube)}s"
 
 
 def sample_title(comparison: Comparison) -> str:
