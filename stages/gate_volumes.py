@@ -101,6 +101,8 @@ def _images(
 
     def read(row: int) -> np.ndarray:
         volume = _read(samples[prepared.paths[row]], prepared)
+        if not np.array_equal(volume.mask, prepared.volumes.truth(row)):
+            raise InputError(f"{prepared.paths[row]}: the files have changed. Run `medtune data`")
         return preparation.apply(volume.image, volume.spacing)
 
     return read

@@ -140,7 +140,9 @@ def check(params: Sequence[Params]) -> None:
     seen = set()
     for trial_params in params:
         model = trial_params.model_dump_json(include={"model": {"backbone", "weights", "backbone_args", "head"}})
-        if (combination := (model, trial_params.data.image_size)) not in seen:
+        data = trial_params.data
+        combination = (model, trial_params.model.peft.method, data.image_size, getattr(data, "patch", None))
+        if combination not in seen:
             seen.add(combination)
             check_hub(trial_params)
             check_architecture(trial_params)
@@ -157,7 +159,9 @@ def _family(backbone: str) -> str:
 
 
 def _is_compatible(spec: MethodSpec, kind: str) -> bool:
-    return spec.peft == "none" or (kind != NO_BACKBONE and supports(_plugin(spec), kind))
+    if kind == NO_BACKBONE:
+        return spec.peft == "none" and spec.schedule != "staged"
+    return spec.peft == "none" or supports(_plugin(spec), kind)
 
 
 def _plugin(spec: MethodSpec) -> ModuleType:

@@ -78,6 +78,8 @@ def _problems(params: Any) -> Iterator[tuple[str, Any, str]]:
 
 def _changed(section: StrictParams, key: str) -> tuple[str, Any] | None:
     """Return key and value of a setting that differs from its default; of a subsection, its first such key."""
+    if key not in type(section).model_fields:
+        return None
     value = getattr(section, key)
     default = type(section).model_fields[key].get_default(call_default_factory=True)
     if value == default or value in EQUIVALENT.get(key, ()):

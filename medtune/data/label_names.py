@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from medtune.data.identifiers import squeeze
 
-# Masks are uint8, and 0 is the background.
-MAX_LABELS = 255
+# Masks are uint8, 0 is the background, and training does not count voxels of 255.
+MAX_LABELS = 254
 _BACKGROUND = {"background", "bg", "clearlabel", "unlabeled", "unlabelled"}
 
 

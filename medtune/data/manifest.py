@@ -18,7 +18,7 @@ from medtune.data.sample import Sample
 from medtune.data.split_checks import SPLITS
 from medtune.data.split_protocols import SPLIT_DTYPE
 from medtune.data.splits import SplitResult
-from medtune.data.volume_store import VolumeStore
+from medtune.data.volume_store import INDEX_FILE, VolumeStore
 from medtune.runtime.artifact import digest, file_sha256, find_artifact, write_text
 from medtune.serving.members import REFIT
 from medtune.serving.one_line import first_line
@@ -122,13 +122,13 @@ class PreparedDataset:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of pixels, paths, labels, patients and classes, without the splits."""
+        """Digest of pixels, geometry, paths, labels, patients and classes, without the splits."""
         targets = self.folder / TARGETS
         return digest(
             [self.images.shape, self.sha256, self.paths, self.labels.tolist(), self.patient_ids.tolist(), self.classes]
             + ([file_sha256(targets)] if targets.is_file() else [])
             + ([self.slide_of_tile] if self.slide_of_tile else [])
-            + ([self.info["volumes"]] if self.has_volumes else [])
+            + ([self.info["volumes"], file_sha256(self.folder / INDEX_FILE)] if self.has_volumes else [])
         )
 
     @cached_property

@@ -40,7 +40,7 @@ def compare_samples(
                           "Export the bundle again")  # fmt: skip
     difference = float(np.abs(output - expected).max())
     allowed = document["precisions"][precision].get("sample_tolerance")
-    if difference > (allowed or SAMPLE_TOLERANCE[precision]):
+    if not difference <= (allowed or SAMPLE_TOLERANCE[precision]):  # also for NaN
         raise BundleError(
             f"{folder}: {precision} outputs on {provider} differ from the bundle's sample "
             f"outputs by {difference:.2g}. Use another precision or provider"

@@ -5,16 +5,20 @@ axis. Or there is one file per channel, with the names of nnU-Net (`CASE_0000.ni
 separated by commas. A folder without NIfTI files is one DICOM series.
 """
 
+import contextlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medtune.serving.folder_scan import scan_folder
+from medtune.serving.dicom import is_dicom_file
+from medtune.serving.folder_scan import printable, scan_folder
 from medtune.serving.manifest import BundleError
 from medtune.serving.volumes.nifti import SUFFIXES
 
 OUTPUT_SUFFIX = ".nii.gz"
+TABLE = "volumes.csv"
+TABLE_END = ",flags,seconds"  # last columns of the table
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 
@@ -83,14 +87,28 @@ def check_outputs(cases: Iterable[Case], out: Path) -> None:
         out: folder of the results.
 
     Raises:
-        BundleError: the output of a case is an input file.
+        BundleError: the output of a case is an input file, or a file that `medtune predict` has not written.
     """
     cases = list(cases)
     inputs = {_identity(file) for case in cases for file in case.files}
-    for case in cases:
-        target = out / (case.name + OUTPUT_SUFFIX)
-        if target.exists() and _identity(target) in inputs:
+    targets = [target for target in (out / (case.name + OUTPUT_SUFFIX) for case in cases) if target.exists()]
+    for target in targets:
+        if _identity(target) in inputs:
             raise BundleError(f"--out={out}: {target.name} there is an input. Use another folder")
+    existing = [*targets, *([out / TABLE] if (out / TABLE).exists() else [])]
+    if existing and not _has_results(out):
+        raise BundleError(f"--out={out}: {existing[0].name} there is not a result of this command. Use a new folder")
+
+
+def _has_results(out: Path) -> bool:
+    """Return True if the folder has a table of `medtune predict`, complete or of a run that was killed."""
+    table = out / TABLE
+    for file in [table] if table.exists() else [out / f"{TABLE}.partial", *out.glob(f".{TABLE}.*.tmp")]:
+        with contextlib.suppress(OSError), file.open(encoding="utf-8", errors="replace") as stream:
+            line = stream.readline().rstrip()
+            if line.startswith("path,") and line.endswith(TABLE_END):
+                return True
+    return False
 
 
 def _nifti_files(folder: Path, out: Path) -> list[Path]:
@@ -104,6 +122,11 @@ def _nifti_files(folder: Path, out: Path) -> list[Path]:
     files = [folder / name for name in content.images]
     if results != root and results.is_relative_to(root):
         files = [file for file in files if not file.resolve().is_relative_to(results)]
+    if files and (slices := [name for name in content.others if is_dicom_file(folder / name)]):
+        raise BundleError(
+            f"{folder}: it has NIfTI files and DICOM files, such as {printable(slices[0])}. Name the NIfTI files, or "
+            "move them out of the series"
+        )
     return files
 
 
@@ -123,11 +146,14 @@ def _group(files: Iterable[Path], channels: int) -> list[Case]:
         base, number = _channel(file)
         if number is None or (file.parent, base) not in first:
             cases[file, ""] = Case(_name(file), (file,))
+        elif number >= channels:
+            raise BundleError(
+                f"{file}: its name states channel {number} of {base}, but the channels of the bundle are 0 to "
+                f"{channels - 1}. Rename or remove it"
+            )
         elif number == 0:
             suffix = file.name[len(base) + len("_0000") :]
             group = tuple(file.with_name(f"{base}_{index:04}{suffix}") for index in range(channels))
-            if file.with_name(f"{base}_{channels:04}{suffix}").exists():
-                raise BundleError(f"{file}: there are more than {channels} channels of {base}. Remove the others")
             _require(group)
             cases[file, base] = Case(base, group)
     return list(cases.values())

@@ -162,7 +162,8 @@ def segment(
     """
     n_classes, size = n_labels + 1, image.shape[1:]
     resample = tuple(size) != tuple(shape)
-    whole = np.empty((n_classes, *size), np.float32) if resample else np.empty(0, np.float32)
+    # Half precision, because these probabilities need most of the memory.
+    whole = np.empty((n_classes, *size), np.float16) if resample else np.empty(0, np.float16)
     labels = np.empty(size, np.uint8)
     doubt, count = np.zeros(n_classes), np.zeros(n_classes)
     slabs = predict_slabs(np.asarray(image, np.float32), run, patch, overlap, n_classes, batch, on_progress)

@@ -14,10 +14,9 @@ from medtune.serving.manifest import BundleError
 from medtune.serving.output_file import open_output
 from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes.bundle import VolumeBundle
-from medtune.serving.volumes.cases import OUTPUT_SUFFIX, Case, check_outputs
+from medtune.serving.volumes.cases import OUTPUT_SUFFIX, TABLE, Case, check_outputs
 from medtune.serving.volumes.volume_progress import VolumeProgress
 
-TABLE = "volumes.csv"
 SECONDS = "seconds"
 
 
@@ -52,16 +51,18 @@ def write_label_maps(
     with open_output(out / TABLE) as stream:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(["path", *columns, SECONDS])
+        stream.flush()
         for case in cases:
             progress.start(case.name)
-            begin = time.perf_counter()
+            begin, target = time.perf_counter(), out / (case.name + OUTPUT_SUFFIX)
             try:
                 result = bundle.segment(_source(case), batch_size=batch_size, on_progress=progress.update)
             except (DecodeError, RuntimeError) as error:
                 progress.clear()
                 print(f"skipped {printable(case.path)}: {_reason(error, case)}", file=sys.stderr, flush=True)
+                target.unlink(missing_ok=True)  # the label map of an earlier run
                 continue
-            result.save(out / (case.name + OUTPUT_SUFFIX))
+            result.save(target)
             (row,), seconds = bundle.rows([result]), time.perf_counter() - begin
             table.writerow([printable(case.path), *map(_cell, row), f"{seconds:.2f}"])
             stream.flush()

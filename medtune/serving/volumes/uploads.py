@@ -4,18 +4,19 @@ The request has one file, or one file per channel. One volume is segmented at a 
 times the memory.
 """
 
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import numpy as np
-
 from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes.bundle import VolumeBundle
-from medtune.serving.volumes.geometry import format_shape
+from medtune.serving.volumes.geometry import format_shape, spacing
 from medtune.serving.volumes.nifti import read_grid
+from medtune.serving.volumes.resampling import resampled_shape
+from medtune.serving.volumes.volume import Grid
 
 MEDIA_TYPE = "application/gzip"
 # A compressed upload can be a thousand times larger in memory.
@@ -39,7 +40,8 @@ def segment_upload(bundle: VolumeBundle, files: Sequence[tuple[str, bytes]]) -> 
 
     Raises:
         DecodeError: the volume cannot be used.
-        TooLargeError: the volume has more than `MAX_VOXELS` voxels, or there are more files than channels.
+        TooLargeError: the volume has more than `MAX_VOXELS` voxels, before or after resampling. Or there are more files
+            than channels.
     """
     channels = len(bundle.settings.channels)
     if len(files) > channels:
@@ -49,9 +51,7 @@ def segment_upload(bundle: VolumeBundle, files: Sequence[tuple[str, bytes]]) -> 
         try:
             for path, (_, content) in zip(paths, files, strict=True):
                 path.write_bytes(content)
-            shape = read_grid(paths[0]).shape
-            if int(np.prod(shape, dtype=np.int64)) * channels > MAX_VOXELS:
-                raise TooLargeError(f"{format_shape(shape)} voxels; at most {MAX_VOXELS // channels:,} are accepted")
+            _check_size(bundle, read_grid(paths[0]))
             with _ONE_AT_A_TIME:
                 result = bundle.segment(paths)
         except DecodeError as error:
@@ -59,3 +59,18 @@ def segment_upload(bundle: VolumeBundle, files: Sequence[tuple[str, bytes]]) -> 
         result.save(target := Path(folder) / "labels.nii.gz")
         (row,) = bundle.rows([result])
         return {"name": files[0][0], **bundle.task.entry(row, bundle.manifest)}, target.read_bytes()
+
+
+def _check_size(bundle: VolumeBundle, grid: Grid) -> None:
+    """Check the size of a volume before memory is allocated.
+
+    A small file may have a large spacing. Its resampled volume, with one array per class, then needs most memory.
+
+    Raises:
+        TooLargeError: an array would have more than `MAX_VOXELS` values.
+    """
+    channels, classes = len(bundle.settings.channels), 1 + len(bundle.classes)
+    target = resampled_shape(grid.ras_shape, spacing(grid.ras_affine).tolist(), bundle.settings.preparation.spacing)
+    for shape, arrays in ((grid.shape, channels), (target, max(channels, classes))):
+        if math.prod(shape) * arrays > MAX_VOXELS:
+            raise TooLargeError(f"{format_shape(shape)} voxels; at most {MAX_VOXELS // arrays:,} are accepted")

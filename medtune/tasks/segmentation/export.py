@@ -113,7 +113,7 @@ def rejection_reason(parity: Mapping[str, Any], precision: str, params: ExportPa
         The reason, or None.
     """
     volumes = parity.get("volumes")
-    if precision == "fp32":
+    if precision == "fp32" or not losses(parity):  # without a measured Dice, the labels must agree
         agreements = {"the windows": parity["label_agreement"]}
         if volumes:
             agreements["a volume"] = volumes["label_agreement_min"]

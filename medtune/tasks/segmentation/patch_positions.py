@@ -68,12 +68,13 @@ class PatchPositions:
         if row not in self._centers:
             mask = self.volumes.mask(row).ravel()
             draw = np.random.default_rng(0)  # the same voxels in every process and after a restart
-            found = [np.flatnonzero(mask == label) for label in range(1, self.n_labels + 1)]
-            self._centers[row] = [
-                draw.choice(voxels, MAX_CENTERS, replace=False) if len(voxels) > MAX_CENTERS else voxels
-                for voxels in found
-                if len(voxels)
-            ]
+            self._centers[row] = []
+            for label in range(1, self.n_labels + 1):
+                voxels = np.flatnonzero(mask == label).astype(np.int32)  # a volume has at most 2^31 voxels
+                if len(voxels) > MAX_CENTERS:
+                    voxels = draw.choice(voxels, MAX_CENTERS, replace=False)
+                if len(voxels):
+                    self._centers[row].append(voxels)
         return self._centers[row]
 
 

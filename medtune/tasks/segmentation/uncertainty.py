@@ -23,13 +23,21 @@ def volume_uncertainty(predictions: VolumePredictions) -> Floats:
     return np.where(nothing, 1.0, np.nan_to_num(predictions.uncertainty).max(axis=1, initial=0.0))
 
 
+def _limit(validation: Sequence[VolumePredictions]) -> float | None:
+    """Return the uncertainty above which a volume is flagged; None if no validation volume has a predicted label."""
+    known = [volume_uncertainty(part)[~np.isnan(part.uncertainty).all(axis=1)] for part in validation]
+    values = np.concatenate(known) if known else np.empty(0)
+    return float(np.percentile(values, FLAG_PERCENTILE)) if len(values) else None
+
+
 def uncertainty_facts(
     prepared: "PreparedDataset", folds: Sequence[SegmentationFold], pooled: VolumePredictions, confidence: float
 ) -> dict[str, Any]:
     """Compare the uncertainty of the test volumes with their Dice, and flag uncertain volumes.
 
-    A volume is flagged if its uncertainty is above the 90th percentile of the validation volumes of all folds. The
-    uncertainty is 1 if no label is predicted.
+    A volume is flagged if its uncertainty is above the 90th percentile of the validation volumes of all folds. Test
+    volumes without a predicted label have the uncertainty 1. Such validation volumes do not count, because the limit
+    would otherwise become 1 if they are frequent.
 
     Args:
         prepared: prepared dataset.
@@ -50,8 +58,7 @@ def uncertainty_facts(
         entry: dict[str, Any] = {"label": name, "mean": float(np.nanmean(doubt)) if np.isfinite(doubt).any() else None}
         labels.append(entry | rank_correlation(doubt, dice, pooled.patient_ids, confidence))
     flagged, uncertainty = [], volume_uncertainty(pooled)
-    validation = [volume_uncertainty(fold.val) for fold in folds]
-    limit = float(np.percentile(np.concatenate(validation), FLAG_PERCENTILE)) if folds else None
+    limit = _limit([fold.val for fold in folds])
     is_flagged = uncertainty > (np.inf if limit is None else limit)
     for position in np.flatnonzero(is_flagged).tolist():
         flagged.append(

@@ -148,11 +148,14 @@ def store_levels(
         "backbone": state_sha256(model.backbone),
         "model": params.model.backbone,
         "args": params.model.backbone_args,
-        "head": params.section("model")["head"],
+        "head": {key: value for key, value in params.section("model")["head"].items() if key != "width"},
         "normalization": [model.scale.tolist(), model.shift.tolist()],
         "patch": windows.patch,
-        "source": source_fingerprint("medtune.tasks.segmentation.window_features"),
-        "versions": package_versions("torch", "timm"),
+        # The module of the head imports the slice network and its levels.
+        "source": source_fingerprint(
+            "medtune.tasks.segmentation.window_features", f"medtune.models.heads.{params.model.head.kind}"
+        ),
+        "versions": package_versions("torch", "timm", "numpy"),
         "device": windows.device.type,
     }
 

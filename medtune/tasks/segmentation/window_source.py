@@ -99,7 +99,7 @@ class StoredDecoder(nn.Module):
             self.patch,
             self.overlap,
         )
-        return probabilities[None].clamp_min(TINY).log()
+        return probabilities[None].clamp_min_(TINY).log_()
 
     def _decode(self, windows: Tensor, features: Tensor) -> Tensor:
         parts = torch.split(features, [prod(shape) for shape in self.shapes], dim=1)

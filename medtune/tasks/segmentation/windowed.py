@@ -115,12 +115,12 @@ class WindowedNetwork(nn.Module):
         if tuple(volumes.shape[2:]) == self.patch or torch.is_grad_enabled():
             logits: Tensor = self.model(cut_to_patch(volumes, self.patch))
             return logits
-        return torch.stack(
-            [
-                predict_volume(volume, lambda windows, _: self.model(windows), self.patch, self.overlap)
-                for volume in volumes
-            ]
-        ).clamp_min(TINY).log()  # fmt: skip
+        maps = [
+            predict_volume(volume, lambda windows, _: self.model(windows), self.patch, self.overlap)
+            for volume in volumes
+        ]
+        # A batch of one needs no copy of a map that may have gigabytes.
+        return (maps[0][None] if len(maps) == 1 else torch.stack(maps)).clamp_min_(TINY).log_()
 
 
 def cut_to_patch(volumes: Tensor, patch: Patch) -> Tensor:

@@ -132,7 +132,7 @@ def test_channels__default_is_one():
         ({"class_names": []}, "class_names"),
         ({"class_names": ["liver", "Liver"]}, "have the same name"),
         ({"class_names": ["background", "liver"]}, "is the background"),
-        ({"class_names": [f"label {n}" for n in range(256)]}, "at most 255 labels"),
+        ({"class_names": [f"label {n}" for n in range(256)]}, "at most 254 labels"),
         ({"channel_names": []}, "channel_names"),
         ({"channel_names": ["T1", "T1"]}, "a name is repeated"),
         ({"channel_names": list("abcde")}, "at most 4 channels"),

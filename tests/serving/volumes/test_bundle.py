@@ -110,6 +110,12 @@ def test_self_test__detects_another_model(tmp_path, bundle):
         bundle.self_test()
 
 
+def test_self_test__detects_nan(bundle, monkeypatch):
+    monkeypatch.setattr(VolumeBundle, "run", lambda self, windows: np.full((1, 3, *tiny.PATCH), np.nan, np.float32))
+    with pytest.raises(BundleError, match="outputs by nan"):
+        bundle.self_test()
+
+
 def test_load__image_and_volume_bundles_are_distinguished(tmp_path, bundle):
     with pytest.raises(BundleError, match=r"segments volumes\. Run `medtune predict`"):
         Bundle.load(bundle.folder)

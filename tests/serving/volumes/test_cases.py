@@ -33,10 +33,23 @@ def test_find_cases__channels_are_grouped(tmp_path):
         "Q": ["Q_0000.nii.gz", "Q_0001.nii.gz"],
         "both": ["both.nii.gz"],
     }
-    with pytest.raises(BundleError, match="more than 1 channels of P"):
+    with pytest.raises(BundleError, match=r"P_0001\.nii\.gz: its name states channel 1 of P"):
         find_cases([tmp_path], 1, tmp_path / "out")
     with pytest.raises(BundleError, match=r"P_0002\.nii\.gz does not exist"):
         find_cases([tmp_path], 3, tmp_path / "out")
+
+
+def test_find_cases__no_channel_is_left_out(tmp_path):
+    touch(tmp_path, "P_0000.nii.gz", "P_0003.nii.gz")
+    with pytest.raises(BundleError, match=r"P_0003\.nii\.gz: its name states channel 3 of P"):
+        find_cases([tmp_path / "P_0000.nii.gz", tmp_path / "P_0003.nii.gz"], 1, tmp_path / "out")
+
+
+def test_find_cases__series_with_a_nifti_file_is_refused(tmp_path):
+    touch(tmp_path, "mask.nii.gz")
+    (tmp_path / "slice").write_bytes(bytes(128) + b"DICM")
+    with pytest.raises(BundleError, match="it has NIfTI files and DICOM files, such as slice"):
+        find_cases([tmp_path], 1, tmp_path / "out")
 
 
 def test_find_cases__folder_without_nifti_is_a_series(tmp_path):
@@ -65,3 +78,13 @@ def test_check_outputs__link_to_an_input_is_refused(tmp_path):
     with pytest.raises(BundleError, match=r"a\.nii\.gz there is an input"):
         check_outputs(cases, tmp_path / "out")
     check_outputs(cases, tmp_path / "new")
+
+
+@pytest.mark.parametrize("existing", ["a.nii.gz", "volumes.csv"])
+def test_check_outputs__files_of_others_are_not_replaced(tmp_path, existing):
+    touch(tmp_path, "in/a.nii.gz", f"out/{existing}")
+    cases = find_cases([tmp_path / "in"], 1, tmp_path / "out")
+    with pytest.raises(BundleError, match="is not a result of this command"):
+        check_outputs(cases, tmp_path / "out")
+    (tmp_path / "out" / "volumes.csv").write_text("path,ml_liver,uncertainty_liver,flags,seconds\n")
+    check_outputs(cases, tmp_path / "out")

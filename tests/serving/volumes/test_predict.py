@@ -185,3 +185,10 @@ def test_serve__refuses_several_volumes_and_too_many_voxels(bundle, scans, monke
     response = client.post("/predict", content=content)
     assert response.status_code == 413
     assert "16 x 18 x 9 voxels; at most 1,000 are accepted" in response.text
+
+
+def test_serve__refuses_a_small_file_that_is_large_after_resampling(bundle, tmp_path):
+    file = write_nifti(tmp_path / "coarse.nii.gz", tiny.draw((16, 16, 16)), make_affine((60.0, 60.0, 60.0)))
+    response = TestClient(create_app(VolumeBundle.load(bundle))).post("/predict", content=file.read_bytes())
+    assert response.status_code == 413
+    assert "are accepted" in response.text

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from medtune.config.errors import RunError
-from medtune.tasks.segmentation import VolumeAugmentParams
+from medtune.runtime.source_hash import source_fingerprint
+from medtune.tasks.segmentation import VolumeAugmentParams, window_features
 from medtune.tasks.segmentation.patch_positions import PatchPositions
 from medtune.tasks.segmentation.stage_inputs import frozen_inputs
 from medtune.tasks.segmentation.training import build, layout
@@ -151,3 +152,11 @@ def test_store__features_beyond_half_precision_are_an_error(prepared, model, tmp
     with pytest.raises(RunError, match="exceed the range of fp16, first in the batch of P002"):
         store_levels(model, windows, prepared, PARAMS, required, tmp_path)
     norm.copy_(before)
+
+
+def test_store__key_covers_the_code_of_the_features(prepared, model, tmp_path, monkeypatch):
+    modules = []
+    monkeypatch.setattr(window_features, "source_fingerprint", lambda *names: modules.extend(names) or {})
+    frozen_inputs(model, prepared, PARAMS, tmp_path, 0, CPU)
+    source = source_fingerprint(*modules)
+    assert {"medtune/models/slice_network.py", "medtune/models/slice_levels.py"} <= source.keys()
