@@ -71,7 +71,7 @@ def test_label_names__are_sorted_by_number(labels):
 @pytest.mark.parametrize(
     ("labels", "problem"),
     [
-        ([("x", "liver")], "label 'liver' has the unknown number 'x'; expected 0 to 255. Correct it"),
+        ([("x", "liver")], "label 'liver' has the unknown number 'x'; expected 0 to 254. Correct it"),
         ([("-1", "liver")], "unknown number '-1'"),
         ([(-1, "liver")], "unknown number -1"),
         ([(1.0, "liver")], "unknown number 1.0"),
