@@ -58,6 +58,8 @@ def _problems(params: Any) -> Iterator[tuple[str, Any, str]]:
     if model.weights in ("bundled", "hub") or (name == NO_BACKBONE and model.weights != "none"):
         allowed = "none" if name == NO_BACKBONE else "none or a file"
         yield "model.weights", model.weights, f"{origin} has no published weights. Use {allowed}"
+    if name == "brain_unet3d" and model.weights != "none" and (rule := params.data.intensity.rule) != "minmax":
+        yield "data.intensity.rule", rule, f"the weights of {name} expect values from 0 to 1. Use minmax"
     if model.normalization is not None:
         yield "model.normalization", model.normalization.model_dump(), f"{origin} reads no images. Use null"
     if finetune.gradient_checkpointing:

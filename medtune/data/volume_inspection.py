@@ -17,7 +17,7 @@ from medtune.runtime.progress import progress
 from medtune.serving.folder_scan import printable
 from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes.resampling import Shape, Spacing
-from medtune.serving.volumes.volume_intensity import PERCENTILES
+from medtune.serving.volumes.volume_intensity import PER_VOLUME, PERCENTILES
 
 # Percentiles of the values of each channel, with which a bundle recognizes volumes unlike those of the training.
 QUANTILES = (5.0, 25.0, 50.0, 75.0, 95.0)
@@ -164,7 +164,7 @@ def volume_files(sample: Sample) -> VolumeFiles:
 
 def _find_problem(facts: VolumeFacts, rule: VolumeIntensityParams) -> str | None:
     """Return why the rule cannot normalize a volume, or None."""
-    if rule.rule == "zscore" and 0 in facts.ranges:
+    if rule.rule in PER_VOLUME and 0 in facts.ranges:
         return "constant: 99 % of the voxels have the same value"
     if rule.rule == "window" and rule.level is not None and rule.width is not None:
         return outside(facts, [(rule.level - rule.width / 2, rule.level + rule.width / 2)] * len(facts.limits))

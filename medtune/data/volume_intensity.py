@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from medtune.config.errors import InputError
-from medtune.serving.volumes.volume_intensity import PERCENTILES, Rule, VolumeIntensity
+from medtune.serving.volumes.volume_intensity import PER_VOLUME, PERCENTILES, Rule, VolumeIntensity
 
 # Volumes whose values have a common unit, such as Hounsfield units, differ less in their range of values.
 MAX_RANGE_RATIO = 50.0
@@ -29,7 +29,7 @@ def check_scale(rule: Rule, ranges: Mapping[str, float]) -> None:
     Raises:
         InputError: the ranges differ more than `MAX_RANGE_RATIO`-fold. The message names two volumes.
     """
-    if rule == "zscore" or not ranges:
+    if rule in PER_VOLUME or not ranges:
         return
     narrow, wide = min(ranges, key=ranges.__getitem__), max(ranges, key=ranges.__getitem__)
     if ranges[wide] > MAX_RANGE_RATIO * ranges[narrow]:

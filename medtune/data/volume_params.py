@@ -16,9 +16,10 @@ Side = Annotated[int, Field(ge=1, le=1024)]
 class VolumeIntensityParams(StrictParams):
     """Normalization of the values of a volume, the same rule for every channel."""
 
-    rule: Literal["zscore", "window", "foreground"] = Field(
+    rule: Literal["zscore", "minmax", "window", "foreground"] = Field(
         "zscore",
-        description="zscore: numbers of each volume (MR). window: level and width (CT). foreground: numbers of the "
+        description="zscore: mean and standard deviation of each volume (MR). minmax: percentiles 0.5 and 99.5 of each "
+        "volume become 0 and 1. window: level and width (CT). foreground: numbers of the "
         "labeled voxels of the training volumes (CT)",
     )
     level: float | None = Field(None, description="center of the window, for rule window. Hounsfield units for CT")

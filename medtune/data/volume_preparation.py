@@ -68,7 +68,7 @@ def plan_preparation(
     elif rule.level is not None and rule.width is not None:
         intensity = (VolumeIntensity.window(rule.level, rule.width),) * len(facts[0].limits)
     else:
-        intensity = (VolumeIntensity(),) * len(facts[0].limits)
+        intensity = (VolumeIntensity(rule.rule),) * len(facts[0].limits)
     for channel in range(len(intensity)):
         check_scale(rule.rule, {names[row]: facts[row].ranges[channel] for row in training})
     _check_all(names, facts, spacing, intensity)

@@ -29,7 +29,8 @@ def refused(*sets):
         (*ALONE, "schedule=full"),
         (*UNET, "schedule=staged", "model.peft.method=lora"),
         ("finetune.class_weights=none", "evaluate.calibration=none", "finetune.channels_last=false"),
-        ("model.backbone=brain_unet3d", "model.weights=a.safetensors"),
+        ("model.backbone=brain_unet3d", "model.weights=a.safetensors", "data.intensity.rule=minmax"),
+        ("model.backbone=brain_unet3d", "model.weights=none"),
         ("model.normalization={mean: [.5, .5, .5], std: [.5, .5, .5]}", "model.head.slice_axis=x"),
     ],
 )

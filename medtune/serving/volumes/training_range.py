@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from medtune.serving.volumes.volume_intensity import VolumeIntensity
+from medtune.serving.volumes.volume_intensity import PER_VOLUME, VolumeIntensity
 
 PERCENTILES = (5, 25, 50, 75, 95)
 # A spacing or field of view is unusual if it is outside of the training range by more than this factor.
@@ -33,7 +33,7 @@ class TrainingRange:
         extent_mm: field of view in mm for X, Y and Z: number of voxels times spacing.
         intensity: for each channel, the `PERCENTILES` of the values in the files.
         contrast: for each channel, the percentiles 25, 50 and 75 on a scale where percentile 5 is 0 and percentile 95
-            is 1. Rule `zscore` adapts to the scale of a file, so only these numbers are compared.
+            is 1. Rules `zscore` and `minmax` adapt to the scale of a file, so only these numbers are compared.
     """
 
     spacing: tuple[Range, ...]
@@ -130,7 +130,7 @@ class TrainingRange:
                 if not limits[0] / FACTOR <= value <= limits[1] * FACTOR:
                     found.append(f"{quantity} {name} {value:.4g} mm (training {_show(limits)} mm)")
         for channel, (name, rule) in enumerate(zip(channels, rules, strict=True)):
-            if rule.rule == "zscore":
+            if rule.rule in PER_VOLUME:
                 values, limits_of, percentiles = (
                     contrast_of(quantiles[channel]),
                     self.contrast[channel],

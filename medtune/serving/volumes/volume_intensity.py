@@ -1,7 +1,7 @@
 """Normalization of volumes, with one rule per channel, identical for training and prediction.
 
-The scale of MR differs up to 10,000-fold between scanners and file formats, so `zscore` uses the numbers of each
-volume. CT has Hounsfield units, so `window` and `foreground` use the same numbers for every volume. They follow nnU-Net
+The scale of MR differs up to 10,000-fold between scanners and file formats, so `zscore` and `minmax` use the numbers of
+each volume. CT has Hounsfield units, so `window` and `foreground` use the same numbers for every volume. They follow nnU-Net
 (Isensee et al., Nature Methods 18:203, 2021). medtune.data.volume_intensity determines the numbers of `foreground`.
 """
 
@@ -14,7 +14,9 @@ import numpy as np
 
 from medtune.serving.pixels import DecodeError
 
-Rule = Literal["zscore", "window", "foreground"]
+Rule = Literal["zscore", "minmax", "window", "foreground"]
+# Rules that take all numbers from the volume itself.
+PER_VOLUME = ("zscore", "minmax")
 # Percentiles of a volume or of the foreground between which values are kept.
 PERCENTILES = (0.5, 99.5)
 
@@ -27,12 +29,12 @@ class VolumeIntensity:
 
     Attributes:
         rule: `zscore` takes all numbers from the volume: its percentiles 0.5 and 99.5, and the mean and standard
-            deviation after clipping. `window` maps a window of values to [-1, 1]. `foreground` uses the foreground of
-            the training volumes.
-        low: lowest value; None for `zscore`.
-        high: highest value; None for `zscore`.
-        mean: value that becomes 0; None for `zscore`.
-        sd: difference that becomes 1; None for `zscore`.
+            deviation after clipping. `minmax` maps the same percentiles of the volume to 0 and 1. `window` maps a
+            window of values to [-1, 1]. `foreground` uses the foreground of the training volumes.
+        low: lowest value; None for `PER_VOLUME`.
+        high: highest value; None for `PER_VOLUME`.
+        mean: value that becomes 0; None for `PER_VOLUME`.
+        sd: difference that becomes 1; None for `PER_VOLUME`.
     """
 
     rule: Rule = "zscore"
@@ -72,10 +74,10 @@ class VolumeIntensity:
         rule, numbers = values["rule"], [values[name] for name in _NUMBERS]
         if rule not in get_args(Rule):
             raise ValueError(f"intensity.rule is {rule!r}: expected {', '.join(get_args(Rule))}")
-        if rule == "zscore":
+        if rule in PER_VOLUME:
             if any(number is not None for number in numbers):
-                raise ValueError("intensity.rule is zscore: expected null for all numbers")
-            return cls()
+                raise ValueError(f"intensity.rule is {rule}: expected null for all numbers")
+            return cls(rule)
         for name, number in zip(_NUMBERS, numbers, strict=True):
             if not isinstance(number, int | float) or isinstance(number, bool) or not math.isfinite(number):
                 raise ValueError(f"intensity.{name} is {number!r}: expected a number")
@@ -106,7 +108,7 @@ class VolumeIntensity:
         if not math.isfinite(lowest) or not math.isfinite(highest):
             raise DecodeError("NaN or infinite voxels")
         if self.low is None or self.high is None or self.mean is None or self.sd is None:
-            return _zscore(values)
+            return _scale_by_own_numbers(values, self.rule)
         if highest <= self.low or lowest >= self.high:
             raise DecodeError(
                 f"values {lowest:g} to {highest:g} are outside of the range {self.low:g} to {self.high:g} of rule "
@@ -136,11 +138,13 @@ def normalize(volume: np.ndarray, rules: Sequence[VolumeIntensity]) -> np.ndarra
     return result
 
 
-def _zscore(values: np.ndarray) -> np.ndarray:
+def _scale_by_own_numbers(values: np.ndarray, rule: Rule) -> np.ndarray:
     low, high = np.percentile(values, PERCENTILES).tolist()
     if low >= high:
         raise DecodeError(f"constant: 99 % of the voxels are {low:g}")
     clipped = np.clip(values, low, high)
+    if rule == "minmax":
+        return _scale(clipped, low, high - low)
     mean = float(clipped.mean(dtype=np.float64))
     # One plane after another, because the differences are float64.
     variance = sum(float(np.square(plane.astype(np.float64) - mean).sum()) for plane in clipped) / clipped.size

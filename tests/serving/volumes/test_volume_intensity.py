@@ -48,8 +48,15 @@ def test_zscore__outlier_does_not_change_the_other_voxels() -> None:
     assert np.delete(difference.ravel(), np.ravel_multi_index((3, 3, 3), VOLUME.shape[1:])).max() < 0.02
 
 
+def test_minmax__percentiles_become_0_and_1() -> None:
+    low, high = np.percentile(VOLUME, (0.5, 99.5))
+    result = normalize(VOLUME, [VolumeIntensity("minmax")])
+    np.testing.assert_allclose(result, np.clip((VOLUME - low) / (high - low), 0, 1), atol=1e-6)
+    assert (result.min(), result.max()) == (0, 1)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float16, np.float64])
-@pytest.mark.parametrize("rule", [VolumeIntensity(), VolumeIntensity.window(60, 80)])
+@pytest.mark.parametrize("rule", [VolumeIntensity(), VolumeIntensity("minmax"), VolumeIntensity.window(60, 80)])
 def test_normalize__types_of_files(dtype: type, rule: VolumeIntensity) -> None:
     volume = RNG.integers(0, 200, (1, 6, 7, 8)).astype(dtype)
     expected = normalize(volume.astype(np.float32), [rule])
@@ -102,7 +109,7 @@ def test_document__round_trip(rule: VolumeIntensity) -> None:
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"rule": "minmax"}, "intensity.rule is 'minmax': expected zscore, window, foreground"),
+        ({"rule": "mean"}, "intensity.rule is 'mean': expected zscore, minmax, window, foreground"),
         ({"rule": "zscore"}, "expected null for all numbers"),
         ({"low": None}, "intensity.low is None: expected a number"),
         ({"mean": True}, "intensity.mean is True"),
