@@ -4,12 +4,11 @@ import contextlib
 import importlib.util
 import io
 import shlex
-from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from medtune.cli import volume_headers, volume_layouts
+from medtune.cli import refused_volumes, volume_headers, volume_layouts
 from medtune.cli.detected import DetectedData
 from medtune.cli.patients import find_pattern
 from medtune.cli.program import INSTALL_SEGMENT
@@ -22,7 +21,6 @@ from medtune.data.prediction_results import find_results, without_label_maps
 from medtune.data.sample import Sample
 from medtune.data.volume_cases import SUFFIXES
 from medtune.serving.decode import SUFFIXES as IMAGE_SUFFIXES
-from medtune.serving.folder_scan import FolderContent
 
 SLICES = (".dcm",)  # a scan is often kept as DICOM slices beside its NIfTI file
 MIN_FOLDS_VOLUMES = 15  # fewer volumes get three folds
@@ -67,11 +65,13 @@ def detect_volumes(root: Path, table: str | None = None) -> DetectedData | None:
     if layout is None and not content.images:
         return None
     if layout is not None:
-        _require_volumes(root, layout, content)
+        refused_volumes.require_volumes(root, layout, content)
     results = find_results(root, content.others)
     volumes = without_label_maps(content.images, results)
     if layout is None:
         layout = volume_layouts.by_table(root, table)
+    if layout is None:
+        refused_volumes.refuse_several(root)
     slices = [path for path in images if path.lower().endswith(SLICES)]
     if layout is None and len(images) - len(slices) <= len(volumes):
         layout = volume_layouts.by_folders(root, volumes)
@@ -82,37 +82,13 @@ def detect_volumes(root: Path, table: str | None = None) -> DetectedData | None:
             return None
         if table:
             raise InputError(f"{table}: no column names NIfTI files. Add the columns path,mask,patient")
-        raise InputError(_describe_no_masks(root, content.images, results))
+        raise InputError(refused_volumes.describe_no_masks(root, content.images, results))
     if importlib.util.find_spec("nibabel") is None:
         raise InputError(f"nibabel is not installed, but volumes need it. Run {INSTALL_SEGMENT}")
     detected = _describe(root, layout, content.images, len(images))
     if results:
         detected.findings.append(("results", f"{results[0]} is a table of `medtune predict`. It is not used"))
     return detected
-
-
-def _require_volumes(root: Path, layout: volume_layouts.Layout, content: FolderContent) -> None:
-    """Raise InputError if dataset.json describes NIfTI files, but the folder has none."""
-    if content.images or not layout.is_nifti:
-        return
-    suffixes = Counter(PurePosixPath(path).suffix.lower() or "without suffix" for path in content.others)
-    found = ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes.most_common(3))
-    raise InputError(
-        f"{root}: {FILE} has the layout of {layout.settings['data.source']}, but there are no NIfTI files "
-        f"({', '.join(SUFFIXES)}). Found files: {found}. Copy the volumes to this folder"
-    )
-
-
-def _describe_no_masks(root: Path, files: Sequence[str], results: Sequence[str]) -> str:
-    folder = volume_layouts.single_folder(files)
-    if folder and ((root / folder / FILE).is_file() or "/" in files[0].partition("/")[2]):
-        return f"{root}: all volumes are in {folder}. Use --data {shlex.quote(str(root / folder))}"
-    predicted = f" ({results[0]} lists label maps of `medtune predict`, which are not used)" if results else ""
-    return (
-        f"{root}: {len(files):,} NIfTI files, but no masks that belong to them{predicted}. Add a table with the "
-        "columns path,mask,patient, or two folders images and masks with equal names, or "
-        f"{FILE} of nnU-Net or the Decathlon"
-    )
 
 
 def _describe(root: Path, layout: volume_layouts.Layout, files: Sequence[str], n_images: int) -> DetectedData:

@@ -64,6 +64,16 @@ def test_detect__results_of_predict_are_no_masks(tmp_path):
     assert "(label_maps/volumes.csv lists label maps of `medtune predict`, which are not used)" in message(tmp_path)
 
 
+def test_detect__several_data_sets_are_refused(tmp_path):
+    nnunet.example(tmp_path / "Dataset001_A")
+    assert "all volumes are in Dataset001_A" in message(tmp_path)
+    nnunet.example(tmp_path / "Dataset002_Seg")
+    first = tmp_path / "Dataset001_A"
+    assert (
+        message(tmp_path) == f"{tmp_path}: 2 data sets: Dataset001_A, Dataset002_Seg. Use one of them: --data {first}"
+    )
+
+
 def test_detect__nnunet_with_plain_nifti_and_the_earlier_key(tmp_path):
     for name in "abc":
         volume(tmp_path / "imagesTr" / f"{name}_0000.nii")
