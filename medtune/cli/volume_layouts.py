@@ -15,7 +15,7 @@ from medtune.data.prediction_results import is_results_table
 from medtune.data.sources.nnunet import IMAGES, MASKS
 from medtune.data.table import SUFFIXES as TABLE_SUFFIXES
 from medtune.data.table import Table, read_table
-from medtune.data.volume_cases import SUFFIXES as NIFTI
+from medtune.data.volume_cases import SUFFIXES as VOLUME_SUFFIXES
 from medtune.data.volume_cases import strip_suffix
 
 # Names of columns and folders that contain masks.
@@ -50,7 +50,7 @@ def by_dataset_json(root: Path) -> Layout | None:
     if not isinstance(content, dict) or "labels" not in content:
         return None
     if "channel_names" in content or "file_ending" in content:
-        is_nifti = content.get("file_ending", NIFTI[0]) in NIFTI
+        is_nifti = content.get("file_ending", VOLUME_SUFFIXES[0]) in VOLUME_SUFFIXES
         return Layout({"data.source": "nnunet"}, f"nnU-Net: {FILE}, {IMAGES} and {MASKS}", is_nifti=is_nifti)
     if isinstance(content.get("modality"), dict) or _lists_masks(content.get("training")):
         return Layout({"data.source": "decathlon"}, f"Medical Segmentation Decathlon: {FILE}")
