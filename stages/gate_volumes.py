@@ -127,7 +127,7 @@ def _segment(
     x, y, z = entry.original_shape
     result = segment(
         image(row), (x, y, z), entry.spacing, settings.preparation, partial(bundle.run_member, member=member),
-        settings.patch, settings.overlap, len(bundle.classes),
+        settings.patch, settings.overlap, len(bundle.classes), views=settings.views, temperature=settings.temperature,
     )  # fmt: skip
     advance()
     return result

@@ -186,7 +186,7 @@ class VolumeBundle:
             run = self.run if member is None else (lambda windows: self.run_member(windows, member))
             result = pipeline.segment(
                 image, shape, spacing, settings.preparation, run, settings.patch, settings.overlap, n_labels,
-                batch_size, on_progress,
+                batch_size, on_progress, settings.views, settings.temperature,
             )  # fmt: skip
             labels = result.labels
             if post_processing:

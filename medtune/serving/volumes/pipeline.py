@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from medtune.serving.volumes import components
+from medtune.serving.volumes.confidence import confidence
 from medtune.serving.volumes.resampling import (
     Shape,
     Spacing,
@@ -19,7 +20,7 @@ from medtune.serving.volumes.resampling import (
     resampled_shape,
     thick_axis,
 )
-from medtune.serving.volumes.sliding_window import OnProgress, Run, predict_slabs
+from medtune.serving.volumes.sliding_window import OnProgress, OnSlab, Run, mirrored, predict_slabs
 from medtune.serving.volumes.volume_intensity import VolumeIntensity, normalize
 from medtune.serving.volumes.windows import Patch
 
@@ -121,7 +122,7 @@ class Segmentation:
     Attributes:
         labels: uint8 (X, Y, Z) on the grid of the volume in RAS, 0 is the background.
         uncertainty: for each label, the mean of 1 - p over its voxels before resampling, where p is the probability of
-            the predicted label; NaN for a label that was not predicted.
+            the predicted label after temperature scaling; NaN for a label that was not predicted.
     """
 
     labels: np.ndarray
@@ -139,6 +140,9 @@ def segment(
     n_labels: int,
     batch: int = 1,
     on_progress: OnProgress | None = None,
+    views: Sequence[int] = (),
+    temperature: float = 1.0,
+    on_slab: OnSlab | None = None,
 ) -> Segmentation:
     """Predict the label of each voxel, without post-processing.
 
@@ -153,6 +157,9 @@ def segment(
         n_labels: number of labels without the background.
         batch: largest number of windows per call of `run`.
         on_progress: gets the number of finished windows and of all windows.
+        views: axes whose mirrored windows are also predicted (see `mirrored`).
+        temperature: divisor of the logarithms of the probabilities, for the uncertainty. It changes no label.
+        on_slab: gets the probabilities of each finished slab of `image`, before temperature scaling.
 
     Returns:
         The label map on the grid of the volume.
@@ -166,14 +173,17 @@ def segment(
     whole = np.empty((n_classes, *size), np.float16) if resample else np.empty(0, np.float16)
     labels = np.empty(size, np.uint8)
     doubt, count = np.zeros(n_classes), np.zeros(n_classes)
-    slabs = predict_slabs(np.asarray(image, np.float32), run, patch, overlap, n_classes, batch, on_progress)
+    network = mirrored(run, views) if views else run
+    slabs = predict_slabs(np.asarray(image, np.float32), network, patch, overlap, n_classes, batch, on_progress)
     for first, probabilities in slabs:
         part = probabilities.argmax(axis=0).astype(np.uint8)
         labels[first : first + part.shape[0]] = part
-        doubt += np.bincount(part.ravel(), (1 - probabilities.max(axis=0)).ravel(), n_classes)
+        doubt += np.bincount(part.ravel(), (1 - confidence(probabilities, temperature)).ravel(), n_classes)
         count += np.bincount(part.ravel(), minlength=n_classes)
         if resample:
             whole[:, first : first + part.shape[0]] = probabilities
+        if on_slab is not None:
+            on_slab(first, probabilities)
     if resample:
         labels = resample_to_labels(whole, shape, thick_axis(spacing, preparation.spacing))
     mean = np.divide(doubt, count, out=np.full(n_classes, np.nan), where=count > 0)

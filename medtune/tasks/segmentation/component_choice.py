@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from medtune.serving.volumes.pipeline import PostProcessing
 from medtune.tasks.segmentation import Params
-from medtune.tasks.segmentation.case_metrics import case_metrics
 from medtune.tasks.segmentation.outputs import SegmentedVolumes
 
 if TYPE_CHECKING:
@@ -76,8 +75,8 @@ def component_effects(
             truth, spacing = prepared.volumes.truth(row), prepared.volumes.entries[row].spacing
             predicted = outputs[position].labels
             for values, largest in ((before, ()), (after, tuple(labels.values()))):
-                mask = PostProcessing(largest, size).apply(predicted, len(labels), spacing)
-                cases = case_metrics(truth, mask, spacing, labels, distances=False)
+                rule = PostProcessing(largest, size)
+                cases = outputs.cases.metrics(truth, predicted, rule, spacing, labels, distances=False)
                 values[position] = [case.dice for case in cases]
     return ComponentEffects(rows, prepared.patient_ids[rows], before, after)
 
