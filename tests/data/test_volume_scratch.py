@@ -116,6 +116,14 @@ def test_read__does_not_keep_files_without_compression(tmp_path, samples):
         assert len(calls) == expected
 
 
+def test_read__a_folder_that_cannot_be_written_decodes_again(tmp_path, samples):
+    decode = Counted()
+    scratch = VolumeScratch(tmp_path / "decoded", decode)
+    shutil.rmtree(tmp_path / "decoded")
+    assert same(scratch.read(samples[0]), scratch.read(samples[0]))
+    assert decode.calls == 2
+
+
 def test_scratch__is_removed_with_the_object(tmp_path, samples):
     scratch = VolumeScratch(tmp_path / "decoded", Counted())
     scratch.read(samples[0])

@@ -56,15 +56,36 @@ def select_voxels(mask: npt.NDArray[np.uint8], n_labels: int) -> npt.NDArray[np.
         (n,) ascending indices of the flattened volume, at most `MAX_VOXELS`. At least four fifths of them are near a
         label if there are enough of such voxels.
     """
+    count = min(MAX_VOXELS, MAX_VALUES // (n_labels + 1), mask.size)
+    near = _near_labels(mask > 0)
+    n_near = int(np.count_nonzero(near))
+    n_outside = min(mask.size - n_near, count - min(n_near, round(NEAR_SHARE * count)))
+    draw = np.random.default_rng(_SEED)
+    chosen = [_draw(draw, near, min(n_near, count - n_outside)), _draw(draw, ~near, n_outside)]
+    return np.sort(np.concatenate(chosen))
+
+
+def _near_labels(found: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return the voxels with at most `NEAR_VOXELS` steps to a face neighbor from a voxel of `found` (X, Y, Z)."""
     from scipy.ndimage import binary_dilation, generate_binary_structure
 
-    count = min(MAX_VOXELS, MAX_VALUES // (n_labels + 1), mask.size)
-    found = mask > 0
-    near = found if not found.any() else binary_dilation(found, generate_binary_structure(3, 1), NEAR_VOXELS)
-    inside, outside = np.flatnonzero(near), np.flatnonzero(~near)
-    few = min(len(inside), round(NEAR_SHARE * count))
-    n_outside = min(len(outside), count - few)
-    n_inside = min(len(inside), count - n_outside)
-    draw = np.random.default_rng(_SEED)
-    chosen = [draw.choice(part, size, replace=False) for part, size in ((inside, n_inside), (outside, n_outside))]
-    return np.sort(np.concatenate(chosen)).astype(np.int64)
+    near, box = np.zeros_like(found), []
+    for axis in range(3):
+        used = np.flatnonzero(found.any(axis=tuple({0, 1, 2} - {axis})))
+        if not len(used):
+            return near
+        box.append(slice(max(0, int(used[0]) - NEAR_VOXELS), int(used[-1]) + NEAR_VOXELS + 1))
+    near[tuple(box)] = binary_dilation(found[tuple(box)], generate_binary_structure(3, 1), NEAR_VOXELS)
+    return near
+
+
+def _draw(draw: np.random.Generator, allowed: npt.NDArray[np.bool_], count: int) -> npt.NDArray[np.int64]:
+    """Draw different indices (count,) of allowed voxels, plane by plane, because a volume has too many indices."""
+    ends = np.cumsum([np.count_nonzero(plane) for plane in allowed])
+    ranks = np.sort(draw.choice(int(ends[-1]), count, replace=False))
+    size, parts = allowed[0].size, []
+    for plane, part in enumerate(np.split(ranks, np.searchsorted(ranks, ends[:-1]))):
+        if len(part):
+            first = int(ends[plane - 1]) if plane else 0
+            parts.append(plane * size + np.flatnonzero(allowed[plane])[part - first])
+    return np.concatenate([np.empty(0, np.int64), *parts])
