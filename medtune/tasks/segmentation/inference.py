@@ -17,7 +17,7 @@ from medtune.runtime.artifact import Artifact, digest
 from medtune.runtime.progress import progress
 from medtune.runtime.source_hash import source_fingerprint
 from medtune.serving.members import REFIT, network_name
-from medtune.serving.volumes.pipeline import Preparation, segment
+from medtune.serving.volumes.pipeline import Preparation, Segmentation, segment
 from medtune.serving.volumes.sliding_window import Run
 from medtune.serving.volumes.windows import Patch
 from medtune.tasks.segmentation import Params
@@ -201,7 +201,7 @@ def _key(networks: Sequence[Artifact], prepared: "PreparedDataset", options: Par
 
 def _loaders(
     prepared: "PreparedDataset", cache: Path, key: str, rows: Sequence[int]
-) -> dict[int, Callable[[], RecordedSegmentation | None]]:
+) -> dict[int, Callable[[], Segmentation | None]]:
     return {
         row: partial(
             load_segmentation,
@@ -213,7 +213,7 @@ def _loaders(
     }
 
 
-def _loaded(load: Callable[[], RecordedSegmentation | None], job: _Job) -> RecordedSegmentation:
+def _loaded(load: Callable[[], Segmentation | None], job: _Job) -> Segmentation:
     segmentation = load()
     if segmentation is None:
         raise RunError(f"{job.name}: a stored label map was changed while it was used. Run again to compute it")

@@ -17,7 +17,6 @@ from medtune.serving.volumes.pipeline import Segmentation
 from medtune.tasks.segmentation import Params
 from medtune.tasks.segmentation.case_cache import CaseCache
 from medtune.tasks.segmentation.slab_recorder import RecordedSegmentation
-from medtune.tasks.segmentation.temperature_grid import NODES
 from medtune.tasks.segmentation.voxel_samples import VoxelSample
 
 FOLDER = "segmentations"
@@ -75,22 +74,22 @@ def case_cache(cache: Path) -> CaseCache:
     return CaseCache(cache / FOLDER / METRICS_FOLDER)
 
 
-def store_segmentation(path: Path, segmentation: RecordedSegmentation) -> None:
-    """Write a label map and its recorded values atomically, with a checksum."""
+def store_segmentation(path: Path, segmentation: Segmentation) -> None:
+    """Write a label map, and its recorded values if it has them, atomically and with a checksum."""
+    arrays = {"labels": segmentation.labels, "uncertainty": np.array(segmentation.uncertainty, np.float64)}
+    if isinstance(segmentation, RecordedSegmentation):
+        arrays |= {
+            "uncertainties": segmentation.uncertainties,
+            "voxel_truth": segmentation.voxels.truth,
+            "voxel_probabilities": segmentation.voxels.probabilities,
+        }
     stream = io.BytesIO()
-    np.savez_compressed(
-        stream,
-        labels=segmentation.labels,
-        uncertainty=np.array(segmentation.uncertainty, np.float64),
-        uncertainties=segmentation.uncertainties,
-        voxel_truth=segmentation.voxels.truth,
-        voxel_probabilities=segmentation.voxels.probabilities,
-    )
+    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     with atomic_write(path) as temporary:
         temporary.write_bytes(add_bytes_checksum(stream.getvalue()))
 
 
-def load_segmentation(path: Path, shape: Sequence[int], n_labels: int) -> RecordedSegmentation | None:
+def load_segmentation(path: Path, shape: Sequence[int], n_labels: int) -> Segmentation | None:
     """Read a label map.
 
     Args:
@@ -99,22 +98,21 @@ def load_segmentation(path: Path, shape: Sequence[int], n_labels: int) -> Record
         n_labels: number of labels without the background.
 
     Returns:
-        The label map; None if the file is missing, damaged or of another volume.
+        The label map, a `RecordedSegmentation` if such a one was stored; None if the file is missing, damaged or of
+        another volume.
     """
     try:
         content = strip_bytes_checksum(path.read_bytes())
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            labels, uncertainty, uncertainties = (stored[name] for name in ("labels", "uncertainty", "uncertainties"))
-            voxels = VoxelSample(stored["voxel_truth"], stored["voxel_probabilities"])
+            arrays = dict(stored)
+        labels, uncertainty = arrays["labels"], arrays["uncertainty"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
-    valid = (
-        labels.dtype == np.uint8
-        and labels.shape == tuple(shape)
-        and uncertainty.shape == (n_labels,)
-        and uncertainties.shape == (NODES, n_labels)
-        and voxels.probabilities.shape == (len(voxels.truth), n_labels + 1)
-    )
+    valid = labels.dtype == np.uint8 and labels.shape == tuple(shape) and uncertainty.shape == (n_labels,)
     if not valid or labels.max() > n_labels:
         return None
-    return RecordedSegmentation(labels, tuple(uncertainty.tolist()), uncertainties, voxels)
+    doubt = tuple(uncertainty.tolist())
+    if "uncertainties" not in arrays:
+        return Segmentation(labels, doubt)
+    voxels = VoxelSample(arrays["voxel_truth"], arrays["voxel_probabilities"])
+    return RecordedSegmentation(labels, doubt, arrays["uncertainties"], voxels)

@@ -10,7 +10,7 @@ from torch import nn
 from medtune.config.errors import RunError
 from medtune.data.manifest import load_prepared
 from medtune.evaluation.outputs import EXTERNAL, OutputsRequest
-from medtune.serving.volumes.pipeline import Preparation, segment
+from medtune.serving.volumes.pipeline import Preparation, Segmentation, segment
 from medtune.tasks.segmentation.inference import compute_outputs, mean_run, segment_volume, torch_run
 from medtune.tasks.segmentation.outputs import load_segmentation, segmentation_path, store_segmentation
 from medtune.tasks.segmentation.slab_recorder import RecordedSegmentation
@@ -154,6 +154,10 @@ def test_load_segmentation__refuses_other_shapes_labels_and_damage(tmp_path):
     assert (found.uncertainties == doubt).all()
     assert (found.voxels.truth == voxels.truth).all()
     assert (found.voxels.probabilities == voxels.probabilities).all()
+    store_segmentation(path.with_name("plain.npz"), Segmentation(labels, (0.5, 0.5)))
+    plain = load_segmentation(path.with_name("plain.npz"), (2, 3, 4), 2)
+    assert type(plain) is Segmentation
+    assert (plain.labels == labels).all()
     assert (found.labels == labels).all()
     assert found.uncertainty == pytest.approx((0.25, float("nan")), nan_ok=True)
     assert load_segmentation(path, (2, 4, 3), 2) is None
