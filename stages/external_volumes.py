@@ -40,7 +40,8 @@ class VolumeInput:
         from medtune.data.volume_params import VolumeParams
 
         assert isinstance(params.data, VolumeParams)  # from `external_volume_params`
-        return list_volumes(params.data, self.document["classes"], self._settings.channels, dict(params.label_map))
+        classes, channels = self.document["classes"], self._settings.channels
+        return list_volumes(params.data, classes, channels, params.label_map, params.channel_names)
 
     def load(self, precision: str, provider: str) -> VolumeBundle:
         """Load the bundle."""

@@ -35,12 +35,14 @@ class ExternalParams:
         seed: random seed.
         label_map: for volumes, the class of the bundle for names of labels in the data. For images, the section data
             has it.
+        channel_names: for volumes, names that replace the channels of the data; empty to use those of the data.
     """
 
     data: DataParams
     evaluate: EvaluateParams
     seed: int
     label_map: Mapping[str, str] = field(default_factory=dict)
+    channel_names: tuple[str, ...] = ()
 
 
 def external_params(document: Mapping[str, Any], data: Path, sets: Sequence[str] = ()) -> ExternalParams:
@@ -132,7 +134,6 @@ def validated(
     tree: dict[str, Any],
     overlay: dict[str, Any],
     section: type[DataParams],
-    label_map: Mapping[str, str] | None = None,
 ) -> ExternalParams:
     """Merge the assignments into the values of the bundle, and validate them.
 
@@ -140,7 +141,6 @@ def validated(
         tree: seed, data and evaluate.
         overlay: result of `read_overrides`.
         section: class of section data.
-        label_map: names of labels of volumes.
 
     Returns:
         The params.
@@ -152,7 +152,7 @@ def validated(
     data, evaluate = (
         _validate(model, tree[key], key) for key, model in (("data", section), ("evaluate", EvaluateParams))
     )
-    return ExternalParams(data, evaluate, tree["seed"], label_map or {})
+    return ExternalParams(data, evaluate, tree["seed"])
 
 
 def _validate(model: Any, values: dict[str, Any], key: str) -> Any:

@@ -73,7 +73,7 @@ def check_channels(found: Sequence[str], channels: Sequence[str]) -> None:
         return
     fix = "Use data with these channels"
     if len(found) == len(channels):
-        fix = "If the files show the same, rename the channels of the data, in the order of the bundle"
+        fix = f"If the files show the same in this order, use {set_option('data.channel_names', list(channels))}"
     raise InputError(
         f"the channels of the data are {', '.join(found)}, but those of the bundle are {', '.join(channels)}. {fix}"
     )

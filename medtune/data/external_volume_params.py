@@ -1,6 +1,7 @@
 """Params for the evaluation of a finished bundle on external volumes."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def external_volume_params(document: Mapping[str, Any], data: Path, sets: Sequen
         data: folder with dataset.json of nnU-Net or of the Decathlon, table with the columns path and mask, or folder
             with the folders images and masks.
         sets: `key=value` assignments of data.* and evaluate.*. `data.label_map` maps labels of the data to classes of
-            the bundle.
+            the bundle. `data.channel_names` replaces the names of the channels in dataset.json.
 
     Returns:
         Validated params. Without names of their own, the labels of a table or of folders have those of the bundle.
@@ -56,15 +57,25 @@ def external_volume_params(document: Mapping[str, Any], data: Path, sets: Sequen
         _check_folders(path, data, section, chosen)
     if listed:
         values["class_names"] = list(document["classes"])
+    channels: tuple[str, ...] = ()
     if "channel_names" in section.model_fields:
         values["channel_names"] = list(document["volumes"]["channels"])
-    return validated({**trained_values(document), "data": values}, overlay, section, label_map)
+    else:
+        channels = _check_channel_names(chosen.pop("channel_names", []))
+    params = validated({**trained_values(document), "data": values}, overlay, section)
+    return replace(params, label_map=label_map, channel_names=channels)
 
 
 def _check_map(label_map: Any) -> dict[str, str]:
     if not isinstance(label_map, dict) or not all(isinstance(name, str) for pair in label_map.items() for name in pair):
         raise InputError(f"data.label_map={label_map}: expected names of labels and classes, such as {{tumour: tumor}}")
     return label_map
+
+
+def _check_channel_names(names: Any) -> tuple[str, ...]:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"data.channel_names={names}: expected a list of names, such as [T1, T2]")
+    return tuple(names)
 
 
 def _source(document: Mapping[str, Any], path: Path, chosen: Any) -> str:

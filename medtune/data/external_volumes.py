@@ -1,6 +1,6 @@
 """Preparation of external volumes: labeled volumes on which a bundle is evaluated."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,11 @@ class ExternalVolumes(ExternalListing):
 
 
 def list_volumes(
-    params: VolumeParams, classes: Sequence[str], channels: Sequence[str], label_map: dict[str, str]
+    params: VolumeParams,
+    classes: Sequence[str],
+    channels: Sequence[str],
+    label_map: Mapping[str, str],
+    channel_names: Sequence[str] = (),
 ) -> ExternalVolumes:
     """List the volumes, and check their patients, labels and channels.
 
@@ -57,6 +61,7 @@ def list_volumes(
         classes: classes of the bundle, in index order.
         channels: channels of the bundle.
         label_map: classes of the bundle by names of labels.
+        channel_names: names of the channels that replace those of the data.
 
     Returns:
         The volumes.
@@ -66,7 +71,12 @@ def list_volumes(
             bundle, or the table has a column split.
     """
     listed = list_source(params, has_positive=False)
-    check_channels(listed.source.channels(params), channels)
+    found = tuple(listed.source.channels(params))
+    if channel_names and len(channel_names) != len(found):
+        raise InputError(
+            f"data.channel_names={list(channel_names)}: the data have {len(found)} channels. Name each once"
+        )
+    check_channels(channel_names or found, channels)
     numbers = match_labels(listed.classes, classes, label_map)
     common = ExternalListing.from_source(listed, classes, getattr(params, "csv", None))
     return ExternalVolumes(common.listed, common.classes, common.columns, None, numbers)

@@ -20,7 +20,9 @@ def bundle(tmp_path):
 
 def prepared_from(bundle, data, folder, sets=()):
     params = external_volume_params(bundle.manifest, data, sets)
-    listing = list_volumes(params.data, bundle.classes, bundle.settings.channels, params.label_map)
+    listing = list_volumes(
+        params.data, bundle.classes, bundle.settings.channels, params.label_map, params.channel_names
+    )
     folder.mkdir()
     return prepare_external_volumes(listing, params.data, bundle.settings, folder, "name", targets)
 
@@ -51,9 +53,10 @@ def test_prepare__every_layout_gives_the_masks_of_the_bundle(tmp_path, bundle, w
     assert set(prepared.metadata_cells) == ({"site"} if table else set())
 
 
-def test_prepare__label_map_renames_labels(tmp_path, bundle):
-    root = write_nnunet(tmp_path / "data", {"background": 0, "node": 2, "lesion": 1})
-    prepared = prepared_from(bundle, root, tmp_path / "work", ["data.label_map={node: organ}"])
+def test_prepare__labels_and_channels_are_renamed(tmp_path, bundle):
+    root = write_nnunet(tmp_path / "data", {"background": 0, "node": 2, "lesion": 1}, ("MR",))
+    sets = ["data.label_map={node: organ}", "data.channel_names=[CT]"]
+    prepared = prepared_from(bundle, root, tmp_path / "work", sets)
     assert np.array_equal(prepared.volumes.truth(1), case(1)[1])
 
 
