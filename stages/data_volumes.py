@@ -27,7 +27,7 @@ from medtune.data.volume_labels import check_labels
 from medtune.data.volume_packing import pack_volumes
 from medtune.data.volume_params import VolumeParams
 from medtune.data.volume_preparation import PreparationPlan, plan_preparation
-from medtune.data.volume_reading import LabeledVolume, read_labeled, states_other_spacing
+from medtune.data.volume_reading import LabeledVolume, read_labeled, spacing_notes
 from medtune.data.volume_scratch import VolumeScratch
 from medtune.runtime.artifact import Artifact, commit, partial_dir
 from medtune.runtime.paths import RunPaths
@@ -173,7 +173,8 @@ def _training_rows(split: SplitResult, folds: Sequence[int]) -> list[int]:
 
 
 def _cells(fact: VolumeFacts) -> tuple[object, ...]:
-    return fact.shape[2], "x".join(f"{value:.6g}" for value in fact.spacing), fact.orientation
+    spacing = "x".join(f"{value:.6g}" for value in fact.spacing)
+    return fact.shape[2], spacing, fact.orientation, fact.sha256, fact.mask_sha256
 
 
 def _with_labels(sample: Sample, fact: VolumeFacts, labels: Sequence[str]) -> Sample:
@@ -189,9 +190,4 @@ def _notes(samples: Sequence[Sample], plan: PreparationPlan, split: SplitResult,
             "Every volume that is not external is a training volume of at least one fold. The following settings "
             f"depend on all of them, as in nnU-Net: {', '.join(plan.derived)}."
         )
-    if other := sum(states_other_spacing(volume_files(sample)) for sample in samples):
-        notes.append(
-            f"The table states another spacing than the files of {other:,} volumes, and replaces it. `medtune predict` "
-            "reads the spacing from the file."
-        )
-    return notes
+    return [*notes, *spacing_notes([volume_files(sample) for sample in samples])]

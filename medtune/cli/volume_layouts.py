@@ -1,6 +1,5 @@
 """Layouts of data sets of volumes: dataset.json of nnU-Net or of the Decathlon, a table, or two folders."""
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from itertools import permutations
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 from medtune.cli.detect_columns import patient_columns
 from medtune.config.errors import InputError
 from medtune.data import columns, volume_table
-from medtune.data.dataset_json import FILE
+from medtune.data.dataset_json import FILE, find_source
 from medtune.data.sources.nnunet import IMAGES, MASKS
 from medtune.data.table import SUFFIXES as TABLE_SUFFIXES
 from medtune.data.table import Table, read_table
@@ -37,19 +36,12 @@ class Layout(NamedTuple):
 
 def by_dataset_json(root: Path) -> Layout | None:
     """Return the layout that dataset.json states, or None if there is no such file or it has another content."""
-    try:
-        content = json.loads((root / FILE).read_bytes().decode("utf-8-sig"))
-    except FileNotFoundError:
+    source = find_source(root)
+    if source is None:
         return None
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(content, dict) or "labels" not in content:
-        return None
-    if "channel_names" in content or "file_ending" in content:
-        return Layout({"data.source": "nnunet"}, f"nnU-Net: {FILE}, {IMAGES} and {MASKS}")
-    if "modality" in content or "training" in content:
-        return Layout({"data.source": "decathlon"}, f"Medical Segmentation Decathlon: {FILE}")
-    return None
+    nnunet = f"nnU-Net: {FILE}, {IMAGES} and {MASKS}"
+    title = nnunet if source == "nnunet" else f"Medical Segmentation Decathlon: {FILE}"
+    return Layout({"data.source": source}, title)
 
 
 def by_table(root: Path, name: str | None) -> Layout | None:

@@ -21,6 +21,19 @@ def data_root(params: DataParams) -> Path | None:
     return (PROJECT / params.root).resolve() if params.root else None
 
 
+def find_source(root: Path) -> str | None:
+    """Return the source that reads dataset.json, `nnunet` or `decathlon`; None if there is no such file."""
+    try:
+        content = json.loads((root / FILE).read_bytes().decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(content, dict) or "labels" not in content:
+        return None
+    if "channel_names" in content or "file_ending" in content:
+        return "nnunet"
+    return "decathlon" if "modality" in content or "training" in content else None
+
+
 def read_dataset_json(root: Path | None, source: str, keys: Sequence[str], other: tuple[str, str]) -> dict[str, Any]:
     """Read dataset.json.
 

@@ -38,8 +38,8 @@ class VolumeFacts:
         quantiles: `QUANTILES` of the values of each channel.
         ranges: difference between the percentiles 99.5 and 0.5 of each channel.
         limits: smallest and largest value of each channel.
-        sha256: digest of the values, hexadecimal.
-        mask_sha256: digest of the mask.
+        sha256: digest of the values in RAS, hexadecimal.
+        mask_sha256: digest of the mask in RAS.
     """
 
     shape: Shape
@@ -132,8 +132,8 @@ def describe(volume: LabeledVolume, labels: int) -> VolumeFacts:
         quantiles=tuple(tuple(values[1:-1]) for values in percentiles),
         ranges=tuple(values[-1] - values[0] for values in percentiles),
         limits=tuple((float(channel.min()), float(channel.max())) for channel in volume.image),
-        sha256=_sha256(volume.image),
-        mask_sha256=_sha256(volume.mask),
+        sha256=array_sha256(volume.image),
+        mask_sha256=array_sha256(volume.mask),
     )
 
 
@@ -186,7 +186,8 @@ def outside(facts: VolumeFacts, windows: Iterable[tuple[float, float]]) -> str |
     return None
 
 
-def _sha256(array: np.ndarray) -> str:
+def array_sha256(array: np.ndarray) -> str:
+    """Return the digest of the shape and the values of an array, hexadecimal."""
     digest = hashlib.sha256(str(array.shape).encode())
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

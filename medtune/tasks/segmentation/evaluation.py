@@ -11,6 +11,7 @@ from medtune.evaluation.metric import Metric
 from medtune.evaluation.outputs import OutputsRequest
 from medtune.evaluation.result import EvaluationResult
 from medtune.tasks.segmentation import tables
+from medtune.tasks.segmentation.bundle_outputs import bundle_outputs
 from medtune.tasks.segmentation.calibration_facts import calibration_facts
 from medtune.tasks.segmentation.checklist import checklist_answers
 from medtune.tasks.segmentation.folds import (
@@ -36,6 +37,7 @@ __all__ = [
     "CLASS_AVERAGES",
     "FACTS",
     "VolumePredictions",
+    "bundle_outputs",
     "checklist_answers",
     "choose_decision",
     "class_metrics",
