@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 
 from medtune.serving import members, tasks
-from medtune.serving.loading import open_model
+from medtune.serving.loading import open_model, run_model
 from medtune.serving.manifest import BundleError, read_manifest
 from medtune.serving.manifest_fields import VOLUMES
 from medtune.serving.pixels import DecodeError
@@ -116,16 +116,15 @@ class VolumeBundle:
 
         Raises:
             BundleError: the array has another type or shape.
+            RuntimeError: onnxruntime failed.
         """
         self._check_windows(windows)
-        output: np.ndarray = self.session.run([self.manifest["output"]["name"]], self._feed(windows))[0]
-        return output
+        return run_model(self.session, [self.manifest["output"]["name"]], self._feed(windows))[0]
 
     def run_member(self, windows: np.ndarray, member: int) -> np.ndarray:
         """Run the model and return the probabilities of one of its networks; see `run`."""
         self._check_windows(windows)
-        output: np.ndarray = self.session.run([members.MEMBERS], self._feed(windows))[0]
-        return np.ascontiguousarray(output[:, member])
+        return np.ascontiguousarray(run_model(self.session, [members.MEMBERS], self._feed(windows))[0][:, member])
 
     def read(self, source: Source) -> Volume:
         """Read a volume with the channels of the bundle.
@@ -174,7 +173,7 @@ class VolumeBundle:
 
         Raises:
             DecodeError: the volume cannot be used, or the memory is not sufficient.
-            RuntimeError: the model returned a value that is not finite.
+            RuntimeError: onnxruntime failed, or the model returned a value that is not finite.
         """
         volume = self.read(source)
         settings, spacing = self.settings, volume.spacing.tolist()
