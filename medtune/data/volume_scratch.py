@@ -5,6 +5,7 @@ volumes together may not fit into memory. Decoded volumes are therefore written 
 enough space. Other volumes are decoded again, and so are NIfTI files without compression, which are fast to read.
 """
 
+import os
 import shutil
 import weakref
 from collections.abc import Callable
@@ -53,7 +54,7 @@ class VolumeScratch:
         self._free = int(shutil.disk_usage(folder).free * DISK_SHARE) if budget is None else budget
         self._kept: dict[str, _Kept] = {}
         self._number = 0
-        self._remove = weakref.finalize(self, shutil.rmtree, folder, True)
+        self._remove = weakref.finalize(self, _remove, folder, os.getpid())
 
     def read(self, sample: Sample) -> LabeledVolume:
         """Read a volume, from the disk if it was decoded before.
@@ -117,3 +118,8 @@ class VolumeScratch:
 def _is_fast(files: VolumeFiles) -> bool:
     """Return True for files without compression."""
     return bool(files.channels) and all(path.name.lower().endswith(FAST_SUFFIX) for path in files.channels)
+
+
+def _remove(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:  # not at the end of a forked process
+        shutil.rmtree(folder, ignore_errors=True)
