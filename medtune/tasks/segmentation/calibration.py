@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.tasks.segmentation.outputs import SegmentedVolumes
+from medtune.tasks.segmentation.patient_means import patient_means
 from medtune.tasks.segmentation.slab_recorder import RecordedSegmentation
 from medtune.tasks.segmentation.temperature_grid import HIGHEST, LOWEST, NODES, TEMPERATURES, at_temperature
 
@@ -103,10 +104,8 @@ def fit_temperature(evidence: TemperatureEvidence, kind: str) -> Temperature:
 
     if kind != "temperature" or not len(evidence.nll):
         return Temperature()
-    names, member = np.unique(evidence.patient_ids, return_inverse=True)
-    per_patient = np.zeros((len(names), NODES))
-    np.add.at(per_patient, member, evidence.nll)
-    mean = (per_patient / np.bincount(member)[:, None]).mean(axis=0)
+    per_patient = patient_means(evidence.nll, evidence.patient_ids)
+    mean = per_patient.mean(axis=0)
     low, high = np.log(LOWEST), np.log(HIGHEST)
     best = minimize_scalar(
         lambda t: float(at_temperature(mean, float(np.clip(np.exp(t), LOWEST, HIGHEST)))),
@@ -120,5 +119,5 @@ def fit_temperature(evidence: TemperatureEvidence, kind: str) -> Temperature:
         float(at_temperature(mean, 1.0)),
         float(at_temperature(mean, value)),
         bool(min(best.x - low, high - best.x) < 1e-3),
-        len(names),
+        len(per_patient),
     )

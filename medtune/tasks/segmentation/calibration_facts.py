@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from medtune.evaluation.intervals import intervals
 from medtune.evaluation.metric import Floats, Metric
 from medtune.evaluation.plot_file import COLORS, GRAY, plot_file
 from medtune.tasks.segmentation.calibration_sums import BINS, SHAPE
 from medtune.tasks.segmentation.folds import SegmentationFold, VolumePredictions
+from medtune.tasks.segmentation.patient_means import patient_means
 
 STATES = ("before", "after")
 
@@ -89,7 +89,7 @@ def calibration_facts(
     if not known.any():
         return None
     sums, patients = pooled.calibration[known], pooled.patient_ids[known]
-    stats = VoxelStats(_patient_means(sums, patients))
+    stats = VoxelStats(patient_means(sums, patients))
     bins = stats.weighted(np.ones((1, stats.n_patients)))[0, : np.prod(SHAPE)].reshape(SHAPE)
     return {
         "folds": [
@@ -143,10 +143,3 @@ def _rows(bins: Floats) -> list[dict[str, float]]:
         }
         for k in np.flatnonzero(fraction).tolist()
     ]
-
-
-def _patient_means(values: Floats, patients: npt.NDArray[Any]) -> Floats:
-    names, member = np.unique(patients, return_inverse=True)
-    sums = np.zeros((len(names), values.shape[1]))
-    np.add.at(sums, member, values)
-    return np.asarray(sums / np.bincount(member)[:, None])
