@@ -81,6 +81,28 @@ def test_listing__series_without_a_patient_is_an_error(root, options):
     assert list_source(dicom.Params(**named), has_positive=False).samples[3].patient_id == "P1"
 
 
+def test_listing__similar_patients_are_an_error_that_does_not_name_them(root, options):
+    for file in (root / "images/P1_1").iterdir():
+        edit(file, PatientID="p1 ")
+    shown = message(options)
+    assert shown.startswith("data.similar_patients=error: 1 patients have several spellings")
+    assert "images/P1_0 and images/P1_1" in shown
+    assert "p1" not in shown
+
+
+def test_listing__slice_that_is_a_link_out_of_the_root_is_an_error(root, options, tmp_path):
+    file = root / "images/P1_1/004.dcm"
+    file.rename(root / "masks/slice")
+    file.symlink_to(root / "masks/slice")
+    assert len(list_source(dicom.Params(**options), has_positive=False).samples) == 12
+    (root / "masks/slice").rename(tmp_path / "slice")
+    file.unlink()
+    file.symlink_to(tmp_path / "slice")
+    assert message(options) == (
+        "case P1_1: 'images/P1_1/004.dcm' is a link to a file outside of data.root. Copy the file"
+    )
+
+
 def test_listing__missing_folder_and_mask_are_errors(root, options):
     shutil.rmtree(root / "images/P1_1")
     (root / "masks/P2_0.nii.gz").unlink()

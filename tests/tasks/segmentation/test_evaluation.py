@@ -267,6 +267,13 @@ def test_file_name__has_no_folder_or_suffix(path, name):
     assert file_name(path) == name
 
 
+def test_file_name__too_long_for_a_file_system_is_shortened():
+    paths = [f"{'a' * 150}/{'ö' * 100}{number}.nii.gz" for number in range(2)]
+    first, second = map(file_name, paths)
+    assert first != second
+    assert all(len(name.encode()) <= 200 and name.startswith("a" * 150 + "-ö") for name in (first, second))
+
+
 def test_limits__are_left_to_the_number_of_patients(folds, params):
     stats = evaluation.pool([fold.test for fold in folds]).stats(params.evaluate)
     assert evaluation.limits(params.gate) == []
