@@ -23,6 +23,7 @@ from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes.cases import Case
 from medtune.serving.volumes.dicom_codes import SegmentCodes, Term, read_codes
 from medtune.serving.volumes.dicom_sources import SourceSeries, read_sources
+from medtune.serving.volumes.file_access import file_errors
 from medtune.serving.volumes.geometry import spacing
 from medtune.serving.volumes.segmented import SegmentedVolume
 
@@ -88,16 +89,26 @@ class DicomSegFormat:
                 raise BundleError(f"--out={out}: it is inside of the series {case.files[0]}. Use another folder")
 
     def read_source(self, case: Case) -> SourceSeries:
-        """Read the headers of the series."""
-        return read_sources(case.files[0])
+        """Read the headers of the series, and convert two empty slices to find problems before the prediction."""
+        source = read_sources(case.files[0])
+        start = SourceSeries(source.slices[:2], source.grid)
+        with file_errors(case.files[0]):
+            self._convert(np.zeros((*source.grid.shape[:2], len(start.slices)), np.uint8), start)
+        return source
 
     def write(self, path: Path, result: SegmentedVolume, source: SourceSeries) -> None:
         """Write one DICOM-SEG (see `LabelMapFormat.write`)."""
         result.grid.check_same(source.grid, "the series before the prediction")
+        dataset = self._convert(result.labels, source)
+        with replace_file(path, self.suffix) as temporary:
+            dataset.save_as(temporary)
+
+    def _convert(self, labels: np.ndarray, source: SourceSeries) -> Any:
+        """Return the dataset of a label map, and convert all errors to one line."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # highdicom and pydicom warn about odd metadata of the source
-                dataset = self._build(result.labels, source)
+                return self._build(labels, source)
         except MemoryError:
             raise DecodeError("not enough memory to write the DICOM-SEG") from None
         except Exception as error:  # odd metadata raises every kind of error. Its text may contain the patient's name
@@ -105,8 +116,6 @@ class DicomSegFormat:
             raise DecodeError(
                 f"the series has metadata that a DICOM-SEG cannot have ({kind}). Use --format nifti"
             ) from None
-        with replace_file(path, self.suffix) as temporary:
-            dataset.save_as(temporary)
 
     def _build(self, labels: np.ndarray, source: SourceSeries) -> Any:
         """Return the dataset of a label map (columns, rows, slices)."""

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
-from pydicom.uid import generate_uid
+from pydicom.uid import VLWholeSlideMicroscopyImageStorage, generate_uid
 
 from medtune.cli.main import call
 from medtune.serving.manifest import read_manifest
@@ -169,6 +169,7 @@ def test_format__series_that_changes_during_the_prediction_is_refused(tmp_path, 
 def incomplete(index: int, dataset: Dataset) -> None:
     """Write a study with missing and invalid elements."""
     dataset.StudyInstanceUID, dataset.PatientName = STUDY, NAME
+    dataset.LossyImageCompression = "01"
     dataset.StudyDate, dataset.StudyTime, dataset.PatientSex, dataset.SliceThickness = "today", "noon", "U", None
 
 
@@ -176,12 +177,18 @@ def test_format__incomplete_headers(tmp_path, bundle, highdicom):
     assert run(bundle, write_scan(tmp_path / "scan", change=incomplete), tmp_path / "seg") == 0
     dataset = dcmread(tmp_path / "seg" / "scan.dcm")
     assert {dataset.PatientID, dataset.StudyDate, dataset.StudyTime, dataset.PatientSex} == {""}
+    assert dataset.LossyImageCompression == "01"
     assert dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness == 2
 
 
 def without_study(index: int, dataset: Dataset) -> None:
     clinical(index, dataset)
     del dataset.StudyInstanceUID
+
+
+def invalid_class(index: int, dataset: Dataset) -> None:
+    clinical(index, dataset)
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = VLWholeSlideMicroscopyImageStorage
 
 
 def same_instance(index: int, dataset: Dataset) -> None:
@@ -198,6 +205,7 @@ def two_studies(index: int, dataset: Dataset) -> None:
     ("change", "message"),
     [
         (without_study, "StudyInstanceUID is missing, so a DICOM-SEG cannot refer to this slice. Use --format nifti"),
+        (invalid_class, "the series has metadata that a DICOM-SEG cannot have ("),
         (same_instance, "have the same SOPInstanceUID"),
         (two_studies, "belong to different studies"),
     ],
