@@ -123,6 +123,18 @@ def test_params__spacing_is_refused():
         dicom.Params(columns={"spacing": "mm"})
 
 
+def test_stage__files_and_messages_have_no_identifiers(root, options, tmp_path, capsys):
+    for number in range(2):
+        for file in (root / f"images/P0_{number}").iterdir():
+            edit(file, PatientName="Doe^Jane", PatientID="ID-7781", SeriesInstanceUID=f"1.2.40.{number}")
+    prepare(options, tmp_path / "out")
+    output = capsys.readouterr()
+    files = [path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(files) > 5
+    for content in (output.out.encode(), output.err.encode(), *files):
+        assert not any(text in content for text in (b"Jane", b"ID-7781", b"1.2.40."))
+
+
 def remove_slice(folder):
     (folder / "004.dcm").unlink()
 
