@@ -47,7 +47,7 @@ def read_sources(folder: Path) -> SourceSeries:
 
     Raises:
         DecodeError: the series cannot be read, a slice lacks a UID, two slices have the same SOPInstanceUID, or they
-            belong to two studies. The message names the folder and the files.
+            belong to two patients or studies. The message names the folder and the files.
     """
     with file_errors(folder):
         entries, grid = read_slices(folder)
@@ -99,8 +99,9 @@ def _is_valid(keyword: str, value: object) -> bool:
 def _check_instances(slices: list["Dataset"], names: list[str]) -> None:
     first: dict[str, str] = {}
     for dataset, name in zip(slices, names, strict=True):
-        if dataset.StudyInstanceUID != slices[0].StudyInstanceUID:
-            raise DecodeError(f"{names[0]} and {name} belong to different studies (StudyInstanceUID)")
+        for keyword in ("PatientID", "StudyInstanceUID"):
+            if dataset.get(keyword) != slices[0].get(keyword):
+                raise DecodeError(f"{names[0]} and {name} belong to different patients or studies ({keyword} differs)")
         other = first.setdefault(dataset.SOPInstanceUID, name)
         if other is not name:
             raise DecodeError(f"{other} and {name} have the same SOPInstanceUID, so a DICOM-SEG cannot refer to them")

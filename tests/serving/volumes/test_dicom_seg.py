@@ -202,13 +202,19 @@ def two_studies(index: int, dataset: Dataset) -> None:
     dataset.StudyInstanceUID = generate_uid(entropy_srcs=[str(index % 2)])
 
 
+def two_patients(index: int, dataset: Dataset) -> None:
+    clinical(index, dataset)
+    dataset.PatientID = f"{PATIENT}-{index // 5}"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (without_study, "StudyInstanceUID is missing, so a DICOM-SEG cannot refer to this slice. Use --format nifti"),
         (invalid_class, "the series has metadata that a DICOM-SEG cannot have ("),
         (same_instance, "have the same SOPInstanceUID"),
-        (two_studies, "belong to different studies"),
+        (two_studies, "belong to different patients or studies (StudyInstanceUID differs)"),
+        (two_patients, "belong to different patients or studies (PatientID differs)"),
     ],
 )
 def test_format__series_without_references_is_skipped(tmp_path, bundle, highdicom, capsys, change, message):
