@@ -151,6 +151,7 @@ class DicomSegFormat:
     def _describe(self, index: int) -> Any:
         """Return the description of the label with number `index` + 1."""
         import highdicom as hd
+        from pydicom.sr.codedict import codes
         from pydicom.sr.coding import Code
 
         def coded(term: Term) -> Code:
@@ -158,7 +159,7 @@ class DicomSegFormat:
 
         algorithm = hd.AlgorithmIdentificationSequence(
             name=_text(f"{MANUFACTURER} {self.bundle}"),
-            family=Code("123109", "DCM", "Artificial Intelligence"),
+            family=codes.DCM.ArtificialIntelligence,
             version=version(),
             parameters={"bundle": self.bundle, "bundle_sha256": self.sha256, "medtune": version()},
         )

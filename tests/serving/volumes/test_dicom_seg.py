@@ -131,6 +131,8 @@ def test_format__describes_the_bundle_and_its_labels(tmp_path, bundle, highdicom
     assert lesion.SegmentedPropertyTypeCodeSequence[0].CodeValue == "4147007"
     (algorithm,) = lesion.SegmentationAlgorithmIdentificationSequence
     assert algorithm.AlgorithmName == "MedTune tiny"
+    (family,) = algorithm.AlgorithmFamilyCodeSequence
+    assert (family.CodeValue, family.CodeMeaning) == ("123110", "Artificial Intelligence")
     assert read_manifest(bundle)["sha256"] in algorithm.AlgorithmParameters
     assert dataset.SeriesNumber == 1004
     assert dataset.DeviceSerialNumber == read_manifest(bundle)["sha256"]
