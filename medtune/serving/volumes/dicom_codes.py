@@ -15,7 +15,7 @@ from medtune.serving.manifest import BundleError
 # Value, coding scheme and meaning.
 Term = tuple[str, str, str]
 TISSUE: Term = ("85756007", "SCT", "Tissue")
-EXAMPLE = '{"liver": {"category": ["123037004", "SCT", "Anatomical Structure"], "type": ["10200004", "SCT", "Liver"]}}'
+EXAMPLE = '{"liver": {"category": ["91723000", "SCT", "Anatomical Structure"], "type": ["10200004", "SCT", "Liver"]}}'
 _KEYS = ("category", "type")
 # Limits of the elements Code Value, Coding Scheme Designator and Code Meaning.
 _MAX_CHARS = (16, 16, 64)

@@ -10,7 +10,7 @@ def test_read__labels_without_codes_are_tissue(tmp_path):
     assert read_codes(None, ["liver", "tumor"]) == [SegmentCodes(TISSUE, TISSUE)] * 2
     (tmp_path / "codes.json").write_text(EXAMPLE)
     liver, tumor = read_codes(tmp_path / "codes.json", ["liver", "tumor"])
-    assert liver == SegmentCodes(("123037004", "SCT", "Anatomical Structure"), ("10200004", "SCT", "Liver"))
+    assert liver == SegmentCodes(("91723000", "SCT", "Anatomical Structure"), ("10200004", "SCT", "Liver"))
     assert tumor == SegmentCodes()
 
 
@@ -32,3 +32,14 @@ def test_read__invalid_entries_are_named(tmp_path, document, message):
     with pytest.raises(BundleError, match=message) as caught:
         read_codes(tmp_path / "codes.json", ["liver"])
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_example__has_the_codes_of_the_standard():
+    codes = pytest.importorskip("pydicom.sr.codedict", reason="pydicom is not installed").codes
+    liver = json.loads(EXAMPLE)["liver"]
+    for term, expected in (
+        (liver["category"], codes.cid7150.AnatomicalStructure),
+        (liver["type"], codes.SCT.Liver),
+        (TISSUE, codes.SCT.Tissue),
+    ):
+        assert tuple(term) == (expected.value, expected.scheme_designator, expected.meaning)
