@@ -14,7 +14,6 @@ from medtune.data.prediction_results import is_results_table
 from medtune.data.sources.nnunet import IMAGES, MASKS
 from medtune.data.table import SUFFIXES as TABLE_SUFFIXES
 from medtune.data.table import Table, read_table
-from medtune.data.volume_cases import SUFFIXES as VOLUME_SUFFIXES
 from medtune.data.volume_cases import strip_suffix
 
 # Names of columns and folders that contain masks.
