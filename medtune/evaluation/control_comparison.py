@@ -83,10 +83,11 @@ def _sentence(control: Control, entry: Mapping[str, Any], metric: Metric) -> str
     test, difference = entry["test"].get(metric.name, {}), entry["difference"].get(metric.name, {})
     if difference.get("value") is None:
         return f"The contribution of the {control.part} is unknown, because {metric.title} is undefined"
-    name, value = metric.title[0].upper() + metric.title[1:], difference["value"]
-    numbers = f"{name} {test['value'] + value:.3f} against {test['value']:.3f} of the {control.title}"
+    name, value = metric.title[0].upper() + metric.title[1:], _rounded(difference["value"])
+    model = test["value"] + difference["value"]
+    numbers = f"{name} {model:.3f} against {test['value']:.3f} of the {control.title}"
     if difference["lo"] is None:
-        return f"The contribution of the {control.part} has no interval: {numbers} (difference {value:.3f})"
+        return f"The contribution of the {control.part} has no interval: {numbers} (difference {value})"
     lo, hi = sorted(metric.sign * difference[end] for end in ("lo", "hi"))
     if lo > 0:
         effect = f"The {control.part} improves the result"
@@ -94,4 +95,9 @@ def _sentence(control: Control, entry: Mapping[str, Any], metric: Metric) -> str
         effect = f"The {control.part} makes the result worse"
     else:
         effect = f"The {control.part} adds nothing that this test set can show"
-    return f"{effect}: {numbers} (difference {value:.3f}, {difference['lo']:.3f} to {difference['hi']:.3f})"
+    return f"{effect}: {numbers} (difference {value}, {_rounded(difference['lo'])} to {_rounded(difference['hi'])})"
+
+
+def _rounded(value: float) -> str:
+    """Format a difference with three decimals, without the sign of a value that rounds to zero."""
+    return f"{round(value, 3) + 0.0:.3f}"

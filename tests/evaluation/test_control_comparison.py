@@ -29,6 +29,8 @@ def entry(name, value, difference, lo, hi):
         (DICE, (0.7, 0.1, 0.05, 0.15), "The backbone improves the result: Mean Dice 0.800 against 0.700"),
         (DICE, (0.7, -0.1, -0.15, -0.05), "The backbone makes the result worse: Mean Dice 0.600 against 0.700"),
         (HD95, (9.0, -2.0, -3.0, -1.0), "The backbone improves the result: Mean HD95 (mm) 7.000 against 9.000"),
+        (DICE, (0.7, -0.0001, -0.0004, 0.0002), "The backbone adds nothing that this test set can show: Mean Dice "
+         "0.700 against 0.700 of the decoder alone (difference 0.000, 0.000 to 0.000)"),
         (DICE, (0.7, 0.1, None, None), "The contribution of the backbone has no interval: Mean Dice 0.800 against"),
         (DICE, (0.7, None, None, None), "The contribution of the backbone is unknown, because mean Dice is undefined"),
     ],
