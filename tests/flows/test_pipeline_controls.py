@@ -11,6 +11,7 @@ import pytest
 import timm
 from safetensors.torch import save_file
 
+from medtune.cli.steps import report
 from medtune.config.errors import InputError
 from medtune.config.load import load
 from medtune.config.project import PROJECT
@@ -78,6 +79,14 @@ def test_run__trains_the_controls_after_the_model_and_only_once(paths: RunPaths)
     assert names(paths, BOTH) == []
     folder = paths.out / "artifacts" / "controls"
     assert {path.name for path in folder.iterdir()} == {"decoder_only", "scratch"}
+    (folder / "scratch" / "finetune" / "fold-1" / "output.txt").write_text("damaged")
+    waiting = {status.name: status.reason for status in report(params_of(BOTH), paths) if not status.done}
+    assert waiting == {
+        "control scratch finetune fold 1": "would run: the files of the result are damaged",
+        "evaluate": "would run after control scratch finetune fold 1",
+        "export": "would run after control scratch finetune fold 1",
+    }
+    assert names(paths, BOTH) == ["control scratch finetune fold 1"]
     assert (folder / "scratch" / "finetune" / "fold-2" / "output.txt").is_file()
 
 
