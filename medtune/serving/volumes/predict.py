@@ -57,7 +57,7 @@ def write_label_maps(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BundleError(f"--out={out}: cannot be created ({error.strerror}). Use another folder") from None
-    _remove_unfinished(out, cases)
+    _remove_unfinished(out, [TABLE, *(case.name + writer.suffix for case in cases)])
     progress, entries, columns = VolumeProgress(len(cases)), [], list(bundle.task.columns(bundle.manifest))
     start = time.perf_counter()
     with open_output(out / TABLE) as stream:
@@ -90,9 +90,9 @@ def write_label_maps(
     return skipped
 
 
-def _remove_unfinished(out: Path, cases: Sequence[Case]) -> None:
+def _remove_unfinished(out: Path, names: Sequence[str]) -> None:
     """Remove the temporary files of killed runs that wrote the same results."""
-    for name in (TABLE, *(case.name + OUTPUT_SUFFIX for case in cases)):
+    for name in names:
         for path in out.glob(f".{glob.escape(name)}.*.tmp*"):
             process = path.name.removeprefix(f".{name}.").partition(".")[0]
             if process.isdecimal() and not _is_running(int(process)):
