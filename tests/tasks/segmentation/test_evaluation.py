@@ -21,7 +21,7 @@ from medtune.runtime.artifact import commit, partial_dir
 from medtune.runtime.paths import RunPaths
 from medtune.serving.volumes.pipeline import PostProcessing, Segmentation
 from medtune.tasks import base
-from medtune.tasks.segmentation import Params, evaluation, prior_map
+from medtune.tasks.segmentation import Params, controls, evaluation, prior_map
 from medtune.tasks.segmentation.case_metrics import case_metrics
 from medtune.tasks.segmentation.label_maps import write_label_maps
 from medtune.tasks.segmentation.outputs import SegmentedVolumes
@@ -254,7 +254,7 @@ def test_write__writes_all_files_and_the_report_names_the_baseline(
     page = (tmp_path / "report.html").read_text()
     assert "mean mask of the training volumes" in page
     assert "baseline: mean mask of the training volumes" in page
-    assert "--set model.backbone=none" in page
+    assert controls.NOTE in page
     assert "averages &lt;all&gt;" in page
     assert "12 volumes of 12 patients" in page
     assert len(page) < 3_000_000
