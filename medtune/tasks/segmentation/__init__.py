@@ -2,11 +2,12 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from medtune.config.base import StrictParams
 from medtune.config.names import Name
 from medtune.config.schema import TaskParams
+from medtune.config.validation_errors import param_error
 
 Axis = Literal["x", "y", "z"]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -38,13 +39,18 @@ class Params(TaskParams):
     """Patches, sliding windows, augmentation and post-processing."""
 
     EVALUATE_ONLY: ClassVar[frozenset[str]] = frozenset(
-        {"tolerance_mm", "largest_component", "min_volume_mm3", "controls"}
+        {"tolerance_mm", "largest_component", "min_volume_mm3", "mirror_views", "controls"}
     )
     """Keys that do not affect data and training."""
 
     kind: Literal["segmentation"] = "segmentation"
     overlap: Annotated[float, Field(ge=0, le=0.9)] = Field(
         0.5, description="overlap of neighboring windows in prediction, fraction of the patch"
+    )
+    mirror_views: list[Axis] = Field(
+        [],
+        description="axes along which windows are mirrored in prediction. The probabilities of all combinations are "
+        "averaged, so each axis doubles the time. Only axes of augment.mirror",
     )
     foreground_share: Probability = Field(
         0.33, description="fraction of training patches that are centered on a labeled voxel, labels in turn"
@@ -77,3 +83,20 @@ class Params(TaskParams):
         if len(set(augment.mirror)) < len(augment.mirror):
             raise ValueError("mirror: an axis is repeated. Name each axis once")
         return augment
+
+    @model_validator(mode="after")
+    def _views_are_trained(self) -> "Params":
+        if len(set(self.mirror_views)) < len(self.mirror_views):
+            raise param_error("mirror_views", self.mirror_views, "an axis is repeated. Name each axis once")
+        if unknown := sorted(set(self.mirror_views) - set(self.augment.mirror)):
+            raise param_error(
+                "mirror_views",
+                self.mirror_views,
+                f"training does not mirror {', '.join(unknown)}. Add it to task.augment.mirror, or remove it here",
+            )
+        return self
+
+    @property
+    def views(self) -> tuple[int, ...]:
+        """Numbers of the axes in `mirror_views`, ascending."""
+        return tuple(sorted("xyz".index(axis) for axis in self.mirror_views))
