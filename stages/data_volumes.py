@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from medtune.config.errors import InputError
 from medtune.config.schema import Params
-from medtune.data import contact_sheet_volumes, duplicates, findings, manifest
-from medtune.data.dataset_report import check_duplicates, describe_dataset, print_summary, write_report
+from medtune.data import contact_sheet_volumes, duplicates, findings, manifest_writing
+from medtune.data.dataset_report import check_duplicates, describe_dataset, finish_dataset
 from medtune.data.fold_assignments import FoldAssignments
 from medtune.data.packing import check_rejected
 from medtune.data.sample import Sample
@@ -27,10 +27,10 @@ from medtune.data.volume_labels import check_labels
 from medtune.data.volume_packing import pack_volumes
 from medtune.data.volume_params import VolumeParams
 from medtune.data.volume_preparation import PreparationPlan, plan_preparation
-from medtune.data.volume_reading import LabeledVolume, read_labeled, states_other_spacing
-from medtune.runtime.artifact import Artifact, commit, partial_dir
+from medtune.data.volume_reading import LabeledVolume, read_labeled, spacing_notes
+from medtune.data.volume_scratch import VolumeScratch
+from medtune.runtime.artifact import Artifact, partial_dir
 from medtune.runtime.paths import RunPaths
-from medtune.runtime.provenance import provenance
 from medtune.serving.pixels import DecodeError
 from medtune.tasks import base
 
@@ -88,7 +88,8 @@ def prepare_volumes(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
 
-    inspection = inspect_volumes(samples, listed.root, len(channels), len(labels), data.intensity)
+    decoded = VolumeScratch(folder / ".decoded", lambda files: read_labeled(files, len(channels), len(labels)))
+    inspection = inspect_volumes(samples, listed.root, len(channels), len(labels), data.intensity, decoded.read)
     samples = _keep(samples, inspection, data.on_bad_image)
     facts, names = inspection.facts, [sample.path for sample in samples]
     done = split(samples)
@@ -102,9 +103,9 @@ def prepare_volumes(
     )
     leaks = check_duplicates(twice, data.split.protocol, UNIT)
 
-    def read(row: int) -> LabeledVolume:
+    def read(row: int, last: bool = False) -> LabeledVolume:
         try:
-            return read_labeled(volume_files(samples[row]), len(channels), len(labels))
+            return (decoded.read_last if last else decoded.read)(samples[row])
         except DecodeError as error:  # the file has changed since the inspection
             raise InputError(
                 f"{names[row]}: {file_problem(error, samples[row], listed.root)}. Correct the file"
@@ -112,13 +113,13 @@ def prepare_volumes(
 
     training = _training_rows(done, data.split.trained_folds)
     plan = plan_preparation(data, names, facts, training, read)
-    digests = pack_volumes(folder, facts, read, plan.preparation)
+    digests = pack_volumes(folder, facts, lambda row: read(row, last=True), plan.preparation)
     packed_time = time.perf_counter()
 
     sizes = tuple((fact.shape[0], fact.shape[1]) for fact in facts)
     test_fold = "all" if data.split.test_fold == "all" else data.split.test_folds[0]
     packed = PackedVolumes(digests, sizes)
-    manifest.write_manifest(folder, samples, packed, done, test_fold, [_cells(fact) for fact in facts])
+    manifest_writing.write_manifest(folder, samples, packed, done, test_fold, [_cells(fact) for fact in facts])
     notes = [*listed.notes, *done.notes, *label_notes, *leaks, *_notes(samples, plan, done, training)]
     labeled = [_with_labels(sample, fact, labels) for sample, fact in zip(samples, facts, strict=True)]
     info = describe_dataset(data, listed, labeled, done.splits, done.leaked_patients, notes)
@@ -129,32 +130,19 @@ def prepare_volumes(
         "patch": list(plan.patch),
         "strata": list(findings.all_labels(samples)),
     }
-    manifest.write_info(folder, info)
+    manifest_writing.write_info(folder, info)
     contact_sheet_volumes.write_contact_sheet(folder / "samples.png", folder, names, plan.preparation.spacing, labels)
     if all(volume_files(sample).read is not None for sample in samples):
         tested = done.splits[:, data.split.test_folds[0]] == "test"
         chosen = [(row, name) for row, name in enumerate(names) if tested[row]]
-        write_sample_volumes(folder / "samples", chosen, read)
+        write_sample_volumes(folder / "samples", chosen, lambda row: read(row, last=True))
+    decoded.close()
     rejected = [*listed.rejected, *headers.rejected, *inspection.rejected]
-    seconds = time.perf_counter() - start_time
     entries = {
-        "n_kept": len(samples),
         "duplicates": twice,
-        "seconds": round(seconds, 3),
         "images_per_second": round(len(samples) / max(packed_time - start_time, 1e-9), 1),
     }
-    report = write_report(folder, listed, rejected, info, entries)
-    result = {
-        "stage": "data",
-        "listing": listed.hash,
-        "n_images": len(samples),
-        "params": params.section("data"),
-        "seconds": round(seconds, 3),
-        "provenance": provenance(),
-    }
-    artifact = commit(paths.prepared, key, result)
-    print_summary(info, report)
-    return artifact
+    return finish_dataset(paths.prepared, key, params, listed, rejected, info, entries, start_time)
 
 
 def _keep(samples: Sequence[Sample], inspection: Inspection, on_bad_image: str) -> list[Sample]:
@@ -170,7 +158,8 @@ def _training_rows(split: SplitResult, folds: Sequence[int]) -> list[int]:
 
 
 def _cells(fact: VolumeFacts) -> tuple[object, ...]:
-    return fact.shape[2], "x".join(f"{value:.6g}" for value in fact.spacing), fact.orientation
+    spacing = "x".join(f"{value:.6g}" for value in fact.spacing)
+    return fact.shape[2], spacing, fact.orientation, fact.sha256, fact.mask_sha256
 
 
 def _with_labels(sample: Sample, fact: VolumeFacts, labels: Sequence[str]) -> Sample:
@@ -186,9 +175,4 @@ def _notes(samples: Sequence[Sample], plan: PreparationPlan, split: SplitResult,
             "Every volume that is not external is a training volume of at least one fold. The following settings "
             f"depend on all of them, as in nnU-Net: {', '.join(plan.derived)}."
         )
-    if other := sum(states_other_spacing(volume_files(sample)) for sample in samples):
-        notes.append(
-            f"The table states another spacing than the files of {other:,} volumes, and replaces it. `medtune predict` "
-            "reads the spacing from the file."
-        )
-    return notes
+    return [*notes, *spacing_notes([volume_files(sample) for sample in samples])]

@@ -1,6 +1,5 @@
 """Layouts of data sets of volumes: dataset.json of nnU-Net or of the Decathlon, a table, or two folders."""
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from itertools import permutations
@@ -10,7 +9,8 @@ from typing import Any, NamedTuple
 from medtune.cli.detect_columns import patient_columns
 from medtune.config.errors import InputError
 from medtune.data import columns, volume_table
-from medtune.data.dataset_json import FILE
+from medtune.data.dataset_json import FILE, find_source, states_nifti
+from medtune.data.prediction_results import is_results_table
 from medtune.data.sources.nnunet import IMAGES, MASKS
 from medtune.data.table import SUFFIXES as TABLE_SUFFIXES
 from medtune.data.table import Table, read_table
@@ -28,28 +28,24 @@ class Layout(NamedTuple):
         settings: section data by dotted key.
         title: the layout, for the user.
         others: columns of a table that may contain patient ids.
+        is_nifti: False if dataset.json states another file format.
     """
 
     settings: dict[str, Any]
     title: str
     others: tuple[str, ...] = ()
+    is_nifti: bool = True
 
 
 def by_dataset_json(root: Path) -> Layout | None:
     """Return the layout that dataset.json states, or None if there is no such file or it has another content."""
-    try:
-        content = json.loads((root / FILE).read_bytes().decode("utf-8-sig"))
-    except FileNotFoundError:
+    source = find_source(root)
+    if source is None:
         return None
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(content, dict) or "labels" not in content:
-        return None
-    if "channel_names" in content or "file_ending" in content:
-        return Layout({"data.source": "nnunet"}, f"nnU-Net: {FILE}, {IMAGES} and {MASKS}")
-    if "modality" in content or "training" in content:
-        return Layout({"data.source": "decathlon"}, f"Medical Segmentation Decathlon: {FILE}")
-    return None
+    if source == "nnunet":
+        title = f"nnU-Net: {FILE}, {IMAGES} and {MASKS}"
+        return Layout({"data.source": source}, title, is_nifti=states_nifti(root))
+    return Layout({"data.source": source}, f"Medical Segmentation Decathlon: {FILE}")
 
 
 def by_table(root: Path, name: str | None) -> Layout | None:
@@ -63,7 +59,8 @@ def by_table(root: Path, name: str | None) -> Layout | None:
         The layout, or None if no table names NIfTI files.
 
     Raises:
-        InputError: the columns of the volume and the mask are ambiguous, or the table that `name` names is damaged.
+        InputError: the columns of the volume and the mask are ambiguous, or the table that `name` names is damaged or
+            has the results of `medtune predict`.
     """
     header = volume_table.header_names(NO_COLUMNS)
     for file in [root / name] if name else _tables(root):
@@ -72,6 +69,10 @@ def by_table(root: Path, name: str | None) -> Layout | None:
         except InputError:
             if name:
                 raise
+            continue
+        if is_results_table(table.columns):
+            if name:
+                raise InputError(f"{name}: results of `medtune predict`, without masks. Name the table of the masks")
             continue
         files = [column for column in table.columns if _names_files(table, column)]
         if files:

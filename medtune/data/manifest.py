@@ -1,12 +1,12 @@
-"""Prepared set of images: manifest.csv, dataset.json and the packed images."""
+"""Prepared set of images or volumes, read from manifest.csv, dataset.json and the packed samples."""
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -14,32 +14,20 @@ from medtune.config.errors import InputError
 from medtune.data.findings import rarest_finding
 from medtune.data.metadata import find_metadata_column, metadata_values
 from medtune.data.packing import IMAGES_FILE
-from medtune.data.sample import Sample
 from medtune.data.split_checks import SPLITS
 from medtune.data.split_protocols import SPLIT_DTYPE
-from medtune.data.splits import SplitResult
 from medtune.data.volume_store import INDEX_FILE, VolumeStore
-from medtune.runtime.artifact import digest, file_sha256, find_artifact, write_text
+from medtune.runtime.artifact import digest, file_sha256, find_artifact
 from medtune.serving.members import REFIT
 from medtune.serving.one_line import first_line
 
 COLUMNS = ("path", "label", "patient", "fold", "split", "sha256", "width", "height")
+# Digests of the values and of the mask of a file, in RAS. They do not depend on spacing and normalization.
+DIGEST_COLUMNS = ("image_sha256", "mask_sha256")
 # Further columns of volumes.
-VOLUME_COLUMNS = ("depth", "spacing", "orientation")
+VOLUME_COLUMNS = ("depth", "spacing", "orientation", *DIGEST_COLUMNS)
 MANIFEST_FILE, INFO_FILE, TARGETS = "manifest.csv", "dataset.json", "targets.npy"
 SLIDE_COLUMN = "slide_path"
-
-
-class Packed(Protocol):
-    """Digest and size of each packed sample."""
-
-    @property
-    def sha256(self) -> Sequence[str]:
-        """Digest of the pixels of each sample, hexadecimal."""
-
-    @property
-    def original_sizes(self) -> Sequence[tuple[int, int]]:
-        """(width, height) of each original in pixels."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +50,7 @@ class PreparedDataset:
         sha256: digest of the pixels of each image.
         names: label of each image as in manifest.csv: its class, or its findings.
         metadata_cells: further columns of the source (sex, site, scanner) by name, one cell per image.
+        file_digests: the `DIGEST_COLUMNS` of volumes by name, one digest per volume; empty for images.
     """
 
     folder: Path
@@ -76,6 +65,7 @@ class PreparedDataset:
     sha256: tuple[str, ...]
     metadata_cells: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    file_digests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def metadata(self, name: str, key: str = "evaluate.by") -> tuple[str | None, ...]:
         """Return the values of a metadata column.
@@ -180,104 +170,6 @@ class PreparedDataset:
         return self.splits[:, test_fold]
 
 
-def _reserved_columns(n_folds: int) -> list[str]:
-    return [*COLUMNS, *(f"role_{column}" for column in range(n_folds))]
-
-
-def check_metadata(names: Iterable[str], n_folds: int, volumes: bool = False) -> None:
-    """Reject a column of the source whose name the manifest uses.
-
-    Args:
-        names: further columns of the source.
-        n_folds: number of folds.
-        volumes: True if the samples are volumes, which have more columns.
-
-    Raises:
-        InputError: a name is empty or used by the manifest.
-    """
-    reserved = [*_reserved_columns(n_folds), *(VOLUME_COLUMNS if volumes else ())]
-    if "split" in names:
-        raise InputError(
-            "column 'split' of the table is not used: add --set data.split.protocol=column to split by it, or rename it"
-        )
-    if taken := [name for name in names if name in reserved or name.startswith("role_") or not name]:
-        shown = ", ".join(map(repr, taken))
-        raise InputError(f"column {shown} of the table: this name is reserved for manifest.csv. Rename or remove it")
-
-
-def write_manifest(
-    folder: Path,
-    samples: Sequence[Sample],
-    packed: Packed,
-    split: SplitResult,
-    test_fold: int | str,
-    volume_cells: Sequence[tuple[object, ...]] = (),
-) -> None:
-    """Write manifest.csv.
-
-    Args:
-        folder: existing folder.
-        samples: the packed samples, in the order of the packed images.
-        packed: digest and size of each packed sample.
-        split: splits of the samples.
-        test_fold: the selected test fold, or all.
-        volume_cells: cells of `VOLUME_COLUMNS` of each volume; empty for images.
-
-    Raises:
-        InputError: a column of the source has a reserved name.
-    """
-    n_folds = split.splits.shape[1]
-    split_columns = _reserved_columns(n_folds)[len(COLUMNS) :]
-    metadata, volume_columns = list(samples[0].metadata), VOLUME_COLUMNS if volume_cells else ()
-    check_metadata(metadata, n_folds, volumes=bool(volume_columns))
-    cells = volume_cells or ((),) * len(samples)
-    with (folder / MANIFEST_FILE).open("w", encoding="utf-8", newline="") as stream:
-        out = csv.writer(stream, lineterminator="\n")
-        out.writerow([*COLUMNS, *volume_columns, *metadata, *split_columns])
-        rows = zip(
-            samples, packed.sha256, packed.original_sizes, cells, split.folds.tolist(), split.splits.tolist(),
-            strict=True,
-        )  # fmt: skip
-        for sample, sha256, (width, height), further, fold, splits in rows:
-            split_name = "cv" if test_fold == "all" else splits[int(test_fold)]
-            patient_id = sample.path if sample.patient_id is None else sample.patient_id
-            out.writerow(
-                [sample.path, sample.label, patient_id, fold, split_name, sha256, width, height, *further]
-                + [sample.metadata[name] for name in metadata]
-                + splits
-            )
-
-
-def write_targets(folder: Path, targets: Iterable[np.ndarray | None], n: int) -> None:
-    """Write targets.npy, (n, ...), row by row; write nothing if the targets are None.
-
-    Args:
-        folder: existing folder.
-        targets: one target per image.
-        n: number of images.
-
-    Raises:
-        InputError: the targets differ in shape or type.
-    """
-    array: np.ndarray | None = None
-    for row, target in enumerate(targets):
-        if target is None:
-            return
-        if array is None:
-            array = np.lib.format.open_memmap(folder / TARGETS, "w+", target.dtype, (n, *target.shape))
-        if (target.shape, target.dtype) != (array.shape[1:], array.dtype):
-            raise InputError(
-                f"target {row} is {target.dtype} {target.shape}, but the first target is {array.dtype} "
-                f"{array.shape[1:]}. All targets must have the same shape and type"
-            )
-        array[row] = target
-
-
-def write_info(folder: Path, info: dict[str, Any]) -> None:
-    """Write dataset.json."""
-    write_text(folder / INFO_FILE, json.dumps(info, indent=2, ensure_ascii=False) + "\n")
-
-
 def load_prepared(folder: Path) -> PreparedDataset:
     """Load a prepared set and verify the sha256 of every file.
 
@@ -294,14 +186,14 @@ def load_prepared(folder: Path) -> PreparedDataset:
         state = "is damaged or incomplete" if folder.exists() else "does not exist"
         raise InputError(f"{folder} {state}: run `medtune data` (with the same --params, --set and --out)")
     info = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
-    classes = tuple(info["classes"])
+    classes, volumes = tuple(info["classes"]), "volumes" in info
     with (folder / MANIFEST_FILE).open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     n_folds = sum(name.startswith("role_") for name in rows[0])
     if info.get("label_type") == "multi":
         labels = rarest_finding(np.load(folder / TARGETS))
     else:
-        strata = info["volumes"]["strata"] if "volumes" in info else classes
+        strata = info["volumes"]["strata"] if volumes else classes
         index = {name: number for number, name in enumerate(strata)}
         labels = np.array([index[row["label"]] for row in rows], np.int64)
     return PreparedDataset(
@@ -313,16 +205,15 @@ def load_prepared(folder: Path) -> PreparedDataset:
         patient_ids=np.array([row["patient"] for row in rows]),
         folds=np.array([row["fold"] for row in rows], np.int64),
         splits=np.array([[row[f"role_{fold}"] for fold in range(n_folds)] for row in rows], SPLIT_DTYPE),
-        images=np.zeros((len(rows), 0, 0, 3), np.uint8)
-        if "volumes" in info
-        else _open_images(folder / IMAGES_FILE, len(rows)),
+        images=np.zeros((len(rows), 0, 0, 3), np.uint8) if volumes else _open_images(folder / IMAGES_FILE, len(rows)),
         sha256=tuple(row["sha256"] for row in rows),
         names=tuple(row["label"] for row in rows),
         metadata_cells={
             name: tuple(row[name] for row in rows)
             for name in rows[0]
-            if name not in (*COLUMNS, *(VOLUME_COLUMNS if "volumes" in info else ())) and not name.startswith("role_")
+            if name not in (*COLUMNS, *(VOLUME_COLUMNS if volumes else ())) and not name.startswith("role_")
         },
+        file_digests={name: tuple(row[name] for row in rows) for name in DIGEST_COLUMNS if volumes and name in rows[0]},
     )
 
 

@@ -1,19 +1,17 @@
 """Loading and running of a bundle that segments volumes. Needs onnxruntime, NumPy and nibabel only."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
-from medtune.serving import members, tasks
-from medtune.serving.loading import open_model
-from medtune.serving.manifest import BundleError, read_manifest
+from medtune.serving import members
+from medtune.serving.loaded_bundle import LoadedBundle
+from medtune.serving.loading import run_model
+from medtune.serving.manifest import BundleError
 from medtune.serving.manifest_fields import VOLUMES
 from medtune.serving.pixels import DecodeError
 from medtune.serving.samples import compare_samples
@@ -22,6 +20,7 @@ from medtune.serving.volumes.dicom_series import read_series
 from medtune.serving.volumes.document import VolumeSettings
 from medtune.serving.volumes.nifti import read_volume
 from medtune.serving.volumes.nifti_space import INSTALL
+from medtune.serving.volumes.resampling import Shape
 from medtune.serving.volumes.segmented import SegmentedVolume, label_volumes
 from medtune.serving.volumes.sliding_window import OnProgress
 from medtune.serving.volumes.training_range import quantiles_of
@@ -31,78 +30,22 @@ Source = str | Path | Sequence[str | Path] | Volume
 SUPPORTED = ("cpu", "cuda")
 
 
-@dataclass(frozen=True)
-class VolumeBundle:
-    """A loaded bundle for volumes.
-
-    Attributes:
-        folder: folder of the bundle.
-        manifest: content of bundle.json.
-        precision: the precision in use.
-        session: the onnxruntime session, which is thread-safe.
-    """
-
-    folder: Path
-    manifest: dict[str, Any]
-    precision: str
-    session: onnxruntime.InferenceSession
+class VolumeBundle(LoadedBundle):
+    """A loaded bundle for volumes."""
 
     @classmethod
-    def load(
-        cls,
-        folder: Path | str,
-        precision: str = "fp32",
-        provider: str = "cpu",
-        threads: int = 0,
-        busy_wait: bool = True,
-    ) -> "VolumeBundle":
-        """Load a bundle and verify the SHA-256 of every file.
-
-        Args:
-            folder: the exported folder.
-            precision: fp32, or another precision that the bundle ships.
-            provider: cpu or cuda. There is no fallback to another provider.
-            threads: CPU threads per prediction. 0 uses all cores.
-            busy_wait: let idle threads spin during a prediction. Use False if other programs need the cores.
-
-        Returns:
-            The loaded bundle.
-
-        Raises:
-            BundleError: the bundle is damaged, predicts images or lacks the precision. Also if onnxruntime is too old,
-                the provider is not active, or nibabel is not installed.
-        """
-        folder = Path(folder)
-        document = read_manifest(folder)
+    def _check_kind(cls, folder: Path, document: dict[str, Any], provider: str) -> None:
         if VOLUMES not in document:
             raise BundleError(f"{folder} predicts images, not volumes. Load it with medtune.serving.bundle.Bundle")
         if find_spec("nibabel") is None:
             raise BundleError(INSTALL)
         if provider not in SUPPORTED:
             raise BundleError(f"provider {provider} does not run bundles for volumes. Use {' or '.join(SUPPORTED)}")
-        return cls(folder, document, precision, open_model(folder, document, precision, provider, threads, busy_wait))
-
-    @property
-    def task(self) -> ModuleType:
-        """Module that describes the results of this kind of task (see `medtune.serving.tasks`)."""
-        task = tasks.find(self.manifest["task"]["kind"])
-        assert task is not None  # read_manifest rejects unknown tasks
-        return task
-
-    @property
-    def classes(self) -> list[str]:
-        """Names of the labels 1, 2, ... of a label map."""
-        return list(self.manifest["classes"])
 
     @cached_property
     def settings(self) -> VolumeSettings:
         """Parsed entry `volumes` of bundle.json."""
         return VolumeSettings.from_document(self.manifest)
-
-    @property
-    def providers(self) -> list[str]:
-        """Active onnxruntime providers, in order of preference."""
-        return list(self.session.get_providers())
 
     def run(self, windows: np.ndarray) -> np.ndarray:
         """Run the model on normalized windows.
@@ -115,16 +58,15 @@ class VolumeBundle:
 
         Raises:
             BundleError: the array has another type or shape.
+            RuntimeError: onnxruntime failed.
         """
         self._check_windows(windows)
-        output: np.ndarray = self.session.run([self.manifest["output"]["name"]], self._feed(windows))[0]
-        return output
+        return run_model(self.session, [self.manifest["output"]["name"]], self._feed(windows))[0]
 
     def run_member(self, windows: np.ndarray, member: int) -> np.ndarray:
         """Run the model and return the probabilities of one of its networks; see `run`."""
         self._check_windows(windows)
-        output: np.ndarray = self.session.run([members.MEMBERS], self._feed(windows))[0]
-        return np.ascontiguousarray(output[:, member])
+        return np.ascontiguousarray(run_model(self.session, [members.MEMBERS], self._feed(windows))[0][:, member])
 
     def read(self, source: Source) -> Volume:
         """Read a volume with the channels of the bundle.
@@ -173,43 +115,65 @@ class VolumeBundle:
 
         Raises:
             DecodeError: the volume cannot be used, or the memory is not sufficient.
-            RuntimeError: the model returned a value that is not finite.
+            RuntimeError: onnxruntime failed, or the model returned a value that is not finite.
         """
         volume = self.read(source)
-        settings, n_labels, spacing = self.settings, len(self.classes), volume.spacing.tolist()
+        settings, spacing = self.settings, volume.spacing.tolist()
         names, rules = settings.channels, settings.preparation.intensity
         flags = settings.training_range.differences(volume.shape, spacing, quantiles_of(volume.data), names, rules)
         grid, shape = volume.grid, volume.shape
         try:
             image = settings.preparation.apply(volume.data, spacing)
             del volume  # the values of the file are not needed any more
-            run = self.run if member is None else (lambda windows: self.run_member(windows, member))
-            result = pipeline.segment(
-                image, shape, spacing, settings.preparation, run, settings.patch, settings.overlap, n_labels,
-                batch_size, on_progress,
-            )  # fmt: skip
+            result = self.segment_prepared(image, shape, spacing, member, batch_size, on_progress)
             labels = result.labels
             if post_processing:
-                labels = settings.post_processing.apply(labels, n_labels, spacing)
+                labels = settings.post_processing.apply(labels, len(self.classes), spacing)
         except MemoryError:
             raise DecodeError("not enough memory to segment the volume") from None
         except ValueError as error:  # NaN or infinite probabilities
             raise RuntimeError(f"{self.folder}: {error}") from None
-        return SegmentedVolume(labels, grid, label_volumes(labels, n_labels, spacing), result.uncertainty, tuple(flags))
+        volumes_ml = label_volumes(labels, len(self.classes), spacing)
+        return SegmentedVolume(labels, grid, volumes_ml, result.uncertainty, tuple(flags))
+
+    def segment_prepared(
+        self,
+        image: np.ndarray,
+        shape: Shape,
+        spacing: Sequence[float],
+        member: int | None = None,
+        batch_size: int = 1,
+        on_progress: OnProgress | None = None,
+    ) -> pipeline.Segmentation:
+        """Segment a volume that has the spacing and the normalization of the bundle, without post-processing.
+
+        Args:
+            image: (C, X', Y', Z') from `Preparation.apply`.
+            shape: shape (X, Y, Z) of the volume in RAS.
+            spacing: spacing of the volume in RAS in mm.
+            member: use only this network instead of the mean of all networks.
+            batch_size: windows per run of the network.
+            on_progress: gets the number of finished windows and of all windows.
+
+        Returns:
+            The label map on the grid of the volume.
+
+        Raises:
+            ValueError: the model returned a value that is not finite.
+        """
+        settings = self.settings
+        run = self.run if member is None else (lambda windows: self.run_member(windows, member))
+        return pipeline.segment(
+            image, shape, spacing, settings.preparation, run, settings.patch, settings.overlap, len(self.classes),
+            batch_size, on_progress, settings.views, settings.temperature,
+        )  # fmt: skip
 
     def rows(self, results: Sequence[SegmentedVolume]) -> list[list[Any]]:
         """Convert results to one list per volume, with one value per entry of the task's `columns`."""
         return list(self.task.rows(results, self.manifest))
 
     def self_test(self) -> float:
-        """Run the bundle's sample windows and compare the result with its sample output.
-
-        Returns:
-            The largest absolute difference.
-
-        Raises:
-            BundleError: the difference exceeds the tolerance of this precision.
-        """
+        """Compare the output of the sample windows with the exported one; see `LoadedBundle.self_test`."""
         return compare_samples(self.folder, self.manifest, self.precision, self.providers[0], self.run)[1]
 
     def _feed(self, windows: np.ndarray) -> dict[str, np.ndarray]:
