@@ -56,7 +56,7 @@ def write_label_maps(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BundleError(f"--out={out}: cannot be created ({error.strerror}). Use another folder") from None
-    _remove_unfinished(out, [TABLE, *(case.name + writer.suffix for case in cases)])
+    _remove_unfinished(out, [TABLE, *(case.target(out).name for case in cases)])
     progress, entries, columns = VolumeProgress(len(cases)), [], list(bundle.task.columns(bundle.manifest))
     start = time.perf_counter()
     with open_output(out / TABLE) as stream:
