@@ -117,7 +117,7 @@ def _segment(
     from medtune.serving.volumes.bundle import VolumeBundle
     from medtune.serving.volumes.cases import check_outputs, find_cases
     from medtune.serving.volumes.dicom_seg import DicomSegFormat
-    from medtune.serving.volumes.label_map_format import LabelMapFormat, NiftiFormat
+    from medtune.serving.volumes.label_map_format import DefaultFormat, LabelMapFormat
     from medtune.serving.volumes.predict import write_label_maps
 
     if out is None:
@@ -125,14 +125,14 @@ def _segment(
     if os.path.isfile(out):
         raise InputError(f"--out={out}: this is a file. Name a folder for the label maps")
     kind, codes = output
-    writer: LabelMapFormat = NiftiFormat()
+    writer: LabelMapFormat = DefaultFormat()
     if kind == "dicom-seg":
         writer = DicomSegFormat.from_manifest(document, codes)
     elif codes is not None:
         raise InputError(f"--codes={codes}: only a DICOM-SEG has codes. Add --format dicom-seg, or remove the option")
     cases = find_cases(paths, len(document["volumes"]["channels"]), out)
-    writer.check(cases, out)
-    check_outputs(cases, out, writer.suffix)
+    cases = writer.prepare(cases, out)
+    check_outputs(cases, out)
     loaded = VolumeBundle.load(bundle, *session, busy_wait=False)
     print(
         f"{loaded.precision} on {', '.join(loaded.providers)}; {loaded.task.summary(loaded.manifest)}",
