@@ -28,6 +28,7 @@ from medtune.data.volume_packing import pack_volumes
 from medtune.data.volume_params import VolumeParams
 from medtune.data.volume_preparation import PreparationPlan, plan_preparation
 from medtune.data.volume_reading import LabeledVolume, read_labeled, spacing_notes
+from medtune.data.volume_scratch import VolumeScratch
 from medtune.runtime.artifact import Artifact, partial_dir
 from medtune.runtime.paths import RunPaths
 from medtune.serving.pixels import DecodeError
@@ -87,7 +88,8 @@ def prepare_volumes(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
 
-    inspection = inspect_volumes(samples, listed.root, len(channels), len(labels), data.intensity)
+    decoded = VolumeScratch(folder / ".decoded", lambda files: read_labeled(files, len(channels), len(labels)))
+    inspection = inspect_volumes(samples, listed.root, len(channels), len(labels), data.intensity, decoded.read)
     samples = _keep(samples, inspection, data.on_bad_image)
     facts, names = inspection.facts, [sample.path for sample in samples]
     done = split(samples)
@@ -101,9 +103,9 @@ def prepare_volumes(
     )
     leaks = check_duplicates(twice, data.split.protocol, UNIT)
 
-    def read(row: int) -> LabeledVolume:
+    def read(row: int, last: bool = False) -> LabeledVolume:
         try:
-            return read_labeled(volume_files(samples[row]), len(channels), len(labels))
+            return (decoded.read_last if last else decoded.read)(samples[row])
         except DecodeError as error:  # the file has changed since the inspection
             raise InputError(
                 f"{names[row]}: {file_problem(error, samples[row], listed.root)}. Correct the file"
@@ -111,7 +113,7 @@ def prepare_volumes(
 
     training = _training_rows(done, data.split.trained_folds)
     plan = plan_preparation(data, names, facts, training, read)
-    digests = pack_volumes(folder, facts, read, plan.preparation)
+    digests = pack_volumes(folder, facts, lambda row: read(row, last=True), plan.preparation)
     packed_time = time.perf_counter()
 
     sizes = tuple((fact.shape[0], fact.shape[1]) for fact in facts)
@@ -133,7 +135,8 @@ def prepare_volumes(
     if all(volume_files(sample).read is not None for sample in samples):
         tested = done.splits[:, data.split.test_folds[0]] == "test"
         chosen = [(row, name) for row, name in enumerate(names) if tested[row]]
-        write_sample_volumes(folder / "samples", chosen, read)
+        write_sample_volumes(folder / "samples", chosen, lambda row: read(row, last=True))
+    decoded.close()
     rejected = [*listed.rejected, *headers.rejected, *inspection.rejected]
     entries = {
         "duplicates": twice,

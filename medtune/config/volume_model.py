@@ -15,13 +15,11 @@ VOLUME_NETWORKS = ("unet", "dynunet", "segresnet", "swinunetr", "brain_unet3d")
 UNUSED = {
     "frozen": {"label_smoothing": "", "class_weights": "", "augment": "task.augment"},
     "finetune": {"label_smoothing": "", "class_weights": "", "augment": "task.augment", "channels_last": ""},
-    "evaluate": dict.fromkeys(
-        ("calibration", "threshold", "patient_score", "coverage", "reliability_bins", "batch_size"), ""
-    ),
+    "evaluate": dict.fromkeys(("threshold", "patient_score", "coverage", "reliability_bins", "batch_size"), ""),
     "gate": {"max_confidence_gap": ""},
 }
 # Settings of these keys that mean the same as the default.
-EQUIVALENT = {"class_weights": ("none",), "calibration": ("none",), "channels_last": (False,)}
+EQUIVALENT = {"class_weights": ("none",), "channels_last": (False,)}
 
 
 def check_volume_model(params: Any) -> None:

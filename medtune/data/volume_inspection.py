@@ -84,7 +84,12 @@ def inspect_headers(samples: Sequence[Sample], root: Path | None, channels: int)
 
 
 def inspect_volumes(
-    samples: Sequence[Sample], root: Path | None, channels: int, labels: int, rule: VolumeIntensityParams
+    samples: Sequence[Sample],
+    root: Path | None,
+    channels: int,
+    labels: int,
+    rule: VolumeIntensityParams,
+    read: Callable[[Sample], LabeledVolume] | None = None,
 ) -> Inspection:
     """Read all volumes, one at a time, and check their values and labels.
 
@@ -94,13 +99,15 @@ def inspect_volumes(
         channels: number of channels of the data set.
         labels: number of labels without the background.
         rule: section data.intensity.
+        read: function that reads a volume; None for `read_labeled`.
 
     Returns:
         The valid volumes and their properties.
     """
 
     def inspect(sample: Sample) -> VolumeFacts:
-        facts = describe(read_labeled(volume_files(sample), channels, labels), labels)
+        volume = read(sample) if read else read_labeled(volume_files(sample), channels, labels)
+        facts = describe(volume, labels)
         if problem := _find_problem(facts, rule):
             raise DecodeError(problem)
         return facts

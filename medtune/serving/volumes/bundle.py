@@ -10,6 +10,7 @@ import numpy as np
 
 from medtune.serving import members
 from medtune.serving.loaded_bundle import LoadedBundle
+from medtune.serving.loading import run_model
 from medtune.serving.manifest import BundleError
 from medtune.serving.manifest_fields import VOLUMES
 from medtune.serving.pixels import DecodeError
@@ -57,16 +58,15 @@ class VolumeBundle(LoadedBundle):
 
         Raises:
             BundleError: the array has another type or shape.
+            RuntimeError: onnxruntime failed.
         """
         self._check_windows(windows)
-        output: np.ndarray = self.session.run([self.manifest["output"]["name"]], self._feed(windows))[0]
-        return output
+        return run_model(self.session, [self.manifest["output"]["name"]], self._feed(windows))[0]
 
     def run_member(self, windows: np.ndarray, member: int) -> np.ndarray:
         """Run the model and return the probabilities of one of its networks; see `run`."""
         self._check_windows(windows)
-        output: np.ndarray = self.session.run([members.MEMBERS], self._feed(windows))[0]
-        return np.ascontiguousarray(output[:, member])
+        return np.ascontiguousarray(run_model(self.session, [members.MEMBERS], self._feed(windows))[0][:, member])
 
     def read(self, source: Source) -> Volume:
         """Read a volume with the channels of the bundle.
@@ -115,7 +115,7 @@ class VolumeBundle(LoadedBundle):
 
         Raises:
             DecodeError: the volume cannot be used, or the memory is not sufficient.
-            RuntimeError: the model returned a value that is not finite.
+            RuntimeError: onnxruntime failed, or the model returned a value that is not finite.
         """
         volume = self.read(source)
         settings, spacing = self.settings, volume.spacing.tolist()
@@ -165,7 +165,7 @@ class VolumeBundle(LoadedBundle):
         run = self.run if member is None else (lambda windows: self.run_member(windows, member))
         return pipeline.segment(
             image, shape, spacing, settings.preparation, run, settings.patch, settings.overlap, len(self.classes),
-            batch_size, on_progress,
+            batch_size, on_progress, settings.views, settings.temperature,
         )  # fmt: skip
 
     def rows(self, results: Sequence[SegmentedVolume]) -> list[list[Any]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medtune.serving.manifest_fields import VOLUMES
+from medtune.serving.volumes.confidence import parse_temperature
 from medtune.serving.volumes.pipeline import PostProcessing, Preparation
 from medtune.serving.volumes.training_range import TrainingRange
 from medtune.serving.volumes.windows import Patch
@@ -12,6 +13,7 @@ from medtune.serving.volumes.windows import Patch
 # Name of the graph's input, float32 (N, C, X, Y, Z).
 INPUT = "windows"
 MAX_OVERLAP = 0.9
+AXES = ("x", "y", "z")
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class VolumeSettings:
         overlap: overlap of neighboring windows as a fraction of the window.
         post_processing: removal of components.
         training_range: range of the training volumes.
+        views: axes, 0 to 2, whose mirrored windows are also predicted.
+        temperature: divisor of the logarithms of the probabilities, for the uncertainty.
     """
 
     preparation: Preparation
@@ -33,6 +37,8 @@ class VolumeSettings:
     overlap: float
     post_processing: PostProcessing
     training_range: TrainingRange
+    views: tuple[int, ...] = ()
+    temperature: float = 1.0
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "VolumeSettings":
@@ -64,6 +70,8 @@ class VolumeSettings:
             rules: Any = values.get("post_processing")
             check_post_processing(rules, len(document["classes"]))
             training_range = TrainingRange.from_document(values.get("training_range"), len(channels))
+            views = parse_views(values.get("mirror_views", []))
+            temperature = parse_temperature(values.get("temperature"))
         except ValueError as error:
             raise ValueError(f"{VOLUMES}.{error}") from None
         return cls(
@@ -73,7 +81,26 @@ class VolumeSettings:
             float(overlap),
             PostProcessing.from_document(rules),
             training_range,
+            views,
+            temperature,
         )
+
+
+def parse_views(names: Any) -> tuple[int, ...]:
+    """Return the numbers of mirrored axes.
+
+    Args:
+        names: `mirror_views` of bundle.json, some of x, y and z.
+
+    Returns:
+        Axes, 0 to 2, ascending.
+
+    Raises:
+        ValueError: the value is no list of different axes.
+    """
+    if not isinstance(names, list) or not all(name in AXES for name in names) or len({*names}) < len(names):
+        raise ValueError(f"mirror_views is {names!r}: expected different axes of x, y and z")
+    return tuple(sorted(AXES.index(name) for name in names))
 
 
 def check_post_processing(values: Any, n_labels: int) -> None:

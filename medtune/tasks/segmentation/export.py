@@ -149,8 +149,19 @@ def card(document: Mapping[str, Any]) -> dict[str, str]:
         "output": "`probabilities` per voxel of a window, the background first, and `members`, those of each network",
         "decision": f"Each voxel gets its most probable label. {rule(document)}",
         "agreement": "labels agree",
-        "calibration": "The probabilities are not calibrated. `uncertainty` is the mean of 1 - p over the voxels of a "
-        "label, where p is the probability of the predicted label.",
+        "calibration": _calibration(volumes.get("temperature", 1.0)),
         "limits": "- Every voxel is assigned to one of the labels above or to the background.\n"
         "- A volume with a flag differs from the training volumes, and the metrics may not hold for it.",
     }
+
+
+def _calibration(temperature: float) -> str:
+    uncertainty = (
+        "`uncertainty` is the mean of 1 - p over the voxels of a label, where p is the probability of the label"
+    )
+    if temperature == 1:
+        return f"The probabilities are not calibrated. {uncertainty}."
+    return (
+        f"The probabilities of the graph are not calibrated. {uncertainty} after temperature scaling with "
+        f"{temperature:.3g}, which was fitted on validation volumes. Scaling changes no label map."
+    )
