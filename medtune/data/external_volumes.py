@@ -27,6 +27,7 @@ from medtune.data.volume_inspection import (
 from medtune.data.volume_packing import pack_volumes
 from medtune.data.volume_params import VolumeIntensityParams, VolumeParams
 from medtune.data.volume_reading import LabeledVolume, read_labeled, spacing_notes
+from medtune.data.volume_scratch import VolumeScratch
 from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes.document import VolumeSettings
 from medtune.serving.volumes.pipeline import Preparation
@@ -109,8 +110,9 @@ def prepare_external_volumes(
     samples = _keep(listed.samples, headers, params.on_bad_image)
     rules = {rule.rule for rule in settings.preparation.intensity}
     rule = VolumeIntensityParams(rule="zscore" if rules & set(PER_VOLUME) else "foreground")
+    decoded = VolumeScratch(folder / ".decoded", lambda files: read_labeled(files, channels, labels))
     inspection = _check_preparation(
-        samples, inspect_volumes(samples, listed.root, channels, labels, rule), settings.preparation
+        samples, inspect_volumes(samples, listed.root, channels, labels, rule, decoded.read), settings.preparation
     )
     samples = _keep(samples, inspection, params.on_bad_image)
     numbers = np.array(listing.numbers, np.uint8)
@@ -118,13 +120,14 @@ def prepare_external_volumes(
 
     def read(row: int) -> LabeledVolume:
         try:
-            volume = read_labeled(volume_files(samples[row]), channels, labels)
+            volume = decoded.read_last(samples[row])
         except DecodeError as error:  # the file has changed since the inspection
             problem = file_problem(error, samples[row], listed.root)
             raise InputError(f"{samples[row].path}: {problem}. Correct the file") from None
         return replace(volume, mask=numbers[volume.mask])
 
     digests = pack_volumes(folder, facts, read, settings.preparation)
+    decoded.close()
     rejected = [*listed.rejected, *headers.rejected, *inspection.rejected]
     info = _describe(listing, params, settings, samples, name)
     info["notes"] += rejected_note(rejected, len(listed.samples) + len(listed.rejected), UNIT)
