@@ -43,9 +43,11 @@ class ExternalVolumes(ExternalListing):
 
     Attributes:
         numbers: number of the bundle for each number 0, 1, 2, ... in the masks.
+        images: entry `volumes.images` of bundle.json; None for a bundle that does not read two-dimensional images.
     """
 
     numbers: tuple[int, ...] = ()
+    images: Mapping[str, Any] | None = None
 
 
 def list_volumes(
@@ -54,6 +56,7 @@ def list_volumes(
     channels: Sequence[str],
     label_map: Mapping[str, str],
     channel_names: Sequence[str] = (),
+    images: Mapping[str, Any] | None = None,
 ) -> ExternalVolumes:
     """List the volumes, and check their patients, labels and channels.
 
@@ -63,15 +66,18 @@ def list_volumes(
         channels: channels of the bundle.
         label_map: classes of the bundle by names of labels.
         channel_names: names of the channels that replace those of the data.
+        images: entry `volumes.images` of bundle.json; None for a bundle that does not read two-dimensional images.
 
     Returns:
         The volumes.
 
     Raises:
         InputError: as for `medtune.data.source_listing.list_source`; or labels or channels differ from those of the
-            bundle, or the table has a column split.
+            bundle, the table has a column split, or the pixel spacing of images is unknown.
     """
     listed = list_source(params, has_positive=False)
+    if images is not None:
+        listed = replace(listed, samples=[_with_spacing(sample, images.get("pixel_mm")) for sample in listed.samples])
     found = tuple(listed.source.channels(params))
     if channel_names and len(channel_names) != len(found):
         raise InputError(
@@ -80,7 +86,20 @@ def list_volumes(
     check_channels(channel_names or found, channels)
     numbers = match_labels(listed.classes, classes, label_map)
     common = ExternalListing.from_source(listed, classes, getattr(params, "csv", None))
-    return ExternalVolumes(common.listed, common.classes, common.columns, None, numbers)
+    return ExternalVolumes(common.listed, common.classes, common.columns, None, numbers, images)
+
+
+def _with_spacing(sample: Sample, pixel_mm: Sequence[float] | None) -> Sample:
+    """Return an image whose pixels have the spacing of the training, as in `medtune predict`, if none is stated."""
+    files = volume_files(sample)
+    if files.spacing is not None:
+        return sample
+    if pixel_mm is None:
+        raise InputError(
+            f"{sample.path}: the pixel spacing is unknown, and that of the training images differs. Add a column "
+            "spacing to the table"
+        )
+    return replace(sample, volume=replace(files, spacing=(float(pixel_mm[0]), float(pixel_mm[1]), 1.0)))
 
 
 def prepare_external_volumes(
@@ -209,5 +228,6 @@ def _describe(
             "channels": list(settings.channels),
             "patch": list(settings.patch),
             "strata": list(findings.all_labels(samples)),
+            **({} if listing.images is None else {"images": dict(listing.images)}),
         },
     }
