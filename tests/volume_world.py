@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from medtune.data.manifest import DIGEST_COLUMNS, write_info
+from medtune.data.manifest import DIGEST_COLUMNS
+from medtune.data.manifest_writing import write_info
 from medtune.data.sources import phantom
 from medtune.data.splits import split_samples
 from medtune.data.volume_inspection import array_sha256

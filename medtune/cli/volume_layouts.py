@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 from medtune.cli.detect_columns import patient_columns
 from medtune.config.errors import InputError
 from medtune.data import columns, volume_table
-from medtune.data.dataset_json import FILE, find_source
+from medtune.data.dataset_json import FILE, find_layout
+from medtune.data.prediction_results import is_results_table
 from medtune.data.sources.nnunet import IMAGES, MASKS
 from medtune.data.table import SUFFIXES as TABLE_SUFFIXES
 from medtune.data.table import Table, read_table
+from medtune.data.volume_cases import SUFFIXES as VOLUME_SUFFIXES
 from medtune.data.volume_cases import strip_suffix
 
 # Names of columns and folders that contain masks.
@@ -27,21 +29,26 @@ class Layout(NamedTuple):
         settings: section data by dotted key.
         title: the layout, for the user.
         others: columns of a table that may contain patient ids.
+        is_nifti: False if dataset.json states another file format.
     """
 
     settings: dict[str, Any]
     title: str
     others: tuple[str, ...] = ()
+    is_nifti: bool = True
 
 
 def by_dataset_json(root: Path) -> Layout | None:
     """Return the layout that dataset.json states, or None if there is no such file or it has another content."""
-    source = find_source(root)
-    if source is None:
+    found = find_layout(root)
+    if found is None:
         return None
-    nnunet = f"nnU-Net: {FILE}, {IMAGES} and {MASKS}"
-    title = nnunet if source == "nnunet" else f"Medical Segmentation Decathlon: {FILE}"
-    return Layout({"data.source": source}, title)
+    source, content = found
+    title = f"Medical Segmentation Decathlon: {FILE}"
+    if source == "nnunet":
+        title = f"nnU-Net: {FILE}, {IMAGES} and {MASKS}"
+    is_nifti = content.get("file_ending", VOLUME_SUFFIXES[0]) in VOLUME_SUFFIXES
+    return Layout({"data.source": source}, title, is_nifti=is_nifti)
 
 
 def by_table(root: Path, name: str | None) -> Layout | None:
@@ -55,7 +62,8 @@ def by_table(root: Path, name: str | None) -> Layout | None:
         The layout, or None if no table names NIfTI files.
 
     Raises:
-        InputError: the columns of the volume and the mask are ambiguous, or the table that `name` names is damaged.
+        InputError: the columns of the volume and the mask are ambiguous, or the table that `name` names is damaged or
+            has the results of `medtune predict`.
     """
     header = volume_table.header_names(NO_COLUMNS)
     for file in [root / name] if name else _tables(root):
@@ -64,6 +72,10 @@ def by_table(root: Path, name: str | None) -> Layout | None:
         except InputError:
             if name:
                 raise
+            continue
+        if is_results_table(table.columns):
+            if name:
+                raise InputError(f"{name}: results of `medtune predict`, without masks. Name the table of the masks")
             continue
         files = [column for column in table.columns if _names_files(table, column)]
         if files:

@@ -10,7 +10,7 @@ from medtune.config.errors import InputError, set_option
 from medtune.config.project import PROJECT
 from medtune.data.class_selection import list_names
 from medtune.data.label_names import MAX_LABELS, check_names, is_background
-from medtune.data.volume_cases import MAX_CHANNELS, require_folder
+from medtune.data.volume_cases import MAX_CHANNELS, require_folder, strip_suffix
 
 FILE = "dataset.json"
 _SHOWN, _LETTERS = 10, 80
@@ -21,8 +21,15 @@ def data_root(params: DataParams) -> Path | None:
     return (PROJECT / params.root).resolve() if params.root else None
 
 
-def find_source(root: Path) -> str | None:
-    """Return the source that reads dataset.json, `nnunet` or `decathlon`; None if there is no such file."""
+def find_layout(root: Path) -> tuple[str, dict[str, Any]] | None:
+    """Find out which source reads dataset.json.
+
+    Args:
+        root: the data root.
+
+    Returns:
+        `nnunet` or `decathlon`, and the content of the file; None if there is no such file or it has another content.
+    """
     try:
         content = json.loads((root / FILE).read_bytes().decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError):
@@ -30,8 +37,15 @@ def find_source(root: Path) -> str | None:
     if not isinstance(content, dict) or "labels" not in content:
         return None
     if "channel_names" in content or "file_ending" in content:
-        return "nnunet"
-    return "decathlon" if "modality" in content or "training" in content else None
+        return "nnunet", content
+    is_decathlon = isinstance(content.get("modality"), dict) or _lists_masks(content.get("training"))
+    return ("decathlon", content) if is_decathlon else None
+
+
+def _lists_masks(training: Any) -> bool:
+    entries = training if isinstance(training, list) else []
+    labels = [entry.get("label") for entry in entries if isinstance(entry, dict)]
+    return any(isinstance(label, str) and strip_suffix(label) is not None for label in labels)
 
 
 def read_dataset_json(root: Path | None, source: str, keys: Sequence[str], other: tuple[str, str]) -> dict[str, Any]:
@@ -64,12 +78,16 @@ def read_dataset_json(root: Path | None, source: str, keys: Sequence[str], other
         raise InputError(f"{file}: damaged, it is not JSON. Copy it again from the data set") from None
     if not isinstance(content, dict):
         raise InputError(f"{FILE}: expected an object with the keys {', '.join(keys)}. Copy it again from the data set")
-    missing = [key for key in keys if key not in content]
-    if missing and other[0] in content:
+    if other[0] in content and any(key not in content for key in keys):
         raise InputError(f"data.source={source}: {FILE} has the layout of {other[1]}. Use data.source={other[1]}")
-    if missing:
-        raise InputError(f"{FILE}: {', '.join(missing)} is missing; found {list_names(list(content), _SHOWN)}. Add it")
+    require_keys(content, keys)
     return content
+
+
+def require_keys(content: Mapping[str, Any], keys: Sequence[str]) -> None:
+    """Raise InputError if dataset.json lacks a key."""
+    if missing := [key for key in keys if key not in content]:
+        raise InputError(f"{FILE}: {', '.join(missing)} is missing; found {list_names(list(content), _SHOWN)}. Add it")
 
 
 def show(value: object) -> str:
@@ -96,6 +114,22 @@ def _describe_missing(root: Path) -> str:
     if len(below) == 1:
         return f"data.root={root}: {FILE} is in {below[0].name}. Use {set_option('data.root', str(below[0]))}"
     return f"data.root={root}: no {FILE}. Set data.root to the folder that contains it"
+
+
+def numbered_labels(labels: Mapping[str, Any], number_first: bool) -> list[tuple[object, object]]:
+    """Return number and name of each label.
+
+    Args:
+        labels: mapping from numbers to names, or from names to numbers.
+        number_first: the order of the layout. The other order is read too if the numbers are unambiguous.
+
+    Returns:
+        The pairs as the file spells them.
+    """
+    keys, values = ([_to_number(value) is not None for value in side] for side in (labels, labels.values()))
+    first, second = (keys, values) if number_first else (values, keys)
+    reverse = all(second) and not any(first)
+    return [pair if number_first != reverse else pair[::-1] for pair in labels.items()]
 
 
 def label_names(numbered: Sequence[tuple[object, object]]) -> tuple[str, ...]:
