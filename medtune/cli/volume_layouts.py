@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 from medtune.cli.detect_columns import patient_columns
 from medtune.config.errors import InputError
 from medtune.data import columns, volume_table
-from medtune.data.dataset_json import FILE, find_layout
+from medtune.data.dataset_json import FILE, find_source, states_nifti
 from medtune.data.prediction_results import is_results_table
 from medtune.data.sources.nnunet import IMAGES, MASKS
 from medtune.data.table import SUFFIXES as TABLE_SUFFIXES
 from medtune.data.table import Table, read_table
-from medtune.data.volume_cases import SUFFIXES as VOLUME_SUFFIXES
 from medtune.data.volume_cases import strip_suffix
 
 # Names of columns and folders that contain masks.
@@ -40,15 +39,13 @@ class Layout(NamedTuple):
 
 def by_dataset_json(root: Path) -> Layout | None:
     """Return the layout that dataset.json states, or None if there is no such file or it has another content."""
-    found = find_layout(root)
-    if found is None:
+    source = find_source(root)
+    if source is None:
         return None
-    source, content = found
-    title = f"Medical Segmentation Decathlon: {FILE}"
     if source == "nnunet":
         title = f"nnU-Net: {FILE}, {IMAGES} and {MASKS}"
-    is_nifti = content.get("file_ending", VOLUME_SUFFIXES[0]) in VOLUME_SUFFIXES
-    return Layout({"data.source": source}, title, is_nifti=is_nifti)
+        return Layout({"data.source": source}, title, is_nifti=states_nifti(root))
+    return Layout({"data.source": source}, f"Medical Segmentation Decathlon: {FILE}")
 
 
 def by_table(root: Path, name: str | None) -> Layout | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from medtune.config.errors import InputError
 from medtune.config.external import FIXED, ExternalParams, read_overrides, source_params, trained_values, validated
-from medtune.data.dataset_json import FILE, find_layout
+from medtune.data.dataset_json import FILE, find_source
 from medtune.data.volume_listing import ListedVolumeParams
 from medtune.data.volume_params import VolumeFileParams
 
@@ -82,8 +82,8 @@ def _source(document: Mapping[str, Any], path: Path, chosen: Any) -> str:
     """Return the source: that of the user, of dataset.json, of the training if it lists files, or `LISTED`."""
     if chosen is not None:
         return str(chosen)
-    if path.is_dir() and (found := find_layout(path)):
-        return found[0]
+    if path.is_dir() and (found := find_source(path)):
+        return found
     trained = ((document.get("params") or {}).get("data") or {}).get("source")
     if trained is None:
         return LISTED

@@ -48,7 +48,7 @@ def cases(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@examples(small=4, full=400)
+@examples(small=4, full=200)
 @given(data=st.data())
 def test_predict__damaged_volumes_are_named_or_segmented_correctly(faults, tmp_path, bundle, intact, kind, data):
     stored, suffix, text = data.draw(damaged(intact.read_bytes(), kind))

@@ -179,7 +179,8 @@ def segment(
         if resampler is None:
             labels[first : first + part.shape[0]] = part
         else:
-            resampler.add(probabilities.astype(np.float16))  # half precision, as in label maps of earlier versions
+            for plane in range(part.shape[0]):  # half precision, as in label maps of earlier versions
+                resampler.add(probabilities[:, plane : plane + 1].astype(np.float16))
         del probabilities  # otherwise two slabs are in memory while the next is computed
     if resampler is not None:
         labels = resampler.labels

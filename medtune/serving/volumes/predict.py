@@ -16,14 +16,20 @@ from medtune.serving.manifest import BundleError
 from medtune.serving.output_file import open_output
 from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes.bundle import VolumeBundle
-from medtune.serving.volumes.cases import OUTPUT_SUFFIX, TABLE, Case, check_outputs
+from medtune.serving.volumes.cases import TABLE, Case, check_outputs
+from medtune.serving.volumes.label_map_format import LabelMapFormat, NiftiFormat
 from medtune.serving.volumes.volume_progress import VolumeProgress
 
 SECONDS = "seconds"
 
 
 def write_label_maps(
-    bundle: VolumeBundle, cases: Sequence[Case], out: Path, batch_size: int = 1, as_json: bool = False
+    bundle: VolumeBundle,
+    cases: Sequence[Case],
+    out: Path,
+    batch_size: int = 1,
+    as_json: bool = False,
+    label_map_format: LabelMapFormat | None = None,
 ) -> int:
     """Write the label map `CASE.nii.gz` of each readable volume, and the table `volumes.csv`.
 
@@ -36,6 +42,7 @@ def write_label_maps(
         out: folder of the results, created if it does not exist. Existing results are replaced.
         batch_size: windows per run of the network.
         as_json: also print the table as a JSON list on stdout.
+        label_map_format: file format of the label maps; None for NIfTI.
 
     Returns:
         The number of volumes that could not be segmented. The reasons are printed to stderr.
@@ -43,12 +50,14 @@ def write_label_maps(
     Raises:
         BundleError: a result would replace an input, or cannot be written.
     """
-    check_outputs(cases, out)
+    writer = label_map_format or NiftiFormat()
+    writer.check(cases, out)
+    check_outputs(cases, out, writer.suffix)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BundleError(f"--out={out}: cannot be created ({error.strerror}). Use another folder") from None
-    _remove_unfinished(out, cases)
+    _remove_unfinished(out, [TABLE, *(case.name + writer.suffix for case in cases)])
     progress, entries, columns = VolumeProgress(len(cases)), [], list(bundle.task.columns(bundle.manifest))
     start = time.perf_counter()
     with open_output(out / TABLE) as stream:
@@ -57,15 +66,16 @@ def write_label_maps(
         stream.flush()
         for case in cases:
             progress.start(case.name)
-            begin, target = time.perf_counter(), out / (case.name + OUTPUT_SUFFIX)
+            begin, target = time.perf_counter(), out / (case.name + writer.suffix)
             try:
+                source = writer.read_source(case)
                 result = bundle.segment(_source(case), batch_size=batch_size, on_progress=progress.update)
+                writer.write(target, result, source)
             except (DecodeError, RuntimeError, MemoryError) as error:
                 progress.clear()
                 print(f"skipped {printable(case.path)}: {_reason(error, case)}", file=sys.stderr, flush=True)
                 target.unlink(missing_ok=True)  # the label map of an earlier run
                 continue
-            result.save(target)
             (row,), seconds = bundle.rows([result]), time.perf_counter() - begin
             table.writerow([printable(case.path), *map(_cell, row), f"{seconds:.2f}"])
             stream.flush()
@@ -80,9 +90,9 @@ def write_label_maps(
     return skipped
 
 
-def _remove_unfinished(out: Path, cases: Sequence[Case]) -> None:
+def _remove_unfinished(out: Path, names: Sequence[str]) -> None:
     """Remove the temporary files of killed runs that wrote the same results."""
-    for name in (TABLE, *(case.name + OUTPUT_SUFFIX for case in cases)):
+    for name in names:
         for path in out.glob(f".{glob.escape(name)}.*.tmp*"):
             process = path.name.removeprefix(f".{name}.").partition(".")[0]
             if process.isdecimal() and not _is_running(int(process)):

@@ -39,7 +39,7 @@ class Params(TaskParams):
     """Patches, sliding windows, augmentation and post-processing."""
 
     EVALUATE_ONLY: ClassVar[frozenset[str]] = frozenset(
-        {"tolerance_mm", "largest_component", "min_volume_mm3", "mirror_views"}
+        {"tolerance_mm", "largest_component", "min_volume_mm3", "mirror_views", "controls"}
     )
     """Keys that do not affect data and training."""
 
@@ -64,6 +64,18 @@ class Params(TaskParams):
         description="keep only the largest component of a label. auto: of the labels whose Dice rises on validation",
     )
     min_volume_mm3: Annotated[float, Field(ge=0)] = Field(0.0, description="smallest component that is kept")
+    controls: list[Literal["decoder_only", "scratch"]] = Field(
+        ["decoder_only", "scratch"],
+        description="trainings that every report compares with the model. decoder_only: without the backbone. "
+        "scratch: the same network from random weights",
+    )
+
+    @field_validator("controls")
+    @classmethod
+    def _controls_differ(cls, controls: list[str]) -> list[str]:
+        if len(set(controls)) < len(controls):
+            raise ValueError("a control is repeated. Name each control once")
+        return controls
 
     @field_validator("augment")
     @classmethod

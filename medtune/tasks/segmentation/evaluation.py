@@ -10,7 +10,7 @@ from medtune.evaluation.gate import Limit
 from medtune.evaluation.metric import Metric
 from medtune.evaluation.outputs import OutputsRequest
 from medtune.evaluation.result import EvaluationResult
-from medtune.tasks.segmentation import tables
+from medtune.tasks.segmentation import controls, tables
 from medtune.tasks.segmentation.bundle_outputs import bundle_outputs
 from medtune.tasks.segmentation.calibration_facts import calibration_facts
 from medtune.tasks.segmentation.checklist import checklist_answers
@@ -58,9 +58,7 @@ FACTS = ("classes", "per_label", "n_volumes", "tolerance_mm", "uncertainty", "ca
 CLASS_AVERAGES = tuple(metric.name for metric in METRICS)
 BASELINE_NOTE = (
     "The baseline is the mean mask of the training volumes, stretched to each test volume. It does not read the image, "
-    "so it shows how much position alone explains. Two controls show the contribution of the backbone and of its "
-    "weights. Train the decoder alone with medtune train --set model.backbone=none --set model.weights=none --set "
-    "model.peft.method=none --out FOLDER, and the same network from random weights with --set model.weights=none."
+    "so it shows how much position alone explains."
 )
 
 
@@ -95,7 +93,7 @@ def facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
         "tolerance_mm": pooled.tolerance_mm,
         **uncertainty,
         "calibration": calibration_facts(result.folds, pooled, options.confidence),
-        "baseline_note": BASELINE_NOTE,
+        "baseline_note": f"{BASELINE_NOTE} {controls.NOTE}",
         "warnings": evaluation_warnings(prepared, pooled, stats, len(uncertainty["flagged"])),
     }
 

@@ -1,5 +1,6 @@
 """NIfTI files of the predicted label maps, on the grids of the volumes in RAS."""
 
+import hashlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
 FOLDER = "segmentations"
+_MAX_BYTES = 200  # of a name; file systems allow 255 with suffix and number
 
 
 def write_label_maps(folder: Path, prepared: "PreparedDataset", predictions: VolumePredictions) -> list[Path]:
@@ -49,6 +51,13 @@ def write_label_maps(folder: Path, prepared: "PreparedDataset", predictions: Vol
 
 
 def file_name(path: str) -> str:
-    """Return the path of a volume as a file name without suffix: `scans/A 1.nii.gz` becomes `scans-A_1`."""
+    """Return the path of a volume as a file name without suffix: `scans/A 1.nii.gz` becomes `scans-A_1`.
+
+    A name that would be too long for the file system is shortened, and gets a digest of the path.
+    """
     suffix = next((suffix for suffix in reversed(SUFFIXES) if path.lower().endswith(suffix)), "")
-    return re.sub(r"[^\w.-]", "_", path[: len(path) - len(suffix)].strip("/").replace("/", "-")) or "volume"
+    name = re.sub(r"[^\w.-]", "_", path[: len(path) - len(suffix)].strip("/").replace("/", "-")) or "volume"
+    if len(name.encode()) <= _MAX_BYTES:
+        return name
+    digest = hashlib.sha256(path.encode()).hexdigest()[:12]
+    return f"{name.encode()[: _MAX_BYTES - 13].decode(errors='ignore')}-{digest}"

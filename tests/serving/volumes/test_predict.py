@@ -96,6 +96,7 @@ def test_command__channels_series_and_json(tmp_path, scans, capsys):
         (["{scans}", "--out", "{scans}"], "a.nii.gz there is an input. Use another folder"),
         (["{scans}/absent.nii", "--out", "{out}"], "absent.nii does not exist"),
         (["{scans}/a.nii.gz,{scans}/absent.nii", "--out", "{out}"], "absent.nii does not exist"),
+        (["{scans}/a.nii.gz", "--out", "{out}" + 300 * "x"], "--out={out}" + 300 * "x" + ": cannot be created"),
         (["{scans}", "--out", "{out}", "--mpp", "1"], "--mpp=1.0"),
         (["{scans}", "--out", "{out}", "--provider", "tensorrt"], "tensorrt does not run bundles for volumes"),
     ],
@@ -104,7 +105,7 @@ def test_command__errors_are_one_line_with_exit_code_2(tmp_path, bundle, scans, 
     before = (scans / "a.nii.gz").read_bytes()
     names = {"scans": scans, "out": tmp_path / "out"}
     assert call(["predict", str(bundle), *(argument.format(**names) for argument in arguments)]) == 2
-    assert message in capsys.readouterr().err
+    assert message.format(**names) in capsys.readouterr().err
     assert (scans / "a.nii.gz").read_bytes() == before
 
 
