@@ -128,6 +128,7 @@ def prepare_volumes(
         "channels": list(channels),
         "patch": list(plan.patch),
         "strata": list(findings.all_labels(samples)),
+        **({"images": {"pixel_mm": _pixel_mm(facts)}} if data.is_planar else {}),
     }
     manifest.write_info(folder, info)
     contact_sheet_volumes.write_contact_sheet(folder / "samples.png", folder, names, plan.preparation.spacing, labels)
@@ -171,6 +172,12 @@ def _training_rows(split: SplitResult, folds: Sequence[int]) -> list[int]:
 
 def _cells(fact: VolumeFacts) -> tuple[object, ...]:
     return fact.shape[2], "x".join(f"{value:.6g}" for value in fact.spacing), fact.orientation
+
+
+def _pixel_mm(facts: Sequence[VolumeFacts]) -> list[float] | None:
+    """Return the spacing of the pixels if it is the same in all images, otherwise None."""
+    found = {fact.spacing[:2] for fact in facts}
+    return list(found.pop()) if len(found) == 1 else None
 
 
 def _with_labels(sample: Sample, fact: VolumeFacts, labels: Sequence[str]) -> Sample:

@@ -53,7 +53,8 @@ def predict(
 
     A bundle for volumes reads NIfTI files, folders of NIfTI files, and folders with one DICOM series. Several channels
     are in the fourth axis of a file, in files named CASE_0000.nii.gz, CASE_0001.nii.gz, or in files separated by
-    commas. It writes CASE.nii.gz and volumes.csv to --out.
+    commas. It writes CASE.nii.gz and volumes.csv to --out. A bundle that segments images reads image files, and writes
+    CASE.png and volumes.csv.
     """
     from medtune.serving import predict as serving
     from medtune.serving.bundle import Bundle
@@ -102,13 +103,17 @@ def _segment(
     from medtune.config.errors import InputError
     from medtune.serving.volumes.bundle import VolumeBundle
     from medtune.serving.volumes.cases import check_outputs, find_cases
+    from medtune.serving.volumes.image_cases import find_image_cases
     from medtune.serving.volumes.predict import write_label_maps
 
     if out is None:
         raise InputError(f"--out: missing, but {bundle} writes label maps. Name a folder")
     if out.is_file():
         raise InputError(f"--out={out}: this is a file. Name a folder for the label maps")
-    cases = find_cases(paths, len(document["volumes"]["channels"]), out)
+    if "images" in document["volumes"]:
+        cases = find_image_cases(paths, out)
+    else:
+        cases = find_cases(paths, len(document["volumes"]["channels"]), out)
     check_outputs(cases, out)
     loaded = VolumeBundle.load(bundle, *session, busy_wait=False)
     print(

@@ -29,15 +29,21 @@ class Case:
     Attributes:
         name: name of the output without suffix.
         files: a file, one file per channel, or the folder of a DICOM series.
+        suffix: suffix of the output.
     """
 
     name: str
     files: tuple[Path, ...]
+    suffix: str = OUTPUT_SUFFIX
 
     @property
     def path(self) -> str:
         """The files as the user may write them."""
         return ",".join(file.as_posix() for file in self.files)
+
+    def target(self, out: Path) -> Path:
+        """Return the file of the label map in the folder of the results."""
+        return out / (self.name + self.suffix)
 
 
 def find_cases(paths: Sequence[Path], channels: int, out: Path) -> list[Case]:
@@ -70,7 +76,11 @@ def find_cases(paths: Sequence[Path], channels: int, out: Path) -> list[Case]:
             cases.append(Case(_name(_require(parts)[0]), tuple(parts)))
         else:
             raise BundleError(f"{path} does not exist. Check the path")
-    cases = [*_group(dict.fromkeys(files), channels), *cases]
+    return unique_cases([*_group(dict.fromkeys(files), channels), *cases])
+
+
+def unique_cases(cases: Iterable[Case]) -> list[Case]:
+    """Return different cases once; raise BundleError if two of them have the same name."""
     by_name: dict[str, Case] = {}
     for case in dict.fromkeys(cases):
         other = by_name.setdefault(case.name.casefold(), case)
@@ -91,7 +101,7 @@ def check_outputs(cases: Iterable[Case], out: Path) -> None:
     """
     cases = list(cases)
     inputs = {_identity(file) for case in cases for file in case.files}
-    targets = [target for target in (out / (case.name + OUTPUT_SUFFIX) for case in cases) if target.exists()]
+    targets = [target for target in (case.target(out) for case in cases) if target.exists()]
     for target in targets:
         if _identity(target) in inputs:
             raise BundleError(f"--out={out}: {target.name} there is an input. Use another folder")

@@ -14,7 +14,7 @@ from medtune.serving.manifest import BundleError
 from medtune.serving.output_file import open_output
 from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes.bundle import VolumeBundle
-from medtune.serving.volumes.cases import OUTPUT_SUFFIX, TABLE, Case, check_outputs
+from medtune.serving.volumes.cases import TABLE, Case, check_outputs
 from medtune.serving.volumes.volume_progress import VolumeProgress
 
 SECONDS = "seconds"
@@ -23,10 +23,11 @@ SECONDS = "seconds"
 def write_label_maps(
     bundle: VolumeBundle, cases: Sequence[Case], out: Path, batch_size: int = 1, as_json: bool = False
 ) -> int:
-    """Write the label map `CASE.nii.gz` of each readable volume, and the table `volumes.csv`.
+    """Write the label map of each readable volume, and the table `volumes.csv`.
 
-    The table has the columns path, ml_LABEL, uncertainty_LABEL, flags and seconds. The uncertainty of a label that was
-    not found is empty.
+    A label map is `CASE.nii.gz`, or `CASE.png` for an image. The table has the columns path, ml_LABEL,
+    uncertainty_LABEL, flags and seconds. Images have pixels_LABEL instead of ml_LABEL. The uncertainty of a label that
+    was not found is empty.
 
     Args:
         bundle: the loaded bundle.
@@ -54,7 +55,7 @@ def write_label_maps(
         stream.flush()
         for case in cases:
             progress.start(case.name)
-            begin, target = time.perf_counter(), out / (case.name + OUTPUT_SUFFIX)
+            begin, target = time.perf_counter(), case.target(out)
             try:
                 result = bundle.segment(_source(case), batch_size=batch_size, on_progress=progress.update)
             except (DecodeError, RuntimeError) as error:

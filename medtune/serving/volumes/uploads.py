@@ -1,4 +1,4 @@
-"""Segmentation of an uploaded NIfTI file.
+"""Segmentation of an uploaded NIfTI file or image.
 
 The request has one file, or one file per channel. One volume is segmented at a time, because several would need several
 times the memory.
@@ -18,7 +18,7 @@ from medtune.serving.volumes.nifti import read_grid
 from medtune.serving.volumes.resampling import resampled_shape
 from medtune.serving.volumes.volume import Grid
 
-MEDIA_TYPE = "application/gzip"
+MEDIA_TYPE, IMAGE_MEDIA_TYPE = "application/gzip", "image/png"
 # A compressed upload can be a thousand times larger in memory.
 MAX_VOXELS = 1 << 28
 _ONE_AT_A_TIME = Lock()
@@ -36,27 +36,31 @@ def segment_upload(bundle: VolumeBundle, files: Sequence[tuple[str, bytes]]) -> 
         files: name and bytes of the file, or of one file per channel in order.
 
     Returns:
-        The JSON entry with the `name` of the first file, and the label map as a .nii.gz file.
+        The JSON entry with the `name` of the first file, and the label map as a .nii.gz file; as a .png file for an
+        image.
 
     Raises:
         DecodeError: the volume cannot be used.
         TooLargeError: the volume has more than `MAX_VOXELS` voxels, before or after resampling. Or there are more files
             than channels.
     """
-    channels = len(bundle.settings.channels)
+    settings = bundle.settings
+    channels = 1 if settings.is_planar else len(settings.channels)
     if len(files) > channels:
         raise TooLargeError(f"{len(files)} files; expected one volume of {channels} channels")
     with tempfile.TemporaryDirectory(prefix="medtune-volume-") as folder:
-        paths = [Path(folder) / f"channel{index}.nii" for index in range(len(files))]
+        kind = "image" if settings.is_planar else "nii"
+        paths = [Path(folder) / f"channel{index}.{kind}" for index in range(len(files))]
         try:
             for path, (_, content) in zip(paths, files, strict=True):
                 path.write_bytes(content)
-            _check_size(bundle, read_grid(paths[0]))
+            if not settings.is_planar:  # the decoder of images limits the number of pixels
+                _check_size(bundle, read_grid(paths[0]))
             with _ONE_AT_A_TIME:
                 result = bundle.segment(paths)
         except DecodeError as error:
             raise DecodeError(str(error).replace(f"{folder}/", "")) from None
-        result.save(target := Path(folder) / "labels.nii.gz")
+        result.save(target := Path(folder) / ("labels.png" if settings.is_planar else "labels.nii.gz"))
         (row,) = bundle.rows([result])
         return {"name": files[0][0], **bundle.task.entry(row, bundle.manifest)}, target.read_bytes()
 

@@ -143,7 +143,8 @@ def card(document: Mapping[str, Any]) -> dict[str, str]:
     """Return the texts of the model card."""
     volumes = document["volumes"]
     return {
-        "purpose": f"Segments {list_names(document['classes'])} in volumes of {list_names(volumes['channels'])}.",
+        "purpose": f"Segments {list_names(document['classes'])} in {'images' if 'images' in volumes else 'volumes'} of "
+        f"{list_names(volumes['channels'])}.",
         "inside": "The networks, the softmax and their mean",
         "output": "`probabilities` per voxel of a window, the background first, and `members`, those of each network",
         "decision": f"Each voxel gets its most probable label. {_components(document)}",
