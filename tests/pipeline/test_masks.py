@@ -97,7 +97,7 @@ def test_pipeline__report_shows_the_image(world):
     text = (evaluated / "report.html").read_text(encoding="utf-8")
     assert "coronal" not in text.split("<h2>Slices</h2>")[1].split("planes")[1]
     assert (evaluated / "images" / "case_best.png").stat().st_size > 0
-    assert "in images of red, green and blue" in (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "in images of red, green, blue" in (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

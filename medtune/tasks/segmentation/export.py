@@ -19,6 +19,7 @@ INPUT = "volumes"
 # Fraction of the voxels whose label must be that of the trained networks, in windows and in each complete volume.
 MIN_AGREEMENT = 0.999
 EXAMPLE_FOLD: dict[str, Any] = {}
+IMAGE_NOTE = "\n- An image counts as a volume that is 1 mm thick: 1 ml is 1,000 mm², or 1,000 pixels without a spacing."
 
 
 class VoxelSoftmax(nn.Module):
@@ -152,7 +153,8 @@ def card(document: Mapping[str, Any]) -> dict[str, str]:
         "calibration": "The probabilities are not calibrated. `uncertainty` is the mean of 1 - p over the voxels of a "
         "label, where p is the probability of the predicted label.",
         "limits": "- Every voxel is assigned to one of the labels above or to the background.\n"
-        "- A volume with a flag differs from the training volumes, and the metrics may not hold for it.",
+        "- A volume with a flag differs from the training volumes, and the metrics may not hold for it."
+        + (IMAGE_NOTE if "images" in volumes else ""),
     }
 
 

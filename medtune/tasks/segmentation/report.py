@@ -71,6 +71,7 @@ def write_report(
         paths,
         viewer_section(drawn, labels),
         titles=titles,
+        planar="images" in result.prepared.info["volumes"],
         max_rows=MAX_ROWS,
         max_flagged=MAX_FLAGGED,
     )
