@@ -50,7 +50,7 @@ def detect_masks(root: Path, table: str | None = None) -> DetectedData | None:
     files = scan_root(root, SUFFIXES).images
     layout = volume_layouts.by_table(root, table, SUFFIXES, "masks") if files else None
     if layout is None and table is None and files and not _has_classes(root):
-        layout = _by_folders(files)
+        layout = by_folders(files)
     if layout is None or detect_slides.find_slides(root):
         return None
     detected = DetectedData({**detect_volumes.TASK, **SETTINGS, **layout.settings})
@@ -71,7 +71,7 @@ def _has_classes(root: Path) -> bool:
     return table is not None and detect_table.has_column(table, "label")
 
 
-def _by_folders(files: Sequence[str]) -> volume_layouts.Layout | None:
+def by_folders(files: Sequence[str]) -> volume_layouts.Layout | None:
     """Return the layout of two folders in which at least half of the masks have the name of an image.
 
     Args:

@@ -86,3 +86,10 @@ def test_detect__invalid_mask_is_an_error(tmp_path, capsys):
     with pytest.raises(InputError, match=r"the masks have the values 90, 180\. Number the labels"):
         detect(tmp_path)
     assert call(["init", str(tmp_path / "new"), "--data", str(tmp_path)]) == 2
+
+
+def test_init__data_set_is_no_project_folder(tmp_path, capsys, monkeypatch):
+    masks.example(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert call(["init"]) == 2
+    assert "this folder is a data set with masks, and results need another folder" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from medtune.runtime.paths import RunPaths
 from medtune.serving.any_bundle import load_bundle
 from medtune.serving.http import create_app
 from medtune.stages import data, evaluate, export, finetune, frozen
+from medtune.stages.trial_export import trial_layout
 from medtune.training import checkpoint
 
 pytestmark = pytest.mark.xdist_group("masks")
@@ -54,10 +56,17 @@ def world(tmp_path_factory):
     params, paths = make_params(folder / "raw", section), RunPaths(folder, folder / "cache")
     data.run(params, paths)
     frozen.run(params, paths, 0)
-    finetune.run(params, paths, 0)
+    model = checkpoint.load_trained(finetune.run(params, paths, 0))
     evaluated = evaluate.run(params, paths)
     bundle = export.run(params, paths)
-    return folder, paths, evaluated.folder, bundle.folder
+    return SimpleNamespace(
+        raw=folder / "raw",
+        out=folder / "out",
+        paths=paths,
+        model=model,
+        evaluated=evaluated.folder,
+        bundle=bundle.folder,
+    )
 
 
 def read(path):
@@ -66,23 +75,18 @@ def read(path):
 
 @pytest.mark.slow
 def test_pipeline__bundle_gives_the_label_maps_of_the_evaluation(world, capsys):
-    folder, paths, evaluated, bundle = world
-    document = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
+    document = json.loads((world.bundle / "bundle.json").read_text(encoding="utf-8"))
     assert document["volumes"]["images"] == {"pixel_mm": [1.0, 1.0]}
     assert document["parity"]["fp32"]["consumer"]["label_agreement_min"] == 1.0
     assert document["parity"]["fp32"]["volumes"]["label_agreement_min"] == 1.0
-    prepared, out = load_prepared(paths.prepared), folder / "out"
-    written = sorted((evaluated / "segmentations").iterdir())
-    assert len(written) == len(prepared.indices(0)["test"]) == 4
-    loaded = load_bundle(bundle)
-    for row in prepared.indices(0)["test"]:
-        path = folder / "raw" / prepared.paths[row]
-        result = loaded.segment(path, member=0)
-        result.save(out.parent / "member.png")
-        expected = read(evaluated / "segmentations" / f"images-{path.stem}.png")
-        np.testing.assert_array_equal(read(out.parent / "member.png"), expected)
+    prepared, out = load_prepared(world.paths.prepared), world.out
+    assert call(["predict", str(world.bundle), str(world.raw / "images"), "--out", str(out)]) == 0
+    tested = [world.raw / prepared.paths[row] for row in prepared.indices(0)["test"]]
+    assert len(list((world.evaluated / "segmentations").iterdir())) == len(tested) == 4
+    for path in tested:  # the bundle has one network, which the evaluation has used
+        expected = read(world.evaluated / "segmentations" / f"images-{path.stem}.png")
+        np.testing.assert_array_equal(read(out / path.name), expected)
         assert expected.shape == read(path).shape[:2]
-    assert call(["predict", str(bundle), str(folder / "raw" / "images"), "--out", str(out)]) == 0
     with (out / "volumes.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 12
@@ -93,18 +97,17 @@ def test_pipeline__bundle_gives_the_label_maps_of_the_evaluation(world, capsys):
 
 @pytest.mark.slow
 def test_pipeline__report_shows_the_image(world):
-    _, _, evaluated, bundle = world
-    text = (evaluated / "report.html").read_text(encoding="utf-8")
-    assert "coronal" not in text.split("<h2>Slices</h2>")[1].split("planes")[1]
-    assert (evaluated / "images" / "case_best.png").stat().st_size > 0
-    assert "in images of red, green, blue" in (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
+    text = (world.evaluated / "report.html").read_text(encoding="utf-8")
+    assert "coronal" not in text
+    assert "1 ml is 1,000 mm²" in text
+    assert (world.evaluated / "images" / "case_best.png").stat().st_size > 0
+    assert "in images of red, green, blue" in (world.bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
 def test_serve__returns_a_mask(world):
-    folder, _, _, bundle = world
-    client = TestClient(create_app(load_bundle(bundle)))
-    content = (folder / "raw" / "images" / "P0_0.png").read_bytes()
+    client = TestClient(create_app(load_bundle(world.bundle)))
+    content = (world.raw / "images" / "P0_0.png").read_bytes()
     answer = client.post("/predict", content=content)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
     answer = client.post("/predict", content=content, headers={"accept": "application/json"})
@@ -114,17 +117,14 @@ def test_serve__returns_a_mask(world):
 
 @pytest.mark.slow
 def test_network__reads_colors_and_one_slice(world):
-    _, paths, _, _ = world
-    model = checkpoint.load_trained(frozen_artifact(paths))
-    assert isinstance(model, SliceNetwork)
-    assert model.images == 1
-    assert model.head.stem[0][0].kernel_size == (3, 3, 1)
+    assert isinstance(world.model, SliceNetwork)
+    assert world.model.images == 1
+    assert world.model.head.stem[0][0].kernel_size == (3, 3, 1)
 
 
-def frozen_artifact(paths):
-    from medtune.runtime.artifact import Artifact
-
-    return Artifact(paths.stage("finetune", 0))
+def test_dry_run__has_the_colors_and_one_slice(tmp_path):
+    assert trial_layout(make_params(tmp_path)) == {"classes": 3, "channels": 3, "patch": [16, 16, 1]}
+    assert trial_layout(make_params(tmp_path, {"color": "gray"}))["channels"] == 1
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,6 @@ def frozen_artifact(paths):
         ({"model": {"backbone": "unet", "weights": "none", "head": {"kind": "decoder"}, "peft": {"method": "lora"}}},
          "model.backbone=unet: data.source=masks has images, and this network needs volumes"),
         ({"task": {"kind": "segmentation", "augment": {"mirror": ["z"]}}}, "task.augment.mirror="),
-        ({"task": {"kind": "classification"}}, "contains volumes"),
     ],
 )  # fmt: skip
 def test_params__images_refuse_settings_of_volumes(tmp_path, change, problem):

@@ -1,7 +1,7 @@
 """Images as volumes of one slice, and label maps as PNG files.
 
 The columns of an image are X and its rows are Y. They run to the patient's left and to the back, as in an axial slice
-of a DICOM series. Figures of volumes therefore show an image upright.
+of a DICOM series. Plots of volumes therefore show an image upright.
 """
 
 import os

@@ -31,7 +31,7 @@ class LabelMetrics:
         precision: TP / (TP + FP), undefined if the prediction is empty.
         nsd: normalized surface distance, 1 if both masks are empty, and 0 if one is.
         hd95: 95th percentile Hausdorff distance in mm. It is undefined if both masks are empty, and the diagonal of the
-            volume if one is; that of the slice if there is only one.
+            volume if one is.
     """
 
     label: str
@@ -110,7 +110,7 @@ def _label_metrics(
         between = surface_distances(truth, prediction, spacing.tolist())
         nsd, hd95 = between.normalized(tolerance), between.hd95()
     elif distances and (actual or predicted):
-        nsd, hd95 = 0.0, _diagonal(truth.shape, spacing)
+        nsd, hd95 = 0.0, float(np.linalg.norm(np.array(truth.shape) * spacing))
     elif distances:
         nsd = 1.0
     voxel_ml = float(np.prod(spacing)) * ML_PER_MM3
@@ -124,12 +124,6 @@ def _label_metrics(
         nsd,
         hd95,
     )
-
-
-def _diagonal(shape: Sequence[int], spacing: Floats) -> float:
-    """Return the diagonal of a volume in mm, without an axis of one voxel, along which there are no distances."""
-    sides = np.array(shape)
-    return float(np.linalg.norm(np.where(sides > 1, sides, 0) * spacing))
 
 
 def _check_masks(truth: npt.NDArray[Any], prediction: npt.NDArray[Any], labels: Mapping[str, int]) -> None:
