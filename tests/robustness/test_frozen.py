@@ -37,8 +37,8 @@ WITH_BATCHNORM = ("resnet", "mobilenet")
 BATCHNORM = ("frozen", "train")
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 VIEWS = (2, "online")
-# attention_mil aggregates the tiles of slides; the images here are complete.
-HEADS = [name for name in registry.plugin_names("medtune.models.heads") if name != "attention_mil"]
+# The data here are images. attention_mil aggregates the tiles of slides, and decoder segments volumes.
+HEADS = [name for name in registry.plugin_names("medtune.models.heads") if name not in ("attention_mil", "decoder")]
 # The logistic head requires stored features.
 STAGE_1 = [case for case in product(HEADS, BACKBONES, VIEWS) if case[0] != "logistic" or case[2] != "online"]
 

@@ -1,8 +1,9 @@
 """Normalization of volumes, with one rule per channel, identical for training and prediction.
 
 The scale of MR differs up to 10,000-fold between scanners and file formats, so `zscore` and `minmax` use the numbers of
-each volume. CT has Hounsfield units, so `window` and `foreground` use the same numbers for every volume. They follow nnU-Net
-(Isensee et al., Nature Methods 18:203, 2021). medtune.data.volume_intensity determines the numbers of `foreground`.
+each volume. CT has Hounsfield units, so `window` and `foreground` use the same numbers for every volume. They follow
+nnU-Net (Isensee et al., Nature Methods 18:203, 2021). medtune.data.volume_intensity determines the numbers of
+`foreground`.
 """
 
 import math
