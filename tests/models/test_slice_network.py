@@ -63,6 +63,18 @@ def test_levels__are_every_second_slice_with_its_neighbors():
         torch.testing.assert_close(level[0].movedim(3, 0), maps, atol=1e-5, rtol=1e-5)
 
 
+def test_levels__of_an_image_are_those_of_its_colors():
+    model = network("test_vit", (16, 12, 1), channels=3)
+    x = volume(2, 3, 16, 12, 1)
+    images = nn.functional.pad(x[..., 0], (0, model.extent[1] - 12, 0, model.extent[0] - 16), mode="replicate")
+    images = nn.functional.interpolate(images, size=model.pixels, mode="bilinear")
+    with torch.no_grad():
+        expected = level_features(model.backbone, images)
+        for level, maps in zip(model.levels(x), expected, strict=True):
+            torch.testing.assert_close(level[..., 0], maps, atol=1e-5, rtol=1e-5)
+    assert model.head.stem[0][0].kernel_size == (3, 3, 1)
+
+
 def test_levels__axis_selects_the_slices():
     x = volume(1, 2, 16, 12, 20)
     first = network("test_convnext", (16, 12, 20), channels=2)
