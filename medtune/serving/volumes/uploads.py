@@ -16,7 +16,7 @@ from medtune.serving.volumes.bundle import VolumeBundle
 from medtune.serving.volumes.geometry import format_shape, spacing
 from medtune.serving.volumes.nifti import read_grid
 from medtune.serving.volumes.resampling import resampled_shape
-from medtune.serving.volumes.volume import Grid
+from medtune.serving.volumes.volume import Grid, Volume
 
 MEDIA_TYPE, IMAGE_MEDIA_TYPE = "application/gzip", "image/png"
 # A compressed upload can be a thousand times larger in memory.
@@ -54,10 +54,12 @@ def segment_upload(bundle: VolumeBundle, files: Sequence[tuple[str, bytes]]) -> 
         try:
             for path, (_, content) in zip(paths, files, strict=True):
                 path.write_bytes(content)
-            if not settings.is_planar:  # the decoder of images limits the number of pixels
-                _check_size(bundle, read_grid(paths[0]))
+            source: Sequence[Path] | Volume = paths
+            if settings.is_planar:
+                source = bundle.read(paths)
+            _check_size(bundle, source.grid if isinstance(source, Volume) else read_grid(paths[0]))
             with _ONE_AT_A_TIME:
-                result = bundle.segment(paths)
+                result = bundle.segment(source)
         except DecodeError as error:
             raise DecodeError(str(error).replace(f"{folder}/", "")) from None
         result.save(target := Path(folder) / ("labels.png" if settings.is_planar else "labels.nii.gz"))

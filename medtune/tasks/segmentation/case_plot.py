@@ -28,7 +28,7 @@ class CaseVolumes:
     """Image and masks of a volume on two grids with the same borders.
 
     Attributes:
-        image: (X', Y', Z') first channel, normalized and resampled.
+        image: (X', Y', Z') first channel, normalized and resampled. The mean of the colors of an image.
         truth: (X, Y, Z) true mask on the grid of the file in RAS.
         prediction: (X, Y, Z) predicted mask on the same grid.
         size_mm: extent along each axis in mm.
@@ -90,11 +90,12 @@ def load_case(prepared: "PreparedDataset", predictions: VolumePredictions, posit
     """
     row = int(predictions.rows[position])
     entry = prepared.volumes.entries[row]
-    image = np.asarray(prepared.volumes.image(row)[0], np.float32)
+    is_image = "images" in prepared.info["volumes"]
+    stored = prepared.volumes.image(row)
+    image = stored.mean(axis=0, dtype=np.float32) if is_image else np.asarray(stored[0], np.float32)
     low, high = (float(value) for value in np.percentile(image, PERCENTILES))
     x, y, z = (length * mm for length, mm in zip(entry.original_shape, entry.spacing, strict=True))
     truth, prediction = np.asarray(prepared.volumes.truth(row)), predictions.maps[position]()
-    is_image = "images" in prepared.info["volumes"]
     return CaseVolumes(image, truth, prediction, (x, y, z), (low, max(high, low + 1e-6)), is_image)
 
 
