@@ -39,7 +39,8 @@ def volume(*shape):
 
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize(
-    ("patch", "channels", "axis"), [((16, 16, 8), 1, 2), ((19, 33, 7), 2, 2), ((9, 21, 24), 1, 0), ((16, 12, 1), 4, 2)]
+    ("patch", "channels", "axis"),
+    [((16, 16, 8), 1, 2), ((19, 33, 7), 2, 2), ((9, 21, 24), 1, 0), ((16, 12, 1), 4, 2), ((13, 18, 1), 3, 2)],
 )
 def test_network__returns_logits_of_the_size_of_the_patch(name, patch, channels, axis):
     model = network(name, patch, channels=channels, slice_axis=axis)
