@@ -16,6 +16,7 @@ from medtune.config.errors import InputError
 from medtune.data.dataset_json import FILE
 from medtune.data.label_names import MAX_LABELS
 from medtune.data.listing import scan_root
+from medtune.data.mask_names import pair_names
 from medtune.data.volume_cases import strip_suffix
 from medtune.data.volume_files import VolumeFiles
 from medtune.serving.decode import decode, decode_labels
@@ -26,8 +27,6 @@ FILES_READ = 8
 WHITE = 255  # value of the only label in masks for the eye
 # Folders of images that are not used for training.
 _UNUSED = re.compile(r"(?i)(?:images?|labels?|masks?|imgs?)?[-_ ]?(?:ts|te|test(?:ing)?|val(?:id(?:ation)?)?)")
-# nnU-Net adds the number of the channel to the name of an image.
-_CHANNEL = re.compile(r"(.+)_0000")
 # An image has one pixel per pixel of a slice. The default of volumes enlarges small volumes.
 SETTINGS: dict[str, Any] = {"model.head.slice_scale": 1.0}
 
@@ -72,7 +71,7 @@ def _has_classes(root: Path) -> bool:
 
 
 def by_folders(files: Sequence[str]) -> volume_layouts.Layout | None:
-    """Return the layout of two folders in which at least half of the masks have the name of an image.
+    """Return the layout of two folders in which at least half of the images have a mask of a matching name.
 
     Args:
         files: image files, relative to the data root.
@@ -88,14 +87,11 @@ def by_folders(files: Sequence[str]) -> volume_layouts.Layout | None:
         names[folder].add(strip_suffix(rest, SUFFIXES) or rest)
     used = [folder for folder in sorted(names) if not _UNUSED.fullmatch(folder)]
     for images, masks in permutations(used, 2):
-        stems = {match[1] if (match := _CHANNEL.fullmatch(name)) else name for name in names[images]}
-        if (
-            len(used) == 2
-            and volume_layouts.is_mask_pair(images, masks)
-            and 2 * len(stems & names[masks]) >= len(stems)
-        ):
+        if len(used) > 2 or not volume_layouts.is_mask_pair(images, masks):
+            continue
+        if 2 * len(pair_names(names[images], names[masks])) >= len(names[images]):
             settings = {"data.source": "masks", "data.images": images, "data.masks": masks}
-            return volume_layouts.Layout(settings, f"folders {images} and {masks}, with equal names")
+            return volume_layouts.Layout(settings, f"folders {images} and {masks}, with matching names")
     return None
 
 

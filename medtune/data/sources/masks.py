@@ -11,6 +11,7 @@ from medtune.data import listing
 from medtune.data.image_masks import MAX_VALUE
 from medtune.data.image_masks import SUFFIXES as MASK_SUFFIXES
 from medtune.data.label_names import MAX_LABELS
+from medtune.data.mask_names import pair_names
 from medtune.data.sample import Sample
 from medtune.data.volume_cases import VolumeCase, require_folder, strip_suffix, to_samples
 from medtune.data.volume_listing import ListedVolumeParams, files_by_name, require_labels, table_cases
@@ -22,8 +23,6 @@ LICENSE = "defined by the owner of the images"
 CITATION = "none given"
 KNOWN_ISSUES: tuple[str, ...] = ()
 _COLORS = {"rgb": ("red", "green", "blue"), "gray": ("gray",)}
-# nnU-Net adds the number of the channel to the name of an image, also if the image has colors.
-_FIRST_CHANNEL = "_0000"
 
 
 class Params(ListedVolumeParams):
@@ -112,18 +111,10 @@ def _by_folder(root: Path, params: Params) -> list[VolumeCase]:
     """Return a case for each name in the folder of images or of masks."""
     images = files_by_name(root, "images", params.images, SUFFIXES)
     masks = files_by_name(root, "masks", params.masks, SUFFIXES)
-    for name in sorted(set(images) - set(masks)):
-        case = name.removesuffix(_FIRST_CHANNEL)
-        if case != name and case in masks and case not in images:
-            images[case] = images.pop(name)
-    return [
-        VolumeCase(
-            name,
-            (images.get(name) or f"{params.images}/{name}.png",),
-            masks.get(name) or f"{params.masks}/{name}.png",
-        )
-        for name in sorted(images.keys() | masks.keys())
-    ]
+    by_image = {image: masks.pop(mask) for mask, image in pair_names(images, masks).items()}
+    pairs = {name: (path, by_image.get(name) or f"{params.masks}/{name}.png") for name, path in images.items()}
+    pairs |= {name: (f"{params.images}/{name}.png", path) for name, path in masks.items()}
+    return [VolumeCase(name, (image,), mask) for name, (image, mask) in sorted(pairs.items())]
 
 
 def _check_masks(cases: list[VolumeCase]) -> None:

@@ -43,9 +43,12 @@ def test_samples__of_two_folders_have_equal_names(root):
     assert (second.path, second.volume.mask) == ("images/deep/b.png", root / "masks/deep/b.tif")
 
 
-def test_samples__names_of_nnunet_have_the_first_channel(root):
+def test_samples__names_match(root):
     (root / "images/a.jpg").rename(root / "images/a_0000.png")
-    assert [sample.path for sample in listed(root)] == ["images/a_0000.png", "images/deep/b.png"]
+    (root / "masks/deep/b.tif").rename(root / "masks/deep/b_segmentation.tif")
+    first, second = listed(root)
+    assert (first.path, first.volume.mask) == ("images/a_0000.png", root / "masks/a.png")
+    assert (second.path, second.volume.mask) == ("images/deep/b.png", root / "masks/deep/b_segmentation.tif")
 
 
 def test_samples__are_read_from_a_table(root):
