@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import torch
-
 from medtune.config import registry
 from medtune.config.errors import InputError, RunError
 from medtune.config.schema import Params
@@ -31,9 +29,7 @@ def describe_segmenter(params: Params) -> dict[str, Any]:
     try:
         channels, classes = len(source.channels(params.data)), len(source.classes(params.data)) + 1
         patch = getattr(params.data, "patch", None) or PATCH
-        check_segmenter(params, None, patch)
-        with torch.device("meta"):
-            network = segmenter.build(params, channels, classes, patch, load_weights=False)
+        network = check_segmenter(params, channels, patch, classes, load_weights=False)
     except InputError as error:
         return {**report, "shape_fault": str(error)}
     for name, module in (("parameters", network.backbone), ("head", network.head)):

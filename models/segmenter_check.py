@@ -10,7 +10,8 @@ from medtune.config.schema import Params
 from medtune.config.volume_model import NO_BACKBONE, VOLUME_NETWORKS
 from medtune.models import segmenter
 from medtune.models.backbones import check_checkpointing, check_family, check_name
-from medtune.models.volume_networks import check_method, create_volume_network
+from medtune.models.slice_network import SliceNetwork
+from medtune.models.volume_networks import VolumeNetwork, check_method, create_volume_network
 from medtune.models.weights import read_weights
 
 CLASSES = 3
@@ -38,7 +39,13 @@ def trial_patch(params: Params) -> tuple[int, int, int]:
     return SIDE, SIDE, 1 if getattr(params.data, "is_planar", False) else SIDE
 
 
-def check_segmenter(params: Params, channels: int | None = None, patch: Sequence[int] | None = None) -> None:
+def check_segmenter(
+    params: Params,
+    channels: int | None = None,
+    patch: Sequence[int] | None = None,
+    classes: int = CLASSES,
+    load_weights: bool = True,
+) -> SliceNetwork | VolumeNetwork:
     """Check that backbone, weights file, PEFT method and patch fit together.
 
     A timm model is created on the meta device, without its weights (see `weights_check`).
@@ -47,6 +54,11 @@ def check_segmenter(params: Params, channels: int | None = None, patch: Sequence
         params: all params.
         channels: number of channels of the volumes. None: unknown, so weights of a network of volumes are not compared.
         patch: X, Y and Z of a training patch in voxels. None: unknown.
+        classes: number of classes including the background.
+        load_weights: False leaves out the comparison of the weights of a network of volumes.
+
+    Returns:
+        The network on the meta device.
 
     Raises:
         InputError: the backbone or the weights are unknown, the network does not support the patch or the PEFT method,
@@ -61,12 +73,12 @@ def check_segmenter(params: Params, channels: int | None = None, patch: Sequence
     if model.weights not in ("hub", "bundled", "none"):
         read_weights(model.weights, name, check_only=True)
     with torch.device("meta"), torch.random.fork_rng():  # `build` sets the seed
-        load = channels is not None and name in VOLUME_NETWORKS
-        network = segmenter.build(params, channels or 1, CLASSES, patch or trial_patch(params), load_weights=load)
-    if name in (NO_BACKBONE, *VOLUME_NETWORKS) or "finetune" not in params.training_stages:
-        return
-    if params.finetune.gradient_checkpointing:
+        load = load_weights and channels is not None and name in VOLUME_NETWORKS
+        network = segmenter.build(params, channels or 1, classes, patch or trial_patch(params), load_weights=load)
+    reads_slices = name not in (NO_BACKBONE, *VOLUME_NETWORKS)
+    if reads_slices and "finetune" in params.training_stages and params.finetune.gradient_checkpointing:
         check_checkpointing(params, network.backbone)
+    return network
 
 
 def _check_timm(params: Params) -> None:

@@ -12,10 +12,9 @@ from medtune.data.fold_assignments import FoldAssignments
 from medtune.data.sample import Sample
 from medtune.data.source_listing import SourceListing, list_source
 from medtune.runtime import console
-from medtune.runtime.artifact import Artifact, commit, find_artifact, partial_dir
+from medtune.runtime.artifact import Artifact, find_artifact, partial_dir
 from medtune.runtime.cache_key import data_key
 from medtune.runtime.paths import RunPaths
-from medtune.runtime.provenance import provenance
 from medtune.tasks import base
 
 
@@ -65,7 +64,7 @@ def run(params: Params, paths: RunPaths, before_decoding: Callable[[], None] = l
 
 
 def _check_columns(samples: Sequence[Sample], params: Params) -> None:
-    from medtune.data.manifest import check_metadata
+    from medtune.data.manifest_writing import check_metadata
     from medtune.stages.preflight import check_subgroups
 
     if samples:
@@ -95,8 +94,8 @@ def _prepare(
 ) -> Artifact:
     import numpy as np
 
-    from medtune.data import contact_sheet, duplicates, findings, manifest
-    from medtune.data.dataset_report import check_duplicates, describe_dataset, print_summary, write_report
+    from medtune.data import contact_sheet, duplicates, findings, manifest_writing
+    from medtune.data.dataset_report import check_duplicates, describe_dataset, finish_dataset
     from medtune.data.packing import IMAGES_FILE, pack
     from medtune.data.slide_tiles import write_overviews
     from medtune.data.splits import split_samples
@@ -122,7 +121,7 @@ def _prepare(
     unit_splits = split.splits
     if slides is not None:  # the split of a slide applies to all its tiles
         split = replace(split, folds=split.folds[slides.slide_index], splits=split.splits[slides.slide_index])
-    manifest.write_targets(folder, (task.encode(record, data) for record in selected), len(selected))
+    manifest_writing.write_targets(folder, (task.encode(record, data) for record in selected), len(selected))
     decoded_time = time.perf_counter()
 
     images = np.load(folder / IMAGES_FILE, mmap_mode="r")
@@ -132,7 +131,7 @@ def _prepare(
     twice = duplicates.duplicate_report(copies, names, unit_labels, unit_splits, data.split.trained_folds)
     leaks = check_duplicates(twice, data.split.protocol, "images" if slides is None else "slides")
     test_fold = "all" if data.split.test_fold == "all" else data.split.test_folds[0]
-    manifest.write_manifest(folder, selected, packed, split, test_fold)
+    manifest_writing.write_manifest(folder, selected, packed, split, test_fold)
     notes = [*listed.notes, *split.notes, *packed.notes, *leaks]
     notes += slides.notes() if slides is not None else []
     info = describe_dataset(data, listed, units, unit_splits, split.leaked_patients, notes)
@@ -141,29 +140,15 @@ def _prepare(
         info |= {"n_images": len(selected), "n_slides": len(units)}
         write_overviews(folder / "slides", slides)
     info["intensity"] = packed.intensity.document()
-    manifest.write_info(folder, info)
+    manifest_writing.write_info(folder, info)
     titles, indices = findings.display_groups(selected, classes)
     contact_sheet.write_contact_sheet(folder / "samples.png", images, indices, titles)
     tested = np.flatnonzero(np.asarray(split.splits)[:, data.split.test_folds[0]] == "test")
     contact_sheet.write_sample_files(folder / "samples", images, indices, titles, tested)
-    seconds = time.perf_counter() - start_time
     rejected = [*listed.rejected, *(slides.rejected if slides else ()), *packed.rejected]
     entries = {
-        "n_kept": len(units),
         "duplicates": twice,
-        "seconds": round(seconds, 3),
         "images_per_second": round(len(sources) / max(decoded_time - start_time, 1e-9), 1),
         **({"slides": slides.report()} if slides is not None else {}),
     }
-    report = write_report(folder, listed, rejected, info, entries)
-    result = {
-        "stage": "data",
-        "listing": listed.hash,
-        "n_images": len(selected),
-        "params": params.section("data"),
-        "seconds": round(seconds, 3),
-        "provenance": provenance(),
-    }
-    done = commit(paths.prepared, key, result)
-    print_summary(info, report)
-    return done
+    return finish_dataset(paths.prepared, key, params, listed, rejected, info, entries, start_time)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from medtune.config.errors import InputError
 from medtune.config.schema import Params
-from medtune.data import contact_sheet_volumes, duplicates, findings, manifest
-from medtune.data.dataset_report import check_duplicates, describe_dataset, print_summary, write_report
+from medtune.data import contact_sheet_volumes, duplicates, findings, manifest_writing
+from medtune.data.dataset_report import check_duplicates, describe_dataset, finish_dataset
 from medtune.data.fold_assignments import FoldAssignments
 from medtune.data.packing import check_rejected
 from medtune.data.sample import Sample
@@ -28,9 +28,8 @@ from medtune.data.volume_packing import pack_volumes
 from medtune.data.volume_params import VolumeParams
 from medtune.data.volume_preparation import PreparationPlan, plan_preparation
 from medtune.data.volume_reading import LabeledVolume, read_labeled, states_other_spacing
-from medtune.runtime.artifact import Artifact, commit, partial_dir
+from medtune.runtime.artifact import Artifact, partial_dir
 from medtune.runtime.paths import RunPaths
-from medtune.runtime.provenance import provenance
 from medtune.serving.pixels import DecodeError
 from medtune.tasks import base
 
@@ -118,7 +117,7 @@ def prepare_volumes(
     sizes = tuple((fact.shape[0], fact.shape[1]) for fact in facts)
     test_fold = "all" if data.split.test_fold == "all" else data.split.test_folds[0]
     packed = PackedVolumes(digests, sizes)
-    manifest.write_manifest(folder, samples, packed, done, test_fold, [_cells(fact) for fact in facts])
+    manifest_writing.write_manifest(folder, samples, packed, done, test_fold, [_cells(fact) for fact in facts])
     notes = [*listed.notes, *done.notes, *label_notes, *leaks, *_notes(samples, plan, done, training)]
     labeled = [_with_labels(sample, fact, labels) for sample, fact in zip(samples, facts, strict=True)]
     info = describe_dataset(data, listed, labeled, done.splits, done.leaked_patients, notes)
@@ -130,32 +129,18 @@ def prepare_volumes(
         "strata": list(findings.all_labels(samples)),
         **({"images": {"pixel_mm": _pixel_mm(facts)}} if data.is_planar else {}),
     }
-    manifest.write_info(folder, info)
+    manifest_writing.write_info(folder, info)
     contact_sheet_volumes.write_contact_sheet(folder / "samples.png", folder, names, plan.preparation.spacing, labels)
     if all(volume_files(sample).read is not None for sample in samples):
         tested = done.splits[:, data.split.test_folds[0]] == "test"
         chosen = [(row, name) for row, name in enumerate(names) if tested[row]]
         write_sample_volumes(folder / "samples", chosen, read)
     rejected = [*listed.rejected, *headers.rejected, *inspection.rejected]
-    seconds = time.perf_counter() - start_time
     entries = {
-        "n_kept": len(samples),
         "duplicates": twice,
-        "seconds": round(seconds, 3),
         "images_per_second": round(len(samples) / max(packed_time - start_time, 1e-9), 1),
     }
-    report = write_report(folder, listed, rejected, info, entries)
-    result = {
-        "stage": "data",
-        "listing": listed.hash,
-        "n_images": len(samples),
-        "params": params.section("data"),
-        "seconds": round(seconds, 3),
-        "provenance": provenance(),
-    }
-    artifact = commit(paths.prepared, key, result)
-    print_summary(info, report)
-    return artifact
+    return finish_dataset(paths.prepared, key, params, listed, rejected, info, entries, start_time)
 
 
 def _keep(samples: Sequence[Sample], inspection: Inspection, on_bad_image: str) -> list[Sample]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from medtune.data.manifest import write_info
+from medtune.data.manifest_writing import write_info
 from medtune.data.sources import phantom
 from medtune.data.splits import split_samples
 from medtune.data.volume_store import VolumeEntry, write_volumes

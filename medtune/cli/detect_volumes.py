@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medtune.cli import volume_headers, volume_layouts
+from medtune.cli import refused_volumes, volume_headers, volume_layouts
 from medtune.cli.detected import DetectedData
 from medtune.cli.patients import find_pattern
 from medtune.cli.program import INSTALL_SEGMENT
@@ -17,6 +17,7 @@ from medtune.config.errors import InputError, show_value
 from medtune.data.dataset_json import FILE
 from medtune.data.dicom_samples import add_dicom_headers
 from medtune.data.listing import scan_root
+from medtune.data.prediction_results import find_results, without_label_maps
 from medtune.data.sample import Sample
 from medtune.data.volume_cases import SUFFIXES
 from medtune.serving.decode import SUFFIXES as IMAGE_SUFFIXES
@@ -53,7 +54,8 @@ def detect_volumes(root: Path, table: str | None = None) -> DetectedData | None:
         Settings, findings and warnings, or None if the data are not volumes.
 
     Raises:
-        InputError: there are volumes without masks, a mask or a volume is missing, or nibabel is not installed.
+        InputError: there are volumes without masks, a mask or a volume is missing, dataset.json describes volumes but
+            there are none, or nibabel is not installed.
     """
     if not root.is_dir():
         return None
@@ -62,32 +64,31 @@ def detect_volumes(root: Path, table: str | None = None) -> DetectedData | None:
     images = [path for path in content.others if path.lower().endswith(IMAGE_SUFFIXES)]
     if layout is None and not content.images:
         return None
+    if layout is not None:
+        refused_volumes.require_volumes(root, layout, content)
+    results = find_results(root, content.others)
+    volumes = without_label_maps(content.images, results)
     if layout is None:
         layout = volume_layouts.by_table(root, table)
+    if layout is None:
+        refused_volumes.refuse_several(root)
     slices = [path for path in images if path.lower().endswith(SLICES)]
-    if layout is None and len(images) - len(slices) <= len(content.images):
-        layout = volume_layouts.by_folders(root, content.images)
+    if layout is None and len(images) - len(slices) <= len(volumes):
+        layout = volume_layouts.by_folders(root, volumes)
     if layout is None and slices:
-        layout = volume_layouts.by_series(root, content.images, slices)
+        layout = volume_layouts.by_series(root, volumes, slices)
     if layout is None:
         if images:
             return None
         if table:
             raise InputError(f"{table}: no column names NIfTI files. Add the columns path,mask,patient")
-        raise InputError(_describe_no_masks(root, content.images))
+        raise InputError(refused_volumes.describe_no_masks(root, content.images, results))
     if importlib.util.find_spec("nibabel") is None:
         raise InputError(f"nibabel is not installed, but volumes need it. Run {INSTALL_SEGMENT}")
-    return _describe(root, layout, content.images, len(images))
-
-
-def _describe_no_masks(root: Path, files: Sequence[str]) -> str:
-    folder = volume_layouts.single_folder(files)
-    if folder and ((root / folder / FILE).is_file() or "/" in files[0].partition("/")[2]):
-        return f"{root}: all volumes are in {folder}. Use --data {shlex.quote(str(root / folder))}"
-    return (
-        f"{root}: {len(files):,} NIfTI files, but no masks that belong to them. Add a table with the columns "
-        f"path,mask,patient, or two folders images and masks with equal names, or {FILE} of nnU-Net or the Decathlon"
-    )
+    detected = _describe(root, layout, content.images, len(images))
+    if results:
+        detected.findings.append(("results", f"{results[0]} is a table of `medtune predict`. It is not used"))
+    return detected
 
 
 def _describe(root: Path, layout: volume_layouts.Layout, files: Sequence[str], n_images: int) -> DetectedData:
@@ -107,6 +108,10 @@ def _describe(root: Path, layout: volume_layouts.Layout, files: Sequence[str], n
         source, params = _source(root, layout.settings)
         names = source.channels(params)
         detected.findings += [("labels", ", ".join(source.classes(params))), ("channels", ", ".join(names))]
+        if headers.shapes and len(volumes[0].channels) == 1 and headers.channels != len(names):
+            detected.warnings.append(
+                f"{FILE} names {len(names)} channels, but the files have {headers.channels}. Correct {FILE}"
+            )
         if {name.casefold() for name in names} == {"ct"}:
             detected.settings["data.intensity.rule"] = "foreground"  # as nnU-Net does for CT
             detected.findings.append(("intensity", "CT: normalized by the labeled voxels of the training volumes"))

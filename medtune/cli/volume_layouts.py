@@ -11,6 +11,7 @@ from medtune.cli.detect_columns import patient_columns
 from medtune.config.errors import InputError
 from medtune.data import columns, volume_table
 from medtune.data.dataset_json import FILE
+from medtune.data.prediction_results import is_results_table
 from medtune.data.sources.nnunet import IMAGES, MASKS
 from medtune.data.table import SUFFIXES as TABLE_SUFFIXES
 from medtune.data.table import Table, read_table
@@ -29,11 +30,13 @@ class Layout(NamedTuple):
         settings: section data by dotted key.
         title: the layout, for the user.
         others: columns of a table that may contain patient ids.
+        is_nifti: False if dataset.json states another file format.
     """
 
     settings: dict[str, Any]
     title: str
     others: tuple[str, ...] = ()
+    is_nifti: bool = True
 
 
 def by_dataset_json(root: Path) -> Layout | None:
@@ -47,10 +50,17 @@ def by_dataset_json(root: Path) -> Layout | None:
     if not isinstance(content, dict) or "labels" not in content:
         return None
     if "channel_names" in content or "file_ending" in content:
-        return Layout({"data.source": "nnunet"}, f"nnU-Net: {FILE}, {IMAGES} and {MASKS}")
-    if "modality" in content or "training" in content:
+        is_nifti = content.get("file_ending", VOLUME_SUFFIXES[0]) in VOLUME_SUFFIXES
+        return Layout({"data.source": "nnunet"}, f"nnU-Net: {FILE}, {IMAGES} and {MASKS}", is_nifti=is_nifti)
+    if isinstance(content.get("modality"), dict) or _lists_masks(content.get("training")):
         return Layout({"data.source": "decathlon"}, f"Medical Segmentation Decathlon: {FILE}")
     return None
+
+
+def _lists_masks(training: Any) -> bool:
+    entries = training if isinstance(training, list) else []
+    labels = [entry.get("label") for entry in entries if isinstance(entry, dict)]
+    return any(isinstance(label, str) and strip_suffix(label) is not None for label in labels)
 
 
 def by_table(
@@ -68,7 +78,8 @@ def by_table(
         The layout, or None if no table names such files.
 
     Raises:
-        InputError: the columns of the volume and the mask are ambiguous, or the table that `name` names is damaged.
+        InputError: the columns of the volume and the mask are ambiguous, or the table that `name` names is damaged or
+            has the results of `medtune predict`.
     """
     header = volume_table.header_names(NO_COLUMNS)
     for file in [root / name] if name else _tables(root):
@@ -77,6 +88,10 @@ def by_table(
         except InputError:
             if name:
                 raise
+            continue
+        if is_results_table(table.columns):
+            if name:
+                raise InputError(f"{name}: results of `medtune predict`, without masks. Name the table of the masks")
             continue
         files = [column for column in table.columns if _names_files(table, column, suffixes)]
         if files and (source == "volumes" or any(map(MASK_WORDS.search, files))):

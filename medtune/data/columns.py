@@ -66,6 +66,30 @@ def find_column(table: Table, name: str) -> int | None:
     return matches[0] if matches else None
 
 
+def require_column(table: Table, what: str, name: str | None, protocol: str) -> int:
+    """Return the index of a column that a split protocol needs.
+
+    Args:
+        table: the table.
+        what: default name of the column, and its key in `data.columns`.
+        name: the name that the user set, or None.
+        protocol: `data.split.protocol`.
+
+    Returns:
+        Index into `table.columns`.
+
+    Raises:
+        InputError: there is no such column.
+    """
+    position = find_column(table, name or what)
+    if position is None:
+        raise InputError(
+            f"data.split.protocol={protocol}: {table.name} has no column {name or what}; found "
+            f"{', '.join(table.columns)}. Name it with {set_option(f'data.columns.{what}', 'NAME')}"
+        )
+    return position
+
+
 def similar_column(table: Table, what: str) -> str | None:
     """Return the column that has another common name of `what` (path, label or patient), or None."""
     by_name = {casefold_name(column): column for column in table.columns}

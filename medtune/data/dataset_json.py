@@ -51,12 +51,16 @@ def read_dataset_json(root: Path | None, source: str, keys: Sequence[str], other
         raise InputError(f"{file}: damaged, it is not JSON. Copy it again from the data set") from None
     if not isinstance(content, dict):
         raise InputError(f"{FILE}: expected an object with the keys {', '.join(keys)}. Copy it again from the data set")
-    missing = [key for key in keys if key not in content]
-    if missing and other[0] in content:
+    if other[0] in content and any(key not in content for key in keys):
         raise InputError(f"data.source={source}: {FILE} has the layout of {other[1]}. Use data.source={other[1]}")
-    if missing:
-        raise InputError(f"{FILE}: {', '.join(missing)} is missing; found {list_names(list(content), _SHOWN)}. Add it")
+    require_keys(content, keys)
     return content
+
+
+def require_keys(content: Mapping[str, Any], keys: Sequence[str]) -> None:
+    """Raise InputError if dataset.json lacks a key."""
+    if missing := [key for key in keys if key not in content]:
+        raise InputError(f"{FILE}: {', '.join(missing)} is missing; found {list_names(list(content), _SHOWN)}. Add it")
 
 
 def show(value: object) -> str:
@@ -83,6 +87,22 @@ def _describe_missing(root: Path) -> str:
     if len(below) == 1:
         return f"data.root={root}: {FILE} is in {below[0].name}. Use {set_option('data.root', str(below[0]))}"
     return f"data.root={root}: no {FILE}. Set data.root to the folder that contains it"
+
+
+def numbered_labels(labels: Mapping[str, Any], number_first: bool) -> list[tuple[object, object]]:
+    """Return number and name of each label.
+
+    Args:
+        labels: mapping from numbers to names, or from names to numbers.
+        number_first: the order of the layout. The other order is read too if the numbers are unambiguous.
+
+    Returns:
+        The pairs as the file spells them.
+    """
+    keys, values = ([_to_number(value) is not None for value in side] for side in (labels, labels.values()))
+    first, second = (keys, values) if number_first else (values, keys)
+    reverse = all(second) and not any(first)
+    return [pair if number_first != reverse else pair[::-1] for pair in labels.items()]
 
 
 def label_names(numbered: Sequence[tuple[object, object]]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Description of a prepared data set: dataset.json, report.json and the summary for the user."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +9,13 @@ from typing import Any
 
 from medtune.config.data import DataParams
 from medtune.config.errors import InputError
+from medtune.config.schema import Params
 from medtune.data.class_selection import list_names
 from medtune.data.sample import Sample
 from medtune.data.source_listing import SourceListing
 from medtune.runtime import console
-from medtune.runtime.artifact import write_text
+from medtune.runtime.artifact import Artifact, commit, partial_dir, write_text
+from medtune.runtime.provenance import provenance
 
 
 def check_duplicates(duplicates: dict[str, Any], protocol: str, unit: str) -> list[str]:
@@ -107,28 +110,57 @@ def describe_dataset(
     }
 
 
-def write_report(
+def finish_dataset(
+    prepared: Path,
+    key: str,
+    params: Params,
+    listed: SourceListing,
+    rejected: Sequence[tuple[str, str]],
+    info: dict[str, Any],
+    entries: dict[str, Any],
+    start_time: float,
+) -> Artifact:
+    """Write report.json, turn the partial folder of the data set into the artifact, and print a summary.
+
+    Args:
+        prepared: folder of the artifact. All other files are in its partial folder.
+        key: cache key of the artifact.
+        params: all params.
+        listed: the listing of the source.
+        rejected: (path, reason) of each sample that was left out.
+        info: dataset.json.
+        entries: further entries of report.json: duplicates and speed.
+        start_time: start of the stage.
+
+    Returns:
+        The finished artifact.
+    """
+    seconds = round(time.perf_counter() - start_time, 3)
+    report = _write_report(partial_dir(prepared), listed, rejected, info, {"seconds": seconds, **entries})
+    result = {
+        "stage": "data",
+        "listing": listed.hash,
+        "n_images": info["n_images"],
+        "params": params.section("data"),
+        "seconds": seconds,
+        "provenance": provenance(),
+    }
+    artifact = commit(prepared, key, result)
+    _print_summary(info, report)
+    return artifact
+
+
+def _write_report(
     folder: Path,
     listed: SourceListing,
     rejected: Sequence[tuple[str, str]],
     info: dict[str, Any],
     entries: dict[str, Any],
 ) -> dict[str, Any]:
-    """Write report.json.
-
-    Args:
-        folder: existing folder.
-        listed: the listing of the source.
-        rejected: (path, reason) of each sample that was left out.
-        info: dataset.json.
-        entries: further entries: n_kept, duplicates and durations.
-
-    Returns:
-        The report.
-    """
+    """Write report.json and return its content."""
     report = {
         "n_found": len(listed.samples) + len(listed.rejected),
-        "n_kept": entries["n_kept"],
+        "n_kept": info.get("n_slides", info["n_images"]),
         "n_rejected": len(rejected),
         "rejected": [{"path": path, "reason": reason} for path, reason in rejected],
         "left_out": listed.left_out.report(),
@@ -141,7 +173,7 @@ def write_report(
     return report
 
 
-def print_summary(info: dict[str, Any], report: dict[str, Any]) -> None:
+def _print_summary(info: dict[str, Any], report: dict[str, Any]) -> None:
     """Print a summary of the data set, its duplicates and its notes."""
     counts = list_names([f"{name} {count:,}" for name, count in info["counts"]["all"].items()])
     if positive := info.get("positive"):

@@ -11,7 +11,7 @@ import numpy as np
 
 from medtune.config.data import DataParams
 from medtune.config.errors import InputError, set_option
-from medtune.data import manifest
+from medtune.data import manifest, manifest_writing
 from medtune.data.class_selection import list_names
 from medtune.data.findings import encode_labels, rarest_finding
 from medtune.data.identifiers import is_missing, label_key
@@ -73,7 +73,7 @@ def list_external(params: DataParams, classes: Sequence[str], positive: str | No
             f"--data={getattr(params, 'csv', None)}: the table has a column {split[0]}, but all rows are evaluated, "
             "including training images. Remove the other rows, and rename or remove the column."
         )
-    manifest.check_metadata(names, 1)
+    manifest_writing.check_metadata(names, 1)
     columns = {name: [s.metadata[name] for s in samples] for name in names}
     return ExternalListing(listed, tuple(classes), columns, positive)
 
@@ -163,7 +163,7 @@ def prepare_external(
     targets.check(samples)
     packed = pack(samples, listed.root, folder, params.image_size, params.resize, params.on_bad_image, intensity)
     selected = [samples[index] for index in packed.selected]
-    manifest.write_targets(folder, (targets.encode(sample, params) for sample in selected), len(selected))
+    manifest_writing.write_targets(folder, (targets.encode(sample, params) for sample in selected), len(selected))
     patients_known = selected[0].patient_id is not None
     patients = [sample.path if sample.patient_id is None else sample.patient_id for sample in selected]
     rejected = [*listed.rejected, *packed.rejected]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from medtune.config.data import SplitParams
 from medtune.config.errors import InputError, set_option, suggestion
 from medtune.data.class_selection import list_names
-from medtune.data.columns import find_column
+from medtune.data.columns import require_column
 from medtune.data.identifiers import is_missing, label_key, similar, spell
 from medtune.data.sample import Sample
 from medtune.data.table import Table
@@ -30,12 +30,7 @@ def add_sites(rows: Sequence[Sample], table: Table, name: str | None) -> list[Sa
     Raises:
         InputError: there is no such column.
     """
-    position = find_column(table, name or NAME)
-    if position is None:
-        raise InputError(
-            f"data.split.protocol=site: {table.name} has no column {name or NAME}; found {', '.join(table.columns)}. "
-            f"Name it with {set_option('data.columns.site', 'NAME')}"
-        )
+    position = require_column(table, NAME, name, "site")
     sites = [row[position].strip() for _, row in table.rows]
     return [replace(row, site=site) for row, site in zip(rows, sites, strict=True)]
 

@@ -19,7 +19,8 @@ from medtune.serving.pixels import DecodeError
 from medtune.serving.resize import resize_square
 from medtune.serving.slides import tiling
 from medtune.serving.slides.slide import MissingReaderError, Slide, require_reader
-from medtune.serving.slides.tiling import TilePlan, TileSettings
+from medtune.serving.slides.tile_settings import TileSettings
+from medtune.serving.slides.tiling import TilePlan
 
 COLUMNS = (SLIDE_COLUMN, "tile_x", "tile_y")
 MPP_FIX = "Set it with data.tiles.mpp, or per slide in a column of the table with data.tiles.mpp_column"

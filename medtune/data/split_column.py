@@ -3,8 +3,8 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from medtune.config.errors import InputError, set_option
-from medtune.data.columns import find_column
+from medtune.config.errors import InputError
+from medtune.data.columns import require_column
 from medtune.data.sample import Sample
 from medtune.data.table import Table
 from medtune.serving.folder_scan import printable
@@ -41,13 +41,7 @@ def find_split_column(table: Table, name: str | None) -> int:
     Raises:
         InputError: there is no such column.
     """
-    position = find_column(table, name or NAME)
-    if position is None:
-        raise InputError(
-            f"data.split.protocol=column: {table.name} has no column {name or NAME}; found {', '.join(table.columns)}. "
-            f"Name it with {set_option('data.columns.split', 'NAME')}"
-        )
-    return position
+    return require_column(table, NAME, name, "column")
 
 
 def read_splits(table: Table, position: int) -> list[str]:

@@ -11,6 +11,7 @@ from medtune.config.names import Name
 from medtune.config.validation_errors import param_error
 from medtune.data import columns, listing, volume_table
 from medtune.data.label_names import MAX_LABELS, check_names
+from medtune.data.prediction_results import is_results_table
 from medtune.data.table import check_file, read_table
 from medtune.data.volume_cases import SUFFIXES, VolumeCase, show_name, strip_suffix
 from medtune.data.volume_params import VolumeFileParams
@@ -93,6 +94,11 @@ def table_cases(root: Path, params: ListedVolumeParams, csv: str) -> list[Volume
         info(note)
     if table.columns and not table.rows:
         raise InputError(f"data.csv={csv}: the table has no rows below its header. Add a row per volume")
+    if is_results_table(table.columns):
+        raise InputError(
+            f"data.csv={csv}: results of `medtune predict`, without masks. Name the table with the columns path and "
+            "mask"
+        )
     positions = volume_table.find_columns(table, chosen)
     if "patient" not in positions and params.patient_pattern is None:
         other = columns.similar_column(table, "patient")

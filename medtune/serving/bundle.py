@@ -1,21 +1,17 @@
 """Loading and running of an exported bundle. Needs onnxruntime, NumPy and Pillow only."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
-from medtune.serving import manifest as bundle_document
-from medtune.serving import members, tasks
+from medtune.serving import members
 from medtune.serving.bound_session import BoundSession
 from medtune.serving.image_source import ImageSource, as_list, read_image
 from medtune.serving.intensity import Intensity
-from medtune.serving.loading import open_model
+from medtune.serving.loaded_bundle import LoadedBundle
 from medtune.serving.manifest import BundleError
 from medtune.serving.manifest_fields import VOLUMES
 from medtune.serving.pixels import DecodeError
@@ -24,73 +20,20 @@ from medtune.serving.session import PROVIDERS
 from medtune.serving.slides.predict import NO_SINGLE_IMAGES, predict_source
 
 
-@dataclass(frozen=True)
-class Bundle:
-    """A loaded bundle.
-
-    Attributes:
-        folder: folder of the bundle.
-        manifest: content of bundle.json.
-        precision: the precision in use.
-        session: the onnxruntime session, which is thread-safe.
-    """
-
-    folder: Path
-    manifest: dict[str, Any]
-    precision: str
-    session: onnxruntime.InferenceSession
+class Bundle(LoadedBundle):
+    """A loaded bundle for images or slides."""
 
     @classmethod
-    def load(
-        cls,
-        folder: Path | str,
-        precision: str = "fp32",
-        provider: str = "cpu",
-        threads: int = 0,
-        busy_wait: bool = True,
-    ) -> "Bundle":
-        """Load a bundle and verify the SHA-256 of every file.
-
-        Args:
-            folder: the exported folder.
-            precision: fp32, or another precision that the bundle ships.
-            provider: cpu, cuda or tensorrt. There is no fallback to another provider.
-            threads: CPU threads per prediction. 0 uses all cores.
-            busy_wait: let idle threads spin during a prediction. Use False if other programs need the cores.
-
-        Returns:
-            The loaded bundle.
-
-        Raises:
-            BundleError: the bundle is damaged, has an unknown schema version or lacks the precision. Also if
-                onnxruntime is too old, the provider is not active, or int8 results on this CPU differ from the
-                exported samples.
-        """
-        folder = Path(folder)
-        document = bundle_document.read_manifest(folder)
+    def _check_kind(cls, folder: Path, document: dict[str, Any], provider: str) -> None:
         if VOLUMES in document:
             raise BundleError(
                 f"{folder} segments volumes. Run `medtune predict`, or load it with "
                 "medtune.serving.volumes.bundle.VolumeBundle"
             )
-        graph_input = document["input"]["name"], document["preprocessing"]["image_size"]
-        session = open_model(folder, document, precision, provider, threads, busy_wait, graph_input)
-        bundle = cls(folder, document, precision, session)
-        if precision == "int8":  # on x86 CPUs without VNNI, sums of two products have 16 bits and may overflow
-            bundle.self_test()
-        return bundle
 
-    @property
-    def task(self) -> ModuleType:
-        """Module that interprets the output for this kind of task (see `medtune.serving.tasks`)."""
-        task = tasks.find(self.manifest["task"]["kind"])
-        assert task is not None  # read_manifest rejects unknown tasks
-        return task
-
-    @property
-    def classes(self) -> list[str]:
-        """Class names of a classification bundle, in the order of the probabilities' columns."""
-        return list(self.manifest["classes"])
+    @classmethod
+    def _graph_input(cls, document: dict[str, Any]) -> tuple[str, int]:
+        return document["input"]["name"], document["preprocessing"]["image_size"]
 
     @property
     def columns(self) -> list[str]:
@@ -111,11 +54,6 @@ class Bundle:
     def intensity(self) -> Intensity:
         """Scaling of images of more than 8 bits."""
         return Intensity.from_document(self.manifest["preprocessing"].get("intensity"))
-
-    @property
-    def providers(self) -> list[str]:
-        """Active onnxruntime providers, in order of preference."""
-        return list(self.session.get_providers())
 
     def prepare(self, source: ImageSource) -> np.ndarray:
         """Convert an image into the input of the network.
@@ -235,14 +173,7 @@ class Bundle:
         return list(self.task.rows(output, self.manifest))
 
     def self_test(self) -> float:
-        """Run the bundle's sample input and compare the result with its sample output.
-
-        Returns:
-            The largest absolute difference.
-
-        Raises:
-            BundleError: the difference exceeds the tolerance of this precision, or the decisions differ.
-        """
+        """Compare the sample output and its decisions with the exported ones; see `LoadedBundle.self_test`."""
         samples, difference = compare_samples(self.folder, self.manifest, self.precision, self.providers[0], self.run)
         self._check_decision(samples)
         return difference

@@ -5,7 +5,7 @@ from typing import Any
 
 from medtune.serving import intensity, members
 from medtune.serving.slides import aggregate
-from medtune.serving.slides.tiling import TileSettings
+from medtune.serving.slides.tile_settings import TileSettings
 
 RESIZE_MODES = ("squash", "pad", "crop")
 TEXTS = ("task.kind", "input.name", "output.name")

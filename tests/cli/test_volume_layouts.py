@@ -11,7 +11,11 @@ from medtune.config.errors import InputError
     [
         ('{"labels": {"background": 0}, "channel_names": {"0": "CT"}}', "nnunet"),
         ('{"labels": {"0": "background"}, "modality": {"0": "CT"}}', "decathlon"),
+        ('{"labels": {"background": 0}, "modality": {"0": "CT"}, "file_ending": ".nii"}', "nnunet"),
+        ('{"labels": {}, "training": [{"image": "a.nii.gz", "label": "b.nii.gz"}]}', "decathlon"),
         ('{"labels": ["cat", "dog"]}', None),
+        ('{"labels": ["cat", "dog"], "modality": "photo"}', None),
+        ('{"labels": {}, "training": [{"image": "a.png", "label": "cat"}, "b.png"]}', None),
         ("[]", None),
         ("{", None),
     ],
@@ -47,6 +51,18 @@ def test_by_table__several_volumes_per_row_are_refused(tmp_path):
     (tmp_path / "b.csv").write_text("t1,t2,mask\na.nii,b.nii,c.nii\n")
     with pytest.raises(InputError, match="columns t1, t2 could all be the path"):
         by_table(tmp_path, "b.csv")
+
+
+def test_by_table__results_of_predict_are_ignored(tmp_path):
+    results = "path,ml_liver,uncertainty_liver,flags,seconds\nimages/0.nii.gz,1.5,,,2.00\n"
+    (tmp_path / "a.csv").write_text(results)
+    assert by_table(tmp_path, None) is None
+    with pytest.raises(InputError, match=r"a\.csv: results of `medtune predict`, without masks"):
+        by_table(tmp_path, "a.csv")
+    (tmp_path / "b.csv").write_text("path,mask\na.nii.gz,b.nii.gz\n")
+    layout = by_table(tmp_path, None)
+    assert layout is not None
+    assert layout.settings["data.csv"] == "b.csv"
 
 
 def test_by_folders__chooses_the_pair_with_most_equal_names():

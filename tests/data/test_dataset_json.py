@@ -3,7 +3,16 @@ import json
 import pytest
 
 from medtune.config.errors import InputError
-from medtune.data.dataset_json import FILE, channel_names, data_root, label_names, read_dataset_json, read_mapping, show
+from medtune.data.dataset_json import (
+    FILE,
+    channel_names,
+    data_root,
+    label_names,
+    numbered_labels,
+    read_dataset_json,
+    read_mapping,
+    show,
+)
 from medtune.data.sources import decathlon
 
 KEYS, OTHER = ("modality", "labels"), ("channel_names", "nnunet")
@@ -55,6 +64,23 @@ def test_read__missing_file_is_an_error(tmp_path):
     assert found in message(read, tmp_path)
     (tmp_path / "x.tar").touch()
     assert "needs a folder of volumes. Unpack an archive first" in message(read, tmp_path / "x.tar")
+
+
+@pytest.mark.parametrize(
+    ("labels", "number_first", "expected"),
+    [
+        ({"0": "background"}, True, [("0", "background")]),
+        ({"background": "0", "a": 1}, True, [("0", "background"), (1, "a")]),
+        ({"background": 0, "a": "1"}, False, [(0, "background"), ("1", "a")]),
+        ({"0": "background", "1": "a"}, False, [("0", "background"), ("1", "a")]),
+        ({"0": "1"}, True, [("0", "1")]),
+        ({"0": "1"}, False, [("1", "0")]),
+        ({"0": "background", "one": "a"}, True, [("0", "background"), ("one", "a")]),
+        ({"background": 0, "whole": [1, 2]}, False, [(0, "background"), ([1, 2], "whole")]),
+    ],
+)
+def test_numbered_labels__are_read_in_both_orders_if_the_numbers_are_unambiguous(labels, number_first, expected):
+    assert numbered_labels(labels, number_first) == expected
 
 
 @pytest.mark.parametrize(

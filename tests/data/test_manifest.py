@@ -1,39 +1,13 @@
-import csv
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from medtune.config.data import SplitParams
 from medtune.config.errors import InputError
 from medtune.data import manifest
-from medtune.data.manifest import load_prepared, write_info, write_manifest
-from medtune.data.packing import pack
-from medtune.data.sample import Sample
-from medtune.data.splits import split_samples
-from medtune.runtime.artifact import commit
+from medtune.data.manifest import load_prepared
 from medtune.serving.members import REFIT
-
-
-def prepare(folder, test_fold=1, with_patients=True, extra=None):
-    work = folder.with_name(f".{folder.name}.partial")
-    work.mkdir(parents=True)
-    rng = np.random.default_rng(6)
-    samples = []
-    for number in range(20):
-        image = rng.integers(0, 256, (8, 8, 3), np.uint8)
-        sample = Sample(
-            f"{number:02d}", "ab"[number % 2], f"P{number}" if with_patients else None, extra or {"slide": "1"}
-        )
-        samples.append(
-            Sample(sample.path, sample.label, sample.patient_id, sample.metadata, read=lambda image=image: image)
-        )
-    params = SplitParams(protocol="patient" if with_patients else "image", test_fold=test_fold)
-    packed = pack(samples, None, work, 8, "squash", "error")
-    write_manifest(work, samples, packed, split_samples(samples, ("a", "b"), params, "test"), test_fold)
-    write_info(work, {"classes": ["a", "b"]})
-    commit(folder, "key", {})
-    return folder
+from tests.data.prepared_folder import prepare
 
 
 def test_load_prepared__returns_written_data(tmp_path):
@@ -63,25 +37,6 @@ def test_indices__refit_trains_on_all_labeled_images_except_external(tmp_path):
     assert np.setdiff1d(np.arange(20), changed.indices(REFIT)["train"]).tolist() == [3, 4]
     assert changed.external_indices(REFIT).tolist() == [3]
     assert changed.split_digest(REFIT) != prepared.split_digest(REFIT)
-
-
-def test_manifest__has_columns_and_split(tmp_path):
-    folder = prepare(tmp_path / "one")
-    rows = list(csv.DictReader((folder / "manifest.csv").open()))
-    assert list(rows[0])[:9] == ["path", "label", "patient", "fold", "split", "sha256", "width", "height", "slide"]
-    assert all(row["split"] == row["role_1"] for row in rows)
-    all_folds = prepare(tmp_path / "all_folds", test_fold="all")
-    assert {row["split"] for row in csv.DictReader((all_folds / "manifest.csv").open())} == {"cv"}
-
-
-def test_manifest__path_replaces_an_unknown_patient(tmp_path):
-    prepared = load_prepared(prepare(tmp_path / "prepared", with_patients=False))
-    assert prepared.patient_ids.tolist() == list(prepared.paths)
-
-
-def test_manifest__reserved_column_name_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="'sha256'"):
-        prepare(tmp_path / "prepared", extra={"sha256": "x"})
 
 
 def test_metadata__has_values_per_column(tmp_path):

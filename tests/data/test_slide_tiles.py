@@ -8,7 +8,7 @@ from medtune.config.errors import InputError
 from medtune.data.sample import Sample
 from medtune.data.slide_tiles import cut_slides, draw_overview, write_overviews
 from medtune.data.synthetic.slide import draw_slide, write_pyramid, write_slide
-from medtune.serving.slides.tiling import TileSettings
+from medtune.serving.slides.tile_settings import TileSettings
 
 SETTINGS = TileSettings(size_um=32.0, pixels=32, overlap=0.0, max_per_slide=None, min_tissue=0.5, seed=0)
 

@@ -73,7 +73,7 @@ def test_check__names_the_extra_if_monai_is_missing(monkeypatch):
 
 
 def test_check__compares_weights_of_a_network_of_volumes_only_if_the_channels_are_known(tmp_path):
-    params = params_for("brain_unet3d", weights=tmp_path / "brain.safetensors")
+    params = params_for("brain_unet3d", "data.intensity.rule=minmax", weights=tmp_path / "brain.safetensors")
     with pytest.raises(InputError, match="no such file"):
         check_segmenter(params)
     save_file(BrainUNet(2, 1).state_dict(), tmp_path / "brain.safetensors")

@@ -17,7 +17,7 @@ from medtune.runtime.paths import RunPaths
 from medtune.serving.bundle import Bundle
 from medtune.serving.slides import tiling
 from medtune.serving.slides.aggregate import calibrate, slide_probabilities
-from medtune.serving.slides.tiling import TileSettings
+from medtune.serving.slides.tile_settings import TileSettings
 from medtune.stages import data, evaluate, export, frozen, gate
 
 # On one worker, so that the network is trained only once.

@@ -1,11 +1,26 @@
-"""Source `decathlon`: volumes in the layout of the Medical Segmentation Decathlon, read from dataset.json unchanged."""
+"""Source `decathlon`: volumes in the layout of the Medical Segmentation Decathlon, read from dataset.json unchanged.
 
+nnU-Net version 1 has the same dataset.json, but one file per channel: imagesTr/CASE_0000.nii.gz for the entry
+imagesTr/CASE.nii.gz.
+"""
+
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from medtune.config.errors import InputError
-from medtune.data.dataset_json import FILE, channel_names, data_root, label_names, read_dataset_json, read_mapping, show
+from medtune.data.dataset_json import (
+    FILE,
+    channel_names,
+    data_root,
+    label_names,
+    numbered_labels,
+    read_dataset_json,
+    read_mapping,
+    show,
+)
 from medtune.data.sample import Sample
 from medtune.data.volume_cases import VolumeCase, require_folder, strip_suffix, to_samples
 from medtune.data.volume_params import VolumeFileParams
@@ -66,8 +81,8 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
     root = require_folder(root, params.source)
     content = _read(root)
     _labels(content)
-    channel_names(content, "modality")
-    cases = list(_cases(content["training"]))
+    n_channels = len(channel_names(content, "modality"))
+    cases = [_with_channel_files(root, case, n_channels) for case in _cases(content["training"])]
     if not cases:
         raise InputError(f"{FILE}: training lists no volumes. Add the volumes that have a mask")
     return to_samples(root, cases, FILE, params.patient_pattern)
@@ -79,7 +94,7 @@ def _read(root: Path) -> dict[str, Any]:
 
 def _labels(content: dict[str, Any]) -> tuple[str, ...]:
     labels = read_mapping(content, "labels", '{"0": "background"}')
-    return label_names(list(labels.items()))
+    return label_names(numbered_labels(labels, number_first=True))
 
 
 def _cases(training: Any) -> Iterator[VolumeCase]:
@@ -95,6 +110,16 @@ def _cases(training: Any) -> Iterator[VolumeCase]:
         name = PurePosixPath(image).name
         if not name.startswith("._"):  # file of macOS that describes another file
             yield VolumeCase(strip_suffix(name) or name, (image,), label, where)
+
+
+def _with_channel_files(root: Path, case: VolumeCase, n_channels: int) -> VolumeCase:
+    """Return a case with one file per channel if the files are named as in nnU-Net."""
+    (image,) = case.images
+    base = strip_suffix(image)
+    if base is None or os.path.isfile(root / image) or not os.path.isfile(root / f"{base}_0000{image[len(base) :]}"):
+        return case
+    images = tuple(f"{base}_{channel:04d}{image[len(base) :]}" for channel in range(n_channels))
+    return replace(case, images=images)
 
 
 def example(root: Path) -> dict[str, object]:

@@ -5,7 +5,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medtune.config.errors import InputError
-from medtune.data.dataset_json import FILE, channel_names, data_root, label_names, read_dataset_json, read_mapping
+from medtune.data.dataset_json import (
+    FILE,
+    channel_names,
+    data_root,
+    label_names,
+    numbered_labels,
+    read_dataset_json,
+    read_mapping,
+    require_keys,
+)
 from medtune.data.sample import Sample
 from medtune.data.volume_cases import SUFFIXES, VolumeCase, require_folder, show_name, to_samples
 from medtune.data.volume_params import VolumeFileParams
@@ -37,7 +46,7 @@ def classes(params: Params) -> tuple[str, ...]:
 def channels(params: Params) -> tuple[str, ...]:
     """Return the channel names in order; an empty tuple if `root` is null."""
     root = data_root(params)
-    return () if root is None else channel_names(_read(root), "channel_names")
+    return () if root is None else _channels(_read(root))
 
 
 def metadata(params: Params) -> dict[str, object]:
@@ -67,7 +76,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
     root = require_folder(root, params.source)
     content = _read(root)
     _labels(content)
-    names = channel_names(content, "channel_names")
+    names = _channels(content)
     ending = content["file_ending"]
     if ending not in SUFFIXES:
         raise InputError(
@@ -84,13 +93,20 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
 
 def _read(root: Path) -> dict[str, Any]:
-    content = read_dataset_json(root, "nnunet", ("channel_names", "labels", "file_ending"), _OTHER)
+    content = read_dataset_json(root, "nnunet", ("labels", "file_ending"), _OTHER)
     if "dataset" in content:
         raise InputError(
             f"{FILE}: it lists files under the key dataset, which is not supported. Copy the files to "
             f"{IMAGES} and {MASKS}, and remove the key"
         )
     return content
+
+
+def _channels(content: dict[str, Any]) -> tuple[str, ...]:
+    """Return the names of the channels. nnU-Net also reads the earlier key `modality`."""
+    key = "modality" if "modality" in content and "channel_names" not in content else "channel_names"
+    require_keys(content, (key,))
+    return channel_names(content, key)
 
 
 def _labels(content: dict[str, Any]) -> tuple[str, ...]:
@@ -103,7 +119,7 @@ def _labels(content: dict[str, Any]) -> tuple[str, ...]:
         raise InputError(
             f"{FILE}: the label 'ignore' is not supported. Label these voxels, or remove the cases and the label"
         )
-    return label_names([(number, name) for name, number in labels.items()])
+    return label_names(numbered_labels(labels, number_first=False))
 
 
 def _cases(root: Path, ending: str, n_channels: int) -> list[VolumeCase]:

@@ -16,7 +16,7 @@ from medtune.data.sources import folder
 from medtune.serving.folder_scan import printable
 from medtune.serving.slides.pixel_size import MPP_RANGE
 from medtune.serving.slides.slide import CONVERT, OTHER_SUFFIXES, SUFFIXES
-from medtune.serving.slides.tiling import TileSettings
+from medtune.serving.slides.tile_settings import TileSettings
 
 NAME = "local whole-slide images"
 LICENSE = "as given by the owner of the slides"

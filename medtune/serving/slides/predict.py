@@ -18,7 +18,8 @@ from medtune.serving.output_file import open_output
 from medtune.serving.pixels import DecodeError
 from medtune.serving.slides import aggregate, tiling
 from medtune.serving.slides.slide import CONVERT, OTHER_SUFFIXES, SUFFIXES, Slide
-from medtune.serving.slides.tiling import TilePlan, TileSettings
+from medtune.serving.slides.tile_settings import TileSettings
+from medtune.serving.slides.tiling import TilePlan
 from medtune.serving.tiff import SIGNATURES
 
 COUNT = "tiles"

@@ -1,19 +1,16 @@
 """Loading and running of a bundle that segments volumes. Needs onnxruntime, NumPy and nibabel only."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
-from medtune.serving import members, tasks
-from medtune.serving.loading import open_model
-from medtune.serving.manifest import BundleError, read_manifest
+from medtune.serving import members
+from medtune.serving.loaded_bundle import LoadedBundle
+from medtune.serving.manifest import BundleError
 from medtune.serving.manifest_fields import VOLUMES
 from medtune.serving.pixels import DecodeError
 from medtune.serving.samples import compare_samples
@@ -32,78 +29,22 @@ Source = str | Path | Sequence[str | Path] | Volume
 SUPPORTED = ("cpu", "cuda")
 
 
-@dataclass(frozen=True)
-class VolumeBundle:
-    """A loaded bundle for volumes.
-
-    Attributes:
-        folder: folder of the bundle.
-        manifest: content of bundle.json.
-        precision: the precision in use.
-        session: the onnxruntime session, which is thread-safe.
-    """
-
-    folder: Path
-    manifest: dict[str, Any]
-    precision: str
-    session: onnxruntime.InferenceSession
+class VolumeBundle(LoadedBundle):
+    """A loaded bundle for volumes."""
 
     @classmethod
-    def load(
-        cls,
-        folder: Path | str,
-        precision: str = "fp32",
-        provider: str = "cpu",
-        threads: int = 0,
-        busy_wait: bool = True,
-    ) -> "VolumeBundle":
-        """Load a bundle and verify the SHA-256 of every file.
-
-        Args:
-            folder: the exported folder.
-            precision: fp32, or another precision that the bundle ships.
-            provider: cpu or cuda. There is no fallback to another provider.
-            threads: CPU threads per prediction. 0 uses all cores.
-            busy_wait: let idle threads spin during a prediction. Use False if other programs need the cores.
-
-        Returns:
-            The loaded bundle.
-
-        Raises:
-            BundleError: the bundle is damaged, predicts images or lacks the precision. Also if onnxruntime is too old,
-                the provider is not active, or nibabel is not installed.
-        """
-        folder = Path(folder)
-        document = read_manifest(folder)
+    def _check_kind(cls, folder: Path, document: dict[str, Any], provider: str) -> None:
         if VOLUMES not in document:
             raise BundleError(f"{folder} predicts images, not volumes. Load it with medtune.serving.bundle.Bundle")
         if "images" not in document[VOLUMES] and find_spec("nibabel") is None:
             raise BundleError(INSTALL)
         if provider not in SUPPORTED:
             raise BundleError(f"provider {provider} does not run bundles for volumes. Use {' or '.join(SUPPORTED)}")
-        return cls(folder, document, precision, open_model(folder, document, precision, provider, threads, busy_wait))
-
-    @property
-    def task(self) -> ModuleType:
-        """Module that describes the results of this kind of task (see `medtune.serving.tasks`)."""
-        task = tasks.find(self.manifest["task"]["kind"])
-        assert task is not None  # read_manifest rejects unknown tasks
-        return task
-
-    @property
-    def classes(self) -> list[str]:
-        """Names of the labels 1, 2, ... of a label map."""
-        return list(self.manifest["classes"])
 
     @cached_property
     def settings(self) -> VolumeSettings:
         """Parsed entry `volumes` of bundle.json."""
         return VolumeSettings.from_document(self.manifest)
-
-    @property
-    def providers(self) -> list[str]:
-        """Active onnxruntime providers, in order of preference."""
-        return list(self.session.get_providers())
 
     def run(self, windows: np.ndarray) -> np.ndarray:
         """Run the model on normalized windows.
@@ -216,14 +157,7 @@ class VolumeBundle:
         return list(self.task.rows(results, self.manifest))
 
     def self_test(self) -> float:
-        """Run the bundle's sample windows and compare the result with its sample output.
-
-        Returns:
-            The largest absolute difference.
-
-        Raises:
-            BundleError: the difference exceeds the tolerance of this precision.
-        """
+        """Compare the output of the sample windows with the exported one; see `LoadedBundle.self_test`."""
         return compare_samples(self.folder, self.manifest, self.precision, self.providers[0], self.run)[1]
 
     def _feed(self, windows: np.ndarray) -> dict[str, np.ndarray]:

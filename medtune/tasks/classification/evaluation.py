@@ -8,7 +8,8 @@ import numpy as np
 
 from medtune.config.schema import EvaluateParams, GateParams
 from medtune.evaluation.gate import Limit
-from medtune.evaluation.result import EvaluationResult, write_json
+from medtune.evaluation.reliability import write_calibration
+from medtune.evaluation.result import EvaluationResult
 from medtune.evaluation.slides import slide_probabilities
 from medtune.serving.tasks.classification import decide
 from medtune.tasks.classification import baseline
@@ -112,11 +113,7 @@ def write(
     from medtune.tasks.classification.report import write_report
 
     bins, pooled = options.reliability_bins, result.pooled
-    test_reliability = {"after": reliability(pooled.labels, pooled.probabilities, bins)}
-    if result.folds:  # a bundle gives calibrated probabilities only
-        test_reliability = {"before": reliability(pooled.labels, pooled.uncalibrated, bins)} | test_reliability
-    fitted = {str(fold.fold): fold.record()["calibration"] for fold in result.folds}
-    write_json(folder / "calibration.json", {"folds": fitted, "test": test_reliability})
+    write_calibration(folder / "calibration.json", result, reliability, bins)
     write_predictions(folder / "predictions.csv", result.prepared, pooled)
     outputs.write_plots(folder / "plots", result, history, bins)
     images = outputs.draw_plots(folder / "images", result, history, bins)

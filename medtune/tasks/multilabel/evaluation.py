@@ -7,7 +7,8 @@ from typing import Any
 from medtune.config.schema import EvaluateParams, GateParams
 from medtune.evaluation.gate import Limit
 from medtune.evaluation.net_benefit import write_decision_curves
-from medtune.evaluation.result import EvaluationResult, write_json
+from medtune.evaluation.reliability import write_calibration
+from medtune.evaluation.result import EvaluationResult
 from medtune.tasks.multilabel import baseline, tables
 from medtune.tasks.multilabel.analysis_sections import render_sections
 from medtune.tasks.multilabel.folds import choose_decision, evaluate_folds, fit_rules, from_bundle, pool
@@ -64,11 +65,7 @@ def write(
     from medtune.tasks.multilabel.report import write_report
 
     bins, pooled = options.reliability_bins, result.pooled
-    test_reliability = {"after": tables.reliability(pooled.labels, pooled.probabilities, bins)}
-    if result.folds:  # a bundle gives calibrated probabilities only
-        test_reliability = {"before": tables.reliability(pooled.labels, pooled.uncalibrated, bins)} | test_reliability
-    fitted = {str(fold.fold): fold.record()["calibration"] for fold in result.folds}
-    write_json(folder / "calibration.json", {"folds": fitted, "test": test_reliability})
+    write_calibration(folder / "calibration.json", result, tables.reliability, bins)
     write_predictions(folder / "predictions.csv", result.prepared, pooled)
     plots.write_tables(folder / "plots", result, history, bins)
     images = plots.draw(folder / "images", result, facts["per_class"], history, bins)

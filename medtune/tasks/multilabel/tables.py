@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from medtune.evaluation.intervals import Interval, intervals
 from medtune.evaluation.net_benefit import DecisionCurve, decision_curve
+from medtune.evaluation.reliability import Table, reliability_bins
 from medtune.evaluation.tables import write_csv
 from medtune.tasks.classification.class_metrics import reasons
 from medtune.tasks.classification.ranking import roc_curve
@@ -94,7 +95,7 @@ def decision_curves(names: Sequence[str], predictions: FindingPredictions) -> di
     }
 
 
-def reliability(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any], bins: int) -> list[dict[str, float | int]]:
+def reliability(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any], bins: int) -> Table:
     """Compute the mean probability and the fraction of positives per probability bin (lower, upper].
 
     Args:
@@ -106,20 +107,7 @@ def reliability(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any], bins:
         `{lower, upper, images, confidence, accuracy}` for each bin with values. `images` is the number of pairs of an
         image and a finding. `accuracy` is the fraction of pairs in which the image shows the finding.
     """
-    index = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], probabilities.ravel(), side="left")
-    count, probability_sum, positives = (
-        np.bincount(index, weights=w, minlength=bins) for w in (None, probabilities.ravel(), labels.ravel())
-    )
-    return [
-        {
-            "lower": k / bins,
-            "upper": (k + 1) / bins,
-            "images": int(count[k]),
-            "confidence": float(probability_sum[k] / count[k]),
-            "accuracy": float(positives[k] / count[k]),
-        }
-        for k in np.flatnonzero(count).tolist()
-    ]
+    return reliability_bins(probabilities.ravel(), labels.ravel(), bins)
 
 
 def write_reliability(path: Path, predictions: FindingPredictions, bins: int, before: bool = True) -> None:

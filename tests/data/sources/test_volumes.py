@@ -100,6 +100,13 @@ def test_samples__invalid_table_is_an_error(root, row, problem):
     assert problem in message(root, **table(root, f"path,mask\n{row}\n"))
 
 
+def test_samples__results_of_predict_are_no_table_of_volumes(root):
+    results = table(root, "path,ml_liver,ml_tumor,flags,seconds\nimages/a.nii.gz,1,2,,0.5\n")
+    assert message(root, **results) == (
+        "data.csv=t.csv: results of `medtune predict`, without masks. Name the table with the columns path and mask"
+    )
+
+
 def test_samples__table_without_patients_is_reported(root, capsys):
     listed(root, **table(root, "path,mask,case\nimages/a.nii.gz,masks/a.nii.gz,P1\n"))
     shown = " ".join(capsys.readouterr().out.split())

@@ -6,7 +6,8 @@ from medtune.data.synthetic.slide import draw_slide
 from medtune.serving.pixels import DecodeError
 from medtune.serving.slides.absent import StoredTiles
 from medtune.serving.slides.slide import Slide
-from medtune.serving.slides.tiling import TileSettings, plan_tiles, read_tile
+from medtune.serving.slides.tile_settings import TileSettings
+from medtune.serving.slides.tiling import plan_tiles, read_tile
 
 STORED, SIDE = 64, 512
 SETTINGS = TileSettings(32.0, 32, 0.0, None, 0.5, 0)

@@ -11,7 +11,8 @@ from medtune.serving.pixels import DecodeError
 from medtune.serving.predict import find_images, write_predictions
 from medtune.serving.slides.predict import predict_slide
 from medtune.serving.slides.slide import SUFFIXES, Slide
-from medtune.serving.slides.tiling import TileSettings, plan_tiles, read_tile
+from medtune.serving.slides.tile_settings import TileSettings
+from medtune.serving.slides.tiling import plan_tiles, read_tile
 
 SETTINGS = TileSettings(size_um=32.0, pixels=8, overlap=0.0, max_per_slide=20, min_tissue=0.5, seed=0)
 SLIDES = {"tiles": SETTINGS.document(), "aggregation": "mean", "temperature": 0.5}

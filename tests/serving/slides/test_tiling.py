@@ -10,7 +10,8 @@ from PIL import Image
 from medtune.data.synthetic.slide import draw_slide, write_pyramid, write_slide
 from medtune.serving.pixels import DecodeError
 from medtune.serving.slides.slide import Slide
-from medtune.serving.slides.tiling import TileSettings, plan_tiles, read_tile, resolve_mpp
+from medtune.serving.slides.tile_settings import TileSettings
+from medtune.serving.slides.tiling import plan_tiles, read_tile, resolve_mpp
 
 SETTINGS = TileSettings(size_um=64.0, pixels=64, overlap=0.0, max_per_slide=None, min_tissue=0.5, seed=0)
 MPP = (0.5, 0.5)
@@ -123,21 +124,6 @@ def test_resolve_mpp__file_takes_precedence(path, tmp_path):
         assert resolve_mpp(slide, 0.25, "fix") == (0.25, 0.25)
         with pytest.raises(DecodeError, match="fix it so"):
             resolve_mpp(slide, None, "fix it so")
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"size_um": 0}, {"size_um": "64"}, {"pixels": 6.5}, {"overlap": 1.0}, {"max_per_slide": 0}, {"min_tissue": True},
-     {"seed": -1}],
-)  # fmt: skip
-def test_settings__error_names_invalid_fields(changes):
-    document = SETTINGS.document()
-    assert TileSettings.from_document(document) == SETTINGS
-    name = next(iter(changes))
-    with pytest.raises(ValueError, match=rf"tiles\.{name}"):
-        TileSettings.from_document(document | changes)
-    with pytest.raises(ValueError, match="tiles"):
-        TileSettings.from_document(None)
 
 
 @given(

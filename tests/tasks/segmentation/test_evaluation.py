@@ -23,8 +23,7 @@ from medtune.serving.volumes.pipeline import PostProcessing, Segmentation
 from medtune.tasks import base
 from medtune.tasks.segmentation import Params, evaluation, prior_map
 from medtune.tasks.segmentation.case_metrics import case_metrics
-from medtune.tasks.segmentation.component_choice import ComponentEffects, choose_components
-from medtune.tasks.segmentation.label_maps import file_name, write_label_maps
+from medtune.tasks.segmentation.label_maps import write_label_maps
 from medtune.tasks.segmentation.outputs import SegmentedVolumes
 from medtune.tasks.segmentation.uncertainty import rank_correlation, uncertainty_facts
 from tests.volume_world import write_prepared_volumes
@@ -136,34 +135,6 @@ def test_evaluate_folds__follows_the_setting(prepared, requests, params, mode, l
     )
 
 
-@pytest.mark.parametrize(
-    ("gains", "chosen"),
-    [
-        ([0.1, 0.1, 0, 0, 0], True),
-        ([0.5, 0, 0, 0, 0], False),  # a single patient does not decide
-        ([0.1, 0.1, 0.1, -0.05, 0], True),
-        ([0.1, 0.1, 0.1, -0.05, -0.05], False),  # too many patients get worse
-        ([0.1, 0.1, 0.1, -0.4, 0], False),  # the mean falls
-        ([0, 0, 0, 0, 0], False),
-        ([], False),
-    ],
-)
-def test_choose_components__needs_evidence_from_several_patients(gains, chosen):
-    before = np.full((len(gains), 1), 0.5)
-    effects = ComponentEffects(
-        np.arange(len(gains)), np.arange(len(gains)), before, before + np.array(gains).reshape(-1, 1)
-    )
-    post_processing, evidence = choose_components(effects, ["organ"], Params())
-    assert post_processing.largest == ((1,) if chosen else ())
-    assert evidence["patients"] == len(gains)
-
-
-def test_choose_components__volumes_of_one_patient_count_once():
-    gain = np.array([[0.2], [0.2], [0.2], [0.0]])
-    effects = ComponentEffects(np.arange(4), np.array(["a", "a", "a", "b"]), np.zeros((4, 1)), gain)
-    assert choose_components(effects, ["organ"], Params())[0].largest == ()
-
-
 def test_from_bundle__equals_the_fold_with_the_same_post_processing(prepared, requests, outputs, folds, params):
     fold, request = folds[0], requests[0]
     rows = request.indices["test"]
@@ -211,21 +182,6 @@ def test_compare_baselines__a_prediction_without_the_image_is_worse(prepared, re
     assert verdict([entry], verdict_metric(METRICS)) is None
 
 
-def test_fit_scores__equal_masks_are_predicted_exactly():
-    mask = np.zeros((6, 6, 6), np.uint8)
-    mask[1:3, 1:3, 1:3], mask[4, 4, 4] = 1, 2
-    scores = prior_map.fit_scores([mask, mask], [mask], 3)
-    assert (scores.argmax(axis=0) == mask).all()
-
-
-def test_best_threshold__maximizes_the_mean_dice():
-    frequency = np.array([[[0.9, 0.6, 0.3, 0.0]]])
-    wide, narrow = np.array([[[True, True, True, False]]]), np.array([[[True, False, False, False]]])
-    assert prior_map.best_threshold(frequency, [wide]) < 0.3
-    assert 0.6 <= prior_map.best_threshold(frequency, [narrow]) < 0.9
-    assert prior_map.best_threshold(frequency, [np.zeros_like(wide)]) == prior_map.THRESHOLDS[-1]
-
-
 def test_uncertainty_facts__a_doubtful_volume_has_a_lower_dice(prepared, folds):
     pooled = evaluation.pool([fold.test for fold in folds])
     found = uncertainty_facts(prepared, folds, pooled, 0.95)
@@ -258,13 +214,6 @@ def test_write_label_maps__have_the_affine_of_the_file(tmp_path, prepared, folds
     assert image.get_data_dtype() == np.uint8
     expected = np.array(prepared.volumes.entries[int(pooled.rows[1])].affine)
     assert np.allclose(image.affine, expected, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("path", "name"), [("imagesTr/a_001.nii.gz", "imagesTr-a_001"), ("b 1.NII", "b_1"), ("../c", "..-c"), ("P1", "P1")]
-)
-def test_file_name__has_no_folder_or_suffix(path, name):
-    assert file_name(path) == name
 
 
 def test_limits__are_left_to_the_number_of_patients(folds, params):
