@@ -105,7 +105,8 @@ class _CachedPipeline:
 
     def direct(self) -> list[pipeline.StepResult]:
         """Call the stage functions one after the other, without Prefect."""
-        return pipeline.run(self.steps(), lambda step: pipeline.run_stage(step, self.params, self.paths))
+        steps = self.steps()
+        return pipeline.run(steps, lambda step: pipeline.run_stage(step, steps))
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,15 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from medtune.config.errors import InputError, RunError
 from medtune.config.schema import Params
 from medtune.runtime.artifact import Artifact, partial_dir, write_text
 from medtune.runtime.console import info
-from medtune.runtime.paths import RunPaths
+from medtune.runtime.paths import CONTROLS, RunPaths
 from medtune.stages.steps import Step, Steps
+from medtune.tasks import base
 
 log = logging.getLogger("medtune.flow")
 
@@ -57,8 +59,8 @@ def run(steps: Steps, execute: Execute) -> list[StepResult]:
         StageError: a stage raised another error.
     """
     results: list[StepResult] = []
-    for stage, fold in steps.order():
-        step = steps.resolve(stage, fold)
+    for step_id in steps.order():
+        step = steps.resolve(*step_id)
         cached = step.artifact is not None
         log_line(f"{step.name}: {'cached' if cached else 'running'} (key {step.key[:6]})")
         start_time = time.monotonic()
@@ -73,16 +75,15 @@ def run(steps: Steps, execute: Execute) -> list[StepResult]:
 
 def run_directly(steps: Steps) -> list[StepResult]:
     """Execute every step in this process, without Prefect."""
-    return run(steps, lambda step: step.artifact or run_stage(step, steps.params, steps.paths))
+    return run(steps, lambda step: step.artifact or run_stage(step, steps))
 
 
-def run_stage(step: Step, params: Params, paths: RunPaths) -> Artifact:
+def run_stage(step: Step, steps: Steps) -> Artifact:
     """Run the stage of one step.
 
     Args:
         step: the step.
-        params: all params.
-        paths: where to read and write.
+        steps: the steps of the pipeline, which have the params and paths of the step.
 
     Returns:
         The finished artifact.
@@ -93,7 +94,8 @@ def run_stage(step: Step, params: Params, paths: RunPaths) -> Artifact:
     """
     stage = importlib.import_module(f"medtune.stages.{step.stage}")
     try:
-        artifact: Artifact = stage.run(params, paths, step.fold)
+        resolver = steps.resolver(step)
+        artifact: Artifact = stage.run(resolver.params, resolver.paths, step.fold)
         return artifact
     except InputError:
         raise
@@ -103,7 +105,7 @@ def run_stage(step: Step, params: Params, paths: RunPaths) -> Artifact:
 
 def is_complete(steps: Steps) -> bool:
     """Return True if every step has a verified artifact, without importing torch."""
-    return all(steps.resolve(stage, fold).artifact is not None for stage, fold in steps.order())
+    return all(steps.resolve(*step_id).artifact is not None for step_id in steps.order())
 
 
 def log_line(line: str) -> None:
@@ -115,7 +117,8 @@ def log_line(line: str) -> None:
 def prune_outputs(params: Params, paths: RunPaths) -> None:
     """Remove the outputs of earlier pipelines from artifacts/. Call this only after the pipeline has finished.
 
-    DVC requires the folder of every stage. The folder of a stage that `schedule` omits contains only a README.txt.
+    DVC requires the folder of every stage and of the controls. The folder of a stage that `schedule` omits, and the
+    folder of the controls if there are none, contain only a README.txt.
 
     Args:
         params: all params.
@@ -126,10 +129,27 @@ def prune_outputs(params: Params, paths: RunPaths) -> None:
     for stage in ("frozen", "finetune"):
         is_omitted = stage not in params.training_stages
         folder = paths.stage(stage)
-        folder.mkdir(parents=True, exist_ok=True)
-        networks = {paths.stage(stage, fold).name for fold in params.trained_networks}
-        keep = {"README.txt"} if is_omitted else networks
-        for entry in [entry for entry in folder.iterdir() if entry.name not in keep]:
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        _keep(folder, {"README.txt"} if is_omitted else _networks(stage, params, paths))
         if is_omitted:
             write_text(folder / "README.txt", f"schedule: {params.schedule} has no {stage} stage.\n")
+    controls, folder = base.trained_controls(params), paths.stage(CONTROLS)
+    _keep(folder, set(controls) or {"README.txt"})
+    for name, trained in controls.items():
+        of_control = paths.of_control(name)
+        _keep(folder / name, set(trained.training_stages))
+        for stage in trained.training_stages:
+            _keep(of_control.stage(stage), _networks(stage, trained, of_control))
+    if not controls:
+        write_text(folder / "README.txt", "This run has no controls.\n")
+
+
+def _networks(stage: str, params: Params, paths: RunPaths) -> set[str]:
+    """Return the names of the folders of a training stage, one per network."""
+    return {paths.stage(stage, fold).name for fold in params.trained_networks}
+
+
+def _keep(folder: Path, names: set[str]) -> None:
+    """Create a folder if it does not exist, and remove everything else than `names` from it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for entry in [entry for entry in folder.iterdir() if entry.name not in names]:
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()

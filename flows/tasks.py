@@ -28,11 +28,11 @@ def train(steps: Steps, name: str = "train") -> list[pipeline.StepResult]:
 
     def execute(step: Step) -> Artifact:
         def run_step(name: str, stage: str, fold: int | None, key: str, cache_key: str) -> dict[str, str]:
-            return pipeline.run_stage(step, params, paths).as_dict()
+            return pipeline.run_stage(step, steps).as_dict()
 
         configured: Task[..., dict[str, str]] = Task(
             run_step,
-            name=step.stage,
+            name=step.stage if step.control is None else f"control {step.control} {step.stage}",
             task_run_name="{name}",
             cache_policy=CacheByKey(),
             persist_result=True,
@@ -40,7 +40,7 @@ def train(steps: Steps, name: str = "train") -> list[pipeline.StepResult]:
             result_storage=paths.cache / "prefect" / "results",
             refresh_cache=step.artifact is None,
         )
-        cache_key = prefect_key(step.key, paths.stage(step.stage, step.fold))
+        cache_key = prefect_key(step.key, steps.resolver(step).paths.stage(step.stage, step.fold))
         result = configured(name=step.name, stage=step.stage, fold=step.fold, key=step.key, cache_key=cache_key)
         return step.artifact or Artifact(**result)
 

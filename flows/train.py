@@ -13,6 +13,7 @@ from medtune.runtime.logfile import logfile
 from medtune.runtime.paths import RunPaths
 from medtune.stages.preflight import check_table
 from medtune.stages.steps import Steps
+from medtune.tasks import base
 
 log = logging.getLogger("medtune.flow")
 
@@ -59,6 +60,8 @@ def train(params: Params, paths: RunPaths, prefect: bool = True) -> list[pipelin
         evaluated = next(result.artifact for result in results if result.step.stage == "evaluate")
         if verdict := evaluated.result().get("baseline_verdict"):
             pipeline.log_line(f"note: {verdict}")
+        for sentence in evaluated.result().get("controls", []):
+            pipeline.log_line(f"note: {sentence}")
     return results
 
 
@@ -66,13 +69,15 @@ def describe(params: Params) -> str:
     """Describe in one sentence which networks are trained."""
     folds, stages = params.data.split.trained_folds, " and ".join(params.training_stages)
     refit = params.final == "refit"
+    names = list(base.trained_controls(params))
+    controls = f", the control{'s' * (len(names) > 1)} {' and '.join(names)}" if names else ""
     if len(folds) == 1:
         final = " and one on all images, which is exported" if refit else ""
-        return f"one network ({stages}){final}, then evaluate and export"
+        return f"one network ({stages}){final}{controls}, then evaluate and export"
     exported = "one more is trained on all images and exported" if refit else "the exported model averages them"
     return (
-        f"{len(folds)} networks ({stages}), one per test fold {folds[0]} to {folds[-1]}, then evaluate and export; "
-        f"{exported}"
+        f"{len(folds)} networks ({stages}), one per test fold {folds[0]} to {folds[-1]}{controls}, then evaluate and "
+        f"export; {exported}"
     )
 
 

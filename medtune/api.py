@@ -221,11 +221,12 @@ def evaluate_bundle(
     provider: str = "cpu",
     training_data: Folder = None,
 ) -> Evaluation:
-    """Evaluate a finished bundle on external labeled images, without a project.
+    """Evaluate a finished bundle on external labeled images or volumes, without a project.
 
     Args:
         bundle: exported folder.
-        data: a table of labels, or a folder with one subfolder per class.
+        data: a table of labels, or a folder with one subfolder per class. For volumes, a folder or table of volumes and
+            masks.
         out: folder for the result; None is `evaluation-<data>` in the working directory.
         sets: overrides of data.* and evaluate.*, for example ["data.columns.patient=patient", "evaluate.by=[site]"].
         precision: precision of the bundle.

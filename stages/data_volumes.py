@@ -27,7 +27,8 @@ from medtune.data.volume_labels import check_labels
 from medtune.data.volume_packing import pack_volumes
 from medtune.data.volume_params import VolumeParams
 from medtune.data.volume_preparation import PreparationPlan, plan_preparation
-from medtune.data.volume_reading import LabeledVolume, read_labeled, states_other_spacing
+from medtune.data.volume_reading import LabeledVolume, read_labeled, spacing_notes
+from medtune.data.volume_scratch import VolumeScratch
 from medtune.runtime.artifact import Artifact, partial_dir
 from medtune.runtime.paths import RunPaths
 from medtune.serving.pixels import DecodeError
@@ -87,7 +88,8 @@ def prepare_volumes(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
 
-    inspection = inspect_volumes(samples, listed.root, len(channels), len(labels), data.intensity)
+    decoded = VolumeScratch(folder / ".decoded", lambda files: read_labeled(files, len(channels), len(labels)))
+    inspection = inspect_volumes(samples, listed.root, len(channels), len(labels), data.intensity, decoded.read)
     samples = _keep(samples, inspection, data.on_bad_image)
     facts, names = inspection.facts, [sample.path for sample in samples]
     done = split(samples)
@@ -101,9 +103,9 @@ def prepare_volumes(
     )
     leaks = check_duplicates(twice, data.split.protocol, UNIT)
 
-    def read(row: int) -> LabeledVolume:
+    def read(row: int, last: bool = False) -> LabeledVolume:
         try:
-            return read_labeled(volume_files(samples[row]), len(channels), len(labels))
+            return (decoded.read_last if last else decoded.read)(samples[row])
         except DecodeError as error:  # the file has changed since the inspection
             raise InputError(
                 f"{names[row]}: {file_problem(error, samples[row], listed.root)}. Correct the file"
@@ -111,7 +113,7 @@ def prepare_volumes(
 
     training = _training_rows(done, data.split.trained_folds)
     plan = plan_preparation(data, names, facts, training, read)
-    digests = pack_volumes(folder, facts, read, plan.preparation)
+    digests = pack_volumes(folder, facts, lambda row: read(row, last=True), plan.preparation)
     packed_time = time.perf_counter()
 
     sizes = tuple((fact.shape[0], fact.shape[1]) for fact in facts)
@@ -134,7 +136,8 @@ def prepare_volumes(
     if all(volume_files(sample).read is not None for sample in samples):
         tested = done.splits[:, data.split.test_folds[0]] == "test"
         chosen = [(row, name) for row, name in enumerate(names) if tested[row]]
-        write_sample_volumes(folder / "samples", chosen, read)
+        write_sample_volumes(folder / "samples", chosen, lambda row: read(row, last=True))
+    decoded.close()
     rejected = [*listed.rejected, *headers.rejected, *inspection.rejected]
     entries = {
         "duplicates": twice,
@@ -156,7 +159,8 @@ def _training_rows(split: SplitResult, folds: Sequence[int]) -> list[int]:
 
 
 def _cells(fact: VolumeFacts) -> tuple[object, ...]:
-    return fact.shape[2], "x".join(f"{value:.6g}" for value in fact.spacing), fact.orientation
+    spacing = "x".join(f"{value:.6g}" for value in fact.spacing)
+    return fact.shape[2], spacing, fact.orientation, fact.sha256, fact.mask_sha256
 
 
 def _pixel_mm(facts: Sequence[VolumeFacts]) -> list[float] | None:
@@ -178,9 +182,4 @@ def _notes(samples: Sequence[Sample], plan: PreparationPlan, split: SplitResult,
             "Every volume that is not external is a training volume of at least one fold. The following settings "
             f"depend on all of them, as in nnU-Net: {', '.join(plan.derived)}."
         )
-    if other := sum(states_other_spacing(volume_files(sample)) for sample in samples):
-        notes.append(
-            f"The table states another spacing than the files of {other:,} volumes, and replaces it. `medtune predict` "
-            "reads the spacing from the file."
-        )
-    return notes
+    return [*notes, *spacing_notes([volume_files(sample) for sample in samples])]

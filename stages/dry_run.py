@@ -135,7 +135,7 @@ def _check_batches_of_one(params: Params, reasons: "Mapping[str, str]", prepared
 
 def _cache_entry(params: Params, paths: RunPaths) -> tuple[Path, str]:
     """Return folder and key of the cached result."""
-    model, task = params.model, params.task.kind
+    model, task, unused = params.model, params.task.kind, getattr(params.task, "EVALUATE_ONLY", ())
     stages = {
         stage: {name: value for name, value in params.section(stage).items() if name in STAGE_KEYS}
         | {"lr": params.learning_rates(stage)[0]}
@@ -145,7 +145,7 @@ def _cache_entry(params: Params, paths: RunPaths) -> tuple[Path, str]:
         {
             "stage": "dry_run",
             "model": params.section("model"),
-            "task": params.section("task"),
+            "task": {name: value for name, value in params.section("task").items() if name not in unused},
             "stages": stages,
             "image_size": params.data.image_size,
             **({"color": getattr(params.data, "color", None)} if getattr(params.data, "is_planar", False) else {}),

@@ -20,7 +20,7 @@ from medtune.tasks import base
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
     from medtune.evaluation.metric import Metric
-    from medtune.evaluation.outputs import Outputs, OutputsRequest
+    from medtune.evaluation.outputs import OutputsRequest
     from medtune.evaluation.result import EvaluationResult, FoldResult
 
 
@@ -46,6 +46,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     from medtune.evaluation.baselines import baseline_lines, verdict, verdict_metric
     from medtune.evaluation.checklist import FILE as CHECKLIST
     from medtune.evaluation.checklist import write_checklist
+    from medtune.evaluation.control_comparison import control_lines
     from medtune.evaluation.cross_validation import PREDICTIONS_FILE, cross_validate, headlines
     from medtune.evaluation.external_split import evaluate_external, external_line
     from medtune.evaluation.facts import common_facts
@@ -71,10 +72,8 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         all_requests = [OutputsRequest.for_artifact(artifact, prepared) for artifact in trained]
         all_requests = [request for request in all_requests if request.indices]
         all_requests.sort(key=lambda request: (request.fold == REFIT, request.fold))
-        if compute := getattr(task, "compute_outputs", None):
-            stored = compute(all_requests, prepared, params, device_name(), paths.cache)
-        else:
-            stored = _outputs(all_requests, prepared, options.batch_size, paths.cache)
+        stored = _outputs(task, all_requests, prepared, params, paths.cache)
+        if not hasattr(task, "compute_outputs"):
             write_outputs_npz(work / "logits.npz", all_requests, stored)
         packed, packed_requests = prepared, [request for request in all_requests if request.fold != REFIT]
         prepared, all_requests, all_outputs = to_slides(prepared, all_requests, stored, params.model.head.aggregation)
@@ -113,6 +112,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         else:
             facts["baselines"] = _baselines(task, params, packed, packed_requests, tested, metrics, paths.cache)
         facts["baseline_verdict"] = verdict(facts["baselines"], verdict_metric(metrics))
+        facts["controls"] = _controls(task, steps, packed, tested, metrics)
         facts["subgroups"] = _subgroups(result, params, metrics, task.CLASS_AVERAGES)
         history = join_history(_histories(paths, params, prepared, result.requests))
         plots = task.write(work, result, options, facts, history)
@@ -131,6 +131,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
             *table_lines(facts["subgroups"], metrics, facts["patients_known"], facts["unit"]),
             *site_lines(metrics, facts),
             *baseline_lines(facts["baselines"], metrics),
+            *control_lines(facts["controls"]),
             *headlines(metrics, test, facts),
             *([external_line(facts["external_test"], metrics, facts)] if facts["external_test"] else []),
         ]:
@@ -141,9 +142,12 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
 
 
 def _outputs(
-    requests: "Sequence[OutputsRequest]", prepared: "PreparedDataset", batch_size: int, cache: Path
-) -> "list[Outputs]":
+    task: Any, requests: "Sequence[OutputsRequest]", prepared: "PreparedDataset", params: Params, cache: Path
+) -> list[Any]:
     """Return the outputs for every request, from the cache or computed now."""
+    if compute := getattr(task, "compute_outputs", None):
+        computed_by_task: list[Any] = compute(requests, prepared, params, device_name(), cache)
+        return computed_by_task
     from medtune.evaluation.outputs import cache_outputs, load_outputs
 
     outputs = {request.fold: load_outputs(request, cache) for request in requests}
@@ -153,11 +157,35 @@ def _outputs(
 
         device = device_name()
         with progress(f"evaluate: outputs on {device}", backbone_runs(missing), "images") as advance:
-            computed = compute_trained_outputs(missing, prepared.images, device, batch_size, advance)
+            computed = compute_trained_outputs(missing, prepared.images, device, params.evaluate.batch_size, advance)
             for request, output in zip(missing, computed, strict=True):
                 outputs[request.fold] = output
                 cache_outputs(request, output, cache)
     return [output for output in outputs.values() if output is not None]
+
+
+def _controls(
+    task: Any, steps: Steps, prepared: "PreparedDataset", tested: Any, metrics: "Sequence[Metric]"
+) -> list[dict[str, Any]]:
+    """Evaluate the control runs on the test images of all folds; return [] for a task without controls."""
+    from medtune.evaluation.control_comparison import absent_control, compare_control, training_cost
+    from medtune.evaluation.outputs import OutputsRequest
+    from medtune.evaluation.slides import to_slides
+
+    params, compared = steps.params, []
+    for control in base.controls(params):
+        if control.params is None:
+            compared.append(absent_control(control))
+            continue
+        folds = sorted(params.data.split.trained_folds)
+        trained = steps.controls[control.name].trained(folds)
+        requests = [OutputsRequest.for_artifact(stages[-1], prepared).without_external() for stages in trained]
+        outputs = _outputs(task, requests, prepared, params, steps.paths.cache)
+        units, requests, outputs = to_slides(prepared, requests, outputs, params.model.head.aggregation)
+        parts = [fold.test for fold in task.evaluate_folds(requests, outputs, units, params.evaluate)]
+        costs = {"control": training_cost(trained), "model": training_cost(steps.trained(folds))}
+        compared.append(compare_control(control, parts, task.pool(parts), tested, costs, metrics, params.evaluate))
+    return compared
 
 
 def _baselines(
@@ -233,6 +261,7 @@ def _result(
         },
         "classes": facts.get("classes", []),
         "baseline_verdict": facts["baseline_verdict"],
+        "controls": [entry["sentence"] for entry in facts["controls"] if entry["trained"]],
         "params": params.model_dump(mode="json"),
         "data_digest": facts["data_digest"],
         "seconds": round(seconds, 1),

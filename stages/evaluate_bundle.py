@@ -1,4 +1,4 @@
-"""Evaluation of a bundle on external labeled images with onnxruntime, without a project."""
+"""Evaluation of a bundle on external labeled images or volumes with onnxruntime, without a project."""
 
 import shutil
 from collections.abc import Sequence
@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medtune.config.errors import InputError, RunError
-from medtune.config.external import ExternalParams, external_params
+from medtune.config.errors import InputError
+from medtune.config.external import ExternalParams
 from medtune.runtime import console
 from medtune.runtime.artifact import Artifact, commit, digest, partial_dir, read_result
-from medtune.runtime.progress import progress
 from medtune.runtime.provenance import provenance
 from medtune.serving import members
-from medtune.serving.bundle import Bundle
-from medtune.serving.manifest_fields import VOLUMES
+from medtune.stages.external_input import ExternalInput, external_input
 from medtune.tasks import base
 
 if TYPE_CHECKING:
@@ -34,11 +32,12 @@ def run(
     provider: str = "cpu",
     training_data: Path | None = None,
 ) -> Artifact:
-    """Evaluate a bundle on external labeled images.
+    """Evaluate a bundle on external labeled images or volumes.
 
     Args:
         bundle: folder of the bundle, which is not modified.
-        data: a table of labels, or a folder with one subfolder per class.
+        data: a table of labels, or a folder with one subfolder per class. For volumes, a folder or table that a source
+            of volumes reads (see `medtune.data.external_volume_params`).
         out: folder for the result. None for `evaluation-<data>` in the current folder.
         sets: overrides of data.* and evaluate.* as `key=value`.
         precision: precision of the model.
@@ -54,7 +53,6 @@ def run(
         medtune.serving.manifest.BundleError: the bundle is damaged or lacks the precision.
         RunError: the model returns values that are not finite.
     """
-    from medtune.data.external import list_external
     from medtune.data.training_overlap import find_training_data
     from medtune.serving.manifest import read_manifest
     from medtune.stages.preflight import refuse_subgroups
@@ -64,30 +62,27 @@ def run(
         raise InputError(
             f"{bundle} classifies whole-slide images, which this command does not support. Use `medtune predict`"
         )
-    if VOLUMES in document:
-        raise InputError(
-            f"{bundle} segments volumes, which this command does not support. Use `medtune predict`, or list the "
-            "volumes as external ones in the data of a project"
-        )
-    params = external_params(document, data, sets)
+    source = external_input(bundle, document)
+    params = source.params(data, sets)
     folder = _result_folder(out, data, bundle)
-    listing = list_external(params.data, document.get("classes", []), _positive(document, bundle))
+    listing = source.listing(params)
     for line in listing.listed.left_out.lines():
         console.info(f"evaluate: {line}")
     refuse_subgroups(params.evaluate, listing.columns, params.data.allow_values)
     training = find_training_data(bundle, document, training_data)
-    loaded = Bundle.load(bundle, precision, provider)
+    loaded = source.load(precision, provider)
     work = partial_dir(folder)
     shutil.rmtree(work, ignore_errors=True)
     (work / "pixels").mkdir(parents=True)
     try:
-        return _evaluate(loaded, listing, params, training, work, folder, data)
+        return _evaluate(source, loaded, listing, params, training, work, folder, data)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
 def _evaluate(
-    bundle: Bundle,
+    source: ExternalInput,
+    bundle: Any,
     listing: "ExternalListing",
     params: ExternalParams,
     training: "PreparedDataset | None",
@@ -95,7 +90,7 @@ def _evaluate(
     folder: Path,
     data: Path,
 ) -> Artifact:
-    from medtune.data.external import class_counts, external_warnings, prepare_external
+    from medtune.data.external import external_warnings
     from medtune.data.training_overlap import find_overlap
     from medtune.evaluation.external import external_facts
     from medtune.evaluation.intervals import intervals
@@ -105,27 +100,25 @@ def _evaluate(
 
     document, options, kind = bundle.manifest, params.evaluate, bundle.manifest["task"]["kind"]
     task, metrics = base.evaluation(kind), base.metrics(kind)
-    prepared = prepare_external(
-        listing, params.data, bundle.intensity, work / "pixels", data.resolve().name, base.targets(kind)
-    )
+    prepared = source.prepare(listing, params, bundle, work / "pixels", data.resolve().name)
     overlap = find_overlap(prepared, training, members.folds(document))
-    predictions = task.from_bundle(
-        prepared, np.arange(len(prepared.paths)), _outputs(bundle, prepared.images, options.batch_size), document
-    )
-    test = intervals(metrics, predictions.stats(options), options.confidence)
+    output = source.outputs(bundle, prepared, options, work / "pixels")
+    predictions = task.from_bundle(prepared, np.arange(len(prepared.paths)), output, document)
+    class_metrics = getattr(task, "class_metrics", lambda prepared: ())(prepared)
+    test = intervals([*metrics, *class_metrics], predictions.stats(options), options.confidence)
     result = EvaluationResult(prepared, (), (), (), predictions, test, document)
     external = {
         "bundle": document.get("name", bundle.folder.name),
         "bundle_key": document.get("key"),
         "precision": bundle.precision,
         "providers": bundle.providers,
-        "rule": bundle.task.summary(document),
+        "rule": source.rule(bundle),
         "data": data.resolve().name,
-        "images_by_class": class_counts(prepared),
+        **source.facts(bundle, prepared),
         "training_overlap": overlap.as_dict(),
     }
     key = digest([document["files"], bundle.precision, prepared.digest, options.model_dump(mode="json"), params.seed])
-    warnings = [*overlap.warnings(), *external_warnings(prepared)]
+    warnings = [*overlap.warnings(), *external_warnings(prepared), *source.warnings(external)]
     common = external_facts(prepared, predictions, document, options, external, warnings, key)
     task_facts = task.facts(result, options)
     facts = {**common, **task_facts, "warnings": [*warnings, *task_facts.get("warnings", [])]}
@@ -147,37 +140,6 @@ def _evaluate(
         "provenance": provenance(),
     }
     return commit(folder, key, record)
-
-
-def _positive(document: dict[str, Any], bundle: Path) -> str | None:
-    """Return the positive class of a bundle with two classes.
-
-    Returns:
-        The class with index 1, or None if the task has no positive class.
-
-    Raises:
-        InputError: the positive class of the bundle has index 0.
-    """
-    classes = document.get("classes", [])
-    if len(classes) != 2 or not base.targets(document["task"]["kind"]).HAS_POSITIVE:
-        return None
-    for positive in (document.get("positive"), document.get("decision", {}).get("positive")):
-        if positive not in (None, classes[1]):
-            raise InputError(f"{bundle}: the positive class {positive} is not the last of the classes {classes}")
-    return str(classes[1])
-
-
-def _outputs(bundle: Bundle, images: np.ndarray, batch_size: int) -> np.ndarray:
-    """Compute the outputs, float32 (n, ...), for packed images."""
-    outputs: list[np.ndarray] = []
-    with progress(f"evaluate: {bundle.precision}", len(images), "images") as advance:
-        for start in range(0, len(images), batch_size):
-            try:
-                outputs.append(bundle.run(np.ascontiguousarray(images[start : start + batch_size])))
-            except RuntimeError as error:
-                raise RunError(str(error)) from error
-            advance(len(outputs[-1]))
-    return np.concatenate(outputs)
 
 
 def _result_folder(out: Path | None, data: Path, bundle: Path) -> Path:

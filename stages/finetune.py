@@ -115,6 +115,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         score_batch_size=inputs.score_batch_size,
         finish=finish,
         refit=step.refit,
+        control=step.control,
     )
     artifact = run_training_stage(spec, params, prepared, folder, fold, step.key, steps.group)
     result = artifact.result()

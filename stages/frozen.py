@@ -88,7 +88,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
 
     spec = StageSpec(
         "frozen", inputs.wrap(model), model.head, "head", inputs.source, set_modes, record,
-        score_batch_size=inputs.score_batch_size, refit=step.refit,
+        score_batch_size=inputs.score_batch_size, refit=step.refit, control=step.control,
     )  # fmt: skip
     if params.model.head.solved:
         source = inputs.source

@@ -15,6 +15,7 @@ from medtune.data.manifest import PreparedDataset
 from medtune.data.packing import IMAGES_FILE, pack
 from medtune.data.prepared import open_prepared
 from medtune.data.source_listing import list_source
+from medtune.data.training_overlap import image_digests
 from medtune.evaluation.gate import GateDecision, ModelStats, decide, rejection
 from medtune.runtime.paths import RunPaths
 from medtune.runtime.progress import progress
@@ -25,7 +26,7 @@ from medtune.serving.bundle import Bundle
 from medtune.serving.intensity import Intensity
 from medtune.serving.manifest import BundleError
 from medtune.serving.manifest_fields import VOLUMES
-from medtune.stages.gate_volumes import incompatibility, predict_volumes
+from medtune.stages.gate_volumes import changed_masks, incompatibility, predict_volumes
 from medtune.tasks import base
 
 SEEN_SPLITS = ("train", "val")
@@ -52,8 +53,8 @@ def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecis
 
     The average of the networks has seen every patient, so single networks are compared. The challenger predicts a test
     image with the network of the image's fold. The champion uses a network that has not seen the patient in training
-    or validation. Without patient ids, every image counts as a patient. If labels have changed since the champion was
-    accepted, a person must decide.
+    or validation. Without patient ids, every image counts as a patient. If labels or masks have changed since the
+    champion was accepted, a person must decide.
 
     Args:
         params: all params.
@@ -156,17 +157,18 @@ def _common_images(
     Returns:
         A tuple of four values. The first is the positions (m,) in `indices` of the images that have such a network. The
         second is the number (m,) of this network. The third is notes about excluded images. The fourth is a message if
-        labels have changed, otherwise an empty string.
+        labels or masks have changed, otherwise an empty string.
     """
     reader = csv.DictReader(io.StringIO(manifest))
     old_rows = {row["path"]: row for row in reader}
     # Manifests of version 0.1 call the column of the patients "group".
     patient_column = "patient" if "patient" in (reader.fieldnames or ()) else "group"
-    ids, hashes = prepared.patient_ids[indices].tolist(), [prepared.sha256[index] for index in indices.tolist()]
+    column, digests = image_digests(prepared, reader.fieldnames or ())
+    ids, hashes = prepared.patient_ids[indices].tolist(), [digests[index] for index in indices.tolist()]
     new_patient, unseen = (np.ones((len(indices), len(folds)), bool) for _ in range(2))
     for member, fold in enumerate(folds):
         seen = [row for row in old_rows.values() if row[f"role_{fold}"] in SEEN_SPLITS]
-        seen_patients, seen_hashes = {row[patient_column] for row in seen}, {row["sha256"] for row in seen}
+        seen_patients, seen_hashes = {row[patient_column] for row in seen}, {row[column] for row in seen}
         new_patient[:, member] = [patient not in seen_patients for patient in ids]
         unseen[:, member] = new_patient[:, member]
         if not prepared.slide_of_tile:  # tiles of glass can be identical
@@ -184,12 +186,14 @@ def _common_images(
     same = np.minimum(networks[selected], len(folds) - 1)
     champion_networks = np.where(unseen[selected, same], same, unseen[selected].argmax(axis=1))
     labels = [(index, _label(old_rows, prepared.paths[index])) for index in indices[selected].tolist()]
-    changed = [index for index, label in labels if label not in (None, prepared.names[index])]
+    by_label = [index for index, label in labels if label not in (None, prepared.names[index])]
+    changed = sorted({*by_label, *changed_masks(prepared, indices[selected].tolist(), old_rows)})
     if not changed:
         return selected, champion_networks, notes, ""
+    what = ("masks", "volumes") if prepared.has_volumes else ("labels", "images")
     message = (
-        f"labels of {len(changed)} test images changed since the champion was accepted "
-        f"(first: {prepared.paths[changed[0]]}). Check which labels are correct. {ACCEPT}"
+        f"{what[0]} of {len(changed)} test {what[1]} changed since the champion was accepted "
+        f"(first: {prepared.paths[changed[0]]}). Check which {what[0]} are correct. {ACCEPT}"
     )
     return selected, champion_networks, notes, message
 

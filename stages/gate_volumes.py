@@ -1,6 +1,6 @@
 """Predictions of bundles for volumes in stage gate, one volume in memory at a time."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,16 +9,16 @@ import numpy as np
 
 from medtune.config.errors import InputError
 from medtune.config.schema import Params
-from medtune.data.manifest import PreparedDataset
+from medtune.data.manifest import DIGEST_COLUMNS, PreparedDataset
 from medtune.data.sample import Sample
 from medtune.data.source_listing import list_source
-from medtune.data.volume_inspection import volume_files
+from medtune.data.volume_inspection import array_sha256, volume_files
 from medtune.data.volume_reading import LabeledVolume, read_labeled
 from medtune.runtime.progress import progress
 from medtune.serving.manifest_fields import VOLUMES
 from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes.bundle import VolumeBundle
-from medtune.serving.volumes.pipeline import PostProcessing, Preparation, Segmentation, segment
+from medtune.serving.volumes.pipeline import PostProcessing, Preparation, Segmentation
 from medtune.tasks import base
 from medtune.tasks.segmentation.outputs import SegmentedVolumes
 
@@ -87,6 +87,25 @@ def incompatibility(document: Mapping[str, Any], champion: Mapping[str, Any]) ->
     return None
 
 
+def changed_masks(
+    prepared: PreparedDataset, rows: Sequence[int], earlier: Mapping[str, Mapping[str, str]]
+) -> list[int]:
+    """Find volumes whose mask differs from the mask in earlier data.
+
+    Args:
+        prepared: the prepared data.
+        rows: rows of the volumes.
+        earlier: rows of an earlier manifest.csv by path. Without a digest of the mask, nothing is compared.
+
+    Returns:
+        Those of `rows` whose volume is in the earlier data with another mask.
+    """
+    column = DIGEST_COLUMNS[1]
+    digests = prepared.file_digests.get(column, ())
+    found = {row: earlier.get(prepared.paths[row], {}).get(column) for row in rows} if digests else {}
+    return [row for row, sha256 in found.items() if sha256 not in (None, digests[row])]
+
+
 def _images(
     bundle: VolumeBundle, prepared: PreparedDataset, rows: np.ndarray, params: Params
 ) -> Callable[[int], np.ndarray]:
@@ -101,7 +120,9 @@ def _images(
 
     def read(row: int) -> np.ndarray:
         volume = _read(samples[prepared.paths[row]], prepared)
-        if not np.array_equal(volume.mask, prepared.volumes.truth(row)):
+        same_mask = np.array_equal(volume.mask, prepared.volumes.truth(row))
+        sha256 = prepared.file_digests.get(DIGEST_COLUMNS[0])
+        if not same_mask or (sha256 and sha256[row] != array_sha256(volume.image)):
             raise InputError(f"{prepared.paths[row]}: the files have changed. Run `medtune data`")
         return preparation.apply(volume.image, volume.spacing)
 
@@ -123,11 +144,8 @@ def _segment(
     image: Callable[[int], np.ndarray],
     advance: Advance,
 ) -> Segmentation:
-    entry, settings = prepared.volumes.entries[row], bundle.settings
+    entry = prepared.volumes.entries[row]
     x, y, z = entry.original_shape
-    result = segment(
-        image(row), (x, y, z), entry.spacing, settings.preparation, partial(bundle.run_member, member=member),
-        settings.patch, settings.overlap, len(bundle.classes),
-    )  # fmt: skip
+    result = bundle.segment_prepared(image(row), (x, y, z), entry.spacing, member)
     advance()
     return result

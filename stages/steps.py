@@ -2,25 +2,31 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 from medtune.config.errors import InputError
 from medtune.config.schema import Params
-from medtune.runtime import cache_key
 from medtune.runtime.artifact import Artifact, digest, find_artifact
-from medtune.runtime.device import device_class
-from medtune.runtime.paths import RunPaths
-from medtune.runtime.provenance import package_versions
+from medtune.runtime.paths import CONTROLS, RunPaths
 from medtune.serving.members import REFIT, network_name
 from medtune.stages.preflight import run_preflight
+from medtune.stages.step_keys import evaluate_key, export_key, finetune_key, frozen_key
+from medtune.tasks import base
 from medtune.training.refit import RefitSettings, refit_settings
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
 PER_FOLD = ("frozen", "finetune")
-# The libraries that write and run an exported network.
-EXPORT_TOOLS = ("onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "numpy", "pillow", "jinja2")
+
+
+class StepId(NamedTuple):
+    """Identity of a step: stage, test fold, and name of the control run that it belongs to."""
+
+    stage: str
+    fold: int | None
+    control: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class Step:
             networks. For export, these are the evaluation, followed by the networks to export.
         artifact: the verified result of an earlier run with the same key, or None.
         refit: settings of a refit network; None for other networks.
+        control: name of the control run that the step belongs to; None for the run of the model.
     """
 
     stage: str
@@ -44,25 +51,28 @@ class Step:
     upstream: tuple[Artifact, ...] = ()
     artifact: Artifact | None = None
     refit: RefitSettings | None = None
+    control: str | None = None
 
     @property
     def name(self) -> str:
-        """Name of the step: `frozen fold 1`, `frozen refit`, `evaluate`."""
-        return step_name(self.stage, self.fold)
+        """Name of the step: `frozen fold 1`, `frozen refit`, `control scratch finetune fold 1`, `evaluate`."""
+        return step_name(self.stage, self.fold, self.control)
 
 
-def step_name(stage: str, fold: int | None) -> str:
+def step_name(stage: str, fold: int | None, control: str | None = None) -> str:
     """Return the name of a step for messages."""
-    return stage if fold is None else f"{stage} {network_name(fold)}"
+    name = stage if fold is None else f"{stage} {network_name(fold)}"
+    return name if control is None else f"control {control} {name}"
 
 
-def step_order(params: Params) -> Iterator[tuple[str, int | None]]:
-    """Yield stage and test fold of every step, upstream steps first."""
-    for fold in params.trained_networks:
-        for stage in params.training_stages:
-            yield stage, fold
-    yield "evaluate", None
-    yield "export", None
+def step_order(params: Params) -> Iterator[StepId]:
+    """Yield every step, upstream steps first."""
+    for control, trained in (None, params), *base.trained_controls(params).items():
+        for fold in trained.trained_networks:
+            for stage in trained.training_stages:
+                yield StepId(stage, fold, control)
+    yield StepId("evaluate", None)
+    yield StepId("export", None)
 
 
 class Steps:
@@ -74,38 +84,58 @@ class Steps:
         prepared: the verified prepared data.
     """
 
-    def __init__(self, params: Params, paths: RunPaths, several: bool = False) -> None:
+    def __init__(
+        self, params: Params, paths: RunPaths, several: bool = False, prepared: "PreparedDataset | None" = None
+    ) -> None:
         """Open the prepared data and check that they match the params.
 
         Args:
             params: all params.
             paths: where the pipeline reads and writes.
             several: True if the caller supports several processes.
+            prepared: the prepared data, if they are already open and checked.
 
         Raises:
             InputError: a check failed (see `medtune.stages.preflight.run_preflight`).
         """
         self.params, self.paths = params, paths
-        self.prepared: PreparedDataset = run_preflight(params, paths, several)
+        self.prepared: PreparedDataset = prepared or run_preflight(params, paths, several)
         self._resolved: dict[tuple[str, int | None], Step] = {}
 
     @property
     def group(self) -> str:
-        """Key of the complete pipeline, which is the W&B group of its stages."""
+        """Key of the complete pipeline, which is the W&B group of its stages and of those of its controls."""
+        if self.paths.group is not None:
+            return self.paths.group
         selected = self.params.model_dump(mode="json", exclude={"gate", "handoff", "tracking"})
         return digest({"params": selected, "data": self.prepared.digest})
 
-    def order(self) -> Iterator[tuple[str, int | None]]:
-        """Yield stage and test fold of every step, upstream steps first."""
+    @cached_property
+    def controls(self) -> dict[str, "Steps"]:
+        """Resolvers of the control runs, by name."""
+        if self.paths.control is not None:
+            return {}
+        return {
+            name: Steps(params, self.paths.of_control(name, self.group), prepared=self.prepared)
+            for name, params in base.trained_controls(self.params).items()
+        }
+
+    def resolver(self, step: Step) -> "Steps":
+        """Return the resolver with the params and paths of a step: this one, or that of a control run."""
+        return self if step.control == self.paths.control or step.control is None else self.controls[step.control]
+
+    def order(self) -> Iterator[StepId]:
+        """Yield every step, upstream steps first."""
         return step_order(self.params)
 
-    def resolve(self, stage: str, fold: int | None = None) -> Step:
+    def resolve(self, stage: str, fold: int | None = None, control: str | None = None) -> Step:
         """Resolve one step.
 
         Args:
             stage: frozen, finetune, evaluate or export.
             fold: test fold of a training stage, or `REFIT`. It may be omitted if the params select a single fold, and
                 must be omitted for evaluate and export.
+            control: name of a control run; None for the run of the model.
 
         Returns:
             The step, with its finished artifact if there is one.
@@ -115,6 +145,8 @@ class Steps:
                 message names the fix.
             ValueError: a fold is given for a stage that runs once for all folds.
         """
+        if control is not None:
+            return self.controls[control].resolve(stage, fold)
         if stage in PER_FOLD:
             fold = self._only_fold(stage) if fold is None else fold
         elif fold is not None:
@@ -123,14 +155,28 @@ class Steps:
             upstream = tuple(self._upstream(stage, fold))
             refit = self._refit_settings(stage) if fold == REFIT else None
             key = self._key(stage, fold, upstream, refit)
-            self._resolved[stage, fold] = Step(
-                stage, fold, key, upstream, find_artifact(self.paths.stage(stage, fold), key), refit
-            )
+            found = find_artifact(self.paths.stage(stage, fold), key)
+            self._resolved[stage, fold] = Step(stage, fold, key, upstream, found, refit, self.paths.control)
         return self._resolved[stage, fold]
 
     def record(self, step: Step, artifact: Artifact) -> None:
         """Store the artifact of a step that has run, as upstream of later steps."""
-        self._resolved[step.stage, step.fold] = replace(step, artifact=artifact)
+        self.resolver(step)._resolved[step.stage, step.fold] = replace(step, artifact=artifact)
+
+    def trained(self, networks: Sequence[int]) -> list[tuple[Artifact, ...]]:
+        """Return the artifacts of the training stages of each network.
+
+        Args:
+            networks: test folds of the networks, or `REFIT`.
+
+        Returns:
+            Artifacts per network, in the order of training.
+
+        Raises:
+            InputError: an artifact is missing. The message names the first missing stage.
+        """
+        stages = self.params.training_stages
+        return [tuple(self._finished(stage, network) for stage in stages) for network in networks]
 
     def _only_fold(self, stage: str) -> int:
         folds = self.params.data.split.test_folds
@@ -145,10 +191,8 @@ class Steps:
             yield self._finished("evaluate", None)
         if stage in ("evaluate", "export"):
             exported_only = stage == "export" and self.params.final == "refit"
-            for network in [REFIT] if exported_only else self.params.trained_networks:
-                for trained in self.params.training_stages:  # the error must name the first missing stage
-                    artifact = self._finished(trained, network)
-                yield artifact
+            networks = [REFIT] if exported_only else self.params.trained_networks
+            yield from (artifacts[-1] for artifacts in self.trained(networks))
 
     def _refit_settings(self, stage: str) -> RefitSettings:
         return refit_settings([self._finished(stage, fold).result() for fold in self.params.data.split.trained_folds])
@@ -156,8 +200,14 @@ class Steps:
     def _finished(self, stage: str, fold: int | None) -> Artifact:
         step = self.resolve(stage, fold)
         if step.artifact is None:
-            folder = self.paths.stage(stage, fold)
+            folder, control = self.paths.stage(stage, fold), self.paths.control
             name = f"artifacts/{stage}" if fold is None else f"artifacts/{stage}/{folder.name}"
+            if control is not None:
+                name = name.replace("artifacts", f"artifacts/{CONTROLS}/{control}", 1)
+                raise InputError(
+                    f"{name}: not finished with these params. Run `medtune train` first, or remove {control} from "
+                    f"task.{CONTROLS}"
+                )
             command = f"medtune stage {stage}" if stage in PER_FOLD else f"medtune {stage}"
             raise InputError(f"{name}: not finished with these params. Run `{command}` first")
         return step.artifact
@@ -171,57 +221,11 @@ class Steps:
             assert fold is not None
             return finetune_key(params, prepared, fold, upstream[0] if upstream else None, refit)
         if stage == "evaluate":
-            return evaluate_key(params, prepared, upstream)
+            controls = {
+                name: [artifacts[-1] for artifacts in steps.trained(steps.params.trained_networks)]
+                for name, steps in self.controls.items()
+            }
+            return evaluate_key(params, prepared, upstream, controls)
         if stage == "export":
             return export_key(params, upstream[0], upstream[1:])
         raise ValueError(f"unknown stage {stage!r}")
-
-
-def frozen_key(params: Params, prepared: "PreparedDataset", fold: int, refit: RefitSettings | None = None) -> str:
-    """Return the cache key of stage 1 for a test fold. A refit network has the settings `refit`."""
-    inputs = _training_inputs(prepared, fold, refit)
-    return cache_key.stage_key("frozen", params, inputs, device_class())
-
-
-def finetune_key(
-    params: Params,
-    prepared: "PreparedDataset",
-    fold: int,
-    frozen: Artifact | None,
-    refit: RefitSettings | None = None,
-) -> str:
-    """Return the cache key of stage 2. `frozen` is the artifact of stage 1, or None with `schedule=full`."""
-    inputs = _training_inputs(prepared, fold, refit) | {"frozen": frozen and frozen.sha256}
-    return cache_key.stage_key("finetune", params, inputs, device_class())
-
-
-def _training_inputs(prepared: "PreparedDataset", fold: int, refit: RefitSettings | None) -> dict[str, Any]:
-    settings = {"refit": refit.as_dict()} if refit else {}
-    return {"data": prepared.digest, "roles": prepared.split_digest(fold), **settings}
-
-
-def evaluate_key(params: Params, prepared: "PreparedDataset", trained: Sequence[Artifact]) -> str:
-    """Return the cache key of stage evaluate. `trained` are the artifacts of the networks, one per fold."""
-    inputs: dict[str, Any] = {
-        "data": prepared.digest,
-        "facts": prepared.info,  # the report contains the protocol, leaks and notes
-        "trained": [[artifact.key, artifact.sha256] for artifact in trained],
-        "roles": [prepared.split_digest(int(artifact.result()["fold"])) for artifact in trained],
-        "test_folds": params.data.split.test_folds,
-    }
-    if params.evaluate.by:
-        from medtune.evaluation.subgroup_result import prepared_columns
-
-        columns = prepared_columns(prepared, params.evaluate)
-        inputs["subgroups"] = [[column.name, column.order, column.values.tolist()] for column in columns]
-    return cache_key.stage_key("evaluate", params, inputs, device_class())
-
-
-def export_key(params: Params, evaluated: Artifact, trained: Sequence[Artifact]) -> str:
-    """Return the cache key of stage export, which always runs on the CPU."""
-    inputs = {
-        "evaluated": [evaluated.key, evaluated.sha256],
-        "trained": [artifact.sha256 for artifact in trained],
-        "tools": package_versions(*EXPORT_TOOLS),
-    }
-    return cache_key.stage_key("export", params, inputs, "cpu")

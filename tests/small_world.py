@@ -136,7 +136,7 @@ def write_trained(
     from medtune.data.manifest import load_prepared
     from medtune.models.classifier import build
     from medtune.models.weights import state_sha256
-    from medtune.stages.steps import frozen_key
+    from medtune.stages.step_keys import frozen_key
     from medtune.training import checkpoint
 
     prepared = load_prepared(paths.prepared)

@@ -12,7 +12,7 @@ from medtune.data.manifest import PreparedDataset, load_prepared
 from medtune.runtime.artifact import Artifact, commit, partial_dir
 from medtune.runtime.cache_key import data_key
 from medtune.runtime.paths import RunPaths
-from medtune.stages.steps import frozen_key
+from medtune.stages.step_keys import frozen_key
 from medtune.tasks import base
 from medtune.training import checkpoint
 from tests.small_world import World

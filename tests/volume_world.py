@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from medtune.data.manifest import DIGEST_COLUMNS
 from medtune.data.manifest_writing import write_info
 from medtune.data.sources import phantom
 from medtune.data.splits import split_samples
+from medtune.data.volume_inspection import array_sha256
 from medtune.data.volume_store import VolumeEntry, write_volumes
 from medtune.runtime.artifact import commit, partial_dir
 from medtune.serving.volumes import geometry
@@ -36,7 +38,7 @@ def write_prepared_volumes(folder: Path, params: Any, key: str = "test", patch: 
     preparation = Preparation((5.0, 5.0, 6.0), (VolumeIntensity(),))
     work = partial_dir(folder)
     work.mkdir(parents=True)
-    digests = []
+    digests, file_digests = [], []
     with write_volumes(work, channels=1) as writer:
         for sample in samples:
             assert sample.volume is not None
@@ -57,17 +59,19 @@ def write_prepared_volumes(folder: Path, params: Any, key: str = "test", patch: 
             )
             writer.add(prepared, mask, truth, entry)
             digests.append(hashlib.sha256(prepared.tobytes() + mask.tobytes() + truth.tobytes()).hexdigest())
+            file_digests.append((array_sha256(image.astype(np.float32)), array_sha256(truth)))
     split = split_samples(samples, tuple(strata), data.split, data.source, None, 1)
     metadata = list(samples[0].metadata)
     n_folds = split.splits.shape[1]
     with (work / "manifest.csv").open("w", encoding="utf-8", newline="") as stream:
         out = csv.writer(stream, lineterminator="\n")
-        out.writerow(["path", "label", "patient", "fold", "split", "sha256", "width", "height", *metadata,
+        out.writerow(["path", "label", "patient", "fold", "split", "sha256", "width", "height",
+                      *DIGEST_COLUMNS, *metadata,
                       *(f"role_{fold}" for fold in range(n_folds))])  # fmt: skip
-        rows = zip(samples, digests, split.folds.tolist(), split.splits.tolist(), writer.entries, strict=True)
-        for sample, sha256, fold, splits, entry in rows:
+        columns = (digests, file_digests, split.folds.tolist(), split.splits.tolist(), writer.entries)
+        for sample, sha256, of_file, fold, splits, entry in zip(samples, *columns, strict=True):
             cells = [sample.path, sample.label, sample.patient_id, fold, splits[0], sha256, *entry.original_shape[:2]]
-            out.writerow([*cells, *(sample.metadata[name] for name in metadata), *splits])
+            out.writerow([*cells, *of_file, *(sample.metadata[name] for name in metadata), *splits])
     info = {
         "name": phantom.NAME, "source": "phantom", "classes": list(classes), "license": phantom.LICENSE,
         "citation": phantom.CITATION, "faults": [], "protocol": data.split.protocol,

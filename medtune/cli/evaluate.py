@@ -28,7 +28,12 @@ Bundle = Annotated[
 def evaluate(
     bundle: Bundle = None,
     data: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="With BUNDLE: table of labels, or folder of class folders.")
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="With BUNDLE: table of labels, or folder of class folders. For volumes: folder with dataset.json, "
+            "folder with images and masks, or table with the columns path and mask.",
+        ),
     ] = None,
     by: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Column of subgroups. Repeatable.")] = None,
     params: options.ParamsFile = None,
@@ -45,7 +50,7 @@ def evaluate(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Evaluate the trained folds on their test images, or a bundle on external images.
+    """Evaluate the trained folds on their test images, or a bundle on external images or volumes.
 
     Writes metrics.json, predictions, plots and report.html to artifacts/evaluate. With BUNDLE and --data, onnxruntime
     evaluates the bundle with its own decision rule, and the result is written to --out.
@@ -73,7 +78,10 @@ def _require_data(data: Path | None, params: Path | None) -> Path:
     from medtune.config.errors import InputError
 
     if data is None:
-        raise InputError("--data: missing. Name a table of labels or a folder of class folders.")
+        raise InputError(
+            "--data: missing. Name a table of labels or a folder of class folders; for volumes, a folder or a table of "
+            "volumes and masks."
+        )
     if params is not None:
         raise InputError(f"--params={params}: a bundle contains its params. Set data.* and evaluate.* with --set.")
     return data

@@ -1,9 +1,10 @@
 """Command `medtune predict`."""
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -21,6 +22,7 @@ app = options.program()
         "medtune predict artifacts/export slide.svs --tiles tiles.csv",
         "medtune predict artifacts/export CASE.nii.gz dicom_series/ --out label_maps",
         "medtune predict artifacts/export T1.nii.gz,T2.nii.gz --out label_maps",
+        "medtune predict artifacts/export dicom_series/ --out segmentations --format dicom-seg",
     )
 )
 def predict(
@@ -44,6 +46,14 @@ def predict(
         Path | None,
         typer.Option(metavar="FILE", help="Slides: write position, probabilities and attention per tile."),
     ] = None,
+    label_map_format: Annotated[
+        Literal["nifti", "dicom-seg"] | None,
+        typer.Option("--format", help="Volumes: format of the label maps. Default: nifti."),
+    ] = None,
+    codes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="DICOM-SEG: JSON file with the coded terms of labels."),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Predict the class probabilities of images or of whole-slide images, or segment volumes.
@@ -53,8 +63,8 @@ def predict(
 
     A bundle for volumes reads NIfTI files, folders of NIfTI files, and folders with one DICOM series. Several channels
     are in the fourth axis of a file, in files named CASE_0000.nii.gz, CASE_0001.nii.gz, or in files separated by
-    commas. It writes CASE.nii.gz and volumes.csv to --out. A bundle that segments images reads image files, and writes
-    CASE.png and volumes.csv.
+    commas. It writes CASE.nii.gz and volumes.csv to --out. With --format dicom-seg, it writes a DICOM Segmentation
+    CASE.dcm of each DICOM series. A bundle that segments images reads image files, and writes CASE.png.
     """
     from medtune.serving import predict as serving
     from medtune.serving.bundle import Bundle
@@ -67,11 +77,13 @@ def predict(
         document = read_manifest(bundle)
         for_slides = "tiles" in document
         if not for_slides:
-            _reject_slide_options(bundle, {"--mpp": mpp, "--tiles": tiles})
+            _reject_options(bundle, "predict slides", {"--mpp": mpp, "--tiles": tiles})
         if "volumes" in document:
-            if _segment(bundle, document, paths, out, (precision, provider, threads or 0), batch_size or 1, as_json):
+            session, output = (precision, provider, threads or 0), (label_map_format, codes)
+            if _segment(bundle, document, paths, out, session, batch_size or 1, as_json, output):
                 sys.exit(1)
             return
+        _reject_options(bundle, "segment volumes", {"--format": label_map_format, "--codes": codes})
         suffixes = (*SLIDE_SUFFIXES, *OTHER_SUFFIXES) if for_slides else SUFFIXES
         images, left_out = serving.find_images(paths, suffixes), serving.left_out(paths, suffixes)
         if for_slides:
@@ -98,34 +110,44 @@ def _segment(
     session: tuple[str, str, int],
     batch_size: int,
     as_json: bool,
+    output: tuple[str | None, Path | None],
 ) -> int:
     """Segment volumes and return the number of those that could not be segmented."""
     from medtune.config.errors import InputError
     from medtune.serving.volumes.bundle import VolumeBundle
     from medtune.serving.volumes.cases import check_outputs, find_cases
+    from medtune.serving.volumes.dicom_seg import DicomSegFormat
     from medtune.serving.volumes.image_cases import find_image_cases
+    from medtune.serving.volumes.label_map_format import LabelMapFormat, NiftiFormat, PngFormat
     from medtune.serving.volumes.predict import write_label_maps
 
     if out is None:
         raise InputError(f"--out: missing, but {bundle} writes label maps. Name a folder")
-    if out.is_file():
+    if os.path.isfile(out):
         raise InputError(f"--out={out}: this is a file. Name a folder for the label maps")
-    if "images" in document["volumes"]:
-        cases = find_image_cases(paths, out)
-    else:
-        cases = find_cases(paths, len(document["volumes"]["channels"]), out)
-    check_outputs(cases, out)
+    images, (kind, codes) = "images" in document["volumes"], output
+    if images and kind is not None:
+        raise InputError(f"--format={kind}: {bundle} segments images, and writes PNG files. Remove the option")
+    writer: LabelMapFormat = PngFormat() if images else NiftiFormat()
+    if kind == "dicom-seg":
+        writer = DicomSegFormat.from_manifest(document, codes)
+    elif codes is not None:
+        raise InputError(f"--codes={codes}: only a DICOM-SEG has codes. Add --format dicom-seg, or remove the option")
+    channels = len(document["volumes"]["channels"])
+    cases = find_image_cases(paths, out) if images else find_cases(paths, channels, out)
+    writer.check(cases, out)
+    check_outputs(cases, out, writer.suffix)
     loaded = VolumeBundle.load(bundle, *session, busy_wait=False)
     print(
         f"{loaded.precision} on {', '.join(loaded.providers)}; {loaded.task.summary(loaded.manifest)}",
         file=sys.stderr,
         flush=True,
     )
-    return write_label_maps(loaded, cases, out, batch_size, as_json)
+    return write_label_maps(loaded, cases, out, batch_size, as_json, writer)
 
 
-def _reject_slide_options(bundle: Path, options: Mapping[str, object]) -> None:
+def _reject_options(bundle: Path, action: str, options: Mapping[str, object]) -> None:
     from medtune.config.errors import InputError
 
     if given := [f"{name}={value}" for name, value in options.items() if value is not None]:
-        raise InputError(f"{given[0]}: {bundle} does not predict slides. Remove the option")
+        raise InputError(f"{given[0]}: {bundle} does not {action}. Remove the option")

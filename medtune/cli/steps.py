@@ -27,14 +27,15 @@ def report(params: Params, paths: RunPaths) -> list[StepStatus]:
     if not data.done:
         return [data, *(StepStatus(step_name(*step), False, "would run after data") for step in step_order(params))]
     steps, statuses = Steps(params, paths), [data]
-    for stage, fold in steps.order():
+    for step_id in steps.order():
+        stage, fold, _ = step_id
         try:
-            step = steps.resolve(stage, fold)
+            step = steps.resolve(*step_id)
         except InputError:  # the key of this step depends on an earlier step without a result
             missing = [status.name for status in statuses if not status.done]
             same_fold = [] if fold is None else [name for name in missing if name.endswith(f" {network_name(fold)}")]
             before = (same_fold or missing)[0]
-            statuses.append(StepStatus(step_name(stage, fold), False, f"would run after {before}"))
+            statuses.append(StepStatus(step_name(*step_id), False, f"would run after {before}"))
             continue
         if step.artifact is not None:
             chosen = describe_choices(_choices_of(step.artifact, stage))
@@ -42,7 +43,7 @@ def report(params: Params, paths: RunPaths) -> list[StepStatus]:
                 StepStatus(step.name, True, f"cached (key {step.key[:6]}){f': {chosen}' if chosen else ''}")
             )
         else:
-            statuses.append(StepStatus(step.name, False, f"would run: {_reason(step, steps)}"))
+            statuses.append(StepStatus(step.name, False, f"would run: {_reason(step, steps.resolver(step))}"))
     return statuses
 
 

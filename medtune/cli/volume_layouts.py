@@ -1,6 +1,5 @@
 """Layouts of data sets of volumes: dataset.json of nnU-Net or of the Decathlon, a table, or two folders."""
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from itertools import permutations
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 from medtune.cli.detect_columns import patient_columns
 from medtune.config.errors import InputError
 from medtune.data import columns, volume_table
-from medtune.data.dataset_json import FILE
+from medtune.data.dataset_json import FILE, find_source, states_nifti
 from medtune.data.prediction_results import is_results_table
 from medtune.data.sources.nnunet import IMAGES, MASKS
 from medtune.data.table import SUFFIXES as TABLE_SUFFIXES
@@ -41,26 +40,13 @@ class Layout(NamedTuple):
 
 def by_dataset_json(root: Path) -> Layout | None:
     """Return the layout that dataset.json states, or None if there is no such file or it has another content."""
-    try:
-        content = json.loads((root / FILE).read_bytes().decode("utf-8-sig"))
-    except FileNotFoundError:
+    source = find_source(root)
+    if source is None:
         return None
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(content, dict) or "labels" not in content:
-        return None
-    if "channel_names" in content or "file_ending" in content:
-        is_nifti = content.get("file_ending", VOLUME_SUFFIXES[0]) in VOLUME_SUFFIXES
-        return Layout({"data.source": "nnunet"}, f"nnU-Net: {FILE}, {IMAGES} and {MASKS}", is_nifti=is_nifti)
-    if isinstance(content.get("modality"), dict) or _lists_masks(content.get("training")):
-        return Layout({"data.source": "decathlon"}, f"Medical Segmentation Decathlon: {FILE}")
-    return None
-
-
-def _lists_masks(training: Any) -> bool:
-    entries = training if isinstance(training, list) else []
-    labels = [entry.get("label") for entry in entries if isinstance(entry, dict)]
-    return any(isinstance(label, str) and strip_suffix(label) is not None for label in labels)
+    if source == "nnunet":
+        title = f"nnU-Net: {FILE}, {IMAGES} and {MASKS}"
+        return Layout({"data.source": source}, title, is_nifti=states_nifti(root))
+    return Layout({"data.source": source}, f"Medical Segmentation Decathlon: {FILE}")
 
 
 def by_table(

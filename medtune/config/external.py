@@ -1,7 +1,7 @@
 """Params for the evaluation of a finished bundle on external data."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,16 @@ class ExternalParams:
         data: section data for the external images.
         evaluate: confidence intervals and subgroups.
         seed: random seed.
+        label_map: for volumes, the class of the bundle for names of labels in the data. For images, the section data
+            has it.
+        channel_names: for volumes, names that replace the channels of the data; empty to use those of the data.
     """
 
     data: DataParams
     evaluate: EvaluateParams
     seed: int
+    label_map: Mapping[str, str] = field(default_factory=dict)
+    channel_names: tuple[str, ...] = ()
 
 
 def external_params(document: Mapping[str, Any], data: Path, sets: Sequence[str] = ()) -> ExternalParams:
@@ -57,11 +62,11 @@ def external_params(document: Mapping[str, Any], data: Path, sets: Sequence[str]
     if not data.exists():
         raise InputError(f"--data={data}: does not exist. Name a table of labels or a folder of class folders.")
     path, trained = data.resolve(), document.get("params") or {}
-    section = _section(SOURCE)
+    section = source_params(SOURCE)
     known = section.model_fields
     fit = document["preprocessing"]
     tree: dict[str, Any] = {
-        "seed": trained.get("seed", 1),
+        **trained_values(document),
         "data": {
             "source": SOURCE,
             "root": str(path if path.is_dir() else path.parent),
@@ -71,11 +76,6 @@ def external_params(document: Mapping[str, Any], data: Path, sets: Sequence[str]
             # Protocol image needs no patients, and nothing is split here.
             "split": {"protocol": "image"},
             **{key: trained["data"][key] for key in LABEL_KEYS if key in known and key in trained.get("data", {})},
-        },
-        "evaluate": {
-            key: value
-            for key, value in trained.get("evaluate", {}).items()
-            if key in EvaluateParams.model_fields and key not in ("by", "bins")
         },
     }
     classes = document.get("classes", [])
@@ -91,18 +91,68 @@ def external_params(document: Mapping[str, Any], data: Path, sets: Sequence[str]
         read = trained.get("data", {})
         if columns := (read.get("columns") or {}).get("labels"):
             tree["data"] |= {"columns": {"labels": columns}, "label_map": read.get("label_map", {})}
-    overlay: dict[str, Any] = {}
-    apply_overrides(overlay, sets)
-    _check_keys(overlay)
-    merge(tree, overlay)
-    return ExternalParams(
-        _validate(section, tree["data"], "data"), _validate(EvaluateParams, tree["evaluate"], "evaluate"), tree["seed"]
-    )
+    return validated(tree, read_overrides(sets, FIXED), section)
 
 
-def _section(source: str) -> type[DataParams]:
+def trained_values(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the seed and the section evaluate, without subgroups, from the training of a bundle."""
+    trained = document.get("params") or {}
+    evaluate = {
+        key: value
+        for key, value in trained.get("evaluate", {}).items()
+        if key in EvaluateParams.model_fields and key not in ("by", "bins")
+    }
+    return {"seed": trained.get("seed", 1), "evaluate": evaluate}
+
+
+def source_params(source: str) -> type[DataParams]:
+    """Return the class of section data of a source; raises InputError for an unknown source."""
     section: type[DataParams] = registry.load_plugin("medtune.data.sources", source, "data.source").Params
     return section
+
+
+def read_overrides(sets: Sequence[str], fixed: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Read the assignments of `--set`.
+
+    Args:
+        sets: `key=value` assignments.
+        fixed: keys of each section that the bundle or --data decides.
+
+    Returns:
+        The values by section.
+
+    Raises:
+        InputError: an assignment is invalid or sets a fixed key.
+    """
+    overlay: dict[str, Any] = {}
+    apply_overrides(overlay, sets)
+    _check_keys(overlay, fixed)
+    return overlay
+
+
+def validated(
+    tree: dict[str, Any],
+    overlay: dict[str, Any],
+    section: type[DataParams],
+) -> ExternalParams:
+    """Merge the assignments into the values of the bundle, and validate them.
+
+    Args:
+        tree: seed, data and evaluate.
+        overlay: result of `read_overrides`.
+        section: class of section data.
+
+    Returns:
+        The params.
+
+    Raises:
+        InputError: a value is invalid.
+    """
+    merge(tree, overlay)
+    data, evaluate = (
+        _validate(model, tree[key], key) for key, model in (("data", section), ("evaluate", EvaluateParams))
+    )
+    return ExternalParams(data, evaluate, tree["seed"])
 
 
 def _validate(model: Any, values: dict[str, Any], key: str) -> Any:
@@ -112,17 +162,16 @@ def _validate(model: Any, values: dict[str, Any], key: str) -> Any:
         raise InputError(format_validation_error(error, model, key)) from None
 
 
-def _check_keys(overlay: Mapping[str, Any]) -> None:
+def _check_keys(overlay: Mapping[str, Any], fixed: Mapping[str, Sequence[str]]) -> None:
     for name, section in overlay.items():
-        if name not in FIXED:
+        if name not in fixed:
             raise InputError(
-                f"--set {name}: has no effect on a finished bundle{suggestion(name, list(FIXED))}. Set data.* and "
+                f"--set {name}: has no effect on a finished bundle{suggestion(name, list(fixed))}. Set data.* and "
                 "evaluate.* only."
             )
         if not isinstance(section, dict):
             raise InputError(f"--set {name}={section}: write {name}.KEY=VALUE.")
-        if fixed := [key for key in section if key in FIXED[name]]:
-            reason = (
-                "--data names the images" if fixed[0] in ("csv", "source", "split") else "the bundle fixes this value"
-            )
-            raise InputError(f"--set {name}.{fixed[0]}: {reason}. Remove this option.")
+        if found := [key for key in section if key in fixed[name]]:
+            by_data = found[0] in ("csv", "root", "source", "split")
+            reason = "--data names the images" if by_data else "the bundle fixes this value"
+            raise InputError(f"--set {name}.{found[0]}: {reason}. Remove this option.")

@@ -136,7 +136,7 @@ class ExportParams(StrictParams):
     fp32_tolerance: Annotated[float, Field(gt=0)] = 1.0e-4
     fp16_tolerance: Annotated[float, Field(gt=0)] = 2.0e-2
     max_metric_drop: Annotated[float, Field(ge=0)] = Field(
-        0.001, description="fp32 and fp16: largest allowed loss of balanced accuracy"
+        0.001, description="fp32 and fp16: largest allowed loss of balanced accuracy (classification) or Dice (volumes)"
     )
     calibration_images: Positive = Field(128, description="training images for the calibration of int8 ranges")
     int8_max_metric_drop: Annotated[float, Field(ge=0)] = Field(

@@ -15,13 +15,11 @@ VOLUME_NETWORKS = ("unet", "dynunet", "segresnet", "swinunetr", "brain_unet3d")
 UNUSED = {
     "frozen": {"label_smoothing": "", "class_weights": "", "augment": "task.augment"},
     "finetune": {"label_smoothing": "", "class_weights": "", "augment": "task.augment", "channels_last": ""},
-    "evaluate": dict.fromkeys(
-        ("calibration", "threshold", "patient_score", "coverage", "reliability_bins", "batch_size"), ""
-    ),
+    "evaluate": dict.fromkeys(("threshold", "patient_score", "coverage", "reliability_bins", "batch_size"), ""),
     "gate": {"max_confidence_gap": ""},
 }
 # Settings of these keys that mean the same as the default.
-EQUIVALENT = {"class_weights": ("none",), "calibration": ("none",), "channels_last": (False,)}
+EQUIVALENT = {"class_weights": ("none",), "channels_last": (False,)}
 
 
 def check_volume_model(params: Any) -> None:
@@ -87,8 +85,9 @@ def _planar_problems(params: Any) -> Iterator[tuple[str, Any, str]]:
         yield "model.backbone", model.backbone, f"{images}, and this network needs volumes. Use a timm model or none"
     if model.head.slice_axis != "z":
         yield "model.head.slice_axis", model.head.slice_axis, f"{images}, whose only slice is along z. Use z"
-    if "z" in augment.mirror:
-        yield "task.augment.mirror", augment.mirror, f"{images} of one slice. Remove z"
+    for key, axes in (("augment.mirror", augment.mirror), ("mirror_views", params.task.mirror_views)):
+        if "z" in axes:
+            yield f"task.{key}", axes, f"{images} of one slice. Remove z"
 
 
 def _changed(section: StrictParams, key: str) -> tuple[str, Any] | None:

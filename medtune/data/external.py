@@ -41,6 +41,35 @@ class ExternalListing:
     columns: dict[str, list[str]]
     positive: str | None = None
 
+    @classmethod
+    def from_source(
+        cls, listed: SourceListing, classes: Sequence[str], table: str | None, positive: str | None = None
+    ) -> "ExternalListing":
+        """Return the listing with the columns of the table.
+
+        Args:
+            listed: the images.
+            classes: classes of the bundle, in index order.
+            table: the table; None if there is none.
+            positive: positive class of the bundle.
+
+        Returns:
+            The listing.
+
+        Raises:
+            InputError: the table has a column split, or a column has a reserved name.
+        """
+        samples = listed.samples
+        names = list(samples[0].metadata)
+        if split := [name for name in names if name.strip().casefold() == "split"]:
+            raise InputError(
+                f"--data={table}: the table has a column {split[0]}, but all rows are evaluated, including training "
+                "images. Remove the other rows, and rename or remove the column."
+            )
+        manifest_writing.check_metadata(names, 1, volumes=samples[0].volume is not None)
+        columns = {name: [sample.metadata[name] for sample in samples] for name in names}
+        return cls(listed, tuple(classes), columns, positive)
+
 
 def list_external(params: DataParams, classes: Sequence[str], positive: str | None = None) -> ExternalListing:
     """List the images and check their patients and labels, as the stage `data` does.
@@ -67,15 +96,7 @@ def list_external(params: DataParams, classes: Sequence[str], positive: str | No
     if params.root is not None and getattr(params, "csv", None) is None:
         _check_depth(samples, classes, Path(params.root))
     _check_labels(samples, classes)
-    names = list(samples[0].metadata)
-    if split := [name for name in names if name.strip().casefold() == "split"]:
-        raise InputError(
-            f"--data={getattr(params, 'csv', None)}: the table has a column {split[0]}, but all rows are evaluated, "
-            "including training images. Remove the other rows, and rename or remove the column."
-        )
-    manifest_writing.check_metadata(names, 1)
-    columns = {name: [s.metadata[name] for s in samples] for name in names}
-    return ExternalListing(listed, tuple(classes), columns, positive)
+    return ExternalListing.from_source(listed, classes, getattr(params, "csv", None), positive)
 
 
 def _check_findings(params: DataParams, classes: Sequence[str]) -> None:
@@ -182,7 +203,7 @@ def prepare_external(
         "n_patients": len(set(patients)),
         "patients_known": patients_known,
         "leaked_patients": [],
-        "notes": [*listed.notes, *packed.notes, *_rejected_note(rejected, len(samples) + len(listed.rejected))],
+        "notes": [*listed.notes, *packed.notes, *rejected_note(rejected, len(samples) + len(listed.rejected))],
         "allow_values": list(params.allow_values),
         **(listed.source.metadata(params) if hasattr(listed.source, "metadata") else {}),
     }
@@ -205,27 +226,30 @@ def prepare_external(
 def external_warnings(prepared: manifest.PreparedDataset) -> list[str]:
     """Return warnings about metrics on these images: unknown patients, rejected images and duplicates."""
     info, warnings = prepared.info, []
+    unit, pattern = ("volume", " or data.patient_pattern") if prepared.has_volumes else ("image", "")
     if not info["patients_known"]:
         warnings.append(
-            "The patients are unknown. Intervals treat each image as a patient, and are too narrow if a patient has "
-            "several images. Set data.columns.patient to the column of the patients."
+            f"The patients are unknown. Intervals treat each {unit} as a patient, and are too narrow if a patient has "
+            f"several {unit}s. Set data.columns.patient to the column of the patients{pattern}."
         )
     warnings += [note for note in info["notes"] if note.startswith(_REJECTED)]
-    if repeated := [sha for sha, count in Counter(prepared.sha256).items() if count > 1]:
-        rows = [row for row, sha in enumerate(prepared.sha256) if sha == repeated[0]]
+    digests = prepared.file_digests.get(manifest.DIGEST_COLUMNS[0], prepared.sha256)
+    if repeated := [sha for sha, count in Counter(digests).items() if count > 1]:
+        rows = [row for row, sha in enumerate(digests) if sha == repeated[0]]
         example = " = ".join(prepared.paths[row] for row in rows[:2])
-        warnings.append(f"{len(repeated):,} images have exact duplicates ({example}); each copy counts.")
+        warnings.append(f"{len(repeated):,} {unit}s have exact duplicates ({example}); each copy counts.")
     return warnings
 
 
 _REJECTED = "Left out: "
 
 
-def _rejected_note(rejected: Sequence[tuple[str, str]], total: int) -> list[str]:
+def rejected_note(rejected: Sequence[tuple[str, str]], total: int, unit: str = "images") -> list[str]:
+    """Return a note about the (path, reason) of samples that were left out; empty without any."""
     if not rejected:
         return []
     path, reason = rejected[0]
-    return [f"{_REJECTED}{len(rejected):,} of {total:,} images that cannot be used, for example {path}: {reason}."]
+    return [f"{_REJECTED}{len(rejected):,} of {total:,} {unit} that cannot be used, for example {path}: {reason}."]
 
 
 def class_counts(prepared: manifest.PreparedDataset) -> Mapping[str, int]:

@@ -22,8 +22,10 @@ from medtune.serving.members import REFIT
 from medtune.serving.one_line import first_line
 
 COLUMNS = ("path", "label", "patient", "fold", "split", "sha256", "width", "height")
+# Digests of the values and of the mask of a file, in RAS. They do not depend on spacing and normalization.
+DIGEST_COLUMNS = ("image_sha256", "mask_sha256")
 # Further columns of volumes.
-VOLUME_COLUMNS = ("depth", "spacing", "orientation")
+VOLUME_COLUMNS = ("depth", "spacing", "orientation", *DIGEST_COLUMNS)
 MANIFEST_FILE, INFO_FILE, TARGETS = "manifest.csv", "dataset.json", "targets.npy"
 SLIDE_COLUMN = "slide_path"
 
@@ -48,6 +50,7 @@ class PreparedDataset:
         sha256: digest of the pixels of each image.
         names: label of each image as in manifest.csv: its class, or its findings.
         metadata_cells: further columns of the source (sex, site, scanner) by name, one cell per image.
+        file_digests: the `DIGEST_COLUMNS` of volumes by name, one digest per volume; empty for images.
     """
 
     folder: Path
@@ -62,6 +65,7 @@ class PreparedDataset:
     sha256: tuple[str, ...]
     metadata_cells: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    file_digests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def metadata(self, name: str, key: str = "evaluate.by") -> tuple[str | None, ...]:
         """Return the values of a metadata column.
@@ -182,14 +186,14 @@ def load_prepared(folder: Path) -> PreparedDataset:
         state = "is damaged or incomplete" if folder.exists() else "does not exist"
         raise InputError(f"{folder} {state}: run `medtune data` (with the same --params, --set and --out)")
     info = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
-    classes = tuple(info["classes"])
+    classes, volumes = tuple(info["classes"]), "volumes" in info
     with (folder / MANIFEST_FILE).open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     n_folds = sum(name.startswith("role_") for name in rows[0])
     if info.get("label_type") == "multi":
         labels = rarest_finding(np.load(folder / TARGETS))
     else:
-        strata = info["volumes"]["strata"] if "volumes" in info else classes
+        strata = info["volumes"]["strata"] if volumes else classes
         index = {name: number for number, name in enumerate(strata)}
         labels = np.array([index[row["label"]] for row in rows], np.int64)
     return PreparedDataset(
@@ -201,16 +205,15 @@ def load_prepared(folder: Path) -> PreparedDataset:
         patient_ids=np.array([row["patient"] for row in rows]),
         folds=np.array([row["fold"] for row in rows], np.int64),
         splits=np.array([[row[f"role_{fold}"] for fold in range(n_folds)] for row in rows], SPLIT_DTYPE),
-        images=np.zeros((len(rows), 0, 0, 3), np.uint8)
-        if "volumes" in info
-        else _open_images(folder / IMAGES_FILE, len(rows)),
+        images=np.zeros((len(rows), 0, 0, 3), np.uint8) if volumes else _open_images(folder / IMAGES_FILE, len(rows)),
         sha256=tuple(row["sha256"] for row in rows),
         names=tuple(row["label"] for row in rows),
         metadata_cells={
             name: tuple(row[name] for row in rows)
             for name in rows[0]
-            if name not in (*COLUMNS, *(VOLUME_COLUMNS if "volumes" in info else ())) and not name.startswith("role_")
+            if name not in (*COLUMNS, *(VOLUME_COLUMNS if volumes else ())) and not name.startswith("role_")
         },
+        file_digests={name: tuple(row[name] for row in rows) for name in DIGEST_COLUMNS if volumes and name in rows[0]},
     )
 
 

@@ -29,13 +29,16 @@ class CheckedSamples:
     notes: tuple[str, ...] = ()
 
 
-def check_samples(samples: Sequence[Sample], params: DataParams, classes: Sequence[str] = ()) -> CheckedSamples:
+def check_samples(
+    samples: Sequence[Sample], params: DataParams, classes: Sequence[str] = (), name_patients: bool = True
+) -> CheckedSamples:
     """Check the patients, labels and file names.
 
     Args:
         samples: all images of a source.
         params: section data.
         classes: class names that the source or the user defines; empty if the labels determine them.
+        name_patients: messages may contain the patients. False if they are the PatientID of DICOM files.
 
     Returns:
         The valid samples.
@@ -47,9 +50,9 @@ def check_samples(samples: Sequence[Sample], params: DataParams, classes: Sequen
     named, rejected = _check_names(samples, params)
     allowed = {squeeze(value) for value in params.allow_values}
     _check_missing(named, "label", lambda sample: sample.labels, allowed | set(map(squeeze, classes)))
-    _check_missing(named, "patient", lambda sample: (sample.patient_id,), allowed)
+    _check_missing(named, "patient", lambda sample: (sample.patient_id,), allowed, name_patients)
     _check_labels(named, classes)
-    checked, notes = _check_patients(named, params)
+    checked, notes = _check_patients(named, params, name_patients)
     return CheckedSamples(checked, rejected, notes)
 
 
@@ -77,7 +80,11 @@ def _check_names(samples: Sequence[Sample], params: DataParams) -> tuple[list[Sa
 
 
 def _check_missing(
-    samples: Sequence[Sample], what: str, values_of: Callable[[Sample], Iterable[str | None]], allowed: set[str]
+    samples: Sequence[Sample],
+    what: str,
+    values_of: Callable[[Sample], Iterable[str | None]],
+    allowed: set[str],
+    show: bool = True,
 ) -> None:
     locations: defaultdict[str, list[str]] = defaultdict(list)
     missing: dict[str, bool] = {}
@@ -88,8 +95,9 @@ def _check_missing(
         if value not in missing:
             missing[value] = is_missing(value) and (not squeeze(value) or squeeze(value) not in allowed)
             if what == "patient" and is_rounded_number(value):
+                shown = f"{value!r}, " if show else ""
                 raise InputError(
-                    f"{_where(sample)}: patient is {value!r}, a number that a spreadsheet rounded, so that different "
+                    f"{_where(sample)}: patient is {shown}a number that a spreadsheet rounded, so that different "
                     "patients may have become one. Format the column as text and export the table again"
                 )
         if missing[value]:
@@ -138,7 +146,7 @@ def _check_labels(samples: Sequence[Sample], classes: Sequence[str]) -> None:
             )
 
 
-def _check_patients(samples: list[Sample], params: DataParams) -> tuple[list[Sample], tuple[str, ...]]:
+def _check_patients(samples: list[Sample], params: DataParams, show: bool) -> tuple[list[Sample], tuple[str, ...]]:
     sets = similar((sample.patient_id for sample in samples if sample.patient_id is not None), patient_key)
     if not sets or params.similar_patients == "different":
         return samples, ()
@@ -147,7 +155,10 @@ def _check_patients(samples: list[Sample], params: DataParams) -> tuple[list[Sam
         for sample in samples:
             first.setdefault(sample.patient_id or "", _where(sample))
         shown = "; ".join(
-            " and ".join(f"{text} ({first[name]})" for text, name in zip(spell(*names), names, strict=True))
+            " and ".join(
+                f"{text} ({first[name]})" if show else first[name]
+                for text, name in zip(spell(*names), names, strict=True)
+            )
             for names in sets[:_SHOWN]
         )
         more = f"; and {len(sets) - _SHOWN:,} more" if len(sets) > _SHOWN else ""

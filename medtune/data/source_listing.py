@@ -74,8 +74,9 @@ def list_source(params: DataParams, has_positive: bool) -> SourceListing:
     table = getattr(params, "csv", None) or ""
     left_out = count_left_out(listed, root, inputs, table, by_split=params.split.protocol == "folders")
     named = tuple(source.classes(params))
-    checked = check_samples(listed, params, () if params.has_volumes else named)
-    samples = hide_patients(checked.samples) if with_headers.from_headers else checked.samples
+    hidden = with_headers.from_headers
+    checked = check_samples(listed, params, () if params.has_volumes else named, name_patients=not hidden)
+    samples = hide_patients(checked.samples) if hidden else checked.samples
     classes = named or findings.all_labels(checked.samples)
     if not has_positive and params.positive is not None:
         raise InputError(f"{KEY}={params.positive}: this task has no positive class. Remove this key.")

@@ -1,6 +1,6 @@
 """Overlap of external data with the training data of a bundle: equal images and equal names of patients."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from medtune.config.errors import InputError
-from medtune.data.manifest import PreparedDataset, load_prepared
+from medtune.data.manifest import DIGEST_COLUMNS, PreparedDataset, load_prepared
 
 SEEN_SPLITS = ("train", "val")
 _FIRST = 20
@@ -24,6 +24,7 @@ class Overlap:
         tested: number of external images with the same pixels as a test image of the bundle.
         patients: number of external patients with the name of a training or validation patient.
         first: paths of the first external images that are counted in `images`.
+        unit: name of an image in the plural.
     """
 
     known: bool
@@ -31,6 +32,7 @@ class Overlap:
     tested: int = 0
     patients: int = 0
     first: tuple[str, ...] = ()
+    unit: str = "images"
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON values for metrics.json."""
@@ -44,7 +46,7 @@ class Overlap:
         warnings = []
         if self.images:
             warnings.append(
-                f"Leak: {self.images:,} images are identical to training or validation images of the bundle "
+                f"Leak: {self.images:,} {self.unit} are identical to training or validation {self.unit} of the bundle "
                 f"(first: {self.first[0]}). These metrics do not estimate the performance on new patients."
             )
         if self.patients:
@@ -53,10 +55,10 @@ class Overlap:
                 "are the same persons, these metrics do not estimate the performance on new patients."
             )
         if self.tested:
-            warnings.append(f"{self.tested:,} images are identical to test images of the bundle.")
+            warnings.append(f"{self.tested:,} {self.unit} are identical to test {self.unit} of the bundle.")
         if not self.known:
             warnings.append(
-                "The bundle may have been trained on some of these images or patients: its training data are not "
+                f"The bundle may have been trained on some of these {self.unit} or patients: its training data are not "
                 "available. Set --training-data to their folder data/prepared."
             )
         return warnings
@@ -98,6 +100,8 @@ def find_training_data(bundle: Path, document: Mapping[str, Any], given: Path | 
 def find_overlap(external: PreparedDataset, training: PreparedDataset | None, folds: Sequence[int]) -> Overlap:
     """Compare the pixels and patient names of external and training data.
 
+    Volumes are compared by the values of their files, so that another mask or spacing does not hide a copy.
+
     Args:
         external: the external images, packed like the training images.
         training: the training data of the bundle; None if they are not available.
@@ -106,15 +110,36 @@ def find_overlap(external: PreparedDataset, training: PreparedDataset | None, fo
     Returns:
         The overlap.
     """
+    unit = "volumes" if external.has_volumes else "images"
     if training is None:
-        return Overlap(False)
+        return Overlap(False, unit=unit)
+    column, digests = image_digests(external, training.file_digests)
+    trained = training.file_digests.get(column, training.sha256)
     splits = [training.indices(fold) for fold in folds]
     seen_rows = np.unique(np.concatenate([indices[name] for indices in splits for name in SEEN_SPLITS]))
     tested_rows = np.unique(np.concatenate([indices["test"] for indices in splits]))
-    seen = {training.sha256[row] for row in seen_rows.tolist()}
-    tested = {training.sha256[row] for row in tested_rows.tolist()} - seen
-    same = [path for path, sha in zip(external.paths, external.sha256, strict=True) if sha in seen]
+    seen = {trained[row] for row in seen_rows.tolist()}
+    tested = {trained[row] for row in tested_rows.tolist()} - seen
+    same = [path for path, sha in zip(external.paths, digests, strict=True) if sha in seen]
     patients: set[str] = set()
     if external.info["patients_known"] and training.info["patients_known"]:
         patients = set(external.patient_ids.tolist()) & set(training.patient_ids[seen_rows].tolist())
-    return Overlap(True, len(same), sum(sha in tested for sha in external.sha256), len(patients), tuple(same[:_FIRST]))
+    copies = sum(sha in tested for sha in digests)
+    return Overlap(True, len(same), copies, len(patients), tuple(same[:_FIRST]), unit)
+
+
+def image_digests(prepared: PreparedDataset, columns: Collection[str]) -> tuple[str, tuple[str, ...]]:
+    """Return the digests by which copies of images in other data are found.
+
+    Args:
+        prepared: prepared data.
+        columns: columns that the manifest.csv of the other data has.
+
+    Returns:
+        Name of the column and one digest per image: for volumes the digest of the values in the file if both data sets
+        have it, otherwise `sha256`, which also depends on the preparation and on the mask.
+    """
+    column = DIGEST_COLUMNS[0]
+    if column in prepared.file_digests and column in columns:
+        return column, prepared.file_digests[column]
+    return "sha256", prepared.sha256

@@ -134,9 +134,18 @@ def to_samples(
     _refuse(cases, lambda path: not inside[path], "is a link to a file outside of data.root", "Copy the file")
     values = None if mask_values is None else tuple(sorted(mask_values.items()))
     samples = [_sample(case, actual, series, suffixes != SUFFIXES, values) for case in cases]
+    _check_slices(root, cases, samples)
     if patient_pattern is not None:
         samples = [with_patient(sample, patient_pattern) for sample in samples]
     return sorted(samples, key=lambda sample: sample.path)
+
+
+def _check_slices(root: Path, cases: Sequence[VolumeCase], samples: Sequence[Sample]) -> None:
+    """Reject series with slices that are links to files outside of the data root."""
+    for case, sample in zip(cases, samples, strict=True):
+        if sample.volume is not None and (link := sample.volume.link_outside(root)) is not None:
+            name = printable(link.relative_to(root).as_posix())
+            raise InputError(f"{case.place}: {name!r} is a link to a file outside of data.root. Copy the file")
 
 
 def _sample(

@@ -66,6 +66,12 @@ class VolumeFiles:
         images = self.channels if self.series is None else self.slices
         return images if self.mask is None else (*images, self.mask)
 
+    def link_outside(self, root: Path) -> Path | None:
+        """Return the first slice of a series that is a link to a file outside of the data root."""
+        real = root.resolve()
+        outside = (path for path in self.slices if path.is_symlink() and not path.resolve().is_relative_to(real))
+        return next(outside, None)
+
     @property
     def slices(self) -> tuple[Path, ...]:
         """The files in the folder of the series, sorted; empty for other volumes."""

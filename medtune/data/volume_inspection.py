@@ -38,8 +38,8 @@ class VolumeFacts:
         quantiles: `QUANTILES` of the values of each channel.
         ranges: difference between the percentiles 99.5 and 0.5 of each channel.
         limits: smallest and largest value of each channel.
-        sha256: digest of the values, hexadecimal.
-        mask_sha256: digest of the mask.
+        sha256: digest of the values in RAS, hexadecimal.
+        mask_sha256: digest of the mask in RAS.
     """
 
     shape: Shape
@@ -84,7 +84,12 @@ def inspect_headers(samples: Sequence[Sample], root: Path | None, channels: int)
 
 
 def inspect_volumes(
-    samples: Sequence[Sample], root: Path | None, channels: int, labels: int, rule: VolumeIntensityParams
+    samples: Sequence[Sample],
+    root: Path | None,
+    channels: int,
+    labels: int,
+    rule: VolumeIntensityParams,
+    read: Callable[[Sample], LabeledVolume] | None = None,
 ) -> Inspection:
     """Read all volumes, one at a time, and check their values and labels.
 
@@ -94,13 +99,15 @@ def inspect_volumes(
         channels: number of channels of the data set.
         labels: number of labels without the background.
         rule: section data.intensity.
+        read: function that reads a volume; None for `read_labeled`.
 
     Returns:
         The valid volumes and their properties.
     """
 
     def inspect(sample: Sample) -> VolumeFacts:
-        facts = describe(read_labeled(volume_files(sample), channels, labels), labels)
+        volume = read(sample) if read else read_labeled(volume_files(sample), channels, labels)
+        facts = describe(volume, labels)
         if problem := _find_problem(facts, rule):
             raise DecodeError(problem)
         return facts
@@ -125,8 +132,8 @@ def describe(volume: LabeledVolume, labels: int) -> VolumeFacts:
         quantiles=tuple(tuple(values[1:-1]) for values in percentiles),
         ranges=tuple(values[-1] - values[0] for values in percentiles),
         limits=tuple((float(channel.min()), float(channel.max())) for channel in volume.image),
-        sha256=_sha256(volume.image),
-        mask_sha256=_sha256(volume.mask),
+        sha256=array_sha256(volume.image),
+        mask_sha256=array_sha256(volume.mask),
     )
 
 
@@ -179,7 +186,8 @@ def outside(facts: VolumeFacts, windows: Iterable[tuple[float, float]]) -> str |
     return None
 
 
-def _sha256(array: np.ndarray) -> str:
+def array_sha256(array: np.ndarray) -> str:
+    """Return the digest of the shape and the values of an array, hexadecimal."""
     digest = hashlib.sha256(str(array.shape).encode())
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -1,5 +1,6 @@
 """Reading of a sample's volume and mask in RAS, and the check of their headers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,8 +99,18 @@ def read_labeled(volume: VolumeFiles, channels: int, labels: int) -> LabeledVolu
     return LabeledVolume(read.data, mask, _affine(read, volume.spacing), read.grid.orientation)
 
 
-def states_other_spacing(volume: VolumeFiles) -> bool:
-    """Return True if the data set states another spacing than the header of the file."""
+def spacing_notes(volumes: Sequence[VolumeFiles]) -> list[str]:
+    """Return a note if the data set states another spacing than the headers of the files; otherwise nothing."""
+    other = sum(map(_states_other_spacing, volumes))
+    if not other:
+        return []
+    return [
+        f"The table states another spacing than the files of {other:,} volumes, and replaces it. `medtune predict` "
+        "reads the spacing from the file."
+    ]
+
+
+def _states_other_spacing(volume: VolumeFiles) -> bool:
     if volume.spacing is None or not volume.channels or volume.is_image:
         return False
     found = geometry.spacing(_read_header(volume.channels[0]).grid.affine)

@@ -10,6 +10,7 @@ from medtune.doctor.subprocess_check import CheckError
 from medtune.doctor.volumes import VolumeSizes, with_patch
 from medtune.serving.one_line import first_line
 from medtune.serving.volumes.geometry import format_shape
+from medtune.tasks import base
 
 PROFILE_TIMEOUT_S = 240.0
 # Compressed label maps and their uncertainty, per voxel of a volume.
@@ -36,7 +37,8 @@ def disk_requirements(params: Params, volumes: int, sizes: VolumeSizes, facts: M
     Returns:
         Bytes per folder: data/prepared, cache, artifacts and handoff.
     """
-    label_maps = len(params.trained_networks) * volumes * sizes.voxels * LABEL_MAP_BYTES
+    networks = sum(len(run.trained_networks) for run in (params, *base.trained_controls(params).values()))
+    label_maps = networks * volumes * sizes.voxels * LABEL_MAP_BYTES
     return {
         "data/prepared": volumes * sizes.stored_bytes,
         "cache": label_maps,
@@ -57,7 +59,8 @@ def time_requirements(
         decode_s: seconds per volume for stage data.
 
     Returns:
-        Seconds per part: data, stage 1, stage 2 and test.
+        Seconds per part: data, stage 1, stage 2, test and controls. The steps of a control count like those of
+        the model's stages, although they are faster without a backbone.
     """
     fractions, n_folds = estimate.split_fractions(params), len(params.trained_networks)
     train, val, test = (volumes * fractions[name] for name in ("train", "val", "test"))
@@ -71,7 +74,13 @@ def time_requirements(
         training = patches * measured[step]["seconds"] + options.epochs * val * predict
         seconds[part] = n_folds * candidates * training
     seconds["test"] = n_folds * (val + test) * predict
-    return seconds
+    last = measured.get("train", measured.get("head"))
+    of_control = {"forward": measured["forward"], "head": measured.get("head", last), "train": last}
+    controls = [
+        sum(time_requirements(control, volumes, windows, of_control, 0.0).values())
+        for control in base.trained_controls(params).values()
+    ]
+    return {**seconds, "controls": sum(controls)} if controls else seconds
 
 
 def _disk_estimate(context: Context) -> CheckResult:

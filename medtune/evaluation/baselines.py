@@ -157,27 +157,31 @@ def baseline_lines(baselines: Sequence[Mapping[str, Any]], metrics: Sequence[Met
 def baseline_section(
     baselines: Sequence[Mapping[str, Any]], metrics: Sequence[Metric], facts: Mapping[str, Any]
 ) -> str:
-    """Render the section of report.html about the baselines.
+    """Render the section of report.html about the baselines and controls.
 
     Args:
         baselines: result of `evaluate_baselines`.
         metrics: metrics of the task. Only headline metrics are shown.
-        facts: result of `medtune.evaluation.facts.common_facts`, plus `baseline_verdict`.
+        facts: result of `medtune.evaluation.facts.common_facts`, plus `baseline_verdict` and `controls`, the entries of
+            `medtune.evaluation.control_comparison`.
 
     Returns:
-        HTML; an empty string if there are no baselines.
+        HTML; an empty string if there are neither baselines nor controls.
     """
-    if not baselines:
+    controls = facts.get("controls") or []
+    if not baselines and not controls:
         return ""
+    trained = [entry for entry in controls if entry["trained"]]
     rows = [
         {
             "title": baseline["title"],
+            "training": baseline.get("training", {}).get("control"),
             "metric": metric.title + metric.positive_note(facts.get("positive")),
             "test": baseline["test"][metric.name],
             "fold_mean": baseline["fold_means"].get(metric.name),
             "difference": baseline["difference"][metric.name],
         }
-        for baseline in baselines
+        for baseline in [*baselines, *trained]
         for metric in metrics
         if metric.headline and metric.name in baseline["test"]
     ]
@@ -187,6 +191,8 @@ def baseline_section(
         percent=facts["percent"],
         verdict=facts.get("baseline_verdict"),
         note=facts.get("baseline_note"),
+        controls=controls,
+        model_training=trained[0]["training"]["model"] if trained else None,
     )
 
 

@@ -5,7 +5,7 @@ An evaluation with other `evaluate.*` params reuses them.
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,10 @@ class OutputsRequest:
     trained: Artifact
     indices: dict[str, npt.NDArray[np.int64]]
     key: str
+
+    def without_external(self) -> "OutputsRequest":
+        """Return the request without the external images."""
+        return replace(self, indices={split: rows for split, rows in self.indices.items() if split != EXTERNAL})
 
     @classmethod
     def for_artifact(cls, trained: Artifact, prepared: "PreparedDataset") -> "OutputsRequest":

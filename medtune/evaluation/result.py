@@ -171,6 +171,7 @@ def write_metrics(
             for name in (
                 "baselines",
                 "baseline_verdict",
+                "controls",
                 "subgroups",
                 "external",
                 "external_test",

@@ -60,6 +60,8 @@ class VolumeExport:
             "volumes": {
                 **{name: info[name] for name in FIELDS if name in info},
                 "overlap": getattr(self.params.task, "overlap"),  # noqa: B009
+                "mirror_views": list(getattr(self.params.task, "mirror_views")),  # noqa: B009
+                "temperature": float(decision.get("temperature", 1.0)),
                 "post_processing": post_processing(decision),
                 "training_range": measure(entries).document(),
             },

@@ -167,7 +167,7 @@ class WindowCheck:
                 maps.append(
                     segment(
                         store.image(row), (x, y, z), entry.spacing, settings.preparation, run, settings.patch,
-                        settings.overlap, n_labels,
+                        settings.overlap, n_labels, views=settings.views,
                     ).labels
                 )  # fmt: skip
                 advance(1)

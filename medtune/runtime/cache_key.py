@@ -51,9 +51,9 @@ NOT_USED_BY_SOLVER = {
     "epochs", "repeats_per_epoch", "lr", "batch_size", "gradient_accumulation_steps", "optimizer", "weight_decay",
     "warmup_epochs", "clip_norm", "precision", "ema_decay", "patience", "augment",
 }  # fmt: skip
-# Params of section evaluate that only the evaluate stage uses. The cache key of a trial omits them, because a change
-# would otherwise repeat the training.
-SUBGROUPS = {"by", "bins"}
+# Params that only the evaluate stage of a pipeline uses: subgroups and control runs. The cache key of a trial omits
+# them, because a change would otherwise repeat the training.
+NOT_IN_TRIALS = {"by", "bins", "controls"}
 
 
 def data_key(params: Params) -> str:
@@ -94,7 +94,7 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
     Returns:
         SHA-256 as a hexadecimal string.
     """
-    excluded = EXCLUDED_KEYS | {"frozen": FINETUNE_ONLY, "trial": SUBGROUPS}.get(stage, set())
+    excluded = EXCLUDED_KEYS | {"frozen": FINETUNE_ONLY, "trial": NOT_IN_TRIALS}.get(stage, set())
     sections = {name: _without(params.section(name), excluded) for name in STAGE_SECTIONS[stage]}
     if stage in TRAINING:  # params such as the tolerance of a metric
         sections["task"] = _without(sections["task"], set(getattr(params.task, "EVALUATE_ONLY", ())))

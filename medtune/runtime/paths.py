@@ -1,11 +1,14 @@
 """Input and output paths of a run. Paths never affect a cache key."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medtune.config.project import PROJECT
 from medtune.serving.members import network_name
+
+# Folder of the control runs in `artifacts`.
+CONTROLS = "controls"
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class RunPaths:
         frozen_out: folder with `artifacts/frozen` if it is not `out`.
         data: folder of the prepared data if it is not `data/prepared` in `out`.
         subset: training patients to use. None uses all of them.
+        control: name of the control run that is trained; None for the run of the model.
+        group: W&B group of the run that a control belongs to.
     """
 
     out: Path
@@ -40,6 +45,8 @@ class RunPaths:
     frozen_out: Path | None = None
     data: Path | None = None
     subset: TrainSubset | None = None
+    control: str | None = None
+    group: str | None = None
 
     @classmethod
     def from_env(cls, out: Path | str | None = None) -> "RunPaths":
@@ -52,6 +59,18 @@ class RunPaths:
         """Folder of the checked, split and packed data set."""
         return self.data or self.out / "data" / "prepared"
 
+    def of_control(self, name: str, group: str | None = None) -> "RunPaths":
+        """Return the paths of a control run.
+
+        Args:
+            name: name of the control.
+            group: W&B group of the run that the control belongs to.
+
+        Returns:
+            Paths with the same data and cache.
+        """
+        return replace(self, frozen_out=None, control=name, group=group)
+
     def stage(self, stage: str, fold: int | None = None) -> Path:
         """Return the artifact folder of a stage.
 
@@ -60,8 +79,10 @@ class RunPaths:
             fold: test fold, or `REFIT` for the network of all images. None for a stage without folds.
 
         Returns:
-            `artifacts/<stage>`, `artifacts/<stage>/fold-<k>` or `artifacts/<stage>/refit`.
+            `artifacts/<stage>`, `artifacts/<stage>/fold-<k>` or `artifacts/<stage>/refit`. For a control run,
+            `artifacts/controls/<name>` replaces `artifacts`.
         """
         out = self.frozen_out if stage == "frozen" and self.frozen_out else self.out
-        folder = out / "artifacts" / stage
+        artifacts = out / "artifacts" if self.control is None else out / "artifacts" / CONTROLS / self.control
+        folder = artifacts / stage
         return folder if fold is None else folder / network_name(fold).replace(" ", "-")

@@ -1,14 +1,17 @@
 """Opening of the model of a bundle after all checks, for images and for volumes."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 
 from medtune.serving import manifest as bundle_document
 from medtune.serving.graph_check import check_graph
 from medtune.serving.manifest import BundleError
+from medtune.serving.one_line import first_line
 from medtune.serving.onnxruntime_version import MINIMUM, check_version
 from medtune.serving.session import count_operators, open_session
 
@@ -61,3 +64,29 @@ def open_model(
         assignment = ", ".join(f"{count} operators on {name}" for name, count in counts.items())
         log.info("%s: %s", model["file"], assignment)
     return session
+
+
+def run_model(
+    session: onnxruntime.InferenceSession, outputs: Sequence[str], inputs: Mapping[str, np.ndarray]
+) -> list[np.ndarray]:
+    """Run a model. All errors of onnxruntime become one type, so that one volume cannot end a run of several.
+
+    Args:
+        session: from `open_model`.
+        outputs: names of the outputs.
+        inputs: array per input.
+
+    Returns:
+        The outputs.
+
+    Raises:
+        RuntimeError: onnxruntime failed, for example because its memory was not sufficient. The message has one line.
+        MemoryError: an array cannot be allocated.
+    """
+    try:
+        arrays: list[np.ndarray] = session.run(list(outputs), dict(inputs))
+    except MemoryError:
+        raise
+    except Exception as error:  # onnxruntime has many unrelated classes of errors
+        raise RuntimeError(f"onnxruntime cannot run the model: {first_line(error)}") from None
+    return arrays

@@ -10,6 +10,34 @@ from typing import TextIO
 
 from medtune.serving.manifest import BundleError
 
+_NAME_CHARS = 40  # of the file in a temporary name, which must not be too long for the file system
+
+
+@contextmanager
+def replace_file(path: Path, suffix: str = "") -> Iterator[Path]:
+    """Write a file that appears only after everything is written.
+
+    Args:
+        path: the file. An existing file is replaced.
+        suffix: ending of the temporary name, by which some libraries choose the format.
+
+    Yields:
+        Temporary path in the same folder.
+
+    Raises:
+        BundleError: the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name[:_NAME_CHARS]}.{os.getpid()}.tmp{suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be written ({error.strerror}). Use another folder") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
 
 @contextmanager
 def open_output(path: Path | None) -> Iterator[TextIO]:

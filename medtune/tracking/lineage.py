@@ -30,7 +30,19 @@ DATASET_KEYS = (
     "image_size",
     "resize",
 )
-MODEL_KEYS = ("stage", "fold", "kept", "best", "lr", "trainable", "images", "image_size", "classes", "data_digest")
+MODEL_KEYS = (
+    "stage",
+    "control",
+    "fold",
+    "kept",
+    "best",
+    "lr",
+    "trainable",
+    "images",
+    "image_size",
+    "classes",
+    "data_digest",
+)
 BUNDLE_KEYS = ("folds", "parity", "data_digest", "files")
 
 
@@ -69,7 +81,8 @@ def model_version(trained: Artifact) -> ArtifactVersion:
     model = result.get("params", {}).get("model", {})
     facts |= {"backbone": model.get("backbone"), "head": model.get("head", {}).get("kind"),
               "peft": model.get("peft", {}).get("method")}  # fmt: skip
-    name = f"{result['stage']} {network_name(result['fold'])}".replace(" ", "-")
+    control = f"control {result['control']} " if "control" in result else ""
+    name = f"{control}{result['stage']} {network_name(result['fold'])}".replace(" ", "-")
     return ArtifactVersion(name, MODEL, trained.sha256, facts)
 
 

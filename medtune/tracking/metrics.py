@@ -47,6 +47,10 @@ def flatten_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
             values |= _interval_values(f"{prefix}/{name}", interval)
         if key in metrics:
             values |= {f"{prefix}/{name}": metrics[key][name] for name in ("n_images", "n_patients")}
+    for entry in metrics.get("controls", []):
+        for name, interval in entry.get("test", {}).items():
+            values |= _interval_values(f"control/{entry['name']}/{name}", interval)
+            values |= _interval_values(f"control/{entry['name']}/difference/{name}", entry["difference"][name])
     for name, interval in metrics.get("patient_level", {}).get("metrics", {}).items():
         values |= _interval_values(f"patients/{name}", interval)
     for name in SET_METRICS:
@@ -86,6 +90,8 @@ def _log(run: Run, metrics: dict[str, Any], plots: Sequence[Path]) -> None:
     if rows := metrics.get("more_patients", {}).get("classes"):
         columns = ("class", "patients", "recall", "lo", "hi", "more_patients")
         run.table("test/more_patients", columns, [[row.get(name) for name in columns] for row in rows])
+    if controls := [entry for entry in metrics.get("controls", []) if entry["trained"]]:
+        run.table("test/controls", ("control", "result"), [(entry["title"], entry["sentence"]) for entry in controls])
     if metrics.get("subgroups"):
         run.table("test/subgroups", COLUMNS, list(table_rows(metrics["subgroups"])))
     for plot in plots:

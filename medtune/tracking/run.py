@@ -121,7 +121,15 @@ class Run:
                 self._first_step = step  # this step may get more values, earlier steps may not
 
 
-def start_run(stage: str, key: str, group: str, params: Params, name: str, fold: int | None = None) -> Run:
+def start_run(
+    stage: str,
+    key: str,
+    group: str,
+    params: Params,
+    name: str,
+    fold: int | None = None,
+    tags: Sequence[str] = (),
+) -> Run:
     """Start the W&B run of one stage.
 
     Args:
@@ -131,6 +139,7 @@ def start_run(stage: str, key: str, group: str, params: Params, name: str, fold:
         params: params, written into the run's config without local paths.
         name: display name, for example `frozen fold 1`.
         fold: fold, for stages that run once per fold.
+        tags: tags of the run.
 
     Returns:
         The run, as a context manager. It does nothing if tracking is disabled or cannot start.
@@ -151,7 +160,7 @@ def start_run(stage: str, key: str, group: str, params: Params, name: str, fold:
     for attempt in dict.fromkeys([mode, "offline"]):
         try:
             last_step = _last_step(cache, wandb_id, params)
-            run = _init(stage, wandb_id, group[:64], params, name, config, attempt, cache)
+            run = _init(stage, wandb_id, group[:64], params, name, config, attempt, cache, tags)
             return Run(run, LocalLog(cache, wandb_id), run.starting_step if attempt == "online" else last_step + 1)
         except Exception as error:  # no W&B outage may stop training
             log.warning("W&B could not start (%s)", attempt, exc_info=True)
@@ -185,7 +194,15 @@ def resolve_mode(params: Params) -> str:
 
 
 def _init(
-    stage: str, wandb_id: str, group: str, params: Params, name: str, config: dict[str, Any], mode: str, cache: Path
+    stage: str,
+    wandb_id: str,
+    group: str,
+    params: Params,
+    name: str,
+    config: dict[str, Any],
+    mode: str,
+    cache: Path,
+    tags: Sequence[str],
 ) -> Any:
     redact.set_environment(cache)
     wandb = _wandb()
@@ -197,6 +214,7 @@ def _init(
         group=group,
         job_type=stage,
         name=name,
+        tags=list(tags) or None,
         mode=mode,
         dir=str(cache),
         config=redact.redact_paths({**params.model_dump(mode="json"), **config}),

@@ -52,6 +52,7 @@ class StageSpec:
             `saved_part`.
         solve: function that replaces the training loop for a solved head; returns the same as `Trainer.run`.
         refit: settings of the network that is trained on all images; None for the network of a fold.
+        control: name of the control run that the stage belongs to; None for the run of the model.
     """
 
     stage: Literal["frozen", "finetune"]
@@ -72,6 +73,7 @@ class StageSpec:
     finish: Callable[[int, dict[str, Tensor]], tuple[dict[str, Tensor], str]] | None = None
     solve: Callable[[TrainerConfig], tuple[TrainingState, dict[str, Tensor]]] | None = None
     refit: RefitSettings | None = None
+    control: str | None = None
 
 
 def run_training_stage(
@@ -100,9 +102,12 @@ def run_training_stage(
     units = spec.slides or prepared
     rows = units.indices(fold)
     name = f"{spec.stage} {network_name(fold)}"
+    tags = ("control", spec.control) if spec.control else ()
+    if spec.control:
+        name = f"control {spec.control} {name}"
     task = base.training(params.task.kind)
     metrics = base.metrics(params.task.kind)
-    with start_run(spec.stage, key, group, params, name, None if fold == REFIT else fold) as run:
+    with start_run(spec.stage, key, group, params, name, None if fold == REFIT else fold, tags) as run:
         lineage.log_inputs(run, prepared, spec.upstream)
         curves = CandidateCurves(run, spec.stage, rates, section, len(rows["train"]))
 
@@ -151,7 +156,9 @@ def run_training_stage(
             if spec.finish:
                 weights, saved_part = spec.finish(state.best_epoch, weights)
             config = configure(0, rates[0], checkpoint_dir)
-            settings = {"refit": spec.refit.as_dict()} if spec.refit else {}
+            settings: dict[str, Any] = {"refit": spec.refit.as_dict()} if spec.refit else {}
+            if spec.control:
+                settings["control"] = spec.control
             record = {"stage": spec.stage, "fold": fold, **settings, **spec.record(state.best_epoch)}
             upstream_results = [upstream.result() for upstream in spec.upstream]
             record["choices"] = record_choices(

@@ -12,11 +12,12 @@ from medtune.runtime.paths import RunPaths
 from tests.volume_world import write_prepared_volumes
 
 SETS = ["data.size=16", "data.patients=9", "data.patch=null", "frozen.epochs=1", "frozen.min_steps=0",
-        "model.head.width=4"]  # fmt: skip
+        "model.head.width=4", "schedule=frozen", "model.backbone=none", "model.weights=none",
+        "model.peft.method=none"]  # fmt: skip
 
 
 def test_run__segments_the_test_volumes_with_few_training_volumes(tmp_path) -> None:
-    params = load(PROJECT / "recipes" / "segmentation_decoder_only.yaml", [*SETS, "data.split.test_fold=1"])
+    params = load(PROJECT / "recipes" / "segmentation.yaml", [*SETS, "data.split.test_fold=1"])
     paths = RunPaths(tmp_path, tmp_path / "cache")
     write_prepared_volumes(paths.prepared, params, data_key(params))
     trial = TrialId("phantom", "none", "decoder", 40, 1)

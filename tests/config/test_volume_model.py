@@ -6,6 +6,7 @@ from medtune.config import registry
 from medtune.config.errors import InputError
 from medtune.config.load import load
 from medtune.config.volume_model import VOLUME_NETWORKS
+from medtune.runtime.cache_key import stage_key
 
 BASE = ("task.kind=segmentation", "data.source=phantom", "model.head.kind=decoder", "frozen.monitor=dice",
         "finetune.monitor=dice", "gate.metric=dice", "model.backbone_args={}")  # fmt: skip
@@ -100,3 +101,31 @@ def test_volume_networks__are_those_of_the_models():
     from medtune.models.volume_networks import ARCHITECTURES
 
     assert set(VOLUME_NETWORKS) == set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize(
+    ("sets", "problem"),
+    [
+        (
+            ["task.mirror_views=[x]"],
+            'task.mirror_views=["x"]: training does not mirror x. Add it to task.augment.mirror, or remove it here',
+        ),
+        (
+            ["task.mirror_views=[y, x, z]", "task.augment.mirror=[y]"],
+            'task.mirror_views=["y", "x", "z"]: training does not mirror x, z.',
+        ),
+        (["task.mirror_views=[y, y]", "task.augment.mirror=[y]"], "an axis is repeated. Name each axis once"),
+    ],
+)
+def test_mirror_views__are_axes_that_training_mirrors(sets, problem):
+    assert problem in refused(*sets)
+
+
+def test_mirror_views__are_not_a_setting_of_the_training():
+    sets = [*BASE, *ALONE, "schedule=frozen", "task.augment.mirror=[x, z]"]
+    plain, mirrored = load(sets=sets), load(sets=[*sets, "task.mirror_views=[z, x]"])
+    assert mirrored.task.views == (0, 2)
+    keys = [stage_key("frozen", params, {}, "cpu") for params in (plain, mirrored)]
+    assert keys[0] == keys[1]
+    keys = [stage_key("evaluate", params, {}, "cpu") for params in (plain, mirrored)]
+    assert keys[0] != keys[1]

@@ -34,6 +34,8 @@ LAZY = {
     "nifti_header.py": {"nibabel"},
     "nifti_space.py": {"nibabel"},
     "dicom_slice.py": {"pydicom"},
+    "dicom_seg.py": {"highdicom", "pydicom"},
+    "dicom_sources.py": {"pydicom"},
 }
 
 BLOCKED = """

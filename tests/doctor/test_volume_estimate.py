@@ -16,7 +16,7 @@ SETS = [*TASK, "data.source=phantom", "schedule=staged", "data.split.folds=5", "
 def test_disk__equals_a_manual_calculation() -> None:
     needs = disk_requirements(load(sets=SETS), 10, SIZES, {"parameters": 1000, "head": 100})
     assert needs["data/prepared"] == 10 * (512 * (2 * 2 + 1) + 1000)
-    assert needs["cache"] == pytest.approx(5 * 10 * 1000 * 0.1)
+    assert needs["cache"] == pytest.approx(3 * 5 * 10 * 1000 * 0.1)  # the model and two controls
     assert needs["handoff"] == pytest.approx(5 * 1100 * 6 + 20e6)
 
 
@@ -26,5 +26,8 @@ def test_time__equals_a_manual_calculation() -> None:
     assert result["stage 1"] == pytest.approx(5 * (2 * 6 * 2 + 2 * 2 * 4))
     assert result["stage 2"] == pytest.approx(5 * (4 * 6 * 3 + 4 * 2 * 4))
     assert result["test"] == pytest.approx(5 * 4 * 4)
+    decoder, scratch = 5 * (6 * 6 * 2 + 6 * 2 * 4), 5 * (6 * 6 * 3 + 6 * 2 * 4)
+    assert result["controls"] == pytest.approx(decoder + scratch + 2 * result["test"])
+    assert "controls" not in time_requirements(load(sets=[*SETS, "task.controls=[]"]), 10, 4, MEASURED, 0.5)
     searched = time_requirements(load(sets=[*SETS, "frozen.lr=[0.1, 0.2]"]), 10, 4, MEASURED, 0.5)
     assert searched["stage 1"] == pytest.approx(2 * result["stage 1"])

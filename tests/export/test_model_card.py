@@ -8,6 +8,7 @@ from medtune.export.model_card import _most_frequent, _number
 
 TEMPLATE = (PACKAGE / "export" / "model_card.md.j2").read_text(encoding="utf-8")
 DATA_SECTION = re.search(r"\{% if exported.final == .single. -%\}.*?(?=\n- License)", TEMPLATE, re.DOTALL).group()
+CONTROLS = re.search(r"\{%- for control in.*?(?=\{% if metrics.baseline_verdict)", TEMPLATE, re.DOTALL).group()
 MACROS = TEMPLATE[: TEMPLATE.index("# {{ name }}")]
 
 
@@ -42,3 +43,28 @@ def test_card__states_the_reason_for_a_missing_interval():
         "| specificity | 0.500 | no interval: the metric depends on 3 patients, but its interval needs 4 |  |" in text
     )
     assert "| accuracy | 0.800 | 0.700 | 0.900 |" in text
+
+
+def test_card__has_a_row_and_a_sentence_per_control():
+    interval = {"value": 0.5, "lo": 0.4, "hi": 0.6}
+    trained = {
+        "title": "decoder alone",
+        "trained": True,
+        "test": {"dice": interval},
+        "difference": {"dice": {"value": 0.01, "lo": -0.1, "hi": 0.1}},
+        "training": {"control": {"parameters": 12345, "steps": 9, "seconds": 61.7}},
+        "sentence": "The backbone adds nothing that this test set can show: ...",
+    }
+    absent = {"title": "same network", "trained": False, "absence": "not trained (task.controls)"}
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    text = environment.from_string(MACROS + CONTROLS).render(
+        metrics={"controls": [trained, absent]}, headline=["dice", "nsd"], number=_number
+    )
+    lines = [line for line in text.splitlines() if line]
+    assert lines[3:] == [
+        "| decoder alone | dice | 0.500 | 0.010 | -0.100 | 0.100 | 12,345 | 62 s |",
+        "| same network | not trained (task.controls) | | | | | | |",
+        "The backbone adds nothing that this test set can show: ....",
+    ]
+    assert "|\n\n|" not in text
+    assert environment.from_string(MACROS + CONTROLS).render(metrics={}).strip() == ""

@@ -4,12 +4,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from medtune.export.precisions import FILES, PrecisionExporter, predictor, session
+from medtune.export.volume_export import VolumeExport
+from medtune.serving.volumes.bundle import VolumeBundle
 from medtune.serving.volumes.nifti import write_label_map
 from medtune.serving.volumes.nifti_space import NiftiSpace
+from medtune.serving.volumes.pipeline import segment
 from medtune.serving.volumes.volume import make_grid
-from tests.volume_bundle_world import PATCH, Threshold, build, make_world
+from medtune.tasks.segmentation.inference import mean_run, segment_volume, torch_run
+from tests.volume_bundle_world import PATCH, Threshold, build, make_world, write_bundle
 
 
 @pytest.fixture
@@ -74,6 +79,30 @@ def test_export__a_different_graph_is_rejected(world):
     assert (reason is not None) == (drop > 0.001)
     broken = lambda windows: np.full_like(predictor(other.SerializeToString())(windows), np.nan)  # noqa: E731
     assert "NaN" in check.evaluate(broken, "fp16", world.params.export)[1]
+
+
+def test_bundle__mirrored_views_and_temperature_equal_the_training_code(world):
+    networks = [Threshold(0.0), Threshold(0.1)]
+    with torch.no_grad():
+        for network in networks:
+            network.smooth.weight[..., 0] *= 2  # otherwise mirrored windows have mirrored outputs
+    augment = world.params.task.augment.model_copy(update={"mirror": ["x", "z"]})
+    task = world.params.task.model_copy(update={"augment": augment, "mirror_views": ["z", "x"]})
+    world.parts = VolumeExport(world.params.model_copy(update={"task": task}), world.prepared)
+    document = write_bundle(world, world.folder / "bundle", networks, temperature=1.7)
+    assert document["volumes"]["mirror_views"] == ["z", "x"]
+    bundle = VolumeBundle.load(world.folder / "bundle")
+    settings, run = bundle.settings, mean_run([torch_run(network, "cpu") for network in networks])
+    for row in (0, 4):
+        entry = world.prepared.volumes.entries[row]
+        arguments = (world.prepared.volumes.image(row), tuple(entry.original_shape), entry.spacing,
+                     settings.preparation, bundle.run, settings.patch, settings.overlap, 3)  # fmt: skip
+        found = segment(*arguments, views=settings.views, temperature=settings.temperature)
+        expected = segment_volume(world.prepared, row, run, PATCH, 0.5, views=task.views)
+        assert (found.labels == expected.labels).mean() > 0.9999
+        assert found.uncertainty == pytest.approx(expected.uncertainty_at(1.7), abs=1e-4)
+        assert found.uncertainty != pytest.approx(expected.uncertainty, abs=1e-2)
+        assert (found.labels != segment(*arguments).labels).any()
 
 
 def write_evaluated(world, check, bundle, folder):

@@ -135,7 +135,7 @@ def test_run_stage__wraps_failures_but_not_input_errors(paths: RunPaths, monkeyp
 
         monkeypatch.setattr("medtune.stages.evaluate.run", run)
         with pytest.raises(expected, match=r"evaluate failed: ValueError: boom|mistake"):
-            pipeline.run_stage(Step("evaluate", None, "key"), params, paths)
+            pipeline.run_stage(Step("evaluate", None, "key"), Steps(params, paths))
 
 
 def test_prune_outputs__removes_files_of_other_stages_and_folds(tmp_path: Path) -> None:
@@ -148,7 +148,8 @@ def test_prune_outputs__removes_files_of_other_stages_and_folds(tmp_path: Path) 
     pipeline.prune_outputs(load(sets=SMALL), paths)
     remaining = {path.relative_to(tmp_path).as_posix() for path in (tmp_path / "artifacts").rglob("*")}
     assert {name for name in remaining if name.count("/") < 3} == {
-        *("artifacts/frozen", "artifacts/frozen/fold-2"), *("artifacts/finetune", "artifacts/finetune/fold-2")
+        *("artifacts/frozen", "artifacts/frozen/fold-2"), *("artifacts/finetune", "artifacts/finetune/fold-2"),
+        *("artifacts/controls", "artifacts/controls/README.txt"),
     }  # fmt: skip
     pipeline.prune_outputs(load(sets=["schedule=frozen"]), paths)
     assert [path.name for path in paths.stage("finetune").iterdir()] == ["README.txt"]

@@ -29,12 +29,32 @@ TREE: dict[str, Any] = {
     "export": {"parity_images": 16, "precisions": ["fp32"]},
     "tracking": {"mode": "disabled"},
 }
+# Nine patients of one volume at 16 voxels. The features of the slices are stored.
+_VOLUMES_TRAINING = {"epochs": 2, "lr": 1e-2, "batch_size": 2, "monitor": "dice", "checkpoint_seconds": 0}
+VOLUMES: dict[str, Any] = {
+    "task": {"kind": "segmentation"},
+    "data": {
+        "source": "phantom", "patients": 9, "size": 16, "patch": [16, 16, 16], "split": {"folds": 3, "test_fold": 1}
+    },
+    "model": {
+        "backbone": "test_vit",
+        "weights": "none",
+        "backbone_args": {"depth": 4},
+        "head": {"kind": "decoder", "width": 4},
+        "peft": {"method": "lora"},
+    },
+    "frozen": {**_VOLUMES_TRAINING, "feature_views": 2},
+    "finetune": _VOLUMES_TRAINING,
+    "gate": {"metric": "dice"},
+    "export": {"parity_images": 4, "precisions": ["fp32"]},
+    "tracking": {"mode": "disabled"},
+}  # fmt: skip
 CNN: dict[str, Any] = {"model": {"backbone": "test_efficientnet", "backbone_args": {}}}
 
 
-def params(*overlays: dict[str, Any]) -> Params:
-    """The small job's params, with `overlays` (nested, as in params.yaml) over them."""
-    tree: dict[str, Any] = json.loads(json.dumps(TREE))
+def params(*overlays: dict[str, Any], base: dict[str, Any] = TREE) -> Params:
+    """The params of a small job, with `overlays` (nested, as in params.yaml) over them."""
+    tree: dict[str, Any] = json.loads(json.dumps(base))
     for overlay in overlays:
         merge(tree, overlay)
     return validate(tree)

@@ -8,6 +8,7 @@ from tests.robustness import job
 from tests.robustness.isolated import disable, isolated
 from tests.robustness.kills.command import kill_command
 from tests.robustness.kills.file_events import Moment
+from tests.robustness.kills.prediction import KilledPrediction
 from tests.robustness.kills.stage import KilledStage
 from tests.robustness.profile import is_full, scale
 
@@ -29,6 +30,12 @@ VARIANTS = {
     "lora": {"model": {"peft": {"method": "lora"}}},
     "seldom": {"frozen": {"checkpoint_seconds": 0.1}, "finetune": {"checkpoint_seconds": 0.1}},
 }
+# Stages of a segmentation.
+VOLUMES = {
+    "volumes": {},
+    "volumes online": {"frozen": {"feature_views": "online"}},
+    "volumes unet": {"model": {"backbone": "unet", "backbone_args": {"channels": [4, 8], "strides": [2]}}},
+}
 # Another value for each stage.
 OTHER = {
     "data": {"data": {"patients": 14}},
@@ -37,12 +44,16 @@ OTHER = {
     "evaluate": {"evaluate": {"reliability_bins": 14}},
     "export": {"export": {"parity_images": 15}},
 }
+OTHER_VOLUMES = {**OTHER, "data": {"data": {"patients": 12}}, "evaluate": {"task": {"tolerance_mm": 2.0}}}
 # Stage, variant, number of kills at file operations and at random times.
-SMALL = [("frozen", "stored", 3, 1)]
+SMALL = [("frozen", "stored", 3, 1), ("frozen", "volumes", 2, 0)]
 FULL = [
     ("data", "stored", 20, 10), ("frozen", "stored", 24, 12), ("frozen", "online", 16, 8), ("frozen", "seldom", 4, 10),
     ("finetune", "stored", 20, 12), ("finetune", "lora", 12, 8), ("finetune", "seldom", 4, 10),
     ("evaluate", "stored", 24, 10), ("export", "stored", 12, 8),
+    ("data", "volumes", 16, 8), ("frozen", "volumes", 24, 10), ("frozen", "volumes online", 8, 4),
+    ("frozen", "volumes unet", 8, 4), ("finetune", "volumes", 16, 8), ("finetune", "volumes unet", 8, 4),
+    ("evaluate", "volumes", 24, 10), ("export", "volumes", 12, 8),
 ]  # fmt: skip
 CHECKPOINT = Moment(
     "os.rename", "out/artifacts/frozen/.fold-1.training/.checkpoint.safetensors.tmp", 3, None, is_retried=False
@@ -53,6 +64,12 @@ PUBLICATION = Moment("os.rename", "out/artifacts/frozen/.fold-1.partial", 1, Non
 @pytest.mark.parametrize(("stage", "variant", "n_operations", "n_times"), scale(small=SMALL, full=FULL))
 def test_stage__resumes_after_each_kill(faults, tmp_path, stage, variant, n_operations, n_times):
     faults.add(isolated(prepare(tmp_path, stage, variant, with_flow=is_full()).kill, n_operations, n_times))
+    assert faults.measured["number of kills inside a save"] >= 1
+
+
+@pytest.mark.parametrize(("n_operations", "n_times"), scale(small=[(8, 1)], full=[(80, 20)]))
+def test_predict_command__a_killed_run_leaves_complete_label_maps(faults, tmp_path, n_operations, n_times):
+    faults.add(isolated(KilledPrediction(tmp_path).kill, n_operations, n_times))
     assert faults.measured["number of kills inside a save"] >= 1
 
 
@@ -80,7 +97,10 @@ def kill_unprotected(stage, module, function, moment):
 
 
 def prepare(folder, stage, variant, with_flow=False):
-    for name, overlay in (("params", {}), ("other", OTHER[stage])):
-        params = job.params(LONGER, VARIANTS[variant], overlay)
+    of_volumes = variant in VOLUMES
+    base, variants, other = (job.VOLUMES, VOLUMES, OTHER_VOLUMES) if of_volumes else (job.TREE, VARIANTS, OTHER)
+    longer = {} if of_volumes else LONGER
+    for name, overlay in (("params", {}), ("other", other[stage])):
+        params = job.params(longer, variants[variant], overlay, base=base)
         (folder / f"{name}.yaml").write_text(json.dumps(params.model_dump(mode="json")))
     return KilledStage(folder, stage, with_flow)

@@ -20,7 +20,9 @@ from medtune.cli import program
 from medtune.stages import data
 from tests.robustness.faults import Faults
 from tests.robustness.isolated import isolated
+from tests.robustness.job import VOLUMES
 from tests.robustness.outages import disks
+from tests.robustness.outages.at_once import prepare_volumes_twice
 from tests.robustness.outages.disks import OTHER_DATA, OTHER_TRAIN, TRAIN
 from tests.robustness.outages.job import STEPS, TRAININGS, Job, failure, started_steps
 from tests.robustness.outages.servers import KINDS, failing_server
@@ -53,6 +55,15 @@ DISK_FAULTS = {
 def finished(tmp_path_factory):
     """A finished job: all stages without faults."""
     job = Job(tmp_path_factory.mktemp("finished") / "job")
+    for command in ("data", TRAIN):
+        assert failure(job.run_here(command)) is None
+    return job
+
+
+@pytest.fixture(scope="module")
+def finished_volumes(tmp_path_factory):
+    """A finished segmentation."""
+    job = Job(tmp_path_factory.mktemp("volumes") / "job", base=VOLUMES)
     for command in ("data", TRAIN):
         assert failure(job.run_here(command)) is None
     return job
@@ -116,6 +127,22 @@ def test_training__two_runs_at_once(faults, finished, job, first, second):
     if not only_frozen:
         problem = problem or job.difference(finished.content())
     faults.count(f"{first} and {second}", problem)
+
+
+@pytest.mark.slow
+def test_data_of_volumes__two_runs_at_once(faults, tmp_path):
+    faults.add(isolated(prepare_volumes_twice, tmp_path))
+
+
+@FULL_ONLY
+@pytest.mark.parametrize(("first", "second"), [(TRAIN, TRAIN), ("train", TRAIN)])
+def test_training_of_volumes__two_runs_at_once(faults, finished_volumes, tmp_path, first, second):
+    job = Job(tmp_path / "job", base=VOLUMES)
+    shutil.copytree(finished_volumes.out / "data", job.out / "data")
+    done = run_at_once(job, first, second)
+    steps = Counter(started_steps("".join(run.stdout for run in done)))
+    problem = next(filter(None, map(failure, done)), None) or job.difference(finished_volumes.content())
+    faults.count(f"{first} and {second} of volumes", problem or (None if steps == Counter(STEPS) else f"ran {steps}"))
 
 
 @FULL_ONLY

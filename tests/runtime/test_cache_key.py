@@ -7,7 +7,7 @@ import pytest
 from medtune.config import load
 from medtune.config.project import PACKAGE
 from medtune.runtime import source_hash
-from medtune.runtime.cache_key import MODULES, TASK_PARTS, stage_key
+from medtune.runtime.cache_key import MODULES, STAGE_SECTIONS, TASK_PARTS, stage_key
 from medtune.runtime.source_hash import source_fingerprint
 from tests.stages.volume_folder import PHANTOM, volume_params
 
@@ -24,6 +24,13 @@ def test_modules__stage_code_is_in_its_key(stage: str, module: str) -> None:
 def test_source_fingerprint__rejects_a_missing_module() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"no source file for medtune\.stages\.nothing"):
         source_fingerprint("medtune.stages.data", "medtune.stages.nothing")
+
+
+def test_dvc__runs_a_stage_again_after_a_change_of_its_sections() -> None:
+    stages = load.read(PACKAGE / "template" / "dvc.yaml")["stages"]
+    sections = {section for stage, names in STAGE_SECTIONS.items() if stage != "trial" for section in names}
+    assert sections <= set(stages["train"]["params"])
+    assert {"data", "task"} <= set(stages["data"]["params"])
 
 
 def templates_of(stage: str, kind: str) -> set[str]:

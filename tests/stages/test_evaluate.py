@@ -15,7 +15,7 @@ from medtune.data.manifest import load_prepared
 from medtune.runtime.artifact import Artifact, find_artifact
 from medtune.serving.tasks.classification import decide
 from medtune.stages import evaluate
-from medtune.stages.steps import evaluate_key
+from medtune.stages.step_keys import evaluate_key
 from medtune.tasks.classification.metrics import compute_all
 
 FIXED = ("accuracy", "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall", "auroc", "brier",

@@ -16,7 +16,6 @@ from medtune.cli.main import call
 from medtune.config.project import PROJECT
 from medtune.tasks.classification.metrics import compute_all
 from tests.robustness.tiny_bundle import red_probability, write_bundle
-from tests.serving.volumes.tiny_volume_bundle import write_bundle as write_volume_bundle
 
 LABELS = {"bleu": "blue", "Red": "red"}
 LABEL_MAP = ["--set", 'data.label_map={"bleu": "blue", "Red": "red"}']
@@ -285,9 +284,3 @@ def test_evaluate__split_column_error_names_the_fix(world, capsys):
     error = error_of(capsys, "bundle", "--data", str(table), *LABEL_MAP)
     assert "the table has a column split, but all rows are evaluated" in error
     assert "protocol" not in error
-
-
-def test_command__bundle_for_volumes_is_refused(tmp_path, capsys):
-    folder = write_volume_bundle(tmp_path / "bundle")
-    assert call(["evaluate", str(folder), "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
-    assert "segments volumes, which this command does not support" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from medtune.data.manifest import load_prepared
 from medtune.runtime.cache_key import stage_key
 from medtune.stages import evaluate
 from medtune.stages.preflight import run_preflight
-from medtune.stages.steps import evaluate_key, frozen_key
+from medtune.stages.step_keys import evaluate_key, frozen_key
 
 # Nine patients with five images each, three patients per fold.
 SEX = ["F" if k // 5 % 2 else "M" for k in range(45)]

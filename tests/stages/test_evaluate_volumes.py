@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -82,13 +83,14 @@ def test_run__writes_a_report_that_names_the_baseline_and_needs_no_network(make_
     page = (artifact.folder / "report.html").read_text()
     assert "MedTune phantom: evaluation on test volumes" in page
     assert "mean mask of the training volumes" in page
-    assert "model.backbone=none" in page
+    assert page.count("does not apply: the model is the decoder alone") == 2  # in both tables
     assert "validation Dice" in page
     assert "<h2>Subgroups</h2>" in page
     assert not re.search(r"(src|href)=\"(?!data:)", page)
     assert len(page) < 3_000_000
     names = {path.stem for path in (artifact.folder / "images").iterdir()}
-    assert names == {"dice", "sizes", "history", "case_worst", "case_median", "case_best", "subgroups"}
+    assert names == {"dice", "sizes", "reliability", "history", "case_worst", "case_median", "case_best", "subgroups"}
+    assert "<h2>Calibration of the voxels</h2>" in page
     groups = {group["value"]: group["n_images"] for group in read_json(artifact)["subgroups"][0]["subgroups"]}
     assert groups == {"no": 3, "yes": 6}
     assert "Labels: upper organ, lower organ, lesion. Masks are used" in (artifact.folder / "checklist.md").read_text()
@@ -107,6 +109,21 @@ def test_run__settings_of_the_evaluation_reuse_the_label_maps(make_volume_world)
     assert sorted((world.paths.cache / "segmentations").rglob("*.npz")) == stored
     assert [path.stat().st_mtime_ns for path in stored] == times
     assert read_json(second)["test"]["nsd"]["value"] >= read_json(first)["test"]["nsd"]["value"]
+    before, decision = read_json(second), second.result()["folds"]["0"]["decision"]
+    metrics = sorted((world.paths.cache / "segmentations" / "metrics").rglob("*.json"))
+    params = changed(SimpleNamespace(params=params), "evaluate", confidence=0.9, calibration="none")
+    third = evaluate.run(params, world.paths)
+    assert sorted((world.paths.cache / "segmentations" / "metrics").rglob("*.json")) == metrics
+    assert [path.stat().st_mtime_ns for path in stored] == times
+    after = read_json(third)
+    assert after["test"]["dice"]["value"] == before["test"]["dice"]["value"]
+    assert [fold["temperature"] for fold in after["calibration"]["folds"]] == [1]
+    assert after["calibration"]["test"]["ece_after"] == after["calibration"]["test"]["ece_before"]
+    # A temperature changes the uncertainty and no metric.
+    (temperature,) = (fold["temperature"] for fold in before["calibration"]["folds"])
+    assert temperature == decision["temperature"] != 1
+    assert before["calibration"]["test"]["nll_after"]["value"] != after["calibration"]["test"]["nll_after"]["value"]
+    assert before["uncertainty"]["labels"][0]["mean"] != after["uncertainty"]["labels"][0]["mean"]
 
 
 def test_run__single_fold_reports_cross_validation_too(make_volume_world):

@@ -18,7 +18,7 @@ from medtune.runtime.paths import RunPaths
 from medtune.serving.bundle import Bundle
 from medtune.serving.manifest import BundleError
 from medtune.stages import evaluate, export
-from medtune.stages.steps import export_key
+from medtune.stages.step_keys import export_key
 from medtune.training.checkpoint import load_trained
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("export")]

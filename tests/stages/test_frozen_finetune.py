@@ -13,7 +13,7 @@ from medtune.data.manifest import load_prepared
 from medtune.runtime.paths import RunPaths
 from medtune.serving.members import REFIT
 from medtune.stages import finetune, frozen
-from medtune.stages.steps import finetune_key, frozen_key
+from medtune.stages.step_keys import finetune_key, frozen_key
 from medtune.training import checkpoint
 from medtune.training.refit import RefitSettings, refit_settings
 

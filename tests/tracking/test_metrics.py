@@ -47,6 +47,19 @@ def test_flatten_metrics__includes_patient_metrics_and_prediction_sets() -> None
     assert not any(name.startswith(("patients/", "sets/")) for name in without_values)
 
 
+def test_log_evaluation__controls_are_values_and_a_table(cache: Path, params: Params) -> None:
+    entry = INTERVAL.as_dict()
+    trained = {"name": "scratch", "title": "random", "trained": True, "sentence": "Nothing", "test": {"dice": entry},
+               "difference": {"dice": {"value": 0.1, "lo": -0.1, "hi": 0.3}}}  # fmt: skip
+    metrics = {**METRICS, "controls": [trained, {"name": "decoder_only", "trained": False, "absence": "off"}]}
+    values = flatten_metrics(metrics)
+    assert (values["control/scratch/dice"], values["control/scratch/difference/dice_lo"]) == (0.8, -0.1)
+    assert not any("decoder_only" in name for name in values)
+    with start_run("evaluate", "3" * 64, "group", params, "evaluate", tags=("control", "scratch")) as run:
+        log_evaluation(run, metrics, [])
+    assert "test/controls" in {name for row in recorded(cache).history for name in row}
+
+
 def test_log_evaluation__more_patients_are_a_table(cache: Path, params: Params) -> None:
     rows = [{"class": "a", "patients": 1, "reason": "few"}, {"class": "b", "patients": 9, "more_patients": 20}]
     with start_run("evaluate", "2" * 64, "group", params, "evaluate") as run:

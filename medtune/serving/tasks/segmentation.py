@@ -72,6 +72,17 @@ def prediction(row: Sequence[Any], document: Mapping[str, Any]) -> dict[str, Any
     return entry(row, document)
 
 
+def rule(document: Mapping[str, Any]) -> str:
+    """Describe the post-processing in one or two sentences."""
+    values = document["volumes"]["post_processing"]
+    names = [document["classes"][label - 1] for label in values["largest"]]
+    shown = ", ".join(names[:_SHOWN]) + (f", and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
+    parts = [f"Only the largest component of {shown} is kept."] if names else []
+    if values["min_volume_mm3"]:
+        parts.append(f"Components below {values['min_volume_mm3']:g} mm³ are removed.")
+    return " ".join(parts) or "No components are removed."
+
+
 def summary(document: Mapping[str, Any]) -> str:
     """Describe labels, channels and spacing: `segments liver, tumor in CT at 0.8 x 0.8 x 1.5 mm`.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from medtune.serving import members
 from medtune.serving.loaded_bundle import LoadedBundle
+from medtune.serving.loading import run_model
 from medtune.serving.manifest import BundleError
 from medtune.serving.manifest_fields import VOLUMES
 from medtune.serving.pixels import DecodeError
@@ -20,6 +21,7 @@ from medtune.serving.volumes.document import VolumeSettings
 from medtune.serving.volumes.image_file import read_image
 from medtune.serving.volumes.nifti import read_volume
 from medtune.serving.volumes.nifti_space import INSTALL
+from medtune.serving.volumes.resampling import Shape
 from medtune.serving.volumes.segmented import SegmentedVolume, label_volumes
 from medtune.serving.volumes.sliding_window import OnProgress
 from medtune.serving.volumes.training_range import quantiles_of
@@ -57,16 +59,15 @@ class VolumeBundle(LoadedBundle):
 
         Raises:
             BundleError: the array has another type or shape.
+            RuntimeError: onnxruntime failed.
         """
         self._check_windows(windows)
-        output: np.ndarray = self.session.run([self.manifest["output"]["name"]], self._feed(windows))[0]
-        return output
+        return run_model(self.session, [self.manifest["output"]["name"]], self._feed(windows))[0]
 
     def run_member(self, windows: np.ndarray, member: int) -> np.ndarray:
         """Run the model and return the probabilities of one of its networks; see `run`."""
         self._check_windows(windows)
-        output: np.ndarray = self.session.run([members.MEMBERS], self._feed(windows))[0]
-        return np.ascontiguousarray(output[:, member])
+        return np.ascontiguousarray(run_model(self.session, [members.MEMBERS], self._feed(windows))[0][:, member])
 
     def read(self, source: Source) -> Volume:
         """Read a volume with the channels of the bundle.
@@ -128,29 +129,58 @@ class VolumeBundle(LoadedBundle):
 
         Raises:
             DecodeError: the volume cannot be used, or the memory is not sufficient.
-            RuntimeError: the model returned a value that is not finite.
+            RuntimeError: onnxruntime failed, or the model returned a value that is not finite.
         """
         volume = self.read(source)
-        settings, n_labels, spacing = self.settings, len(self.classes), volume.spacing.tolist()
+        settings, spacing = self.settings, volume.spacing.tolist()
         names, rules = settings.channels, settings.preparation.intensity
         flags = settings.training_range.differences(volume.shape, spacing, quantiles_of(volume.data), names, rules)
         grid, shape = volume.grid, volume.shape
         try:
             image = settings.preparation.apply(volume.data, spacing)
             del volume  # the values of the file are not needed any more
-            run = self.run if member is None else (lambda windows: self.run_member(windows, member))
-            result = pipeline.segment(
-                image, shape, spacing, settings.preparation, run, settings.patch, settings.overlap, n_labels,
-                batch_size, on_progress,
-            )  # fmt: skip
+            result = self.segment_prepared(image, shape, spacing, member, batch_size, on_progress)
             labels = result.labels
             if post_processing:
-                labels = settings.post_processing.apply(labels, n_labels, spacing)
+                labels = settings.post_processing.apply(labels, len(self.classes), spacing)
         except MemoryError:
             raise DecodeError("not enough memory to segment the volume") from None
         except ValueError as error:  # NaN or infinite probabilities
             raise RuntimeError(f"{self.folder}: {error}") from None
-        return SegmentedVolume(labels, grid, label_volumes(labels, n_labels, spacing), result.uncertainty, tuple(flags))
+        volumes_ml = label_volumes(labels, len(self.classes), spacing)
+        return SegmentedVolume(labels, grid, volumes_ml, result.uncertainty, tuple(flags))
+
+    def segment_prepared(
+        self,
+        image: np.ndarray,
+        shape: Shape,
+        spacing: Sequence[float],
+        member: int | None = None,
+        batch_size: int = 1,
+        on_progress: OnProgress | None = None,
+    ) -> pipeline.Segmentation:
+        """Segment a volume that has the spacing and the normalization of the bundle, without post-processing.
+
+        Args:
+            image: (C, X', Y', Z') from `Preparation.apply`.
+            shape: shape (X, Y, Z) of the volume in RAS.
+            spacing: spacing of the volume in RAS in mm.
+            member: use only this network instead of the mean of all networks.
+            batch_size: windows per run of the network.
+            on_progress: gets the number of finished windows and of all windows.
+
+        Returns:
+            The label map on the grid of the volume.
+
+        Raises:
+            ValueError: the model returned a value that is not finite.
+        """
+        settings = self.settings
+        run = self.run if member is None else (lambda windows: self.run_member(windows, member))
+        return pipeline.segment(
+            image, shape, spacing, settings.preparation, run, settings.patch, settings.overlap, len(self.classes),
+            batch_size, on_progress, settings.views, settings.temperature,
+        )  # fmt: skip
 
     def rows(self, results: Sequence[SegmentedVolume]) -> list[list[Any]]:
         """Convert results to one list per volume, with one value per entry of the task's `columns`."""

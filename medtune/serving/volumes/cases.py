@@ -6,6 +6,7 @@ separated by commas. A folder without NIfTI files is one DICOM series.
 """
 
 import contextlib
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from medtune.serving.manifest import BundleError
 from medtune.serving.volumes.nifti import SUFFIXES
 
 OUTPUT_SUFFIX = ".nii.gz"
+SUFFIXES_OF_RESULTS = (OUTPUT_SUFFIX, ".dcm")
 TABLE = "volumes.csv"
+MAX_NAME_BYTES = 255  # longest name of a file in common file systems
 TABLE_END = ",flags,seconds"  # last columns of the table
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
@@ -29,21 +32,15 @@ class Case:
     Attributes:
         name: name of the output without suffix.
         files: a file, one file per channel, or the folder of a DICOM series.
-        suffix: suffix of the output.
     """
 
     name: str
     files: tuple[Path, ...]
-    suffix: str = OUTPUT_SUFFIX
 
     @property
     def path(self) -> str:
         """The files as the user may write them."""
         return ",".join(file.as_posix() for file in self.files)
-
-    def target(self, out: Path) -> Path:
-        """Return the file of the label map in the folder of the results."""
-        return out / (self.name + self.suffix)
 
 
 def find_cases(paths: Sequence[Path], channels: int, out: Path) -> list[Case]:
@@ -65,12 +62,12 @@ def find_cases(paths: Sequence[Path], channels: int, out: Path) -> list[Case]:
     files: list[Path] = []
     for path in paths:
         parts = [Path(part) for part in str(path).split(",")]
-        if path.is_dir():
+        if os.path.isdir(path):
             found = _nifti_files(path, out)
             files += found
             if not found:
                 cases.append(Case(path.resolve().name or "series", (path,)))
-        elif path.exists():
+        elif os.path.exists(path):  # the files of several channels may be too long for one name
             files.append(path)
         elif len(parts) > 1:
             cases.append(Case(_name(_require(parts)[0]), tuple(parts)))
@@ -89,25 +86,36 @@ def unique_cases(cases: Iterable[Case]) -> list[Case]:
     return list(by_name.values())
 
 
-def check_outputs(cases: Iterable[Case], out: Path) -> None:
-    """Check that no result replaces an input.
+def check_outputs(cases: Iterable[Case], out: Path, suffix: str = OUTPUT_SUFFIX) -> None:
+    """Check that the results can be written and that none replaces an input.
 
     Args:
         cases: the cases.
         out: folder of the results.
+        suffix: suffix of the label maps, one of `SUFFIXES_OF_RESULTS`.
 
     Raises:
-        BundleError: the output of a case is an input file, or a file that `medtune predict` has not written.
+        BundleError: the output of a case is an input file, or a file that `medtune predict` has not written. Also if
+            the name of the output would be too long, or the folder has a label map of the case in another format.
     """
     cases = list(cases)
     inputs = {_identity(file) for case in cases for file in case.files}
-    targets = [target for target in (case.target(out) for case in cases) if target.exists()]
+    for case in cases:
+        if (size := len(os.fsencode(case.name + suffix))) > MAX_NAME_BYTES:
+            raise BundleError(
+                f"{printable(case.path)}: the name of its label map would have {size} bytes; at most {MAX_NAME_BYTES} "
+                "are possible. Rename it"
+            )
+    targets = [target for target in (out / (case.name + suffix) for case in cases) if os.path.exists(target)]
     for target in targets:
         if _identity(target) in inputs:
             raise BundleError(f"--out={out}: {target.name} there is an input. Use another folder")
-    existing = [*targets, *([out / TABLE] if (out / TABLE).exists() else [])]
+    existing = [*targets, *([out / TABLE] if os.path.exists(out / TABLE) else [])]
     if existing and not _has_results(out):
         raise BundleError(f"--out={out}: {existing[0].name} there is not a result of this command. Use a new folder")
+    other = [out / (case.name + end) for case in cases for end in SUFFIXES_OF_RESULTS if end != suffix]
+    if stale := [target for target in other if os.path.exists(target) and _has_results(out)]:
+        raise BundleError(f"--out={out}: {stale[0].name} there has another format. Use a new folder")
 
 
 def _has_results(out: Path) -> bool:
@@ -142,7 +150,7 @@ def _nifti_files(folder: Path, out: Path) -> list[Path]:
 
 def _require(files: Sequence[Path]) -> Sequence[Path]:
     for file in files:
-        if not file.exists():
+        if not os.path.exists(file):
             raise BundleError(f"{file} does not exist. Check the path")
     return files
 

@@ -36,7 +36,7 @@ def read_series(folder: Path) -> Volume:
             missing or doubled, or the slices do not form a rectangular grid. The message names the folder.
     """
     with file_errors(folder):
-        slices, grid = _read_slices(folder)
+        slices, grid = read_slices(folder)
         data = np.empty((1, *grid.ras_shape), np.float32)
         stored = from_ras(data[0], grid.orientation)
         for index, entry in enumerate(slices):
@@ -59,11 +59,21 @@ def read_series_grid(folder: Path) -> Grid:
         DecodeError: as `read_series`, except for damaged pixels.
     """
     with file_errors(folder):
-        return _read_slices(folder)[1]
+        return read_slices(folder)[1]
 
 
-def _read_slices(folder: Path) -> tuple[list[DicomSlice], Grid]:
-    """Return the sorted slices of a series and its grid."""
+def read_slices(folder: Path) -> tuple[list[DicomSlice], Grid]:
+    """Read the headers of the slices of the only DICOM series of a folder.
+
+    Args:
+        folder: folder with one file per slice.
+
+    Returns:
+        The slices, sorted along the third axis of the grid, and the grid.
+
+    Raises:
+        DecodeError: as `read_series`, except for damaged pixels. The message does not name the folder.
+    """
     slices = []
     for name in _find_files(folder):
         with file_errors(Path(name)):
@@ -86,8 +96,16 @@ def _find_files(folder: Path) -> list[str]:
     content = scan_folder(folder, _SUFFIXES)
     if content.links:
         raise DecodeError(f"{content.links[0]} is a symbolic link to a folder, which is not followed")
+    _check_links(folder, (*content.images, *content.others))
     others = [name for name in content.others if _is_numbered(name) or is_dicom_file(folder / name)]
     return sorted((*content.images, *others))
+
+
+def _check_links(folder: Path, names: Sequence[str]) -> None:
+    """Refuse links to files that do not exist, because the slice that they name would be missing."""
+    for name in names:
+        if (folder / name).is_symlink() and not (folder / name).exists():
+            raise DecodeError(f"{name} is a symbolic link to a file that does not exist")
 
 
 def _is_numbered(name: str) -> bool:
@@ -102,9 +120,10 @@ def _check_one_series(slices: Sequence[DicomSlice]) -> None:
         for keyword, value, other in zip(SAME, entry.same, first.same, strict=True):
             if value != other:
                 problem = "two series in one folder" if keyword == SERIES else f"{keyword} differs between slices"
-                raise DecodeError(
-                    f"{problem}: {other or 'none'} in {first.place.name}, {value or 'none'} in {entry.place.name}"
-                )
+                shown = f"{other or 'none'} in {first.place.name}, {value or 'none'} in {entry.place.name}"
+                if keyword.endswith("UID"):  # a UID may identify the patient
+                    shown = f"{first.place.name} and {entry.place.name} have different UIDs"
+                raise DecodeError(f"{problem}: {shown}")
         if entry.has_rescale != first.has_rescale:
             has, lacks = (first, entry) if first.has_rescale else (entry, first)
             raise DecodeError(f"{has.place.name} has a RescaleSlope, but {lacks.place.name} has none")

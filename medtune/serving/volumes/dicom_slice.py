@@ -63,7 +63,7 @@ def read_slice(path: Path, name: str) -> DicomSlice | None:
     if (size := path.stat().st_size) > MAX_BYTES:
         raise DecodeError(f"{size:,} bytes; at most {MAX_BYTES:,} are read for one slice")
     try:
-        return _describe(_parse(path, stop_before_pixels=True), path, name)
+        return _describe(read_dataset(path, stop_before_pixels=True), path, name)
     except DecodeError:
         raise
     except Exception as error:  # pydicom converts a value, and reports that it is invalid, on its first use
@@ -88,7 +88,7 @@ def read_values(entry: DicomSlice) -> np.ndarray:
     from medtune.serving import dicom_codecs
 
     dicom_codecs.register()
-    dataset = _parse(entry.path)
+    dataset = read_dataset(entry.path)
     try:
         values = np.asarray(apply_modality_lut(pixel_array(dataset, index=0), dataset))
     except Exception as error:  # decoders raise every kind of error on damaged or unsupported files
@@ -139,7 +139,19 @@ def _numbers(dataset: "Dataset", keyword: str, count: int) -> tuple[float, ...]:
     return numbers
 
 
-def _parse(path: Path, stop_before_pixels: bool = False) -> "Dataset":
+def read_dataset(path: Path, stop_before_pixels: bool = False) -> "Dataset":
+    """Read a DICOM file.
+
+    Args:
+        path: the file.
+        stop_before_pixels: do not read the pixels.
+
+    Returns:
+        The elements, which pydicom converts on their first use.
+
+    Raises:
+        DecodeError: pydicom is not installed, or the file is deflated or damaged.
+    """
     try:
         import pydicom
     except ImportError:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medtune.serving.manifest_fields import VOLUMES
+from medtune.serving.volumes.confidence import parse_temperature
 from medtune.serving.volumes.pipeline import PostProcessing, Preparation
 from medtune.serving.volumes.training_range import TrainingRange
 from medtune.serving.volumes.windows import Patch
@@ -12,6 +13,7 @@ from medtune.serving.volumes.windows import Patch
 # Name of the graph's input, float32 (N, C, X, Y, Z).
 INPUT = "windows"
 MAX_OVERLAP = 0.9
+AXES = ("x", "y", "z")
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class VolumeSettings:
         training_range: range of the training volumes.
         is_planar: True if the bundle reads images, which have one slice.
         pixel_mm: spacing of the pixels of images along X and Y in mm; None if the training images differ in it.
+        views: axes, 0 to 2, whose mirrored windows are also predicted.
+        temperature: divisor of the logarithms of the probabilities, for the uncertainty.
     """
 
     preparation: Preparation
@@ -37,6 +41,8 @@ class VolumeSettings:
     training_range: TrainingRange
     is_planar: bool = False
     pixel_mm: tuple[float, float] | None = None
+    views: tuple[int, ...] = ()
+    temperature: float = 1.0
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "VolumeSettings":
@@ -69,6 +75,8 @@ class VolumeSettings:
             check_post_processing(rules, len(document["classes"]))
             training_range = TrainingRange.from_document(values.get("training_range"), len(channels))
             pixel_mm = _parse_images(values["images"], patch) if "images" in values else None
+            views = parse_views(values.get("mirror_views", []))
+            temperature = parse_temperature(values.get("temperature"))
         except ValueError as error:
             raise ValueError(f"{VOLUMES}.{error}") from None
         return cls(
@@ -80,7 +88,26 @@ class VolumeSettings:
             training_range,
             "images" in values,
             pixel_mm,
+            views,
+            temperature,
         )
+
+
+def parse_views(names: Any) -> tuple[int, ...]:
+    """Return the numbers of mirrored axes.
+
+    Args:
+        names: `mirror_views` of bundle.json, some of x, y and z.
+
+    Returns:
+        Axes, 0 to 2, ascending.
+
+    Raises:
+        ValueError: the value is no list of different axes.
+    """
+    if not isinstance(names, list) or not all(name in AXES for name in names) or len({*names}) < len(names):
+        raise ValueError(f"mirror_views is {names!r}: expected different axes of x, y and z")
+    return tuple(sorted(AXES.index(name) for name in names))
 
 
 def check_post_processing(values: Any, n_labels: int) -> None:

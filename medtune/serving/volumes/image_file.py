@@ -4,7 +4,6 @@ The columns of an image are X and its rows are Y. They run to the patient's left
 of a DICOM series. Plots of volumes therefore show an image upright.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from medtune.serving.decode import decode
-from medtune.serving.manifest import BundleError
+from medtune.serving.output_file import replace_file
 from medtune.serving.pixels import DecodedImage, DecodeError
 from medtune.serving.volumes import geometry
 from medtune.serving.volumes.file_access import file_errors
@@ -86,23 +85,14 @@ def write_mask(path: Path, labels: np.ndarray) -> None:
         labels: uint8 (X, Y, 1) in RAS.
 
     Raises:
-        BundleError: the file cannot be written.
+        medtune.serving.manifest.BundleError: the file cannot be written.
         ValueError: the label map has another shape or type.
     """
     if labels.dtype != np.uint8 or labels.ndim != 3 or labels.shape[2] != 1:
         raise ValueError(f"a mask of {labels.dtype} {labels.shape}; expected uint8 (X, Y, 1)")
     pixels = np.ascontiguousarray(geometry.from_ras(labels, ORIENTATION)[..., 0].T)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            Image.fromarray(pixels).save(stream, format="PNG")
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be written ({error.strerror}). Use another folder") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replace_file(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format="PNG")
 
 
 def _channels(image: DecodedImage, channels: int) -> np.ndarray:

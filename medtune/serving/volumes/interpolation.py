@@ -3,10 +3,14 @@
 Along each axis, new voxels are weighted sums of old voxels. The splines equal order 3 of scipy.ndimage with mode
 `nearest`. The interpolation of samples s with the cubic B-spline β is Σ_j s_j η(x - j), with the kernel
 η(x) = √3 Σ_k z^|k| β(x - k) and z = √3 - 2 (Unser, IEEE Signal Processing Magazine 16:22, 1999).
+
+Linear interpolation computes each new voxel from two old ones, with one product and sum per voxel. Its result does not
+depend on how many voxels are interpolated together.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -18,12 +22,60 @@ _SPLINE_RADIUS = 14
 _BLOCK = 32
 
 
+@dataclass(frozen=True)
+class Taps:
+    """The old voxels that determine each new voxel along an axis: `low` times `first` plus `high` times `second`.
+
+    Attributes:
+        first: (new,) index of an old voxel, ascending.
+        second: (new,) index of the same or of the next old voxel.
+        low: float32 (new,) weight of `first`.
+        high: float32 (new,) weight of `second`; None if each new voxel equals the voxel `first`.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    low: np.ndarray
+    high: np.ndarray | None
+
+    @classmethod
+    def linear(cls, old: int, new: int) -> "Taps":
+        """Return the taps of linear interpolation from `old` to `new` voxels."""
+        weights, rows = _weights(old, new, _hat, 1), np.arange(new)
+        first = (weights > 0).argmax(axis=1)
+        second = np.minimum(first + 1, old - 1)
+        high = np.where(second > first, weights[rows, second], np.float32(0))
+        return cls(first, second, weights[rows, first], high)
+
+    @classmethod
+    def nearest(cls, old: int, new: int) -> "Taps":
+        """Return the taps of the nearest voxel, the next one if two are equally near."""
+        first = (2 * np.arange(new) + 1) * old // (2 * new)
+        return cls(first, first, np.ones(new, np.float32), None)
+
+    def apply(self, values: np.ndarray, axis: int) -> np.ndarray:
+        """Interpolate float32 values along an axis."""
+        result = values.take(self.first, axis)
+        if self.high is not None:
+            column = (-1, *(1,) * (values.ndim - 1 - axis))
+            result *= self.low.reshape(column)
+            upper = values.take(self.second, axis)
+            upper *= self.high.reshape(column)
+            result += upper
+        return result
+
+
+def axis_order(old: Sequence[int], new: Sequence[int]) -> list[int]:
+    """Return the order of the three axes in which a volume is interpolated: the axis that shrinks most is first."""
+    return sorted(range(3), key=lambda axis: new[axis] / old[axis])
+
+
 def interpolate(
     values: np.ndarray, shape: tuple[int, int, int], method: Literal["linear", "cubic"], thick: int | None
 ) -> np.ndarray:
     """Interpolate one channel at the voxel centers of a new grid with the same borders.
 
-    The axis that shrinks most is first. In memory are the channel and the results of two axes.
+    In memory are the channel and the results of two axes.
 
     Args:
         values: float32 (X, Y, Z), finite.
@@ -34,13 +86,16 @@ def interpolate(
     Returns:
         float32 (*shape). `values` itself if it has this shape.
     """
-    kernel, radius = (_hat, 1) if method == "linear" else (_spline, _SPLINE_RADIUS)
-    for axis in sorted(range(3), key=lambda axis: shape[axis] / values.shape[axis]):
+    for axis in axis_order(values.shape, shape):
         old, new = values.shape[axis], shape[axis]
-        if axis == thick and old != new:
-            values = values.take((2 * np.arange(new) + 1) * old // (2 * new), axis)
-        elif old != new:
-            values = _apply(_weights(old, new, kernel, radius), values, axis)
+        if old == new:
+            continue
+        if axis == thick:
+            values = Taps.nearest(old, new).apply(values, axis)
+        elif method == "linear":
+            values = Taps.linear(old, new).apply(values, axis)
+        else:
+            values = _apply(_weights(old, new, _spline, _SPLINE_RADIUS), values, axis)
     return values
 
 

@@ -1,6 +1,5 @@
 """Reading of volumes and masks from NIfTI files, and writing of label maps on the grid of a volume."""
 
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.serving.folder_scan import printable
-from medtune.serving.manifest import BundleError
+from medtune.serving.output_file import replace_file
 from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes.file_access import file_errors
 from medtune.serving.volumes.geometry import format_shape, from_ras
@@ -115,7 +114,7 @@ def write_label_map(path: Path, mask: Labels, grid: Grid) -> None:
         grid: grid of the volume.
 
     Raises:
-        BundleError: the file cannot be written.
+        medtune.serving.manifest.BundleError: the file cannot be written.
         ValueError: the mask has another shape or type, or the file another suffix.
     """
     from nibabel.nifti1 import Nifti1Image
@@ -130,16 +129,8 @@ def write_label_map(path: Path, mask: Labels, grid: Grid) -> None:
     header.set_data_dtype(np.uint8)
     # nibabel changes neither qform nor sform if no affine is given.
     image = (Nifti1Image if grid.space.version == 1 else Nifti2Image)(from_ras(mask, grid.orientation), None, header)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{suffix}")
-    try:
+    with replace_file(path, suffix) as temporary:
         image.to_filename(temporary)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be written ({error.strerror}). Use another folder") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read_header(path: Path, channels: int | None) -> NiftiHeader:

@@ -11,15 +11,10 @@ from typing import Any
 import numpy as np
 
 from medtune.serving.volumes import components
-from medtune.serving.volumes.resampling import (
-    Shape,
-    Spacing,
-    resample_image,
-    resample_to_labels,
-    resampled_shape,
-    thick_axis,
-)
-from medtune.serving.volumes.sliding_window import OnProgress, Run, predict_slabs
+from medtune.serving.volumes.confidence import confidence
+from medtune.serving.volumes.label_resampling import LabelResampler
+from medtune.serving.volumes.resampling import Shape, Spacing, resample_image, resampled_shape, thick_axis
+from medtune.serving.volumes.sliding_window import OnProgress, OnSlab, Run, mirrored, predict_slabs
 from medtune.serving.volumes.volume_intensity import VolumeIntensity, normalize
 from medtune.serving.volumes.windows import Patch
 
@@ -121,7 +116,7 @@ class Segmentation:
     Attributes:
         labels: uint8 (X, Y, Z) on the grid of the volume in RAS, 0 is the background.
         uncertainty: for each label, the mean of 1 - p over its voxels before resampling, where p is the probability of
-            the predicted label; NaN for a label that was not predicted.
+            the predicted label after temperature scaling; NaN for a label that was not predicted.
     """
 
     labels: np.ndarray
@@ -139,8 +134,13 @@ def segment(
     n_labels: int,
     batch: int = 1,
     on_progress: OnProgress | None = None,
+    views: Sequence[int] = (),
+    temperature: float = 1.0,
+    on_slab: OnSlab | None = None,
 ) -> Segmentation:
     """Predict the label of each voxel, without post-processing.
+
+    The probabilities of a slab leave the memory as soon as its labels are known, also if the label map is resampled.
 
     Args:
         image: (C, X', Y', Z') from `Preparation.apply`.
@@ -153,6 +153,9 @@ def segment(
         n_labels: number of labels without the background.
         batch: largest number of windows per call of `run`.
         on_progress: gets the number of finished windows and of all windows.
+        views: axes whose mirrored windows are also predicted (see `mirrored`).
+        temperature: divisor of the logarithms of the probabilities, for the uncertainty. It changes no label.
+        on_slab: gets the probabilities of each finished slab of `image`, before temperature scaling.
 
     Returns:
         The label map on the grid of the volume.
@@ -160,22 +163,27 @@ def segment(
     Raises:
         ValueError: `run` returns another shape, NaN or infinity.
     """
-    n_classes, size = n_labels + 1, image.shape[1:]
-    resample = tuple(size) != tuple(shape)
-    # Half precision, because these probabilities need most of the memory.
-    whole = np.empty((n_classes, *size), np.float16) if resample else np.empty(0, np.float16)
-    labels = np.empty(size, np.uint8)
+    n_classes, (x, y, z) = n_labels + 1, image.shape[1:]
+    labels, resampler = np.empty((x, y, z), np.uint8), None
+    if (x, y, z) != tuple(shape):
+        resampler = LabelResampler((x, y, z), shape, thick_axis(spacing, preparation.spacing))
     doubt, count = np.zeros(n_classes), np.zeros(n_classes)
-    slabs = predict_slabs(np.asarray(image, np.float32), run, patch, overlap, n_classes, batch, on_progress)
+    network = mirrored(run, views) if views else run
+    slabs = predict_slabs(np.asarray(image, np.float32), network, patch, overlap, n_classes, batch, on_progress)
     for first, probabilities in slabs:
         part = probabilities.argmax(axis=0).astype(np.uint8)
-        labels[first : first + part.shape[0]] = part
-        doubt += np.bincount(part.ravel(), (1 - probabilities.max(axis=0)).ravel(), n_classes)
+        doubt += np.bincount(part.ravel(), (1 - confidence(probabilities, temperature)).ravel(), n_classes)
         count += np.bincount(part.ravel(), minlength=n_classes)
-        if resample:
-            whole[:, first : first + part.shape[0]] = probabilities
-    if resample:
-        labels = resample_to_labels(whole, shape, thick_axis(spacing, preparation.spacing))
+        if on_slab is not None:
+            on_slab(first, probabilities)
+        if resampler is None:
+            labels[first : first + part.shape[0]] = part
+        else:
+            for plane in range(part.shape[0]):  # half precision, as in label maps of earlier versions
+                resampler.add(probabilities[:, plane : plane + 1].astype(np.float16))
+        del probabilities  # otherwise two slabs are in memory while the next is computed
+    if resampler is not None:
+        labels = resampler.labels
     mean = np.divide(doubt, count, out=np.full(n_classes, np.nan), where=count > 0)
     return Segmentation(labels, tuple(mean[1:].tolist()))
 

@@ -1,8 +1,10 @@
 """Segmentation of files to label maps and a table of volumes (`medtune predict`)."""
 
 import csv
+import glob
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -15,19 +17,26 @@ from medtune.serving.output_file import open_output
 from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes.bundle import VolumeBundle
 from medtune.serving.volumes.cases import TABLE, Case, check_outputs
+from medtune.serving.volumes.label_map_format import LabelMapFormat, NiftiFormat, PngFormat
 from medtune.serving.volumes.volume_progress import VolumeProgress
 
 SECONDS = "seconds"
 
 
 def write_label_maps(
-    bundle: VolumeBundle, cases: Sequence[Case], out: Path, batch_size: int = 1, as_json: bool = False
+    bundle: VolumeBundle,
+    cases: Sequence[Case],
+    out: Path,
+    batch_size: int = 1,
+    as_json: bool = False,
+    label_map_format: LabelMapFormat | None = None,
 ) -> int:
     """Write the label map of each readable volume, and the table `volumes.csv`.
 
     A label map is `CASE.nii.gz`, or `CASE.png` for an image. The table has the columns path, ml_LABEL,
     uncertainty_LABEL, flags and seconds. Images have pixels_LABEL instead of ml_LABEL. The uncertainty of a label that
-    was not found is empty.
+    was not found is empty. A volume that fails does not affect the others. Unfinished files of a killed run are
+    removed.
 
     Args:
         bundle: the loaded bundle.
@@ -35,6 +44,7 @@ def write_label_maps(
         out: folder of the results, created if it does not exist. Existing results are replaced.
         batch_size: windows per run of the network.
         as_json: also print the table as a JSON list on stdout.
+        label_map_format: file format of the label maps; None for NIfTI.
 
     Returns:
         The number of volumes that could not be segmented. The reasons are printed to stderr.
@@ -42,11 +52,14 @@ def write_label_maps(
     Raises:
         BundleError: a result would replace an input, or cannot be written.
     """
-    check_outputs(cases, out)
+    writer = label_map_format or (PngFormat() if bundle.settings.is_planar else NiftiFormat())
+    writer.check(cases, out)
+    check_outputs(cases, out, writer.suffix)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BundleError(f"--out={out}: cannot be created ({error.strerror}). Use another folder") from None
+    _remove_unfinished(out, [TABLE, *(case.name + writer.suffix for case in cases)])
     progress, entries, columns = VolumeProgress(len(cases)), [], list(bundle.task.columns(bundle.manifest))
     start = time.perf_counter()
     with open_output(out / TABLE) as stream:
@@ -55,15 +68,16 @@ def write_label_maps(
         stream.flush()
         for case in cases:
             progress.start(case.name)
-            begin, target = time.perf_counter(), case.target(out)
+            begin, target = time.perf_counter(), out / (case.name + writer.suffix)
             try:
+                source = writer.read_source(case)
                 result = bundle.segment(_source(case), batch_size=batch_size, on_progress=progress.update)
-            except (DecodeError, RuntimeError) as error:
+                writer.write(target, result, source)
+            except (DecodeError, RuntimeError, MemoryError) as error:
                 progress.clear()
                 print(f"skipped {printable(case.path)}: {_reason(error, case)}", file=sys.stderr, flush=True)
                 target.unlink(missing_ok=True)  # the label map of an earlier run
                 continue
-            result.save(target)
             (row,), seconds = bundle.rows([result]), time.perf_counter() - begin
             table.writerow([printable(case.path), *map(_cell, row), f"{seconds:.2f}"])
             stream.flush()
@@ -78,12 +92,35 @@ def write_label_maps(
     return skipped
 
 
+def _remove_unfinished(out: Path, names: Sequence[str]) -> None:
+    """Remove the temporary files of killed runs that wrote the same results."""
+    for name in names:
+        for path in out.glob(f".{glob.escape(name)}.*.tmp*"):
+            process = path.name.removeprefix(f".{name}.").partition(".")[0]
+            if process.isdecimal() and not _is_running(int(process)):
+                path.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    if os.name != "posix":  # elsewhere os.kill ends the process
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
+
+
 def _source(case: Case) -> Path | Sequence[Path]:
     return case.files[0] if len(case.files) == 1 else case.files
 
 
 def _reason(error: Exception, case: Case) -> str:
     """Return the message without the name of the file, which the line already contains."""
+    if isinstance(error, MemoryError):
+        return "not enough memory to segment the volume"
     return str(error).removeprefix(f"{printable(str(case.files[0]))}: ")
 
 

@@ -101,7 +101,7 @@ def resample_image(image: np.ndarray, shape: Shape, thick: int | None = None) ->
     """
     result = np.empty((len(image), *shape), np.float32)
     for channel, target in zip(image, result, strict=True):
-        values = _finite(channel)
+        values = finite_values(channel)
         np.clip(interpolate(values, shape, "cubic", thick), values.min(), values.max(), out=target)
     return result
 
@@ -122,7 +122,7 @@ def resample_probabilities(probabilities: np.ndarray, shape: Shape, thick: int |
     """
     result = np.empty((len(probabilities), *shape), np.float32)
     for values, target in zip(probabilities, result, strict=True):
-        target[...] = interpolate(_finite(values), shape, "linear", thick)
+        target[...] = interpolate(finite_values(values), shape, "linear", thick)
     return result
 
 
@@ -140,7 +140,7 @@ def resample_to_labels(probabilities: np.ndarray, shape: Shape, thick: int | Non
     Raises:
         DecodeError: a probability is NaN or infinite.
     """
-    scores = (interpolate(_finite(values), shape, "linear", thick) for values in probabilities)
+    scores = (interpolate(finite_values(values), shape, "linear", thick) for values in probabilities)
     return _most_probable(enumerate(scores), shape)
 
 
@@ -177,7 +177,8 @@ def _most_probable(scores: Iterable[tuple[int, np.ndarray]], shape: Shape) -> np
     return labels
 
 
-def _finite(values: np.ndarray) -> np.ndarray:
+def finite_values(values: np.ndarray) -> np.ndarray:
+    """Return the values as a contiguous float32 array; raise DecodeError if a value is NaN or infinite."""
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(values, np.float32)
     if not np.isfinite(values.min()) or not np.isfinite(values.max()):

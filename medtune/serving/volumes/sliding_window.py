@@ -138,8 +138,10 @@ def mirrored(run: Run, axes: Sequence[int]) -> Run:
     ]
 
     def average(windows: np.ndarray) -> np.ndarray:
-        outputs = (np.flip(run(np.ascontiguousarray(np.flip(windows, view))), view) for view in views)
-        return np.asarray(sum(outputs) / len(views))
+        total = np.array(run(windows))
+        for view in views[1:]:  # the first view mirrors no axis
+            total += np.flip(run(np.ascontiguousarray(np.flip(windows, view))), view)
+        return np.asarray(total / len(views))
 
     return average
 

@@ -6,11 +6,13 @@ times the memory.
 
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from medtune.serving.manifest import BundleError
 from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes.bundle import VolumeBundle
 from medtune.serving.volumes.geometry import format_shape, spacing
@@ -28,6 +30,10 @@ class TooLargeError(ValueError):
     """An uploaded volume has too many voxels or channels."""
 
 
+class StorageError(RuntimeError):
+    """The temporary folder of the service cannot be created or written."""
+
+
 def segment_upload(bundle: VolumeBundle, files: Sequence[tuple[str, bytes]]) -> tuple[dict[str, Any], bytes]:
     """Segment an uploaded volume. The files are written to a temporary folder.
 
@@ -43,14 +49,16 @@ def segment_upload(bundle: VolumeBundle, files: Sequence[tuple[str, bytes]]) -> 
         DecodeError: the volume cannot be used.
         TooLargeError: the volume has more than `MAX_VOXELS` voxels, before or after resampling. Or there are more files
             than channels.
+        StorageError: the files cannot be written, for example because the disk is full.
+        RuntimeError: onnxruntime failed, or the model returned a value that is not finite.
     """
     settings = bundle.settings
     channels = 1 if settings.is_planar else len(settings.channels)
     if len(files) > channels:
         raise TooLargeError(f"{len(files)} files; expected one volume of {channels} channels")
-    with tempfile.TemporaryDirectory(prefix="medtune-volume-") as folder:
+    with _temporary_folder() as folder:
         kind = "image" if settings.is_planar else "nii"
-        paths = [Path(folder) / f"channel{index}.{kind}" for index in range(len(files))]
+        paths = [folder / f"channel{index}.{kind}" for index in range(len(files))]
         try:
             for path, (_, content) in zip(paths, files, strict=True):
                 path.write_bytes(content)
@@ -62,9 +70,27 @@ def segment_upload(bundle: VolumeBundle, files: Sequence[tuple[str, bytes]]) -> 
                 result = bundle.segment(source)
         except DecodeError as error:
             raise DecodeError(str(error).replace(f"{folder}/", "")) from None
-        result.save(target := Path(folder) / ("labels.png" if settings.is_planar else "labels.nii.gz"))
+        try:
+            result.save(target := folder / ("labels.png" if settings.is_planar else "labels.nii.gz"))
+        except BundleError as error:
+            raise StorageError(_storage_problem("label map", error.__context__)) from None
         (row,) = bundle.rows([result])
         return {"name": files[0][0], **bundle.task.entry(row, bundle.manifest)}, target.read_bytes()
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """Create a folder that exists within the block; convert OSError in the block to StorageError."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="medtune-volume-", ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise StorageError(_storage_problem("volume", error)) from None
+
+
+def _storage_problem(what: str, error: BaseException | None) -> str:
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    return f"the service cannot store the {what}: {reason}. Set TMPDIR to a folder with free space"
 
 
 def _check_size(bundle: VolumeBundle, grid: Grid) -> None:

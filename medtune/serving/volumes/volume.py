@@ -10,6 +10,8 @@ from medtune.serving.volumes import geometry
 from medtune.serving.volumes.nifti_space import NiftiSpace
 
 MAX_VOXELS = 2**31
+# A damaged header may state a spacing of kilometers. Such a volume would have billions of voxels after resampling.
+MAX_EXTENT_MM = 1e5
 Floats = npt.NDArray[np.float64]
 
 
@@ -92,9 +94,12 @@ def make_grid(shape: tuple[int, int, int], affine: Floats, space: NiftiSpace) ->
         The grid.
 
     Raises:
-        DecodeError: the affine is not finite, or is singular or sheared.
+        DecodeError: the affine is not finite, or is singular or sheared. Or the volume is larger than `MAX_EXTENT_MM`.
     """
     geometry.check_affine(affine)
+    extent = float((geometry.spacing(affine) * shape).max())
+    if extent > MAX_EXTENT_MM:
+        raise DecodeError(f"an axis is {extent:,.0f} mm long; at most {MAX_EXTENT_MM:,.0f} mm are accepted")
     return Grid(shape, affine, geometry.orientation_of(affine), space)
 
 

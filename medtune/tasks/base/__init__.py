@@ -11,6 +11,8 @@ uses different modules of the task, so the cache key of a stage covers only code
     training      `Training`: network, loss and validation scores
     evaluation    `Evaluation`: post-processing, decision, statistics per patient, report
     export        `Export`: exported module, description of its output, parity
+    controls      optional: `controls(params)`, control runs that are trained and evaluated beside the model (see
+                  `medtune.evaluation.control.Control`). It must not import torch
     serving       interpretation of a bundle's output: medtune/serving/tasks/<kind>.py, which the slim installation
                   contains, or serving.py in the task's folder (see `medtune.serving.tasks`)
 
@@ -19,9 +21,12 @@ Each part is a module or a package with the functions of its protocol. This pack
 `metrics` of a task must not import torch, because reading params imports them.
 """
 
+import importlib.util
 from typing import cast
 
 from medtune.config import registry
+from medtune.config.schema import Params
+from medtune.evaluation.control import Control
 from medtune.evaluation.metric import Metric
 from medtune.tasks.base.evaluation_protocol import Evaluation as Evaluation
 from medtune.tasks.base.export_protocol import Export as Export
@@ -61,3 +66,17 @@ def evaluation(kind: str) -> Evaluation:
 def export(kind: str) -> Export:
     """Load the part of a task that export uses; imports torch."""
     return cast(Export, registry.load_part(PACKAGE, kind, "export", "task.kind"))
+
+
+def controls(params: Params) -> tuple[Control, ...]:
+    """Return the control runs of a task; empty for a task without the part `controls`."""
+    task = registry.load_plugin(PACKAGE, params.task.kind, "task.kind")
+    if importlib.util.find_spec(f"{task.__name__}.controls") is None:
+        return ()
+    part = registry.load_part(PACKAGE, params.task.kind, "controls", "task.kind")
+    return cast(tuple[Control, ...], part.controls(params))
+
+
+def trained_controls(params: Params) -> dict[str, Params]:
+    """Return the params of the control runs that are trained, by name."""
+    return {control.name: control.params for control in controls(params) if control.params is not None}

@@ -24,6 +24,8 @@ class Evaluation(Protocol):
 
         compute_outputs(requests, prepared, params, device, cache)  outputs of each network by split
         combine_networks(outputs)                                   output of the exported model on external images
+        bundle_outputs(bundle, prepared, folder)                    output of a bundle for all volumes, as `from_bundle`
+                                                                    reads it; `folder` is for files
         compare_baselines(requests, outputs, prepared, tested, metrics, options)
                                                                     result of `medtune.evaluation.baselines`
 

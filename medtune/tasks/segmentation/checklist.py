@@ -36,8 +36,10 @@ def checklist_answers(params: AllParams, prepared: "PreparedDataset", facts: Map
         "model": f"Backbone {model.backbone}, head {model.head.kind}, PEFT method: {model.peft.method}. Input: windows "
         f"of {patch} voxels with {len(volumes['channels'])} channels. Output: one label per voxel.",
         "imbalance": f"{100 * task['foreground_share']:g} % of the training patches are centered on a labeled voxel.",
-        "prediction": f"Overlapping windows (overlap {task['overlap']:g}) with Gaussian weights. The probabilities are "
-        "averaged, and the label map is resampled to the grid of the file.",
+        "prediction": f"Overlapping windows (overlap {task['overlap']:g}) with Gaussian weights"
+        f"{_mirrored(task['mirror_views'])}. The probabilities are averaged, and the label map is resampled to the "
+        "grid of the file. The uncertainty uses probabilities that are calibrated on validation volumes "
+        f"(evaluate.calibration={params.evaluate.calibration}).",
         "decision": "The most probable label per voxel. metrics.json has the components that each fold removes, chosen "
         "on validation volumes.",
         "availability_model": "ONNX bundle with bundle.json and a model card. bundle.json has spacing, intensities and "
@@ -47,3 +49,7 @@ def checklist_answers(params: AllParams, prepared: "PreparedDataset", facts: Map
         "errors": "The report shows the worst, the median and the best test volume, lists uncertain volumes, and "
         f"counts missed and spurious labels. Interpretation: {UNKNOWN}",
     }
+
+
+def _mirrored(axes: list[str]) -> str:
+    return f", also mirrored along {list_names(axes)}" if axes else ""

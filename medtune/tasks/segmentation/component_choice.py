@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from medtune.serving.volumes.pipeline import PostProcessing
 from medtune.tasks.segmentation import Params
-from medtune.tasks.segmentation.case_metrics import case_metrics
 from medtune.tasks.segmentation.outputs import SegmentedVolumes
+from medtune.tasks.segmentation.patient_means import patient_means
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
@@ -76,8 +76,8 @@ def component_effects(
             truth, spacing = prepared.volumes.truth(row), prepared.volumes.entries[row].spacing
             predicted = outputs[position].labels
             for values, largest in ((before, ()), (after, tuple(labels.values()))):
-                mask = PostProcessing(largest, size).apply(predicted, len(labels), spacing)
-                cases = case_metrics(truth, mask, spacing, labels, distances=False)
+                rule = PostProcessing(largest, size)
+                cases = outputs.cases.metrics(truth, predicted, rule, spacing, labels, distances=False)
                 values[position] = [case.dice for case in cases]
     return ComponentEffects(rows, prepared.patient_ids[rows], before, after)
 
@@ -100,7 +100,7 @@ def choose_components(
     if options.largest_component != "auto":
         largest = tuple(range(1, len(names) + 1)) if options.largest_component == "all" else ()
         return PostProcessing(largest, options.min_volume_mm3), evidence
-    gains = _patient_means(effects.after - effects.before, effects.patient_ids)
+    gains = patient_means(effects.after - effects.before, effects.patient_ids)
     improved, worse = (gains > _ROUNDING).sum(axis=0), (gains < -_ROUNDING).sum(axis=0)
     mean = gains.mean(axis=0) if len(gains) else np.zeros(len(names))
     chosen = (mean > _ROUNDING) & (improved >= MIN_IMPROVED) & (improved >= IMPROVED_PER_WORSE * worse)
@@ -109,11 +109,3 @@ def choose_components(
         for k, name in enumerate(names)
     }
     return PostProcessing(tuple((np.flatnonzero(chosen) + 1).tolist()), options.min_volume_mm3), evidence
-
-
-def _patient_means(values: Floats, patients: npt.NDArray[Any]) -> Floats:
-    """Average the values (n, labels) of volumes per patient, (patients, labels)."""
-    names, member = np.unique(patients, return_inverse=True)
-    sums = np.zeros((len(names), values.shape[1]))
-    np.add.at(sums, member, values)
-    return sums / np.bincount(member, minlength=len(names))[:, None]

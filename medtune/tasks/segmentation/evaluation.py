@@ -10,7 +10,9 @@ from medtune.evaluation.gate import Limit
 from medtune.evaluation.metric import Metric
 from medtune.evaluation.outputs import OutputsRequest
 from medtune.evaluation.result import EvaluationResult
-from medtune.tasks.segmentation import tables
+from medtune.tasks.segmentation import controls, tables
+from medtune.tasks.segmentation.bundle_outputs import bundle_outputs
+from medtune.tasks.segmentation.calibration_facts import calibration_facts
 from medtune.tasks.segmentation.checklist import checklist_answers
 from medtune.tasks.segmentation.folds import (
     VolumePredictions,
@@ -35,6 +37,7 @@ __all__ = [
     "CLASS_AVERAGES",
     "FACTS",
     "VolumePredictions",
+    "bundle_outputs",
     "checklist_answers",
     "choose_decision",
     "class_metrics",
@@ -51,13 +54,11 @@ __all__ = [
     "write",
     "write_predictions",
 ]
-FACTS = ("classes", "per_label", "n_volumes", "tolerance_mm", "uncertainty")
+FACTS = ("classes", "per_label", "n_volumes", "tolerance_mm", "uncertainty", "calibration")
 CLASS_AVERAGES = tuple(metric.name for metric in METRICS)
 BASELINE_NOTE = (
     "The baseline is the mean mask of the training volumes, stretched to each test volume. It does not read the image, "
-    "so it shows how much position alone explains. Two controls show the contribution of the backbone and of its "
-    "weights. Train the decoder alone with medtune train --set model.backbone=none --set model.weights=none --set "
-    "model.peft.method=none --out FOLDER, and the same network from random weights with --set model.weights=none."
+    "so it shows how much position alone explains."
 )
 
 
@@ -81,7 +82,7 @@ def class_metrics(prepared: "PreparedDataset") -> tuple[Metric, ...]:
 
 
 def facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
-    """Return the labels, metrics per label, uncertainty and warnings."""
+    """Return the labels, metrics per label, uncertainty, calibration and warnings."""
     pooled, prepared = result.pooled, result.prepared
     stats = pooled.stats(options)
     uncertainty = uncertainty_facts(prepared, result.folds, pooled, options.confidence)
@@ -91,7 +92,8 @@ def facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
         "n_volumes": len(pooled.rows),
         "tolerance_mm": pooled.tolerance_mm,
         **uncertainty,
-        "baseline_note": BASELINE_NOTE,
+        "calibration": calibration_facts(result.folds, pooled, options.confidence),
+        "baseline_note": f"{BASELINE_NOTE} {controls.NOTE}",
         "warnings": evaluation_warnings(prepared, pooled, stats, len(uncertainty["flagged"])),
     }
 

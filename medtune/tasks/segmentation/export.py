@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from medtune.config.schema import ExportParams
 from medtune.data.class_selection import list_names
+from medtune.serving.tasks.segmentation import rule
 from medtune.tasks.segmentation.case_metrics import case_metrics
 from medtune.tasks.segmentation.metrics import score
 
@@ -148,20 +149,22 @@ def card(document: Mapping[str, Any]) -> dict[str, str]:
         f"{list_names(volumes['channels'])}.",
         "inside": "The networks, the softmax and their mean",
         "output": "`probabilities` per voxel of a window, the background first, and `members`, those of each network",
-        "decision": f"Each voxel gets its most probable label. {_components(document)}",
+        "decision": f"Each voxel gets its most probable label. {rule(document)}",
         "agreement": "labels agree",
-        "calibration": "The probabilities are not calibrated. `uncertainty` is the mean of 1 - p over the voxels of a "
-        "label, where p is the probability of the predicted label.",
+        "calibration": _calibration(volumes.get("temperature", 1.0)),
         "limits": "- Every voxel is assigned to one of the labels above or to the background.\n"
         "- A volume with a flag differs from the training volumes, and the metrics may not hold for it."
         + (IMAGE_NOTE if "images" in volumes else ""),
     }
 
 
-def _components(document: Mapping[str, Any]) -> str:
-    rule = document["volumes"]["post_processing"]
-    names = [document["classes"][label - 1] for label in rule["largest"]]
-    parts = [f"Only the largest component of {list_names(names)} is kept."] if names else []
-    if rule["min_volume_mm3"]:
-        parts.append(f"Components below {rule['min_volume_mm3']:g} mm³ are removed.")
-    return " ".join(parts) or "No components are removed."
+def _calibration(temperature: float) -> str:
+    uncertainty = (
+        "`uncertainty` is the mean of 1 - p over the voxels of a label, where p is the probability of the label"
+    )
+    if temperature == 1:
+        return f"The probabilities are not calibrated. {uncertainty}."
+    return (
+        f"The probabilities of the graph are not calibrated. {uncertainty} after temperature scaling with "
+        f"{temperature:.3g}, which was fitted on validation volumes. Scaling changes no label map."
+    )

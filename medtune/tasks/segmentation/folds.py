@@ -1,4 +1,4 @@
-"""Predictions per fold and pooled. The post-processing is chosen on validation volumes only."""
+"""Predictions per fold and pooled. Post-processing and temperature are chosen on validation volumes only."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,10 @@ from medtune.evaluation.result import ImageArrays
 from medtune.runtime.progress import progress
 from medtune.serving.volumes.pipeline import PostProcessing, Segmentation
 from medtune.tasks.segmentation import Params
-from medtune.tasks.segmentation.case_metrics import case_metrics
-from medtune.tasks.segmentation.component_choice import ComponentEffects, choose_components, component_effects
+from medtune.tasks.segmentation.calibration_sums import WIDTH, calibration_sums
 from medtune.tasks.segmentation.outputs import Loader, SegmentedVolumes
+from medtune.tasks.segmentation.rules import Evidence, Rules, stored_temperature
+from medtune.tasks.segmentation.slab_recorder import RecordedSegmentation
 from medtune.tasks.segmentation.statistics import SegmentationStats, accumulate
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class VolumePredictions(ImageArrays):
         patient_ids: (n,) patient of each volume.
         cases: (n, labels) `LabelMetrics` of each volume and label.
         uncertainty: (n, labels) mean of 1 - p over the voxels of each predicted label, NaN for a label that is not
-            predicted (see `Segmentation.uncertainty`).
+            predicted (see `Segmentation.uncertainty`). p is the probability after temperature scaling.
+        calibration: (n, WIDTH) results of `calibration_sums`, NaN for volumes without a voxel sample.
         maps: (n,) functions that return the label map (X, Y, Z) uint8 after post-processing, on the grid of the file.
         tolerance_mm: tolerance of the normalized surface distance, or one per label.
     """
@@ -45,6 +47,7 @@ class VolumePredictions(ImageArrays):
     patient_ids: npt.NDArray[Any]
     cases: npt.NDArray[Any]
     uncertainty: npt.NDArray[np.float64]
+    calibration: npt.NDArray[np.float64]
     maps: npt.NDArray[Any]
     tolerance_mm: float | dict[str, float]
 
@@ -59,37 +62,17 @@ class VolumePredictions(ImageArrays):
 
 
 @dataclass(frozen=True)
-class Rules:
-    """Post-processing of a network.
-
-    Attributes:
-        post_processing: components that are removed.
-        evidence: reasons for the choice, as JSON values.
-    """
-
-    post_processing: PostProcessing
-    evidence: dict[str, Any]
-
-    def calibrate(self, logits: Any) -> Any:
-        """Return the label maps unchanged, because post-processing follows in `from_bundle`."""
-        return logits
-
-    def record(self) -> dict[str, Any]:
-        """Return the post-processing for result.json, as JSON values."""
-        return {"decision": decision_document(self.post_processing, self.evidence)}
-
-
-@dataclass(frozen=True)
 class SegmentationFold:
     """Evaluation result of one fold.
 
     Attributes:
         fold: index of the test fold.
         selected_stage: training stage of the selected weights.
-        rules: post-processing, chosen on the validation volumes of all folds without the patients of `test`.
+        rules: post-processing, chosen on the validation volumes of all folds without the patients of `test`. The
+            temperature is fitted on the validation volumes of this fold.
         val: predictions of the validation volumes.
         test: predictions of the test volumes.
-        effects: effects of the largest component on the validation volumes of this fold.
+        evidence: evidence of the validation volumes of this fold.
     """
 
     fold: int
@@ -97,25 +80,15 @@ class SegmentationFold:
     rules: Rules
     val: VolumePredictions
     test: VolumePredictions
-    effects: ComponentEffects
+    evidence: Evidence
 
     def calibrate(self, logits: Any) -> Any:
         """Return the label maps unchanged."""
         return self.rules.calibrate(logits)
 
     def record(self) -> dict[str, Any]:
-        """Return the post-processing of the fold for result.json, as JSON values."""
+        """Return the rules of the fold for result.json, as JSON values."""
         return self.rules.record()
-
-
-def decision_document(post_processing: PostProcessing, evidence: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the decision rule of a model: the fields of `PostProcessing`, `kind`, `chosen_on` and `evidence`."""
-    return {
-        "kind": "post_processing",
-        **post_processing.document(),
-        "chosen_on": "validation",
-        "evidence": dict(evidence),
-    }
 
 
 def evaluate_folds(
@@ -124,9 +97,10 @@ def evaluate_folds(
     prepared: "PreparedDataset",
     options: EvaluateParams,
 ) -> list[SegmentationFold]:
-    """Choose the post-processing of each fold, and compute the metrics of its validation and test volumes.
+    """Choose the rules of each fold, and compute the metrics of its validation and test volumes.
 
-    The choice uses the validation volumes of all folds, except volumes of the fold's test patients.
+    The choice of the post-processing uses the validation volumes of all folds, except volumes of the fold's test
+    patients. A temperature belongs to one network, so its fit uses only the validation volumes of the fold.
 
     Args:
         requests: one per fold.
@@ -137,18 +111,23 @@ def evaluate_folds(
     Returns:
         One result per fold.
     """
-    effects = _all_effects(requests, outputs, prepared)
-    pooled = ComponentEffects.pool(effects)
+    evidence = _all_evidence(requests, outputs, prepared)
+    pooled = Evidence.pool(evidence).effects
     volumes = sum(len(request.indices[split]) for request in requests for split in ("val", "test"))
     folds = []
     with progress("evaluate: metrics", volumes, "volumes") as advance:
-        for request, by_split, own in zip(requests, outputs, effects, strict=True):
-            usable = without_tested_patients(prepared, pooled.rows, request.indices["test"])
-            rules = Rules(*choose_components(pooled.select(usable), prepared.classes, by_split["val"].options))
+        for request, by_split, own in zip(requests, outputs, evidence, strict=True):
+            tested, task = request.indices["test"], by_split["val"].options
+            effects = pooled.select(without_tested_patients(prepared, pooled.rows, tested))
+            voxels = own.voxels.select(without_tested_patients(prepared, own.voxels.rows, tested))
+            rules = Rules.choose(effects, voxels, prepared.classes, task, options.calibration)
             val, test = (
-                predict(prepared, request.indices[split], by_split[split], rules.post_processing, advance)
+                predict(
+                    prepared, request.indices[split], by_split[split], rules.post_processing, advance,
+                    rules.temperature.value,
+                )
                 for split in ("val", "test")
-            )
+            )  # fmt: skip
             folds.append(SegmentationFold(request.fold, request.trained.result()["kept"], rules, val, test, own))
     return folds
 
@@ -159,7 +138,7 @@ def fit_rules(
     prepared: "PreparedDataset",
     options: EvaluateParams,
 ) -> Rules:
-    """Choose the post-processing of a network that was trained on all patients, on the validation volumes of all folds.
+    """Choose the rules of a network that was trained on all patients, on the validation volumes of all folds.
 
     Args:
         requests: one per fold.
@@ -168,17 +147,18 @@ def fit_rules(
         options: params section evaluate.
 
     Returns:
-        The post-processing.
+        The rules.
     """
-    effects = ComponentEffects.pool(_all_effects(requests, outputs, prepared))
-    return Rules(*choose_components(effects, prepared.classes, outputs[0]["val"].options))
+    pooled = Evidence.pool(_all_evidence(requests, outputs, prepared))
+    task = outputs[0]["val"].options
+    return Rules.choose(pooled.effects, pooled.voxels, prepared.classes, task, options.calibration)
 
 
-def _all_effects(
+def _all_evidence(
     requests: Sequence[OutputsRequest], outputs: Sequence[VolumeOutputs], prepared: "PreparedDataset"
-) -> list[ComponentEffects]:
+) -> list[Evidence]:
     return [
-        component_effects(prepared, request.indices["val"], by_split["val"])
+        Evidence.measure(prepared, request.indices["val"], by_split["val"])
         for request, by_split in zip(requests, outputs, strict=True)
     ]
 
@@ -186,17 +166,30 @@ def _all_effects(
 def choose_decision(
     folds: Sequence[SegmentationFold], prepared: "PreparedDataset", options: EvaluateParams
 ) -> dict[str, Any]:
-    """Choose the post-processing of the exported model on the validation volumes of all folds."""
+    """Choose the rules of the exported model on the validation volumes of all folds.
+
+    The mean of several networks gets the temperature that fits the validation volumes of all folds, each predicted by
+    the network of its fold. There are no volumes on which the mean could be fitted, because every volume is a training
+    volume of some network. The temperature changes no label map, neither of a single network nor of the mean.
+
+    Args:
+        folds: results of all folds.
+        prepared: prepared dataset.
+        options: params section evaluate.
+
+    Returns:
+        The decision rule (see `Rules.decision`).
+    """
     mode, size = folds[0].rules.evidence["mode"], folds[0].rules.post_processing.min_volume_mm3
     task = Params(largest_component=mode, min_volume_mm3=size)
-    effects = ComponentEffects.pool([fold.effects for fold in folds])
-    return decision_document(*choose_components(effects, prepared.classes, task))
+    pooled = Evidence.pool([fold.evidence for fold in folds])
+    return Rules.choose(pooled.effects, pooled.voxels, prepared.classes, task, options.calibration).decision()
 
 
 def from_bundle(
     prepared: "PreparedDataset", rows: np.ndarray, output: Any, document: Mapping[str, Any]
 ) -> VolumePredictions:
-    """Return the predictions of an exported model with its post-processing.
+    """Return the predictions of an exported model with its post-processing and temperature.
 
     Args:
         prepared: prepared dataset.
@@ -211,8 +204,9 @@ def from_bundle(
     if not isinstance(output, SegmentedVolumes):
         task = (document.get("params") or {}).get("task") or {}
         output = SegmentedVolumes([partial(_same, segmentation) for segmentation in output], Params(**task))
-    values = document["volumes"]["post_processing"] if "volumes" in document else document["decision"]
-    return predict(prepared, np.asarray(rows), output, PostProcessing.from_document(values))
+    rules = document["volumes"] if "volumes" in document else document["decision"]
+    post_processing = PostProcessing.from_document(rules.get("post_processing", rules))
+    return predict(prepared, np.asarray(rows), output, post_processing, temperature=stored_temperature(rules))
 
 
 def predict(
@@ -221,6 +215,7 @@ def predict(
     outputs: SegmentedVolumes,
     post_processing: PostProcessing,
     advance: Callable[..., None] | None = None,
+    temperature: float = 1.0,
 ) -> VolumePredictions:
     """Apply the post-processing, and compute the metrics on the grids of the files.
 
@@ -230,6 +225,8 @@ def predict(
         outputs: label maps of the volumes.
         post_processing: components that are removed.
         advance: called after each volume.
+        temperature: temperature of the probabilities of `outputs`. It has no effect on the output of a bundle, which
+            has already applied it.
 
     Returns:
         The predictions.
@@ -237,15 +234,21 @@ def predict(
     labels = {name: index for index, name in enumerate(prepared.classes, 1)}
     cases, maps = np.empty((len(rows), len(labels)), object), np.empty(len(rows), object)
     uncertainty = np.empty((len(rows), len(labels)))
+    calibration = np.full((len(rows), WIDTH), np.nan)
+    tolerance = outputs.options.tolerance_mm
     for position, row in enumerate(rows.tolist()):
         segmentation, spacing = outputs[position], prepared.volumes.entries[row].spacing
-        mask = post_processing.apply(segmentation.labels, len(labels), spacing)
-        cases[position] = case_metrics(prepared.volumes.truth(row), mask, spacing, labels, outputs.options.tolerance_mm)
+        cases[position] = outputs.cases.metrics(
+            prepared.volumes.truth(row), segmentation.labels, post_processing, spacing, labels, tolerance
+        )
         uncertainty[position] = segmentation.uncertainty
+        if isinstance(segmentation, RecordedSegmentation):
+            uncertainty[position] = segmentation.uncertainty_at(temperature)
+            calibration[position] = calibration_sums(segmentation.voxels, temperature)
         maps[position] = partial(_label_map, outputs.loader(position), post_processing, len(labels), spacing)
         if advance:
             advance()
-    return VolumePredictions(rows, prepared.patient_ids[rows], cases, uncertainty, maps, outputs.options.tolerance_mm)
+    return VolumePredictions(rows, prepared.patient_ids[rows], cases, uncertainty, calibration, maps, tolerance)
 
 
 def _label_map(

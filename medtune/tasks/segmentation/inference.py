@@ -1,6 +1,5 @@
 """Label maps of prepared volumes, predicted by trained networks with overlapping windows."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,14 +19,17 @@ from medtune.runtime.source_hash import source_fingerprint
 from medtune.serving.members import REFIT, network_name
 from medtune.serving.volumes.pipeline import Preparation, Segmentation, segment
 from medtune.serving.volumes.sliding_window import Run
-from medtune.serving.volumes.windows import Patch, window_starts
+from medtune.serving.volumes.windows import Patch
 from medtune.tasks.segmentation import Params
 from medtune.tasks.segmentation.outputs import (
     SegmentedVolumes,
+    case_cache,
     load_segmentation,
     segmentation_path,
     store_segmentation,
 )
+from medtune.tasks.segmentation.slab_recorder import RecordedSegmentation, SlabRecorder
+from medtune.tasks.segmentation.windowed import count_windows
 from medtune.training.checkpoint import load_trained
 
 if TYPE_CHECKING:
@@ -87,7 +89,8 @@ def segment_volume(
     overlap: float,
     batch: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
-) -> Segmentation:
+    views: Sequence[int] = (),
+) -> RecordedSegmentation:
     """Predict the label map of a prepared volume on the grid of its file, without post-processing.
 
     Args:
@@ -98,16 +101,18 @@ def segment_volume(
         overlap: overlap of neighboring windows, fraction of the patch.
         batch: windows per call of `run`.
         on_progress: gets the number of finished windows and of all windows.
+        views: axes whose mirrored windows are also predicted.
 
     Returns:
-        The label map.
+        The label map, with the values that the calibration needs.
 
     Raises:
         ValueError: `run` returns another shape, NaN or infinity.
     """
-    entry = prepared.volumes.entries[row]
+    entry, n_labels = prepared.volumes.entries[row], len(prepared.classes)
     shape = (int(entry.original_shape[0]), int(entry.original_shape[1]), int(entry.original_shape[2]))
-    return segment(
+    recorder = SlabRecorder(prepared.volumes.mask(row), n_labels)
+    segmentation = segment(
         prepared.volumes.image(row),
         shape,
         entry.spacing,
@@ -115,10 +120,13 @@ def segment_volume(
         run,
         patch,
         overlap,
-        len(prepared.classes),
+        n_labels,
         batch,
         on_progress,
+        views,
+        on_slab=recorder,
     )
+    return recorder.result(segmentation)
 
 
 def compute_outputs(
@@ -154,9 +162,10 @@ def compute_outputs(
     loaders = {key: _loaders(prepared, cache, key, sorted(found)) for key, found in rows.items()}
     missing = {key: [row for row, load in by_row.items() if load() is None] for key, by_row in loaders.items()}
     _predict_missing(unique, missing, prepared, options, device, cache)
+    cases = case_cache(cache)
     return [
         {
-            split: SegmentedVolumes([partial(_loaded, loaders[job.key][row], job) for row in job.rows], options)
+            split: SegmentedVolumes([partial(_loaded, loaders[job.key][row], job) for row in job.rows], options, cases)
             for split, job in jobs.items()
         }
         for jobs in all_jobs
@@ -183,10 +192,11 @@ def _jobs(
 
 
 def _key(networks: Sequence[Artifact], prepared: "PreparedDataset", options: Params, device: str) -> str:
-    """Return the cache key of label maps, which post-processing and metrics do not affect."""
+    """Return the cache key of label maps, which post-processing, metrics and the temperature do not affect."""
     source = source_fingerprint("medtune.tasks.segmentation.inference")
     members = [[artifact.key, artifact.sha256] for artifact in networks]
-    return digest(["label maps", members, prepared.digest, options.overlap, source, device.partition(":")[0]])
+    settings = [options.overlap, list(options.views)]
+    return digest(["label maps", members, prepared.digest, settings, source, device.partition(":")[0]])
 
 
 def _loaders(
@@ -241,7 +251,9 @@ def _predict_missing(
                     done = finished
 
                 try:
-                    found = segment_volume(prepared, row, run, patch, options.overlap, batch, on_progress)
+                    found = segment_volume(
+                        prepared, row, run, patch, options.overlap, batch, on_progress, options.views
+                    )
                 except ValueError as error:
                     raise RunError(
                         f"{job.name}: volume {prepared.paths[row]}: {error}. If the training diverged, lower the "
@@ -253,10 +265,3 @@ def _predict_missing(
 def _patch(prepared: "PreparedDataset") -> Patch:
     x, y, z = prepared.info["volumes"]["patch"]
     return x, y, z
-
-
-def count_windows(shape: Sequence[int], patch: Patch, overlap: float) -> int:
-    """Return the number of windows that cover a volume."""
-    return math.prod(
-        len(window_starts(max(length, side), side, overlap)) for length, side in zip(shape, patch, strict=True)
-    )

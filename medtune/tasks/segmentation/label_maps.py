@@ -1,5 +1,6 @@
 """Files of the predicted label maps: NIfTI files on the grids of the volumes in RAS, or PNG files of images."""
 
+import hashlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 FOLDER = "segmentations"
 _NIFTI = ".nii.gz"
+_MAX_BYTES = 200  # of a name; file systems allow 255 with suffix and number
 
 
 def write_label_maps(folder: Path, prepared: "PreparedDataset", predictions: VolumePredictions) -> list[Path]:
@@ -68,7 +70,14 @@ def read_label_map(path: Path, n_labels: int) -> np.ndarray:
 
 
 def file_name(path: str) -> str:
-    """Return the path of a volume as a file name without suffix: `scans/A 1.nii.gz` becomes `scans-A_1`."""
+    """Return the path of a volume as a file name without suffix: `scans/A 1.nii.gz` becomes `scans-A_1`.
+
+    A name that would be too long for the file system is shortened, and gets a digest of the path.
+    """
     suffixes = (*reversed(SUFFIXES), *image_file.SUFFIXES)
     suffix = next((suffix for suffix in suffixes if path.lower().endswith(suffix)), "")
-    return re.sub(r"[^\w.-]", "_", path[: len(path) - len(suffix)].strip("/").replace("/", "-")) or "volume"
+    name = re.sub(r"[^\w.-]", "_", path[: len(path) - len(suffix)].strip("/").replace("/", "-")) or "volume"
+    if len(name.encode()) <= _MAX_BYTES:
+        return name
+    digest = hashlib.sha256(path.encode()).hexdigest()[:12]
+    return f"{name.encode()[: _MAX_BYTES - 13].decode(errors='ignore')}-{digest}"

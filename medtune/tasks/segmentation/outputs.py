@@ -15,8 +15,12 @@ from medtune.runtime.artifact import atomic_write
 from medtune.serving.checksum import add_bytes_checksum, strip_bytes_checksum
 from medtune.serving.volumes.pipeline import Segmentation
 from medtune.tasks.segmentation import Params
+from medtune.tasks.segmentation.case_cache import CaseCache
+from medtune.tasks.segmentation.slab_recorder import RecordedSegmentation
+from medtune.tasks.segmentation.voxel_samples import VoxelSample
 
 FOLDER = "segmentations"
+METRICS_FOLDER = "metrics"
 Loader = Callable[[], Segmentation]
 
 
@@ -25,16 +29,18 @@ class SegmentedVolumes:
 
     Attributes:
         options: params of the task, for post-processing and metrics.
+        cases: cache of the metrics of these label maps.
     """
 
-    def __init__(self, loaders: Sequence[Loader], options: Params) -> None:
+    def __init__(self, loaders: Sequence[Loader], options: Params, cases: CaseCache | None = None) -> None:
         """Create the sequence.
 
         Args:
             loaders: one function per volume, which returns its label map on the grid of the file.
             options: params of the task.
+            cases: cache of the metrics; None to compute them each time.
         """
-        self._loaders, self.options = tuple(loaders), options
+        self._loaders, self.options, self.cases = tuple(loaders), options, cases or CaseCache(None)
 
     def __len__(self) -> int:
         """Number of volumes."""
@@ -63,10 +69,22 @@ def segmentation_path(cache: Path, key: str, row: int) -> Path:
     return cache / FOLDER / key / f"{row}.npz"
 
 
+def case_cache(cache: Path) -> CaseCache:
+    """Return the cache of the metrics, next to the label maps."""
+    return CaseCache(cache / FOLDER / METRICS_FOLDER)
+
+
 def store_segmentation(path: Path, segmentation: Segmentation) -> None:
-    """Write a label map atomically, with a checksum."""
+    """Write a label map, and its recorded values if it has them, atomically and with a checksum."""
+    arrays = {"labels": segmentation.labels, "uncertainty": np.array(segmentation.uncertainty, np.float64)}
+    if isinstance(segmentation, RecordedSegmentation):
+        arrays |= {
+            "uncertainties": segmentation.uncertainties,
+            "voxel_truth": segmentation.voxels.truth,
+            "voxel_probabilities": segmentation.voxels.probabilities,
+        }
     stream = io.BytesIO()
-    np.savez_compressed(stream, labels=segmentation.labels, uncertainty=np.array(segmentation.uncertainty, np.float64))
+    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     with atomic_write(path) as temporary:
         temporary.write_bytes(add_bytes_checksum(stream.getvalue()))
 
@@ -80,13 +98,21 @@ def load_segmentation(path: Path, shape: Sequence[int], n_labels: int) -> Segmen
         n_labels: number of labels without the background.
 
     Returns:
-        The label map; None if the file is missing, damaged or of another volume.
+        The label map, a `RecordedSegmentation` if such a one was stored; None if the file is missing, damaged or of
+        another volume.
     """
     try:
         content = strip_bytes_checksum(path.read_bytes())
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            labels, uncertainty = stored["labels"], stored["uncertainty"]
+            arrays = dict(stored)
+        labels, uncertainty = arrays["labels"], arrays["uncertainty"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
     valid = labels.dtype == np.uint8 and labels.shape == tuple(shape) and uncertainty.shape == (n_labels,)
-    return Segmentation(labels, tuple(uncertainty.tolist())) if valid and labels.max() <= n_labels else None
+    if not valid or labels.max() > n_labels:
+        return None
+    doubt = tuple(uncertainty.tolist())
+    if "uncertainties" not in arrays:
+        return Segmentation(labels, doubt)
+    voxels = VoxelSample(arrays["voxel_truth"], arrays["voxel_probabilities"])
+    return RecordedSegmentation(labels, doubt, arrays["uncertainties"], voxels)

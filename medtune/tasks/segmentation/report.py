@@ -9,6 +9,8 @@ from medtune.evaluation import report
 from medtune.evaluation.result import EvaluationResult
 from medtune.evaluation.tables import write_history
 from medtune.tasks.classification.plots import draw_history
+from medtune.tasks.segmentation.calibration_facts import METRICS as CALIBRATION_METRICS
+from medtune.tasks.segmentation.calibration_facts import draw_reliability
 from medtune.tasks.segmentation.case_plot import draw_case, load_case
 from medtune.tasks.segmentation.metrics import EACH_EPOCH, METRICS, REPORTED
 from medtune.tasks.segmentation.plots import draw_dice, draw_sizes, summary_rows
@@ -45,6 +47,9 @@ def write_report(
     paths = [images / "dice.png", images / "sizes.png"]
     draw_dice(paths[0], pooled, labels, result.title)
     draw_sizes(paths[1], pooled, labels, result.title)
+    if facts["calibration"]:
+        paths.append(images / "reliability.png")
+        draw_reliability(paths[-1], facts["calibration"], result.title)
     if history:
         paths.append(images / "history.png")
         folds = len(result.folds)
@@ -72,6 +77,7 @@ def write_report(
         viewer_section(drawn, labels),
         titles=titles,
         planar="images" in result.prepared.info["volumes"],
+        calibration_titles={metric.name: metric.title for metric in CALIBRATION_METRICS},
         max_rows=MAX_ROWS,
         max_flagged=MAX_FLAGGED,
     )

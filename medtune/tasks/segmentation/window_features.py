@@ -26,7 +26,7 @@ from medtune.runtime.source_hash import source_fingerprint
 from medtune.serving.volumes.windows import Patch
 from medtune.tasks.segmentation import Params as TaskParams
 from medtune.tasks.segmentation.patch_positions import PatchPositions, read_box
-from medtune.tasks.segmentation.windowed import window_corners
+from medtune.tasks.segmentation.windowed import count_windows, window_corner
 from medtune.training.feature_cache import FeatureSet, fill_store
 from medtune.training.feature_store import FeatureStore
 from medtune.training.schedule import stream_seed
@@ -67,7 +67,7 @@ class Windows:
     @cached_property
     def firsts(self) -> npt.NDArray[np.int64]:
         """(n + 1,) number of the first grid window of each volume, over all volumes, and the number of all windows."""
-        counts = [len(window_corners(entry.shape, self.patch, self.params.overlap)) for entry in self.volumes.entries]
+        counts = [count_windows(entry.shape, self.patch, self.params.overlap) for entry in self.volumes.entries]
         return np.cumsum([0, *counts])
 
     def grid(self, rows: Sequence[int]) -> npt.NDArray[np.int64]:
@@ -79,7 +79,7 @@ class Windows:
         """Return the grid window of a number from `grid`."""
         row = int(np.searchsorted(self.firsts, number, side="right")) - 1
         shape = self.volumes.entries[row].shape
-        corner = window_corners(shape, self.patch, self.params.overlap)[number - int(self.firsts[row])]
+        corner = window_corner(shape, self.patch, self.params.overlap, number - int(self.firsts[row]))
         before = (max(0, side - length) // 2 for length, side in zip(shape, self.patch, strict=True))
         x, y, z = (start - offset for start, offset in zip(corner, before, strict=True))
         return Window(row, (x, y, z))

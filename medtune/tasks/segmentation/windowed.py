@@ -5,8 +5,10 @@ passes patches of the training size and whole volumes to the same network.
 """
 
 import itertools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
@@ -34,7 +36,20 @@ def window_corners(shape: Patch, patch: Patch, overlap: float) -> list[Patch]:
     return list(itertools.product(x, y, z))
 
 
-def _axis_starts(shape: Patch, patch: Patch, overlap: float) -> list[list[int]]:
+def count_windows(shape: Sequence[int], patch: Patch, overlap: float) -> int:
+    """Return the number of windows that cover a volume."""
+    return math.prod(map(len, _axis_starts(shape, patch, overlap)))
+
+
+def window_corner(shape: Sequence[int], patch: Patch, overlap: float, number: int) -> Patch:
+    """Return the window of a number in `window_corners`, without listing the others."""
+    starts = _axis_starts(shape, patch, overlap)
+    positions = np.unravel_index(number, [len(axis) for axis in starts])
+    x, y, z = (axis[int(position)] for axis, position in zip(starts, positions, strict=True))
+    return x, y, z
+
+
+def _axis_starts(shape: Sequence[int], patch: Patch, overlap: float) -> list[list[int]]:
     return [window_starts(max(length, side), side, overlap) for length, side in zip(shape, patch, strict=True)]
 
 

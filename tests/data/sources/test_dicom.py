@@ -81,6 +81,28 @@ def test_listing__series_without_a_patient_is_an_error(root, options):
     assert list_source(dicom.Params(**named), has_positive=False).samples[3].patient_id == "P1"
 
 
+def test_listing__similar_patients_are_an_error_that_does_not_name_them(root, options):
+    for file in (root / "images/P1_1").iterdir():
+        edit(file, PatientID="p1 ")
+    shown = message(options)
+    assert shown.startswith("data.similar_patients=error: 1 patients have several spellings")
+    assert "images/P1_0 and images/P1_1" in shown
+    assert "p1" not in shown
+
+
+def test_listing__slice_that_is_a_link_out_of_the_root_is_an_error(root, options, tmp_path):
+    file = root / "images/P1_1/004.dcm"
+    file.rename(root / "masks/slice")
+    file.symlink_to(root / "masks/slice")
+    assert len(list_source(dicom.Params(**options), has_positive=False).samples) == 12
+    (root / "masks/slice").rename(tmp_path / "slice")
+    file.unlink()
+    file.symlink_to(tmp_path / "slice")
+    assert message(options) == (
+        "case P1_1: 'images/P1_1/004.dcm' is a link to a file outside of data.root. Copy the file"
+    )
+
+
 def test_listing__missing_folder_and_mask_are_errors(root, options):
     shutil.rmtree(root / "images/P1_1")
     (root / "masks/P2_0.nii.gz").unlink()
@@ -99,6 +121,18 @@ def test_listing__slices_without_a_folder_are_an_error(root, options):
 def test_params__spacing_is_refused():
     with pytest.raises(ValidationError, match="DICOM files state their spacing"):
         dicom.Params(columns={"spacing": "mm"})
+
+
+def test_stage__files_and_messages_have_no_identifiers(root, options, tmp_path, capsys):
+    for number in range(2):
+        for file in (root / f"images/P0_{number}").iterdir():
+            edit(file, PatientName="Doe^Jane", PatientID="ID-7781", SeriesInstanceUID=f"1.2.40.{number}")
+    prepare(options, tmp_path / "out")
+    output = capsys.readouterr()
+    files = [path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(files) > 5
+    for content in (output.out.encode(), output.err.encode(), *files):
+        assert not any(text in content for text in (b"Jane", b"ID-7781", b"1.2.40."))
 
 
 def remove_slice(folder):

@@ -50,7 +50,7 @@ def report_file_operations(report: Report, root: Path, moment: Moment | None) ->
         text = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else ""
         if not text.startswith(f"{root}/") or IGNORED.search(text):
             return
-        name = re.sub(r"\.\d+\.tmp$", ".tmp", text.removeprefix(f"{root}/"))
+        name = re.sub(r"\.\d+\.tmp(?=\.|$)", ".tmp", text.removeprefix(f"{root}/"))
         report(operation, path=name)
         if moment and (operation, name) == (moment.operation, moment.path):
             n_seen += 1

@@ -52,7 +52,7 @@ def interrupted_save(root: Path, expected: dict[str, str], since: float) -> str 
         if path.name.endswith(".old") or (published != name and path.name == RESULT_FILE):
             return "publishing"
         is_incomplete = published != name and expected.get(published) and path.is_file()
-        if path.name.endswith(".tmp") or (is_incomplete and expected[published] != file_sha256(path)):
+        if ".tmp" in path.suffixes or (is_incomplete and expected[published] != file_sha256(path)):
             return path.name
     return None
 
@@ -61,12 +61,13 @@ def report_unreadable(paths: RunPaths, report: Report) -> None:
     """Read every finished artifact and checkpoint as the stages do. Report a `file` (name, problem) for each."""
     from medtune.data.manifest import load_prepared
     from medtune.evaluation.outputs import OutputsRequest, load_outputs
-    from medtune.serving.bundle import Bundle
+    from medtune.serving.any_bundle import load_bundle
+    from medtune.serving.checksum import strip_bytes_checksum
     from medtune.training import checkpoint
 
     def read_trained(artifact):
         checkpoint.load_trained(artifact)
-        if paths.prepared.exists():
+        if paths.prepared.exists() and load_prepared(paths.prepared).info.get("volumes") is None:
             request = OutputsRequest.for_artifact(artifact, load_prepared(paths.prepared))
             is_stored = (paths.cache / "logits" / f"{request.key}.npz").exists()
             assert load_outputs(request, paths.cache) or not is_stored, "the logits cannot be read"
@@ -76,7 +77,7 @@ def report_unreadable(paths: RunPaths, report: Report) -> None:
         paths.stage("frozen", 1): read_trained,
         paths.stage("finetune", 1): read_trained,
         paths.stage("evaluate"): lambda artifact: artifact.result(),
-        paths.stage("export"): lambda artifact: Bundle.load(artifact.folder).self_test(),
+        paths.stage("export"): lambda artifact: load_bundle(artifact.folder).self_test(),
         **dict.fromkeys(sorted(paths.cache.glob("features/*/[0-9]*")), lambda artifact: artifact.result()),
     }
     for folder, read in readers.items():
@@ -89,3 +90,10 @@ def report_unreadable(paths: RunPaths, report: Report) -> None:
             report("file", name=str(folder), problem=problem)
     for file in sorted(paths.out.glob(f"artifacts/*/.*.training/{checkpoint.CHECKPOINT_FILE}")):
         report("file", name=str(file), problem=None if checkpoint.read(file) else "it cannot be read")
+    for file in sorted(paths.cache.glob("segmentations/*/*.npz")):
+        try:
+            strip_bytes_checksum(file.read_bytes())
+            problem = None
+        except ValueError as error:
+            problem = str(error)
+        report("file", name=str(file), problem=problem)

@@ -22,7 +22,7 @@ COMMANDS = {
     "data": "data", "frozen": "stage frozen", "finetune": "stage finetune", "evaluate": "evaluate", "export": "export",
 }  # fmt: skip
 # Cache entries that a stage writes. Of the features, these are the ones that fold 1 computes.
-CACHED = {"frozen": "features/*/0001", "evaluate": "logits"}
+CACHED = {"frozen": ["features/*/0001"], "evaluate": ["logits", "segmentations"]}
 
 
 def medtune(command, params, folder):
@@ -54,10 +54,16 @@ class KilledStage:
     def run_uninterrupted(self):
         """Run the stages up to this one, or all of them and `medtune train`."""
         prepare_forks()
+        from medtune.config.load import load
+        from medtune.stages import data
+
         complete, commands = self.folder / "complete", list(COMMANDS.values())
         commands = [*commands, TRAIN] if self.with_flow else commands[: [*COMMANDS].index(self.stage) + 1]
 
         def run(report):
+            if self.stage != "data":  # without the trial training of the command, which takes seconds
+                data.run(load(self.folder / "params.yaml"), RunPaths(complete / "out", complete / "cache"))
+                commands.remove("data")
             for command in commands:
                 medtune(command, self.folder / "params.yaml", complete)
 
@@ -127,8 +133,9 @@ class KilledStage:
         shutil.copytree(self.folder / "complete", root)
         if command == "other":
             return
-        for cached in (root / "cache").glob(CACHED.get(self.stage, "nothing")):
-            shutil.rmtree(cached)
+        for pattern in CACHED.get(self.stage, []):
+            for cached in (root / "cache").glob(pattern):
+                shutil.rmtree(cached)
         paths = RunPaths(root / "out", root / "cache")
         fold = 1 if self.stage in ("frozen", "finetune") else None
         result = paths.prepared if self.stage == "data" else paths.stage(self.stage, fold)

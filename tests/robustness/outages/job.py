@@ -18,14 +18,14 @@ from medtune.cli.main import call
 from medtune.config.load import yaml_loader
 from medtune.config.project import PROJECT
 from medtune.runtime.artifact import RESULT_FILE, file_sha256, find_artifact
-from tests.robustness.job import params
+from tests.robustness.job import TREE, params
 
 TRAININGS = [f"{stage} fold {fold}" for fold in range(3) for stage in ("frozen", "finetune")]
 STEPS = [*TRAININGS, "evaluate", "export"]
 # Files without times, paths or durations.
 RESULTS = {
     "model.safetensors", "model.onnx", "predictions.csv", "images.npy", "manifest.csv", "metrics.json",
-    "sample_output.npy",
+    "sample_output.npy", "volumes.npy", "masks.npy", "truth.npy", "volumes.json", "cases.csv",
 }  # fmt: skip
 TRACEBACK = "Traceback (most recent call last)"
 TIMEOUT_S = 300.0
@@ -35,11 +35,11 @@ Completed = subprocess.CompletedProcess[str]
 class Job:
     """The folder of a job, with its params file, output folder and cache folder."""
 
-    def __init__(self, folder: Path, *overlays: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, *overlays: dict[str, Any], base: dict[str, Any] = TREE) -> None:
         self.folder, self.out, self.cache = folder, folder / "out", folder / "cache"
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "params.yaml").open("w", encoding="utf-8") as stream:
-            yaml_loader().dump(params(*overlays).model_dump(mode="json"), stream)
+            yaml_loader().dump(params(*overlays, base=base).model_dump(mode="json"), stream)
 
     def copy(self, folder: Path) -> "Job":
         """Copy the job with its outputs and cache."""

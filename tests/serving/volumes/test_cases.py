@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from medtune.serving.manifest import BundleError
@@ -88,3 +90,31 @@ def test_check_outputs__files_of_others_are_not_replaced(tmp_path, existing):
         check_outputs(cases, tmp_path / "out")
     (tmp_path / "out" / "volumes.csv").write_text("path,ml_liver,uncertainty_liver,flags,seconds\n")
     check_outputs(cases, tmp_path / "out")
+
+
+def test_check_outputs__other_format_of_an_earlier_run_is_refused(tmp_path):
+    touch(tmp_path, "in/1.dcm", "out/in.nii.gz")
+    cases = find_cases([tmp_path / "in"], 1, tmp_path / "out")
+    check_outputs(cases, tmp_path / "out", ".dcm")
+    (tmp_path / "out" / "volumes.csv").write_text("path,ml_liver,uncertainty_liver,flags,seconds\n")
+    check_outputs(cases, tmp_path / "out")
+    with pytest.raises(BundleError, match=r"out: in\.nii\.gz there has another format\. Use a new folder"):
+        check_outputs(cases, tmp_path / "out", ".dcm")
+
+
+def test_long_names__are_refused_in_one_line(tmp_path):
+    longest = "ö" * 124  # 248 bytes, 255 with .nii.gz
+    touch(tmp_path, f"{longest}.nii", f"{longest}a.nii")
+    check_outputs(find_cases([tmp_path / f"{longest}.nii"], 1, tmp_path), tmp_path / "out")
+    with pytest.raises(BundleError, match="the name of its label map would have 256 bytes; at most 255 are possible"):
+        check_outputs(find_cases([tmp_path / f"{longest}a.nii"], 1, tmp_path), tmp_path / "out")
+    with pytest.raises(BundleError, match="does not exist"):
+        find_cases([tmp_path / ("x" * 300)], 1, tmp_path / "out")
+
+
+def test_find_cases__names_of_channels_may_be_long_together(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = [f"{letter * 200}.nii" for letter in "ab"]
+    touch(tmp_path, *names)
+    (case,) = find_cases([Path(",".join(names))], 2, tmp_path / "out")
+    assert [file.name for file in case.files] == names

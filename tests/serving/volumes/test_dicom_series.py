@@ -180,6 +180,20 @@ def test_find__folders_that_cannot_be_used(tmp_path: Path) -> None:
         read_series(tmp_path / "series")
 
 
+def test_find__link_to_a_slice(tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "series", DATA, AFFINE)
+    (folder / "021.dcm").rename(tmp_path / "slice")
+    (folder / "021.dcm").symlink_to(tmp_path / "slice")
+    assert np.array_equal(read_series(folder).data[0], DATA)
+    (tmp_path / "slice").unlink()
+    with pytest.raises(DecodeError, match=r"series: 021.dcm is a symbolic link to a file that does not exist"):
+        read_series(folder)
+    (folder / "021.dcm").unlink()
+    (folder / "021.dcm").symlink_to(folder / "021.dcm")
+    with pytest.raises(DecodeError, match=r"series: 021.dcm is a symbolic link to a file that does not exist"):
+        read_series(folder)
+
+
 def set_in_one(**elements: object):
     """Return a change of the elements of the third slice; None deletes an element."""
 
@@ -194,9 +208,12 @@ def set_in_one(**elements: object):
 
 
 REFUSED = [
-    ({"SeriesInstanceUID": generate_uid()}, r"two series in one folder: .* in 000.dcm, .* in 021.dcm"),
+    ({"SeriesInstanceUID": generate_uid()}, r"two series in one folder: 000.dcm and 021.dcm have different UIDs$"),
     ({"SeriesInstanceUID": None}, "021.dcm: SeriesInstanceUID is missing"),
-    ({"FrameOfReferenceUID": generate_uid()}, "FrameOfReferenceUID differs between slices"),
+    (
+        {"FrameOfReferenceUID": generate_uid()},
+        "FrameOfReferenceUID differs between slices: 000.dcm and 021.dcm have different UIDs$",
+    ),
     ({"Modality": "MR"}, "Modality differs between slices: CT in 000.dcm, MR in 021.dcm"),
     ({"RescaleSlope": 2, "RescaleIntercept": 0}, "021.dcm has a RescaleSlope, but 000.dcm has none"),
     ({"RescaleSlope": 2}, "021.dcm: RescaleIntercept is missing"),

@@ -10,7 +10,7 @@ def test_find__files_and_folders(tmp_path):
         (tmp_path / name).touch()
     out = tmp_path / "out"
     cases = find_image_cases([tmp_path, tmp_path / "a.png"], out)
-    assert [(case.name, case.target(out).name) for case in cases] == [("a", "a.png"), ("b", "b.png")]
+    assert [(case.name, case.path) for case in cases] == [("a", f"{tmp_path}/a.png"), ("b", f"{tmp_path}/deep/b.jpg")]
     with pytest.raises(BundleError, match="have the same name"):
         find_image_cases([tmp_path / "a.png", out], tmp_path / "other")
     with pytest.raises(BundleError, match="does not exist"):

@@ -31,6 +31,13 @@ def test_make_grid__checks_the_affine() -> None:
         make_grid((2, 2, 2), np.diag([1.0, 1, 0, 1]), NiftiSpace.from_affine(np.eye(4)))
 
 
+def test_make_grid__refuses_an_extent_of_kilometers() -> None:
+    space = NiftiSpace.from_affine(np.eye(4))
+    assert make_grid((2, 2, 1000), np.diag([1.0, 1, 100, 1]), space).shape == (2, 2, 1000)
+    with pytest.raises(DecodeError, match="an axis is 100,100 mm long; at most 100,000 mm are"):
+        make_grid((2, 2, 1001), np.diag([1.0, 1, 100, 1]), space)
+
+
 def test_volume__has_shape_and_spacing_in_ras() -> None:
     affine = reoriented(np.zeros((2, 3, 4)), make_affine((1, 2, 3)), "SLP")[1]
     grid = make_grid((4, 2, 3), affine, NiftiSpace.from_affine(affine))

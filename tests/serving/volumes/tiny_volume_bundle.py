@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from medtune.serving.manifest import MANIFEST_FILE, dump_manifest
+from medtune.serving.manifest import MANIFEST_FILE, dump_manifest, read_manifest
 
 PATCH = (8, 8, 8)
 SPACING = (1.0, 1.0, 2.0)
@@ -101,6 +101,16 @@ def write_bundle(folder: Path, names: tuple[str, ...] = ("CT",), **changes: obje
             if path.suffix in (".npy", ".onnx")
         },
     }
+    (folder / MANIFEST_FILE).write_text(dump_manifest(document), encoding="utf-8")
+    return folder
+
+
+def replace_files(folder: Path, contents: dict[str, bytes], **changes: object) -> Path:
+    """Replace files of a bundle and their SHA-256; `changes` replace entries of bundle.json."""
+    document = {**read_manifest(folder), **changes}
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+        document["files"][name] = hashlib.sha256(content).hexdigest()
     (folder / MANIFEST_FILE).write_text(dump_manifest(document), encoding="utf-8")
     return folder
 

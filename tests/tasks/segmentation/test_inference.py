@@ -11,8 +11,12 @@ from medtune.config.errors import RunError
 from medtune.data.manifest import load_prepared
 from medtune.evaluation.outputs import EXTERNAL, OutputsRequest
 from medtune.serving.volumes.pipeline import Preparation, Segmentation, segment
-from medtune.tasks.segmentation.inference import compute_outputs, count_windows, mean_run, segment_volume, torch_run
+from medtune.tasks.segmentation.inference import compute_outputs, mean_run, segment_volume, torch_run
 from medtune.tasks.segmentation.outputs import load_segmentation, segmentation_path, store_segmentation
+from medtune.tasks.segmentation.slab_recorder import RecordedSegmentation
+from medtune.tasks.segmentation.temperature_grid import NODES
+from medtune.tasks.segmentation.voxel_samples import VoxelSample
+from medtune.tasks.segmentation.windowed import count_windows
 from medtune.training.checkpoint import load_trained
 
 PATCH = (16, 16, 16)
@@ -119,6 +123,19 @@ def test_compute_outputs__another_overlap_has_other_label_maps(world, prepared, 
     assert len(list(tmp_path.rglob("5.npz"))) == 2
 
 
+def test_compute_outputs__mirrored_views_have_other_label_maps(world, prepared, tmp_path):
+    request = request_of(world, prepared, 0, test=[5])
+    (plain,) = compute_outputs([request], prepared, world.params, "cpu", tmp_path)
+    augment = world.params.task.augment.model_copy(update={"mirror": ["x", "y"]})
+    task = world.params.task.model_copy(update={"augment": augment, "mirror_views": ["y", "x"]})
+    (found,) = compute_outputs([request], prepared, world.params.model_copy(update={"task": task}), "cpu", tmp_path)
+    run = torch_run(load_trained(world.trained[0]), "cpu")
+    expected = segment_volume(prepared, 5, run, PATCH, 0.5, views=(0, 1))
+    assert (found["test"][0].labels == expected.labels).all()
+    assert found["test"][0].uncertainty == expected.uncertainty != plain["test"][0].uncertainty
+    assert len(list(tmp_path.rglob("5.npz"))) == 2
+
+
 def test_compute_outputs__a_file_that_is_changed_while_it_is_used_is_an_error(world, prepared, tmp_path):
     (outputs,) = compute_outputs([request_of(world, prepared, 0, test=[5])], prepared, world.params, "cpu", tmp_path)
     next(tmp_path.rglob("5.npz")).write_bytes(b"")
@@ -129,9 +146,18 @@ def test_compute_outputs__a_file_that_is_changed_while_it_is_used_is_an_error(wo
 def test_load_segmentation__refuses_other_shapes_labels_and_damage(tmp_path):
     path = segmentation_path(tmp_path, "key", 7)
     labels = np.arange(24, dtype=np.uint8).reshape(2, 3, 4) % 3
-    store_segmentation(path, Segmentation(labels, (0.25, float("nan"))))
+    doubt = np.linspace(0, 1, 2 * NODES).reshape(NODES, 2)
+    voxels = VoxelSample(labels.ravel(), np.random.default_rng(0).random((24, 3)).astype(np.float32))
+    store_segmentation(path, RecordedSegmentation(labels, (0.25, float("nan")), doubt, voxels))
     found = load_segmentation(path, (2, 3, 4), 2)
     assert found is not None
+    assert (found.uncertainties == doubt).all()
+    assert (found.voxels.truth == voxels.truth).all()
+    assert (found.voxels.probabilities == voxels.probabilities).all()
+    store_segmentation(path.with_name("plain.npz"), Segmentation(labels, (0.5, 0.5)))
+    plain = load_segmentation(path.with_name("plain.npz"), (2, 3, 4), 2)
+    assert type(plain) is Segmentation
+    assert (plain.labels == labels).all()
     assert (found.labels == labels).all()
     assert found.uncertainty == pytest.approx((0.25, float("nan")), nan_ok=True)
     assert load_segmentation(path, (2, 4, 3), 2) is None

@@ -10,3 +10,10 @@ from medtune.tasks.segmentation.label_maps import file_name
 )
 def test_file_name__has_no_folder_or_suffix(path, name):
     assert file_name(path) == name
+
+
+def test_file_name__too_long_for_a_file_system_is_shortened():
+    paths = [f"{'a' * 150}/{'ö' * 100}{number}.nii.gz" for number in range(2)]
+    first, second = map(file_name, paths)
+    assert first != second
+    assert all(len(name.encode()) <= 200 and name.startswith("a" * 150 + "-ö") for name in (first, second))

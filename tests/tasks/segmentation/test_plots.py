@@ -36,9 +36,8 @@ def predictions(case) -> VolumePredictions:
     for position in range(5):
         truth = case.truth if position < 4 else np.zeros_like(case.truth)
         cases[position] = case_metrics(truth, np.roll(truth, position, 0), (2, 2, 6), LABELS)
-    return VolumePredictions(
-        np.arange(5), np.array(list("abcde")), cases, np.full((5, 2), 0.1), np.empty(5, object), 1.0
-    )
+    doubt, unknown = np.full((5, 2), 0.1), np.full((5, 1), np.nan)
+    return VolumePredictions(np.arange(5), np.array(list("abcde")), cases, doubt, unknown, np.empty(5, object), 1.0)
 
 
 def decode(text: str) -> Image.Image:

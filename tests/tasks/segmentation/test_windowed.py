@@ -9,7 +9,13 @@ from torch import nn
 
 from medtune.config.training import TrainingParams
 from medtune.serving.volumes.sliding_window import predict_slabs
-from medtune.tasks.segmentation.windowed import WindowedNetwork, predict_volume, window_corners
+from medtune.tasks.segmentation.windowed import (
+    WindowedNetwork,
+    count_windows,
+    predict_volume,
+    window_corner,
+    window_corners,
+)
 from medtune.training.optimizer import build_optimizer
 
 SHAPES = st.tuples(*[st.integers(1, 11)] * 3)
@@ -68,6 +74,13 @@ def test_corners__are_the_numbers_of_the_windows(shape, patch, overlap):
     for x, y, z in corners:
         covered[x : x + patch[0], y : y + patch[1], z : z + patch[2]] = True
     assert covered.all()
+
+
+@given(SHAPES, PATCHES, OVERLAPS)
+def test_window_corner__equals_the_list_of_all_windows(shape, patch, overlap):
+    corners = window_corners(shape, patch, overlap)
+    assert count_windows(shape, patch, overlap) == len(corners)
+    assert [window_corner(shape, patch, overlap, number) for number in range(len(corners))] == corners
 
 
 def test_network__maps_patches_directly_and_volumes_by_windows():

@@ -1,0 +1,210 @@
+"""Preparation of external volumes: labeled volumes on which a bundle is evaluated."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medtune.config.errors import InputError
+from medtune.data import findings
+from medtune.data.external import PROTOCOL, ExternalListing, rejected_note
+from medtune.data.external_labels import check_channels, match_labels
+from medtune.data.manifest import DIGEST_COLUMNS, PreparedDataset
+from medtune.data.packing import check_rejected
+from medtune.data.sample import Sample
+from medtune.data.source_listing import list_source
+from medtune.data.volume_inspection import (
+    Inspection,
+    VolumeFacts,
+    file_problem,
+    inspect_headers,
+    inspect_volumes,
+    outside,
+    volume_files,
+)
+from medtune.data.volume_packing import pack_volumes
+from medtune.data.volume_params import VolumeIntensityParams, VolumeParams
+from medtune.data.volume_reading import LabeledVolume, read_labeled, spacing_notes
+from medtune.serving.pixels import DecodeError
+from medtune.serving.volumes.document import VolumeSettings
+from medtune.serving.volumes.pipeline import Preparation
+from medtune.serving.volumes.resampling import resampled_shape
+from medtune.serving.volumes.volume_intensity import PER_VOLUME
+
+UNIT = "volumes"
+
+
+@dataclass(frozen=True)
+class ExternalVolumes(ExternalListing):
+    """External volumes that are checked but not read.
+
+    Attributes:
+        numbers: number of the bundle for each number 0, 1, 2, ... in the masks.
+    """
+
+    numbers: tuple[int, ...] = ()
+
+
+def list_volumes(
+    params: VolumeParams,
+    classes: Sequence[str],
+    channels: Sequence[str],
+    label_map: Mapping[str, str],
+    channel_names: Sequence[str] = (),
+) -> ExternalVolumes:
+    """List the volumes, and check their patients, labels and channels.
+
+    Args:
+        params: section data.
+        classes: classes of the bundle, in index order.
+        channels: channels of the bundle.
+        label_map: classes of the bundle by names of labels.
+        channel_names: names of the channels that replace those of the data.
+
+    Returns:
+        The volumes.
+
+    Raises:
+        InputError: as for `medtune.data.source_listing.list_source`; or labels or channels differ from those of the
+            bundle, or the table has a column split.
+    """
+    listed = list_source(params, has_positive=False)
+    found = tuple(listed.source.channels(params))
+    if channel_names and len(channel_names) != len(found):
+        raise InputError(
+            f"data.channel_names={list(channel_names)}: the data have {len(found)} channels. Name each once"
+        )
+    check_channels(channel_names or found, channels)
+    numbers = match_labels(listed.classes, classes, label_map)
+    common = ExternalListing.from_source(listed, classes, getattr(params, "csv", None))
+    return ExternalVolumes(common.listed, common.classes, common.columns, None, numbers)
+
+
+def prepare_external_volumes(
+    listing: ExternalVolumes, params: VolumeParams, settings: VolumeSettings, folder: Path, name: str, targets: Any
+) -> PreparedDataset:
+    """Prepare the volumes in the same way as a prediction with the bundle does, and return them as one test set.
+
+    Every problem of the files is found before the first volume is prepared.
+
+    Args:
+        listing: result of `list_volumes`.
+        params: section data.
+        settings: entry `volumes` of bundle.json.
+        folder: existing folder for the volumes. It must exist as long as the set is in use.
+        name: name of the data, for the report.
+        targets: targets module of the task (`medtune.tasks.base.Targets`).
+
+    Returns:
+        A prepared set in which all volumes are test volumes of fold 0.
+
+    Raises:
+        InputError: volumes or masks cannot be used.
+    """
+    listed, channels, labels = listing.listed, len(settings.channels), len(listing.numbers) - 1
+    targets.check(listed.samples)
+    headers = inspect_headers(listed.samples, listed.root, channels)
+    samples = _keep(listed.samples, headers, params.on_bad_image)
+    rules = {rule.rule for rule in settings.preparation.intensity}
+    rule = VolumeIntensityParams(rule="zscore" if rules & set(PER_VOLUME) else "foreground")
+    inspection = _check_preparation(
+        samples, inspect_volumes(samples, listed.root, channels, labels, rule), settings.preparation
+    )
+    samples = _keep(samples, inspection, params.on_bad_image)
+    numbers = np.array(listing.numbers, np.uint8)
+    facts = [_renumber(fact, listing.numbers, len(listing.classes)) for fact in inspection.facts]
+
+    def read(row: int) -> LabeledVolume:
+        try:
+            volume = read_labeled(volume_files(samples[row]), channels, labels)
+        except DecodeError as error:  # the file has changed since the inspection
+            problem = file_problem(error, samples[row], listed.root)
+            raise InputError(f"{samples[row].path}: {problem}. Correct the file") from None
+        return replace(volume, mask=numbers[volume.mask])
+
+    digests = pack_volumes(folder, facts, read, settings.preparation)
+    rejected = [*listed.rejected, *headers.rejected, *inspection.rejected]
+    info = _describe(listing, params, settings, samples, name)
+    info["notes"] += rejected_note(rejected, len(listed.samples) + len(listed.rejected), UNIT)
+    strata = info["volumes"]["strata"]
+    return PreparedDataset(
+        folder=folder,
+        info=info,
+        classes=listing.classes,
+        paths=tuple(sample.path for sample in samples),
+        labels=np.array([strata.index(sample.label) for sample in samples], np.int64),
+        patient_ids=np.array([sample.path if sample.patient_id is None else sample.patient_id for sample in samples]),
+        folds=np.zeros(len(samples), np.int64),
+        splits=np.full((len(samples), 1), "test"),
+        images=np.zeros((len(samples), 0, 0, 3), np.uint8),
+        sha256=digests,
+        metadata_cells={column: tuple(sample.metadata[column] for sample in samples) for column in listing.columns},
+        names=tuple(sample.label for sample in samples),
+        file_digests={DIGEST_COLUMNS[0]: tuple(fact.sha256 for fact in facts)},
+    )
+
+
+def _keep(samples: Sequence[Sample], inspection: Inspection, on_bad_image: str) -> list[Sample]:
+    check_rejected(inspection.rejected, len(samples), on_bad_image, bool(inspection.selected), UNIT)
+    return [samples[row] for row in inspection.selected]
+
+
+def _check_preparation(samples: Sequence[Sample], inspection: Inspection, preparation: Preparation) -> Inspection:
+    """Reject volumes that the settings of the bundle cannot prepare."""
+    kept: list[tuple[int, VolumeFacts]] = []
+    rejected = list(inspection.rejected)
+    for row, fact in zip(inspection.selected, inspection.facts, strict=True):
+        if problem := _problem(fact, preparation):
+            rejected.append((samples[row].path, problem))
+        else:
+            kept.append((row, fact))
+    return Inspection(tuple(row for row, _ in kept), tuple(rejected), tuple(fact for _, fact in kept))
+
+
+def _problem(fact: VolumeFacts, preparation: Preparation) -> str | None:
+    try:
+        resampled_shape(fact.shape, fact.spacing, preparation.spacing)
+    except DecodeError as error:
+        return str(error)
+    windows = [
+        (-np.inf if rule.low is None else rule.low, np.inf if rule.high is None else rule.high)
+        for rule in preparation.intensity
+    ]
+    return outside(fact, windows)
+
+
+def _renumber(fact: VolumeFacts, numbers: Sequence[int], classes: int) -> VolumeFacts:
+    """Return the facts with the number of voxels of each class of the bundle."""
+    voxels = np.zeros(classes + 1, np.int64)
+    np.add.at(voxels, list(numbers[1:]), fact.voxels)
+    return replace(fact, voxels=tuple(voxels[1:].tolist()))
+
+
+def _describe(
+    listing: ExternalVolumes, params: VolumeParams, settings: VolumeSettings, samples: Sequence[Sample], name: str
+) -> dict[str, Any]:
+    """Return the entries of dataset.json."""
+    listed, known = listing.listed, samples[0].patient_id is not None
+    return {
+        "name": name,
+        "source": params.source,
+        "classes": list(listing.classes),
+        "license": listed.source.LICENSE,
+        "citation": listed.source.CITATION,
+        "faults": list(listed.source.KNOWN_ISSUES),
+        "protocol": PROTOCOL,
+        "n_images": len(samples),
+        "n_patients": len({sample.patient_id for sample in samples}) if known else len(samples),
+        "patients_known": known,
+        "leaked_patients": [],
+        "notes": [*listed.notes, *spacing_notes([volume_files(sample) for sample in samples])],
+        "allow_values": list(params.allow_values),
+        "volumes": {
+            **settings.preparation.document(),
+            "channels": list(settings.channels),
+            "patch": list(settings.patch),
+            "strata": list(findings.all_labels(samples)),
+        },
+    }

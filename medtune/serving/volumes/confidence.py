@@ -1,0 +1,64 @@
+"""Probability of the predicted label of each voxel after temperature scaling.
+
+The probabilities p of a voxel are the mean over overlapping windows, mirrored views and networks. Temperature scaling
+(Guo et al. 2017, arXiv 1706.04599) divides their logarithms by the temperature T, so that p becomes proportional to
+p ** (1 / T). For a voxel in one window this equals a division of the logits before the softmax. The order of the
+classes does not change, and therefore no label map changes. A division in each window could change label maps, because
+the mean of several windows would weigh them differently.
+"""
+
+from typing import Any
+
+import numpy as np
+
+# Smallest probability, whose logarithm is finite.
+TINY = 1e-30
+
+
+def log_ratios(probabilities: np.ndarray) -> np.ndarray:
+    """Return the logarithm of each probability relative to the largest one of the voxel.
+
+    Args:
+        probabilities: (K, ...) probabilities of K classes.
+
+    Returns:
+        (K, ...), 0 for the most probable class and negative for the others.
+    """
+    logs = np.log(np.maximum(probabilities, TINY))
+    return np.asarray(logs - logs.max(axis=0))
+
+
+def scaled_confidence(ratios: np.ndarray, temperature: float) -> np.ndarray:
+    """Return the scaled probability (...) of the most probable class, from `log_ratios` (K, ...)."""
+    return np.asarray(1 / np.exp(ratios / temperature).sum(axis=0))
+
+
+def confidence(probabilities: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Compute the probability of the most probable class of each voxel.
+
+    Args:
+        probabilities: float32 (K, X, Y, Z) mean probabilities of K classes.
+        temperature: positive divisor of the logarithms. 1 has no effect.
+
+    Returns:
+        float32 (X, Y, Z).
+    """
+    if temperature == 1:
+        return np.asarray(probabilities.max(axis=0))
+    result = np.empty(probabilities.shape[1:], np.float32)
+    for plane in range(len(result)):  # the logarithms of all planes would need the memory of the probabilities again
+        result[plane] = scaled_confidence(log_ratios(probabilities[:, plane]), temperature)
+    return result
+
+
+def parse_temperature(value: Any) -> float:
+    """Return the temperature in a bundle; 1 for None, which older bundles have.
+
+    Raises:
+        ValueError: the value is not a positive number.
+    """
+    if value is None:
+        return 1.0
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise ValueError(f"temperature is {value!r}: expected a positive number")
+    return float(value)

@@ -1,0 +1,58 @@
+"""Label maps of prepared volumes, predicted by a bundle with onnxruntime."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medtune.config.errors import RunError
+from medtune.runtime.progress import progress
+from medtune.serving.volumes.pipeline import Segmentation
+from medtune.tasks.segmentation import Params
+from medtune.tasks.segmentation.outputs import SegmentedVolumes, load_segmentation, store_segmentation
+
+if TYPE_CHECKING:
+    from medtune.data.manifest import PreparedDataset
+    from medtune.serving.volumes.bundle import VolumeBundle
+
+# Windows per run of the network on a GPU. A CPU needs no batches.
+WINDOWS_ON_GPU = 4
+
+
+def bundle_outputs(bundle: "VolumeBundle", prepared: "PreparedDataset", folder: Path) -> SegmentedVolumes:
+    """Predict all volumes and store their label maps, so that only one volume is in memory.
+
+    Args:
+        bundle: the loaded bundle.
+        prepared: volumes that were prepared with the settings of the bundle.
+        folder: existing folder for the label maps, in use as long as the result.
+
+    Returns:
+        The label maps without post-processing, in the order of the manifest. Their options are those of the training.
+
+    Raises:
+        RunError: the model returns values that are not finite.
+    """
+    names, entries = prepared.paths, prepared.volumes.entries
+    batch = 1 if bundle.providers[0] == "CPUExecutionProvider" else WINDOWS_ON_GPU
+    loaders: list[Callable[[], Segmentation]] = []
+    with progress(f"evaluate: {bundle.precision}", len(entries), "volumes") as advance:
+        for row, entry in enumerate(entries):
+            x, y, z = entry.original_shape
+            try:
+                found = bundle.segment_prepared(prepared.volumes.image(row), (x, y, z), entry.spacing, batch_size=batch)
+            except ValueError as error:
+                raise RunError(f"{bundle.folder}: {names[row]}: {error}") from None
+            path = folder / f"{row}.npz"
+            store_segmentation(path, found)
+            loaders.append(partial(_load, path, (x, y, z), len(prepared.classes), names[row]))
+            advance()
+    options = (bundle.manifest.get("params") or {}).get("task") or {}
+    return SegmentedVolumes(loaders, Params(**options))
+
+
+def _load(path: Path, shape: tuple[int, int, int], n_labels: int, name: str) -> Segmentation:
+    segmentation = load_segmentation(path, shape, n_labels)
+    if segmentation is None:
+        raise RunError(f"{name}: a stored label map was changed while it was used. Run again")
+    return segmentation

@@ -1,0 +1,94 @@
+"""Parts of the evaluation of a bundle that segments volumes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medtune.config.external import ExternalParams
+from medtune.config.schema import EvaluateParams
+from medtune.serving.volumes.bundle import VolumeBundle
+from medtune.serving.volumes.document import VolumeSettings
+from medtune.tasks import base
+
+if TYPE_CHECKING:
+    from medtune.data.external_volumes import ExternalVolumes
+    from medtune.data.manifest import PreparedDataset
+
+
+@dataclass(frozen=True)
+class VolumeInput:
+    """Parts for volumes; see `medtune.stages.external_input.ExternalInput`.
+
+    Attributes:
+        folder: folder of the bundle.
+        document: content of bundle.json.
+    """
+
+    folder: Path
+    document: dict[str, Any]
+
+    def params(self, data: Path, sets: Sequence[str]) -> ExternalParams:
+        """Return the params."""
+        from medtune.data.external_volume_params import external_volume_params
+
+        return external_volume_params(self.document, data, sets)
+
+    def listing(self, params: ExternalParams) -> "ExternalVolumes":
+        """List the volumes and check their labels and channels."""
+        from medtune.data.external_volumes import list_volumes
+        from medtune.data.volume_params import VolumeParams
+
+        assert isinstance(params.data, VolumeParams)  # from `external_volume_params`
+        classes, channels = self.document["classes"], self._settings.channels
+        return list_volumes(params.data, classes, channels, params.label_map, params.channel_names)
+
+    def load(self, precision: str, provider: str) -> VolumeBundle:
+        """Load the bundle."""
+        return VolumeBundle.load(self.folder, precision, provider)
+
+    def prepare(
+        self, listing: "ExternalVolumes", params: ExternalParams, bundle: VolumeBundle, folder: Path, name: str
+    ) -> "PreparedDataset":
+        """Check all volumes, then normalize and resample them."""
+        from medtune.data.external_volumes import prepare_external_volumes
+        from medtune.data.volume_params import VolumeParams
+
+        assert isinstance(params.data, VolumeParams)
+        targets = base.targets(self.document["task"]["kind"])
+        return prepare_external_volumes(listing, params.data, bundle.settings, folder, name, targets)
+
+    def outputs(self, bundle: VolumeBundle, prepared: "PreparedDataset", options: EvaluateParams, folder: Path) -> Any:
+        """Predict the label maps."""
+        task: Any = base.evaluation(self.document["task"]["kind"])
+        return task.bundle_outputs(bundle, prepared, folder)
+
+    def rule(self, bundle: VolumeBundle) -> str:
+        """Describe the post-processing."""
+        return str(bundle.task.rule(self.document)).rstrip(".")
+
+    def facts(self, bundle: VolumeBundle, prepared: "PreparedDataset") -> dict[str, Any]:
+        """Return the number of volumes per label, and the volumes that differ from the training volumes."""
+        from medtune.data.external import class_counts
+
+        settings, found = bundle.settings, []
+        names, rules = settings.channels, settings.preparation.intensity
+        for path, entry in zip(prepared.paths, prepared.volumes.entries, strict=True):
+            shape, spacing, quantiles = entry.original_shape, entry.spacing, entry.quantiles
+            if differences := settings.training_range.differences(shape, spacing, quantiles, names, rules):
+                found.append({"volume": path, "differences": differences})
+        return {"volumes_by_label": class_counts(prepared), "unlike_training": found}
+
+    def warnings(self, facts: Mapping[str, Any]) -> list[str]:
+        """Return a warning about the volumes that differ from the training volumes."""
+        found = facts["unlike_training"]
+        if not found:
+            return []
+        return [
+            f"Volumes that differ from the training volumes in spacing, field of view or intensity: {len(found):,} "
+            f"(first: {found[0]['volume']}, {found[0]['differences'][0]}). The report lists them."
+        ]
+
+    @property
+    def _settings(self) -> VolumeSettings:
+        return VolumeSettings.from_document(self.document)

@@ -1,0 +1,1 @@
+"""Damaged NIfTI files, and commands that read them."""
