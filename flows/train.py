@@ -50,7 +50,8 @@ def train(params: Params, paths: RunPaths, prefect: bool = True) -> list[pipelin
             raise pipeline.StageError(f"{failure} (traceback in {written}; run again to resume)") from failure
         finish(steps, results)
         ran = sum(not result.cached for result in results)
-        predict = "VOLUME --out FOLDER" if params.data.has_volumes else "IMAGE"
+        what = "IMAGE" if getattr(params.data, "is_planar", False) else "VOLUME"
+        predict = f"{what} --out FOLDER" if params.data.has_volumes else "IMAGE"
         report, bundle = paths.stage("evaluate") / "report.html", paths.stage("export")
         pipeline.log_line(
             f"done: {ran} of {len(results)} steps ran; report {report}; bundle in {bundle}. "

@@ -36,7 +36,7 @@ def trial_patch(params: Params) -> tuple[int, int, int]:
         with torch.random.fork_rng():
             x, y, z = create_volume_network(model.backbone, 1, CLASSES, args=model.backbone_args).factors
         return 2 * x, 2 * y, 2 * z
-    return SIDE, SIDE, SIDE
+    return SIDE, SIDE, 1 if getattr(params.data, "is_planar", False) else SIDE
 
 
 def check_segmenter(

@@ -11,11 +11,21 @@ WIDTH = 16
 
 
 class ConvBlock(nn.Sequential):
-    """3x3x3 convolution, instance norm and leaky ReLU; with stride 2, n voxels become ceil(n / 2)."""
+    """3x3x3 convolution, instance norm and leaky ReLU; with stride 2, n voxels become ceil(n / 2).
 
-    def __init__(self, inner: int, out: int, stride: int = 1) -> None:
+    With `depth` 1, the convolution is 3x3x1 and the stride of Z is 1, for images of one slice.
+    """
+
+    def __init__(self, inner: int, out: int, stride: int = 1, depth: int = 3) -> None:
         super().__init__(
-            nn.Conv3d(inner, out, 3, stride, padding=1, bias=False),
+            nn.Conv3d(
+                inner,
+                out,
+                (3, 3, depth),
+                (stride, stride, stride if depth > 1 else 1),
+                padding=(1, 1, depth // 2),
+                bias=False,
+            ),
             nn.InstanceNorm3d(out, affine=True),
             nn.LeakyReLU(0.01),
         )
@@ -41,22 +51,34 @@ class SliceDecoder(nn.Module):
         classes: number of classes including the background, K.
         levels: channels and width of an element in voxels for each level; empty without a backbone.
         width: channels at full resolution.
+        depth: size of the convolutions along Z, 3, or 1 for images of one slice.
     """
 
-    def __init__(self, channels: int, classes: int, levels: Sequence[tuple[int, float]], width: int = WIDTH) -> None:
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        levels: Sequence[tuple[int, float]],
+        width: int = WIDTH,
+        depth: int = 3,
+    ) -> None:
         super().__init__()
+
+        def block(inner: int, out: int, stride: int = 1) -> ConvBlock:
+            return ConvBlock(inner, out, stride, depth)
+
         full, half, quarter = width, 2 * width, 4 * width
         self.resolutions = [1 if width <= 2 else 2 for _, width in levels]
         self.projections = nn.ModuleList([Projection(count, half) for count, _ in levels])
-        self.stem = nn.Sequential(ConvBlock(channels, full), ConvBlock(full, full))
-        self.down = nn.ModuleList([ConvBlock(full, half, stride=2), ConvBlock(half, quarter, stride=2)])
+        self.stem = nn.Sequential(block(channels, full), block(full, full))
+        self.down = nn.ModuleList([block(full, half, stride=2), block(half, quarter, stride=2)])
         self.fuse = nn.ModuleList(
             [
-                ConvBlock(count + half * self.resolutions.count(resolution), count)
+                block(count + half * self.resolutions.count(resolution), count)
                 for resolution, count in ((1, half), (2, quarter))
             ]
         )
-        self.up = nn.ModuleList([ConvBlock(quarter + half, half), ConvBlock(half + full, full)])
+        self.up = nn.ModuleList([block(quarter + half, half), block(half + full, full)])
         self.output = nn.Conv3d(full, classes, 1)
 
     def forward(self, volume: Tensor, levels: Sequence[Tensor], extent: tuple[int, int]) -> Tensor:

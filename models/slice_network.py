@@ -16,7 +16,8 @@ from medtune.models.slice_levels import level_features, level_shapes, remove_unu
 Normalization = tuple[Sequence[float], Sequence[float]]  # mean and standard deviation per color channel
 
 IMAGENET = (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
-NEIGHBORS = 3  # slices per image: the previous, the slice itself and the next, as color channels
+COLORS = 3  # color channels of an image
+NEIGHBORS = COLORS  # slices per image: the previous, the slice itself and the next, as color channels
 STEP = 2  # every second slice is read
 COARSEST = 4  # voxels per element at the coarsest resolution of the decoder
 REDUCTION = 32  # sides of the images of a CNN are multiples
@@ -42,16 +43,18 @@ def slice_side(patch: Sequence[int], slice_scale: float, patch_size: int, slice_
 class SliceNetwork(Network):
     """Backbone of slices and 3-D decoder.
 
-    An image has three neighboring slices as its color channels. Each channel of the volume is read separately. Slices
-    are padded by their edge and upsampled. All slices of a patch have the same size in pixels. A volume has mean 0 and
-    standard deviation 1, like images after the normalization of ImageNet. For weights with another normalization,
-    images are converted from that of ImageNet.
+    An image has three neighboring slices as its color channels. Each channel of the volume is read separately. A patch
+    of one slice has no neighbors: its three channels are the colors of one image, and any other number of channels is
+    read separately, with three equal colors. Slices are padded by their edge and upsampled. All slices of a patch have
+    the same size in pixels. A volume has mean 0 and standard deviation 1, like images after the normalization of
+    ImageNet. For weights with another normalization, images are converted from that of ImageNet.
 
     Attributes:
         backbone: the timm model without layers behind its last level; an empty `nn.Identity` for the control without a
             backbone.
         head: the decoder, which is always trained.
         patch: largest X, Y and Z in voxels.
+        images: number of images per slice that the backbone reads.
     """
 
     scale: Tensor
@@ -87,6 +90,8 @@ class SliceNetwork(Network):
         super().__init__()
         self.axis = slice_axis
         self.patch = (patch[0], patch[1], patch[2])
+        flat = patch[slice_axis] == 1
+        self.images = 1 if flat and channels == COLORS else channels
         sides = [side for axis, side in enumerate(patch) if axis != slice_axis]
         if min(sides) < MIN_SIDE:
             raise InputError(f"data.patch={list(patch)}: slices need sides of at least {MIN_SIDE} voxels. "
@@ -100,10 +105,10 @@ class SliceNetwork(Network):
         if backbone is not None:
             self.pixels = self._image_size(self.backbone, patch, slice_scale)
             levels = [
-                (channels * count, self.extent[0] / height)
+                (self.images * count, self.extent[0] / height)
                 for count, height in level_shapes(self.backbone, self.pixels)
             ]
-        self.head = SliceDecoder(channels, classes, levels, width)
+        self.head = SliceDecoder(channels, classes, levels, width, depth=1 if flat else 3)
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Map volumes (B, C, X, Y, Z) to logits (B, K, X, Y, Z)."""
@@ -123,9 +128,9 @@ class SliceNetwork(Network):
             return []
         volumes = volumes.movedim(2 + self.axis, 4)
         images = self._images(volumes)
-        channels, slices = volumes.shape[1], -(-volumes.shape[4] // STEP)
+        slices = -(-volumes.shape[4] // STEP)
         return [
-            level.reshape(-1, channels, slices, *level.shape[1:]).permute(0, 1, 3, 4, 5, 2).flatten(1, 2)
+            level.reshape(-1, self.images, slices, *level.shape[1:]).permute(0, 1, 3, 4, 5, 2).flatten(1, 2)
             for level in level_features(self.backbone, images)
         ]
 
@@ -141,7 +146,10 @@ class SliceNetwork(Network):
             raise ValueError(f"slices of {height} x {width} voxels are larger than those of the patch, {self.limits}")
         below, right = self.extent[0] - height, self.extent[1] - width
         padded = pad(volumes, (1, 1, 0, right, 0, below), mode="replicate")
-        stack = torch.stack([padded[..., first : first + depth : STEP] for first in range(NEIGHBORS)], dim=2)
+        if self.images < volumes.shape[1]:
+            stack = padded[:, None, ..., 1 : 1 + depth : STEP]
+        else:
+            stack = torch.stack([padded[..., first : first + depth : STEP] for first in range(NEIGHBORS)], dim=2)
         images = stack.permute(0, 1, 5, 2, 3, 4).flatten(0, 2)
         images = interpolate(images, size=self.pixels, mode="bilinear")
         return images * self.scale + self.shift if self.converts else images

@@ -129,6 +129,7 @@ def prepare_volumes(
         "channels": list(channels),
         "patch": list(plan.patch),
         "strata": list(findings.all_labels(samples)),
+        **({"images": {"pixel_mm": _pixel_mm(facts)}} if data.is_planar else {}),
     }
     manifest_writing.write_info(folder, info)
     contact_sheet_volumes.write_contact_sheet(folder / "samples.png", folder, names, plan.preparation.spacing, labels)
@@ -160,6 +161,12 @@ def _training_rows(split: SplitResult, folds: Sequence[int]) -> list[int]:
 def _cells(fact: VolumeFacts) -> tuple[object, ...]:
     spacing = "x".join(f"{value:.6g}" for value in fact.spacing)
     return fact.shape[2], spacing, fact.orientation, fact.sha256, fact.mask_sha256
+
+
+def _pixel_mm(facts: Sequence[VolumeFacts]) -> list[float] | None:
+    """Return the spacing of the pixels if it is the same in all images, otherwise None."""
+    found = {fact.spacing[:2] for fact in facts}
+    return list(found.pop()) if len(found) == 1 else None
 
 
 def _with_labels(sample: Sample, fact: VolumeFacts, labels: Sequence[str]) -> Sample:

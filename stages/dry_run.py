@@ -148,6 +148,7 @@ def _cache_entry(params: Params, paths: RunPaths) -> tuple[Path, str]:
             "task": {name: value for name, value in params.section("task").items() if name not in unused},
             "stages": stages,
             "image_size": params.data.image_size,
+            **({"color": getattr(params.data, "color", None)} if getattr(params.data, "is_planar", False) else {}),
             "opset": params.export.opset,
             "weights": cache_key.weights_sha256(params),
             "versions": package_versions(*PACKAGES),

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from medtune.config import registry
 from medtune.config.errors import InputError
 from medtune.config.schema import Params
 from medtune.models.network import Network
@@ -20,7 +21,11 @@ def trial_layout(params: Params) -> Any:
         return LAYOUT
     from medtune.models.segmenter_check import trial_patch
 
-    return {"classes": LAYOUT, "channels": 1, "patch": list(trial_patch(params))}
+    channels = 1
+    if getattr(params.data, "is_planar", False):  # the colors of an image are read together
+        source = registry.load_plugin("medtune.data.sources", params.data.source, "data.source")
+        channels = len(source.channels(params.data))
+    return {"classes": LAYOUT, "channels": channels, "patch": list(trial_patch(params))}
 
 
 def try_export(params: Params, network: Network) -> bytes:

@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 
-from medtune.cli import volume_layouts
+from medtune.cli import detect_masks, volume_layouts
 from medtune.config.errors import InputError
 from medtune.data.listing import find_files
 from medtune.data.volume_cases import SUFFIXES as VOLUME_SUFFIXES
@@ -25,7 +25,8 @@ def find_data_folder(folder: Path) -> Path | None:
         The folder, or None if there is none.
 
     Raises:
-        InputError: several folders contain images, or the project folder itself is a data set of volumes.
+        InputError: several folders contain images, or the project folder itself is a data set of volumes or of images
+            with masks.
     """
     if not folder.is_dir():
         return None
@@ -50,9 +51,18 @@ def find_data_folder(folder: Path) -> Path | None:
 def _refuse_volumes(folder: Path) -> None:
     files = [path for pattern in ("*.nii*", "*/*.nii*") for path in folder.glob(pattern)]
     names = [path.relative_to(folder).as_posix() for path in files if not path.name.startswith(".")]
-    if volume_layouts.by_dataset_json(folder) or (names and volume_layouts.by_folders(folder, names)):
+    images = [
+        path.relative_to(folder).as_posix()
+        for path in folder.glob("*/*")
+        if path.parent.name not in NOT_IMAGES and not path.name.startswith(".") and path.name.lower().endswith(SUFFIXES)
+    ]
+    if (
+        volume_layouts.by_dataset_json(folder)
+        or (names and volume_layouts.by_folders(folder, names))
+        or detect_masks.by_folders(images)
+    ):
         raise InputError(
-            f"{folder}: this folder is a data set of volumes, and results need another folder. Run "
+            f"{folder}: this folder is a data set with masks, and results need another folder. Run "
             f"`medtune init NEW-FOLDER --data {shlex.quote(str(folder))}`"
         )
 

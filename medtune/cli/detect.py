@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from medtune.cli import detect_slides, detect_table, detect_volumes, image_headers
+from medtune.cli import detect_masks, detect_slides, detect_table, detect_volumes, image_headers
 from medtune.cli.detect_table import class_counts
 from medtune.cli.detected import DetectedData
 from medtune.cli.patients import suggest
@@ -37,6 +37,8 @@ def detect(root: Path, table_name: str | None = None) -> DetectedData:
     """
     if not table_name and (archives := _npz_files(root)):
         return _medmnist(archives)
+    if masks := detect_masks.detect_masks(root, table_name):
+        return masks
     if volumes := detect_volumes.detect_volumes(root, table_name):
         return volumes
     slides = detect_slides.find_slides(root)

@@ -51,6 +51,11 @@ def find_table(root: Path, detected: DetectedData) -> Table | None:
     return next(iter([*complete, *partial]), None)
 
 
+def has_column(table: Table, what: str) -> bool:
+    """Return True if a table has the column path, label or patient, under this name or a common synonym."""
+    return _column(table, what) is not None
+
+
 def read_named(file: Path) -> Table:
     """Read the table that the user names.
 

@@ -4,7 +4,7 @@ import contextlib
 import importlib.util
 import io
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,13 +93,13 @@ def detect_volumes(root: Path, table: str | None = None) -> DetectedData | None:
 
 def _describe(root: Path, layout: volume_layouts.Layout, files: Sequence[str], n_images: int) -> DetectedData:
     detected = DetectedData({**TASK, **layout.settings})
-    samples = _list(root, layout)
+    samples = list_layout(root, layout)
     volumes = [sample.volume for sample in samples if sample.volume is not None]
     headers = volume_headers.read_headers(volumes)
     detected.findings = [("volumes", f"{len(samples):,} in {root}"), ("layout", layout.title)]
     if layout.settings["data.source"] in ("volumes", "dicom"):
         masks = [volume.mask for volume in volumes if volume.mask is not None]
-        _name_labels(volume_headers.read_labels(masks), min(len(masks), volume_headers.MASKS_READ), detected)
+        name_labels(volume_headers.read_labels(masks), min(len(masks), volume_headers.MASKS_READ), detected)
         if headers.channels > 1:
             names = [f"channel_{number}" for number in range(headers.channels)]
             detected.settings["data.channel_names"] = names
@@ -120,7 +120,7 @@ def _describe(root: Path, layout: volume_layouts.Layout, files: Sequence[str], n
     if headers.bad:
         more = f" ({len(headers.bad):,} such files)" if len(headers.bad) > 1 else ""
         detected.warnings.append(f"{headers.bad[0]}{more}. `medtune data` lists every file that cannot be used")
-    _set_split(samples, layout, detected)
+    set_split(samples, layout, detected)
     used = {path for volume in volumes for path in volume.files}
     unused = [path for path in files if root / path not in used]
     if unused or n_images:
@@ -136,19 +136,46 @@ def _source(root: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
         section, _, name = key.removeprefix("data.").rpartition(".")
         (values.setdefault(section, {}) if section else values)[name] = value
     source = registry.load_plugin("medtune.data.sources", values["source"], "data.source")
-    if values["source"] in ("volumes", "dicom"):
+    if values["source"] in ("volumes", "dicom", "masks"):
         values["class_names"] = ["label"]
     return source, source.Params.model_validate(values)
 
 
-def _list(root: Path, layout: volume_layouts.Layout) -> list[Sample]:
+def list_layout(root: Path, layout: volume_layouts.Layout) -> list[Sample]:
+    """Return the volumes of a layout.
+
+    Args:
+        root: data root.
+        layout: the layout.
+
+    Returns:
+        The samples that the source lists.
+
+    Raises:
+        InputError: the source refuses the files.
+    """
     source, params = _source(root, layout.settings)
     with contextlib.redirect_stdout(io.StringIO()):  # `medtune data` prints the notes of the source
         samples = source.list_samples(root.resolve(), params)
     return add_dicom_headers(samples, root, params.frames).samples
 
 
-def _name_labels(counts: dict[int, int], n_read: int, detected: DetectedData) -> None:
+def name_labels(
+    counts: dict[int, int], n_read: int, detected: DetectedData, known: Mapping[int, str] | None = None
+) -> None:
+    """Set the names of the labels.
+
+    Args:
+        counts: number of masks with a label, by label.
+        n_read: number of masks that were read.
+        detected: result to extend.
+        known: names of labels that a file states, by label. Without them, the user must set the names.
+    """
+    numbers = range(1, max([*counts, *(known or {})]) + 1)
+    if known and all(number in known for number in numbers):
+        detected.settings["data.class_names"] = [known[number] for number in numbers]
+        detected.findings.append(("labels", ", ".join(known[number] for number in numbers)))
+        return
     names = [f"label_{number}" for number in range(1, max(counts) + 1)]
     detected.settings["data.class_names"] = names
     shown = ", ".join(f"{label} in {count}" for label, count in counts.items())
@@ -162,8 +189,14 @@ def _name_labels(counts: dict[int, int], n_read: int, detected: DetectedData) ->
     detected.commands.append(f"medtune params set {shlex.quote(f'data.class_names={show_value(example)}')}")
 
 
-def _set_split(samples: Sequence[Sample], layout: volume_layouts.Layout, detected: DetectedData) -> None:
-    """Choose a protocol: by patient if the patients are known, otherwise by volume."""
+def set_split(samples: Sequence[Sample], layout: volume_layouts.Layout, detected: DetectedData) -> None:
+    """Choose a protocol: by patient if the patients are known, otherwise by volume.
+
+    Args:
+        samples: the volumes.
+        layout: their layout.
+        detected: result to extend.
+    """
     patients = {sample.patient_id for sample in samples}
     if None not in patients:
         origin = "DICOM files" if layout.settings["data.source"] == "dicom" else "table"

@@ -46,9 +46,9 @@ def init(
     """Create a project for your images or volumes in a folder.
 
     Detects class folders, tables, whole-slide images, BreakHis names, MedMNIST files, image sizes and patients. Detects
-    volumes with masks in NIfTI files: folders, tables, and the data sets of nnU-Net and of the Decathlon. Writes
-    params.yaml and prints the next commands. Images are never changed. Without images, the project uses synthetic
-    data.
+    volumes with masks in NIfTI files: folders, tables, and the data sets of nnU-Net and of the Decathlon. Detects
+    images with masks in two folders or a table. Writes params.yaml and prints the next commands. Images are never
+    changed. Without images, the project uses synthetic data.
     """
     import importlib.util
 

@@ -64,7 +64,7 @@ def predict(
     A bundle for volumes reads NIfTI files, folders of NIfTI files, and folders with one DICOM series. Several channels
     are in the fourth axis of a file, in files named CASE_0000.nii.gz, CASE_0001.nii.gz, or in files separated by
     commas. It writes CASE.nii.gz and volumes.csv to --out. With --format dicom-seg, it writes a DICOM Segmentation
-    CASE.dcm of each DICOM series.
+    CASE.dcm of each DICOM series. A bundle that segments images reads image files, and writes CASE.png.
     """
     from medtune.serving import predict as serving
     from medtune.serving.bundle import Bundle
@@ -117,6 +117,7 @@ def _segment(
     from medtune.serving.volumes.bundle import VolumeBundle
     from medtune.serving.volumes.cases import check_outputs, find_cases
     from medtune.serving.volumes.dicom_seg import DicomSegFormat
+    from medtune.serving.volumes.image_cases import find_image_cases
     from medtune.serving.volumes.label_map_format import DefaultFormat, LabelMapFormat
     from medtune.serving.volumes.predict import write_label_maps
 
@@ -124,13 +125,16 @@ def _segment(
         raise InputError(f"--out: missing, but {bundle} writes label maps. Name a folder")
     if os.path.isfile(out):
         raise InputError(f"--out={out}: this is a file. Name a folder for the label maps")
-    kind, codes = output
+    images, (kind, codes) = "images" in document["volumes"], output
+    if images and kind is not None:
+        raise InputError(f"--format={kind}: {bundle} segments images, and writes PNG files. Remove the option")
     writer: LabelMapFormat = DefaultFormat()
     if kind == "dicom-seg":
         writer = DicomSegFormat.from_manifest(document, codes)
     elif codes is not None:
         raise InputError(f"--codes={codes}: only a DICOM-SEG has codes. Add --format dicom-seg, or remove the option")
-    cases = find_cases(paths, len(document["volumes"]["channels"]), out)
+    channels = len(document["volumes"]["channels"])
+    cases = find_image_cases(paths, out) if images else find_cases(paths, channels, out)
     cases = writer.prepare(cases, out)
     check_outputs(cases, out)
     loaded = VolumeBundle.load(bundle, *session, busy_wait=False)

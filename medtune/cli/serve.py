@@ -33,7 +33,8 @@ def serve(
 
     POST /predict accepts an image as the body, or several as multipart/form-data. GET /healthz, /metadata and /docs.
     A bundle for volumes accepts one NIfTI file, or one per channel as multipart/form-data. It returns the label map as
-    NIfTI, or the volumes of the labels for `Accept: application/json`.
+    NIfTI, or the volumes of the labels for `Accept: application/json`. A bundle that segments images accepts one image
+    and returns the label map as PNG, or the number of pixels of each label.
     """
     from medtune.serving.any_bundle import load_bundle
     from medtune.serving.http import serve as run

@@ -14,6 +14,7 @@ from medtune.data.prediction_results import is_results_table
 from medtune.data.sources.nnunet import IMAGES, MASKS
 from medtune.data.table import SUFFIXES as TABLE_SUFFIXES
 from medtune.data.table import Table, read_table
+from medtune.data.volume_cases import SUFFIXES as VOLUME_SUFFIXES
 from medtune.data.volume_cases import strip_suffix
 
 # Names of columns and folders that contain masks.
@@ -45,15 +46,19 @@ def by_dataset_json(root: Path) -> Layout | None:
     return Layout({"data.source": source}, title)
 
 
-def by_table(root: Path, name: str | None) -> Layout | None:
+def by_table(
+    root: Path, name: str | None, suffixes: tuple[str, ...] = VOLUME_SUFFIXES, source: str = "volumes"
+) -> Layout | None:
     """Return the layout of a table with one column of volumes and one of masks.
 
     Args:
         root: data root.
         name: file name of the table in `root`. None searches for a table.
+        suffixes: suffixes of the files. A table of images needs a column of masks, because others have classes.
+        source: `data.source`.
 
     Returns:
-        The layout, or None if no table names NIfTI files.
+        The layout, or None if no table names such files.
 
     Raises:
         InputError: the columns of the volume and the mask are ambiguous, or the table that `name` names is damaged or
@@ -71,9 +76,9 @@ def by_table(root: Path, name: str | None) -> Layout | None:
             if name:
                 raise InputError(f"{name}: results of `medtune predict`, without masks. Name the table of the masks")
             continue
-        files = [column for column in table.columns if _names_files(table, column)]
-        if files:
-            return _table_layout(table, files)
+        files = [column for column in table.columns if _names_files(table, column, suffixes)]
+        if files and (source == "volumes" or any(map(MASK_WORDS.search, files))):
+            return _table_layout(table, files, source)
     return None
 
 
@@ -84,18 +89,18 @@ def _tables(root: Path) -> Iterator[Path]:
             yield path
 
 
-def _names_files(table: Table, column: str) -> bool:
+def _names_files(table: Table, column: str, suffixes: tuple[str, ...]) -> bool:
     position = table.columns.index(column)
     cells = [cell for _, row in table.rows if (cell := row[position].strip())]
-    return bool(cells) and all(strip_suffix(cell) is not None for cell in cells)
+    return bool(cells) and all(strip_suffix(cell, suffixes) is not None for cell in cells)
 
 
-def _table_layout(table: Table, files: Sequence[str]) -> Layout:
+def _table_layout(table: Table, files: Sequence[str], source: str) -> Layout:
     masks = [column for column in files if MASK_WORDS.search(column)]
     mask = _only(table, "mask", [column for column in masks if column.casefold() == "mask"] or masks)
     rest = [column for column in files if column != mask]
     path = _only(table, "path", [column for column in rest if column.casefold() == "path"] or rest)
-    settings: dict[str, Any] = {"data.source": "volumes", "data.csv": table.name}
+    settings: dict[str, Any] = {"data.source": source, "data.csv": table.name}
     named = {"path": path, "mask": mask}
     patient = _patient_column(table)
     if patient is not None:
@@ -153,8 +158,8 @@ def by_folders(root: Path, files: Sequence[str]) -> Layout | None:
         if numbered and MASKS in names:
             raise InputError(f"{root}: {IMAGES} and {MASKS}, but no {FILE}. Copy {FILE} of the nnU-Net data set")
         return None
-    images, masks = max(pairs, key=lambda pair: (len(names[pair[0]] & names[pair[1]]), _is_mask_pair(*pair)))
-    if not _is_mask_pair(images, masks):
+    images, masks = max(pairs, key=lambda pair: (len(names[pair[0]] & names[pair[1]]), is_mask_pair(*pair)))
+    if not is_mask_pair(images, masks):
         raise InputError(
             f"{root}: the folders {images} and {masks} have equal names, but it is unclear which has the masks. Rename "
             "the folder of masks to masks"
@@ -189,7 +194,8 @@ def by_series(root: Path, files: Sequence[str], slices: Sequence[str]) -> Layout
     return Layout(settings, f"DICOM series in {images}, masks in {folder}, with equal names")
 
 
-def _is_mask_pair(images: str, masks: str) -> bool:
+def is_mask_pair(images: str, masks: str) -> bool:
+    """Return True if only the second of two folders has the name of a folder of masks."""
     return bool(MASK_WORDS.search(masks)) and not MASK_WORDS.search(images)
 
 

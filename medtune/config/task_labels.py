@@ -25,7 +25,7 @@ def check_task(kind: str, data: DataParams) -> None:
     if kind == SEGMENTATION and not data.has_volumes:
         raise InputError(
             f"task.kind={kind}: data.source={data.source} contains images, but this task needs volumes with masks. Use "
-            "data.source=volumes, decathlon, nnunet or phantom"
+            "data.source=volumes, decathlon, nnunet, masks or phantom"
         )
     setting = data.multi_label
     if setting and kind != MULTI_LABEL:

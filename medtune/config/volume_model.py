@@ -50,6 +50,8 @@ def _problems(params: Any) -> Iterator[tuple[str, Any, str]]:
                 yield f"{section}.{changed[0]}", changed[1], f"task {SEGMENTATION} does not use it. {fix}"
     model, finetune = params.model, params.finetune
     name = model.backbone
+    if getattr(params.data, "is_planar", False):
+        yield from _planar_problems(params)
     if name != NO_BACKBONE and name not in VOLUME_NETWORKS:
         return
     origin = "model.backbone=none" if name == NO_BACKBONE else f"{name}, a network of volumes,"
@@ -74,6 +76,18 @@ def _problems(params: Any) -> Iterator[tuple[str, Any, str]]:
             yield "model.peft.method", model.peft.method, f"{origin} leaves nothing to adapt. Use none"
         if params.schedule == "staged":
             yield "schedule", "staged", f"with {origin} both stages would train the decoder. Use frozen or full"
+
+
+def _planar_problems(params: Any) -> Iterator[tuple[str, Any, str]]:
+    """Yield the settings that images, which have one slice, do not support."""
+    model, augment, images = params.model, params.task.augment, f"data.source={params.data.source} has images"
+    if model.backbone in VOLUME_NETWORKS:
+        yield "model.backbone", model.backbone, f"{images}, and this network needs volumes. Use a timm model or none"
+    if model.head.slice_axis != "z":
+        yield "model.head.slice_axis", model.head.slice_axis, f"{images}, whose only slice is along z. Use z"
+    for key, axes in (("augment.mirror", augment.mirror), ("mirror_views", params.task.mirror_views)):
+        if "z" in axes:
+            yield f"task.{key}", axes, f"{images} of one slice. Remove z"
 
 
 def _changed(section: StrictParams, key: str) -> tuple[str, Any] | None:

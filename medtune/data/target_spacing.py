@@ -69,12 +69,14 @@ def patch_size(spacing: Spacing, shape: Shape, strides: Shape, max_voxels: int) 
     """Return the size of a patch.
 
     The first patch has equal sides in mm, but at most the median shape, rounded up to multiples of the strides. The
-    side that is longest relative to the median shape shrinks by its stride until the patch fits into the budget.
+    side that is longest relative to the median shape shrinks by its stride until the patch fits into the budget. A
+    patch of images has one slice, and its first size has the budget.
 
     Args:
         spacing: spacing of the resampled volumes in mm.
         shape: median shape of the resampled volumes, from `median_shape`.
-        strides: divisor of the patch along each axis: the product of all strides of the network.
+        strides: divisor of the patch along each axis: the product of all strides of the network. The last one is 1
+            for images.
         max_voxels: largest number of voxels of a patch.
 
     Returns:
@@ -88,7 +90,10 @@ def patch_size(spacing: Spacing, shape: Shape, strides: Shape, max_voxels: int) 
             f"data.patch=null: the network needs patches of at least {' x '.join(map(str, strides))} voxels, more than "
             f"{max_voxels:,} in total. Set data.patch"
         )
-    side_mm = (max(_FIRST_VOXELS, max_voxels) * math.prod(spacing)) ** (1 / 3)
+    if strides[2] == shape[2] == 1:
+        side_mm = math.sqrt(max_voxels * spacing[0] * spacing[1])
+    else:
+        side_mm = (max(_FIRST_VOXELS, max_voxels) * math.prod(spacing)) ** (1 / 3)
     patch = [
         stride * math.ceil(min(round(side_mm / mm), length) / stride) or stride
         for mm, length, stride in zip(spacing, shape, strides, strict=True)

@@ -1,7 +1,7 @@
 """Cases of a data set of volumes: checks of their files, and conversion to samples."""
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -83,9 +83,9 @@ def show_name(name: str) -> str:
     return text if text.isprintable() else ascii(text)
 
 
-def strip_suffix(path: str) -> str | None:
-    """Return a path without its NIfTI suffix, or None if it has none."""
-    suffix = next((suffix for suffix in SUFFIXES if path.lower().endswith(suffix)), None)
+def strip_suffix(path: str, suffixes: tuple[str, ...] = SUFFIXES) -> str | None:
+    """Return a path without its suffix, or None if it has none of `suffixes`."""
+    suffix = next((suffix for suffix in suffixes if path.lower().endswith(suffix)), None)
     return None if suffix is None else path[: -len(suffix)]
 
 
@@ -95,6 +95,8 @@ def to_samples(
     listed_in: str,
     patient_pattern: str | None = None,
     series: bool = False,
+    suffixes: tuple[str, ...] = SUFFIXES,
+    mask_values: Mapping[int, int] | None = None,
 ) -> list[Sample]:
     """Convert cases to samples, sorted by path.
 
@@ -104,26 +106,34 @@ def to_samples(
         listed_in: file or folder that lists the cases, for messages.
         patient_pattern: `data.patient_pattern`.
         series: the image of each case is a folder with a DICOM series.
+        suffixes: suffixes of the files. Other suffixes than those of NIfTI files mean that a volume is an image.
+        mask_values: `data.mask_values` of the masks of images.
 
     Returns:
         One sample per case. Its path is that of the first channel, or of the folder.
 
     Raises:
-        InputError: a path leaves the data root, is not a NIfTI file, is used twice or does not exist, or the pattern
+        InputError: a path leaves the data root, has another suffix, is used twice or does not exist, or the pattern
             does not match.
     """
-    files = ImageFiles(root, scan_root(root, SUFFIXES))
+    files = ImageFiles(root, scan_root(root, suffixes))
     cases = [replace(case, images=tuple(map(_normalize, case.images)), mask=_normalize(case.mask)) for case in cases]
     _refuse(cases, _is_outside, "is outside of data.root", "Write paths relative to data.root, without ..")
     folders = {case.images[0] for case in cases} if series else set()
-    nifti = f"is not a NIfTI file ({', '.join(SUFFIXES)})"
-    _refuse(cases, lambda path: path not in folders and strip_suffix(path) is None, nifti, "Convert the files to NIfTI")
+    kind, fix = ("a NIfTI file", "to NIfTI") if suffixes == SUFFIXES else ("an image", "to PNG")
+    _refuse(
+        cases,
+        lambda path: path not in folders and strip_suffix(path, suffixes) is None,
+        f"is not {kind} ({', '.join(suffixes)})",
+        f"Convert the files {fix}",
+    )
     _check_unique(cases)
     _check_existing(root, cases, files, listed_in, folders)
     actual = {path: root / (files.find(path) or path) for case in cases for path in case.paths}
     inside = {path: file.resolve().is_relative_to(root.resolve()) for path, file in actual.items()}
     _refuse(cases, lambda path: not inside[path], "is a link to a file outside of data.root", "Copy the file")
-    samples = [_sample(case, actual, series) for case in cases]
+    values = None if mask_values is None else tuple(sorted(mask_values.items()))
+    samples = [_sample(case, actual, series, suffixes != SUFFIXES, values) for case in cases]
     _check_slices(root, cases, samples)
     if patient_pattern is not None:
         samples = [with_patient(sample, patient_pattern) for sample in samples]
@@ -138,12 +148,19 @@ def _check_slices(root: Path, cases: Sequence[VolumeCase], samples: Sequence[Sam
             raise InputError(f"{case.place}: {name!r} is a link to a file outside of data.root. Copy the file")
 
 
-def _sample(case: VolumeCase, files: dict[str, Path], series: bool) -> Sample:
+def _sample(
+    case: VolumeCase,
+    files: dict[str, Path],
+    series: bool,
+    is_image: bool,
+    mask_values: tuple[tuple[int, int], ...] | None,
+) -> Sample:
     mask = files[case.mask]
     if series:
         volume = VolumeFiles(mask=mask, series=files[case.images[0]])
     else:
-        volume = VolumeFiles(tuple(files[path] for path in case.images), mask, case.spacing)
+        channels = tuple(files[path] for path in case.images)
+        volume = VolumeFiles(channels, mask, case.spacing, is_image=is_image, mask_values=mask_values)
     return Sample(
         case.images[0],
         NO_STRATUM,

@@ -37,6 +37,8 @@ class VolumeFiles:
             header of the file states it.
         read: function that draws the volume and its mask; None if they are files.
         series: folder of a DICOM series, which is one channel; None if the volume is no series.
+        is_image: True if the only file in `channels` is an image, such as a PNG file, which is a volume of one slice.
+        mask_values: label number of each value in the mask of an image; None if the values are the label numbers.
     """
 
     channels: tuple[Path, ...] = ()
@@ -44,6 +46,8 @@ class VolumeFiles:
     spacing: tuple[float, float, float] | None = None
     read: Callable[[], DrawnVolume] | None = field(default=None, compare=False)
     series: Path | None = None
+    is_image: bool = False
+    mask_values: tuple[tuple[int, int], ...] | None = None
 
     def __post_init__(self) -> None:
         """Check that the volume is either drawn or in files.

@@ -104,7 +104,9 @@ def table_cases(root: Path, params: ListedVolumeParams, csv: str) -> list[Volume
         other = columns.similar_column(table, "patient")
         fix = f". If {other} is the patient, add {set_option('data.columns.patient', other)}" if other else ""
         info(f"{table.name}: no column patient, so no patients are known; found {', '.join(table.columns)}{fix}")
-    return volume_table.read_cases(table, positions, root, params.split.protocol, params.patient_pattern)
+    return volume_table.read_cases(
+        table, positions, root, params.split.protocol, params.patient_pattern, params.is_planar
+    )
 
 
 def check_folder(root: Path, key: str, folder: str) -> None:
@@ -125,13 +127,14 @@ def check_folder(root: Path, key: str, folder: str) -> None:
         )
 
 
-def files_by_name(root: Path, key: str, folder: str) -> dict[str, str]:
-    """Find the NIfTI files in a folder and its subfolders.
+def files_by_name(root: Path, key: str, folder: str, suffixes: tuple[str, ...] = SUFFIXES) -> dict[str, str]:
+    """Find the files in a folder and its subfolders.
 
     Args:
         root: the data root.
         key: key of section data that names the folder.
         folder: the folder, relative to `root`.
+        suffixes: suffixes of the files.
 
     Returns:
         Path relative to `root` of each file, by its path in the folder without suffix.
@@ -142,9 +145,9 @@ def files_by_name(root: Path, key: str, folder: str) -> dict[str, str]:
     check_folder(root, key, folder)
     by_name: dict[str, str] = {}
     repeated: list[str] = []
-    files = listing.scan_root(root / folder, SUFFIXES).images
+    files = listing.scan_root(root / folder, suffixes).images
     for path in files:
-        name = strip_suffix(path) or path
+        name = strip_suffix(path, suffixes) or path
         if name in by_name:
             repeated.append(name)
         by_name[name] = f"{folder}/{path}"

@@ -65,6 +65,11 @@ class VolumeParams(DataParams):
         """True: the samples are volumes with masks."""
         return True
 
+    @property
+    def is_planar(self) -> bool:
+        """True if every volume is an image, which has one slice."""
+        return False
+
 
 class VolumeFileParams(VolumeParams):
     """Parameters of a source that reads volumes from files."""

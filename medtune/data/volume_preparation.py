@@ -12,12 +12,15 @@ from medtune.data.volume_reading import LabeledVolume
 from medtune.runtime.progress import progress
 from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes.pipeline import Preparation
-from medtune.serving.volumes.resampling import Shape, resampled_shape
+from medtune.serving.volumes.resampling import Shape, Spacing, resampled_shape
 from medtune.serving.volumes.volume_intensity import VolumeIntensity
 
 # Divisors of a patch that most networks accept, and the largest patch that they train on a CPU.
 STRIDES = (8, 8, 8)
 MAX_PATCH_VOXELS = 64**3
+# The same for images, which have one slice.
+PLANAR_STRIDES = (8, 8, 1)
+MAX_PATCH_PIXELS = 256**2
 # Data do not depend on params.seed, so that a new seed does not prepare them again.
 _SEED = 0
 
@@ -73,7 +76,7 @@ def plan_preparation(
         check_scale(rule.rule, {names[row]: facts[row].ranges[channel] for row in training})
     _check_all(names, facts, spacing, intensity)
     shape = median_shape([facts[row].shape for row in training], spacings, spacing)
-    patch = params.patch or patch_size(spacing, shape, STRIDES, MAX_PATCH_VOXELS)
+    patch = params.patch or default_patch(spacing, shape, params.is_planar)
     derived = {
         "spacing": params.spacing is None,
         "patch": params.patch is None,
@@ -82,6 +85,22 @@ def plan_preparation(
     return PreparationPlan(
         Preparation(spacing, intensity), patch, tuple(name for name, is_so in derived.items() if is_so)
     )
+
+
+def default_patch(spacing: Spacing, shape: Shape, is_planar: bool) -> Shape:
+    """Return the size of a patch for `data.patch: null`.
+
+    Args:
+        spacing: spacing of the resampled volumes in mm.
+        shape: median shape of the resampled volumes.
+        is_planar: the volumes are images.
+
+    Returns:
+        Voxels per axis.
+    """
+    if is_planar:
+        return patch_size(spacing, shape, PLANAR_STRIDES, MAX_PATCH_PIXELS)
+    return patch_size(spacing, shape, STRIDES, MAX_PATCH_VOXELS)
 
 
 def _volumes(names: Sequence[str], rows: Sequence[int], read: Callable[[int], LabeledVolume]) -> Iterator[tuple]:  # type: ignore[type-arg]

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from medtune.data.image_masks import check_pair, read_image_mask
 from medtune.data.volume_files import VolumeFiles
 from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes import geometry
 from medtune.serving.volumes.dicom_series import read_series, read_series_grid
 from medtune.serving.volumes.file_access import file_errors
+from medtune.serving.volumes.image_file import read_image
 from medtune.serving.volumes.nifti import read_mask, read_volume
 from medtune.serving.volumes.nifti_header import NiftiHeader
 from medtune.serving.volumes.nifti_voxels import open_nifti
@@ -55,6 +57,10 @@ def check_headers(volume: VolumeFiles, channels: int) -> None:
     """
     if volume.read is not None:
         return
+    if volume.is_image:
+        assert volume.mask is not None  # the source lists pairs
+        check_pair(volume.channels[0], volume.mask)
+        return
     if volume.series is not None:
         _check_mask(volume.mask, read_series_grid(volume.series), volume.series)
         return
@@ -86,6 +92,8 @@ def read_labeled(volume: VolumeFiles, channels: int, labels: int) -> LabeledVolu
     if volume.read is not None:
         return _draw(volume, channels, labels)
     assert volume.mask is not None  # checked by `check_headers`
+    if volume.is_image:
+        return _read_pair(volume, volume.mask, channels, labels)
     read = read_volume(volume.channels, channels) if volume.series is None else read_series(volume.series)
     mask = read_mask(volume.mask, range(labels + 1), read.grid)
     return LabeledVolume(read.data, mask, _affine(read, volume.spacing), read.grid.orientation)
@@ -103,10 +111,20 @@ def spacing_notes(volumes: Sequence[VolumeFiles]) -> list[str]:
 
 
 def _states_other_spacing(volume: VolumeFiles) -> bool:
-    if volume.spacing is None or not volume.channels:
+    if volume.spacing is None or not volume.channels or volume.is_image:
         return False
     found = geometry.spacing(_read_header(volume.channels[0]).grid.affine)
     return not np.allclose(found, volume.spacing, rtol=_SAME_SPACING, atol=0)
+
+
+def _read_pair(volume: VolumeFiles, mask: Path, channels: int, labels: int) -> LabeledVolume:
+    """Read an image and its mask as a volume of one slice."""
+    path, (x, y, _) = volume.channels[0], volume.spacing or (1.0, 1.0, 1.0)
+    image = read_image(path, channels, (x, y))
+    width, height, _ = image.grid.shape
+    values = None if volume.mask_values is None else dict(volume.mask_values)
+    found = read_image_mask(mask, labels, values, (width, height), path.name)
+    return LabeledVolume(image.data, found, image.affine, image.grid.orientation)
 
 
 def _read_header(path: Path) -> NiftiHeader:

@@ -81,7 +81,12 @@ def _describe_missing_mask(table: Table, name: str) -> str:
 
 
 def read_cases(
-    table: Table, positions: Mapping[str, int], root: Path, protocol: str, patient_pattern: str | None
+    table: Table,
+    positions: Mapping[str, int],
+    root: Path,
+    protocol: str,
+    patient_pattern: str | None,
+    is_planar: bool = False,
 ) -> list[VolumeCase]:
     """Convert each row to a case.
 
@@ -91,6 +96,7 @@ def read_cases(
         root: the data root.
         protocol: `data.split.protocol`. Protocols site and column use the columns site and split.
         patient_pattern: `data.patient_pattern`.
+        is_planar: the volumes are images, whose spacing is one number or two.
 
     Returns:
         One case per row, in the order of the table, with the cells of all other columns as metadata.
@@ -114,7 +120,7 @@ def read_cases(
     mask = table.columns[positions[MASK]]
     spacing = table.columns[positions[SPACING]] if SPACING in positions else None
     _check_masks(rows, mask)
-    return [_case(row, mask, spacing, root) for row in rows]
+    return [_case(row, mask, spacing, root, is_planar) for row in rows]
 
 
 def _check_masks(rows: Sequence[Sample], column: str) -> None:
@@ -126,7 +132,7 @@ def _check_masks(rows: Sequence[Sample], column: str) -> None:
         )
 
 
-def _case(row: Sample, mask: str, spacing: str | None, root: Path) -> VolumeCase:
+def _case(row: Sample, mask: str, spacing: str | None, root: Path, is_planar: bool) -> VolumeCase:
     cell = PurePosixPath(row.metadata[mask].strip().replace("\\", "/"))
     cell = cell.relative_to(root.as_posix()) if cell.is_relative_to(root.as_posix()) else cell
     return VolumeCase(
@@ -135,36 +141,42 @@ def _case(row: Sample, mask: str, spacing: str | None, root: Path) -> VolumeCase
         cell.as_posix(),
         row.where,
         row.patient_id,
-        None if spacing is None else parse_spacing(row.metadata[spacing], row.where),
+        None if spacing is None else parse_spacing(row.metadata[spacing], row.where, is_planar),
         {name: value for name, value in row.metadata.items() if name not in (mask, spacing)},
         row.site,
         row.published_splits,
     )
 
 
-def parse_spacing(cell: str, where: str) -> tuple[float, float, float] | None:
+def parse_spacing(cell: str, where: str, is_planar: bool = False) -> tuple[float, float, float] | None:
     """Read the spacing of a volume.
 
     Args:
         cell: three numbers of millimeters, separated by blanks, commas, semicolons or x; empty if unknown.
         where: location of the cell, for the message.
+        is_planar: the volume is an image. The cell has one number, or those along its rows and columns.
 
     Returns:
-        Millimeters per voxel along the stored axes, or None for an empty cell.
+        Millimeters per voxel along the stored axes, or None for an empty cell. An image is 1 mm thick.
 
     Raises:
-        InputError: the cell is not three numbers above 0 and at most 100.
+        InputError: the cell has another count of numbers, or they are not above 0 and at most 100.
     """
     if not cell.strip():
         return None
     parts = [part for part in re.split(r"[\s,;x×]+", cell.strip().strip("()[]").lower()) if part]
+    if is_planar and len(parts) in (1, 2):
+        parts = [parts[0], parts[-1], "1"]
+    elif is_planar:
+        parts = []
     try:
         x, y, z = (float(part) for part in parts)
     except ValueError:
         x = y = z = math.nan
     if not all(0 < value <= MAX_SPACING_MM for value in (x, y, z)):
+        count, example = ("one or two", "0.8x0.8") if is_planar else ("three", "0.8x0.8x2.5")
         raise InputError(
-            f"{where}: spacing is {cell!r}; expected three numbers of millimeters, above 0 and at most "
-            f"{MAX_SPACING_MM:g}, such as 0.8x0.8x2.5. Correct the cell"
+            f"{where}: spacing is {cell!r}; expected {count} numbers of millimeters, above 0 and at most "
+            f"{MAX_SPACING_MM:g}, such as {example}. Correct the cell"
         )
     return x, y, z

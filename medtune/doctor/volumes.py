@@ -13,9 +13,9 @@ import numpy as np
 from medtune.config.errors import InputError
 from medtune.config.schema import Params
 from medtune.data.sample import Sample
-from medtune.data.target_spacing import median_shape, patch_size, target_spacing
+from medtune.data.target_spacing import median_shape, target_spacing
 from medtune.data.volume_params import VolumeParams
-from medtune.data.volume_preparation import MAX_PATCH_VOXELS, STRIDES
+from medtune.data.volume_preparation import default_patch
 from medtune.data.volume_reading import check_headers, read_labeled
 from medtune.doctor.check_result import CheckResult, Context, failure, format_duration, ok, warning
 from medtune.serving.one_line import first_line
@@ -94,7 +94,7 @@ def check_volumes(context: Context, source: ModuleType, samples: Sequence[Sample
         shape = median_shape(shapes, spacings, spacing)
     except (InputError, DecodeError) as error:
         return failure(f"{summary}: {first_line(error)}", "set a larger data.spacing")
-    patch = params.patch or patch_size(spacing, shape, STRIDES, MAX_PATCH_VOXELS)
+    patch = params.patch or default_patch(spacing, shape, params.is_planar)
     overlap: float = context.params.task.overlap  # type: ignore[attr-defined]
     sides = zip(shape, patch, strict=True)
     counts: list[int] = [len(window_starts(max(length, side), side, overlap)) for length, side in sides]

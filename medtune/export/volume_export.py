@@ -15,17 +15,20 @@ from medtune.export.volume_ensemble import VolumeEnsemble
 from medtune.export.window_check import WindowCheck
 from medtune.runtime.artifact import Artifact
 from medtune.serving.volumes.bundle import VolumeBundle
-from medtune.serving.volumes.nifti import read_mask
 from medtune.serving.volumes.pipeline import PostProcessing
 from medtune.serving.volumes.training_range import TrainingRange
 from medtune.tasks.segmentation.export import MIN_AGREEMENT
-from medtune.tasks.segmentation.label_maps import FOLDER, file_name
+from medtune.tasks.segmentation.label_maps import FOLDER, file_name, output_suffix, read_label_map
 
 if TYPE_CHECKING:
     import onnxruntime
 
     from medtune.data.manifest import PreparedDataset
     from medtune.data.volume_store import VolumeEntry
+
+
+# Entries of dataset.json that the bundle has too. Only images have the last one.
+FIELDS = ("spacing", "intensity", "channels", "patch", "images")
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class VolumeExport:
             "input": {"name": source.name, "dtype": source.dtype, "layout": "NCXYZ", "orientation": "RAS",
                       "shape": ["N", *source.shape]},
             "volumes": {
-                **{name: info[name] for name in ("spacing", "intensity", "channels", "patch")},
+                **{name: info[name] for name in FIELDS if name in info},
                 "overlap": getattr(self.params.task, "overlap"),  # noqa: B009
                 "mirror_views": list(getattr(self.params.task, "mirror_views")),  # noqa: B009
                 "temperature": float(decision.get("temperature", 1.0)),
@@ -94,14 +97,14 @@ class VolumeExport:
         agreements = {}
         for row in check.rows:
             member = next((k for k, fold in enumerate(folds) if row in self.prepared.indices(fold)["test"]), None)
-            path = _label_map(evaluated.folder / FOLDER, self.prepared.paths[row])
+            path = _label_map(evaluated.folder / FOLDER, self.prepared.paths[row], output_suffix(self.prepared))
             if member is None or path is None:
                 continue
             (labels,) = check.segment_all(partial(bundle.run_member, member=member), [row], "export: label map")
             rule = post_processing(check.document["members"][member].get("decision", {}))
             n_labels, spacing = len(self.prepared.classes), self.prepared.volumes.entries[row].spacing
             labels = PostProcessing.from_document(rule).apply(labels, n_labels, spacing)
-            agreements[path.name] = float((labels == read_mask(path, range(n_labels + 1))).mean())
+            agreements[path.name] = float((labels == read_label_map(path, n_labels)).mean())
         if not agreements:
             return None
         worst = min(agreements, key=agreements.__getitem__)
@@ -113,11 +116,11 @@ class VolumeExport:
         return {"against": FOLDER, "volumes": len(agreements), "label_agreement_min": agreements[worst]}
 
 
-def _label_map(folder: Path, path: str) -> Path | None:
+def _label_map(folder: Path, path: str, suffix: str) -> Path | None:
     """Return the label map of a volume, or None if there is none or several have this name."""
     name = file_name(path)
-    found = folder / f"{name}.nii.gz"
-    return found if found.is_file() and not (folder / f"{name}-2.nii.gz").exists() else None
+    found = folder / f"{name}{suffix}"
+    return found if found.is_file() and not (folder / f"{name}-2{suffix}").exists() else None
 
 
 def measure(entries: "Sequence[VolumeEntry]") -> TrainingRange:

@@ -6,6 +6,8 @@ Pillow reads ordinary 8-bit files. tifffile, imagecodecs and pydicom read the ot
 import io
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from medtune.serving import dicom, png, tiff
 from medtune.serving.pixels import DecodedImage, DecodeError
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
+LOSSLESS_FORMATS = ("PNG", "TIFF", "BMP")
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".tif", ".tiff", ".bmp", ".webp", *DICOM_SUFFIXES)
 MAX_PIXELS = 50_000_000
@@ -50,11 +53,60 @@ def decode(
         DecodeError: the file is empty, damaged or truncated, or it is neither DICOM nor one of `FORMATS`. Also if it
             exceeds `MAX_PIXELS` or `MAX_BYTES`, has several pages, or has pixels of unknown meaning.
     """
+    content = _content(source)
+    with _parser_errors():
+        return _decode(content, apply_voi, frame)
+
+
+def decode_labels(source: Path | bytes) -> np.ndarray:
+    """Decode a mask: the numbers of a file with one channel, or the indices of a palette, as they are stored.
+
+    Args:
+        source: path of a regular file, or the bytes of a file.
+
+    Returns:
+        (h, w) booleans or integers. The EXIF orientation is applied.
+
+    Raises:
+        DecodeError: the file cannot be decoded, is compressed with loss, or has colors, transparency or fractions.
+    """
+    content = _content(source)
+    with _parser_errors():
+        image = _open(content)
+        if image.format not in LOSSLESS_FORMATS:
+            raise DecodeError(f"{image.format} changes label numbers. Save the mask as PNG from its source")
+        if image.mode not in ("1", "L", "P", *_DEEP_MODES):
+            raise DecodeError(
+                f"colors ({image.mode}), but a mask has one channel of label numbers. Save it as gray or palette PNG"
+            )
+        values = np.asarray(image)
+        if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
+            raise DecodeError("a mask must contain integers, but this file has fractions or NaN")
+        values = values.astype(np.int64) if values.dtype.kind == "f" else values
+        return np.ascontiguousarray(tiff.orient(values, image.getexif().get(_ORIENTATION, 1)))
+
+
+def orientation(path: Path) -> int:
+    """Return the EXIF orientation of an image file, 1 to 8; 1 if the file states none or Pillow cannot open it."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # `decode` reports damaged files
+        return 1
+
+
+def _content(source: Path | bytes | bytearray | memoryview) -> bytes:
     content = _read(source) if isinstance(source, Path) else bytes(source)
     if not content:
         raise DecodeError("the file is empty")
+    return content
+
+
+@contextmanager
+def _parser_errors() -> Iterator[None]:
+    """Convert the errors of parsers to one line."""
     try:
-        return _decode(content, apply_voi, frame)
+        yield
     except DecodeError:
         raise
     except MemoryError:

@@ -149,7 +149,13 @@ def create_app(bundle: "Bundle | VolumeBundle", max_bytes: int = 64 << 20, max_i
         return {"predictions": entries}
 
     async def segment(request: Request, files: list[tuple[str, bytes]]) -> Any:
-        from medtune.serving.volumes.uploads import MEDIA_TYPE, StorageError, TooLargeError, segment_upload
+        from medtune.serving.volumes.uploads import (
+            IMAGE_MEDIA_TYPE,
+            MEDIA_TYPE,
+            StorageError,
+            TooLargeError,
+            segment_upload,
+        )
 
         assert not isinstance(bundle, Bundle)
         try:
@@ -165,7 +171,7 @@ def create_app(bundle: "Bundle | VolumeBundle", max_bytes: int = 64 << 20, max_i
             raise HTTPException(500, [{"name": files[0][0], "error": reason}]) from None
         if "application/json" in request.headers.get("accept", ""):
             return {"predictions": [entry]}
-        return Response(label_map, media_type=MEDIA_TYPE)
+        return Response(label_map, media_type=IMAGE_MEDIA_TYPE if bundle.settings.is_planar else MEDIA_TYPE)
 
     def healthz() -> dict[str, Any]:
         return {"status": "ok", "precision": bundle.precision, "providers": bundle.providers}

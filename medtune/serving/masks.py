@@ -35,18 +35,18 @@ def find_masks(paths: Sequence[str]) -> list[str]:
 
 
 def _beside(path: PurePosixPath, images: dict[str, set[str]]) -> bool:
-    return bool(_stems(path) & images[path.parent.as_posix()])
+    return bool(image_stems(path) & images[path.parent.as_posix()])
 
 
 def _in_folder(path: PurePosixPath, below: dict[str, set[str]]) -> bool:
     for parent in path.parents:
         if _FOLDER.fullmatch(parent.name):
             candidates = below.get(parent.parent.as_posix(), set())
-            return bool(({path.stem.lower()} | _stems(path)) & candidates)
+            return bool(({path.stem.lower()} | image_stems(path)) & candidates)
     return False
 
 
-def _stems(path: PurePosixPath) -> set[str]:
-    """Return the possible stems of the image that belongs to a mask of this name."""
+def image_stems(path: PurePosixPath) -> set[str]:
+    """Return the possible stems, in lower case, of the image that belongs to a mask of this name."""
     matches = [pattern.fullmatch(path.stem.lower()) for pattern in (_SUFFIX, _PREFIX)]
     return {match[1].strip("-_. ") for match in matches if match}

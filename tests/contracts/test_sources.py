@@ -6,6 +6,7 @@ import sys
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from medtune.config import load, registry
 from medtune.config.data import DataParams
@@ -109,6 +110,9 @@ def read_volume(volume):
         mask = nib.as_closest_canonical(nib.load(volume.mask))
         series = read_series(volume.series)
         return series.data, np.asarray(mask.dataobj), [series.affine, mask.affine]
+    if volume.is_image:
+        *images, mask = (np.asarray(Image.open(file)) for file in volume.files)
+        return np.moveaxis(images[0], 2, 0)[..., None], mask[..., None], [np.eye(4)]
     files = [nib.load(file) for file in volume.files]
     *channels, mask = (np.asarray(file.dataobj) for file in files)
     axes = [channel[..., None] if channel.ndim == 3 else channel for channel in channels]

@@ -39,7 +39,8 @@ def volume(*shape):
 
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize(
-    ("patch", "channels", "axis"), [((16, 16, 8), 1, 2), ((19, 33, 7), 2, 2), ((9, 21, 24), 1, 0), ((16, 12, 1), 4, 2)]
+    ("patch", "channels", "axis"),
+    [((16, 16, 8), 1, 2), ((19, 33, 7), 2, 2), ((9, 21, 24), 1, 0), ((16, 12, 1), 4, 2), ((13, 18, 1), 3, 2)],
 )
 def test_network__returns_logits_of_the_size_of_the_patch(name, patch, channels, axis):
     model = network(name, patch, channels=channels, slice_axis=axis)
@@ -61,6 +62,18 @@ def test_levels__are_every_second_slice_with_its_neighbors():
         expected = level_features(model.backbone, images)
     for level, maps in zip(levels, expected, strict=True):
         torch.testing.assert_close(level[0].movedim(3, 0), maps, atol=1e-5, rtol=1e-5)
+
+
+def test_levels__of_an_image_are_those_of_its_colors():
+    model = network("test_vit", (16, 12, 1), channels=3)
+    x = volume(2, 3, 16, 12, 1)
+    images = nn.functional.pad(x[..., 0], (0, model.extent[1] - 12, 0, model.extent[0] - 16), mode="replicate")
+    images = nn.functional.interpolate(images, size=model.pixels, mode="bilinear")
+    with torch.no_grad():
+        expected = level_features(model.backbone, images)
+        for level, maps in zip(model.levels(x), expected, strict=True):
+            torch.testing.assert_close(level[..., 0], maps, atol=1e-5, rtol=1e-5)
+    assert model.head.stem[0][0].kernel_size == (3, 3, 1)
 
 
 def test_levels__axis_selects_the_slices():

@@ -33,9 +33,9 @@ def shape(document: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def columns(document: Mapping[str, Any]) -> list[str]:
-    """Return the columns of the table: `ml_<label>,...,uncertainty_<label>,...,flags`."""
-    labels = document["classes"]
-    return [*(f"ml_{name}" for name in labels), *(f"uncertainty_{name}" for name in labels), "flags"]
+    """Return the columns of the table: `ml_<label>,...,uncertainty_<label>,...,flags`; `pixels_<label>` for images."""
+    labels, unit = document["classes"], "pixels" if _has_images(document) else "ml"
+    return [*(f"{unit}_{name}" for name in labels), *(f"uncertainty_{name}" for name in labels), "flags"]
 
 
 def rows(output: Sequence[Any], document: Mapping[str, Any]) -> list[list[Any]]:
@@ -46,17 +46,22 @@ def rows(output: Sequence[Any], document: Mapping[str, Any]) -> list[list[Any]]:
         document: content of bundle.json.
 
     Returns:
-        The volume of each label in ml, its uncertainty (NaN if it was not found), and the flags, joined by `; `.
+        The volume of each label in ml or its number of pixels, its uncertainty (NaN if it was not found), and the
+        flags, joined by `; `.
     """
-    return [[*item.volumes_ml, *item.uncertainty, SEPARATOR.join(item.flags)] for item in output]
+    images = _has_images(document)
+    return [
+        [*(item.pixels if images else item.volumes_ml), *item.uncertainty, SEPARATOR.join(item.flags)]
+        for item in output
+    ]
 
 
 def entry(row: Sequence[Any], document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row as JSON: `volumes_ml` and `uncertainty` per label, and the list `flags`."""
+    """Return a row as JSON: `volumes_ml` (or `pixels`) and `uncertainty` per label, and the list `flags`."""
     labels = document["classes"]
     uncertainty = [None if math.isnan(value) else value for value in row[len(labels) : 2 * len(labels)]]
     return {
-        "volumes_ml": dict(zip(labels, row[: len(labels)], strict=True)),
+        "pixels" if _has_images(document) else "volumes_ml": dict(zip(labels, row[: len(labels)], strict=True)),
         "uncertainty": dict(zip(labels, uncertainty, strict=True)),
         "flags": row[-1].split(SEPARATOR) if row[-1] else [],
     }
@@ -89,5 +94,11 @@ def summary(document: Mapping[str, Any]) -> str:
     """
     labels, volumes = document["classes"], document["volumes"]
     more = f", and {len(labels) - _SHOWN:,} more" if len(labels) > _SHOWN else ""
+    if _has_images(document):
+        return f"segments {', '.join(labels[:_SHOWN])}{more} in images ({', '.join(volumes['channels'])})"
     spacing = " x ".join(f"{value:.3g}" for value in volumes["spacing"])
     return f"segments {', '.join(labels[:_SHOWN])}{more} in {', '.join(volumes['channels'])} at {spacing} mm"
+
+
+def _has_images(document: Mapping[str, Any]) -> bool:
+    return "images" in document["volumes"]

@@ -18,6 +18,7 @@ from medtune.serving.samples import compare_samples
 from medtune.serving.volumes import pipeline
 from medtune.serving.volumes.dicom_series import read_series
 from medtune.serving.volumes.document import VolumeSettings
+from medtune.serving.volumes.image_file import read_image
 from medtune.serving.volumes.nifti import read_volume
 from medtune.serving.volumes.nifti_space import INSTALL
 from medtune.serving.volumes.resampling import Shape
@@ -37,7 +38,7 @@ class VolumeBundle(LoadedBundle):
     def _check_kind(cls, folder: Path, document: dict[str, Any], provider: str) -> None:
         if VOLUMES not in document:
             raise BundleError(f"{folder} predicts images, not volumes. Load it with medtune.serving.bundle.Bundle")
-        if find_spec("nibabel") is None:
+        if "images" not in document[VOLUMES] and find_spec("nibabel") is None:
             raise BundleError(INSTALL)
         if provider not in SUPPORTED:
             raise BundleError(f"provider {provider} does not run bundles for volumes. Use {' or '.join(SUPPORTED)}")
@@ -73,7 +74,7 @@ class VolumeBundle(LoadedBundle):
 
         Args:
             source: a NIfTI file with all channels, a sequence with one file per channel, the folder of a DICOM series,
-                or a volume.
+                or a volume. A bundle of images reads an image file.
 
         Returns:
             The volume.
@@ -87,11 +88,24 @@ class VolumeBundle(LoadedBundle):
                 raise DecodeError(f"{len(source.data)} channels; expected {channels}")
             return source
         paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
+        if self.settings.is_planar:
+            return self._read_image(paths)
         if len(paths) == 1 and paths[0].is_dir():
             if channels != 1:
                 raise DecodeError(f"{paths[0]}: a DICOM series has one channel; expected {channels}")
             return read_series(paths[0])
         return read_volume(paths, channels)
+
+    def _read_image(self, paths: Sequence[Path]) -> Volume:
+        pixel_mm = self.settings.pixel_mm
+        if len(paths) != 1:
+            raise DecodeError(f"{len(paths)} files; expected one image")
+        if pixel_mm is None:
+            raise DecodeError(
+                f"{paths[0]}: the pixel spacing is unknown, and that of the training images differs. Pass the volume "
+                "of medtune.serving.volumes.image_file.read_image"
+            )
+        return read_image(paths[0], len(self.settings.channels), pixel_mm)
 
     def segment(
         self,

@@ -79,7 +79,11 @@ def find_cases(paths: Sequence[Path], channels: int, out: Path) -> list[Case]:
             cases.append(Case(_name(_require(parts)[0]), tuple(parts)))
         else:
             raise BundleError(f"{path} does not exist. Check the path")
-    cases = [*_group(dict.fromkeys(files), channels), *cases]
+    return unique_cases([*_group(dict.fromkeys(files), channels), *cases])
+
+
+def unique_cases(cases: Iterable[Case]) -> list[Case]:
+    """Return different cases once; raise BundleError if two of them have the same name."""
     by_name: dict[str, Case] = {}
     for case in dict.fromkeys(cases):
         other = by_name.setdefault(case.name.casefold(), case)

@@ -27,6 +27,8 @@ class VolumeSettings:
         overlap: overlap of neighboring windows as a fraction of the window.
         post_processing: removal of components.
         training_range: range of the training volumes.
+        is_planar: True if the bundle reads images, which have one slice.
+        pixel_mm: spacing of the pixels of images along X and Y in mm; None if the training images differ in it.
         views: axes, 0 to 2, whose mirrored windows are also predicted.
         temperature: divisor of the logarithms of the probabilities, for the uncertainty.
     """
@@ -37,6 +39,8 @@ class VolumeSettings:
     overlap: float
     post_processing: PostProcessing
     training_range: TrainingRange
+    is_planar: bool = False
+    pixel_mm: tuple[float, float] | None = None
     views: tuple[int, ...] = ()
     temperature: float = 1.0
 
@@ -70,6 +74,7 @@ class VolumeSettings:
             rules: Any = values.get("post_processing")
             check_post_processing(rules, len(document["classes"]))
             training_range = TrainingRange.from_document(values.get("training_range"), len(channels))
+            pixel_mm = _parse_images(values["images"], patch) if "images" in values else None
             views = parse_views(values.get("mirror_views", []))
             temperature = parse_temperature(values.get("temperature"))
         except ValueError as error:
@@ -81,6 +86,8 @@ class VolumeSettings:
             float(overlap),
             PostProcessing.from_document(rules),
             training_range,
+            "images" in values,
+            pixel_mm,
             views,
             temperature,
         )
@@ -121,6 +128,18 @@ def check_post_processing(values: Any, n_labels: int) -> None:
         raise ValueError(f"post_processing.largest is {largest!r}: expected labels from 1 to {n_labels}")
     if not _is_number(smallest) or not 0 <= smallest < float("inf"):
         raise ValueError(f"post_processing.min_volume_mm3 is {smallest!r}: expected a volume, 0 or more")
+
+
+def _parse_images(values: Any, patch: list[int]) -> tuple[float, float] | None:
+    """Return `pixel_mm` of the entry `images`; raise ValueError if it is invalid or the patch has several slices."""
+    if patch[2] != 1:
+        raise ValueError(f"patch is {patch!r}: expected one slice, because the bundle reads images")
+    pixel_mm = values.get("pixel_mm", ()) if isinstance(values, Mapping) else ()
+    if pixel_mm is None:
+        return None
+    if not isinstance(pixel_mm, list) or len(pixel_mm) != 2 or not all(_is_number(mm) and mm > 0 for mm in pixel_mm):
+        raise ValueError(f"images is {values!r}: expected pixel_mm with null or two positive numbers")
+    return float(pixel_mm[0]), float(pixel_mm[1])
 
 
 def _are_names(values: Any) -> bool:

@@ -53,7 +53,7 @@ class LabelMapFormat(Protocol):
 
 
 class DefaultFormat:
-    """Format of `SegmentedVolume.save`: a NIfTI file on the grid of the input."""
+    """Format of `SegmentedVolume.save`: a NIfTI file on the grid of the input, or a PNG file of an image."""
 
     def prepare(self, cases: Sequence[Case], out: Path) -> list[Case]:
         """Accept every input."""

@@ -31,10 +31,12 @@ def write_label_maps(
     as_json: bool = False,
     label_map_format: LabelMapFormat | None = None,
 ) -> int:
-    """Write the label map `CASE.nii.gz` of each readable volume, and the table `volumes.csv`.
+    """Write the label map of each readable volume, and the table `volumes.csv`.
 
-    The table has the columns path, ml_LABEL, uncertainty_LABEL, flags and seconds. The uncertainty of a label that was
-    not found is empty. A volume that fails does not affect the others. Unfinished files of a killed run are removed.
+    A label map is `CASE.nii.gz`, or `CASE.png` for an image. The table has the columns path, ml_LABEL,
+    uncertainty_LABEL, flags and seconds. Images have pixels_LABEL instead of ml_LABEL. The uncertainty of a label that
+    was not found is empty. A volume that fails does not affect the others. Unfinished files of a killed run are
+    removed.
 
     Args:
         bundle: the loaded bundle.

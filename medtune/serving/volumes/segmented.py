@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from medtune.serving.volumes.geometry import from_ras
+from medtune.serving.volumes.image_file import OUTPUT_SUFFIX, write_mask
 from medtune.serving.volumes.nifti import write_label_map
 from medtune.serving.volumes.volume import Grid
 
@@ -37,16 +38,25 @@ class SegmentedVolume:
         """Label map with the axes of the file, uint8."""
         return from_ras(self.ras_labels, self.grid.orientation)
 
+    @property
+    def pixels(self) -> tuple[int, ...]:
+        """Number of voxels of each label, which are the pixels of an image."""
+        counts = np.bincount(self.ras_labels.ravel(), minlength=1 + len(self.volumes_ml))
+        return tuple(counts[1 : 1 + len(self.volumes_ml)].tolist())
+
     def save(self, path: Path) -> None:
-        """Write the label map with affine, qform, sform and units of the file.
+        """Write the label map with affine, qform, sform and units of the file, or as a gray PNG file.
 
         Args:
-            path: .nii or .nii.gz file.
+            path: .nii or .nii.gz file. For an image, a .png file.
 
         Raises:
             medtune.serving.manifest.BundleError: the file cannot be written.
         """
-        write_label_map(path, self.ras_labels, self.grid)
+        if path.suffix.lower() == OUTPUT_SUFFIX:
+            write_mask(path, self.ras_labels)
+        else:
+            write_label_map(path, self.ras_labels, self.grid)
 
 
 def label_volumes(labels: np.ndarray, n_labels: int, spacing: Sequence[float]) -> tuple[float, ...]:

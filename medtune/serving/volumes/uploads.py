@@ -1,4 +1,4 @@
-"""Segmentation of an uploaded NIfTI file.
+"""Segmentation of an uploaded NIfTI file or image.
 
 The request has one file, or one file per channel. One volume is segmented at a time, because several would need several
 times the memory.
@@ -18,9 +18,9 @@ from medtune.serving.volumes.bundle import VolumeBundle
 from medtune.serving.volumes.geometry import format_shape, spacing
 from medtune.serving.volumes.nifti import read_grid
 from medtune.serving.volumes.resampling import resampled_shape
-from medtune.serving.volumes.volume import Grid
+from medtune.serving.volumes.volume import Grid, Volume
 
-MEDIA_TYPE = "application/gzip"
+MEDIA_TYPE, IMAGE_MEDIA_TYPE = "application/gzip", "image/png"
 # A compressed upload can be a thousand times larger in memory.
 MAX_VOXELS = 1 << 28
 _ONE_AT_A_TIME = Lock()
@@ -42,7 +42,8 @@ def segment_upload(bundle: VolumeBundle, files: Sequence[tuple[str, bytes]]) -> 
         files: name and bytes of the file, or of one file per channel in order.
 
     Returns:
-        The JSON entry with the `name` of the first file, and the label map as a .nii.gz file.
+        The JSON entry with the `name` of the first file, and the label map as a .nii.gz file; as a .png file for an
+        image.
 
     Raises:
         DecodeError: the volume cannot be used.
@@ -51,21 +52,26 @@ def segment_upload(bundle: VolumeBundle, files: Sequence[tuple[str, bytes]]) -> 
         StorageError: the files cannot be written, for example because the disk is full.
         RuntimeError: onnxruntime failed, or the model returned a value that is not finite.
     """
-    channels = len(bundle.settings.channels)
+    settings = bundle.settings
+    channels = 1 if settings.is_planar else len(settings.channels)
     if len(files) > channels:
         raise TooLargeError(f"{len(files)} files; expected one volume of {channels} channels")
     with _temporary_folder() as folder:
-        paths = [folder / f"channel{index}.nii" for index in range(len(files))]
+        kind = "image" if settings.is_planar else "nii"
+        paths = [folder / f"channel{index}.{kind}" for index in range(len(files))]
         try:
             for path, (_, content) in zip(paths, files, strict=True):
                 path.write_bytes(content)
-            _check_size(bundle, read_grid(paths[0]))
+            source: Sequence[Path] | Volume = paths
+            if settings.is_planar:
+                source = bundle.read(paths)
+            _check_size(bundle, source.grid if isinstance(source, Volume) else read_grid(paths[0]))
             with _ONE_AT_A_TIME:
-                result = bundle.segment(paths)
+                result = bundle.segment(source)
         except DecodeError as error:
             raise DecodeError(str(error).replace(f"{folder}/", "")) from None
         try:
-            result.save(target := folder / "labels.nii.gz")
+            result.save(target := folder / ("labels.png" if settings.is_planar else "labels.nii.gz"))
         except BundleError as error:
             raise StorageError(_storage_problem("label map", error.__context__)) from None
         (row,) = bundle.rows([result])

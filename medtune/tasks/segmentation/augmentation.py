@@ -21,13 +21,16 @@ SEEDS = 2**31
 REACH = 3
 
 
-def draw_maps(params: VolumeAugmentParams, rng: PerSampleRng, spacing: Sequence[float]) -> list[np.ndarray | None]:
+def draw_maps(
+    params: VolumeAugmentParams, rng: PerSampleRng, spacing: Sequence[float], is_planar: bool = False
+) -> list[np.ndarray | None]:
     """Draw rotations about all three axes and zooms.
 
     Args:
         params: `rotate`, `scale` and `affine_probability` are read.
         rng: source of random numbers.
         spacing: distance of voxels in mm. Rotations are those of the body, also with anisotropic voxels.
+        is_planar: the patches have one slice, so that they rotate about the z axis only.
 
     Returns:
         For each patch, a matrix (3, 3) from voxels of the patch to voxels of the volume, both relative to the center of
@@ -35,6 +38,8 @@ def draw_maps(params: VolumeAugmentParams, rng: PerSampleRng, spacing: Sequence[
     """
     applied = rng.bernoulli(params.affine_probability).tolist()
     angles = rng.uniform(3, math.radians(params.rotate)).double().numpy()
+    if is_planar:
+        angles[:, :2] = 0
     zooms = (1 / (1 + rng.uniform(1, params.scale)[:, 0].double())).tolist()
     if not params.rotate and not params.scale:
         return [None] * len(applied)

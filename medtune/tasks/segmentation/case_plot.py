@@ -28,11 +28,12 @@ class CaseVolumes:
     """Image and masks of a volume on two grids with the same borders.
 
     Attributes:
-        image: (X', Y', Z') first channel, normalized and resampled.
+        image: (X', Y', Z') first channel, normalized and resampled. The mean of the colors of an image.
         truth: (X, Y, Z) true mask on the grid of the file in RAS.
         prediction: (X, Y, Z) predicted mask on the same grid.
         size_mm: extent along each axis in mm.
         window: values of black and white.
+        is_image: True if the volume is an image, whose axes have no anatomical directions.
     """
 
     image: npt.NDArray[np.float32]
@@ -40,6 +41,13 @@ class CaseVolumes:
     prediction: npt.NDArray[np.uint8]
     size_mm: tuple[float, float, float]
     window: tuple[float, float]
+    is_image: bool = False
+
+    @property
+    def planes(self) -> dict[str, tuple[int, int, int]]:
+        """The planes to show, as in `PLANES`: a volume of one slice has one plane."""
+        flat = {name: axes for name, axes in PLANES.items() if self.truth.shape[axes[0]] == 1}
+        return flat if len(flat) == 1 else PLANES
 
     def center(self) -> tuple[float, float, float]:
         """Return the plane of each axis with the most labeled voxels, as a fraction of the axis, 0..1."""
@@ -82,11 +90,13 @@ def load_case(prepared: "PreparedDataset", predictions: VolumePredictions, posit
     """
     row = int(predictions.rows[position])
     entry = prepared.volumes.entries[row]
-    image = np.asarray(prepared.volumes.image(row)[0], np.float32)
+    is_image = "images" in prepared.info["volumes"]
+    stored = prepared.volumes.image(row)
+    image = stored.mean(axis=0, dtype=np.float32) if is_image else np.asarray(stored[0], np.float32)
     low, high = (float(value) for value in np.percentile(image, PERCENTILES))
     x, y, z = (length * mm for length, mm in zip(entry.original_shape, entry.spacing, strict=True))
     truth, prediction = np.asarray(prepared.volumes.truth(row)), predictions.maps[position]()
-    return CaseVolumes(image, truth, prediction, (x, y, z), (low, max(high, low + 1e-6)))
+    return CaseVolumes(image, truth, prediction, (x, y, z), (low, max(high, low + 1e-6)), is_image)
 
 
 def plane(volume: npt.NDArray[Any], axes: tuple[int, int, int], fraction: float) -> npt.NDArray[Any]:
@@ -97,7 +107,7 @@ def plane(volume: npt.NDArray[Any], axes: tuple[int, int, int], fraction: float)
 
 
 def draw_case(path: Path, case: CaseVolumes, labels: Sequence[str], caption: str, dice: Sequence[float | None]) -> None:
-    """Draw three planes with the outlines of the true mask (solid) and of the predicted mask (dashed).
+    """Draw the planes with the outlines of the true mask (solid) and of the predicted mask (dashed).
 
     Args:
         path: PNG file to write.
@@ -106,15 +116,14 @@ def draw_case(path: Path, case: CaseVolumes, labels: Sequence[str], caption: str
         caption: title.
         dice: Dice of each label; None if neither mask has it.
     """
-    field = case.field()
+    field, planes = case.field(), case.planes
     shown = [last - first for first, last in field]
-    widths = [shown[horizontal] for _, horizontal, _ in PLANES.values()]
-    tallest = max(shown[vertical] for *_, vertical in PLANES.values())
+    widths = [shown[horizontal] for _, horizontal, _ in planes.values()]
+    tallest = max(shown[vertical] for *_, vertical in planes.values())
     center, height = case.center(), 9.0 * tallest / sum(widths)
-    with plot_file(
-        path, (9.6, min(max(height, 2.2), 7.0) + 1.0), ncols=3, gridspec_kw={"width_ratios": widths}
-    ) as grid:
-        for axes, (name, (normal, horizontal, vertical)) in zip(grid, PLANES.items(), strict=True):
+    size, ratios = (9.6, min(max(height, 2.2), 7.0) + 1.0), {"width_ratios": widths}
+    with plot_file(path, size, ncols=len(planes), squeeze=False, gridspec_kw=ratios) as (grid,):
+        for axes, (name, (normal, horizontal, vertical)) in zip(grid, planes.items(), strict=True):
             extent = (0, case.size_mm[horizontal], 0, case.size_mm[vertical])
             order, fraction = (normal, horizontal, vertical), center[normal]
             low, high = case.window
@@ -123,11 +132,13 @@ def draw_case(path: Path, case: CaseVolumes, labels: Sequence[str], caption: str
             )
             for mask, style in ((case.truth, "solid"), (case.prediction, "dashed")):
                 draw_outlines(axes, plane(mask, order, fraction), extent, style)
-            axes.set_title(f"{name}, {'xyz'[normal]} = {fraction * case.size_mm[normal]:.0f} mm", loc="center")
+            if not case.is_image:
+                axes.set_title(f"{name}, {'xyz'[normal]} = {fraction * case.size_mm[normal]:.0f} mm", loc="center")
             # Radiological view: the patient's right is on the left.
             axes.set(xlim=field[0][::-1] if horizontal == 0 else field[horizontal], ylim=field[vertical])
             x, letter, side = (0.01, "R", "left") if horizontal == 0 else (0.99, "A", "right")
-            axes.text(x, 0.5, letter, ha=side, va="center", color="#ffd166", transform=axes.transAxes)
+            if not case.is_image:
+                axes.text(x, 0.5, letter, ha=side, va="center", color="#ffd166", transform=axes.transAxes)
             axes.spines[:].set_visible(False)
             axes.set(xticks=[], yticks=[])
             axes.set_aspect("equal")

@@ -20,6 +20,7 @@ INPUT = "volumes"
 # Fraction of the voxels whose label must be that of the trained networks, in windows and in each complete volume.
 MIN_AGREEMENT = 0.999
 EXAMPLE_FOLD: dict[str, Any] = {}
+IMAGE_NOTE = "\n- An image counts as a volume that is 1 mm thick: 1 ml is 1,000 mm², or 1,000 pixels without a spacing."
 
 
 class VoxelSoftmax(nn.Module):
@@ -144,14 +145,16 @@ def card(document: Mapping[str, Any]) -> dict[str, str]:
     """Return the texts of the model card."""
     volumes = document["volumes"]
     return {
-        "purpose": f"Segments {list_names(document['classes'])} in volumes of {list_names(volumes['channels'])}.",
+        "purpose": f"Segments {list_names(document['classes'])} in {'images' if 'images' in volumes else 'volumes'} of "
+        f"{list_names(volumes['channels'])}.",
         "inside": "The networks, the softmax and their mean",
         "output": "`probabilities` per voxel of a window, the background first, and `members`, those of each network",
         "decision": f"Each voxel gets its most probable label. {rule(document)}",
         "agreement": "labels agree",
         "calibration": _calibration(volumes.get("temperature", 1.0)),
         "limits": "- Every voxel is assigned to one of the labels above or to the background.\n"
-        "- A volume with a flag differs from the training volumes, and the metrics may not hold for it.",
+        "- A volume with a flag differs from the training volumes, and the metrics may not hold for it."
+        + (IMAGE_NOTE if "images" in volumes else ""),
     }
 
 

@@ -1,4 +1,4 @@
-"""NIfTI files of the predicted label maps, on the grids of the volumes in RAS."""
+"""Files of the predicted label maps: NIfTI files on the grids of the volumes in RAS, or PNG files of images."""
 
 import hashlib
 import re
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medtune.runtime.progress import progress
-from medtune.serving.volumes.nifti import SUFFIXES, write_label_map
+from medtune.serving.decode import decode_labels
+from medtune.serving.volumes import image_file
+from medtune.serving.volumes.nifti import SUFFIXES, read_mask, write_label_map
 from medtune.serving.volumes.nifti_space import NiftiSpace
 from medtune.serving.volumes.volume import make_grid
 from medtune.tasks.segmentation.folds import VolumePredictions
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
 FOLDER = "segmentations"
+_NIFTI = ".nii.gz"
 _MAX_BYTES = 200  # of a name; file systems allow 255 with suffix and number
 
 
@@ -33,21 +36,37 @@ def write_label_maps(folder: Path, prepared: "PreparedDataset", predictions: Vol
     """
     folder.mkdir(parents=True)
     paths: list[Path] = []
-    with progress("evaluate: NIfTI files", len(predictions.rows), "volumes") as advance:
+    suffix = output_suffix(prepared)
+    with progress("evaluate: label maps", len(predictions.rows), "volumes") as advance:
         for row, load in zip(predictions.rows.tolist(), predictions.maps, strict=True):
             entry = prepared.volumes.entries[row]
             affine = np.array(entry.affine, np.float64)
             x, y, z = entry.original_shape
             name = file_name(prepared.paths[row])
-            path = folder / f"{name}.nii.gz"
+            path = folder / f"{name}{suffix}"
             for number in range(2, len(predictions.rows) + 2):
                 if path not in paths:
                     break
-                path = folder / f"{name}-{number}.nii.gz"
-            write_label_map(path, load(), make_grid((x, y, z), affine, NiftiSpace.from_affine(affine)))
+                path = folder / f"{name}-{number}{suffix}"
+            if suffix == _NIFTI:
+                write_label_map(path, load(), make_grid((x, y, z), affine, NiftiSpace.from_affine(affine)))
+            else:
+                image_file.write_mask(path, load())
             paths.append(path)
             advance()
     return paths
+
+
+def output_suffix(prepared: "PreparedDataset") -> str:
+    """Return the suffix of the label maps: .png for images, .nii.gz for other volumes."""
+    return image_file.OUTPUT_SUFFIX if "images" in prepared.info["volumes"] else _NIFTI
+
+
+def read_label_map(path: Path, n_labels: int) -> np.ndarray:
+    """Read a label map that `write_label_map` or `image_file.write_mask` has written, uint8 (X, Y, Z) in RAS."""
+    if path.name.endswith(_NIFTI):
+        return read_mask(path, range(n_labels + 1))
+    return np.ascontiguousarray(image_file.to_volume(decode_labels(path)))
 
 
 def file_name(path: str) -> str:
@@ -55,7 +74,8 @@ def file_name(path: str) -> str:
 
     A name that would be too long for the file system is shortened, and gets a digest of the path.
     """
-    suffix = next((suffix for suffix in reversed(SUFFIXES) if path.lower().endswith(suffix)), "")
+    suffixes = (*reversed(SUFFIXES), *image_file.SUFFIXES)
+    suffix = next((suffix for suffix in suffixes if path.lower().endswith(suffix)), "")
     name = re.sub(r"[^\w.-]", "_", path[: len(path) - len(suffix)].strip("/").replace("/", "-")) or "volume"
     if len(name.encode()) <= _MAX_BYTES:
         return name

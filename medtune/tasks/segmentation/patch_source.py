@@ -72,7 +72,8 @@ class PatchSource:
         rng = PerSampleRng(generator, len(indices), selected)
         starts = self._draw_starts(indices, rng)
         options = self.params.augment
-        maps, mirrored = draw_maps(options, rng, self.spacing), draw_mirrored(rng, options.mirror)
+        maps = draw_maps(options, rng, self.spacing, is_planar=self.patch[2] == 1)
+        mirrored = draw_mirrored(rng, options.mirror)
         patches = [
             self._cut(int(row), start, matrix, axes)
             for row, start, matrix, axes in zip(indices[selected], starts, maps, mirrored, strict=True)

@@ -76,6 +76,7 @@ def write_report(
         paths,
         viewer_section(drawn, labels),
         titles=titles,
+        planar="images" in result.prepared.info["volumes"],
         calibration_titles={metric.name: metric.title for metric in CALIBRATION_METRICS},
         max_rows=MAX_ROWS,
         max_flagged=MAX_FLAGGED,

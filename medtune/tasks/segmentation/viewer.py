@@ -17,7 +17,7 @@ from PIL import Image
 
 from medtune.evaluation.plot_file import COLORS
 from medtune.evaluation.templates import render_template
-from medtune.tasks.segmentation.case_plot import PLANES, CaseVolumes, plane
+from medtune.tasks.segmentation.case_plot import CaseVolumes, plane
 
 # Longest side of a slice in pixels and largest number of slices per plane, best quality first.
 QUALITIES = ((144, 28), (120, 24), (96, 24), (96, 16), (80, 14), (64, 12), (48, 10))
@@ -61,7 +61,7 @@ def viewer_section(cases: Sequence[tuple[Mapping[str, Any], CaseVolumes]], label
 
 
 def case_planes(case: CaseVolumes) -> list[dict[str, Any]]:
-    """Draw the sprites of the three planes with the best quality that `MAX_BYTES` allows.
+    """Draw the sprites of the planes with the best quality that `MAX_BYTES` allows.
 
     Args:
         case: image and masks of a volume.
@@ -72,7 +72,7 @@ def case_planes(case: CaseVolumes) -> list[dict[str, Any]]:
     """
     planes: list[dict[str, Any]] = []
     for side, count in QUALITIES:
-        planes = [_plane(case, name, axes, side, count) for name, axes in PLANES.items()]
+        planes = [_plane(case, name, axes, side, count) for name, axes in case.planes.items()]
         if sum(len(entry[sprite]) for entry in planes for sprite in ("image", "truth", "prediction")) <= MAX_BYTES:
             break
     return planes
@@ -102,7 +102,7 @@ def _plane(case: CaseVolumes, name: str, axes: tuple[int, int, int], side: int, 
             masks[kind].append(outline(labels) if kind == "truth" else labels)
     positions = [round(fraction * case.size_mm[normal], 1) for fraction in fractions]
     return {
-        "name": name,
+        "name": "image" if case.is_image else name,
         "axis": "xyz"[normal],
         "image": _encode(Image.fromarray(_tiles(images, size) // GRAY_STEP * GRAY_STEP)),
         **{kind: _encode(_colored(_tiles(tiles, size))) for kind, tiles in masks.items()},

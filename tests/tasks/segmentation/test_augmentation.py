@@ -119,3 +119,16 @@ def test_intensities__draw_for_the_complete_batch_in_every_process(rows):
     complete = vary_intensities(patches(5), params, rng(5, 3))
     part = vary_intensities(patches(5)[rows].clone(), params, rng(5, 3, rows))
     assert torch.equal(part, complete[rows])
+
+
+def test_maps__of_images_stay_in_the_plane():
+    maps = draw_maps(VolumeAugmentParams(rotate=180, affine_probability=1), rng(), (0.5, 0.5, 1), is_planar=True)
+    patch, image = (8, 6, 1), torch.randn(1, 30, 30, 1, generator=torch.Generator().manual_seed(0))
+    for matrix in maps:
+        assert matrix is not None
+        np.testing.assert_allclose(matrix[2, :2], 0)
+        np.testing.assert_allclose(matrix[:2, 2], 0)
+        first, size = source_box(matrix, np.array([15.0, 14.0, 0.0]), patch)
+        assert (first[2], size[2]) == (0, 1)
+        constant = transformed(torch.full_like(image, 3.0), matrix, np.array([15.0, 14.0, 0.0]), patch)
+        torch.testing.assert_close(constant, torch.full((1, *patch), 3.0))
