@@ -139,7 +139,7 @@ def prune_outputs(params: Params, paths: RunPaths) -> None:
         _keep(folder / name, set(trained.training_stages))
         for stage in trained.training_stages:
             _keep(of_control.stage(stage), _networks(stage, trained, of_control))
-    if not controls:
+    if not controls and not (folder / "README.txt").is_file():
         write_text(folder / "README.txt", "This run has no controls.\n")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from medtune.config.external import ExternalParams
 from medtune.config.schema import EvaluateParams
+from medtune.serving.manifest_fields import VOLUMES
 from medtune.serving.volumes.bundle import VolumeBundle
 from medtune.serving.volumes.document import VolumeSettings
 from medtune.tasks import base
@@ -40,8 +41,12 @@ class VolumeInput:
         from medtune.data.volume_params import VolumeParams
 
         assert isinstance(params.data, VolumeParams)  # from `external_volume_params`
-        classes, channels = self.document["classes"], self._settings.channels
-        return list_volumes(params.data, classes, channels, params.label_map, params.channel_names)
+        classes, channels, images = (
+            self.document["classes"],
+            self._settings.channels,
+            self.document[VOLUMES].get("images"),
+        )
+        return list_volumes(params.data, classes, channels, params.label_map, params.channel_names, images)
 
     def load(self, precision: str, provider: str) -> VolumeBundle:
         """Load the bundle."""

@@ -205,8 +205,8 @@ class Steps:
             if control is not None:
                 name = name.replace("artifacts", f"artifacts/{CONTROLS}/{control}", 1)
                 raise InputError(
-                    f"{name}: not finished with these params. Run `medtune train` first, or remove {control} from "
-                    f"task.{CONTROLS}"
+                    f"{name}: not finished with these params. Run `medtune stage {stage} --control {control}` first, "
+                    f"or remove {control} from task.{CONTROLS}"
                 )
             command = f"medtune stage {stage}" if stage in PER_FOLD else f"medtune {stage}"
             raise InputError(f"{name}: not finished with these params. Run `{command}` first")

@@ -118,7 +118,7 @@ def _segment(
     from medtune.serving.volumes.cases import check_outputs, find_cases
     from medtune.serving.volumes.dicom_seg import DicomSegFormat
     from medtune.serving.volumes.image_cases import find_image_cases
-    from medtune.serving.volumes.label_map_format import LabelMapFormat, NiftiFormat, PngFormat
+    from medtune.serving.volumes.label_map_format import DefaultFormat, LabelMapFormat
     from medtune.serving.volumes.predict import write_label_maps
 
     if out is None:
@@ -128,15 +128,15 @@ def _segment(
     images, (kind, codes) = "images" in document["volumes"], output
     if images and kind is not None:
         raise InputError(f"--format={kind}: {bundle} segments images, and writes PNG files. Remove the option")
-    writer: LabelMapFormat = PngFormat() if images else NiftiFormat()
+    writer: LabelMapFormat = DefaultFormat()
     if kind == "dicom-seg":
         writer = DicomSegFormat.from_manifest(document, codes)
     elif codes is not None:
         raise InputError(f"--codes={codes}: only a DICOM-SEG has codes. Add --format dicom-seg, or remove the option")
     channels = len(document["volumes"]["channels"])
     cases = find_image_cases(paths, out) if images else find_cases(paths, channels, out)
-    writer.check(cases, out)
-    check_outputs(cases, out, writer.suffix)
+    cases = writer.prepare(cases, out)
+    check_outputs(cases, out)
     loaded = VolumeBundle.load(bundle, *session, busy_wait=False)
     print(
         f"{loaded.precision} on {', '.join(loaded.providers)}; {loaded.task.summary(loaded.manifest)}",

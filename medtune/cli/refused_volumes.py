@@ -26,12 +26,13 @@ def require_volumes(root: Path, layout: volume_layouts.Layout, content: FolderCo
     Raises:
         InputError: there are no NIfTI files. The message names the files that were found.
     """
-    if content.images or not layout.is_nifti:
+    source = layout.settings["data.source"]
+    if content.images or source == "nnunet":  # the source `nnunet` names the missing folder or the file format
         return
     suffixes = Counter(PurePosixPath(path).suffix.lower() or "without suffix" for path in content.others)
     found = ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes.most_common(3))
     raise InputError(
-        f"{root}: {FILE} has the layout of {layout.settings['data.source']}, but there are no NIfTI files "
+        f"{root}: {FILE} has the layout of {source}, but there are no NIfTI files "
         f"({', '.join(SUFFIXES)}). Found files: {found}. Copy the volumes to this folder"
     )
 

@@ -1,15 +1,22 @@
 """Command `medtune stage`, for several GPUs or one job per fold."""
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from medtune.cli import options
 
 app = options.program()
+Control = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Train a control of task.controls. Default: the model.")
+]
 
 
 @app.callback(
     epilog=options.examples(
         "medtune stage frozen --fold 1",
+        "medtune stage finetune --control scratch --fold 1",
         "accelerate launch --multi_gpu --num_processes 2 -m medtune stage finetune",
     )
 )
@@ -25,12 +32,13 @@ def stage() -> None:
 )
 def frozen(
     fold: options.Fold = None,
+    control: Control = None,
     params: options.ParamsFile = None,
     overrides: options.Overrides = None,
     out: options.Out = None,
 ) -> None:
     """Train the head on the frozen backbone (stage 1)."""
-    _train("frozen", fold, params, overrides, out)
+    _train("frozen", fold, control, params, overrides, out)
 
 
 @app.command(
@@ -38,6 +46,7 @@ def frozen(
 )
 def finetune(
     fold: options.Fold = None,
+    control: Control = None,
     params: options.ParamsFile = None,
     overrides: options.Overrides = None,
     out: options.Out = None,
@@ -46,12 +55,20 @@ def finetune(
 
     With `schedule: full`, fine-tuning starts from the pretrained weights.
     """
-    _train("finetune", fold, params, overrides, out)
+    _train("finetune", fold, control, params, overrides, out)
 
 
-def _train(name: str, fold: int | None, params: Path | None, overrides: list[str] | None, out: Path | None) -> None:
+def _train(
+    name: str,
+    fold: int | None,
+    control: str | None,
+    params: Path | None,
+    overrides: list[str] | None,
+    out: Path | None,
+) -> None:
     import importlib
 
+    from medtune.config.errors import InputError
     from medtune.config.load import load
     from medtune.runtime import console, distributed
     from medtune.runtime.device import check_device
@@ -59,8 +76,20 @@ def _train(name: str, fold: int | None, params: Path | None, overrides: list[str
     from medtune.serving.members import network_name
     from medtune.stages.launch import check_launch, distributed_launch
     from medtune.stages.preflight import run_preflight
+    from medtune.stages.steps import Steps
+    from medtune.tasks import base
 
     loaded, paths = load(params, overrides or ()), RunPaths.from_env(out)
+    if control is not None:
+        controls = base.trained_controls(loaded)
+        if control not in controls:
+            known = ", ".join(controls) or "none"
+            raise InputError(f"--control={control}: the run does not train this control. Its controls: {known}")
+        of_model, loaded = loaded, controls[control]
+        if name not in loaded.training_stages:
+            raise InputError(
+                f"--control={control}: it has no stage {name}. Run `medtune stage {loaded.training_stages[0]}`"
+            )
     check_device()
     check_launch(loaded, "finetune" in loaded.training_stages)  # before torch connects the processes
     stage = importlib.import_module(f"medtune.stages.{name}")
@@ -71,5 +100,7 @@ def _train(name: str, fold: int | None, params: Path | None, overrides: list[str
 
         with distributed.main_process_first():
             check_network(loaded, paths, prepared)
+        if control is not None:
+            paths = paths.of_control(control, Steps(of_model, paths, prepared=prepared).group)
         for test_fold in loaded.trained_networks if fold is None else [fold]:
             console.info(f"{name} {network_name(test_fold)}: {stage.run(loaded, paths, test_fold).path}")

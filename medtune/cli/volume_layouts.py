@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from medtune.cli.detect_columns import patient_columns
 from medtune.config.errors import InputError
 from medtune.data import columns, volume_table
-from medtune.data.dataset_json import FILE, find_source, states_nifti
+from medtune.data.dataset_json import FILE, find_source
 from medtune.data.prediction_results import is_results_table
 from medtune.data.sources.nnunet import IMAGES, MASKS
 from medtune.data.table import SUFFIXES as TABLE_SUFFIXES
@@ -29,13 +29,11 @@ class Layout(NamedTuple):
         settings: section data by dotted key.
         title: the layout, for the user.
         others: columns of a table that may contain patient ids.
-        is_nifti: False if dataset.json states another file format.
     """
 
     settings: dict[str, Any]
     title: str
     others: tuple[str, ...] = ()
-    is_nifti: bool = True
 
 
 def by_dataset_json(root: Path) -> Layout | None:
@@ -43,10 +41,9 @@ def by_dataset_json(root: Path) -> Layout | None:
     source = find_source(root)
     if source is None:
         return None
-    if source == "nnunet":
-        title = f"nnU-Net: {FILE}, {IMAGES} and {MASKS}"
-        return Layout({"data.source": source}, title, is_nifti=states_nifti(root))
-    return Layout({"data.source": source}, f"Medical Segmentation Decathlon: {FILE}")
+    nnunet = f"nnU-Net: {FILE}, {IMAGES} and {MASKS}"
+    title = nnunet if source == "nnunet" else f"Medical Segmentation Decathlon: {FILE}"
+    return Layout({"data.source": source}, title)
 
 
 def by_table(

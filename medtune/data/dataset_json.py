@@ -10,7 +10,7 @@ from medtune.config.errors import InputError, set_option
 from medtune.config.project import PROJECT
 from medtune.data.class_selection import list_names
 from medtune.data.label_names import MAX_LABELS, check_names, is_background
-from medtune.data.volume_cases import MAX_CHANNELS, SUFFIXES, require_folder, strip_suffix
+from medtune.data.volume_cases import MAX_CHANNELS, require_folder, strip_suffix
 
 FILE = "dataset.json"
 _SHOWN, _LETTERS = 10, 80
@@ -23,26 +23,16 @@ def data_root(params: DataParams) -> Path | None:
 
 def find_source(root: Path) -> str | None:
     """Return the source that reads dataset.json, `nnunet` or `decathlon`; None if there is no such file."""
-    content = _content(root)
-    if "labels" not in content:
-        return None
-    if "channel_names" in content or "file_ending" in content:
-        return "nnunet"
-    return "decathlon" if isinstance(content.get("modality"), dict) or _lists_masks(content.get("training")) else None
-
-
-def states_nifti(root: Path) -> bool:
-    """Return False if dataset.json of nnU-Net states another file format than NIfTI."""
-    return _content(root).get("file_ending", SUFFIXES[0]) in SUFFIXES
-
-
-def _content(root: Path) -> dict[str, Any]:
-    """Return the content of dataset.json; an empty dict if it cannot be read or is not an object."""
     try:
         content = json.loads((root / FILE).read_bytes().decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        return None
+    if not isinstance(content, dict) or "labels" not in content:
+        return None
+    if "channel_names" in content or "file_ending" in content:
+        return "nnunet"
+    is_decathlon = isinstance(content.get("modality"), dict) or _lists_masks(content.get("training"))
+    return "decathlon" if is_decathlon else None
 
 
 def _lists_masks(training: Any) -> bool:

@@ -14,6 +14,8 @@ from medtune.data.volume_params import VolumeFileParams
 # Source of a table or of two folders.
 LISTED = "volumes"
 FIXED_VOLUMES = {**FIXED, "data": ("csv", "root", "spacing", "patch", "intensity", "split")}
+# Keys of two-dimensional images that define how files were read in training.
+IMAGE_KEYS = ("color", "mask_values")
 _SHOWN = 6
 
 
@@ -57,12 +59,20 @@ def external_volume_params(document: Mapping[str, Any], data: Path, sets: Sequen
         _check_folders(path, data, section, chosen)
     if listed:
         values["class_names"] = list(document["classes"])
+    trained = (document.get("params") or {}).get("data") or {}
+    values |= {key: trained[key] for key in IMAGE_KEYS if key in section.model_fields and key in trained}
     channels: tuple[str, ...] = ()
     if "channel_names" in section.model_fields:
         values["channel_names"] = list(document["volumes"]["channels"])
     else:
         channels = _check_channel_names(chosen.pop("channel_names", []))
     params = validated({**trained_values(document), "data": values}, overlay, section)
+    reads_images, has_images = "images" in document["volumes"], getattr(params.data, "is_planar", False)
+    if reads_images != has_images:
+        kinds = ["two-dimensional images" if planar else "volumes" for planar in (reads_images, has_images)]
+        raise InputError(
+            f"data.source={source}: the bundle segments {kinds[0]}, but the source reads {kinds[1]}. Use another source"
+        )
     return replace(params, label_map=label_map, channel_names=channels)
 
 

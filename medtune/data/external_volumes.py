@@ -27,6 +27,7 @@ from medtune.data.volume_inspection import (
 from medtune.data.volume_packing import pack_volumes
 from medtune.data.volume_params import VolumeIntensityParams, VolumeParams
 from medtune.data.volume_reading import LabeledVolume, read_labeled, spacing_notes
+from medtune.data.volume_scratch import VolumeScratch
 from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes.document import VolumeSettings
 from medtune.serving.volumes.pipeline import Preparation
@@ -42,9 +43,11 @@ class ExternalVolumes(ExternalListing):
 
     Attributes:
         numbers: number of the bundle for each number 0, 1, 2, ... in the masks.
+        images: entry `volumes.images` of bundle.json; None for a bundle that does not read two-dimensional images.
     """
 
     numbers: tuple[int, ...] = ()
+    images: Mapping[str, Any] | None = None
 
 
 def list_volumes(
@@ -53,6 +56,7 @@ def list_volumes(
     channels: Sequence[str],
     label_map: Mapping[str, str],
     channel_names: Sequence[str] = (),
+    images: Mapping[str, Any] | None = None,
 ) -> ExternalVolumes:
     """List the volumes, and check their patients, labels and channels.
 
@@ -62,15 +66,18 @@ def list_volumes(
         channels: channels of the bundle.
         label_map: classes of the bundle by names of labels.
         channel_names: names of the channels that replace those of the data.
+        images: entry `volumes.images` of bundle.json; None for a bundle that does not read two-dimensional images.
 
     Returns:
         The volumes.
 
     Raises:
         InputError: as for `medtune.data.source_listing.list_source`; or labels or channels differ from those of the
-            bundle, or the table has a column split.
+            bundle, the table has a column split, or the pixel spacing of images is unknown.
     """
     listed = list_source(params, has_positive=False)
+    if images is not None:
+        listed = replace(listed, samples=[_with_spacing(sample, images.get("pixel_mm")) for sample in listed.samples])
     found = tuple(listed.source.channels(params))
     if channel_names and len(channel_names) != len(found):
         raise InputError(
@@ -79,7 +86,20 @@ def list_volumes(
     check_channels(channel_names or found, channels)
     numbers = match_labels(listed.classes, classes, label_map)
     common = ExternalListing.from_source(listed, classes, getattr(params, "csv", None))
-    return ExternalVolumes(common.listed, common.classes, common.columns, None, numbers)
+    return ExternalVolumes(common.listed, common.classes, common.columns, None, numbers, images)
+
+
+def _with_spacing(sample: Sample, pixel_mm: Sequence[float] | None) -> Sample:
+    """Return an image whose pixels have the spacing of the training, as in `medtune predict`, if none is stated."""
+    files = volume_files(sample)
+    if files.spacing is not None:
+        return sample
+    if pixel_mm is None:
+        raise InputError(
+            f"{sample.path}: the pixel spacing is unknown, and that of the training images differs. Add a column "
+            "spacing to the table"
+        )
+    return replace(sample, volume=replace(files, spacing=(float(pixel_mm[0]), float(pixel_mm[1]), 1.0)))
 
 
 def prepare_external_volumes(
@@ -109,8 +129,9 @@ def prepare_external_volumes(
     samples = _keep(listed.samples, headers, params.on_bad_image)
     rules = {rule.rule for rule in settings.preparation.intensity}
     rule = VolumeIntensityParams(rule="zscore" if rules & set(PER_VOLUME) else "foreground")
+    decoded = VolumeScratch(folder / ".decoded", lambda files: read_labeled(files, channels, labels))
     inspection = _check_preparation(
-        samples, inspect_volumes(samples, listed.root, channels, labels, rule), settings.preparation
+        samples, inspect_volumes(samples, listed.root, channels, labels, rule, decoded.read), settings.preparation
     )
     samples = _keep(samples, inspection, params.on_bad_image)
     numbers = np.array(listing.numbers, np.uint8)
@@ -118,13 +139,14 @@ def prepare_external_volumes(
 
     def read(row: int) -> LabeledVolume:
         try:
-            volume = read_labeled(volume_files(samples[row]), channels, labels)
+            volume = decoded.read_last(samples[row])
         except DecodeError as error:  # the file has changed since the inspection
             problem = file_problem(error, samples[row], listed.root)
             raise InputError(f"{samples[row].path}: {problem}. Correct the file") from None
         return replace(volume, mask=numbers[volume.mask])
 
     digests = pack_volumes(folder, facts, read, settings.preparation)
+    decoded.close()
     rejected = [*listed.rejected, *headers.rejected, *inspection.rejected]
     info = _describe(listing, params, settings, samples, name)
     info["notes"] += rejected_note(rejected, len(listed.samples) + len(listed.rejected), UNIT)
@@ -206,5 +228,6 @@ def _describe(
             "channels": list(settings.channels),
             "patch": list(settings.patch),
             "strata": list(findings.all_labels(samples)),
+            **({} if listing.images is None else {"images": dict(listing.images)}),
         },
     }

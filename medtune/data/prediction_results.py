@@ -4,7 +4,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-_SUFFIX, _VOLUME, _LAST = ".csv", ("ml_", "pixels_"), ("flags", "seconds")
+_SUFFIX, _SIZES, _LAST = ".csv", ("ml_", "pixels_"), ("flags", "seconds")
 
 
 def is_results_table(columns: Sequence[str]) -> bool:
@@ -16,8 +16,8 @@ def is_results_table(columns: Sequence[str]) -> bool:
     Returns:
         False for a table of volumes and masks.
     """
-    volumes = [column for column in columns if column.startswith(_VOLUME)]
-    return bool(volumes) and columns[0] == "path" and tuple(columns[-len(_LAST) :]) == _LAST
+    sizes = [column for column in columns if column.startswith(_SIZES)]
+    return bool(sizes) and columns[0] == "path" and tuple(columns[-len(_LAST) :]) == _LAST
 
 
 def find_results(root: Path, files: Sequence[str]) -> list[str]:

@@ -10,7 +10,8 @@ from typing import TextIO
 
 from medtune.serving.manifest import BundleError
 
-_NAME_CHARS = 40  # of the file in a temporary name, which must not be too long for the file system
+MAX_NAME_BYTES = 255  # longest name of a file in common file systems
+_NAME_CHARS = 40  # of a long name in the name of its temporary file
 
 
 @contextmanager
@@ -27,7 +28,9 @@ def replace_file(path: Path, suffix: str = "") -> Iterator[Path]:
     Raises:
         BundleError: the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name[:_NAME_CHARS]}.{os.getpid()}.tmp{suffix}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{suffix}")
+    if len(os.fsencode(temporary.name)) > MAX_NAME_BYTES:
+        temporary = path.with_name(f".{path.name[:_NAME_CHARS]}.{os.getpid()}.tmp{suffix}")
     try:
         yield temporary
         with temporary.open("rb") as stream:

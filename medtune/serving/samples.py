@@ -31,10 +31,13 @@ def compare_samples(
         The sample input and the largest absolute difference.
 
     Raises:
-        BundleError: the difference exceeds the tolerance of the precision, or a file is damaged.
+        BundleError: the difference exceeds the tolerance of the precision, a file is damaged, or the model cannot run.
     """
     samples, expected = (read_array(folder, document, name) for name in (INPUT_FILE, OUTPUT_FILE))
-    output = run(samples)
+    try:
+        output = run(samples)
+    except RuntimeError as error:
+        raise BundleError(f"{folder}: {first_line(error)}. Export the bundle again") from None
     if output.shape != expected.shape:
         raise BundleError(f"{folder}: {OUTPUT_FILE} is {expected.shape}, but the model returns {output.shape}. "
                           "Export the bundle again")  # fmt: skip

@@ -86,6 +86,13 @@ def test_list__labels_and_channels_must_be_those_of_the_bundle(tmp_path, bundle,
         list_volumes(params.data, bundle.classes, bundle.settings.channels, params.label_map)
 
 
+def test_params__bundle_for_images_refuses_volumes(tmp_path, bundle):
+    document = {**bundle.manifest, "volumes": {**bundle.manifest["volumes"], "images": {"pixel_mm": [1.0, 1.0]}}}
+    root = write_nnunet(tmp_path / "data")
+    with pytest.raises(InputError, match="the bundle segments two-dimensional images, but the source reads volumes"):
+        external_volume_params(document, root)
+
+
 def test_params__series_are_read_if_the_bundle_was_trained_on_series(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()

@@ -10,6 +10,7 @@ COLUMNS = ("path", *segmentation.columns({"classes": ["liver"]}), "seconds")
 def test_is_results_table__knows_the_columns_of_predict():
     assert is_results_table(COLUMNS)
     assert ",".join(COLUMNS).endswith(TABLE_END)
+    assert is_results_table(("path", "pixels_cell", "uncertainty_cell", "flags", "seconds"))
     assert not is_results_table(("path", "mask", "flags", "seconds"))
     assert not is_results_table(COLUMNS[1:])
     assert not is_results_table(COLUMNS[:-1])

@@ -11,6 +11,7 @@ import pytest
 import timm
 from safetensors.torch import save_file
 
+from medtune.cli.main import call
 from medtune.cli.steps import report
 from medtune.config.errors import InputError
 from medtune.config.load import load
@@ -26,7 +27,8 @@ from medtune.stages.steps import Step, Steps
 from tests.volume_world import write_prepared_volumes
 
 SETS = ["data.size=16", "data.patients=9", "data.patch=null", "schedule=full", "finetune.epochs=1",
-        "finetune.min_steps=2", "model.head.width=4", "tracking.mode=disabled"]  # fmt: skip
+        "finetune.min_steps=2", "model.head.width=4", "model.peft.method=bitfit", "finetune.lr={bitfit: 0.001}",
+        "tracking.mode=disabled"]  # fmt: skip
 BOTH = "task.controls=[decoder_only, scratch]"
 MODEL = [f"finetune fold {fold}" for fold in range(3)]
 DECODER, SCRATCH = (
@@ -102,7 +104,7 @@ def test_run__a_change_of_the_list_trains_no_other_network(paths: RunPaths) -> N
 
 def test_run__a_change_of_the_method_does_not_train_the_decoder_alone_again(paths: RunPaths) -> None:
     names(paths, BOTH)
-    assert names(paths, BOTH, "model.peft.method=bitfit", "finetune.lr={bitfit: 0.001}") == [*MODEL, *LAST]
+    assert names(paths, BOTH, "model.peft.method=norm", "finetune.lr={norm: 0.001}") == [*MODEL, *LAST]
 
 
 def test_evaluate__names_the_control_that_is_missing(paths: RunPaths) -> None:
@@ -114,6 +116,23 @@ def test_evaluate__names_the_control_that_is_missing(paths: RunPaths) -> None:
     message = r"artifacts/controls/scratch/finetune/fold-0: not finished.*or remove scratch from task\.controls"
     with pytest.raises(InputError, match=message):
         evaluate.run(steps.params, paths)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["finetune", "--control", "decoder"], "--control=decoder: the run does not train this control. Its controls: "
+         "decoder_only"),
+        (["frozen", "--control", "decoder_only"], "--control=decoder_only: it has no stage frozen. Run `medtune stage "
+         "finetune`"),
+    ],
+)  # fmt: skip
+def test_stage__refuses_a_control_or_stage_that_does_not_exist(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "params.json").write_text(params_of().model_dump_json())
+    assert call(["stage", *arguments, "--params", str(tmp_path / "params.json")]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_describe__names_the_controls() -> None:
@@ -129,6 +148,7 @@ def test_train__reports_the_controls_and_does_nothing_the_second_time(
     normalization = "model.normalization={mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}"
     weights = f"model.weights={paths.out / 'weights.safetensors'}"
     params = params_of(BOTH, "model.backbone_args={depth: 1}", normalization, weights)
+    (paths.out / "params.json").write_text(params.model_dump_json())
     results = run(paths, params, ("export",))
     assert [result.step.name for result in results] == [*MODEL, *DECODER, *SCRATCH, *LAST]
     output = capsys.readouterr().out
@@ -156,7 +176,6 @@ def test_train__reports_the_controls_and_does_nothing_the_second_time(
         assert f"{entry['training']['control']['parameters']:,} trained parameters" in page
     assert page.count("<td>control: decoder alone</td>") == 4  # mean Dice above, and each headline metric below
 
-    (paths.out / "params.json").write_text(params.model_dump_json())
     code = f"""
 import json, sys
 from pathlib import Path

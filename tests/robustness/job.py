@@ -29,10 +29,10 @@ TREE: dict[str, Any] = {
     "export": {"parity_images": 16, "precisions": ["fp32"]},
     "tracking": {"mode": "disabled"},
 }
-# Nine patients of one volume at 16 voxels. The features of the slices are stored.
+# Nine patients of one volume at 16 voxels. The features of the slices are stored. No controls are trained.
 _VOLUMES_TRAINING = {"epochs": 2, "lr": 1e-2, "batch_size": 2, "monitor": "dice", "checkpoint_seconds": 0}
 VOLUMES: dict[str, Any] = {
-    "task": {"kind": "segmentation"},
+    "task": {"kind": "segmentation", "controls": []},
     "data": {
         "source": "phantom", "patients": 9, "size": 16, "patch": [16, 16, 16], "split": {"folds": 3, "test_fold": 1}
     },

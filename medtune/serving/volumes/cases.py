@@ -15,12 +15,12 @@ from pathlib import Path
 from medtune.serving.dicom import is_dicom_file
 from medtune.serving.folder_scan import printable, scan_folder
 from medtune.serving.manifest import BundleError
+from medtune.serving.output_file import MAX_NAME_BYTES
 from medtune.serving.volumes.nifti import SUFFIXES
 
 OUTPUT_SUFFIX = ".nii.gz"
-SUFFIXES_OF_RESULTS = (OUTPUT_SUFFIX, ".dcm")
+SUFFIXES_OF_RESULTS = (OUTPUT_SUFFIX, ".dcm", ".png")
 TABLE = "volumes.csv"
-MAX_NAME_BYTES = 255  # longest name of a file in common file systems
 TABLE_END = ",flags,seconds"  # last columns of the table
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
@@ -32,15 +32,21 @@ class Case:
     Attributes:
         name: name of the output without suffix.
         files: a file, one file per channel, or the folder of a DICOM series.
+        suffix: suffix of the output.
     """
 
     name: str
     files: tuple[Path, ...]
+    suffix: str = OUTPUT_SUFFIX
 
     @property
     def path(self) -> str:
         """The files as the user may write them."""
         return ",".join(file.as_posix() for file in self.files)
+
+    def target(self, out: Path) -> Path:
+        """Return the file of the label map in the folder of the results."""
+        return out / (self.name + self.suffix)
 
 
 def find_cases(paths: Sequence[Path], channels: int, out: Path) -> list[Case]:
@@ -86,13 +92,12 @@ def unique_cases(cases: Iterable[Case]) -> list[Case]:
     return list(by_name.values())
 
 
-def check_outputs(cases: Iterable[Case], out: Path, suffix: str = OUTPUT_SUFFIX) -> None:
+def check_outputs(cases: Iterable[Case], out: Path) -> None:
     """Check that the results can be written and that none replaces an input.
 
     Args:
         cases: the cases.
         out: folder of the results.
-        suffix: suffix of the label maps, one of `SUFFIXES_OF_RESULTS`.
 
     Raises:
         BundleError: the output of a case is an input file, or a file that `medtune predict` has not written. Also if
@@ -101,19 +106,19 @@ def check_outputs(cases: Iterable[Case], out: Path, suffix: str = OUTPUT_SUFFIX)
     cases = list(cases)
     inputs = {_identity(file) for case in cases for file in case.files}
     for case in cases:
-        if (size := len(os.fsencode(case.name + suffix))) > MAX_NAME_BYTES:
+        if (size := len(os.fsencode(case.target(out).name))) > MAX_NAME_BYTES:
             raise BundleError(
                 f"{printable(case.path)}: the name of its label map would have {size} bytes; at most {MAX_NAME_BYTES} "
                 "are possible. Rename it"
             )
-    targets = [target for target in (out / (case.name + suffix) for case in cases) if os.path.exists(target)]
+    targets = [target for target in (case.target(out) for case in cases) if os.path.exists(target)]
     for target in targets:
         if _identity(target) in inputs:
             raise BundleError(f"--out={out}: {target.name} there is an input. Use another folder")
     existing = [*targets, *([out / TABLE] if os.path.exists(out / TABLE) else [])]
     if existing and not _has_results(out):
         raise BundleError(f"--out={out}: {existing[0].name} there is not a result of this command. Use a new folder")
-    other = [out / (case.name + end) for case in cases for end in SUFFIXES_OF_RESULTS if end != suffix]
+    other = [out / (case.name + end) for case in cases for end in SUFFIXES_OF_RESULTS if end != case.suffix]
     if stale := [target for target in other if os.path.exists(target) and _has_results(out)]:
         raise BundleError(f"--out={out}: {stale[0].name} there has another format. Use a new folder")
 

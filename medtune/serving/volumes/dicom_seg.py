@@ -10,7 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,6 @@ class DicomSegFormat:
     codes: tuple[SegmentCodes, ...]
     bundle: str
     sha256: str
-    suffix: str = SUFFIX
 
     @classmethod
     def from_manifest(cls, document: Mapping[str, Any], codes: Path | None = None) -> "DicomSegFormat":
@@ -76,7 +75,7 @@ class DicomSegFormat:
         name = str(document.get("name") or "bundle")
         return cls(labels, tuple(read_codes(codes, labels)), name, str(document[CHECKSUM_KEY]))
 
-    def check(self, cases: Sequence[Case], out: Path) -> None:
+    def prepare(self, cases: Sequence[Case], out: Path) -> list[Case]:
         """Check that all inputs are folders of DICOM series, and that the results are not written into one of them."""
         results = out.resolve()
         for case in cases:
@@ -87,6 +86,7 @@ class DicomSegFormat:
                 )
             if results.is_relative_to(case.files[0].resolve()):
                 raise BundleError(f"--out={out}: it is inside of the series {case.files[0]}. Use another folder")
+        return [replace(case, suffix=SUFFIX) for case in cases]
 
     def read_source(self, case: Case) -> SourceSeries:
         """Read the headers of the series, and convert two empty slices to find problems before the prediction."""
@@ -100,7 +100,7 @@ class DicomSegFormat:
         """Write one DICOM-SEG (see `LabelMapFormat.write`)."""
         result.grid.check_same(source.grid, "the series before the prediction")
         dataset = self._convert(result.labels, source)
-        with replace_file(path, self.suffix) as temporary:
+        with replace_file(path, SUFFIX) as temporary:
             dataset.save_as(temporary)
 
     def _convert(self, labels: np.ndarray, source: SourceSeries) -> Any:

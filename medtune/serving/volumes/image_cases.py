@@ -6,7 +6,7 @@ from pathlib import Path
 from medtune.serving.folder_scan import scan_folder
 from medtune.serving.manifest import BundleError
 from medtune.serving.volumes.cases import Case, unique_cases
-from medtune.serving.volumes.image_file import SUFFIXES
+from medtune.serving.volumes.image_file import OUTPUT_SUFFIX, SUFFIXES
 
 
 def find_image_cases(paths: Sequence[Path], out: Path) -> list[Case]:
@@ -30,7 +30,7 @@ def find_image_cases(paths: Sequence[Path], out: Path) -> list[Case]:
             files.append(path)
         else:
             raise BundleError(f"{path} does not exist. Check the path")
-    return unique_cases(Case(file.stem or file.name, (file,)) for file in dict.fromkeys(files))
+    return unique_cases(Case(file.stem or file.name, (file,), OUTPUT_SUFFIX) for file in dict.fromkeys(files))
 
 
 def _images(folder: Path, out: Path) -> list[Path]:

@@ -4,24 +4,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from medtune.serving.volumes import image_file
-from medtune.serving.volumes.cases import OUTPUT_SUFFIX, Case
+from medtune.serving.volumes.cases import Case
 from medtune.serving.volumes.segmented import SegmentedVolume
 
 
 class LabelMapFormat(Protocol):
     """A file format of label maps."""
 
-    @property
-    def suffix(self) -> str:
-        """Suffix of the files."""
-
-    def check(self, cases: Sequence[Case], out: Path) -> None:
+    def prepare(self, cases: Sequence[Case], out: Path) -> list[Case]:
         """Check all inputs before the first prediction.
 
         Args:
             cases: the volumes.
             out: folder of the results.
+
+        Returns:
+            The cases with the suffix of the format.
 
         Raises:
             medtune.serving.manifest.BundleError: the format cannot be written for these inputs.
@@ -44,7 +42,7 @@ class LabelMapFormat(Protocol):
         """Write a label map.
 
         Args:
-            path: the file, with `suffix`.
+            path: the file, with the suffix of the format.
             result: the label map.
             source: result of `read_source`.
 
@@ -54,13 +52,12 @@ class LabelMapFormat(Protocol):
         """
 
 
-class NiftiFormat:
-    """NIfTI file on the grid of the input, with its affine, qform, sform and units."""
+class DefaultFormat:
+    """Format of `SegmentedVolume.save`: a NIfTI file on the grid of the input, or a PNG file of an image."""
 
-    suffix = OUTPUT_SUFFIX
-
-    def check(self, cases: Sequence[Case], out: Path) -> None:
+    def prepare(self, cases: Sequence[Case], out: Path) -> list[Case]:
         """Accept every input."""
+        return list(cases)
 
     def read_source(self, case: Case) -> None:
         """Read nothing, because the grid of a result is sufficient."""
@@ -68,9 +65,3 @@ class NiftiFormat:
     def write(self, path: Path, result: SegmentedVolume, source: None) -> None:
         """Write a label map (see `LabelMapFormat.write`)."""
         result.save(path)
-
-
-class PngFormat(NiftiFormat):
-    """Gray PNG file of an image, upright and with the label number of each pixel."""
-
-    suffix = image_file.OUTPUT_SUFFIX

@@ -17,7 +17,7 @@ from medtune.serving.output_file import open_output
 from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes.bundle import VolumeBundle
 from medtune.serving.volumes.cases import TABLE, Case, check_outputs
-from medtune.serving.volumes.label_map_format import LabelMapFormat, NiftiFormat, PngFormat
+from medtune.serving.volumes.label_map_format import DefaultFormat, LabelMapFormat
 from medtune.serving.volumes.volume_progress import VolumeProgress
 
 SECONDS = "seconds"
@@ -44,7 +44,7 @@ def write_label_maps(
         out: folder of the results, created if it does not exist. Existing results are replaced.
         batch_size: windows per run of the network.
         as_json: also print the table as a JSON list on stdout.
-        label_map_format: file format of the label maps; None for NIfTI.
+        label_map_format: file format of the label maps, which has prepared the cases; None for the default.
 
     Returns:
         The number of volumes that could not be segmented. The reasons are printed to stderr.
@@ -52,14 +52,13 @@ def write_label_maps(
     Raises:
         BundleError: a result would replace an input, or cannot be written.
     """
-    writer = label_map_format or (PngFormat() if bundle.settings.is_planar else NiftiFormat())
-    writer.check(cases, out)
-    check_outputs(cases, out, writer.suffix)
+    check_outputs(cases, out)
+    writer = label_map_format or DefaultFormat()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BundleError(f"--out={out}: cannot be created ({error.strerror}). Use another folder") from None
-    _remove_unfinished(out, [TABLE, *(case.name + writer.suffix for case in cases)])
+    _remove_unfinished(out, [TABLE, *(case.target(out).name for case in cases)])
     progress, entries, columns = VolumeProgress(len(cases)), [], list(bundle.task.columns(bundle.manifest))
     start = time.perf_counter()
     with open_output(out / TABLE) as stream:
@@ -68,7 +67,7 @@ def write_label_maps(
         stream.flush()
         for case in cases:
             progress.start(case.name)
-            begin, target = time.perf_counter(), out / (case.name + writer.suffix)
+            begin, target = time.perf_counter(), case.target(out)
             try:
                 source = writer.read_source(case)
                 result = bundle.segment(_source(case), batch_size=batch_size, on_progress=progress.update)

@@ -23,7 +23,7 @@ class SegmentedVolume:
         grid: voxel grid of the file.
         volumes_ml: volume of each label in ml.
         uncertainty: for each label, the mean of 1 - p over its voxels, where p is the probability of the predicted
-            label; NaN for a label that was not predicted.
+            label after temperature scaling; NaN for a label that was not predicted.
         flags: differences from the training volumes, one phrase each.
     """
 

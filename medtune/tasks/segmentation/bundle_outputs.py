@@ -31,7 +31,7 @@ def bundle_outputs(bundle: "VolumeBundle", prepared: "PreparedDataset", folder: 
         The label maps without post-processing, in the order of the manifest. Their options are those of the training.
 
     Raises:
-        RunError: the model returns values that are not finite.
+        RunError: the model returns values that are not finite, or the memory is not sufficient.
     """
     names, entries = prepared.paths, prepared.volumes.entries
     batch = 1 if bundle.providers[0] == "CPUExecutionProvider" else WINDOWS_ON_GPU
@@ -43,6 +43,8 @@ def bundle_outputs(bundle: "VolumeBundle", prepared: "PreparedDataset", folder: 
                 found = bundle.segment_prepared(prepared.volumes.image(row), (x, y, z), entry.spacing, batch_size=batch)
             except ValueError as error:
                 raise RunError(f"{bundle.folder}: {names[row]}: {error}") from None
+            except MemoryError:
+                raise RunError(f"{names[row]}: not enough memory to segment the volume. Leave it out") from None
             path = folder / f"{row}.npz"
             store_segmentation(path, found)
             loaders.append(partial(_load, path, (x, y, z), len(prepared.classes), names[row]))

@@ -4,7 +4,7 @@ The expected calibration error (Naeini et al., AAAI 2015) is the mean difference
 bins of the confidence. Every patient has the same weight, and so has every volume of a patient.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from medtune.data.class_selection import list_names
 from medtune.evaluation.intervals import intervals
 from medtune.evaluation.metric import Floats, Metric
 from medtune.evaluation.plot_file import COLORS, GRAY, plot_file
 from medtune.tasks.segmentation.calibration_sums import BINS, SHAPE
 from medtune.tasks.segmentation.folds import SegmentationFold, VolumePredictions
 from medtune.tasks.segmentation.patient_means import patient_means
+from medtune.tasks.segmentation.temperature_grid import HIGHEST, LOWEST
 
 STATES = ("before", "after")
 
@@ -105,6 +107,17 @@ def calibration_facts(
         "reliability": {when: _rows(bins[state]) for state, when in enumerate(STATES)},
         "n_volumes": int(known.sum()),
     }
+
+
+def calibration_warnings(facts: Mapping[str, Any] | None) -> list[str]:
+    """Return a warning if the optimum of a temperature is out of its range; `facts` is from `calibration_facts`."""
+    found = [f"fold {row['fold']}" for row in facts["folds"] if row["at_bound"]] if facts else []
+    if not found:
+        return []
+    return [
+        f"The temperature of {list_names(found)} is at a limit of its range ({LOWEST:g} to {HIGHEST:g}): the "
+        "probabilities are far from calibrated, and the uncertainty may be too low or too high."
+    ]
 
 
 def draw_reliability(path: Path, facts: dict[str, Any], title: str) -> None:

@@ -12,7 +12,7 @@ from medtune.evaluation.outputs import OutputsRequest
 from medtune.evaluation.result import EvaluationResult
 from medtune.tasks.segmentation import controls, tables
 from medtune.tasks.segmentation.bundle_outputs import bundle_outputs
-from medtune.tasks.segmentation.calibration_facts import calibration_facts
+from medtune.tasks.segmentation.calibration_facts import calibration_facts, calibration_warnings
 from medtune.tasks.segmentation.checklist import checklist_answers
 from medtune.tasks.segmentation.folds import (
     VolumePredictions,
@@ -86,15 +86,17 @@ def facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
     pooled, prepared = result.pooled, result.prepared
     stats = pooled.stats(options)
     uncertainty = uncertainty_facts(prepared, result.folds, pooled, options.confidence)
+    calibration = calibration_facts(result.folds, pooled, options.confidence)
+    warnings = evaluation_warnings(prepared, pooled, stats, len(uncertainty["flagged"]))
     return {
         "classes": list(prepared.classes),
         "per_label": tables.per_label(stats, options.confidence),
         "n_volumes": len(pooled.rows),
         "tolerance_mm": pooled.tolerance_mm,
         **uncertainty,
-        "calibration": calibration_facts(result.folds, pooled, options.confidence),
+        "calibration": calibration,
         "baseline_note": f"{BASELINE_NOTE} {controls.NOTE}",
-        "warnings": evaluation_warnings(prepared, pooled, stats, len(uncertainty["flagged"])),
+        "warnings": [*warnings, *calibration_warnings(calibration)],
     }
 
 

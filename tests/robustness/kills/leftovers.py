@@ -7,8 +7,10 @@ from medtune.runtime.artifact import RESULT_FILE, file_sha256, find_artifact
 from medtune.runtime.paths import RunPaths
 from tests.robustness.kills.forked import Report
 
-# The cache may contain results of the dry run for other params.
-IGNORED = re.compile(r"(^|/)(logs/|wandb/|prefect/|\.prefect|[^/]*\.lock$|dry_run/[0-9a-f]{32}/)")
+# The cache may contain results of the dry run and of evaluations for other params.
+IGNORED = re.compile(
+    r"(^|/)(logs/|wandb/|prefect/|\.prefect|[^/]*\.lock$|dry_run/[0-9a-f]{32}/|segmentations/metrics/)"
+)
 WITH_DURATIONS = {RESULT_FILE, "report.json"}
 
 

@@ -6,12 +6,12 @@ import os
 import time
 from pathlib import Path
 
+from medtune.runtime.artifact import find_artifact
 from medtune.runtime.lock import output_lock
 from medtune.runtime.paths import RunPaths
 from tests.robustness import job
 from tests.robustness.faults import Faults
 from tests.robustness.kills.forked import prepare_forks
-from tests.robustness.kills.leftovers import contents, difference
 from tests.robustness.kills.stage import medtune
 
 WAITING, REUSED = "waiting for another run", "nothing changed"
@@ -28,9 +28,6 @@ def prepare_volumes_twice(folder: Path) -> Faults:
     prepare_forks()
     file, faults = folder / "params.yaml", Faults()
     file.write_text(json.dumps(job.params(SMALLEST, base=job.VOLUMES).model_dump(mode="json")))
-    alone = _start(file, folder / "alone", folder / "alone.log")
-    alone.join()
-    assert alone.exitcode == 0, (folder / "alone.log").read_text()
     root, logs = folder / "both", [folder / f"{number}.log" for number in range(2)]
     with output_lock(RunPaths(root / "out", root / "cache")):
         processes = [_start(file, root, log) for log in logs]
@@ -40,7 +37,9 @@ def prepare_volumes_twice(folder: Path) -> Faults:
     for process in processes:
         process.join()
     printed = [log.read_text() for log in logs]
-    problems = [difference(root, contents(folder / "alone"))]
+    prepared = RunPaths(root / "out", root / "cache").prepared
+    problems = [None if find_artifact(prepared) else "data/prepared is missing or damaged"]
+    problems += [f"{path} remains" for path in prepared.parent.glob(".*")]
     if any(process.exitcode != 0 or text.count(WAITING) != 1 for process, text in zip(processes, printed, strict=True)):
         problems.append(f"ended with {[process.exitcode for process in processes]}: {printed}")
     if sum(REUSED in text for text in printed) != 1:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,11 +96,12 @@ def test_check_outputs__files_of_others_are_not_replaced(tmp_path, existing):
 def test_check_outputs__other_format_of_an_earlier_run_is_refused(tmp_path):
     touch(tmp_path, "in/1.dcm", "out/in.nii.gz")
     cases = find_cases([tmp_path / "in"], 1, tmp_path / "out")
-    check_outputs(cases, tmp_path / "out", ".dcm")
+    segmentations = [replace(case, suffix=".dcm") for case in cases]
+    check_outputs(segmentations, tmp_path / "out")
     (tmp_path / "out" / "volumes.csv").write_text("path,ml_liver,uncertainty_liver,flags,seconds\n")
     check_outputs(cases, tmp_path / "out")
     with pytest.raises(BundleError, match=r"out: in\.nii\.gz there has another format\. Use a new folder"):
-        check_outputs(cases, tmp_path / "out", ".dcm")
+        check_outputs(segmentations, tmp_path / "out")
 
 
 def test_long_names__are_refused_in_one_line(tmp_path):

@@ -213,6 +213,14 @@ def test_write__same_bytes_again(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nii.gz", "b.nii.gz", "x.nii"]
 
 
+def test_write__longest_name_of_a_file(tmp_path: Path) -> None:
+    grid = read_grid(write_nifti(tmp_path / "x.nii", integers((3, 3, 3), "u1")))
+    write_label_map(tmp_path / f"{'a' * 248}.nii.gz", np.ones((3, 3, 3), np.uint8), grid)
+    with pytest.raises(BundleError, match=r"cannot be written \(File name too long\)"):
+        write_label_map(tmp_path / f"{'a' * 249}.nii.gz", np.ones((3, 3, 3), np.uint8), grid)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_write__refuses_other_masks_and_names(tmp_path: Path) -> None:
     mask = np.zeros((3, 4, 5), np.uint8)
     grid = read_grid(write_nifti(tmp_path / "x.nii", mask))

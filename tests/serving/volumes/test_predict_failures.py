@@ -47,6 +47,15 @@ def test_predict__a_volume_on_which_the_network_fails_is_skipped(tmp_path, scans
     assert "3 volumes in" in messages
 
 
+def test_verify__names_a_network_that_fails(tmp_path, capsys):
+    """The bundle's sample has values on which the network fails."""
+    bundle = write_failing_bundle(tmp_path / "bundle", "index")
+    assert call(["verify", str(bundle)]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"error: {bundle}: onnxruntime cannot run the model: ")
+    assert message.count("\n") == 1
+
+
 def test_predict__removes_unfinished_files_of_killed_runs(tmp_path, scans):
     bundle, out = tiny.write_bundle(tmp_path / "bundle"), tmp_path / "out"
     out.mkdir()

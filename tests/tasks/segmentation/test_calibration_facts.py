@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medtune.tasks.segmentation.calibration import Temperature
-from medtune.tasks.segmentation.calibration_facts import calibration_facts, draw_reliability
+from medtune.tasks.segmentation.calibration_facts import calibration_facts, calibration_warnings, draw_reliability
 from medtune.tasks.segmentation.calibration_sums import WIDTH, calibration_sums
 from medtune.tasks.segmentation.voxel_samples import VoxelSample
 
@@ -47,6 +47,13 @@ def test_facts__patients_count_once():
     found = calibration_facts([], predictions([0.9, 0.9, 0.9, 0.3], ["a", "a", "a", "b"]), 0.95)
     assert found["test"]["ece_before"]["value"] == pytest.approx(0.3, abs=0.03)
     assert found["test"]["ece_before"]["reason"].startswith("2 patients")
+
+
+def test_warnings__name_the_folds_at_a_limit():
+    inside = {"fold": 0, "at_bound": False}
+    assert calibration_warnings(None) == calibration_warnings({"folds": [inside]}) == []
+    (warning,) = calibration_warnings({"folds": [inside, {"fold": 2, "at_bound": True}, {"fold": 3, "at_bound": True}]})
+    assert "of fold 2, fold 3 is at a limit of its range (0.25 to 4)" in warning
 
 
 def test_facts__need_voxel_samples():

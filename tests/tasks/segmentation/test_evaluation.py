@@ -21,13 +21,13 @@ from medtune.runtime.artifact import commit, partial_dir
 from medtune.runtime.paths import RunPaths
 from medtune.serving.volumes.pipeline import PostProcessing, Segmentation
 from medtune.tasks import base
-from medtune.tasks.segmentation import Params, evaluation, prior_map
+from medtune.tasks.segmentation import Params, controls, evaluation, prior_map
 from medtune.tasks.segmentation.case_metrics import case_metrics
 from medtune.tasks.segmentation.label_maps import write_label_maps
 from medtune.tasks.segmentation.outputs import SegmentedVolumes
 from medtune.tasks.segmentation.slab_recorder import RecordedSegmentation
 from medtune.tasks.segmentation.temperature_grid import TEMPERATURES
-from medtune.tasks.segmentation.uncertainty import rank_correlation, uncertainty_facts
+from medtune.tasks.segmentation.uncertainty import uncertainty_facts
 from medtune.tasks.segmentation.voxel_samples import VoxelSample
 from tests.volume_world import write_prepared_volumes
 
@@ -187,12 +187,6 @@ def test_read_predictions__restores_the_statistics_exactly(tmp_path, prepared, f
     assert evaluation.read_predictions(tmp_path / "fewer.csv").images != stored.images
 
 
-def test_read_predictions__refuses_other_columns(tmp_path):
-    (tmp_path / "predictions.csv").write_text("path,patient,prob_a\nx,p,0.5\n")
-    with pytest.raises(ValueError, match="are not metrics of labels"):
-        evaluation.read_predictions(tmp_path / "predictions.csv")
-
-
 def test_compare_baselines__a_prediction_without_the_image_is_worse(prepared, requests, outputs, folds, params):
     pooled = evaluation.pool([fold.test for fold in folds])
     (entry,) = evaluation.compare_baselines(requests, outputs, prepared, pooled, METRICS, params.evaluate)
@@ -217,13 +211,6 @@ def test_uncertainty_facts__a_doubtful_volume_has_a_lower_dice(prepared, folds):
     assert all(entry["uncertainty"] > found["uncertainty"]["limit"] for entry in found["flagged"])
     without = uncertainty_facts(prepared, [], pooled, 0.95)
     assert (without["flagged"], without["uncertainty"]["limit"]) == ([], None)
-
-
-def test_rank_correlation__uses_patients_and_states_no_interval_for_few():
-    patients = np.array(["a", "a", "b", "c"])
-    found = rank_correlation(np.array([1.0, 3, 3, 4]), np.array([0.9, 0.7, 0.5, 0.1]), patients, 0.95)
-    assert found == {"correlation": pytest.approx(-1), "lo": None, "hi": None, "n_patients": 3}
-    assert rank_correlation(np.full(4, np.nan), np.ones(4), patients, 0.95)["correlation"] is None
 
 
 def test_write_label_maps__have_the_affine_of_the_file(tmp_path, prepared, folds):
@@ -267,7 +254,7 @@ def test_write__writes_all_files_and_the_report_names_the_baseline(
     page = (tmp_path / "report.html").read_text()
     assert "mean mask of the training volumes" in page
     assert "baseline: mean mask of the training volumes" in page
-    assert "--set model.backbone=none" in page
+    assert controls.NOTE in page
     assert "averages &lt;all&gt;" in page
     assert "12 volumes of 12 patients" in page
     assert len(page) < 3_000_000

@@ -1,10 +1,11 @@
-"""Limit above which the uncertainty of a volume is reported."""
+"""Limit above which the uncertainty of a volume is reported, and its correlation with Dice."""
 
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
-from medtune.tasks.segmentation.uncertainty import _limit, volume_uncertainty
+from medtune.tasks.segmentation.uncertainty import _limit, rank_correlation, volume_uncertainty
 
 
 def predictions(*uncertainty: float) -> SimpleNamespace:
@@ -20,3 +21,10 @@ def test_limit__does_not_depend_on_volumes_without_a_prediction() -> None:
 
 def test_volume_uncertainty__is_1_without_a_prediction() -> None:
     assert volume_uncertainty(predictions(0.2, np.nan)).tolist() == [0.2, 1.0]
+
+
+def test_rank_correlation__uses_patients_and_states_no_interval_for_few():
+    patients = np.array(["a", "a", "b", "c"])
+    found = rank_correlation(np.array([1.0, 3, 3, 4]), np.array([0.9, 0.7, 0.5, 0.1]), patients, 0.95)
+    assert found == {"correlation": pytest.approx(-1), "lo": None, "hi": None, "n_patients": 3}
+    assert rank_correlation(np.full(4, np.nan), np.ones(4), patients, 0.95)["correlation"] is None
