@@ -67,7 +67,8 @@ def external_volume_params(document: Mapping[str, Any], data: Path, sets: Sequen
     else:
         channels = _check_channel_names(chosen.pop("channel_names", []))
     params = validated({**trained_values(document), "data": values}, overlay, section)
-    reads_images, has_images = "images" in document["volumes"], getattr(params.data, "is_planar", False)
+    assert isinstance(params.data, VolumeFileParams)  # an instance of `section`
+    reads_images, has_images = "images" in document["volumes"], params.data.is_planar
     if reads_images != has_images:
         kinds = ["two-dimensional images" if planar else "volumes" for planar in (reads_images, has_images)]
         raise InputError(

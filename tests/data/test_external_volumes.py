@@ -6,9 +6,13 @@ import pytest
 from medtune.config.errors import InputError
 from medtune.data.external_volume_params import external_volume_params
 from medtune.data.external_volumes import list_volumes, prepare_external_volumes
+from medtune.data.sources import masks
 from medtune.serving.manifest import read_manifest
 from medtune.serving.volumes.bundle import VolumeBundle
+from medtune.serving.volumes.document import VolumeSettings
+from medtune.serving.volumes.image_file import read_image
 from medtune.tasks.segmentation import targets
+from medtune.tasks.segmentation.label_maps import output_suffix
 from tests.serving.volumes.tiny_volume_bundle import write_bundle
 from tests.stages.external_volume_world import NAMES, case, save, write_decathlon, write_folders, write_nnunet
 
@@ -84,6 +88,31 @@ def test_list__labels_and_channels_must_be_those_of_the_bundle(tmp_path, bundle,
     params = external_volume_params(bundle.manifest, root)
     with pytest.raises(InputError, match=message):
         list_volumes(params.data, bundle.classes, bundle.settings.channels, params.label_map)
+
+
+def test_prepare__images_have_the_pixel_spacing_of_the_bundle(tmp_path):
+    section = masks.example(tmp_path / "data")
+    document = read_manifest(write_bundle(tmp_path / "bundle", ("red", "green", "blue")))
+    document["classes"] = section["class_names"]
+    images = {"patch": [8, 8, 1], "spacing": [0.5, 0.5, 1.0], "images": {"pixel_mm": [0.25, 0.25]}}
+    document |= {"volumes": {**document["volumes"], **images}, "params": {"data": {"source": "masks", "color": "rgb"}}}
+    params, settings = external_volume_params(document, tmp_path / "data"), VolumeSettings.from_document(document)
+
+    def prepare(entry, folder):
+        names = (document["classes"], settings.channels)
+        listing = list_volumes(params.data, *names, params.label_map, params.channel_names, entry)
+        folder.mkdir()
+        return prepare_external_volumes(listing, params.data, settings, folder, "name", targets)
+
+    prepared = prepare(images["images"], tmp_path / "work")
+    volume = read_image(tmp_path / "data" / "images" / "P0_0.png", 3, settings.pixel_mm)
+    entry = prepared.volumes.entries[0]
+    assert (list(entry.spacing), list(entry.original_shape)) == ([0.25, 0.25, 1.0], [32, 24, 1])
+    assert prepared.volumes.image(0).shape == (3, 16, 12, 1)
+    assert np.array_equal(prepared.volumes.image(0), settings.preparation.apply(volume.data, volume.spacing))
+    assert output_suffix(prepared) == ".png"
+    with pytest.raises(InputError, match=r"images/P0_0.png: the pixel spacing is unknown, .* Add a column spacing"):
+        prepare({"pixel_mm": None}, tmp_path / "other")
 
 
 def test_params__bundle_for_images_refuses_volumes(tmp_path, bundle):
