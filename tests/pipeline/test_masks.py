@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -93,6 +94,28 @@ def test_pipeline__bundle_gives_the_label_maps_of_the_evaluation(world, capsys):
     found = read(out / "P0_1.png")
     assert (found.dtype, found.shape) == (np.uint8, (24, 32))
     assert [int(rows[1][f"pixels_{name}"]) for name in ("lesion", "vessel")] == [(found == 1).sum(), (found == 2).sum()]
+
+
+@pytest.mark.slow
+def test_pipeline__evaluation_of_the_bundle_equals_that_of_its_network(world):
+    out = world.out.with_name("external")
+    pattern = "data.patient_pattern=(P[0-9])_"
+    assert call(["evaluate", str(world.bundle), "--data", str(world.raw), "--set", pattern, "--out", str(out)]) == 0
+    tables = []
+    for folder in (world.evaluated, out):
+        with (folder / "predictions.csv").open(encoding="utf-8", newline="") as stream:
+            tables.append({row["path"]: row for row in csv.DictReader(stream)})
+    expected, found = tables
+    assert len(found) == 12
+    assert len(expected) == 4
+    for path, row in expected.items():
+        assert found[path]["patient"] == row["patient"]
+        for name in ("dice_lesion", "nsd_lesion", "dice_vessel", "prediction_ml_lesion"):
+            assert found[path][name] == row[name]
+        name = f"segmentations/images-{Path(path).stem}.png"
+        np.testing.assert_array_equal(read(out / name), read(world.evaluated / name))
+    overlap = json.loads((out / "metrics.json").read_text(encoding="utf-8"))["external"]["training_overlap"]
+    assert (overlap["images"], overlap["test_images"], overlap["patients"]) == (8, 4, 4)
 
 
 @pytest.mark.slow
