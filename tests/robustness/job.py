@@ -39,8 +39,8 @@ VOLUMES: dict[str, Any] = {
     "model": {
         "backbone": "test_vit",
         "weights": "none",
-        "backbone_args": {"depth": 4},
-        "head": {"kind": "decoder", "width": 4},
+        "backbone_args": {},
+        "head": {"kind": "decoder"},
         "peft": {"method": "lora"},
     },
     "frozen": {**_VOLUMES_TRAINING, "feature_views": 2},

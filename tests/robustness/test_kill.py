@@ -30,10 +30,11 @@ VARIANTS = {
     "lora": {"model": {"peft": {"method": "lora"}}},
     "seldom": {"frozen": {"checkpoint_seconds": 0.1}, "finetune": {"checkpoint_seconds": 0.1}},
 }
-# Stages of a segmentation.
+# Stages of a segmentation, with a small network that reads slices, and one that reads volumes.
+SLICES = {"backbone_args": {"depth": 4}, "head": {"width": 4}}
 VOLUMES = {
-    "volumes": {},
-    "volumes online": {"frozen": {"feature_views": "online"}},
+    "volumes": {"model": SLICES},
+    "volumes online": {"model": SLICES, "frozen": {"feature_views": "online"}},
     "volumes unet": {"model": {"backbone": "unet", "backbone_args": {"channels": [4, 8], "strides": [2]}}},
 }
 # Another value for each stage.
