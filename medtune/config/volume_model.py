@@ -85,9 +85,8 @@ def _planar_problems(params: Any) -> Iterator[tuple[str, Any, str]]:
         yield "model.backbone", model.backbone, f"{images}, and this network needs volumes. Use a timm model or none"
     if model.head.slice_axis != "z":
         yield "model.head.slice_axis", model.head.slice_axis, f"{images}, whose only slice is along z. Use z"
-    for key, axes in (("augment.mirror", augment.mirror), ("mirror_views", params.task.mirror_views)):
-        if "z" in axes:
-            yield f"task.{key}", axes, f"{images} of one slice. Remove z"
+    if "z" in augment.mirror:
+        yield "task.augment.mirror", augment.mirror, f"{images} of one slice. Remove z"
 
 
 def _changed(section: StrictParams, key: str) -> tuple[str, Any] | None:

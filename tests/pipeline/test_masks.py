@@ -30,7 +30,7 @@ def make_params(root, section=None, **sections):
              "peft": {"method": "lora"}}  # fmt: skip
     stage = {"epochs": 1, "batch_size": 4, "monitor": "dice"}
     return validate({
-        "task": {"kind": "segmentation", "augment": {"affine_probability": 1.0, "mirror": ["x", "y"]}},
+        "task": {"kind": "segmentation", "controls": [], "augment": {"affine_probability": 1.0, "mirror": ["x", "y"]}},
         "schedule": "staged",
         "data": {"source": "masks", "root": str(root), "split": {"folds": 3, "test_fold": 0}, **(section or {})},
         "model": model,

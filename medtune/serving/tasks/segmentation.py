@@ -101,4 +101,4 @@ def summary(document: Mapping[str, Any]) -> str:
 
 
 def _has_images(document: Mapping[str, Any]) -> bool:
-    return "images" in document["volumes"]
+    return "images" in document.get("volumes", {})
