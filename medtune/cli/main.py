@@ -33,7 +33,9 @@ COMMANDS = {
     "data": Entry("data", PIPELINE, "Find, check, split and pack the images or volumes into data/prepared."),
     "train": Entry("train", PIPELINE, "Train, evaluate and export. Finished steps are reused."),
     "evaluate": Entry(
-        "evaluate", PIPELINE, "Evaluate the trained folds on their test images, or a bundle on external images."
+        "evaluate",
+        PIPELINE,
+        "Evaluate the trained folds on their test images, or a bundle on external images or volumes.",
     ),
     "export": Entry("export", PIPELINE, "Export the trained networks as an ONNX bundle."),
     "stage": Entry("stage", PIPELINE, "Run one training stage, in one process or in several."),
