@@ -79,6 +79,8 @@ def test_check__refuses_settings_without_effect(key, value, fix):
          "none or a file"),
         ([*ALONE, "model.weights=bundled"], "model.weights=bundled: model.backbone=none has no published weights. Use "
          "none"),
+        (["model.backbone=brain_unet3d", "model.weights=a.safetensors"], "data.intensity.rule=zscore: the weights of "
+         "brain_unet3d expect values from 0 to 1. Use minmax"),
         ([*ALONE, "schedule=staged"], "schedule=staged: with model.backbone=none both stages would train the decoder. "
          "Use frozen or full"),
         ([*ALONE, "model.peft.method=lora"], "model.peft.method=lora: model.backbone=none leaves nothing to adapt. Use "

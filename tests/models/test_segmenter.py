@@ -97,11 +97,12 @@ def test_build__refuses_a_patch_that_the_network_cannot_read():
 
 @pytest.mark.real
 def test_real_weights__build_and_run(shared):
-    for backbone, name in (
-        ("deit_tiny_patch16_224", "blocks.3.mlp.fc1.weight"),
-        ("brain_unet3d", "levels.1.conv1.weight"),
+    for backbone, name, rule in (
+        ("deit_tiny_patch16_224", "blocks.3.mlp.fc1.weight", "zscore"),
+        ("brain_unet3d", "levels.1.conv1.weight", "minmax"),
     ):
-        network = build(params_for(backbone, weights=shared / "weights" / f"{backbone}.safetensors"), 1, 3, PATCH)
+        weights = shared / "weights" / f"{backbone}.safetensors"
+        network = build(params_for(backbone, f"data.intensity.rule={rule}", weights=weights), 1, 3, PATCH)
         with torch.no_grad():
             assert network(volume()).isfinite().all()
         random = build(params_for(backbone), 1, 3, PATCH)
