@@ -17,6 +17,7 @@ from medtune.data.dataset_json import FILE
 from medtune.data.label_names import MAX_LABELS
 from medtune.data.listing import scan_root
 from medtune.data.mask_names import pair_names
+from medtune.data.prediction_results import describe_results, find_results, without_label_maps
 from medtune.data.volume_cases import strip_suffix
 from medtune.data.volume_files import VolumeFiles
 from medtune.serving.decode import decode, decode_labels
@@ -46,7 +47,9 @@ def detect_masks(root: Path, table: str | None = None) -> DetectedData | None:
     """
     if not root.is_dir():
         return None
-    files = scan_root(root, SUFFIXES).images
+    content = scan_root(root, SUFFIXES)
+    results = find_results(root, content.others)
+    files = without_label_maps(content.images, results)
     layout = volume_layouts.by_table(root, table, SUFFIXES, "masks") if files else None
     if layout is None and table is None and files and not _has_classes(root):
         layout = by_folders(files)
@@ -61,6 +64,7 @@ def detect_masks(root: Path, table: str | None = None) -> DetectedData | None:
     detect_volumes.set_split(samples, layout, detected)
     if unused := len(files) - 2 * len(samples):
         detected.findings.append(("not used", f"{unused:,} images"))
+    detected.findings += describe_results(results)
     return detected
 
 

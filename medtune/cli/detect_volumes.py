@@ -17,7 +17,7 @@ from medtune.config.errors import InputError, show_value
 from medtune.data.dataset_json import FILE
 from medtune.data.dicom_samples import add_dicom_headers
 from medtune.data.listing import scan_root
-from medtune.data.prediction_results import find_results, without_label_maps
+from medtune.data.prediction_results import describe_results, find_results, without_label_maps
 from medtune.data.sample import Sample
 from medtune.data.volume_cases import SUFFIXES
 from medtune.serving.decode import SUFFIXES as IMAGE_SUFFIXES
@@ -86,8 +86,7 @@ def detect_volumes(root: Path, table: str | None = None) -> DetectedData | None:
     if importlib.util.find_spec("nibabel") is None:
         raise InputError(f"nibabel is not installed, but volumes need it. Run {INSTALL_SEGMENT}")
     detected = _describe(root, layout, content.images, len(images))
-    if results:
-        detected.findings.append(("results", f"{results[0]} is a table of `medtune predict`. It is not used"))
+    detected.findings += describe_results(results)
     return detected
 
 

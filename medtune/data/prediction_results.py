@@ -47,6 +47,11 @@ def without_label_maps(files: Sequence[str], tables: Sequence[str]) -> list[str]
     return [path for path in files if PurePosixPath(path).parent not in folders]
 
 
+def describe_results(tables: Sequence[str]) -> list[tuple[str, str]]:
+    """Return a finding for the output of `medtune init` if there are tables of label maps; otherwise nothing."""
+    return [("results", f"{table} is a table of `medtune predict`. It is not used") for table in tables[:1]]
+
+
 def _header(file: Path) -> list[str]:
     try:
         with file.open(encoding="utf-8-sig", errors="replace", newline="") as stream:

@@ -1,6 +1,7 @@
 """Detection of images with masks in `medtune init`."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -39,6 +40,15 @@ def test_detect__gray_images_and_white_masks(tmp_path):
     assert result.settings["data.color"] == "gray"
     assert result.settings["data.mask_values"] == {255: 1}
     assert ("masks", "255 counts as label 1 (data.mask_values)") in result.findings
+
+
+def test_detect__results_of_predict_are_no_masks(tmp_path):
+    masks.example(tmp_path)
+    shutil.copytree(tmp_path / "masks", tmp_path / "label_maps")
+    (tmp_path / "label_maps" / "volumes.csv").write_text("path,pixels_a,uncertainty_a,flags,seconds\n")
+    result = detect(tmp_path)
+    assert result.settings["data.masks"] == "masks"
+    assert dict(result.findings)["results"].startswith("label_maps/volumes.csv is a table of `medtune predict`")
 
 
 def test_detect__nnunet_names_the_labels(tmp_path):

@@ -106,13 +106,6 @@ def test_detect__unsupported_nnunet_is_refused(tmp_path, values, problem):
     assert problem in message(tmp_path)
 
 
-def test_detect__images_of_nnunet_are_refused(tmp_path):
-    images(tmp_path, "imagesTr/a_0000.png", "labelsTr/a.png")
-    content = {"channel_names": {"0": "R"}, "labels": {"background": 0, "cell": 1}, "file_ending": ".png"}
-    (tmp_path / "dataset.json").write_text(json.dumps(content))
-    assert "file_ending is '.png'; supported: .nii.gz, .nii" in message(tmp_path)
-
-
 def test_detect__nnunet_version_1_has_a_file_per_channel(tmp_path):
     nnunet.example(tmp_path)
     names = sorted(file.name for file in (tmp_path / "labelsTr").iterdir())

@@ -4,7 +4,7 @@ from medtune.data.prediction_results import find_results, is_results_table, with
 from medtune.serving.tasks import segmentation
 from medtune.serving.volumes.cases import TABLE_END
 
-COLUMNS = ("path", *segmentation.columns({"classes": ["liver"]}), "seconds")
+COLUMNS = ("path", *segmentation.columns({"classes": ["liver"], "volumes": {}}), "seconds")
 
 
 def test_is_results_table__knows_the_columns_of_predict():
