@@ -48,6 +48,7 @@ def test_weights__load_strictly_and_give_finite_tokens(name):
     assert tokens.std(0).mean() > 1e-3
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_weights__transfer_to_tissue_across_patients():
     from medtune.data.sources import synthetic

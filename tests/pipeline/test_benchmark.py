@@ -118,6 +118,7 @@ def cluster(benchmark_checkout: "Checkout", tmp_path: Path) -> Iterator[tuple[st
         process.wait()
 
 
+@pytest.mark.nightly
 def test_dask__killed_worker_loses_no_trial_and_only_deleted_trials_are_repeated(
     benchmark_checkout: "Checkout", cluster: tuple[str, list["subprocess.Popen[bytes]"]]
 ) -> None:

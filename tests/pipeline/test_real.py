@@ -167,6 +167,7 @@ def few_images(shared, tmp_path_factory):
     return folder
 
 
+@pytest.mark.nightly
 def test_lora__merged_network_exports_like_the_plain_network(shared, few_images, tmp_path_factory, cache):
     sets = vit(
         shared,

@@ -74,6 +74,7 @@ def world(tmp_path_factory):
     return sets, params, paths, run_stages(params, paths)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_training__killed_and_resumed_equals_uninterrupted(world, tmp_path):
     sets, params, uninterrupted, digests = world

@@ -30,6 +30,7 @@ def run_two_processes(folder):
     return [json.loads(line.removeprefix("CURVES ")) for line in lines]
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.xdist_group("ddp")
 def test_settings__have_the_same_result_in_two_processes(curves):
