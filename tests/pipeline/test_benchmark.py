@@ -144,6 +144,7 @@ def test_dask__killed_worker_loses_no_trial_and_only_deleted_trials_are_repeated
     assert rows(benchmark_checkout.folder) == results
 
 
+@pytest.mark.nightly  # the records are those that the previous test has changed
 def test_dvc__changed_record_repeats_the_benchmark_stage(benchmark_checkout: "Checkout") -> None:
     before = records(benchmark_checkout.folder)
     assert trial_counts(benchmark_checkout.run("dvc", "repro", "benchmarks/dvc.yaml")) == (4, 4, 0)
