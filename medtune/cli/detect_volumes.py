@@ -27,6 +27,7 @@ MIN_FOLDS_VOLUMES = 15  # fewer volumes get three folds
 # Settings of the task. With `lr: auto`, each network would be trained for three rates, which takes hours on a CPU.
 TASK: dict[str, Any] = {
     "task.kind": "segmentation",
+    "task.controls": ["decoder_only", "scratch"],
     "schedule": "staged",
     "model.head.kind": "decoder",
     "model.backbone_args": {},

@@ -17,6 +17,9 @@ app = options.program()
 
 LARGER_MODEL_COMMAND = "medtune params set model.backbone=deit_tiny_patch16_224 data.image_size=224"
 LARGER_SEGMENT_COMMAND = "medtune params set model.backbone=deit_tiny_patch16_224"
+FAST_SEGMENT_COMMAND = (
+    "medtune params set 'task.controls=[]' schedule=frozen frozen.epochs=6 frozen.min_steps=150 model.head.width=8"
+)
 
 
 @app.command(
@@ -86,6 +89,9 @@ def init(
     print("next:")
     for command in commands:
         print(f"  {command}")
+    if _segments(detected):
+        print(f"for a first try in a fraction of the time, without controls (`medtune doctor` estimates the time):\n"
+              f"  {FAST_SEGMENT_COMMAND}")  # fmt: skip
     larger = LARGER_SEGMENT_COMMAND if _segments(detected) else LARGER_MODEL_COMMAND
     print(f"for better results, use a larger backbone, whose weights are downloaded:\n  {larger}")
 

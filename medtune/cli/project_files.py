@@ -7,6 +7,8 @@ from typing import Any
 
 from medtune.config import load
 from medtune.config.project import PACKAGE, PARAMS_FILE
+from medtune.config.task_labels import SEGMENTATION
+from medtune.config.volume_model import UNUSED
 from medtune.runtime.artifact import write_text
 
 TEMPLATE = PACKAGE / "template"
@@ -34,7 +36,7 @@ def params_tree(settings: Mapping[str, Any]) -> dict[str, Any]:
         settings: values by dotted key.
 
     Returns:
-        Params as a mapping, with the comments of the shipped file.
+        Params as a mapping, with the comments of the shipped file. Keys that the task does not use are left out.
 
     Raises:
         InputError: the result is invalid.
@@ -46,6 +48,10 @@ def params_tree(settings: Mapping[str, Any]) -> dict[str, Any]:
         for name in reversed(key.split(".")):
             overlay = {name: overlay}
         load.merge(tree, overlay)
+    if tree["task"]["kind"] == SEGMENTATION:
+        for section, keys in UNUSED.items():
+            for key in keys:
+                tree[section].pop(key, None)
     load.validate(tree)
     return tree
 

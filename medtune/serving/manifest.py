@@ -44,6 +44,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         text = path.read_bytes().decode("utf-8")
         document: Any = json.loads(text)
     except FileNotFoundError:
+        if not folder.exists():
+            raise BundleError(f"{folder} does not exist. Run `medtune train` first, or check the path") from None
         raise BundleError(
             f"{folder} is not a bundle: it contains no {MANIFEST_FILE}. Use a folder that `medtune export` has written"
         ) from None

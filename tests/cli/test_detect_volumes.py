@@ -2,14 +2,17 @@
 
 import importlib.util
 import json
+import shlex
 
 import pytest
 
 from medtune.cli.detect import detect
 from medtune.cli.detect_volumes import detect_volumes
+from medtune.cli.init import FAST_SEGMENT_COMMAND
 from medtune.cli.main import call
 from medtune.config import load
 from medtune.config.errors import InputError
+from medtune.config.volume_model import UNUSED
 from medtune.data.sources import decathlon, dicom, nnunet, volumes
 from tests.cli.init_project import images
 from tests.cli.volume_files import folders, mask, volume
@@ -135,3 +138,14 @@ def test_init__writes_valid_params(tmp_path, capsys):
     assert (params.frozen.monitor, params.finetune.monitor, params.gate.metric) == ("dice", "dice", "dice")
     assert (params.data.source, params.data.class_names) == ("volumes", ["label_1", "label_2"])
     assert result["next"][-1] == "medtune train"
+
+
+def test_init__leaves_out_unused_keys_and_names_a_fast_first_try(tmp_path, capsys):
+    decathlon.example(tmp_path / "data")
+    project = tmp_path / "project"
+    assert call(["init", str(project), "--data", str(tmp_path / "data"), "--no-dvc"]) == 0
+    assert f"\n  {FAST_SEGMENT_COMMAND}\n" in capsys.readouterr().out
+    written = load.read(project / "params.yaml")
+    assert written["task"]["controls"] == ["decoder_only", "scratch"]
+    assert not [(section, key) for section, keys in UNUSED.items() for key in keys if key in written[section]]
+    assert load.load(project / "params.yaml", sets=shlex.split(FAST_SEGMENT_COMMAND)[3:]).schedule == "frozen"

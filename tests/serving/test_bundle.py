@@ -86,6 +86,8 @@ def test_load__rejects_other_folders(tmp_path):
     with pytest.raises(BundleError, match=r"it contains no bundle.json"):
         Bundle.load(tmp_path)
     assert call(["verify", str(tmp_path)]) == 2
+    with pytest.raises(BundleError, match=r"missing does not exist\. Run `medtune train` first, or check the path"):
+        Bundle.load(tmp_path / "missing")
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "sample_input.npy", "sample_output.npy"])
