@@ -179,7 +179,7 @@ def _notes(samples: Sequence[Sample], plan: PreparationPlan, split: SplitResult,
     notes = []
     if plan.derived and (split.splits[list(training)] == "test").any():
         notes.append(
-            "Every volume that is not external is a training volume of at least one fold. The following settings "
-            f"depend on all of them, as in nnU-Net: {', '.join(plan.derived)}."
+            f"The settings {' and '.join(plan.derived)} were determined from all volumes of all folds, because each is "
+            "a training volume of at least one fold. nnU-Net does the same."
         )
     return [*notes, *spacing_notes([volume_files(sample) for sample in samples])]

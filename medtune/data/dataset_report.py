@@ -184,6 +184,9 @@ def _print_summary(info: dict[str, Any], report: dict[str, Any]) -> None:
         (info["n_slides"], "slides") if tiles else (info["n_images"], "volumes" if "volumes" in info else "images")
     )
     console.info(f"data: {number:,} {unit} ({counts}){tiles}, {patients}, split by {info['protocol']}")
+    if volumes := info.get("volumes"):
+        spacing, patch = (" x ".join(f"{side:.4g}" for side in volumes[name]) for name in ("spacing", "patch"))
+        console.info(f"data: spacing {spacing} mm, patch {patch} voxels")
     if report["n_rejected"]:
         console.info(f"data: {report['n_rejected']:,} {unit} left out, listed in report.json")
     twice = report["duplicates"]
