@@ -179,7 +179,7 @@ def _notes(samples: Sequence[Sample], plan: PreparationPlan, split: SplitResult,
     notes = []
     if plan.derived and (split.splits[list(training)] == "test").any():
         notes.append(
-            f"The settings {' and '.join(plan.derived)} were determined from all volumes of all folds, because each is "
-            "a training volume of at least one fold. nnU-Net does the same."
+            "These settings were determined from all volumes, as in nnU-Net, because each is a training volume of at "
+            f"least one fold: {', '.join(plan.derived)}."
         )
     return [*notes, *spacing_notes([volume_files(sample) for sample in samples])]

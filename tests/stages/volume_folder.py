@@ -14,8 +14,8 @@ from medtune.stages import data
 PHANTOM = {"source": "phantom", "patients": 15, "size": 16}
 # Start of the note about settings that depend on all volumes.
 FROM_ALL_VOLUMES = (
-    "Every volume that is not external is a training volume of at least one fold. The following settings depend on "
-    "all of them, as in nnU-Net: "
+    "These settings were determined from all volumes, as in nnU-Net, because each is a training volume of at least one "
+    "fold: "
 )
 
 
