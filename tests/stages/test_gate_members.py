@@ -23,6 +23,7 @@ def dataset(patients=9, folds=3):
         names=["a"] * len(ids),
         splits=splits,
         slide_of_tile=(),
+        file_digests={},
     )
 
 
