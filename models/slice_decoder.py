@@ -6,6 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+# Factor of the logits, whose layer starts with weights divided by it. Few channels and a small learning rate otherwise
+# keep the probabilities near those at the start for hundreds of steps (docs/performance.md).
+LOGIT_SCALE = 8.0
 # Channels at full resolution. Half and quarter resolution have twice and four times as many.
 WIDTH = 16
 
@@ -80,6 +83,9 @@ class SliceDecoder(nn.Module):
         )
         self.up = nn.ModuleList([block(quarter + half, half), block(half + full, full)])
         self.output = nn.Conv3d(full, classes, 1)
+        with torch.no_grad():
+            for parameter in self.output.parameters():
+                parameter /= LOGIT_SCALE
 
     def forward(self, volume: Tensor, levels: Sequence[Tensor], extent: tuple[int, int]) -> Tensor:
         """Compute logits.
@@ -106,7 +112,8 @@ class SliceDecoder(nn.Module):
         for up, skip in zip(self.up, reversed(pyramid[:-1]), strict=True):
             x = interpolate(x, size=skip.shape[2:], mode="trilinear")
             x = up(torch.cat([x, skip], dim=1))
-        return self.output(x)
+        logits: Tensor = LOGIT_SCALE * self.output(x)
+        return logits
 
 
 def _resize(level: Tensor, like: Tensor, extent: tuple[int, int], factor: int) -> Tensor:
