@@ -85,7 +85,7 @@ class SliceDecoder(nn.Module):
         self.output = nn.Conv3d(full, classes, 1)
         with torch.no_grad():
             for parameter in self.output.parameters():
-                parameter /= LOGIT_SCALE
+                parameter.div_(LOGIT_SCALE)
 
     def forward(self, volume: Tensor, levels: Sequence[Tensor], extent: tuple[int, int]) -> Tensor:
         """Compute logits.
