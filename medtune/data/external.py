@@ -50,7 +50,7 @@ class ExternalListing:
         Args:
             listed: the images.
             classes: classes of the bundle, in index order.
-            table: the table; None if there is none.
+            table: the table; None for folders.
             positive: positive class of the bundle.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Volumes that a table or two folders list, for the sources `volumes` and `dicom`."""
+"""Volumes that a table or two folders list, for the sources `volumes`, `dicom` and `masks`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -61,6 +61,16 @@ class ListedVolumeParams(VolumeFileParams):
             if self.csv is not None and getattr(self, key) != default:
                 raise param_error(key, getattr(self, key), "csv lists the files. Remove this key or csv")
         return self
+
+
+def classes(params: ListedVolumeParams) -> tuple[str, ...]:
+    """Return the label names in index order, without the background; an empty tuple if the user named none."""
+    return tuple(params.class_names or ())
+
+
+def inputs(root: Path | None, params: ListedVolumeParams) -> list[Path]:
+    """Return the table, if there is one."""
+    return [listing.require_root(root) / params.csv] if params.csv else []
 
 
 def require_labels(params: ListedVolumeParams) -> tuple[str, ...]:

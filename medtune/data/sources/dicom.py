@@ -11,6 +11,8 @@ from medtune.data import listing
 from medtune.data.sample import Sample
 from medtune.data.volume_cases import SUFFIXES, VolumeCase, require_folder, to_samples
 from medtune.data.volume_listing import ListedVolumeParams, check_folder, files_by_name, require_labels, table_cases
+from medtune.data.volume_listing import classes as classes
+from medtune.data.volume_listing import inputs as inputs
 from medtune.serving.decode import DICOM_SUFFIXES
 
 NAME = "local DICOM series"
@@ -33,11 +35,6 @@ class Params(ListedVolumeParams):
         return self
 
 
-def classes(params: Params) -> tuple[str, ...]:
-    """Return the label names in index order, without the background; an empty tuple if the user named none."""
-    return tuple(params.class_names or ())
-
-
 def channels(params: Params) -> tuple[str, ...]:
     """Return the name of the only channel."""
     return ("image",)
@@ -46,11 +43,6 @@ def channels(params: Params) -> tuple[str, ...]:
 def metadata(params: Params) -> dict[str, object]:
     """Return the entries of dataset.json: the channels."""
     return {"channels": list(channels(params))}
-
-
-def inputs(root: Path | None, params: Params) -> list[Path]:
-    """Return the table, if there is one."""
-    return [listing.require_root(root) / params.csv] if params.csv else []
 
 
 def list_samples(root: Path | None, params: Params) -> list[Sample]:

@@ -7,7 +7,6 @@ from pydantic import Field, model_validator
 
 from medtune.config.errors import InputError
 from medtune.config.validation_errors import param_error
-from medtune.data import listing
 from medtune.data.image_masks import MAX_VALUE
 from medtune.data.image_masks import SUFFIXES as MASK_SUFFIXES
 from medtune.data.label_names import MAX_LABELS
@@ -15,6 +14,8 @@ from medtune.data.mask_names import pair_names
 from medtune.data.sample import Sample
 from medtune.data.volume_cases import VolumeCase, require_folder, strip_suffix, to_samples
 from medtune.data.volume_listing import ListedVolumeParams, files_by_name, require_labels, table_cases
+from medtune.data.volume_listing import classes as classes
+from medtune.data.volume_listing import inputs as inputs
 from medtune.serving.folder_scan import printable
 from medtune.serving.volumes.image_file import SUFFIXES
 
@@ -62,11 +63,6 @@ class Params(ListedVolumeParams):
         return True
 
 
-def classes(params: Params) -> tuple[str, ...]:
-    """Return the label names in index order, without the background; an empty tuple if the user named none."""
-    return tuple(params.class_names or ())
-
-
 def channels(params: Params) -> tuple[str, ...]:
     """Return the channel names in order."""
     return _COLORS[params.color]
@@ -75,11 +71,6 @@ def channels(params: Params) -> tuple[str, ...]:
 def metadata(params: Params) -> dict[str, object]:
     """Return the entries of dataset.json: the channels."""
     return {"channels": list(channels(params))}
-
-
-def inputs(root: Path | None, params: Params) -> list[Path]:
-    """Return the table, if there is one."""
-    return [listing.require_root(root) / params.csv] if params.csv else []
 
 
 def list_samples(root: Path | None, params: Params) -> list[Sample]:

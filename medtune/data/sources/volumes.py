@@ -7,10 +7,11 @@ from pydantic import Field, field_validator
 
 from medtune.config.errors import InputError
 from medtune.config.names import Name
-from medtune.data import listing
 from medtune.data.sample import Sample
 from medtune.data.volume_cases import MAX_CHANNELS, SUFFIXES, VolumeCase, require_folder, to_samples
 from medtune.data.volume_listing import ListedVolumeParams, files_by_name, require_labels, table_cases
+from medtune.data.volume_listing import classes as classes
+from medtune.data.volume_listing import inputs as inputs
 
 NAME = "local volumes"
 LICENSE = "defined by the owner of the volumes"
@@ -36,11 +37,6 @@ class Params(ListedVolumeParams):
         return names
 
 
-def classes(params: Params) -> tuple[str, ...]:
-    """Return the label names in index order, without the background; an empty tuple if the user named none."""
-    return tuple(params.class_names or ())
-
-
 def channels(params: Params) -> tuple[str, ...]:
     """Return the channel names in order."""
     return tuple(params.channel_names)
@@ -49,11 +45,6 @@ def channels(params: Params) -> tuple[str, ...]:
 def metadata(params: Params) -> dict[str, object]:
     """Return the entries of dataset.json: the channels."""
     return {"channels": params.channel_names}
-
-
-def inputs(root: Path | None, params: Params) -> list[Path]:
-    """Return the table, if there is one."""
-    return [listing.require_root(root) / params.csv] if params.csv else []
 
 
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
