@@ -69,3 +69,13 @@ def configure_prefect(cache: Path, console: str = "CRITICAL") -> None:
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     }.items():
         os.environ.setdefault(name, value)
+
+
+def configure_patience() -> None:
+    """Let this process and its flow runs wait for a busy server, unless the user has set Prefect's variables.
+
+    A scheduled run cannot finish without its server. With the short limits of `configure_prefect`, it fails when the
+    server of a busy machine needs more than 40 s for a request. Call this before `configure_prefect`.
+    """
+    os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "6")  # with 2, 4, ... 64 s between them
+    os.environ.setdefault("PREFECT_API_REQUEST_TIMEOUT", "60")

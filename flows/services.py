@@ -115,6 +115,7 @@ def worker() -> None:
         )
         raise SystemExit(1)
     os.environ["PREFECT_API_URL"] = url
+    environment.configure_patience()
     _prepare()
     from medtune.flows.bootstrap_server import POOL, bootstrap
 

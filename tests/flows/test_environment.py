@@ -7,6 +7,8 @@ import pytest
 
 from medtune.flows import environment
 
+RETRIES, TIMEOUT = "PREFECT_CLIENT_MAX_RETRIES", "PREFECT_API_REQUEST_TIMEOUT"
+
 
 @pytest.fixture(autouse=True)
 def no_proxy_variables(monkeypatch):
@@ -42,3 +44,12 @@ def test_bypass__changes_nothing_without_a_proxy():
 def test_child_environment__bypasses_the_proxy(monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     assert "127.0.0.1" in environment.child_environment()["NO_PROXY"]
+
+
+@pytest.mark.parametrize(("variables", "expected"), [({}, ("6", "60")), ({RETRIES: "2", TIMEOUT: "9"}, ("2", "9"))])
+def test_patience__precedes_the_limits_of_other_runs_and_follows_the_user(monkeypatch, tmp_path, variables, expected):
+    others = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    monkeypatch.setattr(os, "environ", {**others, **variables})
+    environment.configure_patience()
+    environment.configure_prefect(tmp_path)
+    assert (os.environ[RETRIES], os.environ[TIMEOUT]) == expected

@@ -125,8 +125,13 @@ class Services:
     def logs(self) -> str:
         return "\n".join(daemon.log.read_text() for daemon in (self.server, self.worker) if daemon.log.exists())
 
-    def waiting(self) -> bool:
-        return (self.checkout.folder / "waiting").exists()
+    def start_waiting_run(self) -> str:
+        """Start a run that waits in its task, wait until it does, and return its id."""
+        run = self.start_run("wait")
+        waiting = self.checkout.folder / "waiting"
+        self.wait(lambda: waiting.exists() or self.state(run) not in ("SCHEDULED", "PENDING", "RUNNING"))
+        assert waiting.exists(), self.request("GET", f"flow_runs/{run}")["state"]
+        return run
 
     def states(self) -> list[str]:
         """Return the states of all started flow runs and of their task runs."""

@@ -61,8 +61,7 @@ def test_run__failure_sends_a_notification_with_a_link(services: "Services") -> 
 
 
 def test_run__killed_run_is_marked_and_reported_by_the_worker(services: "Services") -> None:
-    run = services.start_run("wait")
-    services.wait(services.waiting)
+    run = services.start_waiting_run()
     assert services.worker.pid is not None
     for process in psutil.Process(services.worker.pid).children(recursive=True):
         process.kill()
@@ -72,8 +71,7 @@ def test_run__killed_run_is_marked_and_reported_by_the_worker(services: "Service
 
 
 def test_worker__killed_worker_ends_its_run(services: "Services") -> None:
-    run = services.start_run("wait")
-    services.wait(services.waiting)
+    run = services.start_waiting_run()
     assert services.worker.pid is not None
     os.kill(services.worker.pid, signal.SIGKILL)
     services.wait(lambda: set(services.states()) == {"FAILED", "CRASHED"})  # including the killed run
@@ -95,8 +93,7 @@ def test_up__starts_missing_services_and_keeps_schedules_paused(services: "Servi
 
 
 def test_worker__next_worker_marks_the_run_of_a_worker_killed_with_its_run(services: "Services") -> None:
-    run = services.start_run("wait")
-    services.wait(services.waiting)
+    run = services.start_waiting_run()
     assert services.worker.pid is not None
     worker = psutil.Process(services.worker.pid)
     for process in [worker, *worker.children(recursive=True)]:
@@ -126,8 +123,7 @@ def alive(services: "Services") -> list[str]:
 
 
 def test_down__leaves_no_process(services: "Services") -> None:
-    services.start_run("wait")
-    services.wait(services.waiting)
+    services.start_waiting_run()
     assert len(alive(services)) == 3
     printed = services.run("down")
     assert re.findall(r"^(?:worker|server): .*$", printed, re.MULTILINE) == ["worker: stopped", "server: stopped"]
