@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from medtune.config.external import ExternalParams
 from medtune.config.schema import EvaluateParams
+from medtune.data.wording import wording
 from medtune.serving.manifest_fields import VOLUMES
 from medtune.serving.volumes.bundle import VolumeBundle
 from medtune.serving.volumes.document import VolumeSettings
@@ -86,11 +87,12 @@ class VolumeInput:
 
     def warnings(self, facts: Mapping[str, Any]) -> list[str]:
         """Return a warning about the volumes that differ from the training volumes."""
-        found = facts["unlike_training"]
+        found, words = facts["unlike_training"], wording(self.document)
         if not found:
             return []
         return [
-            f"Volumes that differ from the training volumes in spacing, field of view or intensity: {len(found):,} "
+            f"{words.items.capitalize()} that differ from the training {words.items} in spacing, field of view or "
+            f"intensity: {len(found):,} "
             f"(first: {found[0]['volume']}, {found[0]['differences'][0]}). The report lists them."
         ]
 

@@ -16,6 +16,7 @@ from medtune.data.packing import IMAGES_FILE, pack
 from medtune.data.prepared import open_prepared
 from medtune.data.source_listing import list_source
 from medtune.data.training_overlap import image_digests
+from medtune.data.wording import wording
 from medtune.evaluation.gate import GateDecision, ModelStats, decide, rejection
 from medtune.runtime.paths import RunPaths
 from medtune.runtime.progress import progress
@@ -190,7 +191,7 @@ def _common_images(
     changed = sorted({*by_label, *changed_masks(prepared, indices[selected].tolist(), old_rows)})
     if not changed:
         return selected, champion_networks, notes, ""
-    what = ("masks", "volumes") if prepared.has_volumes else ("labels", "images")
+    what = "masks" if prepared.has_volumes else "labels", wording(prepared.info).items
     message = (
         f"{what[0]} of {len(changed)} test {what[1]} changed since the champion was accepted "
         f"(first: {prepared.paths[changed[0]]}). Check which {what[0]} are correct. {ACCEPT}"

@@ -19,6 +19,7 @@ from medtune.data.listing import scan_root
 from medtune.data.packing import IMAGES_FILE, pack
 from medtune.data.sample import Sample
 from medtune.data.source_listing import SourceListing, list_source
+from medtune.data.wording import wording
 from medtune.serving.intensity import Intensity
 
 PROTOCOL = "external"
@@ -226,7 +227,7 @@ def prepare_external(
 def external_warnings(prepared: manifest.PreparedDataset) -> list[str]:
     """Return warnings about metrics on these images: unknown patients, rejected images and duplicates."""
     info, warnings = prepared.info, []
-    unit, pattern = ("volume", " or data.patient_pattern") if prepared.has_volumes else ("image", "")
+    unit, pattern = wording(info).item, " or data.patient_pattern" if prepared.has_volumes else ""
     if not info["patients_known"]:
         warnings.append(
             f"The patients are unknown. Intervals treat each {unit} as a patient, and are too narrow if a patient has "

@@ -22,19 +22,19 @@ from medtune.data.volume_inspection import (
     inspect_headers,
     inspect_volumes,
     outside,
+    pixel_mm,
     volume_files,
 )
 from medtune.data.volume_packing import pack_volumes
 from medtune.data.volume_params import VolumeIntensityParams, VolumeParams
 from medtune.data.volume_reading import LabeledVolume, read_labeled, spacing_notes
 from medtune.data.volume_scratch import VolumeScratch
+from medtune.data.wording import wording_of_params
 from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes.document import VolumeSettings
 from medtune.serving.volumes.pipeline import Preparation
 from medtune.serving.volumes.resampling import resampled_shape
 from medtune.serving.volumes.volume_intensity import PER_VOLUME
-
-UNIT = "volumes"
 
 
 @dataclass(frozen=True)
@@ -124,16 +124,17 @@ def prepare_external_volumes(
         InputError: volumes or masks cannot be used.
     """
     listed, channels, labels = listing.listed, len(settings.channels), len(listing.numbers) - 1
+    unit = wording_of_params(params).items
     targets.check(listed.samples)
     headers = inspect_headers(listed.samples, listed.root, channels)
-    samples = _keep(listed.samples, headers, params.on_bad_image)
+    samples = _keep(listed.samples, headers, params)
     rules = {rule.rule for rule in settings.preparation.intensity}
     rule = VolumeIntensityParams(rule="zscore" if rules & set(PER_VOLUME) else "foreground")
     decoded = VolumeScratch(folder / ".decoded", lambda files: read_labeled(files, channels, labels))
     inspection = _check_preparation(
-        samples, inspect_volumes(samples, listed.root, channels, labels, rule, decoded.read), settings.preparation
+        samples, inspect_volumes(samples, listed.root, channels, labels, rule, decoded.read, unit), settings.preparation
     )
-    samples = _keep(samples, inspection, params.on_bad_image)
+    samples = _keep(samples, inspection, params)
     numbers = np.array(listing.numbers, np.uint8)
     facts = [_renumber(fact, listing.numbers, len(listing.classes)) for fact in inspection.facts]
 
@@ -145,11 +146,11 @@ def prepare_external_volumes(
             raise InputError(f"{samples[row].path}: {problem}. Correct the file") from None
         return replace(volume, mask=numbers[volume.mask])
 
-    digests = pack_volumes(folder, facts, read, settings.preparation)
+    digests = pack_volumes(folder, facts, read, settings.preparation, unit)
     decoded.close()
     rejected = [*listed.rejected, *headers.rejected, *inspection.rejected]
-    info = _describe(listing, params, settings, samples, name)
-    info["notes"] += rejected_note(rejected, len(listed.samples) + len(listed.rejected), UNIT)
+    info = _describe(listing, params, settings, samples, facts, name)
+    info["notes"] += rejected_note(rejected, len(listed.samples) + len(listed.rejected), unit)
     strata = info["volumes"]["strata"]
     return PreparedDataset(
         folder=folder,
@@ -168,8 +169,9 @@ def prepare_external_volumes(
     )
 
 
-def _keep(samples: Sequence[Sample], inspection: Inspection, on_bad_image: str) -> list[Sample]:
-    check_rejected(inspection.rejected, len(samples), on_bad_image, bool(inspection.selected), UNIT)
+def _keep(samples: Sequence[Sample], inspection: Inspection, params: VolumeParams) -> list[Sample]:
+    unit = wording_of_params(params).items
+    check_rejected(inspection.rejected, len(samples), params.on_bad_image, bool(inspection.selected), unit)
     return [samples[row] for row in inspection.selected]
 
 
@@ -205,7 +207,12 @@ def _renumber(fact: VolumeFacts, numbers: Sequence[int], classes: int) -> Volume
 
 
 def _describe(
-    listing: ExternalVolumes, params: VolumeParams, settings: VolumeSettings, samples: Sequence[Sample], name: str
+    listing: ExternalVolumes,
+    params: VolumeParams,
+    settings: VolumeSettings,
+    samples: Sequence[Sample],
+    facts: Sequence[VolumeFacts],
+    name: str,
 ) -> dict[str, Any]:
     """Return the entries of dataset.json."""
     listed, known = listing.listed, samples[0].patient_id is not None
@@ -228,6 +235,6 @@ def _describe(
             "channels": list(settings.channels),
             "patch": list(settings.patch),
             "strata": list(findings.all_labels(samples)),
-            **({} if listing.images is None else {"images": dict(listing.images)}),
+            **({} if listing.images is None else {"images": {**listing.images, "pixel_mm": pixel_mm(facts)}}),
         },
     }

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from medtune.config.schema import ExportParams
 from medtune.data.class_selection import list_names
 from medtune.evaluation.metric import compute
+from medtune.evaluation.metric_notes import TEMPERATURE_NOTE
 from medtune.serving.members import MEMBERS
 from medtune.serving.slides.aggregate import ATTENTION, extra_outputs
 from medtune.serving.tasks.classification import decide
@@ -200,7 +201,9 @@ def card(document: Mapping[str, Any]) -> dict[str, str]:
         )
     calibration = "The probabilities are not calibrated."
     if document["params"]["evaluate"]["calibration"] != "none":
-        calibration = f"The temperature is {_temperatures(document)}, fitted on the validation images."
+        calibration = (
+            f"The temperature is {_temperatures(document)}, fitted on the validation images. {TEMPERATURE_NOTE}"
+        )
     tiles = document.get("tiles")
     attention = document.get("aggregation") == ATTENTION
     inside = "Normalization, temperature, softmax and the decision"

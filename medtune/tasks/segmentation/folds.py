@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.config.schema import EvaluateParams
+from medtune.data.wording import wording
 from medtune.evaluation.out_of_fold import without_tested_patients
 from medtune.evaluation.outputs import OutputsRequest
 from medtune.evaluation.result import ImageArrays
@@ -115,7 +116,7 @@ def evaluate_folds(
     pooled = Evidence.pool(evidence).effects
     volumes = sum(len(request.indices[split]) for request in requests for split in ("val", "test"))
     folds = []
-    with progress("evaluate: metrics", volumes, "volumes") as advance:
+    with progress("evaluate: metrics", volumes, wording(prepared.info).items) as advance:
         for request, by_split, own in zip(requests, outputs, evidence, strict=True):
             tested, task = request.indices["test"], by_split["val"].options
             effects = pooled.select(without_tested_patients(prepared, pooled.rows, tested))
@@ -225,8 +226,8 @@ def predict(
         outputs: label maps of the volumes.
         post_processing: components that are removed.
         advance: called after each volume.
-        temperature: temperature of the probabilities of `outputs`. It has no effect on the output of a bundle, which
-            has already applied it.
+        temperature: temperature of the probabilities of `outputs`. It has no effect on label maps without recorded
+            voxels, whose uncertainty already has it.
 
     Returns:
         The predictions.

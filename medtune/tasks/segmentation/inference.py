@@ -12,6 +12,7 @@ from torch import nn
 
 from medtune.config.errors import RunError
 from medtune.config.schema import Params as AllParams
+from medtune.data.wording import wording
 from medtune.evaluation.outputs import EXTERNAL, OutputsRequest, without_tf32
 from medtune.runtime.artifact import Artifact, digest
 from medtune.runtime.progress import progress
@@ -256,8 +257,8 @@ def _predict_missing(
                     )
                 except ValueError as error:
                     raise RunError(
-                        f"{job.name}: volume {prepared.paths[row]}: {error}. If the training diverged, lower the "
-                        "learning rate"
+                        f"{job.name}: {wording(prepared.info).item} {prepared.paths[row]}: {error}. If the training "
+                        "diverged, lower the learning rate"
                     ) from None
                 store_segmentation(segmentation_path(cache, key, row), found)
 
