@@ -77,11 +77,11 @@ class VolumeInput:
         """Return the number of volumes per label, and the volumes that differ from the training volumes."""
         from medtune.data.external import class_counts
 
-        settings, found = bundle.settings, []
+        settings, found, unit = bundle.settings, [], wording(prepared.info).length
         names, rules = settings.channels, settings.preparation.intensity
         for path, entry in zip(prepared.paths, prepared.volumes.entries, strict=True):
             shape, spacing, quantiles = entry.original_shape, entry.spacing, entry.quantiles
-            if differences := settings.training_range.differences(shape, spacing, quantiles, names, rules):
+            if differences := settings.training_range.differences(shape, spacing, quantiles, names, rules, unit):
                 found.append({"volume": path, "differences": differences})
         return {"volumes_by_label": class_counts(prepared), "unlike_training": found}
 

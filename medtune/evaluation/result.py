@@ -138,7 +138,9 @@ class EvaluationResult:
         """Subtitle of all plots of the test images, with the protocol and the number of images."""
         info = self.prepared.info
         patients = (
-            f" of {len(np.unique(self.pooled.patient_ids))} patients" if info["patients_known"] else ", no patient ids"
+            f" of {len(np.unique(self.pooled.patient_ids))} patients"
+            if info["patients_known"]
+            else ", patients unknown"
         )
         tiles = f" ({info['n_tiles']} tiles)" if "n_tiles" in info else ""
         return f"test, protocol {info['protocol']}: {len(self.pooled.rows)} {unit(info)}{patients}{tiles}"

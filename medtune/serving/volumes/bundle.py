@@ -134,7 +134,9 @@ class VolumeBundle(LoadedBundle):
         volume = self.read(source)
         settings, spacing = self.settings, volume.spacing.tolist()
         names, rules = settings.channels, settings.preparation.intensity
-        flags = settings.training_range.differences(volume.shape, spacing, quantiles_of(volume.data), names, rules)
+        flags = settings.training_range.differences(
+            volume.shape, spacing, quantiles_of(volume.data), names, rules, settings.length_unit
+        )
         grid, shape = volume.grid, volume.shape
         try:
             image = settings.preparation.apply(volume.data, spacing)
