@@ -83,9 +83,9 @@ class ImageInput:
 
     def listing(self, params: ExternalParams) -> "ExternalListing":
         """List the images and check their labels."""
-        from medtune.data.external import list_external
+        from medtune.data.external_images import list_images
 
-        return list_external(params.data, self.document.get("classes", []), self._positive())
+        return list_images(params.data, self.document.get("classes", []), self._positive())
 
     def load(self, precision: str, provider: str) -> Bundle:
         """Load the bundle."""
@@ -95,10 +95,10 @@ class ImageInput:
         self, listing: "ExternalListing", params: ExternalParams, bundle: Bundle, folder: Path, name: str
     ) -> "PreparedDataset":
         """Decode the images."""
-        from medtune.data.external import prepare_external
+        from medtune.data.external_images import prepare_external_images
 
         targets = base.targets(self.document["task"]["kind"])
-        return prepare_external(listing, params.data, bundle.intensity, folder, name, targets)
+        return prepare_external_images(listing, params.data, bundle.intensity, folder, name, targets)
 
     def outputs(self, bundle: Bundle, prepared: "PreparedDataset", options: EvaluateParams, folder: Path) -> np.ndarray:
         """Compute the outputs, float32 (n, ...), for packed images."""
