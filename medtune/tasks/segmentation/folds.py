@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from medtune.config.schema import EvaluateParams
 from medtune.evaluation.out_of_fold import without_tested_patients
 from medtune.evaluation.outputs import OutputsRequest
@@ -76,8 +78,8 @@ def evaluate_folds(
     with progress("evaluate: metrics", volumes, "volumes") as advance:
         for request, by_split, own in zip(requests, outputs, evidence, strict=True):
             tested, task = request.indices["test"], by_split["val"].options
-            effects = pooled.select(without_tested_patients(prepared, pooled.rows, tested))
-            voxels = own.voxels.select(without_tested_patients(prepared, own.voxels.rows, tested))
+            effects = pooled.select(np.flatnonzero(without_tested_patients(prepared, pooled.rows, tested)))
+            voxels = own.voxels.select(np.flatnonzero(without_tested_patients(prepared, own.voxels.rows, tested)))
             rules = Rules.choose(effects, voxels, prepared.classes, task, options.calibration)
             val, test = (
                 predict(
