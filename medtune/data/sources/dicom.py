@@ -40,11 +40,6 @@ def channels(params: Params) -> tuple[str, ...]:
     return ("image",)
 
 
-def metadata(params: Params) -> dict[str, object]:
-    """Return the entries of dataset.json: the channels."""
-    return {"channels": list(channels(params))}
-
-
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
     """List the series.
 

@@ -68,11 +68,6 @@ def channels(params: Params) -> tuple[str, ...]:
     return _COLORS[params.color]
 
 
-def metadata(params: Params) -> dict[str, object]:
-    """Return the entries of dataset.json: the channels."""
-    return {"channels": list(channels(params))}
-
-
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
     """List the images.
 

@@ -42,11 +42,6 @@ def channels(params: Params) -> tuple[str, ...]:
     return tuple(params.channel_names)
 
 
-def metadata(params: Params) -> dict[str, object]:
-    """Return the entries of dataset.json: the channels."""
-    return {"channels": params.channel_names}
-
-
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
     """List the volumes.
 
