@@ -10,6 +10,7 @@ from medtune.config.schema import Params
 from medtune.runtime import console
 from medtune.runtime.artifact import Artifact, commit, file_sha256, partial_dir, write_text
 from medtune.runtime.paths import RunPaths
+from medtune.runtime.progress import running
 from medtune.runtime.provenance import provenance
 from medtune.stages.steps import Steps
 from medtune.tasks import base
@@ -66,12 +67,13 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         model: Any = parts.combine(
             [Member(network, task.output_layer(rule)) for network, rule in zip(networks, rules, strict=True)], document
         )
-        console.info(f"export: {model.description} as ONNX, opset {params.export.opset}")
-        fp32 = to_onnx(model, parts.source, params.export.opset, _properties(document), model.names)
+        with running(f"export: {model.description} as ONNX, opset {params.export.opset}"):
+            fp32 = to_onnx(model, parts.source, params.export.opset, _properties(document), model.names)
         parity = parts.check(model, tested, document)
         exporter = PrecisionExporter(fp32, parity, lambda: parts.calibration(folds), params.export)
         for precision in params.export.precisions:
-            exporter.export(work, document, precision)
+            with running(f"export: {precision}, compared with the trained network"):
+                exporter.export(work, document, precision)
 
         external = document["precisions"]["fp32"].get("external_data", [])
         bundle = parts.open(work, document, session((work / FILES["fp32"]).read_bytes(), work, external))

@@ -1,6 +1,7 @@
 """Progress of long operations: a bar on a terminal, plain lines otherwise."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,3 +56,39 @@ def progress(label: str, total: float, unit: str = "") -> Iterator[Callable[...,
 
     yield advance
     info(f"{label}: {done:,.0f} {unit} in {time.monotonic() - start:.1f} s {last}".rstrip())
+
+
+@contextmanager
+def running(label: str) -> Iterator[None]:
+    """Show that the block is at work, if it has no units to count: a line at the start, every 15 s and at the end.
+
+    The lines appear even if the block redirects stdout. In distributed training only the main process shows them.
+
+    Args:
+        label: name of the operation.
+
+    Yields:
+        Nothing.
+    """
+    if distributed.rank() > 0:
+        yield
+        return
+    stream, start, finished = sys.stdout, time.monotonic(), threading.Event()
+
+    def show(state: str) -> None:
+        # On a terminal, bars replace stdout, and lines that bypass them would damage them.
+        print(f"{label}{state}", file=sys.stdout if sys.stdout.isatty() else stream, flush=True)
+
+    def repeat() -> None:
+        while not finished.wait(INTERVAL_S):
+            show(f": running for {time.monotonic() - start:.0f} s")
+
+    show("")
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        thread.join()
+    show(f": done in {time.monotonic() - start:.1f} s")
