@@ -3,13 +3,11 @@
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medtune.config.schema import Params
 from medtune.runtime import console
 from medtune.runtime.artifact import Artifact, commit, find_artifact, partial_dir
-from medtune.runtime.device import device_name
 from medtune.runtime.paths import RunPaths
 from medtune.runtime.progress import progress
 from medtune.runtime.provenance import provenance
@@ -57,6 +55,8 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     from medtune.evaluation.slides import to_slides
     from medtune.evaluation.subgroup_tables import table_lines, write_subgroups
     from medtune.evaluation.tables import join_history
+    from medtune.stages.evaluate_comparisons import compare_controls, compare_linear_baselines
+    from medtune.stages.evaluate_outputs import network_outputs
     from medtune.tracking import lineage
     from medtune.tracking import metrics as tracking_metrics
     from medtune.tracking.run import start_run
@@ -72,7 +72,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         all_requests = [OutputsRequest.for_artifact(artifact, prepared) for artifact in trained]
         all_requests = [request for request in all_requests if request.indices]
         all_requests.sort(key=lambda request: (request.fold == REFIT, request.fold))
-        stored = _outputs(task, all_requests, prepared, params, paths.cache)
+        stored = network_outputs(task, all_requests, prepared, params, paths.cache)
         if not hasattr(task, "compute_outputs"):
             write_outputs_npz(work / "logits.npz", all_requests, stored)
         packed, packed_requests = prepared, [request for request in all_requests if request.fold != REFIT]
@@ -110,9 +110,11 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         if compare := getattr(task, "compare_baselines", None):
             facts["baselines"] = compare(requests, outputs, prepared, tested, metrics, options)
         else:
-            facts["baselines"] = _baselines(task, params, packed, packed_requests, tested, metrics, paths.cache)
+            facts["baselines"] = compare_linear_baselines(
+                task, params, packed, packed_requests, tested, metrics, paths.cache
+            )
         facts["baseline_verdict"] = verdict(facts["baselines"], verdict_metric(metrics))
-        facts["controls"] = _controls(task, steps, packed, tested, metrics)
+        facts["controls"] = compare_controls(task, steps, packed, tested, metrics)
         facts["subgroups"] = _subgroups(result, params, metrics, task.CLASS_AVERAGES)
         history = join_history(_histories(paths, params, prepared, result.requests))
         plots = task.write(work, result, options, facts, history)
@@ -139,73 +141,6 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         choices = {request.fold: request.trained.result().get("choices", {}) for request in requests}
         result_json = _result(params, facts, all_folds, choices, metrics, time.monotonic() - start_time)
         return commit(folder, key, result_json | ({"refit": final.record()} if final else {}))
-
-
-def _outputs(
-    task: Any, requests: "Sequence[OutputsRequest]", prepared: "PreparedDataset", params: Params, cache: Path
-) -> list[Any]:
-    """Return the outputs for every request, from the cache or computed now."""
-    if compute := getattr(task, "compute_outputs", None):
-        computed_by_task: list[Any] = compute(requests, prepared, params, device_name(), cache)
-        return computed_by_task
-    from medtune.evaluation.outputs import cache_outputs, load_outputs
-
-    outputs = {request.fold: load_outputs(request, cache) for request in requests}
-    missing = [request for request in requests if outputs[request.fold] is None]
-    if missing:
-        from medtune.training.trained_outputs import backbone_runs, compute_trained_outputs
-
-        device = device_name()
-        with progress(f"evaluate: outputs on {device}", backbone_runs(missing), "images") as advance:
-            computed = compute_trained_outputs(missing, prepared.images, device, params.evaluate.batch_size, advance)
-            for request, output in zip(missing, computed, strict=True):
-                outputs[request.fold] = output
-                cache_outputs(request, output, cache)
-    return [output for output in outputs.values() if output is not None]
-
-
-def _controls(
-    task: Any, steps: Steps, prepared: "PreparedDataset", tested: Any, metrics: "Sequence[Metric]"
-) -> list[dict[str, Any]]:
-    """Evaluate the control runs on the test images of all folds; return [] for a task without controls."""
-    from medtune.evaluation.control_comparison import absent_control, compare_control, training_cost
-    from medtune.evaluation.outputs import OutputsRequest
-    from medtune.evaluation.slides import to_slides
-
-    params, compared = steps.params, []
-    for control in base.controls(params):
-        if control.params is None:
-            compared.append(absent_control(control))
-            continue
-        folds = sorted(params.data.split.trained_folds)
-        trained = steps.controls[control.name].trained(folds)
-        requests = [OutputsRequest.for_artifact(stages[-1], prepared).without_external() for stages in trained]
-        outputs = _outputs(task, requests, prepared, params, steps.paths.cache)
-        units, requests, outputs = to_slides(prepared, requests, outputs, params.model.head.aggregation)
-        parts = [fold.test for fold in task.evaluate_folds(requests, outputs, units, params.evaluate)]
-        costs = {"control": training_cost(trained), "model": training_cost(steps.trained(folds))}
-        compared.append(compare_control(control, parts, task.pool(parts), tested, costs, metrics, params.evaluate))
-    return compared
-
-
-def _baselines(
-    task: Any,
-    params: Params,
-    prepared: "PreparedDataset",
-    requests: "Sequence[OutputsRequest]",
-    tested: Any,
-    metrics: "Sequence[Metric]",
-    cache: Path,
-) -> list[dict[str, Any]]:
-    """Evaluate logistic regression on features of the frozen backbone; return [] for a task without a baseline."""
-    from medtune.evaluation.baselines import evaluate_baselines, rows_needed
-    from medtune.training.frozen_features import compute_frozen_features
-
-    fit_baseline = getattr(task, "baseline", None)
-    if fit_baseline is None:
-        return []
-    features = compute_frozen_features(params, prepared, rows_needed(prepared, requests), cache, device_name())
-    return evaluate_baselines(task, fit_baseline, prepared, requests, tested, features, metrics, params.evaluate)
 
 
 def _subgroups(

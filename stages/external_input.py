@@ -1,9 +1,10 @@
 """Parts of the evaluation of a bundle that depend on the kind of input: images or volumes."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,32 +21,54 @@ if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
 
-class ExternalInput(Protocol):
-    """Reading of external data, and prediction of a bundle for them."""
+@dataclass(frozen=True)
+class ExternalInput(ABC):
+    """Reading of external data, and prediction of a bundle for them.
 
+    Attributes:
+        folder: folder of the bundle.
+        document: content of bundle.json.
+    """
+
+    folder: Path
+    document: dict[str, Any]
+
+    @property
+    def targets(self) -> Any:
+        """Targets module of the task (`medtune.tasks.base.Targets`)."""
+        return base.targets(self.document["task"]["kind"])
+
+    @abstractmethod
     def params(self, data: Path, sets: Sequence[str]) -> ExternalParams:
         """Return the params; raises InputError if the data do not exist or an assignment is invalid."""
 
+    @abstractmethod
     def listing(self, params: ExternalParams) -> "ExternalListing":
         """List and check the data without reading pixels; raises InputError if they do not fit the bundle."""
 
+    @abstractmethod
     def load(self, precision: str, provider: str) -> Any:
         """Load the bundle."""
 
+    @abstractmethod
     def prepare(self, listing: Any, params: ExternalParams, bundle: Any, folder: Path, name: str) -> "PreparedDataset":
         """Prepare the data in `folder` as a test set; raises InputError if files cannot be used."""
 
+    @abstractmethod
     def outputs(self, bundle: Any, prepared: "PreparedDataset", options: EvaluateParams, folder: Path) -> Any:
         """Return the output of the bundle, as `Evaluation.from_bundle` reads it; raises RunError if it is NaN."""
 
+    @abstractmethod
     def rule(self, bundle: Any) -> str:
         """Describe the decision rule or post-processing of the bundle."""
 
+    @abstractmethod
     def facts(self, bundle: Any, prepared: "PreparedDataset") -> dict[str, Any]:
         """Return further entries of `external` in metrics.json."""
 
     def warnings(self, facts: Mapping[str, Any]) -> list[str]:
         """Return warnings about the result of `facts`, one sentence each."""
+        return []
 
 
 def external_input(bundle: Path, document: dict[str, Any]) -> ExternalInput:
@@ -65,17 +88,8 @@ def external_input(bundle: Path, document: dict[str, Any]) -> ExternalInput:
     return ImageInput(bundle, document)
 
 
-@dataclass(frozen=True)
-class ImageInput:
-    """Parts for images; see `ExternalInput`.
-
-    Attributes:
-        folder: folder of the bundle.
-        document: content of bundle.json.
-    """
-
-    folder: Path
-    document: dict[str, Any]
+class ImageInput(ExternalInput):
+    """Parts for images."""
 
     def params(self, data: Path, sets: Sequence[str]) -> ExternalParams:
         """Return the params."""
@@ -83,9 +97,9 @@ class ImageInput:
 
     def listing(self, params: ExternalParams) -> "ExternalListing":
         """List the images and check their labels."""
-        from medtune.data.external import list_external
+        from medtune.data.external_images import list_images
 
-        return list_external(params.data, self.document.get("classes", []), self._positive())
+        return list_images(params.data, self.document.get("classes", []), self._positive())
 
     def load(self, precision: str, provider: str) -> Bundle:
         """Load the bundle."""
@@ -95,10 +109,9 @@ class ImageInput:
         self, listing: "ExternalListing", params: ExternalParams, bundle: Bundle, folder: Path, name: str
     ) -> "PreparedDataset":
         """Decode the images."""
-        from medtune.data.external import prepare_external
+        from medtune.data.external_images import prepare_external_images
 
-        targets = base.targets(self.document["task"]["kind"])
-        return prepare_external(listing, params.data, bundle.intensity, folder, name, targets)
+        return prepare_external_images(listing, params.data, bundle.intensity, folder, name, self.targets)
 
     def outputs(self, bundle: Bundle, prepared: "PreparedDataset", options: EvaluateParams, folder: Path) -> np.ndarray:
         """Compute the outputs, float32 (n, ...), for packed images."""
@@ -122,10 +135,6 @@ class ImageInput:
 
         return {"images_by_class": class_counts(prepared)}
 
-    def warnings(self, facts: Mapping[str, Any]) -> list[str]:
-        """Return no warnings."""
-        return []
-
     def _positive(self) -> str | None:
         """Return the positive class of a bundle with two classes.
 
@@ -136,7 +145,7 @@ class ImageInput:
             InputError: the positive class of the bundle has index 0.
         """
         classes = self.document.get("classes", [])
-        if len(classes) != 2 or not base.targets(self.document["task"]["kind"]).HAS_POSITIVE:
+        if len(classes) != 2 or not self.targets.HAS_POSITIVE:
             return None
         for positive in (self.document.get("positive"), self.document.get("decision", {}).get("positive")):
             if positive not in (None, classes[1]):

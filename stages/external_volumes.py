@@ -1,7 +1,6 @@
 """Parts of the evaluation of a bundle that segments volumes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from medtune.data.wording import wording
 from medtune.serving.manifest_fields import VOLUMES
 from medtune.serving.volumes.bundle import VolumeBundle
 from medtune.serving.volumes.document import VolumeSettings
+from medtune.stages.external_input import ExternalInput
 from medtune.tasks import base
 
 if TYPE_CHECKING:
@@ -18,17 +18,8 @@ if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
 
-@dataclass(frozen=True)
-class VolumeInput:
-    """Parts for volumes; see `medtune.stages.external_input.ExternalInput`.
-
-    Attributes:
-        folder: folder of the bundle.
-        document: content of bundle.json.
-    """
-
-    folder: Path
-    document: dict[str, Any]
+class VolumeInput(ExternalInput):
+    """Parts for volumes."""
 
     def params(self, data: Path, sets: Sequence[str]) -> ExternalParams:
         """Return the params."""
@@ -42,11 +33,8 @@ class VolumeInput:
         from medtune.data.volume_params import VolumeParams
 
         assert isinstance(params.data, VolumeParams)  # from `external_volume_params`
-        classes, channels, images = (
-            self.document["classes"],
-            self._settings.channels,
-            self.document[VOLUMES].get("images"),
-        )
+        classes, images = self.document["classes"], self.document[VOLUMES].get("images")
+        channels = VolumeSettings.from_document(self.document).channels
         return list_volumes(params.data, classes, channels, params.label_map, params.channel_names, images)
 
     def load(self, precision: str, provider: str) -> VolumeBundle:
@@ -61,8 +49,7 @@ class VolumeInput:
         from medtune.data.volume_params import VolumeParams
 
         assert isinstance(params.data, VolumeParams)
-        targets = base.targets(self.document["task"]["kind"])
-        return prepare_external_volumes(listing, params.data, bundle.settings, folder, name, targets)
+        return prepare_external_volumes(listing, params.data, bundle.settings, folder, name, self.targets)
 
     def outputs(self, bundle: VolumeBundle, prepared: "PreparedDataset", options: EvaluateParams, folder: Path) -> Any:
         """Predict the label maps."""
@@ -95,7 +82,3 @@ class VolumeInput:
             f"intensity: {len(found):,} "
             f"(first: {found[0]['volume']}, {found[0]['differences'][0]}). The report lists them."
         ]
-
-    @property
-    def _settings(self) -> VolumeSettings:
-        return VolumeSettings.from_document(self.document)

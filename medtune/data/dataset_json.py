@@ -21,6 +21,11 @@ def data_root(params: DataParams) -> Path | None:
     return (PROJECT / params.root).resolve() if params.root else None
 
 
+def inputs(root: Path | None, params: DataParams) -> list[Path]:
+    """Return dataset.json of the data set."""
+    return [require_folder(root, params.source) / FILE]
+
+
 def find_source(root: Path) -> str | None:
     """Return the source that reads dataset.json, `nnunet` or `decathlon`; None if there is no such file."""
     try:

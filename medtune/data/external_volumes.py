@@ -9,7 +9,7 @@ import numpy as np
 
 from medtune.config.errors import InputError
 from medtune.data import findings
-from medtune.data.external import PROTOCOL, ExternalListing, rejected_note
+from medtune.data.external import ExternalListing, external_dataset
 from medtune.data.external_labels import check_channels, match_labels
 from medtune.data.manifest import DIGEST_COLUMNS, PreparedDataset
 from medtune.data.packing import check_rejected
@@ -148,23 +148,27 @@ def prepare_external_volumes(
 
     digests = pack_volumes(folder, facts, read, settings.preparation, unit)
     decoded.close()
-    rejected = [*listed.rejected, *headers.rejected, *inspection.rejected]
-    info = _describe(listing, params, settings, samples, facts, name)
-    info["notes"] += rejected_note(rejected, len(listed.samples) + len(listed.rejected), unit)
-    strata = info["volumes"]["strata"]
-    return PreparedDataset(
-        folder=folder,
-        info=info,
-        classes=listing.classes,
-        paths=tuple(sample.path for sample in samples),
+    strata = findings.all_labels(samples)
+    return external_dataset(
+        listing,
+        params,
+        folder,
+        name,
+        samples,
+        [*headers.rejected, *inspection.rejected],
+        spacing_notes([volume_files(sample) for sample in samples]),
+        entries={
+            "volumes": {
+                **settings.preparation.document(),
+                "channels": list(settings.channels),
+                "patch": list(settings.patch),
+                "strata": list(strata),
+                **({} if listing.images is None else {"images": {**listing.images, "pixel_mm": pixel_mm(facts)}}),
+            }
+        },
         labels=np.array([strata.index(sample.label) for sample in samples], np.int64),
-        patient_ids=np.array([sample.path if sample.patient_id is None else sample.patient_id for sample in samples]),
-        folds=np.zeros(len(samples), np.int64),
-        splits=np.full((len(samples), 1), "test"),
         images=np.zeros((len(samples), 0, 0, 3), np.uint8),
         sha256=digests,
-        metadata_cells={column: tuple(sample.metadata[column] for sample in samples) for column in listing.columns},
-        names=tuple(sample.label for sample in samples),
         file_digests={DIGEST_COLUMNS[0]: tuple(fact.sha256 for fact in facts)},
     )
 
@@ -204,37 +208,3 @@ def _renumber(fact: VolumeFacts, numbers: Sequence[int], classes: int) -> Volume
     voxels = np.zeros(classes + 1, np.int64)
     np.add.at(voxels, list(numbers[1:]), fact.voxels)
     return replace(fact, voxels=tuple(voxels[1:].tolist()))
-
-
-def _describe(
-    listing: ExternalVolumes,
-    params: VolumeParams,
-    settings: VolumeSettings,
-    samples: Sequence[Sample],
-    facts: Sequence[VolumeFacts],
-    name: str,
-) -> dict[str, Any]:
-    """Return the entries of dataset.json."""
-    listed, known = listing.listed, samples[0].patient_id is not None
-    return {
-        "name": name,
-        "source": params.source,
-        "classes": list(listing.classes),
-        "license": listed.source.LICENSE,
-        "citation": listed.source.CITATION,
-        "faults": list(listed.source.KNOWN_ISSUES),
-        "protocol": PROTOCOL,
-        "n_images": len(samples),
-        "n_patients": len({sample.patient_id for sample in samples}) if known else len(samples),
-        "patients_known": known,
-        "leaked_patients": [],
-        "notes": [*listed.notes, *spacing_notes([volume_files(sample) for sample in samples])],
-        "allow_values": list(params.allow_values),
-        "volumes": {
-            **settings.preparation.document(),
-            "channels": list(settings.channels),
-            "patch": list(settings.patch),
-            "strata": list(findings.all_labels(samples)),
-            **({} if listing.images is None else {"images": {**listing.images, "pixel_mm": pixel_mm(facts)}}),
-        },
-    }

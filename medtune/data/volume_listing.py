@@ -1,7 +1,8 @@
 """Volumes that a table or two folders list, for the sources `volumes`, `dicom` and `masks`."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,8 +14,9 @@ from medtune.data import columns, listing, volume_table
 from medtune.data.label_names import MAX_LABELS, check_names
 from medtune.data.prediction_results import is_results_table
 from medtune.data.table import check_file, read_table
-from medtune.data.volume_cases import SUFFIXES, VolumeCase, show_name, strip_suffix
+from medtune.data.volume_cases import SUFFIXES, VolumeCase, require_folder, show_name, strip_suffix
 from medtune.data.volume_params import VolumeFileParams
+from medtune.data.wording import wording_of_params
 from medtune.runtime.console import info
 
 _IMAGES, _MASKS = "images", "masks"
@@ -73,37 +75,46 @@ def inputs(root: Path | None, params: ListedVolumeParams) -> list[Path]:
     return [listing.require_root(root) / params.csv] if params.csv else []
 
 
-def require_labels(params: ListedVolumeParams) -> tuple[str, ...]:
-    """Return the names of the labels; raise InputError if the user named none."""
+def list_cases(
+    root: Path | None, params: ListedVolumeParams, by_folder: Callable[[Path, Any], list[VolumeCase]], absent: str
+) -> tuple[Path, list[VolumeCase], str]:
+    """List the cases of the table, or of the folders without one.
+
+    Args:
+        root: the data root.
+        params: section data.
+        by_folder: function that lists the cases of the folders in the data root.
+        absent: what is absent if there are no cases, and what to add, for the message.
+
+    Returns:
+        The data root, the cases, and the names of the table or the folders for messages.
+
+    Raises:
+        InputError: there is no data root, the labels have no names, the table or a folder cannot be used, or there are
+            no cases.
+    """
+    root = require_folder(root, params.source)
     if params.class_names is None:
         raise InputError(
             "data.class_names=null: the labels of the masks have no names. List the names of the labels 1, 2, ... as "
             f"in {set_option('data.class_names', ['liver', 'tumor'])}"
         )
-    return tuple(params.class_names)
+    cases = _table_cases(root, params, params.csv) if params.csv else by_folder(root, params)
+    if not cases:
+        raise InputError(f"data.root={root}: no {absent}, or set data.csv")
+    return root, cases, params.csv or f"{params.images} and {params.masks}"
 
 
-def table_cases(root: Path, params: ListedVolumeParams, csv: str) -> list[VolumeCase]:
-    """Read the cases of a table.
-
-    Args:
-        root: the data root.
-        params: section data.
-        csv: name of the table.
-
-    Returns:
-        One case per row.
-
-    Raises:
-        InputError: the table cannot be used.
-    """
+def _table_cases(root: Path, params: ListedVolumeParams, csv: str) -> list[VolumeCase]:
+    """Return one case per row of a table."""
     check_file(root / csv)
     chosen = params.columns.model_dump()
     table = read_table(root / csv, volume_table.header_names(chosen), params.sheet)
     for note in table.notes:
         info(note)
     if table.columns and not table.rows:
-        raise InputError(f"data.csv={csv}: the table has no rows below its header. Add a row per volume")
+        item = wording_of_params(params).item
+        raise InputError(f"data.csv={csv}: the table has no rows below its header. Add a row per {item}")
     if is_results_table(table.columns):
         raise InputError(
             f"data.csv={csv}: results of `medtune predict`, without masks. Name the table with the columns path and "

@@ -43,15 +43,15 @@ class Predictions(Protocol):
 
 @dataclass(frozen=True)
 class ImageArrays:
-    """Base class of predictions. Array fields have one entry per image, other fields describe all images."""
+    """Values per image, such as predictions. An array has one entry per image, other fields describe all images."""
 
     def select(self, positions: npt.NDArray[np.int64]) -> Self:
-        """Return the predictions for the images at `positions` (m,), in this order."""
+        """Return the values of the images at `positions` (m,), in this order."""
         return replace(self, **{name: array[positions] for name, array in self._arrays().items()})
 
     @classmethod
     def pool(cls, parts: Sequence[Self]) -> Self:
-        """Concatenate predictions; an image that two folds test appears twice."""
+        """Concatenate the values of several folds; an image that two folds test appears twice."""
         arrays = [part._arrays() for part in parts]
         return replace(parts[0], **{name: np.concatenate([each[name] for each in arrays]) for name in arrays[0]})
 

@@ -105,12 +105,6 @@ def _last(graph: onnx.GraphProto) -> list[NodeProto]:
     return last
 
 
-def quantized_nodes(model: onnx.ModelProto) -> list[NodeProto]:
-    """Return the nodes in `QUANTIZED_OPS` that read 8-bit values."""
-    narrow = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
-    return [n for n in model.graph.node if n.op_type in QUANTIZED_OPS and set(n.input[:2]) <= narrow]
-
-
 def _preprocess(model: onnx.ModelProto) -> onnx.ModelProto:
     """Copy a graph, fold constants (CDTM reshapes its mixing matrices) and name all nodes."""
     import onnxscript.optimizer

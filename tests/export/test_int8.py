@@ -9,11 +9,17 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.inference_model import InferenceModel
-from medtune.export.int8 import BATCH_SIZE, QUANTIZED_OPS, quantized_nodes, to_int8
+from medtune.export.int8 import BATCH_SIZE, QUANTIZED_OPS, to_int8
 from medtune.export.onnx_graph import to_onnx
 
 SIZE = 32
 IMAGES = np.random.default_rng(0).integers(0, 256, (24, SIZE, SIZE, 3), dtype=np.uint8)
+
+
+def quantized_nodes(model):
+    """Return the nodes in `QUANTIZED_OPS` that read 8-bit values."""
+    narrow = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    return [n for n in model.graph.node if n.op_type in QUANTIZED_OPS and set(n.input[:2]) <= narrow]
 
 
 def run(graph: onnx.ModelProto, images: np.ndarray) -> np.ndarray:

@@ -104,6 +104,7 @@ def endpoint() -> Iterator[str]:
     server.stop()
 
 
+@pytest.mark.nightly
 def test_s3__second_clone_has_all_files(first: "Checkout", endpoint: str, tmp_path: Path) -> None:
     first.run("python", "-m", "medtune", "remote", "s3://hospital/medtune", "--endpoint", endpoint, **KEYS)
     commit(first, "Keep data and results in S3")
@@ -142,6 +143,7 @@ def host(tmp_path: Path) -> Iterator[str]:
     thread.join(timeout=30)
 
 
+@pytest.mark.nightly
 def test_ssh__second_clone_has_all_files(first: "Checkout", host: str, tmp_path: Path) -> None:
     config = (first.folder / ".dvc" / "config").read_text()
     printed = first.run("python", "-m", "medtune", "remote", host, "--name", "mine", "--local")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from medtune.tracking.metrics import NOT_IN_SUMMARY
-from medtune.tracking.read import merge_parts, read_runs
+from tests.tracking.recorded_runs import merge_parts, read_runs
 
 if TYPE_CHECKING:
     from medtune.tracking.read import RecordedRun

@@ -56,6 +56,7 @@ def resolved() -> Iterator[Resolved]:
         yield packages
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.xdist_group("platforms")
 @pytest.mark.parametrize("platform", PLATFORMS)
@@ -70,6 +71,7 @@ def test_project__resolves_to_wheels(platform: str, resolved: Resolved) -> None:
     assert {"torch", "torchvision", "prefect", "dvc"} <= dev & oldest
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.xdist_group("platforms")
 @pytest.mark.parametrize("python", PYTHONS)

@@ -67,6 +67,7 @@ def test_parity__exported_files_equal_the_trained_network(faults, tmp_path, fami
     compare_files(faults, tmp_path, family, method)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("family", "method"), grouped([VPT]))
 def test_parity__wrong_files_are_noticed(monkeypatch, tmp_path, family, method):
     to_onnx, half_weight, exported = onnx_graph.to_onnx, fp16._half_weight, []

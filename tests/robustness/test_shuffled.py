@@ -63,6 +63,7 @@ def test_shuffled__labels_can_be_predicted_with_a_split_by_image(faults, tmp_pat
         faults.count(f"{head}, shuffle {seed}, split by image", problem)
 
 
+@pytest.mark.nightly
 def test_shuffled__patients_in_two_splits_are_noticed(monkeypatch, tmp_path):
     monkeypatch.setattr(split_protocols, "grouped_stratified_folds", folds_by_image)
     shuffle_by_patient(faults := Faults(), tmp_path, "logistic", 3)

@@ -1,78 +1,18 @@
-"""Tests of the images that the gate prepares for the champion."""
+"""The gate compares networks on patients that they have not seen."""
 
-import numpy as np
+import json
+
 import pytest
-from PIL import Image
 
-from medtune.config.load import load
-from medtune.data.manifest import load_prepared
-from medtune.data.synthetic.slide import write_slide
-from medtune.runtime.paths import RunPaths
-from medtune.stages import data, gate
-from tests.serving.test_dicom import write
+from medtune.stages import evaluate, export, gate
 
 
-@pytest.fixture
-def prepare(tmp_path):
-    def run(*sets):
-        params = load(None, [f"data.root={tmp_path / 'raw'}", "data.positive=a", "data.split.folds=3", *sets])
-        paths = RunPaths(tmp_path, tmp_path / "cache")
-        data.run(params, paths)
-        return params, paths, load_prepared(paths.prepared)
-
-    return run
-
-
-def champion(size, resize, prepared):
-    return {"preprocessing": {"image_size": size, "resize": resize, "intensity": prepared.info["intensity"]}}
-
-
-def test_images_for_champion__expands_frames_of_dicom_files(tmp_path, prepare):
-    rng = np.random.default_rng(0)
-    for number in range(6):
-        folder = tmp_path / "raw" / "ab"[number % 2]
-        folder.mkdir(parents=True, exist_ok=True)
-        write(folder, rng.integers(0, 255, (2, 16, 16)).astype(np.uint8), PatientID=f"P{number}")
-    params, paths, prepared = prepare("data.source=folder", "data.image_size=32", "data.frames=expand")
-    rows = prepared.indices(1)["test"]
-    images = gate._images_for_champion(params, paths, prepared, rows, champion(16, "squash", prepared))
-    assert images.shape == (len(rows), 16, 16, 3)
-    shrunk = prepared.images[rows].reshape(len(rows), 16, 2, 16, 2, 3).mean((2, 4))
-    assert np.abs(shrunk - images).mean() < 30 < np.abs(shrunk - images[::-1]).mean()
-
-
-def test_images_for_champion__tiles_are_not_resized(tmp_path, prepare):
-    for number in range(6):
-        write_slide(tmp_path / "raw" / "ab"[number % 2] / f"{number}.tif", number, side=256, kind=number % 2)
-    tiles = "data.tiles={size_um: 16.0, max_per_slide: 2}"
-    params, paths, prepared = prepare(
-        "data.source=slides", "data.image_size=32", tiles, "data.patient_pattern=(\\d)[.]tif", "data.resize=pad"
-    )
-    rows = prepared.indices(1)["test"]
-    images = gate._images_for_champion(params, paths, prepared, rows, champion(32, "squash", prepared))
-    assert np.array_equal(images, prepared.images[rows])
-
-
-def test_common_images__renamed_training_image_is_excluded(tmp_path, prepare):
-    rng = np.random.default_rng(0)
-    for number in range(12):
-        folder = tmp_path / "raw" / "ab"[number % 2]
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 255, (32, 32, 3)).astype(np.uint8)).save(folder / f"P{number}_.png")
-    _, _, prepared = prepare("data.source=folder", "data.image_size=32", "data.patient_pattern=(P\\d+)_")
-    rows = prepared.indices(1)["test"]
-    line = "old/{}.png,a,Q{},{},{}"
-    champion_rows = [
-        line.format(k, k, prepared.sha256[row], "train" if k == 0 else "test") for k, row in enumerate(rows)
-    ]
-    manifest = "\n".join(["path,label,patient,sha256,role_1", *champion_rows])
-    selected, champion_networks, notes, changed = gate._common_images(
-        prepared, rows, np.zeros(len(rows), int), manifest, [1]
-    )
-    assert rows[selected].tolist() == rows.tolist()[1:]
-    assert champion_networks.tolist() == [0] * (len(rows) - 1)
-    assert notes == [
-        "left out because of identical images in the training data of the champion: 1 test image "
-        f"(first: {prepared.paths[rows[0]]})"
-    ]
-    assert changed == ""
+@pytest.mark.slow
+def test_run__predicts_patients_with_networks_that_have_not_seen_them(make_world):
+    """Check that the score of the gate equals the evaluation, which excludes patients that a network has seen."""
+    world = make_world()
+    metrics = json.loads((evaluate.run(world.params, world.paths).folder / "metrics.json").read_text())
+    export.run(world.params, world.paths)
+    decision = gate.run(world.params, world.paths, None)
+    assert decision.challenger.score.value == pytest.approx(metrics["test"]["balanced_accuracy"]["value"])
+    assert (decision.n_images, decision.n_patients) == (45, 9)

@@ -11,7 +11,8 @@ import pytest
 from medtune.config.errors import InputError
 from medtune.data.manifest import DIGEST_COLUMNS
 from medtune.serving.volumes.bundle import VolumeBundle
-from medtune.stages import gate, gate_volumes
+from medtune.stages import gate_volumes
+from medtune.stages.gate_selection import common_images
 from tests.stages.volume_folder import change, prepare, write_example
 from tests.volume_bundle_world import Threshold, make_world, write_bundle
 
@@ -68,13 +69,13 @@ def change_of(path):
 def test_common_images__changed_mask_is_refused(world):
     path, rows = world.prepared.paths[4], np.arange(9)
     changed = manifest_of(world.paths.prepared, partial(set_values, {"mask_sha256": "0" * 64}, path))
-    selected, _, notes, message = gate._common_images(world.prepared, rows, 0 * rows, changed, [0, 1, 2])
+    selected, _, notes, message = common_images(world.prepared, rows, 0 * rows, changed, [0, 1, 2])
     assert message.startswith(f"masks of 1 test volumes changed since the champion was accepted (first: {path})")
     assert (len(selected), notes) == (9, [])
 
     # A manifest of an earlier version has no digests, so only the strata are compared.
     earlier = manifest_of(world.paths.prepared, drop_digests)
-    *_, message = gate._common_images(world.prepared, rows, 0 * rows, earlier, [0, 1, 2])
+    *_, message = common_images(world.prepared, rows, 0 * rows, earlier, [0, 1, 2])
     assert message == ""
 
 
@@ -85,7 +86,7 @@ def test_common_images__copy_at_another_spacing_was_seen(world):
     renamed = {"path": "renamed", "patient": "renamed", "sha256": "1" * 64, "mask_sha256": "2" * 64, "role_0": "train"}
     manifest = manifest_of(world.paths.prepared, partial(set_values, renamed, path))
     rows = np.arange(len(world.prepared.paths))
-    selected, _, notes, message = gate._common_images(world.prepared, rows, 0 * rows, manifest, [0])
+    selected, _, notes, message = common_images(world.prepared, rows, 0 * rows, manifest, [0])
     assert row not in rows[selected]
     assert any("identical images in the training data of the champion: 1 test image (first:" in note for note in notes)
     assert message == ""

@@ -10,8 +10,9 @@ from medtune.config.schema import Params
 from medtune.data.manifest import PreparedDataset
 from medtune.runtime.artifact import Artifact, commit, partial_dir
 from medtune.tracking import lineage
-from medtune.tracking.read import RecordedRun, read_runs
+from medtune.tracking.read import RecordedRun
 from medtune.tracking.run import Run, run_id, start_run
+from tests.tracking.recorded_runs import read_runs
 
 if TYPE_CHECKING:
     from tests.tracking.conftest import Server

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from medtune.config.schema import Params
-from medtune.tracking.read import RecordedArtifact, RecordedRun, merge_parts, read_run, read_runs
+from medtune.tracking.read import read_run
 from medtune.tracking.run import start_run
+from tests.tracking.recorded_runs import read_runs
 
 KEY = "d" * 64
 
@@ -35,16 +36,3 @@ def test_read_run__invalid_file_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(b"something else")
     with pytest.raises(ValueError, match=r"run-x\.wandb is not a \.wandb file"):
         read_run(path)
-
-
-def test_merge_parts__merges_parts_of_a_run() -> None:
-    data, model = RecordedArtifact("data", "dataset", "1", {}), RecordedArtifact("frozen-fold-1", "model", "2", {})
-    first = RecordedRun("a", summary={"x": 1, "y": 1}, history=[{"_step": 20}], used=[data])
-    other = RecordedRun("b", history=[{"_step": 20}], exit_code=0)
-    second = RecordedRun("a", summary={"x": 2}, history=[{"_step": 40}], used=[data], made=[model], exit_code=0)
-    runs = merge_parts([first, other, second])
-    assert list(runs) == ["a", "b"]
-    assert runs["a"].summary == {"x": 2, "y": 1}
-    assert [row["_step"] for row in runs["a"].history] == [20, 40]
-    assert (runs["a"].used, runs["a"].made, runs["a"].exit_code) == ([data], [model], 0)
-    assert first.history == [{"_step": 20}]

@@ -11,9 +11,10 @@ from PIL import Image
 from medtune.config.load import load
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
-from medtune.tracking.read import RecordedRun, read_run, read_runs
+from medtune.tracking.read import RecordedRun, read_run
 from medtune.tracking.redact import PLACEHOLDER
 from medtune.tracking.run import resolve_mode, run_id, start_run
+from tests.tracking.recorded_runs import read_runs
 
 if TYPE_CHECKING:
     from tests.tracking.conftest import Server

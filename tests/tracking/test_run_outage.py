@@ -12,9 +12,9 @@ import pytest
 
 from medtune.config.project import PROJECT
 from medtune.config.schema import Params
-from medtune.tracking.read import merge_parts, read_runs
 from medtune.tracking.run import run_id, start_run
 from medtune.tracking.run_files import list_run_files
+from tests.tracking.recorded_runs import merge_parts, read_runs
 
 if TYPE_CHECKING:
     from tests.tracking.conftest import Server

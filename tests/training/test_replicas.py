@@ -40,6 +40,7 @@ def test_settings__have_the_same_result_in_two_processes(curves):
     assert_same_curves(single, first)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.xdist_group("ddp")
 def test_methods__have_the_same_result_in_two_processes(curves):

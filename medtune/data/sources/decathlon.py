@@ -21,6 +21,7 @@ from medtune.data.dataset_json import (
     read_mapping,
     show,
 )
+from medtune.data.dataset_json import inputs as inputs
 from medtune.data.sample import Sample
 from medtune.data.volume_cases import VolumeCase, require_folder, strip_suffix, to_samples
 from medtune.data.volume_params import VolumeFileParams
@@ -53,16 +54,6 @@ def channels(params: Params) -> tuple[str, ...]:
     """Return the modalities in channel order; an empty tuple if `root` is null."""
     root = data_root(params)
     return () if root is None else channel_names(_read(root), "modality")
-
-
-def metadata(params: Params) -> dict[str, object]:
-    """Return the entries of dataset.json: the channels."""
-    return {"channels": list(channels(params))}
-
-
-def inputs(root: Path | None, params: Params) -> list[Path]:
-    """Return dataset.json of the data set."""
-    return [require_folder(root, params.source) / FILE]
 
 
 def list_samples(root: Path | None, params: Params) -> list[Sample]:

@@ -9,8 +9,8 @@ from medtune.config.errors import InputError
 from medtune.config.validation_errors import param_error
 from medtune.data import listing
 from medtune.data.sample import Sample
-from medtune.data.volume_cases import SUFFIXES, VolumeCase, require_folder, to_samples
-from medtune.data.volume_listing import ListedVolumeParams, check_folder, files_by_name, require_labels, table_cases
+from medtune.data.volume_cases import SUFFIXES, VolumeCase, to_samples
+from medtune.data.volume_listing import ListedVolumeParams, check_folder, files_by_name, list_cases
 from medtune.data.volume_listing import classes as classes
 from medtune.data.volume_listing import inputs as inputs
 from medtune.serving.decode import DICOM_SUFFIXES
@@ -40,11 +40,6 @@ def channels(params: Params) -> tuple[str, ...]:
     return ("image",)
 
 
-def metadata(params: Params) -> dict[str, object]:
-    """Return the entries of dataset.json: the channels."""
-    return {"channels": list(channels(params))}
-
-
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
     """List the series.
 
@@ -59,12 +54,8 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
         InputError: the labels have no names, there are no series, the table cannot be used, a folder or a mask is
             missing, or `patient_pattern` does not match.
     """
-    root = require_folder(root, params.source)
-    require_labels(params)
-    cases = table_cases(root, params, params.csv) if params.csv else _by_folder(root, params)
-    if not cases:
-        raise InputError(f"data.root={root}: no DICOM series. Add a folder per series and masks, or set data.csv")
-    listed_in = params.csv or f"{params.images} and {params.masks}"
+    absent = "DICOM series. Add a folder per series and masks"
+    root, cases, listed_in = list_cases(root, params, _by_folder, absent)
     return to_samples(root, cases, listed_in, params.patient_pattern, series=True)
 
 

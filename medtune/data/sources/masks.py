@@ -12,8 +12,8 @@ from medtune.data.image_masks import SUFFIXES as MASK_SUFFIXES
 from medtune.data.label_names import MAX_LABELS
 from medtune.data.mask_names import pair_names
 from medtune.data.sample import Sample
-from medtune.data.volume_cases import VolumeCase, require_folder, strip_suffix, to_samples
-from medtune.data.volume_listing import ListedVolumeParams, files_by_name, require_labels, table_cases
+from medtune.data.volume_cases import VolumeCase, strip_suffix, to_samples
+from medtune.data.volume_listing import ListedVolumeParams, files_by_name, list_cases
 from medtune.data.volume_listing import classes as classes
 from medtune.data.volume_listing import inputs as inputs
 from medtune.serving.folder_scan import printable
@@ -68,11 +68,6 @@ def channels(params: Params) -> tuple[str, ...]:
     return _COLORS[params.color]
 
 
-def metadata(params: Params) -> dict[str, object]:
-    """Return the entries of dataset.json: the channels."""
-    return {"channels": list(channels(params))}
-
-
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
     """List the images.
 
@@ -87,14 +82,10 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
         InputError: the labels have no names, there are no images, the table cannot be used, an image or a mask is
             missing, a mask is compressed with loss, or `patient_pattern` does not match.
     """
-    root = require_folder(root, params.source)
-    require_labels(params)
-    cases = table_cases(root, params, params.csv) if params.csv else _by_folder(root, params)
-    if not cases:
-        raise InputError(f"data.root={root}: no images ({', '.join(SUFFIXES)}). Add images and masks, or set data.csv")
+    absent = f"images ({', '.join(SUFFIXES)}). Add images and masks"
+    root, cases, listed_in = list_cases(root, params, _by_folder, absent)
     _check_masks(cases)
     _check_spacing(cases)
-    listed_in = params.csv or f"{params.images} and {params.masks}"
     return to_samples(root, cases, listed_in, params.patient_pattern, suffixes=SUFFIXES, mask_values=params.mask_values)
 
 

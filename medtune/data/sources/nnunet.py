@@ -15,6 +15,7 @@ from medtune.data.dataset_json import (
     read_mapping,
     require_keys,
 )
+from medtune.data.dataset_json import inputs as inputs
 from medtune.data.sample import Sample
 from medtune.data.volume_cases import SUFFIXES, VolumeCase, require_folder, show_name, to_samples
 from medtune.data.volume_params import VolumeFileParams
@@ -47,16 +48,6 @@ def channels(params: Params) -> tuple[str, ...]:
     """Return the channel names in order; an empty tuple if `root` is null."""
     root = data_root(params)
     return () if root is None else _channels(_read(root))
-
-
-def metadata(params: Params) -> dict[str, object]:
-    """Return the entries of dataset.json: the channels."""
-    return {"channels": list(channels(params))}
-
-
-def inputs(root: Path | None, params: Params) -> list[Path]:
-    """Return dataset.json of the data set."""
-    return [require_folder(root, params.source) / FILE]
 
 
 def list_samples(root: Path | None, params: Params) -> list[Sample]:

@@ -5,11 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from medtune.config.errors import InputError
 from medtune.config.names import Name
 from medtune.data.sample import Sample
-from medtune.data.volume_cases import MAX_CHANNELS, SUFFIXES, VolumeCase, require_folder, to_samples
-from medtune.data.volume_listing import ListedVolumeParams, files_by_name, require_labels, table_cases
+from medtune.data.volume_cases import MAX_CHANNELS, SUFFIXES, VolumeCase, to_samples
+from medtune.data.volume_listing import ListedVolumeParams, files_by_name, list_cases
 from medtune.data.volume_listing import classes as classes
 from medtune.data.volume_listing import inputs as inputs
 
@@ -42,11 +41,6 @@ def channels(params: Params) -> tuple[str, ...]:
     return tuple(params.channel_names)
 
 
-def metadata(params: Params) -> dict[str, object]:
-    """Return the entries of dataset.json: the channels."""
-    return {"channels": params.channel_names}
-
-
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
     """List the volumes.
 
@@ -61,14 +55,8 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
         InputError: the labels have no names, there are no volumes, the table cannot be used, an image or a mask is
             missing, or `patient_pattern` does not match.
     """
-    root = require_folder(root, params.source)
-    require_labels(params)
-    cases = table_cases(root, params, params.csv) if params.csv else _by_folder(root, params)
-    if not cases:
-        raise InputError(
-            f"data.root={root}: no volumes ({', '.join(SUFFIXES)}). Add volumes and masks, or set data.csv"
-        )
-    listed_in = params.csv or f"{params.images} and {params.masks}"
+    absent = f"volumes ({', '.join(SUFFIXES)}). Add volumes and masks"
+    root, cases, listed_in = list_cases(root, params, _by_folder, absent)
     return to_samples(root, cases, listed_in, params.patient_pattern)
 
 

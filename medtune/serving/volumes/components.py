@@ -61,26 +61,6 @@ class _Runs:
         return np.asarray(offsets + np.arange(lengths.sum()))
 
 
-def label_components(mask: np.ndarray, neighborhood: Neighborhood) -> tuple[np.ndarray, int]:
-    """Number the connected components of a mask.
-
-    Args:
-        mask: bool (X, Y, Z).
-        neighborhood: 6 or 26 neighbors of a voxel.
-
-    Returns:
-        int32 (X, Y, Z) with 0 outside and the components from 1 in the order of their first voxels, and their number.
-
-    Raises:
-        ValueError: the neighborhood is unknown.
-    """
-    runs = _find_runs(mask, neighborhood)
-    numbers = np.zeros(mask.shape, np.int32)
-    indices = runs.voxels(np.ones(len(runs.line), bool), mask.shape[2])
-    numbers.reshape(-1)[indices] = np.repeat(runs.component + 1, runs.end - runs.start)
-    return numbers, runs.count
-
-
 def keep_largest(labels: np.ndarray, which: Iterable[int], neighborhood: Neighborhood) -> np.ndarray:
     """Set all voxels to background that are outside of the largest component of their label.
 

@@ -48,23 +48,6 @@ def resampled_shape(shape: Sequence[int], spacing: Sequence[float], target: Sequ
     return x, y, z
 
 
-def resampled_affine(affine: np.ndarray, shape: Sequence[int], new_shape: Sequence[int]) -> np.ndarray:
-    """Return the affine of the resampled volume.
-
-    Args:
-        affine: (4, 4), maps voxel indices to millimeters.
-        shape: voxels per axis.
-        new_shape: voxels per axis after resampling.
-
-    Returns:
-        float64 (4, 4), with the same outer borders of the volume.
-    """
-    scale = np.divide(shape, new_shape)
-    step = np.diag([*scale, 1.0])
-    step[:3, 3] = (scale - 1) / 2
-    return np.asarray(affine, np.float64) @ step
-
-
 def thick_axis(spacing: Sequence[float], target: Sequence[float]) -> int | None:
     """Return the axis of thick slices, in the original volume or otherwise in the target.
 
@@ -103,26 +86,6 @@ def resample_image(image: np.ndarray, shape: Shape, thick: int | None = None) ->
     for channel, target in zip(image, result, strict=True):
         values = finite_values(channel)
         np.clip(interpolate(values, shape, "cubic", thick), values.min(), values.max(), out=target)
-    return result
-
-
-def resample_probabilities(probabilities: np.ndarray, shape: Shape, thick: int | None = None) -> np.ndarray:
-    """Resample class probabilities linearly.
-
-    Args:
-        probabilities: (K, X, Y, Z).
-        shape: voxels per axis of the result.
-        thick: axis from `thick_axis`.
-
-    Returns:
-        float32 (K, *shape).
-
-    Raises:
-        DecodeError: a probability is NaN or infinite.
-    """
-    result = np.empty((len(probabilities), *shape), np.float32)
-    for values, target in zip(probabilities, result, strict=True):
-        target[...] = interpolate(finite_values(values), shape, "linear", thick)
     return result
 
 

@@ -1,12 +1,12 @@
 """Temperature of the probabilities, fitted on validation volumes (Guo et al. 2017, arXiv 1706.04599)."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from medtune.evaluation.result import ImageArrays
 from medtune.tasks.segmentation.outputs import SegmentedVolumes
 from medtune.tasks.segmentation.patient_means import patient_means
 from medtune.tasks.segmentation.slab_recorder import RecordedSegmentation
@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class TemperatureEvidence:
+class TemperatureEvidence(ImageArrays):
     """Negative log-likelihood of validation volumes by temperature.
 
     Attributes:
@@ -31,17 +31,6 @@ class TemperatureEvidence:
     rows: npt.NDArray[np.int64]
     patient_ids: npt.NDArray[Any]
     nll: Floats
-
-    def select(self, positions: npt.NDArray[Any]) -> "TemperatureEvidence":
-        """Return the volumes at `positions`, indices or a bool array."""
-        return TemperatureEvidence(self.rows[positions], self.patient_ids[positions], self.nll[positions])
-
-    @classmethod
-    def pool(cls, parts: "Sequence[TemperatureEvidence]") -> "TemperatureEvidence":
-        """Concatenate the volumes of several folds."""
-        return cls(
-            *(np.concatenate([getattr(part, name) for part in parts]) for name in ("rows", "patient_ids", "nll"))
-        )
 
 
 @dataclass(frozen=True)

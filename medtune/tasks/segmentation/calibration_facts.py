@@ -17,9 +17,10 @@ from medtune.evaluation.intervals import intervals
 from medtune.evaluation.metric import Floats, Metric
 from medtune.evaluation.plot_file import COLORS, GRAY, plot_file
 from medtune.tasks.segmentation.calibration_sums import BINS, SHAPE
-from medtune.tasks.segmentation.folds import SegmentationFold, VolumePredictions
+from medtune.tasks.segmentation.folds import SegmentationFold
 from medtune.tasks.segmentation.patient_means import patient_means
 from medtune.tasks.segmentation.temperature_grid import HIGHEST, LOWEST
+from medtune.tasks.segmentation.volume_predictions import VolumePredictions
 
 STATES = ("before", "after")
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from medtune.data.class_selection import shorten
 from medtune.data.image_colors import CHANNELS, restore_colors
 from medtune.evaluation.plot_file import COLORS, plot_file
-from medtune.tasks.segmentation.folds import VolumePredictions
+from medtune.tasks.segmentation.volume_predictions import VolumePredictions
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset

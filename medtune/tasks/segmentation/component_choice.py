@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from medtune.evaluation.result import ImageArrays
 from medtune.serving.volumes.pipeline import PostProcessing
 from medtune.tasks.segmentation import Params
 from medtune.tasks.segmentation.outputs import SegmentedVolumes
@@ -27,7 +28,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class ComponentEffects:
+class ComponentEffects(ImageArrays):
     """Dice of validation volumes with all components of a label, and with only the largest one.
 
     Attributes:
@@ -41,18 +42,6 @@ class ComponentEffects:
     patient_ids: npt.NDArray[Any]
     before: Floats
     after: Floats
-
-    def select(self, positions: npt.NDArray[Any]) -> "ComponentEffects":
-        """Return the volumes at `positions`, indices or a bool array."""
-        return ComponentEffects(
-            self.rows[positions], self.patient_ids[positions], self.before[positions], self.after[positions]
-        )
-
-    @classmethod
-    def pool(cls, parts: "Sequence[ComponentEffects]") -> "ComponentEffects":
-        """Concatenate the volumes of several folds."""
-        names = ("rows", "patient_ids", "before", "after")
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def component_effects(

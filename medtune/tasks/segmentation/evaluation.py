@@ -15,20 +15,14 @@ from medtune.tasks.segmentation import controls, tables
 from medtune.tasks.segmentation.bundle_outputs import bundle_outputs
 from medtune.tasks.segmentation.calibration_facts import calibration_facts, calibration_warnings
 from medtune.tasks.segmentation.checklist import checklist_answers
-from medtune.tasks.segmentation.folds import (
-    VolumePredictions,
-    choose_decision,
-    evaluate_folds,
-    fit_rules,
-    from_bundle,
-    pool,
-)
+from medtune.tasks.segmentation.folds import choose_decision, evaluate_folds, fit_rules
 from medtune.tasks.segmentation.label_maps import FOLDER, write_label_maps
 from medtune.tasks.segmentation.metrics import METRICS, label_metrics
 from medtune.tasks.segmentation.outputs import SegmentedVolumes
 from medtune.tasks.segmentation.predictions import read_predictions, write_predictions
 from medtune.tasks.segmentation.prior_map import compare_prior_map as compare_baselines
 from medtune.tasks.segmentation.uncertainty import uncertainty_facts
+from medtune.tasks.segmentation.volume_predictions import VolumePredictions, from_bundle, pool
 from medtune.tasks.segmentation.warnings import evaluation_warnings
 
 if TYPE_CHECKING:
@@ -66,10 +60,10 @@ BASELINE_NOTE = (
 def compute_outputs(
     requests: Sequence[OutputsRequest], prepared: "PreparedDataset", params: AllParams, device: str, cache: Path
 ) -> list[dict[str, SegmentedVolumes]]:
-    """Predict the label maps of all requested volumes (see `medtune.tasks.segmentation.inference`)."""
-    from medtune.tasks.segmentation import inference  # imports torch
+    """Predict the label maps of all requested volumes (see `medtune.tasks.segmentation.network_outputs`)."""
+    from medtune.tasks.segmentation import network_outputs  # imports torch
 
-    return inference.compute_outputs(requests, prepared, params, device, cache)
+    return network_outputs.compute_outputs(requests, prepared, params, device, cache)
 
 
 def combine_networks(outputs: Sequence[SegmentedVolumes]) -> SegmentedVolumes:

@@ -14,7 +14,7 @@ from medtune.serving.volumes import image_file
 from medtune.serving.volumes.nifti import SUFFIXES, read_mask, write_label_map
 from medtune.serving.volumes.nifti_space import NiftiSpace
 from medtune.serving.volumes.volume import make_grid
-from medtune.tasks.segmentation.folds import VolumePredictions
+from medtune.tasks.segmentation.volume_predictions import VolumePredictions
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset

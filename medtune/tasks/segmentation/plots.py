@@ -9,7 +9,7 @@ import numpy as np
 from medtune.data.class_selection import shorten
 from medtune.data.wording import VOLUMES, Wording
 from medtune.evaluation.plot_file import COLORS, GRAY, plot_file
-from medtune.tasks.segmentation.folds import VolumePredictions
+from medtune.tasks.segmentation.volume_predictions import VolumePredictions
 
 # Largest number of labels in the box plot of `draw_dice`, and of panels in `draw_sizes`. metrics.json has all labels.
 MAX_LABELS = 40

@@ -17,8 +17,8 @@ import numpy as np
 from medtune.evaluation.result import StoredPredictions
 from medtune.evaluation.tables import write_csv
 from medtune.tasks.segmentation.case_metrics import NAN, LabelMetrics
-from medtune.tasks.segmentation.folds import VolumePredictions
 from medtune.tasks.segmentation.statistics import accumulate
+from medtune.tasks.segmentation.volume_predictions import VolumePredictions
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset

@@ -21,8 +21,9 @@ from medtune.evaluation.outputs import OutputsRequest
 from medtune.runtime.progress import progress
 from medtune.serving.volumes.pipeline import PostProcessing, Segmentation
 from medtune.serving.volumes.resampling import resample_mask, resample_to_labels
-from medtune.tasks.segmentation.folds import VolumeOutputs, VolumePredictions, pool, predict
+from medtune.tasks.segmentation.folds import VolumeOutputs
 from medtune.tasks.segmentation.outputs import SegmentedVolumes
+from medtune.tasks.segmentation.volume_predictions import VolumePredictions, pool, predict
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset

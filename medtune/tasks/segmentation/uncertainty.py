@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from medtune.tasks.segmentation.folds import SegmentationFold, VolumePredictions
+from medtune.tasks.segmentation.folds import SegmentationFold
+from medtune.tasks.segmentation.volume_predictions import VolumePredictions
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset

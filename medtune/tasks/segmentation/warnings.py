@@ -7,8 +7,8 @@ import numpy as np
 from medtune.data.class_selection import list_names
 from medtune.data.wording import wording
 from medtune.evaluation.intervals import FEW_PATIENTS
-from medtune.tasks.segmentation.folds import VolumePredictions
 from medtune.tasks.segmentation.statistics import SegmentationStats
+from medtune.tasks.segmentation.volume_predictions import VolumePredictions
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset

@@ -43,7 +43,6 @@ def test_samples__are_the_training_volumes_without_patients(root):
 def test_names__come_from_dataset_json(root):
     assert decathlon.classes(params(root)) == ("upper organ", "lower organ", "lesion")
     assert decathlon.channels(params(root)) == ("MRI",)
-    assert decathlon.metadata(params(root)) == {"channels": ["MRI"]}
     assert decathlon.classes(decathlon.Params()) == decathlon.channels(decathlon.Params()) == ()
 
 

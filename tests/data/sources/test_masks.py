@@ -104,7 +104,7 @@ def test_params__reject_invalid_values(values, problem):
 
 def test_channels__follow_the_colors():
     assert masks.channels(masks.Params()) == ("red", "green", "blue")
-    assert masks.metadata(masks.Params(color="gray")) == {"channels": ["gray"]}
+    assert masks.channels(masks.Params(color="gray")) == ("gray",)
 
 
 def test_example__has_two_labels(tmp_path):

@@ -51,7 +51,6 @@ def test_samples__patient_is_matched_in_the_path(root):
 def test_names__come_from_dataset_json(root):
     assert nnunet.classes(params(root)) == ("liver", "tumor")
     assert nnunet.channels(params(root)) == ("T1", "T2")
-    assert nnunet.metadata(params(root)) == {"channels": ["T1", "T2"]}
     assert nnunet.classes(nnunet.Params()) == nnunet.channels(nnunet.Params()) == ()
 
 

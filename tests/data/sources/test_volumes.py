@@ -130,7 +130,6 @@ def test_channels__default_is_one():
     assert volumes.channels(volumes.Params()) == ("image",)
     params = volumes.Params(channel_names=["T1", "T2"])
     assert volumes.channels(params) == ("T1", "T2")
-    assert volumes.metadata(params) == {"channels": ["T1", "T2"]}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ Report = Callable[..., None]
 LIMIT_S = 300.0
 IMPORTED = (
     "cli.main", "data.duplicates", "export.onnx_graph", "export.precisions", "tasks.classification.export",
-    "tasks.classification.report", "tasks.classification.training", "tasks.segmentation.inference",
+    "tasks.classification.report", "tasks.classification.training", "tasks.segmentation.network_outputs",
     "tasks.segmentation.training", "training.feature_cache", "training.run_stage", "training.solved_head",
 )  # fmt: skip
 

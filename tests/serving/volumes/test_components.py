@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from medtune.serving.volumes.components import Neighborhood, keep_largest, label_components, remove_small
+from medtune.serving.volumes.components import Neighborhood, _find_runs, keep_largest, remove_small
 
 STRUCTURES = {6: scipy.ndimage.generate_binary_structure(3, 1), 26: np.ones((3, 3, 3))}
 SHAPES = hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=8)
@@ -16,9 +16,18 @@ LABELS = hnp.arrays(np.uint8, SHAPES, elements=st.integers(0, 2))
 NEIGHBORHOODS = st.sampled_from([6, 26])
 
 
+def label_components(mask: np.ndarray, neighborhood: Neighborhood) -> tuple[np.ndarray, int]:
+    """Number the components of a mask (X, Y, Z) from 1, in the order of their first voxels, and count them."""
+    runs = _find_runs(mask, neighborhood)
+    numbers = np.zeros(mask.shape, np.int32)
+    indices = runs.voxels(np.ones(len(runs.line), bool), mask.shape[2])
+    numbers.reshape(-1)[indices] = np.repeat(runs.component + 1, runs.end - runs.start)
+    return numbers, runs.count
+
+
 @settings(max_examples=300)
 @given(MASKS, NEIGHBORHOODS)
-def test_label_components__equals_scipy(mask: np.ndarray, neighborhood: Neighborhood) -> None:
+def test_runs__equals_scipy(mask: np.ndarray, neighborhood: Neighborhood) -> None:
     numbers, count = label_components(mask, neighborhood)
     expected, expected_count = scipy.ndimage.label(mask, STRUCTURES[neighborhood])
     np.testing.assert_array_equal(numbers, expected)
@@ -28,14 +37,14 @@ def test_label_components__equals_scipy(mask: np.ndarray, neighborhood: Neighbor
 
 @pytest.mark.parametrize("neighborhood", [6, 26])
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.3, 0.5, 0.9])
-def test_label_components__equals_scipy_on_larger_masks(neighborhood: Neighborhood, share: float) -> None:
+def test_runs__equals_scipy_on_larger_masks(neighborhood: Neighborhood, share: float) -> None:
     mask = np.random.default_rng(0).random((31, 40, 53)) < share
     expected, _ = scipy.ndimage.label(mask, STRUCTURES[neighborhood])
     np.testing.assert_array_equal(label_components(mask, neighborhood)[0], expected)
 
 
 @pytest.mark.parametrize("axes", [(0, 1, 2), (1, 2, 0), (2, 0, 1)])
-def test_label_components__winding_path_is_one_component(axes: tuple[int, int, int]) -> None:
+def test_runs__winding_path_is_one_component(axes: tuple[int, int, int]) -> None:
     mask = np.zeros((41, 41, 3), bool)
     mask[::2, :, 1] = True
     mask[1::4, -1, 1] = mask[3::4, 0, 1] = True
@@ -44,7 +53,7 @@ def test_label_components__winding_path_is_one_component(axes: tuple[int, int, i
     assert label_components(mask.transpose(axes), 6)[1] == 2
 
 
-def test_label_components__neighborhoods_differ_on_a_diagonal() -> None:
+def test_runs__neighborhoods_differ_on_a_diagonal() -> None:
     mask = np.zeros((2, 2, 2), bool)
     mask[0, 0, 0] = mask[1, 1, 1] = True
     assert label_components(mask, 26)[1] == 1

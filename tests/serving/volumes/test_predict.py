@@ -19,11 +19,6 @@ AFFINE = make_affine(tiny.SPACING, (0.1, 0, 0))
 
 
 @pytest.fixture
-def bundle(tmp_path):
-    return tiny.write_bundle(tmp_path / "bundle")
-
-
-@pytest.fixture
 def scans(tmp_path):
     """Write two volumes and a text file."""
     folder = tmp_path / "scans"

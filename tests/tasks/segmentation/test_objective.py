@@ -118,6 +118,7 @@ def test_objective__reads_the_labels_and_masks_of_the_data(tmp_path):
     assert summary[0].shape == (6 * len(prepared.classes) + 2,)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.xdist_group("ddp")
 def test_loss__is_the_same_in_two_processes(tmp_path):

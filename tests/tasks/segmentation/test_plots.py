@@ -12,9 +12,9 @@ from PIL import Image
 from medtune.evaluation.plot_file import COLORS, plot_file
 from medtune.tasks.segmentation.case_metrics import case_metrics
 from medtune.tasks.segmentation.case_plot import PLANES, CaseVolumes, draw_case, draw_outlines, plane
-from medtune.tasks.segmentation.folds import VolumePredictions
 from medtune.tasks.segmentation.plots import draw_dice, draw_sizes, summary_rows
 from medtune.tasks.segmentation.viewer import MAX_BYTES, case_planes, outline, slice_fractions, viewer_section
+from medtune.tasks.segmentation.volume_predictions import VolumePredictions
 
 LABELS = {"liver": 1, "left kidney": 2}
 

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from medtune.tasks.segmentation import prior_map
+from medtune.evaluation.baselines import verdict, verdict_metric
+from medtune.tasks.segmentation import evaluation, prior_map
+from tests.tasks.segmentation.degraded_volumes import METRICS
 
 
 def test_fit_scores__equal_masks_are_predicted_exactly():
@@ -18,3 +20,15 @@ def test_best_threshold__maximizes_the_mean_dice():
     assert prior_map.best_threshold(frequency, [wide]) < 0.3
     assert 0.6 <= prior_map.best_threshold(frequency, [narrow]) < 0.9
     assert prior_map.best_threshold(frequency, [np.zeros_like(wide)]) == prior_map.THRESHOLDS[-1]
+
+
+def test_compare_baselines__a_prediction_without_the_image_is_worse(prepared, requests, outputs, folds, params):
+    pooled = evaluation.pool([fold.test for fold in folds])
+    (entry,) = evaluation.compare_baselines(requests, outputs, prepared, pooled, METRICS, params.evaluate)
+    assert entry["name"] == prior_map.NAME
+    assert (
+        0 < entry["test"]["dice"]["value"] < pooled.stats(params.evaluate).weighted(np.ones((1, 12))).macro("dice")[0]
+    )
+    difference = entry["difference"]["dice"]
+    assert difference["lo"] < difference["value"] < difference["hi"]
+    assert verdict([entry], verdict_metric(METRICS)) is None

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from medtune.config.errors import InputError
-from medtune.data.external import list_external
+from medtune.data.external_images import list_images
 from medtune.data.sources.folder import Params
 
 FINDINGS = ("mass", "edema", "nodule")
@@ -24,12 +24,12 @@ def params(root, columns, **options):
     return Params(root=str(root), csv="t.csv", label_type="multi", columns={"labels": columns}, **options)
 
 
-def test_list_external__finding_without_a_column_is_an_error(root):
+def test_list_images__finding_without_a_column_is_an_error(root):
     with pytest.raises(InputError, match=r"data\.columns\.labels=mass, edema: the bundle also predicts nodule"):
-        list_external(params(root, ["mass", "edema"]), FINDINGS)
+        list_images(params(root, ["mass", "edema"]), FINDINGS)
 
 
-def test_list_external__renamed_columns_are_findings_of_the_bundle(root):
-    external = list_external(params(root, ["lump", "edema", "mass"], label_map={"lump": "nodule"}), FINDINGS)
+def test_list_images__renamed_columns_are_findings_of_the_bundle(root):
+    external = list_images(params(root, ["lump", "edema", "mass"], label_map={"lump": "nodule"}), FINDINGS)
     assert external.classes == FINDINGS
     assert [sample.findings for sample in external.listed.samples] == [("edema",), ("mass", "edema")] * 2

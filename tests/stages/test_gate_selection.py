@@ -1,12 +1,12 @@
-"""Tests that the gate compares networks on patients that they have not seen."""
+"""Selection of test images, and of networks that have not seen their patients."""
 
-import json
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 
-from medtune.stages import evaluate, export, gate
+from medtune.data.manifest import load_prepared
+from medtune.stages.gate_selection import common_images, select_tested
+from tests.stages.drawn_folder import draw, prepare
 
 
 def dataset(patients=9, folds=3):
@@ -41,22 +41,22 @@ def seen_patients(prepared, fold):
     return set(prepared.patient_ids[np.isin(prepared.splits[:, fold], ("train", "val"))])
 
 
-def test_tested__selects_the_network_of_the_fold():
+def test_select_tested__selects_the_network_of_the_fold():
     prepared = dataset()
-    rows, networks = gate._tested(prepared, [0, 1, 2])
+    rows, networks = select_tested(prepared, [0, 1, 2])
     assert rows.tolist() == list(range(18))
     assert all(
         prepared.patient_ids[row] not in seen_patients(prepared, fold) for row, fold in zip(rows, networks, strict=True)
     )
-    rows, networks = gate._tested(prepared, [2])
+    rows, networks = select_tested(prepared, [2])
     assert set(prepared.patient_ids[rows]) == {"P2", "P5", "P8"}
     assert networks.tolist() == [0] * 6
 
 
 def test_common_images__selected_networks_have_not_seen_the_patient():
     prepared = dataset()
-    rows, networks = gate._tested(prepared, [0, 1, 2])
-    selected, champion_networks, notes, changed = gate._common_images(
+    rows, networks = select_tested(prepared, [0, 1, 2])
+    selected, champion_networks, notes, changed = common_images(
         prepared, rows, networks, manifest(prepared, 6), [0, 1, 2]
     )
     assert selected.tolist() == list(range(18))  # including patients that are new to the champion
@@ -68,8 +68,8 @@ def test_common_images__selected_networks_have_not_seen_the_patient():
 
 def test_common_images__seen_patients_of_a_single_network_are_excluded():
     prepared = dataset()
-    rows, networks = gate._tested(prepared, [0, 1, 2])
-    selected, champion_networks, notes, _ = gate._common_images(prepared, rows, networks, manifest(prepared, 9), [1])
+    rows, networks = select_tested(prepared, [0, 1, 2])
+    selected, champion_networks, notes, _ = common_images(prepared, rows, networks, manifest(prepared, 9), [1])
     assert set(prepared.patient_ids[rows[selected]]) == {"P1", "P4", "P7"}
     assert champion_networks.tolist() == [0] * 6
     assert notes == ["left out because of patients in the training data of the champion: 12 test images of 6 patients"]
@@ -79,30 +79,27 @@ def test_common_images__network_that_has_seen_the_pixels_is_not_used():
     """Copy an image of a known patient to a new patient; only the network that tested the image may predict it."""
     prepared = dataset()
     prepared.sha256[12] = prepared.sha256[2]  # P6 has an image of P1, who is a test patient of fold 1
-    rows, networks = gate._tested(prepared, [0, 1, 2])
+    rows, networks = select_tested(prepared, [0, 1, 2])
     assert networks[12] == 0
-    selected, champion_networks, notes, _ = gate._common_images(
-        prepared, rows, networks, manifest(prepared, 6), [0, 1, 2]
-    )
+    selected, champion_networks, notes, _ = common_images(prepared, rows, networks, manifest(prepared, 6), [0, 1, 2])
     assert (champion_networks[12], champion_networks[13]) == (1, 0)
     assert (len(selected), notes) == (18, [])
 
 
-def test_member_document__has_decision_and_temperature_of_the_network():
-    members = [{"fold": 0, "temperature": 1.0, "decision": {"kind": "a"}}, {"fold": 1, "temperature": 2.0}]
-    document = {"members": members, "decision": {"kind": "all"}}
-    assert gate._member_document(document, 0) == {"members": members[:1], "decision": {"kind": "a"}}
-    assert gate._member_document(document, 1) == {"members": members[1:], "decision": {"kind": "all"}}
-    single_network = {"temperature": 1.0, "decision": {"kind": "all"}}
-    assert gate._member_document(single_network, 0) == single_network
-
-
-@pytest.mark.slow
-def test_run__predicts_patients_with_networks_that_have_not_seen_them(make_world):
-    """Check that the score of the gate equals the evaluation, which excludes patients that a network has seen."""
-    world = make_world()
-    metrics = json.loads((evaluate.run(world.params, world.paths).folder / "metrics.json").read_text())
-    export.run(world.params, world.paths)
-    decision = gate.run(world.params, world.paths, None)
-    assert decision.challenger.score.value == pytest.approx(metrics["test"]["balanced_accuracy"]["value"])
-    assert (decision.n_images, decision.n_patients) == (45, 9)
+def test_common_images__renamed_training_image_is_excluded(tmp_path):
+    draw(tmp_path / "raw", images_per_patient=1)
+    prepared = load_prepared(prepare(tmp_path / "raw", "data.split.folds=3").folder)
+    rows = prepared.indices(1)["test"]
+    line = "old/{}.png,a,Q{},{},{}"
+    champion_rows = [
+        line.format(k, k, prepared.sha256[row], "train" if k == 0 else "test") for k, row in enumerate(rows)
+    ]
+    manifest = "\n".join(["path,label,patient,sha256,role_1", *champion_rows])
+    selected, champion_networks, notes, changed = common_images(prepared, rows, np.zeros(len(rows), int), manifest, [1])
+    assert rows[selected].tolist() == rows.tolist()[1:]
+    assert champion_networks.tolist() == [0] * (len(rows) - 1)
+    assert notes == [
+        "left out because of identical images in the training data of the champion: 1 test image "
+        f"(first: {prepared.paths[rows[0]]})"
+    ]
+    assert changed == ""
