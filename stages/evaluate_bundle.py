@@ -13,7 +13,8 @@ from medtune.runtime import console
 from medtune.runtime.artifact import Artifact, commit, digest, partial_dir, read_result
 from medtune.runtime.provenance import provenance
 from medtune.serving import members
-from medtune.stages.external_input import ExternalInput, external_input
+from medtune.serving.manifest_fields import VOLUMES
+from medtune.stages.external_input import ExternalInput
 from medtune.tasks import base
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def run(
         raise InputError(
             f"{bundle} classifies whole-slide images, which this command does not support. Use `medtune predict`"
         )
-    source = external_input(bundle, document)
+    source = _external_input(bundle, document)
     params = source.params(data, sets)
     folder = _result_folder(out, data, bundle)
     listing = source.listing(params)
@@ -78,6 +79,17 @@ def run(
         return _evaluate(source, loaded, listing, params, training, work, folder, data)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _external_input(bundle: Path, document: dict[str, Any]) -> ExternalInput:
+    """Return the parts for the kind of input of a bundle."""
+    if VOLUMES in document:
+        from medtune.stages.external_volumes import VolumeInput
+
+        return VolumeInput(bundle, document)
+    from medtune.stages.external_images import ImageInput
+
+    return ImageInput(bundle, document)
 
 
 def _evaluate(

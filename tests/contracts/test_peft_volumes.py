@@ -23,7 +23,7 @@ NETWORKS = {
 EXPECTED = {"bitfit", "norm", "norm_bias", "lora", "dora", "ssf", "svdiff", "difffit", "fishmask", "tsa"}
 # The brain U-Net has neither norms nor residual branches.
 REFUSED = {("norm", "brain_unet3d"), ("difffit", "brain_unet3d")}
-# A case of SwinUNETR takes six seconds, so only methods with different layers are tested.
+# A case of SwinUNETR takes six seconds, so only methods with different layers are tested, and all but one at night.
 SWIN_METHODS = {"lora", "norm_bias", "ssf"}
 CASES = [
     (method, network)
@@ -64,13 +64,14 @@ def adapted(method, name):
     return plain, network.eval(), volumes, largest
 
 
+def marks(method, name):
+    group = pytest.mark.xdist_group(f"{method}-{name}")
+    return [group, pytest.mark.nightly] if name == "swinunetr" and method != "lora" else [group]
+
+
 @pytest.fixture(
     scope="module",
-    params=[
-        pytest.param(case, id="-".join(case), marks=pytest.mark.xdist_group("-".join(case)))
-        for case in CASES
-        if case not in REFUSED
-    ],
+    params=[pytest.param(case, id="-".join(case), marks=marks(*case)) for case in CASES if case not in REFUSED],
 )
 def case(request):
     """Return method, network and the result of `adapted`, which the tests share and do not modify."""

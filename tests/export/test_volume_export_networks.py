@@ -52,7 +52,10 @@ def test_to_onnx__slice_networks(name):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.slow) if name == "swinunetr" else name for name in ARCHITECTURES],
+    [
+        pytest.param(name, marks=[pytest.mark.nightly, pytest.mark.slow]) if name == "swinunetr" else name
+        for name in ARCHITECTURES
+    ],
 )
 def test_to_onnx__networks_of_volumes(name):
     pytest.importorskip("monai")

@@ -1,16 +1,12 @@
 """Tests of slides with attention pooling of tiles, from files to predictions without torch."""
 
-import csv
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from medtune.config.errors import InputError
 from medtune.config.load import load
-from medtune.config.project import PROJECT
 from medtune.data.manifest import load_prepared
 from medtune.data.slide_dataset import by_slide
 from medtune.runtime.paths import RunPaths
@@ -18,8 +14,8 @@ from medtune.serving.bundle import Bundle
 from medtune.serving.http import predict_uploads
 from medtune.serving.slides.aggregate import attention_weights, calibrate, slide_probabilities
 from medtune.serving.slides.predict import predict_slide
-from medtune.stages import data, evaluate, export, frozen, gate
-from tests.pipeline.test_slides import CLASSES, OPTIONS, expected_probabilities, read, write_slides
+from medtune.stages import frozen, gate
+from tests.pipeline.slide_world import CLASSES, OPTIONS, check_prediction_without_torch, read, run_stages
 
 ATTENTION = [
     *OPTIONS,
@@ -33,16 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slides-attention")]
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("slides")
-    write_slides(folder / "raw")
-    params = load(None, [f"data.root={folder / 'raw'}", *ATTENTION])
-    paths = RunPaths(folder, folder / "cache")
-    data.run(params, paths)
-    for fold in range(3):
-        frozen.run(params, paths, fold)
-    evaluate.run(params, paths)
-    export.run(params, paths)
-    return params, paths, folder
+    return run_stages(tmp_path_factory.mktemp("slides"), ATTENTION)
 
 
 @pytest.fixture(scope="module")
@@ -98,27 +85,11 @@ def test_export__bundle_records_the_aggregation_and_parity(world):
 
 def test_predict__equals_the_ensemble_without_torch(world, tmp_path):
     _, paths, folder = world
-    arguments = [str(paths.stage("export")), str(folder / "raw"), "--out", str(tmp_path / "p.csv")]
-    arguments += ["--tiles", str(tmp_path / "t.csv")]
-    code = (
-        "import sys\nfrom medtune.cli.main import main\nsys.modules['torch'] = None\n"
-        "sys.argv = ['medtune', 'predict', *sys.argv[1:]]\nmain()"
-    )
-    process = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=PROJECT, capture_output=True, text=True, timeout=120
-    )
-    assert process.returncode == 0, process.stderr
-    row_by_slide = {row["path"].rpartition("/")[2]: row for row in read(tmp_path / "p.csv")}
-    assert len(row_by_slide) == 18
-    bundle = Bundle.load(paths.stage("export"))
-    for name, row in row_by_slide.items():
-        assert float(row["prob_clumps"]) == pytest.approx(
-            expected_probabilities(bundle, folder / "raw" / name)[0], abs=1e-5
-        )
-    with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as stream:
-        tiles = list(csv.DictReader(stream))
+    options = ("--tiles", str(tmp_path / "t.csv"))
+    rows = check_prediction_without_torch(paths.stage("export"), folder / "raw", tmp_path / "p.csv", *options)
+    tiles = read(tmp_path / "t.csv")
     assert list(tiles[0]) == ["path", "x", "y", *(f"prob_{name}" for name in sorted(CLASSES)), "attention"]
-    for name, row in row_by_slide.items():
+    for name, row in rows.items():
         attention = [float(tile["attention"]) for tile in tiles if tile["path"].endswith(name)]
         assert len(attention) == int(row["tiles"])
         assert sum(attention) == pytest.approx(1, abs=1e-5)
