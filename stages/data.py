@@ -11,6 +11,7 @@ from medtune.data import fold_assignments
 from medtune.data.fold_assignments import FoldAssignments
 from medtune.data.sample import Sample
 from medtune.data.source_listing import SourceListing, list_source
+from medtune.data.wording import wording_of_params
 from medtune.runtime import console
 from medtune.runtime.artifact import Artifact, find_artifact, partial_dir
 from medtune.runtime.cache_key import data_key
@@ -49,7 +50,7 @@ def run(params: Params, paths: RunPaths, before_decoding: Callable[[], None] = l
         and _matches_assignments(params, paths, assignments)
     ):
         shutil.rmtree(partial_dir(paths.prepared), ignore_errors=True)  # from a killed run with other params
-        unit = "volumes" if params.data.has_volumes else "images"
+        unit = wording_of_params(params.data).items
         console.info(f"data: nothing changed, {done.result()['n_images']:,} {unit} are ready")
         return done
     try:

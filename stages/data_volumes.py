@@ -21,6 +21,7 @@ from medtune.data.volume_inspection import (
     file_problem,
     inspect_headers,
     inspect_volumes,
+    pixel_mm,
     volume_files,
 )
 from medtune.data.volume_labels import check_labels
@@ -29,12 +30,11 @@ from medtune.data.volume_params import VolumeParams
 from medtune.data.volume_preparation import PreparationPlan, plan_preparation
 from medtune.data.volume_reading import LabeledVolume, read_labeled, spacing_notes
 from medtune.data.volume_scratch import VolumeScratch
+from medtune.data.wording import Wording, wording_of_params
 from medtune.runtime.artifact import Artifact, partial_dir
 from medtune.runtime.paths import RunPaths
 from medtune.serving.pixels import DecodeError
 from medtune.tasks import base
-
-UNIT = "volumes"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def prepare_volumes(
     """
     data, task = params.data, base.targets(params.task.kind)
     assert isinstance(data, VolumeParams)  # `has_volumes` of the section
-    channels, labels = tuple(listed.source.channels(data)), listed.classes
+    channels, labels, words = tuple(listed.source.channels(data)), listed.classes, wording_of_params(data)
 
     def split(samples: Sequence[Sample]) -> SplitResult:
         strata = findings.all_labels(samples)
@@ -82,18 +82,20 @@ def prepare_volumes(
     task.check(listed.samples)
     split(listed.samples)
     headers = inspect_headers(listed.samples, listed.root, len(channels))
-    samples = _keep(listed.samples, headers, data.on_bad_image)
+    samples = _keep(listed.samples, headers, data)
     before_decoding()
     folder = partial_dir(paths.prepared)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
 
     decoded = VolumeScratch(folder / ".decoded", lambda files: read_labeled(files, len(channels), len(labels)))
-    inspection = inspect_volumes(samples, listed.root, len(channels), len(labels), data.intensity, decoded.read)
-    samples = _keep(samples, inspection, data.on_bad_image)
+    inspection = inspect_volumes(
+        samples, listed.root, len(channels), len(labels), data.intensity, decoded.read, words.items
+    )
+    samples = _keep(samples, inspection, data)
     facts, names = inspection.facts, [sample.path for sample in samples]
     done = split(samples)
-    label_notes = check_labels(facts, done.splits, labels, data.split)
+    label_notes = check_labels(facts, done.splits, labels, data.split, words.item)
     twice = duplicates.duplicate_report(
         duplicates.find_equal([fact.sha256 for fact in facts]),
         names,
@@ -101,7 +103,7 @@ def prepare_volumes(
         done.splits,
         data.split.trained_folds,
     )
-    leaks = check_duplicates(twice, data.split.protocol, UNIT)
+    leaks = check_duplicates(twice, data.split.protocol, words.items)
 
     def read(row: int, last: bool = False) -> LabeledVolume:
         try:
@@ -113,14 +115,14 @@ def prepare_volumes(
 
     training = _training_rows(done, data.split.trained_folds)
     plan = plan_preparation(data, names, facts, training, read)
-    digests = pack_volumes(folder, facts, lambda row: read(row, last=True), plan.preparation)
+    digests = pack_volumes(folder, facts, lambda row: read(row, last=True), plan.preparation, words.items)
     packed_time = time.perf_counter()
 
     sizes = tuple((fact.shape[0], fact.shape[1]) for fact in facts)
     test_fold = "all" if data.split.test_fold == "all" else data.split.test_folds[0]
     packed = PackedVolumes(digests, sizes)
     manifest_writing.write_manifest(folder, samples, packed, done, test_fold, [_cells(fact) for fact in facts])
-    notes = [*listed.notes, *done.notes, *label_notes, *leaks, *_notes(samples, plan, done, training)]
+    notes = [*listed.notes, *done.notes, *label_notes, *leaks, *_notes(samples, plan, done, training, words)]
     labeled = [_with_labels(sample, fact, labels) for sample, fact in zip(samples, facts, strict=True)]
     info = describe_dataset(data, listed, labeled, done.splits, done.leaked_patients, notes)
     info |= {"sites": list(done.sites)} if done.sites else {}
@@ -129,10 +131,12 @@ def prepare_volumes(
         "channels": list(channels),
         "patch": list(plan.patch),
         "strata": list(findings.all_labels(samples)),
-        **({"images": {"pixel_mm": _pixel_mm(facts)}} if data.is_planar else {}),
+        **({"images": {"pixel_mm": pixel_mm(facts)}} if data.is_planar else {}),
     }
     manifest_writing.write_info(folder, info)
-    contact_sheet_volumes.write_contact_sheet(folder / "samples.png", folder, names, plan.preparation.spacing, labels)
+    contact_sheet_volumes.write_contact_sheet(
+        folder / "samples.png", folder, names, plan.preparation.spacing, labels, data.is_planar
+    )
     if all(volume_files(sample).read is not None for sample in samples):
         tested = done.splits[:, data.split.test_folds[0]] == "test"
         chosen = [(row, name) for row, name in enumerate(names) if tested[row]]
@@ -146,8 +150,9 @@ def prepare_volumes(
     return finish_dataset(paths.prepared, key, params, listed, rejected, info, entries, start_time)
 
 
-def _keep(samples: Sequence[Sample], inspection: Inspection, on_bad_image: str) -> list[Sample]:
-    check_rejected(inspection.rejected, len(samples), on_bad_image, bool(inspection.selected), UNIT)
+def _keep(samples: Sequence[Sample], inspection: Inspection, data: VolumeParams) -> list[Sample]:
+    unit = wording_of_params(data).items
+    check_rejected(inspection.rejected, len(samples), data.on_bad_image, bool(inspection.selected), unit)
     return [samples[row] for row in inspection.selected]
 
 
@@ -163,23 +168,19 @@ def _cells(fact: VolumeFacts) -> tuple[object, ...]:
     return fact.shape[2], spacing, fact.orientation, fact.sha256, fact.mask_sha256
 
 
-def _pixel_mm(facts: Sequence[VolumeFacts]) -> list[float] | None:
-    """Return the spacing of the pixels if it is the same in all images, otherwise None."""
-    found = {fact.spacing[:2] for fact in facts}
-    return list(found.pop()) if len(found) == 1 else None
-
-
 def _with_labels(sample: Sample, fact: VolumeFacts, labels: Sequence[str]) -> Sample:
     """Return a sample whose `labels` are those that its mask contains, for the counts."""
     present = tuple(name for name, voxels in zip(labels, fact.voxels, strict=True) if voxels)
     return replace(sample, findings=present, label="background only")
 
 
-def _notes(samples: Sequence[Sample], plan: PreparationPlan, split: SplitResult, training: Sequence[int]) -> list[str]:
+def _notes(
+    samples: Sequence[Sample], plan: PreparationPlan, split: SplitResult, training: Sequence[int], words: Wording
+) -> list[str]:
     notes = []
     if plan.derived and (split.splits[list(training)] == "test").any():
         notes.append(
-            "These settings were determined from all volumes, as in nnU-Net, because each is a training volume of at "
-            f"least one fold: {', '.join(plan.derived)}."
+            f"These settings were determined from all {words.items}, as in nnU-Net, because each is a training "
+            f"{words.item} of at least one fold: {', '.join(plan.derived)}."
         )
     return [*notes, *spacing_notes([volume_files(sample) for sample in samples])]

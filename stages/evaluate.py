@@ -62,8 +62,8 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     from medtune.tracking.run import start_run
 
     start_time, options = time.monotonic(), params.evaluate
-    task, metrics = base.evaluation(params.task.kind), base.metrics(params.task.kind)
     folder, key, trained, prepared = paths.stage("evaluate"), step.key, step.upstream, steps.prepared
+    task, metrics = base.evaluation(params.task.kind), base.metrics(params.task.kind, prepared.info)
     work = partial_dir(folder)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)

@@ -111,8 +111,8 @@ def _evaluate(
     from medtune.evaluation.subgroup_tables import table_lines, write_subgroups
 
     document, options, kind = bundle.manifest, params.evaluate, bundle.manifest["task"]["kind"]
-    task, metrics = base.evaluation(kind), base.metrics(kind)
     prepared = source.prepare(listing, params, bundle, work / "pixels", data.resolve().name)
+    task, metrics = base.evaluation(kind), base.metrics(kind, prepared.info)
     overlap = find_overlap(prepared, training, members.folds(document))
     output = source.outputs(bundle, prepared, options, work / "pixels")
     predictions = task.from_bundle(prepared, np.arange(len(prepared.paths)), output, document)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from medtune.config.external import ExternalParams
 from medtune.config.schema import EvaluateParams
+from medtune.data.wording import wording
 from medtune.serving.manifest_fields import VOLUMES
 from medtune.serving.volumes.bundle import VolumeBundle
 from medtune.serving.volumes.document import VolumeSettings
@@ -63,20 +64,21 @@ class VolumeInput(ExternalInput):
         """Return the number of volumes per label, and the volumes that differ from the training volumes."""
         from medtune.data.external import class_counts
 
-        settings, found = bundle.settings, []
+        settings, found, unit = bundle.settings, [], wording(prepared.info).length
         names, rules = settings.channels, settings.preparation.intensity
         for path, entry in zip(prepared.paths, prepared.volumes.entries, strict=True):
             shape, spacing, quantiles = entry.original_shape, entry.spacing, entry.quantiles
-            if differences := settings.training_range.differences(shape, spacing, quantiles, names, rules):
+            if differences := settings.training_range.differences(shape, spacing, quantiles, names, rules, unit):
                 found.append({"volume": path, "differences": differences})
         return {"volumes_by_label": class_counts(prepared), "unlike_training": found}
 
     def warnings(self, facts: Mapping[str, Any]) -> list[str]:
         """Return a warning about the volumes that differ from the training volumes."""
-        found = facts["unlike_training"]
+        found, words = facts["unlike_training"], wording(self.document)
         if not found:
             return []
         return [
-            f"Volumes that differ from the training volumes in spacing, field of view or intensity: {len(found):,} "
+            f"{words.items.capitalize()} that differ from the training {words.items} in spacing, field of view or "
+            f"intensity: {len(found):,} "
             f"(first: {found[0]['volume']}, {found[0]['differences'][0]}). The report lists them."
         ]

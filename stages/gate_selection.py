@@ -8,6 +8,7 @@ import numpy as np
 
 from medtune.data.manifest import PreparedDataset
 from medtune.data.training_overlap import image_digests
+from medtune.data.wording import wording
 from medtune.stages.gate_volumes import changed_masks
 
 SEEN_SPLITS = ("train", "val")
@@ -69,7 +70,7 @@ def common_images(
     changed = sorted({*by_label, *changed_masks(prepared, indices[selected].tolist(), old_rows)})
     if not changed:
         return selected, champion_networks, notes, ""
-    what = ("masks", "volumes") if prepared.has_volumes else ("labels", "images")
+    what = "masks" if prepared.has_volumes else "labels", wording(prepared.info).items
     message = (
         f"{what[0]} of {len(changed)} test {what[1]} changed since the champion was accepted "
         f"(first: {prepared.paths[changed[0]]}). Check which {what[0]} are correct"

@@ -14,6 +14,7 @@ from medtune.data.sample import Sample
 from medtune.data.source_listing import list_source
 from medtune.data.volume_inspection import array_sha256, volume_files
 from medtune.data.volume_reading import LabeledVolume, read_labeled
+from medtune.data.wording import wording
 from medtune.runtime.progress import progress
 from medtune.serving.manifest_fields import VOLUMES
 from medtune.serving.pixels import DecodeError
@@ -55,7 +56,7 @@ def predict_volumes(
     """
     bundle, task, predictions = VolumeBundle.load(folder), base.evaluation(params.task.kind), []
     image = _images(bundle, prepared, rows, params)
-    with progress(f"gate: {name}", len(rows), "volumes") as advance:
+    with progress(f"gate: {name}", len(rows), wording(prepared.info).items) as advance:
         for member in np.unique(networks).tolist():
             selected = rows[networks == member]
             loaders = [

@@ -39,9 +39,7 @@ COMMANDS = {
     ),
     "export": Entry("export", PIPELINE, "Export the trained networks as an ONNX bundle."),
     "stage": Entry("stage", PIPELINE, "Run one training stage, in one process or in several."),
-    "predict": Entry(
-        "predict", USE, "Predict the class probabilities of images or of whole-slide images, or segment volumes."
-    ),
+    "predict": Entry("predict", USE, "Predict the classes of images or slides, or segment volumes or images."),
     "serve": Entry("serve", USE, "Serve a bundle over HTTP."),
     "verify": Entry("verify", USE, "Verify a bundle's files and its sample predictions."),
     "benchmark": Entry("benchmark", COMPARE, "Compare methods on the grid of benchmark.yaml."),

@@ -30,7 +30,7 @@ def predict(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Image files, volumes, or folders of them.")],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Output file. Default: stdout. Volumes: folder of the label maps."),
+        typer.Option(metavar="FILE", help="Output file. Default: stdout. Segmentation: folder of the label maps."),
     ] = None,
     precision: options.Precision = "fp32",
     provider: options.Provider = "cpu",
@@ -56,15 +56,29 @@ def predict(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Predict the class probabilities of images or of whole-slide images, or segment volumes.
+    """Predict the classes of images or slides, or segment volumes or images.
 
-    Prints CSV with the columns path, prediction and prob_CLASS, and for slides the number of tiles. Exit codes: 0 all
-    images are predicted, 1 some images are not readable (listed on stderr), 2 invalid bundle, provider or path.
+    The bundle decides which files the command reads and writes.
 
-    A bundle for volumes reads NIfTI files, folders of NIfTI files, and folders with one DICOM series. Several channels
-    are in the fourth axis of a file, in files named CASE_0000.nii.gz, CASE_0001.nii.gz, or in files separated by
-    commas. It writes CASE.nii.gz and volumes.csv to --out. With --format dicom-seg, it writes a DICOM Segmentation
-    CASE.dcm of each DICOM series. A bundle that segments images reads image files, and writes CASE.png.
+    Classification bundles read image files and folders of images.
+    They print CSV with the columns path, prediction and prob_CLASS, or write
+    it to the file --out.
+
+    Volumes: the bundle reads NIfTI files, folders of them, and folders with
+    one DICOM series. Several channels are in the fourth axis of a file, in
+    files named CASE_0000.nii.gz, CASE_0001.nii.gz, or in files separated by
+    commas. It writes CASE.nii.gz per volume and volumes.csv to the folder
+    --out. With --format dicom-seg, it writes CASE.dcm per DICOM series.
+
+    Segmented images: the bundle reads image files and folders of images.
+    It writes a mask CASE.png per image and volumes.csv to the folder --out.
+
+    Slides: the bundle reads whole-slide images and folders of them.
+    It prints the same CSV as for images, with the number of tiles.
+    --tiles writes one row per tile to a file.
+
+    Exit codes: 0 all files are predicted, 1 some files are not readable
+    (listed on stderr), 2 invalid bundle, provider or path.
     """
     from medtune.serving import predict as serving
     from medtune.serving.bundle import Bundle

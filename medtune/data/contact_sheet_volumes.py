@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from medtune.data.image_colors import CHANNELS, restore_colors
 from medtune.data.volume_store import VolumeStore
 
 COLORS = ((230, 60, 60), (60, 190, 75), (70, 130, 255), (255, 190, 30), (190, 90, 220), (60, 210, 210))
@@ -15,7 +16,12 @@ _LINE = 16
 
 
 def write_contact_sheet(
-    file: Path, folder: Path, names: Sequence[str], spacing: Sequence[float], labels: Sequence[str]
+    file: Path,
+    folder: Path,
+    names: Sequence[str],
+    spacing: Sequence[float],
+    labels: Sequence[str],
+    has_images: bool = False,
 ) -> None:
     """Write a PNG with up to 24 volumes, evenly spaced through the set.
 
@@ -27,6 +33,7 @@ def write_contact_sheet(
         names: name of each volume.
         spacing: spacing of the prepared volumes in mm.
         labels: label names without the background.
+        has_images: the volumes are images. Three channels are then colors.
     """
     store = VolumeStore(folder)
     rows = np.unique(np.linspace(0, len(store) - 1, min(_MAX, len(store))).astype(int)).tolist()
@@ -39,7 +46,9 @@ def write_contact_sheet(
         pen.text((left + 2, top + 2), _latin(names[row])[-24:], fill="black")
         image, mask = store.image(row), store.mask(row)
         z = fullest_slice(mask)
-        tile = draw_slice(image[0, :, :, z], mask[:, :, z], (spacing[0], spacing[1]))
+        has_colors = has_images and len(image) == CHANNELS
+        shown = restore_colors(image, store.entries[row].quantiles) if has_colors else image[0]
+        tile = draw_slice(shown[:, :, z], mask[:, :, z], (spacing[0], spacing[1]))
         sheet.paste(tile, (left + (_TILE - tile.width) // 2, top + _LINE + (_TILE - tile.height) // 2))
     left = 2
     for number, name in enumerate(labels):
@@ -62,19 +71,21 @@ def draw_slice(image: np.ndarray, mask: np.ndarray, spacing: tuple[float, float]
     """Draw a slice with the outline of each label.
 
     Args:
-        image: (X, Y) normalized values.
+        image: (X, Y) normalized values, or uint8 (X, Y, 3) colors.
         mask: (X, Y) label numbers.
         spacing: spacing in mm along X and Y.
 
     Returns:
         An image of at most 160 x 160 pixels. Its upper side is anterior.
     """
-    values = image.astype(np.float32)
-    low, high = float(values.min()), float(values.max())
-    gray = np.clip(255 * (values - low) / max(high - low, 1e-6), 0, 255).astype(np.uint8)
-    extent = np.array(image.shape) * spacing
+    drawn = image
+    if image.ndim == 2:
+        values = image.astype(np.float32)
+        low, high = float(values.min()), float(values.max())
+        drawn = np.clip(255 * (values - low) / max(high - low, 1e-6), 0, 255).astype(np.uint8)
+    extent = np.array(image.shape[:2]) * spacing
     width, height = (max(1, round(_TILE * side / extent.max())) for side in extent)
-    tile = Image.fromarray(_radiological(gray)).resize((width, height), Image.Resampling.BICUBIC).convert("RGB")
+    tile = Image.fromarray(_radiological(drawn)).resize((width, height), Image.Resampling.BICUBIC).convert("RGB")
     shown = np.asarray(Image.fromarray(_radiological(mask)).resize((width, height), Image.Resampling.NEAREST))
     pixels = np.array(tile)
     for label in np.unique(shown[shown > 0]).tolist():
@@ -84,7 +95,7 @@ def draw_slice(image: np.ndarray, mask: np.ndarray, spacing: tuple[float, float]
 
 def _radiological(plane: np.ndarray) -> np.ndarray:
     """Return a slice (X, Y) in RAS as rows and columns, with anterior up and the patient's left on the right."""
-    return np.ascontiguousarray(plane.T[::-1, ::-1])
+    return np.ascontiguousarray(plane.swapaxes(0, 1)[::-1, ::-1])
 
 
 def _outline(region: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from medtune.config.schema import Params
 from medtune.data.class_selection import list_names
 from medtune.data.sample import Sample
 from medtune.data.source_listing import SourceListing
+from medtune.data.wording import wording
 from medtune.runtime import console
 from medtune.runtime.artifact import Artifact, commit, partial_dir, write_text
 from medtune.runtime.provenance import provenance
@@ -180,13 +181,20 @@ def _print_summary(info: dict[str, Any], report: dict[str, Any]) -> None:
         counts += f"; positive class: {positive}"
     patients = f"{info['n_patients']:,} patients" if info["patients_known"] else "no patient ids"
     tiles = f", {info['n_images']:,} tiles" if "n_slides" in info else ""
-    number, unit = (
-        (info["n_slides"], "slides") if tiles else (info["n_images"], "volumes" if "volumes" in info else "images")
-    )
+    words = wording(info)
+    number, unit = info["n_slides"] if tiles else info["n_images"], words.items
     console.info(f"data: {number:,} {unit} ({counts}){tiles}, {patients}, split by {info['protocol']}")
     if volumes := info.get("volumes"):
-        spacing, patch = (" x ".join(f"{side:.4g}" for side in volumes[name]) for name in ("spacing", "patch"))
-        console.info(f"data: spacing {spacing} mm, patch {patch} voxels")
+        spacing, patch = (
+            " x ".join(f"{side:.4g}" for side in volumes[name][: words.n_axes]) for name in ("spacing", "patch")
+        )
+        if words.length == "mm":
+            console.info(f"data: spacing {spacing} mm, patch {patch} {words.points}")
+        else:
+            console.info(
+                f"data: spacing {spacing} pixels, patch {patch} pixels. The side of a pixel is unknown or 1 mm, so all "
+                "distances are in pixels"
+            )
     if report["n_rejected"]:
         console.info(f"data: {report['n_rejected']:,} {unit} left out, listed in report.json")
     twice = report["duplicates"]

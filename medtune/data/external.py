@@ -14,6 +14,7 @@ from medtune.data import manifest_writing
 from medtune.data.manifest import DIGEST_COLUMNS, PreparedDataset
 from medtune.data.sample import Sample
 from medtune.data.source_listing import SourceListing
+from medtune.data.wording import wording, wording_of_params
 
 PROTOCOL = "external"
 _REJECTED = "Left out: "
@@ -101,7 +102,7 @@ def external_dataset(
     listed = listing.listed
     patients = [sample.path if sample.patient_id is None else sample.patient_id for sample in samples]
     rejected, total = [*listed.rejected, *rejected], len(listed.samples) + len(listed.rejected)
-    unit = "images" if samples[0].volume is None else "volumes"
+    unit = wording_of_params(params).items
     info = {
         "name": name,
         "source": params.source,
@@ -139,7 +140,7 @@ def external_dataset(
 def external_warnings(prepared: PreparedDataset) -> list[str]:
     """Return warnings about metrics on these images: unknown patients, rejected images and duplicates."""
     info, warnings = prepared.info, []
-    unit, pattern = ("volume", " or data.patient_pattern") if prepared.has_volumes else ("image", "")
+    unit, pattern = wording(info).item, " or data.patient_pattern" if prepared.has_volumes else ""
     if not info["patients_known"]:
         warnings.append(
             f"The patients are unknown. Intervals treat each {unit} as a patient, and are too narrow if a patient has "

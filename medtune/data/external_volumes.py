@@ -22,19 +22,19 @@ from medtune.data.volume_inspection import (
     inspect_headers,
     inspect_volumes,
     outside,
+    pixel_mm,
     volume_files,
 )
 from medtune.data.volume_packing import pack_volumes
 from medtune.data.volume_params import VolumeIntensityParams, VolumeParams
 from medtune.data.volume_reading import LabeledVolume, read_labeled, spacing_notes
 from medtune.data.volume_scratch import VolumeScratch
+from medtune.data.wording import wording_of_params
 from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes.document import VolumeSettings
 from medtune.serving.volumes.pipeline import Preparation
 from medtune.serving.volumes.resampling import resampled_shape
 from medtune.serving.volumes.volume_intensity import PER_VOLUME
-
-UNIT = "volumes"
 
 
 @dataclass(frozen=True)
@@ -124,16 +124,17 @@ def prepare_external_volumes(
         InputError: volumes or masks cannot be used.
     """
     listed, channels, labels = listing.listed, len(settings.channels), len(listing.numbers) - 1
+    unit = wording_of_params(params).items
     targets.check(listed.samples)
     headers = inspect_headers(listed.samples, listed.root, channels)
-    samples = _keep(listed.samples, headers, params.on_bad_image)
+    samples = _keep(listed.samples, headers, params)
     rules = {rule.rule for rule in settings.preparation.intensity}
     rule = VolumeIntensityParams(rule="zscore" if rules & set(PER_VOLUME) else "foreground")
     decoded = VolumeScratch(folder / ".decoded", lambda files: read_labeled(files, channels, labels))
     inspection = _check_preparation(
-        samples, inspect_volumes(samples, listed.root, channels, labels, rule, decoded.read), settings.preparation
+        samples, inspect_volumes(samples, listed.root, channels, labels, rule, decoded.read, unit), settings.preparation
     )
-    samples = _keep(samples, inspection, params.on_bad_image)
+    samples = _keep(samples, inspection, params)
     numbers = np.array(listing.numbers, np.uint8)
     facts = [_renumber(fact, listing.numbers, len(listing.classes)) for fact in inspection.facts]
 
@@ -145,7 +146,7 @@ def prepare_external_volumes(
             raise InputError(f"{samples[row].path}: {problem}. Correct the file") from None
         return replace(volume, mask=numbers[volume.mask])
 
-    digests = pack_volumes(folder, facts, read, settings.preparation)
+    digests = pack_volumes(folder, facts, read, settings.preparation, unit)
     decoded.close()
     strata = findings.all_labels(samples)
     return external_dataset(
@@ -162,7 +163,7 @@ def prepare_external_volumes(
                 "channels": list(settings.channels),
                 "patch": list(settings.patch),
                 "strata": list(strata),
-                **({} if listing.images is None else {"images": dict(listing.images)}),
+                **({} if listing.images is None else {"images": {**listing.images, "pixel_mm": pixel_mm(facts)}}),
             }
         },
         labels=np.array([strata.index(sample.label) for sample in samples], np.int64),
@@ -172,8 +173,9 @@ def prepare_external_volumes(
     )
 
 
-def _keep(samples: Sequence[Sample], inspection: Inspection, on_bad_image: str) -> list[Sample]:
-    check_rejected(inspection.rejected, len(samples), on_bad_image, bool(inspection.selected), UNIT)
+def _keep(samples: Sequence[Sample], inspection: Inspection, params: VolumeParams) -> list[Sample]:
+    unit = wording_of_params(params).items
+    check_rejected(inspection.rejected, len(samples), params.on_bad_image, bool(inspection.selected), unit)
     return [samples[row] for row in inspection.selected]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from medtune.config.errors import InputError
 from medtune.data.manifest import DIGEST_COLUMNS, PreparedDataset, load_prepared
+from medtune.data.wording import wording
 
 SEEN_SPLITS = ("train", "val")
 _FIRST = 20
@@ -110,7 +111,7 @@ def find_overlap(external: PreparedDataset, training: PreparedDataset | None, fo
     Returns:
         The overlap.
     """
-    unit = "volumes" if external.has_volumes else "images"
+    unit = wording(external.info).items
     if training is None:
         return Overlap(False, unit=unit)
     column, digests = image_digests(external, training.file_digests)

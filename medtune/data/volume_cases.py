@@ -71,8 +71,9 @@ def require_folder(root: Path | None, source: str) -> Path:
     """
     root = require_root(root)
     if not root.is_dir():
+        items = "images" if source == "masks" else "volumes"
         raise InputError(
-            f"data.root={root}: not a folder. data.source={source} needs a folder of volumes. Unpack an archive first"
+            f"data.root={root}: not a folder. data.source={source} needs a folder of {items}. Unpack an archive first"
         )
     return root
 

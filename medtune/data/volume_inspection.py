@@ -90,6 +90,7 @@ def inspect_volumes(
     labels: int,
     rule: VolumeIntensityParams,
     read: Callable[[Sample], LabeledVolume] | None = None,
+    unit: str = "volumes",
 ) -> Inspection:
     """Read all volumes, one at a time, and check their values and labels.
 
@@ -100,6 +101,7 @@ def inspect_volumes(
         labels: number of labels without the background.
         rule: section data.intensity.
         read: function that reads a volume; None for `read_labeled`.
+        unit: name of the volumes in messages.
 
     Returns:
         The valid volumes and their properties.
@@ -112,7 +114,7 @@ def inspect_volumes(
             raise DecodeError(problem)
         return facts
 
-    with progress("check volumes", len(samples), "volumes") as advance:
+    with progress(f"check {unit}", len(samples), unit) as advance:
         result, facts = _inspect(samples, root, inspect, advance)
     return Inspection(result.selected, result.rejected, tuple(facts))
 
@@ -135,6 +137,12 @@ def describe(volume: LabeledVolume, labels: int) -> VolumeFacts:
         sha256=array_sha256(volume.image),
         mask_sha256=array_sha256(volume.mask),
     )
+
+
+def pixel_mm(facts: Sequence[VolumeFacts]) -> list[float] | None:
+    """Return the spacing of the pixels of images if it is the same in all of them, otherwise None."""
+    found = {fact.spacing[:2] for fact in facts}
+    return list(found.pop()) if len(found) == 1 else None
 
 
 def file_problem(error: DecodeError, sample: Sample, root: Path | None) -> str:

@@ -14,7 +14,7 @@ _SHOWN = 5
 
 
 def check_labels(
-    facts: Sequence[VolumeFacts], splits: np.ndarray, labels: Sequence[str], params: SplitParams
+    facts: Sequence[VolumeFacts], splits: np.ndarray, labels: Sequence[str], params: SplitParams, unit: str = "volume"
 ) -> list[str]:
     """Find labels that are absent from a split of a fold.
 
@@ -23,6 +23,7 @@ def check_labels(
         splits: (n, folds) split of each volume.
         labels: label names without the background.
         params: section data.split.
+        unit: name of a volume in messages.
 
     Returns:
         One sentence per label that is absent from train, validation or test of a fold.
@@ -33,7 +34,7 @@ def check_labels(
     present = np.array([fact.voxels for fact in facts]) > 0
     if unused := [name for name, volumes in zip(labels, present.sum(0).tolist(), strict=True) if not volumes]:
         raise InputError(
-            f"no mask contains the label {list_names(unused)}. Add volumes with it, or remove it from the labels"
+            f"no mask contains the label {list_names(unused)}. Add {unit}s with it, or remove it from the labels"
         )
     notes = []
     for column, name in enumerate(labels):
@@ -47,12 +48,12 @@ def check_labels(
         if any(split == "train" for split, _ in absent) and not params.allow_missing_classes:
             fold = next(fold for split, fold in absent if split == "train")
             raise InputError(
-                f"data.split.protocol={params.protocol}: test fold {fold}: no training volume has the label {name} "
-                f"({n_volumes:,} volumes have it). Add volumes with it, use another split, or accept it with "
+                f"data.split.protocol={params.protocol}: test fold {fold}: no training {unit} has the label {name} "
+                f"({n_volumes:,} {unit}s have it). Add {unit}s with it, use another split, or accept it with "
                 "data.split.allow_missing_classes=true"
             )
         if absent:
             shown = ", ".join(f"{split} of test fold {fold}" for split, fold in absent[:_SHOWN])
             more = f" and {len(absent) - _SHOWN:,} more" if len(absent) > _SHOWN else ""
-            notes.append(f"Label {name} ({n_volumes:,} volumes) is absent from {shown}{more}.")
+            notes.append(f"Label {name} ({n_volumes:,} {unit}s) is absent from {shown}{more}.")
     return notes

@@ -16,6 +16,7 @@ from medtune.data.prediction_results import is_results_table
 from medtune.data.table import check_file, read_table
 from medtune.data.volume_cases import SUFFIXES, VolumeCase, require_folder, show_name, strip_suffix
 from medtune.data.volume_params import VolumeFileParams
+from medtune.data.wording import wording_of_params
 from medtune.runtime.console import info
 
 _IMAGES, _MASKS = "images", "masks"
@@ -112,7 +113,8 @@ def _table_cases(root: Path, params: ListedVolumeParams, csv: str) -> list[Volum
     for note in table.notes:
         info(note)
     if table.columns and not table.rows:
-        raise InputError(f"data.csv={csv}: the table has no rows below its header. Add a row per volume")
+        item = wording_of_params(params).item
+        raise InputError(f"data.csv={csv}: the table has no rows below its header. Add a row per {item}")
     if is_results_table(table.columns):
         raise InputError(
             f"data.csv={csv}: results of `medtune predict`, without masks. Name the table with the columns path and "

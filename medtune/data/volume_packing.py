@@ -19,6 +19,7 @@ def pack_volumes(
     facts: Sequence[VolumeFacts],
     read: Callable[[int], LabeledVolume],
     preparation: Preparation,
+    unit: str = "volumes",
 ) -> tuple[str, ...]:
     """Normalize and resample all volumes and write them in the layout of `medtune.data.volume_store.VolumeStore`.
 
@@ -27,6 +28,7 @@ def pack_volumes(
         facts: properties of each volume.
         read: reads a volume by its index.
         preparation: normalization and spacing.
+        unit: name of the volumes in messages.
 
     Returns:
         The digest of each prepared volume, of its mask and of the mask of the file, hexadecimal.
@@ -37,7 +39,7 @@ def pack_volumes(
     digests = []
     with (
         write_volumes(folder, len(preparation.intensity)) as writer,
-        progress("prepare", len(facts), "volumes") as advance,
+        progress("prepare", len(facts), unit) as advance,
     ):
         for row, fact in enumerate(facts):
             volume = read(row)

@@ -9,6 +9,7 @@ from medtune.data.volume_inspection import VolumeFacts, outside
 from medtune.data.volume_intensity import check_scale, fit_foreground
 from medtune.data.volume_params import VolumeParams
 from medtune.data.volume_reading import LabeledVolume
+from medtune.data.wording import wording_of_params
 from medtune.runtime.progress import progress
 from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes.pipeline import Preparation
@@ -67,7 +68,7 @@ def plan_preparation(
     spacing = params.spacing or target_spacing(spacings)
     rule = params.intensity
     if rule.rule == "foreground":
-        intensity = fit_foreground(_volumes(names, training, read), _SEED)
+        intensity = fit_foreground(_volumes(names, training, read, wording_of_params(params).items), _SEED)
     elif rule.level is not None and rule.width is not None:
         intensity = (VolumeIntensity.window(rule.level, rule.width),) * len(facts[0].limits)
     else:
@@ -103,8 +104,10 @@ def default_patch(spacing: Spacing, shape: Shape, is_planar: bool) -> Shape:
     return patch_size(spacing, shape, STRIDES, MAX_PATCH_VOXELS)
 
 
-def _volumes(names: Sequence[str], rows: Sequence[int], read: Callable[[int], LabeledVolume]) -> Iterator[tuple]:  # type: ignore[type-arg]
-    with progress("foreground", len(rows), "volumes") as advance:
+def _volumes(
+    names: Sequence[str], rows: Sequence[int], read: Callable[[int], LabeledVolume], unit: str
+) -> Iterator[tuple]:  # type: ignore[type-arg]
+    with progress("foreground", len(rows), unit) as advance:
         for row in rows:
             volume = read(row)
             yield names[row], volume.image, volume.mask
@@ -125,6 +128,4 @@ def _check_all(
             raise InputError(f"data.spacing={list(spacing)}: {name}: {error}. Set a larger data.spacing") from None
         windows = [(rule.low, rule.high) for rule in intensity if rule.low is not None and rule.high is not None]
         if windows and (problem := outside(fact, windows)):
-            raise InputError(
-                f"data.intensity.rule={intensity[0].rule}: {name}: {problem}. Correct or remove the volume"
-            )
+            raise InputError(f"data.intensity.rule={intensity[0].rule}: {name}: {problem}. Correct or remove the file")

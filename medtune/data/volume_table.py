@@ -119,16 +119,16 @@ def read_cases(
         rows = [replace(row, published_splits=(split,)) for row, split in zip(rows, splits, strict=True)]
     mask = table.columns[positions[MASK]]
     spacing = table.columns[positions[SPACING]] if SPACING in positions else None
-    _check_masks(rows, mask)
+    _check_masks(rows, mask, "image" if is_planar else "volume")
     return [_case(row, mask, spacing, root, is_planar) for row in rows]
 
 
-def _check_masks(rows: Sequence[Sample], column: str) -> None:
+def _check_masks(rows: Sequence[Sample], column: str, item: str) -> None:
     if empty := [row.where for row in rows if not row.metadata[column].strip()]:
         more = f" and {len(empty) - _SHOWN:,} more" if len(empty) > _SHOWN else ""
         raise InputError(
             f"{', '.join(empty[:_SHOWN])}{more}: {column} is empty ({len(empty):,} of {len(rows):,} rows), but every "
-            "volume needs a mask. Fill it in, or remove these rows"
+            f"{item} needs a mask. Fill it in, or remove these rows"
         )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from medtune.config.schema import Params
+from medtune.data.wording import wording_of_params
 from medtune.doctor import estimate
 from medtune.doctor.check_result import CheckResult, Context, format_duration, ok, warning
 from medtune.doctor.subprocess_check import CheckError
@@ -89,8 +90,10 @@ def _disk_estimate(context: Context) -> CheckResult:
         return warning(f"unknown without {', '.join(missing)}", "fix the problems above", "estimate disk")
     sizes, volumes = context.facts["volumes"], context.facts["images"]
     message = estimate.require_space(context, disk_requirements(context.params, volumes, sizes, context.facts))
+    words = wording_of_params(context.params.data)
     counted = (
-        f"{volumes:,} volumes of {format_shape(sizes.shape)} voxels and {context.facts['parameters']:,} parameters"
+        f"{volumes:,} {words.items} of {format_shape(sizes.shape[: words.n_axes])} {words.points} and "
+        f"{context.facts['parameters']:,} parameters"
     )
     return ok(f"{message} (estimate from {counted})", "estimate disk")
 

@@ -17,6 +17,7 @@ from medtune.data.target_spacing import median_shape, target_spacing
 from medtune.data.volume_params import VolumeParams
 from medtune.data.volume_preparation import default_patch
 from medtune.data.volume_reading import check_headers, read_labeled
+from medtune.data.wording import wording_of_params
 from medtune.doctor.check_result import CheckResult, Context, failure, format_duration, ok, warning
 from medtune.serving.one_line import first_line
 from medtune.serving.pixels import DecodeError
@@ -70,6 +71,7 @@ def check_volumes(context: Context, source: ModuleType, samples: Sequence[Sample
     assert isinstance(params, VolumeParams)  # `has_volumes` of the section
     channels, labels = source.channels(params), source.classes(params)
     shapes, spacings, seconds, bad = [], [], [], []
+    words = wording_of_params(params)
     for sample in samples[:: max(1, len(samples) // N_READ)][:N_READ]:
         assert sample.volume is not None
         begin = time.perf_counter()
@@ -83,12 +85,14 @@ def check_volumes(context: Context, source: ModuleType, samples: Sequence[Sample
         shapes.append(volume.mask.shape)
         spacings.append(volume.spacing)
     where = f" in {root}" if root is not None and samples[0].volume is not None and samples[0].volume.files else ""
-    summary = f"{len(samples):,} volumes{where} (data.source={params.source}), labels {', '.join(labels)}"
+    summary = f"{len(samples):,} {words.items}{where} (data.source={params.source}), labels {', '.join(labels)}"
     context.facts["images"] = len(samples)
     if bad:
         fix = "fix or remove them, or set data.on_bad_image=reject"
         result = warning if params.on_bad_image == "reject" and shapes else failure
-        return result(f"{summary}; {len(bad)} of {len(bad) + len(shapes)} sampled volumes are unusable: {bad[0]}", fix)
+        return result(
+            f"{summary}; {len(bad)} of {len(bad) + len(shapes)} sampled {words.items} are unusable: {bad[0]}", fix
+        )
     try:
         spacing = params.spacing or target_spacing(spacings)
         shape = median_shape(shapes, spacings, spacing)
@@ -104,8 +108,8 @@ def check_volumes(context: Context, source: ModuleType, samples: Sequence[Sample
     context.facts["volumes"] = VolumeSizes(len(channels), len(labels) + 1, voxels, shape, patch, windows)
     total = format_duration(statistics.median(seconds) * len(samples))
     return ok(
-        f"{summary}; {len(shapes)} read, reading all takes {total} on one core; patch {format_shape(patch)} voxels, "
-        f"{windows:,} windows per volume"
+        f"{summary}; {len(shapes)} read, reading all takes {total} on one core; patch "
+        f"{format_shape(patch[: words.n_axes])} {words.points}, {windows:,} windows per {words.item}"
     )
 
 

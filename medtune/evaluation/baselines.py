@@ -191,6 +191,7 @@ def baseline_section(
         percent=facts["percent"],
         verdict=facts.get("baseline_verdict"),
         note=facts.get("baseline_note"),
+        person="patient" if facts.get("patients_known", True) else facts.get("unit", "images")[:-1],
         controls=controls,
         model_training=trained[0]["training"]["model"] if trained else None,
     )

@@ -13,6 +13,7 @@ from medtune.data.class_selection import list_names
 from medtune.evaluation.checklist_items import CLAIM, TRIPOD_AI, Item
 from medtune.evaluation.facts import IMAGE_LEVEL_PROTOCOLS
 from medtune.evaluation.metric import Metric
+from medtune.evaluation.result import count_samples
 from medtune.runtime.artifact import write_text
 from medtune.runtime.provenance import provenance
 
@@ -74,6 +75,11 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
+def _sentence(text: str) -> str:
+    """Return a text of the data source with one full stop."""
+    return f"{text.rstrip(' .')}."
+
+
 def _data(params: Params, prepared: "PreparedDataset", facts: Mapping[str, Any]) -> dict[str, str]:
     info, data = prepared.info, params.data
     known, classes = facts["patients_known"], prepared.classes
@@ -83,12 +89,12 @@ def _data(params: Params, prepared: "PreparedDataset", facts: Mapping[str, Any])
     more = f", and {len(classes) - _SHOWN} more" if len(classes) > _SHOWN else ""
     folds = facts["folds"]
     by_image = info["protocol"] in IMAGE_LEVEL_PROTOCOLS or info.get("leaked_patients")
-    level = "patients" if known and not by_image else "images, not patients"
+    level = "patients" if known and not by_image else f"{facts['unit']}, not patients"
     origin = "taken from the data" if info["protocol"] == "column" else "assigned by MedTune"
     sites = info.get("sites")
     return {
-        "source": f"{info['name']} (params: data.source={data.source}). {info['citation']}. Representativeness: "
-        + UNKNOWN,
+        "source": f"{info['name']} (params: data.source={data.source}). Citation: {_sentence(info['citation'])} "
+        f"Representativeness: {UNKNOWN}",
         "sites": f"Sites: {list_names(list(sites), _SHOWN)}. Networks trained on the other sites tested each site."
         if sites
         else "",
@@ -100,14 +106,13 @@ def _data(params: Params, prepared: "PreparedDataset", facts: Mapping[str, Any])
         + (f"; positive class: {facts['positive']}" if facts.get("positive") else "")
         + f". Labels are used as in the data. How and when they were assessed: {UNKNOWN}",
         "predictors": "The pixels of one image. No clinical variables are used.",
-        "sample_size": f"{info['n_images']:,} {facts['unit']}, {patients}. Images per class: {shown}{more}. Test set: "
-        f"{facts['n_images']:,} {facts['unit']} of {facts['n_patients']:,} {'patients' if known else 'images'}. "
-        f"Rationale: {UNKNOWN}",
+        "sample_size": f"{info['n_images']:,} {facts['unit']}, {patients}. {facts['unit'].capitalize()} per class: "
+        f"{shown}{more}. Test set: {count_samples(facts, facts)}. Rationale: {UNKNOWN}",
         "missing": f"Images that cannot be read: data.on_bad_image={data.on_bad_image}. A missing label is an error.",
         "partitions": f"Protocol {info['protocol']}: training, validation and test in {len(folds)} "
-        f"fold{'s' * (len(folds) != 1)}, {origin}, seed {params.seed}. No setting is selected on test images.",
+        f"fold{'s' * (len(folds) != 1)}, {origin}, seed {params.seed}. No setting is selected on test {facts['unit']}.",
         "disjoint": f"The splits are disjoint at the level of {level}.",
-        "availability": f"License of the images: {info['license'] or UNKNOWN}. Access: {UNKNOWN}",
+        "availability": f"License of the {facts['unit']}: {_sentence(info['license'] or UNKNOWN)} Access: {UNKNOWN}",
         "label_errors": _label_errors(facts) + f" Variability: {UNKNOWN}",
     }
 
@@ -140,7 +145,7 @@ def _model(params: Params, facts: Mapping[str, Any]) -> dict[str, str]:
         "initialization": f"Backbone weights: {'a local file' if '/' in model.weights else model.weights}; seed "
         f"{params.seed}.",
         "training": f"Schedule {params.schedule}. {'; '.join(stages)}. result.json and params.yaml have the "
-        "augmentation and all other params. Internal validation uses the validation images of each fold.",
+        f"augmentation and all other params. Internal validation uses the validation {facts['unit']} of each fold.",
         "selection": f"The best epoch by validation {last.monitor}. Selected stage: {facts['stage']}.",
         "imbalance": f"Class weights in the loss: {class_weights} (params: class_weights).",
         "code": f"MedTune, git revision {versions.get('git') or 'unknown'}, Python {versions['python']}; {listed}. "
@@ -156,7 +161,7 @@ def _evaluation(
     params: Params, facts: Mapping[str, Any], test: Mapping[str, Any], metrics: Sequence[Metric]
 ) -> dict[str, str]:
     shown = [metric for metric in metrics if metric.name in test]
-    person = "patients" if facts["patients_known"] else "images"
+    person = "patients" if facts["patients_known"] else facts["unit"]
     external, subgroups = facts.get("external_test"), facts.get("subgroups") or []
     results = "; ".join(f"{metric.title} {_entry(test[metric.name])}" for metric in shown)
     sets = facts.get("prediction_sets", {})
@@ -169,7 +174,7 @@ def _evaluation(
     by = list_names([document["column"] for document in subgroups], _SHOWN)
     return {
         "objectives": "Development with internal evaluation"
-        + (" and evaluation on external images" if external else "")
+        + (f" and evaluation on external {facts['unit']}" if external else "")
         + f". Hypotheses: {UNKNOWN}",
         "measures": ", ".join(metric.title for metric in shown) + ".",
         "uncertainty": f"{100 * params.evaluate.confidence:g} % intervals over {person}. "
@@ -180,10 +185,10 @@ def _evaluation(
         "decision": f"Probabilities. The decision uses evaluate.threshold={params.evaluate.threshold}, selected on "
         "validation data. metrics.json has the rule of each fold.",
         "subgroups": f"The report has metrics and gaps by {by}." if subgroups else "",
-        "external": f"External test images: {external['n_images']:,} of {external['n_patients']:,} {person}. See the "
+        "external": f"External test: {count_samples(external, facts)}. See the "
         f"report. Differences from the training data: {UNKNOWN}"
         if external
-        else "No external images were evaluated.",
+        else f"No external {facts['unit']} were evaluated.",
         "ensembling": "metrics.json and bundle.json state which networks of the folds are exported.",
         "errors": "The report shows the most confident errors, the confusion matrix and the fraction of correct "
         f"images per patient. Interpretation: {UNKNOWN}",

@@ -8,8 +8,9 @@ import numpy as np
 from medtune.config.schema import EvaluateParams
 from medtune.evaluation.intervals import intervals
 from medtune.evaluation.metric import Metric
+from medtune.evaluation.metric_notes import lower_is_better
 from medtune.evaluation.outputs import EXTERNAL, Outputs, OutputsRequest
-from medtune.evaluation.result import Rules
+from medtune.evaluation.result import Rules, count_samples
 from medtune.evaluation.templates import format_value, render_template
 
 if TYPE_CHECKING:
@@ -88,20 +89,17 @@ def metrics_section(
     Returns:
         HTML.
     """
-    unit = facts.get("unit", "images")
     return render_template(
         "evaluation/metrics_section.html.j2",
         title=title,
         sentence=sentence,
-        n_images=document["n_images"],
-        n_patients=document["n_patients"],
+        counts=count_samples(document, facts),
+        directions=lower_is_better(metrics, document["metrics"]),
         rows=[
             (metric.title + metric.positive_note(facts.get("positive")), document["metrics"][metric.name])
             for metric in metrics
             if metric.name in document["metrics"]
         ],
-        images=unit,
-        unit="patients" if facts["patients_known"] else f"patients (each {unit[:-1]} counts as one)",
         percent=facts["percent"],
     )
 
@@ -118,5 +116,4 @@ def metrics_line(document: Mapping[str, Any], metrics: Sequence[Metric], facts: 
         if metric.headline and (entry := document["metrics"].get(metric.name)):
             between = "" if entry["lo"] is None else f" ({format_value(entry['lo'])} to {format_value(entry['hi'])})"
             shown.append(f"{metric.title} {format_value(entry['value'])}{between}")
-    whose = f"of {document['n_patients']} patients" if facts["patients_known"] else "(patients unknown)"
-    return f"{', '.join(shown)} on {document['n_images']} {facts.get('unit', 'images')} {whose}"
+    return f"{', '.join(shown)} on {count_samples(document, facts)}"

@@ -11,7 +11,8 @@ from medtune.evaluation.choices import describe_choices
 from medtune.evaluation.cross_validation import cross_validation_section
 from medtune.evaluation.external_split import external_section
 from medtune.evaluation.metric import Metric
-from medtune.evaluation.result import EvaluationResult
+from medtune.evaluation.metric_notes import TEMPERATURE_NOTE, lower_is_better
+from medtune.evaluation.result import EvaluationResult, count_samples
 from medtune.evaluation.subgroup_plot import draw_subgroups
 from medtune.evaluation.subgroup_report import subgroup_section, unit_of
 from medtune.evaluation.templates import format_value, render_template
@@ -56,6 +57,9 @@ def write_report(
         "each_epoch": [metric for metric in metrics if metric.each_epoch],
         "headline": cross_validation_section(facts.get("cross_validation"), metrics, facts),
         "section": section + analyses,
+        "counts": count_samples(facts, facts),
+        "directions": lower_is_better(metrics, result.test),
+        "temperature_note": TEMPERATURE_NOTE,
         "describe_choices": describe_choices,
         "list_names": list_names,
     }

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.config.schema import EvaluateParams
+from medtune.data.wording import wording
 from medtune.evaluation.intervals import Interval
 from medtune.evaluation.metric import Metric, PatientStats
 from medtune.runtime.artifact import write_text
@@ -137,7 +138,9 @@ class EvaluationResult:
         """Subtitle of all plots of the test images, with the protocol and the number of images."""
         info = self.prepared.info
         patients = (
-            f" of {len(np.unique(self.pooled.patient_ids))} patients" if info["patients_known"] else ", no patient ids"
+            f" of {len(np.unique(self.pooled.patient_ids))} patients"
+            if info["patients_known"]
+            else ", patients unknown"
         )
         tiles = f" ({info['n_tiles']} tiles)" if "n_tiles" in info else ""
         return f"test, protocol {info['protocol']}: {len(self.pooled.rows)} {unit(info)}{patients}{tiles}"
@@ -145,7 +148,21 @@ class EvaluationResult:
 
 def unit(info: Mapping[str, Any]) -> str:
     """Return the unit of a dataset from its dataset.json: images, slides or volumes."""
-    return "slides" if "n_slides" in info else "volumes" if "volumes" in info else "images"
+    return wording(info).items
+
+
+def count_samples(document: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """Return how many images and patients metrics describe: `9 volumes of 7 patients` or `9 volumes, patients unknown`.
+
+    Args:
+        document: `n_images` and `n_patients`.
+        facts: facts of the evaluation, with `patients_known` and `unit`.
+
+    Returns:
+        Text for a sentence.
+    """
+    whose = f" of {document['n_patients']} patients" if facts["patients_known"] else ", patients unknown"
+    return f"{document['n_images']} {facts.get('unit', 'images')}{whose}"
 
 
 def write_metrics(
@@ -217,6 +234,5 @@ def summary_line(metrics: Sequence[Metric], test: Mapping[str, Interval], facts:
         if metric.headline and (interval := test.get(metric.name)):
             between = "" if interval.lo is None else f" ({number(interval.lo)} to {number(interval.hi)})"
             shown.append(f"{metric.title} {number(interval.value)}{between}")
-    whose = f"of {facts['n_patients']} patients" if facts["patients_known"] else "(patients unknown)"
     positive = f"; positive class: {facts['positive']}" if facts.get("positive") else ""
-    return f"{', '.join(shown)} on {facts['n_images']} {facts.get('unit', 'images')} {whose}{positive}"
+    return f"{', '.join(shown)} on {count_samples(facts, facts)}{positive}"

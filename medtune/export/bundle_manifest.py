@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from medtune.config.schema import Params
 from medtune.data.slide_dataset import by_slide
+from medtune.evaluation.result import unit
 from medtune.export.model_card import NOTICE
 from medtune.runtime.artifact import Artifact
 from medtune.runtime.cache_key import weights_sha256
@@ -87,7 +88,7 @@ def build_manifest(
             "protocol": prepared.info["protocol"],
             "n_images": prepared.info["n_images"],
             **({"unit": "slides", "n_tiles": prepared.info["n_tiles"]} if "n_tiles" in prepared.info else {}),
-            **({"unit": "volumes"} if prepared.has_volumes else {}),
+            **({"unit": unit(prepared.info)} if prepared.has_volumes else {}),
             "n_patients": prepared.info["n_patients"],
             "patients_known": prepared.info["patients_known"],
             "counts": class_counts(prepared, folds),

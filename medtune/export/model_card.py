@@ -1,11 +1,14 @@
 """Model card of a bundle (MODEL_CARD.md), rendered from the facts in bundle.json."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from medtune.data.class_selection import most_frequent
+from medtune.data.wording import wording
 from medtune.evaluation.choices import describe_choices
+from medtune.evaluation.metric_notes import lower_is_better
 from medtune.evaluation.subgroup_tables import markdown_lines
 from medtune.evaluation.templates import render_template
 from medtune.tasks import base
@@ -25,7 +28,8 @@ def render_card(document: dict[str, Any]) -> str:
     Raises:
         jinja2.UndefinedError: a fact is missing. The message names it.
     """
-    task = base.export(document["task"]["kind"])
+    task, metrics = base.export(document["task"]["kind"]), base.metrics(document["task"]["kind"])
+    named = [replace(metric, title=metric.name.replace("_", " ")) for metric in metrics]
     return render_template(
         "export/model_card.md.j2",
         **document,
@@ -36,7 +40,9 @@ def render_card(document: dict[str, Any]) -> str:
         text=task.card(document),
         shown_counts=_most_frequent(document["data"]["counts"]),
         subgroups=_subgroups(document),
-        headline=[metric.name for metric in base.metrics(document["task"]["kind"]) if metric.headline],
+        headline=[metric.name for metric in metrics if metric.headline],
+        directions=lower_is_better(named, document["metrics"]["test"]),
+        words=wording(document),
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medtune.config.schema import ExportParams
+from medtune.data.wording import wording
 from medtune.export import parity
 from medtune.export.check import Predict
 from medtune.export.onnx_outputs import stack_outputs
@@ -160,7 +161,7 @@ class WindowCheck:
         """
         settings, store, maps = VolumeSettings.from_document(self.document), self.prepared.volumes, []
         n_labels = len(self.document["classes"])
-        with progress(text, len(rows), "volumes") as advance:
+        with progress(text, len(rows), wording(self.prepared.info).items) as advance:
             for row in rows:
                 entry = store.entries[row]
                 x, y, z = entry.original_shape

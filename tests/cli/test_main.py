@@ -60,6 +60,13 @@ def test_summary__is_the_first_line_of_the_command(name: str) -> None:
     assert help_text.partition("\n")[0] == main.COMMANDS[name].summary
 
 
+def test_predict_help__fits_into_80_columns() -> None:
+    _, *lines = main.load("predict").help.splitlines()
+    assert max(map(len, lines)) <= 78
+    for kind in ("Classification bundles", "Volumes", "Segmented images", "Slides"):
+        assert any(line.startswith(kind) for line in lines)
+
+
 @pytest.mark.parametrize("arguments", ALL_COMMANDS, ids=" ".join)
 def test_help__has_an_example_that_names_the_command(
     arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]

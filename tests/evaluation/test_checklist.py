@@ -82,6 +82,21 @@ def test_checklist__leaks_and_unknown_patients(write):
     assert "patients unknown" in write(make_prepared(), make_facts(patients_known=False))
 
 
+@pytest.mark.parametrize("text", ["Nobody (2020)", "Nobody (2020).", "Nobody (2020).. "])
+def test_checklist__texts_of_the_source_end_with_one_full_stop(write, text):
+    page = write(make_prepared(citation=text, license=text), make_facts())
+    assert "Citation: Nobody (2020). Representativeness" in page
+    assert "License of the images: Nobody (2020). Access" in page
+    assert ".." not in page
+
+
+def test_checklist__names_volumes(write):
+    page = write(make_prepared(protocol="image"), make_facts(unit="volumes", patients_known=False))
+    assert "Test set: 400 volumes, patients unknown." in page
+    for text in ("400 volumes", "Volumes per class", "at the level of volumes", "on test volumes.", "of the volumes:"):
+        assert text in page
+
+
 def test_items__numbers_of_the_publications():
     assert len({number for number, _, _ in TRIPOD_AI}) == len(TRIPOD_AI) == 52
     assert [number for number, _, _ in CLAIM] == [str(k) for k in range(1, 43)]

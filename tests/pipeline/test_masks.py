@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -122,7 +123,9 @@ def test_pipeline__evaluation_of_the_bundle_equals_that_of_its_network(world):
 def test_pipeline__report_shows_the_image(world):
     text = (world.evaluated / "report.html").read_text(encoding="utf-8")
     assert "coronal" not in text
-    assert "1 ml is 1,000 mm²" in text
+    assert "distances are in pixels" in text
+    assert "mean area error (1,000 pixels)" in text
+    assert not re.search(r"\b(volume|voxel)s?\b", re.sub(r"<(style|script).*?</\1>|<[^>]*>", "", text, flags=re.DOTALL))
     assert (world.evaluated / "images" / "case_best.png").stat().st_size > 0
     assert "in images of red, green, blue" in (world.bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
 

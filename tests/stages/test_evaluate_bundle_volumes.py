@@ -95,6 +95,12 @@ def test_evaluate__equals_predictions_of_the_bundle_without_torch(world):
     assert len(list(csv.DictReader((result / "cases.csv").open(newline="")))) == 8
     assert {"dice.png", "sizes.png", "case_worst.png"} <= {path.name for path in (result / "images").iterdir()}
 
+    # Calibration and uncertainty come from the same pass over the windows.
+    calibration = metrics["calibration"]
+    assert (calibration["folds"], calibration["n_volumes"]) == ([], 4)
+    assert calibration["test"]["ece_before"] == calibration["test"]["ece_after"]  # the bundle has the temperature 1
+    assert (result / "images" / "reliability.png").is_file()
+
     # Volumes unlike the training volumes are flagged.
     external = metrics["external"]
     (unlike,) = external["unlike_training"]

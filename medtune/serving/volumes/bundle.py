@@ -23,7 +23,7 @@ from medtune.serving.volumes.nifti import read_volume
 from medtune.serving.volumes.nifti_space import INSTALL
 from medtune.serving.volumes.resampling import Shape
 from medtune.serving.volumes.segmented import SegmentedVolume, label_volumes
-from medtune.serving.volumes.sliding_window import OnProgress
+from medtune.serving.volumes.sliding_window import OnProgress, OnSlab
 from medtune.serving.volumes.training_range import quantiles_of
 from medtune.serving.volumes.volume import Volume
 
@@ -134,7 +134,9 @@ class VolumeBundle(LoadedBundle):
         volume = self.read(source)
         settings, spacing = self.settings, volume.spacing.tolist()
         names, rules = settings.channels, settings.preparation.intensity
-        flags = settings.training_range.differences(volume.shape, spacing, quantiles_of(volume.data), names, rules)
+        flags = settings.training_range.differences(
+            volume.shape, spacing, quantiles_of(volume.data), names, rules, settings.length_unit
+        )
         grid, shape = volume.grid, volume.shape
         try:
             image = settings.preparation.apply(volume.data, spacing)
@@ -158,6 +160,7 @@ class VolumeBundle(LoadedBundle):
         member: int | None = None,
         batch_size: int = 1,
         on_progress: OnProgress | None = None,
+        on_slab: OnSlab | None = None,
     ) -> pipeline.Segmentation:
         """Segment a volume that has the spacing and the normalization of the bundle, without post-processing.
 
@@ -168,6 +171,7 @@ class VolumeBundle(LoadedBundle):
             member: use only this network instead of the mean of all networks.
             batch_size: windows per run of the network.
             on_progress: gets the number of finished windows and of all windows.
+            on_slab: gets the probabilities of each finished slab of `image`, before temperature scaling.
 
         Returns:
             The label map on the grid of the volume.
@@ -179,7 +183,7 @@ class VolumeBundle(LoadedBundle):
         run = self.run if member is None else (lambda windows: self.run_member(windows, member))
         return pipeline.segment(
             image, shape, spacing, settings.preparation, run, settings.patch, settings.overlap, len(self.classes),
-            batch_size, on_progress, settings.views, settings.temperature,
+            batch_size, on_progress, settings.views, settings.temperature, on_slab,
         )  # fmt: skip
 
     def rows(self, results: Sequence[SegmentedVolume]) -> list[list[Any]]:

@@ -44,6 +44,11 @@ class VolumeSettings:
     views: tuple[int, ...] = ()
     temperature: float = 1.0
 
+    @property
+    def length_unit(self) -> str:
+        """Unit of distances. Pixels without a known spacing have a side of 1 mm, so that both units are correct."""
+        return "pixels" if self.pixel_mm == (1.0, 1.0) else "mm"
+
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "VolumeSettings":
         """Parse bundle.json.

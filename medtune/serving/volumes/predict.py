@@ -59,7 +59,8 @@ def write_label_maps(
     except OSError as error:
         raise BundleError(f"--out={out}: cannot be created ({error.strerror}). Use another folder") from None
     _remove_unfinished(out, [TABLE, *(case.target(out).name for case in cases)])
-    progress, entries, columns = VolumeProgress(len(cases)), [], list(bundle.task.columns(bundle.manifest))
+    item = "image" if bundle.settings.is_planar else "volume"
+    progress, entries, columns = VolumeProgress(len(cases), item=item), [], list(bundle.task.columns(bundle.manifest))
     start = time.perf_counter()
     with open_output(out / TABLE) as stream:
         table = csv.writer(stream, lineterminator="\n")
@@ -86,7 +87,7 @@ def write_label_maps(
     if as_json:
         print(json.dumps(entries, indent=2, ensure_ascii=False))
     skipped = len(cases) - len(entries)
-    print(f"{len(entries)} volumes in {time.perf_counter() - start:.1f} s: {out}"
+    print(f"{len(entries)} {item}s in {time.perf_counter() - start:.1f} s: {out}"
           + (f"; {skipped} skipped" if skipped else ""), file=sys.stderr)  # fmt: skip
     return skipped
 

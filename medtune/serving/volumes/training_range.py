@@ -106,6 +106,7 @@ class TrainingRange:
         quantiles: Sequence[Sequence[float]],
         channels: Sequence[str],
         rules: Sequence[VolumeIntensity],
+        unit: str = "mm",
     ) -> list[str]:
         """Describe how a volume differs from the training volumes.
 
@@ -115,6 +116,7 @@ class TrainingRange:
             quantiles: (C, 5) `PERCENTILES` of each channel.
             channels: names of the channels.
             rules: normalization of each channel.
+            unit: unit of the spacing.
 
         Returns:
             One phrase per difference.
@@ -128,7 +130,7 @@ class TrainingRange:
                 ("field of view", extent, self.extent_mm[axis]),
             ):
                 if not limits[0] / FACTOR <= value <= limits[1] * FACTOR:
-                    found.append(f"{quantity} {name} {value:.4g} mm (training {_show(limits)} mm)")
+                    found.append(f"{quantity} {name} {value:.4g} {unit} (training {_show(limits)} {unit})")
         for channel, (name, rule) in enumerate(zip(channels, rules, strict=True)):
             if rule.rule in PER_VOLUME:
                 values, limits_of, percentiles = (

@@ -14,10 +14,15 @@ class VolumeProgress:
     """Progress of n volumes and of the windows of the current one."""
 
     def __init__(
-        self, total: int, stream: TextIO | None = None, clock: Callable[[], float] = time.perf_counter
+        self,
+        total: int,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+        item: str = "volume",
     ) -> None:
         self._total, self._stream, self._clock = total, stream or sys.stderr, clock
         self._bar = self._stream.isatty()
+        self._item = item
         self._number, self._name, self._drawn = 0, "", False
         self._last = clock()
 
@@ -32,7 +37,7 @@ class VolumeProgress:
         if now - self._last < (REDRAW_S if self._bar else INTERVAL_S) and not (self._bar and done == windows):
             return
         self._last = now
-        place = f"volume {self._number:,} of {self._total:,}, {self._name}"
+        place = f"{self._item} {self._number:,} of {self._total:,}, {self._name}"
         if self._bar:
             filled = _WIDTH * done // windows
             self._stream.write(

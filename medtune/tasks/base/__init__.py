@@ -22,12 +22,14 @@ Each part is a module or a package with the functions of its protocol. This pack
 """
 
 import importlib.util
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 from medtune.config import registry
 from medtune.config.schema import Params
 from medtune.evaluation.control import Control
 from medtune.evaluation.metric import Metric
+from medtune.evaluation.metric_notes import retitle
 from medtune.tasks.base.evaluation_protocol import Evaluation as Evaluation
 from medtune.tasks.base.export_protocol import Export as Export
 from medtune.tasks.base.training_protocol import Objective as Objective
@@ -38,9 +40,18 @@ from medtune.tasks.base.training_protocol import Training as Training
 PACKAGE = "medtune.tasks"
 
 
-def metrics(kind: str) -> tuple[Metric, ...]:
-    """Return all metrics of a task, in table order."""
-    return cast(tuple[Metric, ...], registry.load_part(PACKAGE, kind, "metrics", "task.kind").METRICS)
+def metrics(kind: str, info: Mapping[str, Any] | None = None) -> tuple[Metric, ...]:
+    """Return all metrics of a task, in table order.
+
+    Args:
+        kind: name of the task.
+        info: content of dataset.json, for titles with the units of the data; None for the general titles.
+
+    Returns:
+        The metrics.
+    """
+    found = cast(tuple[Metric, ...], registry.load_part(PACKAGE, kind, "metrics", "task.kind").METRICS)
+    return found if info is None else retitle(found, info)
 
 
 def metric(kind: str, name: str) -> Metric | None:

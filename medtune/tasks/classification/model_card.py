@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from medtune.data.class_selection import list_names
+from medtune.evaluation.metric_notes import TEMPERATURE_NOTE
 from medtune.serving.slides.aggregate import ATTENTION
 
 
@@ -20,7 +21,9 @@ def card(document: Mapping[str, Any]) -> dict[str, str]:
         )
     calibration = "The probabilities are not calibrated."
     if document["params"]["evaluate"]["calibration"] != "none":
-        calibration = f"The temperature is {_temperatures(document)}, fitted on the validation images."
+        calibration = (
+            f"The temperature is {_temperatures(document)}, fitted on the validation images. {TEMPERATURE_NOTE}"
+        )
     tiles = document.get("tiles")
     attention = document.get("aggregation") == ATTENTION
     inside = "Normalization, temperature, softmax and the decision"

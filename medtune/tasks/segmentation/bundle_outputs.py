@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medtune.config.errors import RunError
+from medtune.data.wording import wording
 from medtune.runtime.progress import progress
 from medtune.serving.volumes.pipeline import Segmentation
 from medtune.tasks.segmentation import Params
 from medtune.tasks.segmentation.outputs import SegmentedVolumes, load_segmentation, store_segmentation
+from medtune.tasks.segmentation.slab_recorder import SlabRecorder
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
@@ -33,20 +35,23 @@ def bundle_outputs(bundle: "VolumeBundle", prepared: "PreparedDataset", folder: 
     Raises:
         RunError: the model returns values that are not finite, or the memory is not sufficient.
     """
-    names, entries = prepared.paths, prepared.volumes.entries
+    names, entries, words = prepared.paths, prepared.volumes.entries, wording(prepared.info)
     batch = 1 if bundle.providers[0] == "CPUExecutionProvider" else WINDOWS_ON_GPU
     loaders: list[Callable[[], Segmentation]] = []
-    with progress(f"evaluate: {bundle.precision}", len(entries), "volumes") as advance:
+    with progress(f"evaluate: {bundle.precision}", len(entries), words.items) as advance:
         for row, entry in enumerate(entries):
             x, y, z = entry.original_shape
+            recorder = SlabRecorder(prepared.volumes.mask(row), len(prepared.classes))
             try:
-                found = bundle.segment_prepared(prepared.volumes.image(row), (x, y, z), entry.spacing, batch_size=batch)
+                found = bundle.segment_prepared(
+                    prepared.volumes.image(row), (x, y, z), entry.spacing, batch_size=batch, on_slab=recorder
+                )
             except ValueError as error:
                 raise RunError(f"{bundle.folder}: {names[row]}: {error}") from None
             except MemoryError:
-                raise RunError(f"{names[row]}: not enough memory to segment the volume. Leave it out") from None
+                raise RunError(f"{names[row]}: not enough memory to segment the {words.item}. Leave it out") from None
             path = folder / f"{row}.npz"
-            store_segmentation(path, found)
+            store_segmentation(path, recorder.result(found))
             loaders.append(partial(_load, path, (x, y, z), len(prepared.classes), names[row]))
             advance()
     options = (bundle.manifest.get("params") or {}).get("task") or {}

@@ -121,13 +121,14 @@ def calibration_warnings(facts: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
-def draw_reliability(path: Path, facts: dict[str, Any], title: str) -> None:
+def draw_reliability(path: Path, facts: dict[str, Any], title: str, point: str = "voxel") -> None:
     """Draw accuracy against confidence before and after scaling. More voxels per bin give larger markers.
 
     Args:
         path: PNG file to write.
         facts: result of `calibration_facts`.
         title: second line of the title.
+        point: name of a voxel.
     """
     with plot_file(path, (4.6, 4.4)) as axes:
         axes.plot([0, 1], [0, 1], color=GRAY, lw=0.8, ls=":")
@@ -140,7 +141,7 @@ def draw_reliability(path: Path, facts: dict[str, Any], title: str) -> None:
             axes.scatter(x, y, s=area, marker=marker, color=color, label=label, zorder=3, alpha=0.85, clip_on=False)
         axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
         axes.set_aspect("equal")
-        axes.set_title(f"Reliability of the predicted label of a voxel\n{title}")
+        axes.set_title(f"Reliability of the predicted label of a {point}\n{title}")
         axes.legend(loc="upper left", frameon=False, markerscale=0.6)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.data.class_selection import shorten
+from medtune.data.image_colors import CHANNELS, restore_colors
 from medtune.evaluation.plot_file import COLORS, plot_file
 from medtune.tasks.segmentation.volume_predictions import VolumePredictions
 
@@ -28,7 +29,7 @@ class CaseVolumes:
     """Image and masks of a volume on two grids with the same borders.
 
     Attributes:
-        image: (X', Y', Z') first channel, normalized and resampled. The mean of the colors of an image.
+        image: (X', Y', Z') first channel, normalized and resampled. Of an image with colors: uint8 (X', Y', 1, 3).
         truth: (X, Y, Z) true mask on the grid of the file in RAS.
         prediction: (X, Y, Z) predicted mask on the same grid.
         size_mm: extent along each axis in mm.
@@ -36,7 +37,7 @@ class CaseVolumes:
         is_image: True if the volume is an image, whose axes have no anatomical directions.
     """
 
-    image: npt.NDArray[np.float32]
+    image: npt.NDArray[Any]
     truth: npt.NDArray[np.uint8]
     prediction: npt.NDArray[np.uint8]
     size_mm: tuple[float, float, float]
@@ -92,18 +93,20 @@ def load_case(prepared: "PreparedDataset", predictions: VolumePredictions, posit
     entry = prepared.volumes.entries[row]
     is_image = "images" in prepared.info["volumes"]
     stored = prepared.volumes.image(row)
-    image = stored.mean(axis=0, dtype=np.float32) if is_image else np.asarray(stored[0], np.float32)
-    low, high = (float(value) for value in np.percentile(image, PERCENTILES))
+    has_colors = is_image and len(stored) == CHANNELS
+    image = restore_colors(stored, entry.quantiles) if has_colors else np.asarray(stored[0], np.float32)
+    low, high = (0.0, 255.0) if has_colors else (float(value) for value in np.percentile(image, PERCENTILES))
     x, y, z = (length * mm for length, mm in zip(entry.original_shape, entry.spacing, strict=True))
     truth, prediction = np.asarray(prepared.volumes.truth(row)), predictions.maps[position]()
     return CaseVolumes(image, truth, prediction, (x, y, z), (low, max(high, low + 1e-6)), is_image)
 
 
 def plane(volume: npt.NDArray[Any], axes: tuple[int, int, int], fraction: float) -> npt.NDArray[Any]:
-    """Return the slice (vertical, horizontal) of a volume at a fraction of the first of `axes`."""
+    """Return the slice (vertical, horizontal) of a volume at a fraction of the first of `axes`, with its colors."""
     normal, horizontal, vertical = axes
     index = min(int(fraction * volume.shape[normal]), volume.shape[normal] - 1)
-    return np.asarray(volume.take(index, normal).T if horizontal < vertical else volume.take(index, normal))
+    found = volume.take(index, normal)
+    return np.asarray(found.swapaxes(0, 1) if horizontal < vertical else found)
 
 
 def draw_case(path: Path, case: CaseVolumes, labels: Sequence[str], caption: str, dice: Sequence[float | None]) -> None:

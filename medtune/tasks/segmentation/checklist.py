@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from medtune.config.schema import Params as AllParams
 from medtune.data.class_selection import list_names
+from medtune.data.wording import wording
 from medtune.evaluation.checklist import UNKNOWN
 
 if TYPE_CHECKING:
@@ -23,31 +24,36 @@ def checklist_answers(params: AllParams, prepared: "PreparedDataset", facts: Map
         Answers that replace those of `medtune.evaluation.checklist`.
     """
     volumes, task, model = prepared.info["volumes"], params.section("task"), params.model
-    spacing = " x ".join(f"{mm:g}" for mm in volumes["spacing"])
-    patch = " x ".join(str(side) for side in volumes["patch"])
+    words = wording(prepared.info)
+    spacing = " x ".join(f"{mm:g}" for mm in volumes["spacing"][: words.n_axes]) + f" {words.length}"
+    patch = " x ".join(str(side) for side in volumes["patch"][: words.n_axes])
+    turned = "turned upright" if words.is_planar else "reoriented to RAS"
+    affine, article = ("", "An") if words.is_planar else (", without a valid affine, or with NaN", "A")
     rules = sorted({str(rule.get("rule", rule)) for rule in volumes["intensity"]})
     return {
-        "preparation": f"Volumes are reoriented to RAS and resampled to {spacing} mm. Intensities are normalized per "
-        f"channel: {list_names(rules)}. Known issues: {' '.join(prepared.info['faults']) or 'no issue is recorded.'}",
+        "preparation": f"{words.items.capitalize()} are {turned} and resampled to a spacing of {spacing}. Intensities "
+        f"are normalized per channel: {list_names(rules)}. Known issues: "
+        f"{' '.join(prepared.info['faults']) or 'no issue is recorded.'}",
         "outcome": f"Labels: {list_names(list(prepared.classes), 12)}. Masks are used as in the data. Who drew them "
         f"and how: {UNKNOWN}",
-        "predictors": "The voxels of one volume. No clinical variables are used.",
-        "missing": "A volume that cannot be read, or without a mask, is an error.",
+        "predictors": f"The {words.points} of one {words.item}. No clinical variables are used.",
+        "missing": f"{article} {words.item} that cannot be read, or without a mask, is an error.",
         "model": f"Backbone {model.backbone}, head {model.head.kind}, PEFT method: {model.peft.method}. Input: windows "
-        f"of {patch} voxels with {len(volumes['channels'])} channels. Output: one label per voxel.",
-        "imbalance": f"{100 * task['foreground_share']:g} % of the training patches are centered on a labeled voxel.",
+        f"of {patch} {words.points} with {len(volumes['channels'])} channels. Output: one label per {words.point}.",
+        "imbalance": f"{100 * task['foreground_share']:g} % of the training patches are centered on a labeled "
+        f"{words.point}.",
         "prediction": f"Overlapping windows (overlap {task['overlap']:g}) with Gaussian weights"
         f"{_mirrored(task['mirror_views'])}. The probabilities are averaged, and the label map is resampled to the "
-        "grid of the file. The uncertainty uses probabilities that are calibrated on validation volumes "
+        f"grid of the file. The uncertainty uses probabilities that are calibrated on validation {words.items} "
         f"(evaluate.calibration={params.evaluate.calibration}).",
-        "decision": "The most probable label per voxel. metrics.json has the components that each fold removes, chosen "
-        "on validation volumes.",
+        "decision": f"The most probable label per {words.point}. metrics.json has the components that each fold "
+        f"removes, chosen on validation {words.items}.",
         "availability_model": "ONNX bundle with bundle.json and a model card. bundle.json has spacing, intensities and "
         "post-processing.",
-        "poor_input": "Volumes that cannot be decoded, without a valid affine, or with NaN are rejected with a reason. "
-        "Every other volume gets a label map, even if it shows no label.",
-        "errors": "The report shows the worst, the median and the best test volume, lists uncertain volumes, and "
-        f"counts missed and spurious labels. Interpretation: {UNKNOWN}",
+        "poor_input": f"{words.items.capitalize()} that cannot be decoded{affine} are rejected with a reason. Every "
+        f"other {words.item} gets a label map, even if it shows no label.",
+        "errors": f"The report shows the worst, the median and the best test {words.item}, lists uncertain "
+        f"{words.items}, and counts missed and spurious labels. Interpretation: {UNKNOWN}",
     }
 
 

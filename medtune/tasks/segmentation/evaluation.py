@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from medtune.config.schema import EvaluateParams, GateParams
 from medtune.config.schema import Params as AllParams
+from medtune.data.wording import wording
 from medtune.evaluation.gate import Limit
 from medtune.evaluation.metric import Metric
 from medtune.evaluation.outputs import OutputsRequest
@@ -51,8 +52,8 @@ __all__ = [
 FACTS = ("classes", "per_label", "n_volumes", "tolerance_mm", "uncertainty", "calibration")
 CLASS_AVERAGES = tuple(metric.name for metric in METRICS)
 BASELINE_NOTE = (
-    "The baseline is the mean mask of the training volumes, stretched to each test volume. It does not read the image, "
-    "so it shows how much position alone explains."
+    "The baseline is the mean mask of the training {items}, stretched to each test {item}. It does not read the "
+    "{points}, so it shows how much position alone explains."
 )
 
 
@@ -81,6 +82,8 @@ def facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
     stats = pooled.stats(options)
     uncertainty = uncertainty_facts(prepared, result.folds, pooled, options.confidence)
     calibration = calibration_facts(result.folds, pooled, options.confidence)
+    words = wording(prepared.info)
+    note = BASELINE_NOTE.format(item=words.item, items=words.items, points=words.points)
     warnings = evaluation_warnings(prepared, pooled, stats, len(uncertainty["flagged"]))
     return {
         "classes": list(prepared.classes),
@@ -89,7 +92,7 @@ def facts(result: EvaluationResult, options: EvaluateParams) -> dict[str, Any]:
         "tolerance_mm": pooled.tolerance_mm,
         **uncertainty,
         "calibration": calibration,
-        "baseline_note": f"{BASELINE_NOTE} {controls.NOTE}",
+        "baseline_note": f"{note} {controls.NOTE}",
         "warnings": [*warnings, *calibration_warnings(calibration)],
     }
 

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from medtune.config.schema import ExportParams
 from medtune.data.class_selection import list_names
+from medtune.data.wording import Wording, wording
+from medtune.evaluation.metric_notes import TEMPERATURE_NOTE
 from medtune.serving.tasks.segmentation import rule
 from medtune.tasks.segmentation.case_metrics import case_metrics
 from medtune.tasks.segmentation.metrics import score
@@ -20,7 +22,8 @@ INPUT = "volumes"
 # Fraction of the voxels whose label must be that of the trained networks, in windows and in each complete volume.
 MIN_AGREEMENT = 0.999
 EXAMPLE_FOLD: dict[str, Any] = {}
-IMAGE_NOTE = "\n- An image counts as a volume that is 1 mm thick: 1 ml is 1,000 mm², or 1,000 pixels without a spacing."
+IMAGE_NOTE = "\n- Volume errors in ml are area errors in {size}, and distances are in {length}."
+UNKNOWN_PIXELS = " The side of a pixel is unknown or 1 mm."
 
 
 class VoxelSoftmax(nn.Module):
@@ -143,28 +146,31 @@ def agrees(parity: Mapping[str, Any]) -> float:
 
 def card(document: Mapping[str, Any]) -> dict[str, str]:
     """Return the texts of the model card."""
-    volumes = document["volumes"]
+    volumes, words = document["volumes"], wording(document)
+    note = IMAGE_NOTE.format(size=words.size, length=words.length) + UNKNOWN_PIXELS * (words.length == "pixels")
     return {
-        "purpose": f"Segments {list_names(document['classes'])} in {'images' if 'images' in volumes else 'volumes'} of "
-        f"{list_names(volumes['channels'])}.",
+        "purpose": f"Segments {list_names(document['classes'])} in {words.items} of {list_names(volumes['channels'])}.",
         "inside": "The networks, the softmax and their mean",
-        "output": "`probabilities` per voxel of a window, the background first, and `members`, those of each network",
-        "decision": f"Each voxel gets its most probable label. {rule(document)}",
+        "output": f"`probabilities` per {words.point} of a window, the background first, and `members`, those of each "
+        "network",
+        "decision": f"Each {words.point} gets its most probable label. {rule(document)}",
         "agreement": "labels agree",
-        "calibration": _calibration(volumes.get("temperature", 1.0)),
-        "limits": "- Every voxel is assigned to one of the labels above or to the background.\n"
-        "- A volume with a flag differs from the training volumes, and the metrics may not hold for it."
-        + (IMAGE_NOTE if "images" in volumes else ""),
+        "calibration": _calibration(volumes.get("temperature", 1.0), words),
+        "limits": f"- Every {words.point} is assigned to one of the labels above or to the background.\n"
+        f"- {words.item.capitalize()}s with a flag differ from the training {words.items}, and the metrics may "
+        "not hold for them." + (note if words.is_planar else ""),
     }
 
 
-def _calibration(temperature: float) -> str:
+def _calibration(temperature: float, words: Wording) -> str:
     uncertainty = (
-        "`uncertainty` is the mean of 1 - p over the voxels of a label, where p is the probability of the label"
+        f"`uncertainty` is the mean of 1 - p over the {words.points} of a label, where p is the probability of the "
+        "label"
     )
     if temperature == 1:
         return f"The probabilities are not calibrated. {uncertainty}."
     return (
         f"The probabilities of the graph are not calibrated. {uncertainty} after temperature scaling with "
-        f"{temperature:.3g}, which was fitted on validation volumes. Scaling changes no label map."
+        f"{temperature:.3g}, which was fitted on validation {words.items}. {TEMPERATURE_NOTE} Scaling changes "
+        "no label map."
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medtune.config.schema import EvaluateParams
+from medtune.data.wording import wording
 from medtune.evaluation.out_of_fold import without_tested_patients
 from medtune.evaluation.outputs import OutputsRequest
 from medtune.runtime.progress import progress
@@ -75,7 +76,7 @@ def evaluate_folds(
     pooled = Evidence.pool(evidence).effects
     volumes = sum(len(request.indices[split]) for request in requests for split in ("val", "test"))
     folds = []
-    with progress("evaluate: metrics", volumes, "volumes") as advance:
+    with progress("evaluate: metrics", volumes, wording(prepared.info).items) as advance:
         for request, by_split, own in zip(requests, outputs, evidence, strict=True):
             tested, task = request.indices["test"], by_split["val"].options
             effects = pooled.select(np.flatnonzero(without_tested_patients(prepared, pooled.rows, tested)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medtune.data.wording import wording
 from medtune.runtime.progress import progress
 from medtune.serving.decode import decode_labels
 from medtune.serving.volumes import image_file
@@ -37,7 +38,7 @@ def write_label_maps(folder: Path, prepared: "PreparedDataset", predictions: Vol
     folder.mkdir(parents=True)
     paths: list[Path] = []
     suffix = output_suffix(prepared)
-    with progress("evaluate: label maps", len(predictions.rows), "volumes") as advance:
+    with progress("evaluate: label maps", len(predictions.rows), wording(prepared.info).items) as advance:
         for row, load in zip(predictions.rows.tolist(), predictions.maps, strict=True):
             entry = prepared.volumes.entries[row]
             affine = np.array(entry.affine, np.float64)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from medtune.config.errors import RunError
 from medtune.config.schema import Params as AllParams
+from medtune.data.wording import wording
 from medtune.evaluation.outputs import EXTERNAL, OutputsRequest
 from medtune.runtime.artifact import Artifact, digest
 from medtune.runtime.progress import progress
@@ -178,8 +179,8 @@ def _predict_missing(
                     )
                 except ValueError as error:
                     raise RunError(
-                        f"{job.name}: volume {prepared.paths[row]}: {error}. If the training diverged, lower the "
-                        "learning rate"
+                        f"{job.name}: {wording(prepared.info).item} {prepared.paths[row]}: {error}. If the training "
+                        "diverged, lower the learning rate"
                     ) from None
                 store_segmentation(segmentation_path(cache, key, row), found)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from medtune.data.class_selection import shorten
+from medtune.data.wording import VOLUMES, Wording
 from medtune.evaluation.plot_file import COLORS, GRAY, plot_file
 from medtune.tasks.segmentation.volume_predictions import VolumePredictions
 
@@ -17,7 +18,9 @@ PANELS_PER_ROW = 3
 LIMITS = 1.96  # standard deviations of the limits of agreement
 
 
-def draw_dice(path: Path, predictions: VolumePredictions, labels: Sequence[str], title: str) -> None:
+def draw_dice(
+    path: Path, predictions: VolumePredictions, labels: Sequence[str], title: str, words: Wording = VOLUMES
+) -> None:
     """Draw the Dice of all volumes per label as boxes with one point per volume, lowest median first.
 
     Volumes in which neither the truth nor the prediction has the label are left out, because their Dice is 1 by
@@ -28,6 +31,7 @@ def draw_dice(path: Path, predictions: VolumePredictions, labels: Sequence[str],
         predictions: predictions of the test volumes.
         labels: names of the labels.
         title: second line of the title.
+        words: words for the data.
     """
     values = {
         name: np.array([volume[k].dice for volume in predictions.cases if volume[k].outcome != "both empty"])
@@ -57,10 +61,12 @@ def draw_dice(path: Path, predictions: VolumePredictions, labels: Sequence[str],
         axes.set_yticks(range(len(shown)), names)
         axes.set(xlabel="Dice", xlim=(0, 1), ylim=(max(len(shown), 1) - 0.5, -0.5))
         axes.grid(axis="x", color=GRAY, alpha=0.25, lw=0.6)
-        axes.set_title(f"Dice per label (number of volumes){note}\n{title}")
+        axes.set_title(f"Dice per label (number of {words.items}){note}\n{title}")
 
 
-def draw_sizes(path: Path, predictions: VolumePredictions, labels: Sequence[str], title: str) -> None:
+def draw_sizes(
+    path: Path, predictions: VolumePredictions, labels: Sequence[str], title: str, words: Wording = VOLUMES
+) -> None:
     """Draw the agreement of predicted and true sizes of each label (Bland and Altman, Lancet 327:307, 1986).
 
     The limits of agreement contain 95 % of the differences if these are normally distributed. The spread does not
@@ -71,12 +77,14 @@ def draw_sizes(path: Path, predictions: VolumePredictions, labels: Sequence[str]
         predictions: predictions of the test volumes.
         labels: names of the labels.
         title: second line of the title.
+        words: words for the data.
     """
     shown = [
         (name, np.array([(volume[k].truth_ml, volume[k].prediction_ml) for volume in predictions.cases]))
         for k, name in enumerate(labels)
     ]
     shown = [(name, sizes) for name, sizes in shown if sizes.any()][:MAX_PANELS]
+    unit = "" if words.is_planar else f" {words.size}"  # a number would precede "1,000 pixels"
     columns = min(PANELS_PER_ROW, max(1, len(shown)))
     rows = max(1, -(-len(shown) // columns))
     with plot_file(path, (3.3 * columns, 2.7 * rows + 0.3), nrows=rows, ncols=columns, squeeze=False) as grid:
@@ -92,11 +100,11 @@ def draw_sizes(path: Path, predictions: VolumePredictions, labels: Sequence[str]
             for limit in (bias - spread, bias + spread):
                 axes.axhline(limit, color="black", lw=0.9, ls="--")
             axes.plot(mean, difference, "o", ms=4, color=color, alpha=0.8, mew=0)
-            axes.set_xlabel("mean of truth and prediction (ml)")
-            limits = f"limits {bias - spread:+.3g} to {bias + spread:+.3g} ml"
-            axes.set_title(f"{shorten(name)}: bias {bias:+.3g} ml\n{limits}")
+            axes.set_xlabel(f"mean of truth and prediction ({words.size})")
+            limits = f"limits {bias - spread:+.3g} to {bias + spread:+.3g}{unit}"
+            axes.set_title(f"{shorten(name)}: bias {bias:+.3g}{unit}\n{limits}")
         for axes in grid[:, 0]:
-            axes.set_ylabel("prediction minus truth (ml)")
+            axes.set_ylabel(f"prediction minus truth ({words.size})")
         more = f", the first {MAX_PANELS} labels" if len(labels) > MAX_PANELS else ""
         grid[0, 0].figure.suptitle(f"Size of each label (Bland-Altman{more})\n{title}", fontsize=9, x=0.01, ha="left")
 

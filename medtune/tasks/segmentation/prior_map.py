@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medtune.config.schema import EvaluateParams
+from medtune.data.wording import wording
 from medtune.evaluation.baselines import compare_baseline
 from medtune.evaluation.metric import Metric
 from medtune.evaluation.outputs import OutputsRequest
@@ -27,7 +28,7 @@ from medtune.tasks.segmentation.volume_predictions import VolumePredictions, poo
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
-NAME, TITLE = "prior_map", "mean mask of the training volumes"
+NAME, TITLE = "prior_map", "mean mask of the training {items}"
 MAX_SIDE = 64
 THRESHOLDS = np.linspace(0.05, 0.95, 19)
 Floats = npt.NDArray[np.float64]
@@ -58,9 +59,9 @@ def compare_prior_map(
     splits = [prepared.indices(request.fold) for request in requests]
     fitted_on = [np.union1d(split["train"], split["val"]).tolist() for split in splits]
     volumes = sorted({row for rows in fitted_on for row in rows})
-    grid = common_grid(prepared)
+    grid, words = common_grid(prepared), wording(prepared.info)
     parts = []
-    with progress("evaluate: baseline", len(volumes) + len(tested.rows), "volumes") as advance:
+    with progress("evaluate: baseline", len(volumes) + len(tested.rows), words.items) as advance:
         masks = {}
         for row in volumes:
             masks[row] = resample_mask(np.asarray(prepared.volumes.mask(row)), grid)
@@ -72,7 +73,7 @@ def compare_prior_map(
             loaders = [partial(predict_labels, scores, prepared, row) for row in split["test"].tolist()]
             predicted = SegmentedVolumes(loaders, task)
             parts.append(predict(prepared, split["test"], predicted, PostProcessing(), advance))
-    return [compare_baseline(NAME, TITLE, parts, pool(parts), tested, metrics, options)]
+    return [compare_baseline(NAME, TITLE.format(items=words.items), parts, pool(parts), tested, metrics, options)]
 
 
 def common_grid(prepared: "PreparedDataset") -> tuple[int, int, int]:

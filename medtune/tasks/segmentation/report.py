@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from medtune.config.schema import EvaluateParams
+from medtune.data.wording import wording
 from medtune.evaluation import report
+from medtune.evaluation.metric_notes import retitle
 from medtune.evaluation.result import EvaluationResult
 from medtune.evaluation.tables import write_history
 from medtune.tasks.classification.plots import draw_history
@@ -43,13 +45,13 @@ def write_report(
     """
     images = folder / "images"
     images.mkdir()
-    pooled, labels = result.pooled, result.prepared.classes
+    pooled, labels, words = result.pooled, result.prepared.classes, wording(result.prepared.info)
     paths = [images / "dice.png", images / "sizes.png"]
-    draw_dice(paths[0], pooled, labels, result.title)
-    draw_sizes(paths[1], pooled, labels, result.title)
+    draw_dice(paths[0], pooled, labels, result.title, words)
+    draw_sizes(paths[1], pooled, labels, result.title, words)
     if facts["calibration"]:
         paths.append(images / "reliability.png")
-        draw_reliability(paths[-1], facts["calibration"], result.title)
+        draw_reliability(paths[-1], facts["calibration"], result.title, words.point)
     if history:
         paths.append(images / "history.png")
         folds = len(result.folds)
@@ -63,25 +65,25 @@ def write_report(
             (one.label, None if one.outcome == "both empty" else one.dice, one.outcome) for one in metrics
         ]
         path = images / f"case_{case['name']}.png"
-        draw_case(path, volumes, labels, _caption(case), [dice for _, dice, _ in case["labels"]])
+        draw_case(path, volumes, labels, _caption(case, words.item), [dice for _, dice, _ in case["labels"]])
         paths.append(path)
         drawn.append((case, volumes))
-    titles = {quantity.name: quantity.title for quantity in REPORTED if quantity.name in SHOWN}
+    titles = {quantity.name: words.title(quantity.title) for quantity in REPORTED if quantity.name in SHOWN}
     return report.write_report(
         folder,
         "tasks/segmentation/report.html.j2",
         result,
-        METRICS,
+        retitle(METRICS, result.prepared.info),
         facts,
         paths,
-        viewer_section(drawn, labels),
+        viewer_section(drawn, labels, words.item),
         titles=titles,
-        planar="images" in result.prepared.info["volumes"],
+        words=words,
         calibration_titles={metric.name: metric.title for metric in CALIBRATION_METRICS},
         max_rows=MAX_ROWS,
         max_flagged=MAX_FLAGGED,
     )
 
 
-def _caption(case: Mapping[str, Any]) -> str:
-    return f"{case['name']} test volume: {case['volume']}, {case['whose']}, mean Dice {case['dice']:.3f}"
+def _caption(case: Mapping[str, Any], item: str) -> str:
+    return f"{case['name']} test {item}: {case['volume']}, {case['whose']}, mean Dice {case['dice']:.3f}"

@@ -9,6 +9,7 @@ from torch import nn
 
 from medtune.config.schema import Params
 from medtune.data.manifest import PreparedDataset
+from medtune.data.wording import wording
 from medtune.runtime import console, distributed
 from medtune.serving.volumes.windows import Patch
 from medtune.tasks.segmentation import Params as TaskParams
@@ -46,9 +47,10 @@ def frozen_inputs(
     width = sum(torch.Size(shape).numel() for shape in shapes)
     size_gb = store_bytes([*required[0], required[1]], 1, width) / 1e9
     if size_gb > budget:
+        item = wording(prepared.info).item
         console.info(
-            f"frozen: features of {views} windows per volume need {size_gb:.1f} GB, but frozen.feature_cache_gb is "
-            f"{budget:g}; the backbone runs in every epoch"
+            f"frozen: features of {views} windows per {item} need {size_gb:.1f} GB, but frozen.feature_cache_gb "
+            f"is {budget:g}; the backbone runs in every epoch"
         )
         return online
     with distributed.main_process_first():

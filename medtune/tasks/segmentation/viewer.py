@@ -43,12 +43,15 @@ class SpriteSize:
     columns: int
 
 
-def viewer_section(cases: Sequence[tuple[Mapping[str, Any], CaseVolumes]], labels: Sequence[str]) -> str:
+def viewer_section(
+    cases: Sequence[tuple[Mapping[str, Any], CaseVolumes]], labels: Sequence[str], item: str = "volume"
+) -> str:
     """Render the section of report.html.
 
     Args:
         cases: entries `{name, volume, whose, dice, labels}` with their volumes.
         labels: names of the labels.
+        item: name of a volume.
 
     Returns:
         HTML with all sprites.
@@ -57,6 +60,7 @@ def viewer_section(cases: Sequence[tuple[Mapping[str, Any], CaseVolumes]], label
         "tasks/segmentation/viewer.html.j2",
         cases=[dict(case) | {"planes": case_planes(volumes)} for case, volumes in cases],
         labels=[(name, COLORS[k % len(COLORS)]) for k, name in enumerate(labels)],
+        item=item,
     )
 
 
@@ -164,7 +168,7 @@ def _resize(
 
 def _tiles(tiles: Sequence[Pixels], size: SpriteSize) -> Pixels:
     rows = math.ceil(len(tiles) / size.columns)
-    sheet = np.zeros((rows * size.height, size.columns * size.width), np.uint8)
+    sheet = np.zeros((rows * size.height, size.columns * size.width, *tiles[0].shape[2:]), np.uint8)
     for number, tile in enumerate(tiles):
         y, x = number // size.columns * size.height, number % size.columns * size.width
         sheet[y : y + size.height, x : x + size.width] = tile

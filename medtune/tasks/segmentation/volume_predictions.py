@@ -96,8 +96,8 @@ def predict(
         outputs: label maps of the volumes.
         post_processing: components that are removed.
         advance: called after each volume.
-        temperature: temperature of the probabilities of `outputs`. It has no effect on the output of a bundle, which
-            has already applied it.
+        temperature: temperature of the probabilities of `outputs`. It has no effect on label maps without recorded
+            voxels, whose uncertainty already has it.
 
     Returns:
         The predictions.

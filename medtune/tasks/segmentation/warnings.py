@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medtune.data.class_selection import list_names
+from medtune.data.wording import wording
 from medtune.evaluation.intervals import FEW_PATIENTS
 from medtune.tasks.segmentation.statistics import SegmentationStats
 from medtune.tasks.segmentation.volume_predictions import VolumePredictions
@@ -27,20 +28,22 @@ def evaluation_warnings(
     Returns:
         The warnings.
     """
-    warnings = []
+    warnings, words = [], wording(prepared.info)
     names = np.array(stats.labels, object)
     if len(absent := names[~stats.scored]):
-        warnings.append(f"No test volume has the label {list_names(list(absent))}: averages over labels exclude it.")
+        warnings.append(
+            f"No test {words.item} has the label {list_names(list(absent))}: averages over labels exclude it."
+        )
     for outcome, text in (("missed", "is not predicted in"), ("spurious", "is predicted without being present in")):
         counts = stats.outcomes[outcome].sum(axis=0).astype(int)
         found = [
             f"{name} {text} {count} of {len(pooled.rows)}" for name, count in zip(names, counts, strict=True) if count
         ]
         if found:
-            warnings.append(f"Test volumes: {list_names(found)}. Their Dice is 0.")
+            warnings.append(f"Test {words.items}: {list_names(found)}. Their Dice is 0.")
     counts = stats.patients_per_class()
     few = [f"{name} {count}" for name, count in zip(names, counts.tolist(), strict=True) if 0 < count < FEW_PATIENTS]
-    unit = "patients" if prepared.info["patients_known"] else "volumes"
+    unit = "patients" if prepared.info["patients_known"] else words.items
     if few:
         warnings.append(
             f"Fewer than {FEW_PATIENTS} test {unit} have {list_names(few)}: "
@@ -48,9 +51,9 @@ def evaluation_warnings(
         )
     if n_flagged:
         warnings.append(
-            f"{n_flagged} of {len(pooled.rows)} test volumes have a higher uncertainty than 90 % of the validation "
-            "volumes. The report lists them."
+            f"{n_flagged} of {len(pooled.rows)} test {words.items} have a higher uncertainty than 90 % of the "
+            f"validation {words.items}. The report lists them."
         )
     if repeated := len(pooled.rows) - len(np.unique(pooled.rows)):
-        warnings.append(f"{repeated} volumes are in the test set of two folds and count twice.")
+        warnings.append(f"{repeated} {words.items} are in the test set of two folds and count twice.")
     return warnings

@@ -10,8 +10,8 @@ CT = TrainingRange.measure(
 )
 
 
-def differences(shape=(10, 10, 10), spacing=(1, 1, 2), quantiles=(0, 10, 50, 80, 100), rule=WINDOW):
-    return CT.differences(shape, spacing, [list(quantiles)], ["CT"], [rule])
+def differences(shape=(10, 10, 10), spacing=(1, 1, 2), quantiles=(0, 10, 50, 80, 100), rule=WINDOW, unit="mm"):
+    return CT.differences(shape, spacing, [list(quantiles)], ["CT"], [rule], unit)
 
 
 def test_measure__has_the_smallest_and_largest_values():
@@ -27,6 +27,7 @@ def test_differences__have_a_margin():
     assert differences(spacing=(1, 1, 1.7), shape=(10, 10, 12)) == []
     assert differences(spacing=(1, 1, 1.5), shape=(10, 10, 14)) == ["spacing z 1.5 mm (training 2 to 4 mm)"]
     assert differences(shape=(30, 10, 10)) == ["field of view x 30 mm (training 10 to 20 mm)"]
+    assert differences(shape=(30, 10, 10), unit="pixels") == ["field of view x 30 pixels (training 10 to 20 pixels)"]
     assert differences(quantiles=(0, 10, 50, 80, 130)) == []
     assert differences(quantiles=(0, 10, 50, 80, 140)) == ["intensity of CT, percentile 95: 140 (training 100 to 110)"]
 

@@ -29,6 +29,25 @@ def case() -> CaseVolumes:
     return CaseVolumes(image, truth, np.roll(truth, -1, 0), (40.0, 48.0, 60.0), (0.0, 1.0))
 
 
+def test_case_planes__show_colors(case, tmp_path):
+    colors = np.zeros((20, 24, 1, 3), np.uint8)
+    colors[..., 0] = 200
+    image = replace(
+        case,
+        image=colors,
+        truth=case.truth[:, :, 7:8],
+        prediction=case.prediction[:, :, 7:8],
+        window=(0.0, 255.0),
+        is_image=True,
+    )
+    (shown,) = case_planes(image)
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(shown["image"]))))
+    assert (pixels == (200, 0, 0)).all()
+    draw_case(tmp_path / "case.png", image, list(LABELS), "caption", [0.5, None])
+    drawn = np.asarray(Image.open(tmp_path / "case.png").convert("RGB"))
+    assert (drawn == (200, 0, 0)).all(axis=2).mean() > 0.1
+
+
 @pytest.fixture
 def predictions(case) -> VolumePredictions:
     """Five volumes with falling Dice, the last one without any label."""

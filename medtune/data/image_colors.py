@@ -1,0 +1,33 @@
+"""Colors of prepared images, for plots. Their channels are normalized, so the colors are not those of the file."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from medtune.serving.volumes.training_range import PERCENTILES
+
+CHANNELS = 3
+_WHITE = 255.0
+
+
+def restore_colors(image: npt.NDArray[np.floating], quantiles: Sequence[Sequence[float]]) -> npt.NDArray[np.uint8]:
+    """Undo the normalization of each channel, so that a plot has the colors of the file.
+
+    Each channel was normalized by a linear function. It maps the percentiles of the file to those of the image.
+
+    Args:
+        image: (3, X, Y, Z) normalized red, green and blue.
+        quantiles: (3, 5) `PERCENTILES` of the channels in the file.
+
+    Returns:
+        uint8 (X, Y, Z, 3). Images with 16 bits are scaled to their 99th percentile.
+    """
+    colors = np.empty((*image.shape[1:], CHANNELS), np.float32)
+    for channel, known in enumerate(quantiles):
+        values = image[channel].astype(np.float32)
+        low, high = np.percentile(values, (PERCENTILES[0], PERCENTILES[-1])).tolist()
+        slope = (known[-1] - known[0]) / (high - low) if high > low else 0.0
+        colors[..., channel] = known[0] + slope * (values - low)
+    white = _WHITE if max(channel[-1] for channel in quantiles) <= _WHITE else float(np.percentile(colors, 99))
+    return np.rint(np.clip(colors * (_WHITE / white), 0, _WHITE)).astype(np.uint8)
