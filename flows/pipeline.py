@@ -99,6 +99,9 @@ def run_stage(step: Step, steps: Steps) -> Artifact:
         return artifact
     except InputError:
         raise
+    except RunError as error:
+        message = str(error)
+        raise StageError(message if step.name in message else f"{step.name} failed: {message}") from error
     except Exception as error:
         raise StageError(f"{step.name} failed: {type(error).__name__}: {error}") from error
 

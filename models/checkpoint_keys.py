@@ -20,7 +20,7 @@ STUDENTS = {"student"}
 HEADS = ("head.", "head_dist.", "heads.", "fc.", "classifier.", "cls_head.")
 # Parts of masked autoencoders and self-distillation that only pretraining uses.
 PRETRAINING = ("decoder", "mask_token", "projector.", "predictor.", "dino_head.", "ibot_head.")
-MAX_SHOWN = 4
+MAX_SHOWN = 2
 
 
 @dataclass
@@ -53,15 +53,16 @@ class Fit:
 
     @property
     def description(self) -> str:
-        """Numbers of missing, unexpected and reshaped keys, and the first of them."""
+        """Numbers of missing, unexpected and reshaped keys, and the first of each."""
         if self.error:
             return self.error
-        named = [f"{key} missing" for key in self.missing] + [f"{key} unexpected" for key in self.unexpected]
-        first = sorted(named + self.reshaped)[:MAX_SHOWN]
-        counts = (
-            f"{len(self.missing)} missing, {len(self.unexpected)} unexpected, {len(self.reshaped)} of another shape"
-        )
-        return f"{self.mismatches} keys differ: {counts}, first {', '.join(first)}"
+        groups = {"missing": self.missing, "unexpected": self.unexpected, "of another shape": self.reshaped}
+        parts = [
+            f"{len(keys)} {what}{', such as' if len(keys) > MAX_SHOWN else ':'} {', '.join(sorted(keys)[:MAX_SHOWN])}"
+            for what, keys in groups.items()
+            if keys
+        ]
+        return f"{self.mismatches} key{' differs' if self.mismatches == 1 else 's differ'}: {'; '.join(parts)}"
 
 
 def find_fits(state: Mapping[str, Tensor], backbone: nn.Module) -> list[Fit]:
@@ -135,7 +136,7 @@ def _compare(prefix: str, inside: dict[str, Tensor], backbone: nn.Module, droppa
     fit.missing = [key for key in expected.keys() - inside.keys() if not key.endswith("num_batches_tracked")]
     fit.unexpected = [key for key in inside if key not in expected]
     fit.reshaped = [
-        f"{key} is {tuple(inside[key].shape)}, not {tuple(expected[key].shape)}"
+        f"{key} has the shape {tuple(inside[key].shape)}, expected {tuple(expected[key].shape)}"
         for key in expected.keys() & inside.keys()
         if expected[key].shape != inside[key].shape
     ]

@@ -39,7 +39,7 @@ def load_parts(network: nn.Module, backbone: nn.Module, states: StateDicts, name
     missing = [key for key, tensor in own.items() if id(tensor) not in loaded]
     if faults := [key for key in missing if id(own[key]) in needed] or unknown:
         raise InputError(
-            f"model.weights={setting}: it does not fit {name} ({_describe(faults[0], own, state)}). Set model.backbone "
+            f"model.weights={setting}: it does not fit {name}: {_describe(faults[0], own, state)}. Set model.backbone "
             "and model.backbone_args to the network of this file, or use another file"
         )
     if broken := next((key for key in sorted(fitting) if not fitting[key].isfinite().all()), None):
@@ -59,4 +59,4 @@ def _describe(key: str, own: dict[str, Tensor], state: dict[str, Tensor]) -> str
         return f"the network has no {key}"
     if key not in state:
         return f"the file has no {key}"
-    return f"{key} has the shape {list(state[key].shape)}, not {list(own[key].shape)}"
+    return f"{key} has the shape {list(state[key].shape)}, expected {list(own[key].shape)}"

@@ -135,7 +135,7 @@ def _choose(backbone: nn.Module, states: StateDicts, setting: str) -> tuple[str,
     assert closest is not None
     removed = f" with the prefix {closest.prefix} removed" if closest.prefix else ""
     raise InputError(
-        f"model.weights={setting}: it does not fit {type(backbone).__name__}{removed} ({closest.description}). Set "
+        f"model.weights={setting}: it does not fit {type(backbone).__name__}{removed}: {closest.description}. Set "
         "model.backbone to the backbone of this file, or use another file"
     )
 

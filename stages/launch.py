@@ -48,8 +48,8 @@ def check_launch(params: Params, finetunes: bool) -> None:
     if distributed.world_size() == 1:
         if os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true" and "MASTER_ADDR" in os.environ:
             raise InputError(
-                "accelerate launch --cpu ignores --num_processes and starts one process. Set MEDTUNE_DEVICE=cpu "
-                "and replace --cpu by --multi_gpu, or use torchrun --nproc-per-node"
+                "accelerate launch --cpu ignores --num_processes and starts one process. Use `MEDTUNE_DEVICE=cpu "
+                "accelerate launch --multi_gpu` without --cpu, or `torchrun --nproc-per-node`"
             )
         return
     world_size = f"WORLD_SIZE={distributed.world_size()}"

@@ -166,8 +166,8 @@ def parse_method(method: str, head: str, setting: str = "") -> MethodSpec:
     if (plus and first not in heads) or (adaptation != "full" and adaptation not in methods):
         setting, known = setting or f"benchmark.methods={method}", [*heads, "full", *methods]
         raise InputError(
-            f"{setting}: unknown method{suggestion(method, known)}. Choose a head ({', '.join(heads)}), full, a "
-            f"PEFT method (docs/methods.md), or HEAD+METHOD for both stages."
+            f"{setting}: unknown method{suggestion(method, known)}. Choose a head ({', '.join(heads)}), 'full' "
+            "(fine-tuning of all weights), a PEFT method (docs/methods.md), or HEAD+METHOD for both stages."
         )
     peft = "none" if adaptation == "full" else adaptation
     return MethodSpec("staged", first, peft) if plus else MethodSpec("full", head, peft)

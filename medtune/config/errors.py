@@ -51,6 +51,19 @@ def show_value(value: object) -> str:
     return shown
 
 
+def fill_in(count: int, item: str = "row") -> str:
+    """Return the fix for values that are absent: `Fill it in, or remove this row`.
+
+    Args:
+        count: number of rows or other items without a value.
+        item: noun in the singular.
+
+    Returns:
+        A sentence without a full stop.
+    """
+    return f"Fill it in, or remove this {item}" if count == 1 else f"Fill them in, or remove these {item}s"
+
+
 def set_option(key: str, value: object) -> str:
     """Return the option `--set key=value` as a user types it in a shell.
 

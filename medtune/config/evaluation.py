@@ -38,6 +38,7 @@ class EvaluateParams(StrictParams):
         description="decision threshold for two classes or per finding, chosen on the validation images of all folds. "
         "balanced_accuracy: 0.5, or a threshold that is significantly better. argmax: 0.5. {specificity: 0.95} or "
         "{sensitivity: 0.95}: the threshold that reaches this rate",
+        examples=["{specificity: 0.95}", "{sensitivity: 0.95}"],
     )
     patient_score: Literal["mean", "max", "noisy_or"] = Field(
         "mean",
@@ -52,7 +53,9 @@ class EvaluateParams(StrictParams):
         [], description="columns of the table that define subgroups, with metrics per subgroup: [sex, site]"
     )
     bins: dict[str, list[float]] = Field(
-        {}, description="limits between the subgroups of a numeric column in evaluate.by: {age: [40, 60]}"
+        {},
+        description="limits between the subgroups of a numeric column in evaluate.by: {age: [40, 60]}",
+        examples=["{age: [40, 60]}"],
     )
 
     @field_validator("by")

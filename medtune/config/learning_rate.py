@@ -16,8 +16,8 @@ TRAINED: dict[str, tuple[str, str]] = {
     "finetune": ("PEFT method", "medtune.models.peft"),
 }
 ALLOWED = (
-    'expected "auto", a finite number above 0, a list of such numbers, or a mapping such as {linear: 0.001} by head '
-    "(frozen) or PEFT method (finetune)"
+    'expected "auto", a finite number above 0, a list of such numbers, or a mapping from heads (frozen) or PEFT '
+    "methods (finetune) to such values, for example {linear: 0.001}"
 )
 
 

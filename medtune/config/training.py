@@ -99,7 +99,7 @@ class TrainingParams(StrictParams):
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     label_smoothing: Fraction = 0.0
     class_weights: Literal["none", "auto"] | dict[Name, Annotated[float, Field(gt=0)]] = Field(
-        "auto", description="auto: inverse frequency. Or a weight per class"
+        "auto", description="auto: inverse frequency. Or a weight per class", examples=["{tumor: 2, normal: 1}"]
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 on a GPU, fp32 on a CPU")
     monitor: str = Field("auroc", description="metric that selects the best epoch on validation. loss: the lowest loss")
@@ -153,8 +153,9 @@ class FrozenParams(TrainingParams):
             raise param_error(
                 "feature_views",
                 self.feature_views,
-                "stored views are flips and quarter turns, but augment.dihedral=false. "
-                "Use feature_views=1, or feature_views=online for other augmentations",
+                "more than 1 view stores features of flipped and rotated images, but "
+                "frozen.augment.dihedral=false excludes these images. Use frozen.feature_views=1, or "
+                "frozen.feature_views=online for other augmentations",
             )
         return self
 

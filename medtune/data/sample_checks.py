@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from medtune.config.data import DataParams
-from medtune.config.errors import InputError, set_option
+from medtune.config.errors import InputError, fill_in, set_option
 from medtune.data.class_selection import list_names
 from medtune.data.identifiers import is_missing, is_rounded_number, label_key, patient_key, similar, spell, squeeze
 from medtune.data.sample import Sample
@@ -114,7 +114,7 @@ def _check_missing(
     exception = f", or if {' and '.join(map(repr, names))} is a real {noun}, allow it with {allow}" if names else ""
     raise InputError(
         f"{'; '.join(parts)}, which means unknown, but every image needs a {noun}. "
-        f"Fill it in, or remove these {'rows' if samples[0].where else 'images'}{exception}"
+        f"{fill_in(sum(map(len, locations.values())), 'row' if samples[0].where else 'image')}{exception}"
     )
 
 

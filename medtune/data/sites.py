@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from medtune.config.data import SplitParams
-from medtune.config.errors import InputError, set_option, suggestion
+from medtune.config.errors import InputError, fill_in, set_option, suggestion
 from medtune.data.class_selection import list_names
 from medtune.data.columns import require_column
 from medtune.data.identifiers import is_missing, label_key, similar, spell
@@ -59,7 +59,7 @@ def order_sites(samples: Sequence[Sample], params: SplitParams, source: str) -> 
     if unknown := [sample for sample, site in zip(samples, sites, strict=True) if is_missing(site)]:
         raise InputError(
             f"data.split.protocol=site: {len(unknown):,} images have no site, for example {_location(unknown[0])}. "
-            "Fill it in, or remove these rows"
+            f"{fill_in(len(unknown))}"
         )
     if same := similar(sites, label_key):
         raise InputError(

@@ -46,15 +46,15 @@ def check_classes(
         for split in SPLITS:
             present = _present(labels[splits[:, test_fold] == split])
             if len(present) < (min_classes if split == "train" else 1):
-                only = f"only class {classes[present[0]]}" if len(present) else "no images"
+                only = f"only images of class {classes[present[0]]!r}" if len(present) else "no images"
                 raise InputError(
-                    f"data.split.protocol={params.protocol}: test fold {test_fold}: {split} has {only}. "
+                    f"data.split.protocol={params.protocol}: with test fold {test_fold}, split {split} has {only}. "
                     f"{_refill(params, split)}"
                 )
             if split == "train" and labels.ndim > 1 and present[0] == len(classes):
                 raise InputError(
-                    f"data.split.protocol={params.protocol}: test fold {test_fold}: train has no image with a finding. "
-                    f"{_refill(params, split)}"
+                    f"data.split.protocol={params.protocol}: with test fold {test_fold}, split train has no image "
+                    f"with a finding. {_refill(params, split)}"
                 )
             for label in sorted(set(range(len(classes))) - set(present)):
                 missing.setdefault(label, []).append(f"{split} of test fold {test_fold}")

@@ -69,7 +69,7 @@ def read_splits(table: Table, position: int) -> list[str]:
     fix = "; ".join(f"write {split} for {value!r}" for value, split in list(meant.items())[:_SHOWN])
     raise InputError(
         f"{table.name}: column {table.columns[position]} has {shown}{more}; expected train, val, test or external. "
-        f"{fix[:1].upper() + fix[1:] if fix else 'Correct them, or remove these rows'}"
+        f"{fix[:1].upper() + fix[1:] if fix else 'Correct them in the column, or remove their rows'}"
     )
 
 

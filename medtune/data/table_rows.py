@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from medtune.config.errors import InputError, set_option
+from medtune.config.errors import InputError, fill_in, set_option
 from medtune.data.label_params import LabelParams
 from medtune.data.sample import Sample
 from medtune.data.table import Table
@@ -75,5 +75,5 @@ def read_rows(table: Table, positions: Mapping[str, int], root: Path, path_forma
             f"{', '.join(rows[:SHOWN])}{f' and {len(rows) - SHOWN:,} more' * (len(rows) > SHOWN)}: {what}"
             for what, rows in empty.items()
         ]
-        raise InputError(f"{'; '.join(parts)}; every image needs a value. Fill it in, or remove these rows")
+        raise InputError(f"{'; '.join(parts)}; every image needs a value. {fill_in(sum(map(len, empty.values())))}")
     return samples

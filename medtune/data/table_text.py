@@ -69,7 +69,8 @@ def read_text(content: bytes, name: str, known: Collection[str]) -> RawTable:
         rows = _parse(text, separator, first)
     except csv.Error as error:
         raise InputError(
-            f"{name}: not a CSV: {error}. Put quotes around entire fields only, and write a quote inside a field twice"
+            f"{name}: not a valid CSV: {error}. "
+            'Put quotes around complete fields only, and write "" for a quote inside a field'
         ) from None
     return RawTable([(number, [_unwrap(cell) for cell in row]) for number, row in rows], "line", notes)
 

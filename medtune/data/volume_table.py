@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from medtune.config.errors import InputError, set_option
+from medtune.config.errors import InputError, fill_in, set_option
 from medtune.data import columns
 from medtune.data.patient_pattern import check_pattern
 from medtune.data.sample import Sample
@@ -128,7 +128,7 @@ def _check_masks(rows: Sequence[Sample], column: str, item: str) -> None:
         more = f" and {len(empty) - _SHOWN:,} more" if len(empty) > _SHOWN else ""
         raise InputError(
             f"{', '.join(empty[:_SHOWN])}{more}: {column} is empty ({len(empty):,} of {len(rows):,} rows), but every "
-            f"{item} needs a mask. Fill it in, or remove these rows"
+            f"{item} needs a mask. {fill_in(len(empty))}"
         )
 
 

@@ -32,8 +32,8 @@ def check_url(url: str, endpoint: str | None = None, local: bool = False) -> Non
     known = sorted(scheme for scheme, schema in REMOTE_SCHEMAS.items() if scheme and "verify" in schema)
     if parts.scheme not in known:
         raise InputError(
-            f"{shown}: DVC cannot verify files of {parts.scheme}://{suggestion(parts.scheme, known)}. "
-            f"Use a path or one of {', '.join(known)}"
+            f"{shown}: {parts.scheme}:// is not supported, because DVC cannot verify files there"
+            f"{suggestion(parts.scheme, known)}. Use a path or one of {', '.join(known)}"
         )
     if not parts.hostname:
         raise InputError(f"{shown}: no host or bucket. Use {parts.scheme}://NAME/PATH")

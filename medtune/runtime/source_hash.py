@@ -14,6 +14,7 @@ EXCLUDED_MODULES = (
     "medtune.runtime.console",
     "medtune.serving.one_line",
     "medtune.config.errors",
+    "medtune.config.expectations",
     "medtune.config.validation_errors",
     "medtune.benchmark.grid",
     "medtune.runtime.lock",

@@ -202,4 +202,6 @@ def _drop_weights(trial: Trial | None, folder: Path, key: str) -> None:
 def _all_diverged(rates: Sequence[float], failure: str, label: str) -> str:
     shown = ", ".join(f"{rate:g}" for rate in rates)
     stage = label.partition(".")[0]
+    if len(rates) == 1:
+        failure = failure.removesuffix(f" with lr {shown}")  # `label` states it
     return f"{label}={shown}: {failure}. Set {label} below {min(rates):g}, or {stage}.precision=fp32"

@@ -193,7 +193,7 @@ def test_load__rejects_yaml_bombs(tmp_path, text, message):
 
 @pytest.mark.parametrize("key", ["seed", "frozen.epochs", "data.patients", "frozen.augment.shift"])
 def test_load__rejects_boolean_as_number(key):
-    with pytest.raises(InputError, match=f"{key}=true: expected"):
+    with pytest.raises(InputError, match=f"{key}=true: a boolean is not allowed. Use "):
         load.load(sets=[f"{key}=true"])
 
 

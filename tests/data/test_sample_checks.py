@@ -69,7 +69,7 @@ def test_missing__null_in_yaml_is_a_name():
 
 
 def test_missing__class_must_be_declared():
-    with pytest.raises(InputError, match=r"unknown/1\.png: label is 'unknown'.*remove these images"):
+    with pytest.raises(InputError, match=r"unknown/1\.png: label is 'unknown'.*remove this image,"):
         check_samples(labeled("a", "unknown"), params())
     assert len(check_samples(labeled("a", "unknown"), params(), ("a", "unknown")).samples) == 2
 

@@ -102,7 +102,8 @@ def test_split_samples__takes_validation_from_train_and_notes_external_images():
     [
         (
             ["train", "val"],
-            r"data\.split\.protocol=column: test fold 0: test has no images. Assign more rows to test in the column",
+            r"data\.split\.protocol=column: with test fold 0, split test has no images. Assign more rows to "
+            "test in the column",
         ),
         (["train", "val", "external"], "test has no images"),
         (["val", "test"], r"train has no images. Assign more rows to train"),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from medtune.config.errors import InputError
+from medtune.config.errors import InputError, RunError
 from medtune.config.load import load
 from medtune.flows import pipeline
 from medtune.runtime.artifact import Artifact, commit, partial_dir, write_text
@@ -128,13 +128,18 @@ def test_group__depends_on_params_and_data_not_on_tracking(paths: RunPaths, tmp_
 
 def test_run_stage__wraps_failures_but_not_input_errors(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     params = load(sets=SMALL)
-    for error, expected in ((ValueError("boom"), pipeline.StageError), (InputError("mistake"), InputError)):
+    for error, expected, message in (
+        (ValueError("boom"), pipeline.StageError, "evaluate failed: ValueError: boom"),
+        (RunError("boom"), pipeline.StageError, "evaluate failed: boom"),
+        (RunError("key=3: evaluate: boom"), pipeline.StageError, "key=3: evaluate: boom"),
+        (InputError("mistake"), InputError, "mistake"),
+    ):
 
         def run(*_: Any, error: Exception = error) -> Artifact:
             raise error
 
         monkeypatch.setattr("medtune.stages.evaluate.run", run)
-        with pytest.raises(expected, match=r"evaluate failed: ValueError: boom|mistake"):
+        with pytest.raises(expected, match=f"^{message}$"):
             pipeline.run_stage(Step("evaluate", None, "key"), Steps(params, paths))
 
 

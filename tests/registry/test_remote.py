@@ -41,7 +41,7 @@ def error_message(call: Callable[[], None]) -> str:
     [
         ("shs://host/x", "did you mean 'ssh'?"),
         ("ftp://host/x", "Use a path or one of azure, "),
-        ("hdfs://host/x", "DVC cannot verify files of hdfs://"),
+        ("hdfs://host/x", "hdfs:// is not supported, because DVC cannot verify files there"),
         ("s3:/bucket/x", "did you mean s3://bucket/x?"),
         ("me@host:/srv/x", "did you mean ssh://me@host/srv/x?"),
         ("ssh:///srv/x", "no host or bucket"),

@@ -69,7 +69,7 @@ def test_search__excludes_a_diverged_rate(tmp_path):
     assert "the loss is" in result.trials[1].as_dict()["failure"]
     with pytest.raises(DivergedError, match=r"frozen\.lr=1e\+37, 1e\+38: .*Set frozen\.lr below 1e\+37"):
         search(tmp_path / "all", (1e37, 1e38), unstable)
-    with pytest.raises(DivergedError, match=r"frozen\.lr=1e\+38"):
+    with pytest.raises(DivergedError, match=r"frozen\.lr=1e\+38: .*, step \d+\. Set frozen\.lr below 1e\+38"):
         search(tmp_path / "one", (1e38,), unstable)
 
 

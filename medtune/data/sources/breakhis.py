@@ -110,7 +110,8 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
     if not by_name:
         raise InputError(
             f"data.root={root}: no BreakHis image with data.labels={params.labels} at magnification "
-            f"{params.magnification or 'any'} (names such as SOB_M_DC-14-2523-200-001.png). Use the folder of BreakHis"
+            f"{params.magnification or 'any'} (names such as SOB_M_DC-14-2523-200-001.png). Set data.root to the "
+            "folder that contains the data set BreakHis"
         )
     samples = sorted(by_name.values(), key=lambda sample: sample.path)
     return _with_published_splits(samples, given) if params.split.protocol == "official" else samples

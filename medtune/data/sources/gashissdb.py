@@ -106,7 +106,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
     if not samples:
         raise InputError(
             f"data.root={root}: no image in a folder called Normal or Abnormal. "
-            "Use the folder GasHisSDB, or the folder of one size in it."
+            "Set data.root to the folder GasHisSDB, or to the folder of one size in it."
         )
     _check_pixels(root, samples, params.size)
     return samples

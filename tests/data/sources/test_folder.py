@@ -74,7 +74,7 @@ def test_samples__are_read_from_a_table(root):
         ("path,label\n../a.png,cat\n", "is outside of data.root"),
         ("path,label\n/etc/a.png,cat\n", "is outside of data.root"),
         ("path,label\na.png,cat\na.png,dog\n", r"a\.png is listed twice"),
-        ('path,label\na.png,"cat\n', "not a CSV"),
+        ('path,label\na.png,"cat\n', "not a valid CSV"),
         ("path,label\n", "the table has no rows below its header"),
         ("", "columns 'path' and 'label' are missing"),
     ],

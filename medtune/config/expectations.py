@@ -1,0 +1,170 @@
+"""Values that a type annotation of params accepts, described for messages."""
+
+import json
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from medtune.config.errors import show_value
+
+
+@dataclass(frozen=True)
+class Hint:
+    """Type annotation with its constraints."""
+
+    annotation: Any
+    constraints: tuple[Any, ...] = ()
+    description: str = ""
+    examples: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, field: FieldInfo) -> "Hint":
+        """Return the hint of a section's field."""
+        return cls(field.annotation, tuple(field.metadata), field.description or "", tuple(field.examples or ()))
+
+    def alternatives(self) -> "list[Hint]":
+        """Return the members of a union, or the hint itself."""
+        annotation, constraints = self.annotation, self.constraints
+        if get_origin(annotation) is Annotated:
+            inner, *extra = get_args(annotation)
+            return replace(self, annotation=inner, constraints=(*constraints, *_flatten(extra))).alternatives()
+        if get_origin(annotation) in (Union, types.UnionType):
+            members = (replace(self, annotation=member) for member in get_args(annotation))
+            return [leaf for member in members for leaf in member.alternatives()]
+        return [self]
+
+    def is_section(self) -> bool:
+        """Return True for a pydantic model."""
+        return isinstance(self.annotation, type) and issubclass(self.annotation, BaseModel)
+
+    def is_mapping(self) -> bool:
+        """Return True for a dict with types of keys and values."""
+        return get_origin(self.annotation) is dict
+
+    def takes_mapping(self) -> bool:
+        """Return True for a section or a dict."""
+        return self.is_section() or (get_origin(self.annotation) or self.annotation) is dict
+
+    def accepts(self, value: Any) -> bool:
+        """Return True if the hint is a mapping and `value` is one, or both are lists."""
+        return isinstance(value, dict if self.is_mapping() or self.is_section() else list)
+
+    def child(self, key: str | int) -> "Hint | None":
+        """Return the hint of a section's field or of an entry, or None if there is no such key."""
+        if self.is_section():
+            field = self.annotation.model_fields.get(key)
+            return Hint.of(field) if field else None
+        arguments = get_args(self.annotation)
+        if self.is_mapping():
+            return Hint(arguments[1])
+        if get_origin(self.annotation) in (list, tuple) and isinstance(key, int):
+            return Hint(arguments[min(key, len(arguments) - 1)])
+        return None
+
+
+def describe(hint: Hint, problem: str) -> str:
+    """Describe the values that a hint accepts, for a message.
+
+    Args:
+        hint: type annotation of the key.
+        problem: type of the error that pydantic reports.
+
+    Returns:
+        Text such as `an integer from 1 to 8, or "online"`.
+    """
+    if problem == "int_parsing_size":
+        return "an integer of at most 64 bits"
+    options = hint.alternatives()
+    types = [option for option in options if not _is_literal(option)]
+    texts = [text for option in types if not option.takes_mapping() for text in _describe_type(option)]
+    mappings = [_describe_kind(option) for option in types if option.takes_mapping()]
+    # Without quotes, words such as error and reject would look like a part of the sentence.
+    words = [json.dumps(word) if isinstance(word, str) else show_value(word) for word in literals(hint)]
+    if problem == "finite_number":
+        texts = [text.replace("a number", "a finite number") for text in texts]
+    if len(words) > 2 and not types:
+        return f"one of {', '.join(words)}"
+    # The description of a mapping may contain a list, so the words precede it.
+    null = [word for word in words if word == "null"]
+    names = [word for word in words if word != "null"]
+    return _join(list(dict.fromkeys([*texts, *names, *mappings, *null])), "or")
+
+
+def _join(parts: list[str], conjunction: str) -> str:
+    """Join by commas and a conjunction. If a part has three or more words, a comma precedes the conjunction."""
+    *first, last = parts
+    comma = "," if any(part.count(" ") > 1 for part in parts) else ""
+    return f"{', '.join(first)}{comma} {conjunction} {last}" if first else last
+
+
+def _describe_type(hint: Hint) -> list[str]:
+    if hint.annotation is bool:
+        return ["true", "false"]
+    return [_describe_kind(hint)]
+
+
+def _describe_kind(hint: Hint) -> str:
+    kind = get_origin(hint.annotation) or hint.annotation
+    if hint.takes_mapping() and hint.examples:
+        return f"a mapping such as {' or '.join(hint.examples)}"
+    limits = {name: value for name, value in _limits(hint.constraints) if value is not None}
+    if kind in (int, float):
+        noun = "a number" if kind is float else "an even integer" if limits.get("multiple_of") == 2 else "an integer"
+        return f"{noun}{_range(limits)}"
+    if kind is str:
+        return f"a string of {limits['description']}" if "pattern" in limits else "a string"
+    if kind is tuple:
+        return f"a list of {len(get_args(hint.annotation))} entries"
+    if kind in (list, dict):
+        noun = "list" if kind is list else "mapping"
+        return f"a {noun} with at least {limits['min_length']} entry" if "min_length" in limits else f"a {noun}"
+    if hint.is_section():
+        return _describe_section(hint.annotation.model_fields)
+    return "another value"
+
+
+def _describe_section(fields: dict[str, FieldInfo]) -> str:
+    if len(fields) > 1:
+        return f"a mapping with the keys {_join(list(fields), 'and')}"
+    [(key, field)] = fields.items()
+    example = f", such as {{{key}: {field.examples[0]}}}" if field.examples else ""
+    return f"a mapping with the key {key}{example}"
+
+
+def _range(limits: dict[str, Any]) -> str:
+    ge, gt, le, lt = (limits.get(name) for name in ("ge", "gt", "le", "lt"))
+    if ge is not None and le is not None:
+        text = f" from {ge:g} to {le:g}"
+    else:
+        lower = f"of at least {ge:g}" if ge is not None else f"above {gt:g}" if gt is not None else ""
+        at_most = "at most" if lower else "of at most"
+        upper = f"{at_most} {le:g}" if le is not None else f"below {lt:g}" if lt is not None else ""
+        text = f" {' and '.join(filter(None, (lower, upper)))}".rstrip()
+    factor = limits.get("multiple_of", 2)  # an even integer has its own name
+    return text if factor == 2 else f"{text} that is a multiple of {factor}"
+
+
+def _limits(constraints: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    for constraint in constraints:
+        for name in ("ge", "gt", "le", "lt", "multiple_of", "min_length", "pattern", "description"):
+            yield name, getattr(constraint, name, None)
+
+
+def _flatten(constraints: Sequence[Any]) -> Iterator[Any]:
+    for constraint in constraints:
+        yield constraint
+        yield from constraint.metadata if isinstance(constraint, FieldInfo) else ()
+
+
+def _is_literal(hint: Hint) -> bool:
+    return hint.annotation is type(None) or get_origin(hint.annotation) is Literal
+
+
+def literals(hint: Hint) -> list[Any]:
+    """Return the words and other single values that a hint accepts, such as "auto" and None."""
+    options = filter(_is_literal, hint.alternatives())
+    return [word for option in options for word in (get_args(option.annotation) or (None,))]
