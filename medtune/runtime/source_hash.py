@@ -13,6 +13,7 @@ EXCLUDED_MODULES = (
     "medtune.tracking",
     "medtune.runtime.console",
     "medtune.serving.one_line",
+    "medtune.serving.field_error",
     "medtune.config.errors",
     "medtune.config.expectations",
     "medtune.config.validation_errors",

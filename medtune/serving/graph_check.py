@@ -1,10 +1,12 @@
 """Comparison of an ONNX graph with the description in bundle.json."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import onnxruntime
 
 from medtune.serving import members, tasks
+from medtune.serving.field_error import show_json
 from medtune.serving.manifest import BundleError
 from medtune.serving.manifest_fields import VOLUMES
 
@@ -35,8 +37,8 @@ def check_graph(session: onnxruntime.InferenceSession, manifest: dict[str, Any],
         if name not in node_by_name:
             are = f"the only {kind} of {file} is" if len(nodes) == 1 else f"the {kind}s of {file} are"
             raise BundleError(
-                f"{kind}.name is {name!r}, but {are} named {', '.join(map(repr, node_by_name))}. Export the bundle "
-                "again"
+                f'bundle.json: key "{kind}.name" is {show_json(name)}, but {are} named '
+                f"{', '.join(map(show_json, node_by_name))}. Export the bundle again"
             )
         node = node_by_name[name]
         fits = len(node.shape) == len(shape) and all(
@@ -45,19 +47,25 @@ def check_graph(session: onnxruntime.InferenceSession, manifest: dict[str, Any],
         if node.type != dtype:
             raise BundleError(f"{kind} {name!r} of {file} is {node.type}, not {dtype}. Export the bundle again")
         if not fits:
-            described = f"output {list(shape[1:])} ({task.summary(manifest)})"
-            if kind == "input":
-                described = described_input
+            described = described_input if kind == "input" else task.summary(manifest)
             raise BundleError(
-                f"{kind} {name!r} of {file} has the shape {node.shape}, which contradicts bundle.json: {described}. "
-                "Export the bundle again"
+                f"{kind} {name!r} of {file} has the shape {_show(node.shape)}, but bundle.json requires "
+                f"{_show(('batch', *shape[1:]))}: {described}. Export the bundle again"
             )
+
+
+def _show(shape: Sequence[int | str | None]) -> str:
+    return f"({', '.join(str(side or 'any') for side in shape)})"
 
 
 def _input(manifest: dict[str, Any]) -> tuple[str, tuple[int, ...], str]:
     """Return type and shape of the input without the batch axis, and the fields of bundle.json that define them."""
     if VOLUMES in manifest:
         channels, patch = len(manifest[VOLUMES]["channels"]), manifest[VOLUMES]["patch"]
-        return "tensor(float)", (channels, *patch), f"volumes.patch {patch} and {channels} volumes.channels"
+        return (
+            "tensor(float)",
+            (channels, *patch),
+            f'key "volumes.patch" is {patch}, and key "volumes.channels" has {channels}',
+        )
     size = manifest["preprocessing"]["image_size"]
-    return "tensor(uint8)", (size, size, 3), f"preprocessing.image_size {size}"
+    return "tensor(uint8)", (size, size, 3), f'key "preprocessing.image_size" is {size}'

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from medtune.serving.field_error import show_json, wrong_field
 from medtune.serving.pixels import DecodedImage, DecodeError
 from medtune.serving.resize import Resize, resize_square
 
@@ -134,12 +135,15 @@ def validate(values: Any) -> str | None:
         return None
     fields = Intensity.__dataclass_fields__
     if not isinstance(values, dict) or not fields.keys() <= values.keys():
-        return f"preprocessing.intensity is {values!r}: expected a mapping with the keys {', '.join(fields)}"
+        return wrong_field("preprocessing.intensity", values, f"a mapping with the keys {', '.join(fields)}")
     for name in ("clip", "from_8_bit", "from_deep", "apply_voi"):
         if not isinstance(values[name], bool):
-            return f"preprocessing.intensity.{name} is {values[name]!r}: expected true or false"
+            return wrong_field(f"preprocessing.intensity.{name}", values[name], "true or false")
     low, high = values["low"], values["high"]
     numbers = all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in (low, high))
     if not numbers or low >= high:
-        return f"preprocessing.intensity is {low!r} to {high!r}: expected a low and a higher number"
+        return (
+            f'key "preprocessing.intensity.low" is {show_json(low)} and key "preprocessing.intensity.high" is '
+            f"{show_json(high)}: expected a number and a higher number"
+        )
     return None

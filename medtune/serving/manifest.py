@@ -7,14 +7,14 @@ from typing import Any
 
 from medtune.serving import members, tasks
 from medtune.serving.checksum import ChecksumError, dump_with_checksum, load_with_checksum
-from medtune.serving.manifest_fields import VOLUMES, validate_manifest
+from medtune.serving.field_error import show_json, wrong_field
+from medtune.serving.manifest_fields import REQUIRED, REQUIRED_FOR_IMAGES, VOLUMES, validate_manifest
 
 SCHEMA_VERSION = 2
 READABLE_VERSIONS = (1, 2)
 MANIFEST_FILE = "bundle.json"
 CHECKSUM_KEY = "sha256"
 COPY_AGAIN = "Copy or export the bundle again"
-REQUIRED_KEYS = ("task", "input", "output", "precisions", "files")
 
 
 class BundleError(Exception):
@@ -68,17 +68,20 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise BundleError(f"{path} is damaged: it was changed after export. {COPY_AGAIN}") from None
     if version not in READABLE_VERSIONS:
         raise BundleError(
-            f"{path} has schema version {version!r}; this version of medtune reads {SCHEMA_VERSION}. "
+            f"{path} has schema version {show_json(version)}; this version of medtune reads {SCHEMA_VERSION}. "
             "Export the bundle again"
         )
-    preparation = () if VOLUMES in document else ("preprocessing",)
-    if missing := [key for key in (*REQUIRED_KEYS, *preparation) if key not in document]:
-        raise BundleError(f"{path} lacks {', '.join(missing)}. {COPY_AGAIN}")
+    required = REQUIRED if VOLUMES in document else REQUIRED | REQUIRED_FOR_IMAGES
+    for key, expected in required.items():
+        if key not in document:
+            raise BundleError(f"{path}: {wrong_field(key, None, expected)}. {COPY_AGAIN}")
     if problem := validate_manifest(document) or members.validate(document):
         raise BundleError(f"{path}: {problem}. Export the bundle again")
     task = tasks.find(document["task"]["kind"])
     if task is None:
-        raise BundleError(f"{path}: unknown task.kind {document['task']['kind']!r}. Update medtune")
+        raise BundleError(
+            f'{path}: key "task.kind" is {show_json(document["task"]["kind"])}, which is unknown. Update medtune'
+        )
     if problem := task.validate(document):
         raise BundleError(f"{path}: {problem}. Export the bundle again")
     return dict(document)

@@ -6,6 +6,8 @@ Bundles of schema version 1 have a single network and no such entry.
 from collections.abc import Mapping
 from typing import Any
 
+from medtune.serving.field_error import wrong_field
+
 # Names of two more outputs of the graph: the decision, int64 (N, ...), and the output of each network, (N, M, ...).
 DECISION, MEMBERS = "decision", "members"
 # Stands for the test fold of a network that is trained on all labeled images (`final: refit`).
@@ -23,12 +25,12 @@ def validate(document: Mapping[str, Any]) -> str | None:
         return None
     members = document.get(MEMBERS)
     if not isinstance(members, list) or not members or not all(isinstance(entry, dict) for entry in members):
-        return f"members is {members!r}: expected one entry per network"
+        return wrong_field(MEMBERS, members, "a list with a mapping per network")
     if "tiles" not in document:
         return None
     for index, member in enumerate(members):
-        if error := _check_positive(member.get("temperature")):
-            return f"members.{index}.temperature {error}"
+        if error := _check_positive(f"{MEMBERS}.{index}.temperature", member.get("temperature")):
+            return error
     return None
 
 
@@ -65,11 +67,10 @@ def check_temperature(document: Mapping[str, Any]) -> str | None:
     """Return the error in the temperature of a bundle for slides of schema version 1, or None."""
     if MEMBERS in document:
         return None
-    error = _check_positive(document.get("temperature"))
-    return f"temperature {error}" if error else None
+    return _check_positive("temperature", document.get("temperature"))
 
 
-def _check_positive(value: Any) -> str | None:
+def _check_positive(key: str, value: Any) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
         return None
-    return f"is {value!r}: expected a number above 0"
+    return wrong_field(key, value, "a number above 0")

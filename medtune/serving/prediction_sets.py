@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from medtune.serving.field_error import show_json, wrong_field
+
 KEY = "prediction_sets"
 SEPARATOR = "|"
 
@@ -72,11 +74,16 @@ def validate(document: Mapping[str, Any]) -> str | None:
         return None
     sets, classes = document[KEY], document["classes"]
     limits = sets.get("min_probability") if isinstance(sets, dict) else None
-    if not isinstance(limits, dict) or set(limits) != set(classes):
-        return f"{KEY}.min_probability is {limits!r}: expected a number for each of {classes}"
+    if not isinstance(limits, dict):
+        return wrong_field(f"{KEY}.min_probability", limits, f"a number for each of {show_json(classes)}")
+    if set(limits) != set(classes):
+        return (
+            f'key "{KEY}.min_probability" has the classes {show_json(list(limits))}, but key "classes" has '
+            f"{show_json(classes)}: expected the same classes"
+        )
     for name, value in limits.items():
         if not isinstance(value, int | float) or isinstance(value, bool):
-            return f"{KEY}.min_probability.{name} is {value!r}: expected a number"
+            return wrong_field(f"{KEY}.min_probability.{name}", value, "a number")
     if any(SEPARATOR in name for name in classes):
-        return f"classes is {classes!r}: a bundle with {KEY} cannot have {SEPARATOR} in the name of a class"
+        return wrong_field("classes", classes, f'names without {SEPARATOR}, because the bundle has key "{KEY}"')
     return None

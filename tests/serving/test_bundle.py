@@ -122,7 +122,7 @@ def test_load__rejects_every_flipped_bit_of_bundle_json(bundle_folder):
 def test_load__rejects_newer_schemas_and_unknown_tasks(tmp_path, by_hand):
     with pytest.raises(BundleError, match="schema version 3; this version of medtune reads 2"):
         Bundle.load(by_hand.write(tmp_path / "newer", schema_version=3))
-    with pytest.raises(BundleError, match=r"unknown task\.kind 'generation'"):
+    with pytest.raises(BundleError, match=r'key "task\.kind" is "generation", which is unknown'):
         Bundle.load(by_hand.write(tmp_path / "other", task={"kind": "generation"}))
 
 

@@ -72,9 +72,9 @@ def test_fit__window_clips_values() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"low": "0"}, "expected a low and a higher number"),
-        ({"high": 0}, "expected a low and a higher number"),
-        ({"clip": 1}, r"intensity\.clip is 1: expected true or false"),
+        ({"low": "0"}, "expected a number and a higher number"),
+        ({"high": 0}, "expected a number and a higher number"),
+        ({"clip": 1}, r"intensity\.clip\" is 1: expected true or false"),
     ],
 )
 def test_document__round_trip_and_validation(change: dict[str, object], message: str) -> None:

@@ -74,9 +74,9 @@ def test_predict__no_sets_without_calibration(tmp_path, images):
 @pytest.mark.parametrize(
     ("sets", "message"),
     [
-        ([], "min_probability is None"),
-        ({"min_probability": {"blue": 0.3}}, "expected a number for each of"),
-        ({"min_probability": {"blue": 0.3, "red": "0.4"}}, "min_probability.red is '0.4'"),
+        ([], 'min_probability" is missing or null: expected a number for each of ["blue", "red"]'),
+        ({"min_probability": {"blue": 0.3}}, "expected the same classes"),
+        ({"min_probability": {"blue": 0.3, "red": "0.4"}}, 'min_probability.red" is "0.4"'),
     ],
 )
 def test_validate__error_names_the_field(tmp_path, sets, message):
@@ -87,7 +87,7 @@ def test_validate__error_names_the_field(tmp_path, sets, message):
 
 def test_validate__rejects_the_separator_in_a_class():
     document = {"classes": ["a|b", "c"], "prediction_sets": {"min_probability": {"a|b": 0.1, "c": 0.2}}}
-    assert "cannot have |" in validate(document)
+    assert "names without |" in validate(document)
 
 
 def test_is_uncertain__for_several_classes_no_class_or_another_class():

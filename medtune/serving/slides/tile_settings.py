@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from medtune.serving.field_error import FieldError
+
 
 @dataclass(frozen=True)
 class TileSettings:
@@ -41,23 +43,24 @@ class TileSettings:
             The settings.
 
         Raises:
-            ValueError: a field is missing or out of range. The message names the field.
+            FieldError: a field is missing or out of range.
         """
         if not isinstance(values, dict):
-            raise ValueError(
-                f"tiles is {values!r}: expected a mapping with size_um, pixels and other settings of tiles"
-            )
-        rules: dict[str, Callable[[Any], bool]] = {
-            "size_um": lambda value: _is_number(value) and 0 < value < math.inf,
-            "pixels": lambda value: _is_integer(value) and value > 0,
-            "overlap": lambda value: _is_number(value) and 0 <= value <= 0.9,
-            "max_per_slide": lambda value: value is None or (_is_integer(value) and value > 0),
-            "min_tissue": lambda value: _is_number(value) and 0 <= value <= 1,
-            "seed": lambda value: _is_integer(value) and value >= 0,
+            raise FieldError("tiles", values, "a mapping with size_um, pixels and other settings of tiles")
+        rules: dict[str, tuple[str, Callable[[Any], bool]]] = {
+            "size_um": ("a number above 0", lambda value: _is_number(value) and 0 < value < math.inf),
+            "pixels": ("an integer above 0", lambda value: _is_integer(value) and value > 0),
+            "overlap": ("a number from 0 to 0.9", lambda value: _is_number(value) and 0 <= value <= 0.9),
+            "max_per_slide": (
+                "an integer above 0, or null",
+                lambda value: value is None or (_is_integer(value) and value > 0),
+            ),
+            "min_tissue": ("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1),
+            "seed": ("an integer of at least 0", lambda value: _is_integer(value) and value >= 0),
         }
-        for name, is_valid in rules.items():
+        for name, (expected, is_valid) in rules.items():
             if name not in values or not is_valid(values[name]):
-                raise ValueError(f"tiles.{name} is {values.get(name)!r}, which is out of range")
+                raise FieldError(f"tiles.{name}", values.get(name), expected)
         return cls(**{name: values[name] for name in rules})
 
 

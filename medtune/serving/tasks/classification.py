@@ -6,11 +6,16 @@ from typing import Any
 import numpy as np
 
 from medtune.serving import prediction_sets
+from medtune.serving.field_error import one_of, show_json, wrong_field
 from medtune.serving.prediction import Prediction
 from medtune.serving.slides.aggregate import extra_outputs
 
 DECISIONS = ("argmax", "threshold")
 _SHOWN_CLASSES = 30
+_REQUIRED = {
+    "classes": "a list of at least two names",
+    "decision": f'a mapping with the key "kind", which is {one_of(DECISIONS)}',
+}
 
 
 def decide(probabilities: np.ndarray, decision: Mapping[str, Any], classes: Sequence[str]) -> np.ndarray:
@@ -40,30 +45,44 @@ def decide(probabilities: np.ndarray, decision: Mapping[str, Any], classes: Sequ
 
 def validate(document: Mapping[str, Any]) -> str | None:
     """Return the first invalid field of bundle.json with its value and the expected value, or None."""
-    if missing := [key for key in ("classes", "decision") if key not in document]:
-        return f"{missing[0]} is missing"
+    if missing := [key for key in _REQUIRED if key not in document]:
+        return wrong_field(missing[0], None, _REQUIRED[missing[0]])
     classes = document["classes"]
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes) or len(set(classes)) < 2:
-        return f"classes is {classes!r}: expected at least two names"
+        return wrong_field("classes", classes, _REQUIRED["classes"])
     if len(set(classes)) < len(classes):
-        return f"classes is {classes!r}: duplicate name"
+        return wrong_field("classes", classes, "different names")
     positive = document.get("positive")
-    if positive is not None and (len(classes) != 2 or positive not in classes):
-        return f"positive is {positive!r}: expected one of exactly two classes; classes: {classes}"
+    if positive is not None and (error := _check_positive("positive", positive, classes)):
+        return error
     if error := prediction_sets.validate(document):
         return error
     decision = document["decision"]
-    if not isinstance(decision, dict) or decision.get("kind") not in DECISIONS:
-        return f"decision is {decision!r}: expected a mapping whose key 'kind' is {' or '.join(map(repr, DECISIONS))}"
+    if not isinstance(decision, dict):
+        return wrong_field("decision", decision, _REQUIRED["decision"])
+    if decision.get("kind") not in DECISIONS:
+        return wrong_field("decision.kind", decision.get("kind"), one_of(DECISIONS))
     if decision["kind"] == "argmax":
         return None
-    if len(classes) != 2 or decision.get("positive") not in classes:
-        return f"decision is {decision!r}: expected positive to be one of exactly two classes; classes: {classes}"
+    if error := _check_positive("decision.positive", decision.get("positive"), classes):
+        return error
     if positive not in (None, decision["positive"]):
-        return f"decision.positive is {decision['positive']!r}, but positive is {positive!r}: expected the same class"
+        return (
+            f'key "decision.positive" is {show_json(decision["positive"])}, but key "positive" is '
+            f"{show_json(positive)}: expected the same class"
+        )
     threshold = decision.get("threshold")
     is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-    return None if is_number else f"decision.threshold is {threshold!r}: expected a number"
+    return None if is_number else wrong_field("decision.threshold", threshold, "a number")
+
+
+def _check_positive(key: str, name: Any, classes: list[str]) -> str | None:
+    """Return the error if there are not two classes, or if `name` is none of them."""
+    if not isinstance(name, str):
+        return wrong_field(key, name, "the name of a class")
+    if len(classes) != 2:
+        return f'key "{key}" is {show_json(name)}, which requires two classes, but key "classes" has {len(classes):,}'
+    return None if name in classes else wrong_field(key, name, one_of(classes))
 
 
 def shape(document: Mapping[str, Any]) -> tuple[int, ...]:

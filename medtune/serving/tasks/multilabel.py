@@ -5,11 +5,16 @@ from typing import Any
 
 import numpy as np
 
+from medtune.serving.field_error import show_json, wrong_field
 from medtune.serving.prediction import FindingsPrediction
 
 SEPARATOR = "|"
 NO_FINDING = "No Finding"
 _SHOWN = 30
+_REQUIRED = {
+    "classes": "a list of names of findings",
+    "decision": 'a mapping with the key "kind", which is "thresholds"',
+}
 
 
 def decide(probabilities: np.ndarray, decision: Mapping[str, Any], findings: Sequence[str]) -> np.ndarray:
@@ -28,24 +33,31 @@ def decide(probabilities: np.ndarray, decision: Mapping[str, Any], findings: Seq
 
 def validate(document: Mapping[str, Any]) -> str | None:
     """Return the first invalid field of bundle.json with its value and the expected value, or None."""
-    if missing := [key for key in ("classes", "decision") if key not in document]:
-        return f"{missing[0]} is missing"
+    if missing := [key for key in _REQUIRED if key not in document]:
+        return wrong_field(missing[0], None, _REQUIRED[missing[0]])
     findings = document["classes"]
     if not isinstance(findings, list) or not findings or not all(isinstance(name, str) for name in findings):
-        return f"classes is {findings!r}: expected names of findings"
+        return wrong_field("classes", findings, _REQUIRED["classes"])
     if len(set(findings)) < len(findings):
-        return f"classes is {findings!r}: duplicate name"
+        return wrong_field("classes", findings, "different names")
     if not isinstance(document.get("no_finding", NO_FINDING), str):
-        return f"no_finding is {document['no_finding']!r}: expected a name"
+        return wrong_field("no_finding", document["no_finding"], "a string")
     decision = document["decision"]
-    if not isinstance(decision, dict) or decision.get("kind") != "thresholds":
-        return f"decision is {decision!r}: expected the kind thresholds"
+    if not isinstance(decision, dict):
+        return wrong_field("decision", decision, _REQUIRED["decision"])
+    if decision.get("kind") != "thresholds":
+        return wrong_field("decision.kind", decision.get("kind"), '"thresholds"')
     thresholds = decision.get("thresholds")
-    if not isinstance(thresholds, dict) or set(thresholds) != set(findings):
-        return f"decision.thresholds is {thresholds!r}: expected a threshold for each of {findings}"
+    if not isinstance(thresholds, dict):
+        return wrong_field("decision.thresholds", thresholds, f"a threshold for each of {show_json(findings)}")
+    if set(thresholds) != set(findings):
+        return (
+            f'key "decision.thresholds" has the findings {show_json(list(thresholds))}, but key "classes" has '
+            f"{show_json(findings)}: expected the same findings"
+        )
     for name, value in thresholds.items():
         if not isinstance(value, int | float) or isinstance(value, bool):
-            return f"decision.thresholds.{name} is {value!r}: expected a number"
+            return wrong_field(f"decision.thresholds.{name}", value, "a number")
     return None
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from medtune.serving.field_error import FieldError, show_json, wrong_field
 from medtune.serving.volumes.document import INPUT, VolumeSettings
 
 MAX_LABELS = 255
@@ -15,14 +16,14 @@ def validate(document: Mapping[str, Any]) -> str | None:
     """Return the first invalid field of bundle.json with its value and the expected value, or None."""
     labels = document.get("classes")
     if not isinstance(labels, list) or not labels or not all(isinstance(name, str) for name in labels):
-        return f"classes is {labels!r}: expected names of labels"
+        return wrong_field("classes", labels, "a list of names of labels")
     if len(set(labels)) < len(labels) or len(labels) > MAX_LABELS:
-        return f"classes is {labels!r}: expected at most {MAX_LABELS} different names"
+        return wrong_field("classes", labels, f"at most {MAX_LABELS} different names")
     if document["input"]["name"] != INPUT:
-        return f"input.name is {document['input']['name']!r}: expected {INPUT!r}"
+        return wrong_field("input.name", document["input"]["name"], show_json(INPUT))
     try:
         VolumeSettings.from_document(document)
-    except ValueError as error:
+    except FieldError as error:
         return str(error)
     return None
 

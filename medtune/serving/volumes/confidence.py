@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from medtune.serving.field_error import FieldError
+
 # Smallest probability, whose logarithm is finite.
 TINY = 1e-30
 
@@ -55,10 +57,10 @@ def parse_temperature(value: Any) -> float:
     """Return the temperature in a bundle; 1 for None, which older bundles have.
 
     Raises:
-        ValueError: the value is not a positive number.
+        FieldError: the value is not a positive number.
     """
     if value is None:
         return 1.0
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise ValueError(f"temperature is {value!r}: expected a positive number")
+        raise FieldError("temperature", value, "a positive number")
     return float(value)

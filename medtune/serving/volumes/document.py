@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from medtune.serving.field_error import FieldError
 from medtune.serving.manifest_fields import VOLUMES
 from medtune.serving.volumes.confidence import parse_temperature
 from medtune.serving.volumes.pipeline import PostProcessing, Preparation
@@ -60,30 +61,30 @@ class VolumeSettings:
             The settings.
 
         Raises:
-            ValueError: a field is missing or invalid. The message starts with its name.
+            FieldError: a field is missing or invalid.
         """
         values: Any = document.get(VOLUMES)
         if not isinstance(values, dict):
-            raise ValueError(f"{VOLUMES} is {values!r}: expected a mapping")
+            raise FieldError(VOLUMES, values, "a mapping")
         try:
             preparation = Preparation.from_document(values)
             channels: Any = values.get("channels")
             if not _are_names(channels) or len(channels) != len(preparation.intensity):
-                raise ValueError(f"channels is {channels!r}: expected {len(preparation.intensity)} different names")
+                raise FieldError("channels", channels, f"{len(preparation.intensity)} different names")
             patch = values.get("patch")
             if not isinstance(patch, list) or len(patch) != 3 or not all(_is_count(side) for side in patch):
-                raise ValueError(f"patch is {patch!r}: expected three numbers of voxels")
+                raise FieldError("patch", patch, "three numbers of voxels")
             overlap: Any = values.get("overlap")
             if not _is_number(overlap) or not 0 <= overlap <= MAX_OVERLAP:
-                raise ValueError(f"overlap is {overlap!r}: expected a number from 0 to {MAX_OVERLAP:g}")
+                raise FieldError("overlap", overlap, f"a number from 0 to {MAX_OVERLAP:g}")
             rules: Any = values.get("post_processing")
             check_post_processing(rules, len(document["classes"]))
             training_range = TrainingRange.from_document(values.get("training_range"), len(channels))
             pixel_mm = _parse_images(values["images"], patch) if "images" in values else None
             views = parse_views(values.get("mirror_views", []))
             temperature = parse_temperature(values.get("temperature"))
-        except ValueError as error:
-            raise ValueError(f"{VOLUMES}.{error}") from None
+        except FieldError as error:
+            raise error.within(VOLUMES) from None
         return cls(
             preparation,
             tuple(channels),
@@ -108,10 +109,10 @@ def parse_views(names: Any) -> tuple[int, ...]:
         Axes, 0 to 2, ascending.
 
     Raises:
-        ValueError: the value is no list of different axes.
+        FieldError: the value is no list of different axes.
     """
     if not isinstance(names, list) or not all(name in AXES for name in names) or len({*names}) < len(names):
-        raise ValueError(f"mirror_views is {names!r}: expected different axes of x, y and z")
+        raise FieldError("mirror_views", names, "a list of different axes of x, y and z")
     return tuple(sorted(AXES.index(name) for name in names))
 
 
@@ -123,27 +124,27 @@ def check_post_processing(values: Any, n_labels: int) -> None:
         n_labels: number of labels without the background.
 
     Raises:
-        ValueError: a field is missing or invalid.
+        FieldError: a field is missing or invalid.
     """
     if not isinstance(values, Mapping):
-        raise ValueError(f"post_processing is {values!r}: expected a mapping")
+        raise FieldError("post_processing", values, "a mapping")
     largest: Any = values.get("largest")
     smallest: Any = values.get("min_volume_mm3")
     if not isinstance(largest, list) or not all(_is_count(label) and label <= n_labels for label in largest):
-        raise ValueError(f"post_processing.largest is {largest!r}: expected labels from 1 to {n_labels}")
+        raise FieldError("post_processing.largest", largest, f"a list of labels from 1 to {n_labels}")
     if not _is_number(smallest) or not 0 <= smallest < float("inf"):
-        raise ValueError(f"post_processing.min_volume_mm3 is {smallest!r}: expected a volume, 0 or more")
+        raise FieldError("post_processing.min_volume_mm3", smallest, "a volume, 0 or more")
 
 
 def _parse_images(values: Any, patch: list[int]) -> tuple[float, float] | None:
-    """Return `pixel_mm` of the entry `images`; raise ValueError if it is invalid or the patch has several slices."""
+    """Return `pixel_mm` of the entry `images`; raise FieldError if it is invalid or the patch has several slices."""
     if patch[2] != 1:
-        raise ValueError(f"patch is {patch!r}: expected one slice, because the bundle reads images")
+        raise FieldError("patch", patch, f'one slice, because key "{VOLUMES}.images" makes the bundle read images')
     pixel_mm = values.get("pixel_mm", ()) if isinstance(values, Mapping) else ()
     if pixel_mm is None:
         return None
     if not isinstance(pixel_mm, list) or len(pixel_mm) != 2 or not all(_is_number(mm) and mm > 0 for mm in pixel_mm):
-        raise ValueError(f"images is {values!r}: expected pixel_mm with null or two positive numbers")
+        raise FieldError("images", values, 'the key "pixel_mm" with null or two positive numbers')
     return float(pixel_mm[0]), float(pixel_mm[1])
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from medtune.serving.field_error import FieldError
 from medtune.serving.volumes import components
 from medtune.serving.volumes.confidence import confidence
 from medtune.serving.volumes.label_resampling import LabelResampler
@@ -35,13 +36,13 @@ class Preparation:
 
     @classmethod
     def from_document(cls, values: Mapping[str, Any]) -> "Preparation":
-        """Parse the result of `document`; raise ValueError that names an invalid field."""
+        """Parse the result of `document`; raise FieldError for an invalid field."""
         spacing = values.get("spacing")
         if not isinstance(spacing, Sequence) or len(spacing) != 3 or not all(_is_positive(mm) for mm in spacing):
-            raise ValueError(f"spacing is {spacing!r}: expected three positive numbers")
+            raise FieldError("spacing", spacing, "three positive numbers")
         rules = values.get("intensity")
         if not isinstance(rules, Sequence) or not rules or isinstance(rules, str):
-            raise ValueError(f"intensity is {rules!r}: expected one rule per channel")
+            raise FieldError("intensity", rules, "a list with a rule per channel")
         x, y, z = map(float, spacing)
         return cls((x, y, z), tuple(VolumeIntensity.from_document(rule) for rule in rules))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from medtune.serving.field_error import FieldError
 from medtune.serving.volumes.volume_intensity import PER_VOLUME, VolumeIntensity
 
 PERCENTILES = (5, 25, 50, 75, 95)
@@ -79,7 +80,7 @@ class TrainingRange:
             The range.
 
         Raises:
-            ValueError: a field is missing or not a list of ranges. The message names it.
+            FieldError: a field is missing or not a list of ranges.
         """
         shapes = {"spacing": (3, 2), "extent_mm": (3, 2), "intensity": (channels, len(PERCENTILES), 2),
                   "contrast": (channels, len(PERCENTILES) - 2, 2)}  # fmt: skip
@@ -91,7 +92,7 @@ class TrainingRange:
             except (ValueError, TypeError):
                 array = np.empty(0)
             if array.shape != shape or not np.isfinite(array).all() or (array[..., 0] > array[..., 1]).any():
-                raise ValueError(f"training_range.{name} is {found!r}: expected ascending pairs of shape {shape}")
+                raise FieldError(f"training_range.{name}", found, f"ascending pairs of shape {shape}")
             fields[name] = _tuples(array.tolist())
         return cls(**fields)
 

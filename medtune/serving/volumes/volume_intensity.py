@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from medtune.serving.field_error import FieldError, one_of
 from medtune.serving.pixels import DecodeError
 
 Rule = Literal["zscore", "minmax", "window", "foreground"]
@@ -68,23 +69,24 @@ class VolumeIntensity:
             The rule.
 
         Raises:
-            ValueError: a field is missing or out of range. The message names it.
+            FieldError: a field is missing or out of range.
         """
         if not isinstance(values, Mapping) or not cls.__dataclass_fields__.keys() <= values.keys():
-            raise ValueError(f"intensity is {values!r}: expected {', '.join(cls.__dataclass_fields__)}")
+            raise FieldError("intensity", values, f"the keys {', '.join(cls.__dataclass_fields__)}")
         rule, numbers = values["rule"], [values[name] for name in _NUMBERS]
         if rule not in get_args(Rule):
-            raise ValueError(f"intensity.rule is {rule!r}: expected {', '.join(get_args(Rule))}")
+            raise FieldError("intensity.rule", rule, one_of(get_args(Rule)))
         if rule in PER_VOLUME:
             if any(number is not None for number in numbers):
-                raise ValueError(f"intensity.rule is {rule}: expected null for all numbers")
+                raise FieldError("intensity.rule", rule, f"null for {', '.join(_NUMBERS)} with this rule")
             return cls(rule)
         for name, number in zip(_NUMBERS, numbers, strict=True):
             if not isinstance(number, int | float) or isinstance(number, bool) or not math.isfinite(number):
-                raise ValueError(f"intensity.{name} is {number!r}: expected a number")
+                raise FieldError(f"intensity.{name}", number, "a number")
         low, high, mean, sd = map(float, numbers)
         if low >= high or sd <= 0:
-            raise ValueError(f"intensity is {low:g} to {high:g} with sd {sd:g}: expected a positive range and sd")
+            shown = {"low": low, "high": high, "sd": sd}
+            raise FieldError("intensity", shown, "a high above low, and an sd above 0")
         return cls(rule, low, high, mean, sd)
 
     def document(self) -> dict[str, Any]:

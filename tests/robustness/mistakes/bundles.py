@@ -15,7 +15,8 @@ from fastapi.testclient import TestClient
 
 from medtune.serving import http
 from medtune.serving.bundle import Bundle
-from medtune.serving.manifest import REQUIRED_KEYS, BundleError, dump_manifest
+from medtune.serving.manifest import BundleError, dump_manifest
+from medtune.serving.manifest_fields import REQUIRED
 from tests.robustness.faults import Faults
 from tests.robustness.mistakes.mistake import Mistake, Words, mistakes
 
@@ -31,7 +32,7 @@ Change = tuple[str, Any, tuple[str, ...]]
 
 def changes(classes: list[str], image_size: int) -> Iterator[Change]:
     """Yield key in bundle.json (its parts separated by blanks), new value and expected texts."""
-    for key, value in itertools.product((*REQUIRED_KEYS, "classes", "decision"), (ABSENT, None, 7, [], "x")):
+    for key, value in itertools.product((*REQUIRED, "classes", "decision"), (ABSENT, None, 7, [], "x")):
         yield key, value, (key,)
     for key, value in itertools.product(DETAILS, (ABSENT, [1])):
         section = key.split()[0]
@@ -39,7 +40,7 @@ def changes(classes: list[str], image_size: int) -> Iterator[Change]:
     threshold = {"kind": "threshold", "positive": "none", "threshold": 0.5}
     yield from (
         ("classes", [*classes, "more"], ("'more'",)),
-        ("classes", classes[:-1], (str(classes[:-1]),)),
+        ("classes", classes[:-1], (json.dumps(classes[:-1]),)),
         ("classes", [classes[1], *classes[1:]], ("classes", classes[1])),
         ("preprocessing image_size", image_size * 2, ("image_size", str(image_size * 2))),
         ("preprocessing image_size", 0, ("image_size", "0")),

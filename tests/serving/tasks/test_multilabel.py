@@ -43,15 +43,15 @@ def test_summary__names_findings_and_thresholds():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"classes": []}, "classes is []"),
-        ({"classes": ["mass", "mass"]}, "duplicate name"),
-        ({"decision": {"kind": "argmax"}}, "expected the kind thresholds"),
-        ({"decision": {"kind": "thresholds", "thresholds": {"mass": 0.5}}}, "expected a threshold for each of"),
-        ({"decision": {"kind": "thresholds", "thresholds": {"mass": 0.5, "edema": True}}}, "edema is True"),
-        ({"no_finding": 3}, "no_finding is 3"),
+        ({"classes": []}, 'key "classes" is []'),
+        ({"classes": ["mass", "mass"]}, "different names"),
+        ({"decision": {"kind": "argmax"}}, 'key "decision.kind" is "argmax": expected "thresholds"'),
+        ({"decision": {"kind": "thresholds", "thresholds": {"mass": 0.5}}}, "expected the same findings"),
+        ({"decision": {"kind": "thresholds", "thresholds": {"mass": 0.5, "edema": True}}}, 'edema" is true'),
+        ({"no_finding": 3}, 'key "no_finding" is 3'),
     ],
 )
 def test_validate__error_names_the_field(change, message):
     assert multilabel.validate(DOCUMENT) is None
     assert message in multilabel.validate(DOCUMENT | change)
-    assert multilabel.validate({}) == "classes is missing"
+    assert multilabel.validate({}) == 'key "classes" is missing or null: expected a list of names of findings'

@@ -31,8 +31,10 @@ def test_shape_and_summary__describe_the_output():
 
 def test_validate__names_the_invalid_field():
     document = {"classes": ["a", "a"], "input": {"name": "windows"}}
-    assert "classes is ['a', 'a']" in segmentation.validate(document)
+    assert 'key "classes" is ["a", "a"]' in segmentation.validate(document)
     assert segmentation.validate({"classes": ["a"], "input": {"name": "images"}}) == (
-        "input.name is 'images': expected 'windows'"
+        'key "input.name" is "images": expected "windows"'
     )
-    assert segmentation.validate({"classes": ["a"], "input": {"name": "windows"}}).startswith("volumes is None")
+    assert segmentation.validate({"classes": ["a"], "input": {"name": "windows"}}).startswith(
+        'key "volumes" is missing or null'
+    )

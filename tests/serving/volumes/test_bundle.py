@@ -128,15 +128,15 @@ def test_load__image_and_volume_bundles_are_distinguished(tmp_path, bundle):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"patch": [8, 8]}, r"volumes\.patch is \[8, 8\]: expected three numbers of voxels"),
-        ({"patch": [8, 8, 16]}, r"input 'windows' of .* contradicts bundle.json: volumes.patch \[8, 8, 16\]"),
-        ({"spacing": [1, 1, 0]}, r"volumes\.spacing is"),
-        ({"channels": ["CT", "MR"]}, r"volumes\.channels is \['CT', 'MR'\]: expected 1 different names"),
-        ({"overlap": 1.0}, r"volumes\.overlap is 1\.0: expected a number from 0 to 0\.9"),
-        ({"post_processing": {"largest": [3], "min_volume_mm3": 0}}, r"post_processing\.largest is \[3\]"),
-        ({"training_range": {}}, r"volumes\.training_range\.spacing is None"),
-        ({"images": {"pixel_mm": None}}, r"volumes\.patch is \[8, 8, 8\]: expected one slice, because the bundle"),
-        ({"images": {"pixel_mm": [1]}, "patch": [8, 8, 1]}, r"volumes\.images is .* expected pixel_mm with null"),
+        ({"patch": [8, 8]}, r"volumes\.patch\" is \[8, 8\]: expected three numbers of voxels"),
+        ({"patch": [8, 8, 16]}, r"requires \(batch, 1, 8, 8, 16\): key \"volumes.patch\" is \[8, 8, 16\]"),
+        ({"spacing": [1, 1, 0]}, r"volumes\.spacing\" is"),
+        ({"channels": ["CT", "MR"]}, r"volumes\.channels\" is \[\"CT\", \"MR\"\]: expected 1 different names"),
+        ({"overlap": 1.0}, r"volumes\.overlap\" is 1\.0: expected a number from 0 to 0\.9"),
+        ({"post_processing": {"largest": [3], "min_volume_mm3": 0}}, r"post_processing\.largest\" is \[3\]"),
+        ({"training_range": {}}, r"volumes\.training_range\.spacing\" is missing or null"),
+        ({"images": {"pixel_mm": None}}, r"patch\" is \[8, 8, 8\]: expected one slice, because key \"volumes.images\""),
+        ({"images": {"pixel_mm": [1]}, "patch": [8, 8, 1]}, r"images\" is .* expected the key \"pixel_mm\" with null"),
     ],
 )  # fmt: skip
 def test_load__invalid_fields_are_named(tmp_path, changes, message):

@@ -32,10 +32,13 @@ def test_segment__uses_views_and_temperature(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"mirror_views": ["x", "x"]}, r"volumes.mirror_views is \['x', 'x'\]: expected different axes of x, y and z"),
-        ({"mirror_views": [0]}, r"volumes.mirror_views is \[0\]"),
-        ({"mirror_views": "x"}, "volumes.mirror_views is 'x'"),
-        ({"temperature": 0}, "volumes.temperature is 0: expected a positive number"),
+        (
+            {"mirror_views": ["x", "x"]},
+            r"volumes.mirror_views\" is \[\"x\", \"x\"\]: expected a list of different axes of x, y and z",
+        ),
+        ({"mirror_views": [0]}, r"volumes.mirror_views\" is \[0\]"),
+        ({"mirror_views": "x"}, 'volumes.mirror_views" is "x"'),
+        ({"temperature": 0}, 'volumes.temperature" is 0: expected a positive number'),
     ],
 )
 def test_load__refuses_invalid_entries(tmp_path, changes, message):

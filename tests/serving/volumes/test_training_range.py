@@ -41,7 +41,7 @@ def test_differences__zscore_does_not_depend_on_the_scale():
 
 @pytest.mark.parametrize("change", [{"spacing": None}, {"extent_mm": [[2, 1]] * 3}, {"intensity": []}, {"contrast": 3}])
 def test_from_document__names_the_invalid_field(change):
-    with pytest.raises(ValueError, match=rf"training_range\.{next(iter(change))} is"):
+    with pytest.raises(ValueError, match=rf"training_range\.{next(iter(change))}\" is"):
         TrainingRange.from_document({**CT.document(), **change}, 1)
 
 

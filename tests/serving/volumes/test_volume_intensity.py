@@ -109,13 +109,13 @@ def test_document__round_trip(rule: VolumeIntensity) -> None:
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"rule": "mean"}, "intensity.rule is 'mean': expected zscore, minmax, window, foreground"),
-        ({"rule": "zscore"}, "expected null for all numbers"),
-        ({"low": None}, "intensity.low is None: expected a number"),
-        ({"mean": True}, "intensity.mean is True"),
-        ({"sd": float("nan")}, "intensity.sd is nan"),
-        ({"sd": 0}, "expected a positive range and sd"),
-        ({"low": 300}, "expected a positive range and sd"),
+        ({"rule": "mean"}, 'intensity.rule" is "mean": expected "zscore", "minmax", "window" or "foreground"'),
+        ({"rule": "zscore"}, "expected null for low, high, mean, sd"),
+        ({"low": None}, 'intensity.low" is missing or null: expected a number'),
+        ({"mean": True}, 'intensity.mean" is true'),
+        ({"sd": float("nan")}, 'intensity.sd" is NaN'),
+        ({"sd": 0}, "expected a high above low, and an sd above 0"),
+        ({"low": 300}, "expected a high above low, and an sd above 0"),
     ],
 )
 def test_from_document__refuses(changed: dict[str, object], reason: str) -> None:
@@ -125,5 +125,5 @@ def test_from_document__refuses(changed: dict[str, object], reason: str) -> None
 
 @pytest.mark.parametrize("values", [None, {"rule": "zscore"}, "zscore"])
 def test_from_document__refuses_missing_fields(values: object) -> None:
-    with pytest.raises(ValueError, match="expected rule, low, high, mean, sd"):
+    with pytest.raises(ValueError, match="expected the keys rule, low, high, mean, sd"):
         VolumeIntensity.from_document(values)  # type: ignore[arg-type]
