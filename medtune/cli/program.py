@@ -75,6 +75,30 @@ def _format_usage_error(error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help page
         error.show()
         return 2
-    message = error.format_message()
+    message = _invalid_value(error) or error.format_message()
     stop = "" if message.endswith(("?", ".")) else "."
     return _failed(f"{message}{stop} See `{error.ctx.command_path} --help`" if error.ctx else message, 2)
+
+
+def _invalid_value(error: Any) -> str:
+    """Return the message about an option of the wrong type, or an empty string for other errors.
+
+    Typer would show the message of pydantic.
+    """
+    cause = error.__cause__
+    if type(cause).__name__ != "ValidationError" or error.param is None:
+        return ""
+    problem = cause.errors()[0]
+    limits, message = problem.get("ctx", {}), problem["msg"].removeprefix("Value error, ")
+    expected = {
+        "int_parsing": "an integer",
+        "int_from_float": "an integer",
+        "float_parsing": "a number",
+        "greater_than_equal": f"at least {limits.get('ge')}",
+        "less_than_equal": f"at most {limits.get('le')}",
+    }.get(problem["type"], "")
+    choices = message.partition(" is not one of ")[2]
+    name = max(error.param.opts, key=len) if error.param.opts else error.param.human_readable_name
+    if choices or expected:
+        return f"{name}={problem['input']}: expected {expected or f'one of {choices}'}"
+    return f"{name}: {message}"

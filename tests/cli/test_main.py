@@ -116,7 +116,9 @@ def test_help__takes_at_most_half_a_second_of_cpu() -> None:
         (["params", "shwo"], "'show'"),
         (["predict"], "BUNDLE"),
         (["services", "up", "extra"], "extra"),
-        (["predict", "x", "y", "--precision", "fp8"], "fp8"),
+        (["predict", "x", "y", "--precision", "fp8"], "--precision=fp8: expected one of 'fp32', "),
+        (["serve", "x", "--port", "y"], "--port=y: expected an integer. See "),
+        (["serve", "x", "--port", "99999"], "--port=99999: expected at most 65535. See "),
     ],
     ids=" ".join,
 )

@@ -39,7 +39,7 @@ def changes(classes: list[str], image_size: int) -> Iterator[Change]:
         yield key, value, (section if section in ("decision", "files", "precisions") else key.replace(" ", "."),)
     threshold = {"kind": "threshold", "positive": "none", "threshold": 0.5}
     yield from (
-        ("classes", [*classes, "more"], ("'more'",)),
+        ("classes", [*classes, "more"], ('"more"',)),
         ("classes", classes[:-1], (json.dumps(classes[:-1]),)),
         ("classes", [classes[1], *classes[1:]], ("classes", classes[1])),
         ("preprocessing image_size", image_size * 2, ("image_size", str(image_size * 2))),
