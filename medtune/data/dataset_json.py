@@ -11,9 +11,10 @@ from medtune.config.project import PROJECT
 from medtune.data.class_selection import list_names
 from medtune.data.label_names import MAX_LABELS, check_names, is_background
 from medtune.data.volume_cases import MAX_CHANNELS, require_folder, strip_suffix
+from medtune.serving.field_error import show_json, wrong_field
 
 FILE = "dataset.json"
-_SHOWN, _LETTERS = 10, 80
+_SHOWN = 10
 
 
 def data_root(params: DataParams) -> Path | None:
@@ -71,7 +72,9 @@ def read_dataset_json(root: Path | None, source: str, keys: Sequence[str], other
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror}. Check the permissions") from None
     except _DuplicateKeyError as error:
-        raise InputError(f"{FILE}: the key {error.args[0]!r} occurs twice in one object. Remove one of them") from None
+        raise InputError(
+            f"{FILE}: the key {show_json(error.args[0])} occurs twice in one object. Remove one of them"
+        ) from None
     except (ValueError, RecursionError):
         raise InputError(f"{file}: damaged, it is not JSON. Copy it again from the data set") from None
     if not isinstance(content, dict):
@@ -85,13 +88,13 @@ def read_dataset_json(root: Path | None, source: str, keys: Sequence[str], other
 def require_keys(content: Mapping[str, Any], keys: Sequence[str]) -> None:
     """Raise InputError if dataset.json lacks a key."""
     if missing := [key for key in keys if key not in content]:
-        raise InputError(f"{FILE}: {', '.join(missing)} is missing; found {list_names(list(content), _SHOWN)}. Add it")
+        needed = f"key {show_json(missing[0])} is" if len(missing) == 1 else f"keys {_quoted(missing)} are"
+        fix = "Add it" if len(missing) == 1 else "Add them"
+        raise InputError(f"{FILE}: {needed} missing; found {_quoted(list(content))}. {fix}")
 
 
-def show(value: object) -> str:
-    """Return a value of the file for a message, shortened to one short line."""
-    text = repr(value)
-    return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 1]}…"
+def _quoted(names: Sequence[str]) -> str:
+    return list_names([show_json(name) for name in names], _SHOWN)
 
 
 class _DuplicateKeyError(Exception):
@@ -148,15 +151,17 @@ def label_names(numbered: Sequence[tuple[object, object]]) -> tuple[str, ...]:
         value = _to_number(number)
         if value is None or value > MAX_LABELS:
             raise InputError(
-                f"{FILE}: label {name!r} has the unknown number {number!r}; expected 0 to {MAX_LABELS}. Correct it"
+                f"{FILE}: label {show_json(name)} has the unknown number {show_json(number)}; expected 0 to "
+                f"{MAX_LABELS}. Correct it"
             )
         if not isinstance(name, str) or not name.strip() or not name.isprintable():
-            raise InputError(f"{FILE}: label {value} has the name {name!r}. Name it with one line of text")
+            raise InputError(f"{FILE}: label {value} has the name {show_json(name)}. Name it with one line of text")
         if value in by_number:
-            raise InputError(f"{FILE}: labels {by_number[value]!r} and {name!r} both have number {value}. Correct one")
+            both = f"{show_json(by_number[value])} and {show_json(name)}"
+            raise InputError(f"{FILE}: labels {both} both have number {value}. Correct one")
         by_number[value] = name.strip()
     if not is_background(by_number.get(0, "")):
-        found = f"label 0 is {by_number[0]!r}" if 0 in by_number else "there is no label 0"
+        found = f"label 0 is {show_json(by_number[0])}" if 0 in by_number else "there is no label 0"
         raise InputError(f"{FILE}: {found}, but 0 must be the background. Correct the labels and the masks")
     numbers = sorted(by_number)
     if numbers == [0]:
@@ -186,7 +191,7 @@ def read_mapping(content: Mapping[str, Any], key: str, example: str) -> dict[str
     """
     value = content[key]
     if not isinstance(value, dict) or not value:
-        raise InputError(f"{FILE}: {key} is {show(value)}; expected a mapping, such as {example}. Correct it")
+        raise InputError(f"{FILE}: {wrong_field(key, value, f'a mapping, such as {example}')}. Correct it")
     return value
 
 
@@ -208,10 +213,12 @@ def channel_names(content: Mapping[str, Any], key: str) -> tuple[str, ...]:
     names = {_to_number(number): name for number, name in channels.items()}
     if set(names) != set(range(len(channels))) or not all(isinstance(name, str) for name in names.values()):
         raise InputError(
-            f"{FILE}: {key} is {show(channels)}; expected a name for each number from 0, such as {example}. Correct it"
+            f"{FILE}: {wrong_field(key, channels, f'a name for each number from 0, such as {example}')}. Correct it"
         )
     if len(names) > MAX_CHANNELS:
-        raise InputError(f"{FILE}: {key} has {len(names)} channels; at most {MAX_CHANNELS} are supported. Remove some")
+        raise InputError(
+            f"{FILE}: key {show_json(key)} has {len(names)} channels; at most {MAX_CHANNELS} are supported. Remove some"
+        )
     return tuple(names[number] for number in range(len(names)))
 
 

@@ -85,16 +85,16 @@ def test_detect__nnunet_with_plain_nifti_and_the_earlier_key(tmp_path):
     assert ("labels", "liver") in result.findings
     assert ("channels", "CT") in result.findings
     change(tmp_path, remove=["modality"])
-    assert "channel_names is missing; found labels, file_ending" in message(tmp_path)
+    assert 'key "channel_names" is missing; found "labels", "file_ending"' in message(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
         ({"labels": {"background": 0, "whole": [1, 2], "core": 2}}, "overlapping labels are not supported"),
-        ({"labels": {"background": 0, "liver": 1, "ignore": 2}}, "the label 'ignore' is not supported"),
+        ({"labels": {"background": 0, "liver": 1, "ignore": 2}}, 'the label "ignore" is not supported'),
         ({"channel_names": {str(k): f"c{k}" for k in range(5)}}, "5 channels; at most 4 are supported"),
-        ({"file_ending": ".png"}, "file_ending is '.png'"),
+        ({"file_ending": ".png"}, 'key "file_ending" is ".png"'),
     ],
 )
 def test_detect__unsupported_nnunet_is_refused(tmp_path, values, problem):

@@ -19,12 +19,12 @@ from medtune.data.dataset_json import (
     numbered_labels,
     read_dataset_json,
     read_mapping,
-    show,
 )
 from medtune.data.dataset_json import inputs as inputs
 from medtune.data.sample import Sample
 from medtune.data.volume_cases import VolumeCase, require_folder, strip_suffix, to_samples
 from medtune.data.volume_params import VolumeFileParams
+from medtune.serving.field_error import show_json, wrong_field
 
 NAME = "Medical Segmentation Decathlon"
 LICENSE = "CC BY-SA 4.0 for the published tasks; dataset.json states the license of other sets"
@@ -75,7 +75,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
     n_channels = len(channel_names(content, "modality"))
     cases = [_with_channel_files(root, case, n_channels) for case in _cases(content["training"])]
     if not cases:
-        raise InputError(f"{FILE}: training lists no volumes. Add the volumes that have a mask")
+        raise InputError(f'{FILE}: key "training" lists no volumes. Add the volumes that have a mask')
     return to_samples(root, cases, FILE, params.patient_pattern)
 
 
@@ -90,13 +90,14 @@ def _labels(content: dict[str, Any]) -> tuple[str, ...]:
 
 def _cases(training: Any) -> Iterator[VolumeCase]:
     if not isinstance(training, list):
-        raise InputError(f"{FILE}: training is {show(training)}; expected a list of volumes. Correct it")
+        raise InputError(f"{FILE}: {wrong_field('training', training, 'a list of volumes')}. Correct it")
     for number, entry in enumerate(training):
         where = f"{FILE} training[{number}]"
         image, label = (entry.get("image"), entry.get("label")) if isinstance(entry, dict) else (None, None)
         if not (isinstance(image, str) and image and isinstance(label, str) and label):
             raise InputError(
-                f"{where}: {show(entry)} does not name an image and a label ({len(training):,} entries). Correct it"
+                f"{where}: {show_json(entry)} does not name an image and a label ({len(training):,} entries). "
+                "Correct it"
             )
         name = PurePosixPath(image).name
         if not name.startswith("._"):  # file of macOS that describes another file

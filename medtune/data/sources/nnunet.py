@@ -19,6 +19,7 @@ from medtune.data.dataset_json import inputs as inputs
 from medtune.data.sample import Sample
 from medtune.data.volume_cases import SUFFIXES, VolumeCase, require_folder, show_name, to_samples
 from medtune.data.volume_params import VolumeFileParams
+from medtune.serving.field_error import one_of, show_json, wrong_field
 
 NAME = "local volumes in the layout of nnU-Net"
 LICENSE = "defined by the owner of the volumes"
@@ -70,15 +71,13 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
     names = _channels(content)
     ending = content["file_ending"]
     if ending not in SUFFIXES:
-        raise InputError(
-            f"{FILE}: file_ending is {ending!r}; supported: {', '.join(SUFFIXES)}. Convert the files to NIfTI"
-        )
+        raise InputError(f"{FILE}: {wrong_field('file_ending', ending, one_of(SUFFIXES))}. Convert the files to NIfTI")
     cases = _cases(root, ending, len(names))
     samples = to_samples(root, cases, f"{IMAGES} and {MASKS}", params.patient_pattern)
     if content.get("numTraining", len(cases)) != len(cases):
         raise InputError(
-            f"{FILE}: numTraining is {content['numTraining']!r}, but {IMAGES} has {len(cases):,} cases. "
-            "Complete the folder, or correct numTraining"
+            f'{FILE}: key "numTraining" is {show_json(content["numTraining"])}, but {IMAGES} has {len(cases):,} cases. '
+            "Complete the folder, or correct the key"
         )
     return samples
 
@@ -87,7 +86,7 @@ def _read(root: Path) -> dict[str, Any]:
     content = read_dataset_json(root, "nnunet", ("labels", "file_ending"), _OTHER)
     if "dataset" in content:
         raise InputError(
-            f"{FILE}: it lists files under the key dataset, which is not supported. Copy the files to "
+            f'{FILE}: it lists files under key "dataset", which is not supported. Copy the files to '
             f"{IMAGES} and {MASKS}, and remove the key"
         )
     return content
@@ -104,11 +103,13 @@ def _labels(content: dict[str, Any]) -> tuple[str, ...]:
     labels = read_mapping(content, "labels", '{"background": 0}')
     regions = [name for name, number in labels.items() if isinstance(number, list)]
     if regions or "regions_class_order" in content:
-        named = f"label {regions[0]!r} is a region of several numbers" if regions else "regions_class_order is set"
+        named = 'key "regions_class_order" is set'
+        if regions:
+            named = f"label {show_json(regions[0])} is a region of several numbers"
         raise InputError(f"{FILE}: {named}, and overlapping labels are not supported. Give each label one number")
     if "ignore" in labels:
         raise InputError(
-            f"{FILE}: the label 'ignore' is not supported. Label these voxels, or remove the cases and the label"
+            f'{FILE}: the label "ignore" is not supported. Label these voxels, or remove the cases and the label'
         )
     return label_names(numbered_labels(labels, number_first=False))
 

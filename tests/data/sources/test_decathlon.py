@@ -69,16 +69,17 @@ def test_samples__entries_of_macos_files_are_ignored(root):
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
-        ({"training": []}, "dataset.json: training lists no volumes"),
-        ({"training": "all"}, "dataset.json: training is 'all'; expected a list of volumes"),
-        ({"training": ["./imagesTs/a.nii.gz"]}, "training[0]: './imagesTs/a.nii.gz' does not name an image"),
-        ({"training": [{"image": "a.nii", "label": 3}]}, "training[0]: {'image': 'a.nii', 'label': 3} does not name"),
+        ({"training": []}, "dataset.json: key \"training\" lists no volumes"),
+        ({"training": "all"}, "dataset.json: key \"training\" is \"all\": expected a list of volumes"),
+        ({"training": ["./imagesTs/a.nii.gz"]}, "training[0]: \"./imagesTs/a.nii.gz\" does not name an image"),
+        ({"training": [{"image": "a.nii", "label": 3}]},
+         "training[0]: {\"image\": \"a.nii\", \"label\": 3} does not name"),
         ({"training": [{"image": "../a.nii", "label": "b.nii"}]},
          "dataset.json training[0] (case a): '../a.nii' is outside of data.root (1 of 1 cases)"),
         ({"labels": {"0": "background", "1": "a", "3": "b"}}, "the label numbers 2 have no name"),
-        ({"labels": {"0": "background", "one": "a"}}, "label 'a' has the unknown number 'one'"),
-        ({"labels": ["background", "a"]}, "labels is ['background', 'a']; expected a mapping"),
-        ({"modality": {"1": "MRI"}}, "modality is {'1': 'MRI'}; expected a name for each number from 0"),
+        ({"labels": {"0": "background", "one": "a"}}, "label \"a\" has the unknown number \"one\""),
+        ({"labels": ["background", "a"]}, "key \"labels\" is [\"background\", \"a\"]: expected a mapping"),
+        ({"modality": {"1": "MRI"}}, "key \"modality\" is {\"1\": \"MRI\"}: expected a name for each number from 0"),
     ],
 )  # fmt: skip
 def test_samples__invalid_dataset_json_is_an_error(root, values, problem):

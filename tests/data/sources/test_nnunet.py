@@ -68,21 +68,23 @@ def test_samples__missing_files_are_an_error(root):
     ("values", "problem"),
     [
         ({"labels": {"background": 0, "whole": [1, 2], "core": 2}},
-         "label 'whole' is a region of several numbers, and overlapping labels are not supported"),
-        ({"regions_class_order": [1, 2]}, "regions_class_order is set, and overlapping labels are not supported"),
-        ({"labels": {"background": 0, "liver": 1, "ignore": 2}}, "the label 'ignore' is not supported"),
+         "label \"whole\" is a region of several numbers, and overlapping labels are not supported"),
+        ({"regions_class_order": [1, 2]},
+         "key \"regions_class_order\" is set, and overlapping labels are not supported"),
+        ({"labels": {"background": 0, "liver": 1, "ignore": 2}}, "the label \"ignore\" is not supported"),
         ({"labels": {"background": 0, "liver": 1, "tumor": 3}}, "the label numbers 2 have no name"),
-        ({"labels": {"background": 0, "liver": 1, "tumor": 1}}, "labels 'liver' and 'tumor' both have number 1"),
-        ({"labels": {"background": 0, "liver": "one"}}, "label 'liver' has the unknown number 'one'"),
-        ({"labels": [0, 1]}, "labels is [0, 1]; expected a mapping, such as {\"background\": 0}"),
+        ({"labels": {"background": 0, "liver": 1, "tumor": 1}}, "labels \"liver\" and \"tumor\" both have number 1"),
+        ({"labels": {"background": 0, "liver": "one"}}, "label \"liver\" has the unknown number \"one\""),
+        ({"labels": [0, 1]}, "key \"labels\" is [0, 1]: expected a mapping, such as {\"background\": 0}"),
         ({"channel_names": {"0": "T1"}}, "imagesTr: a_1_0001.nii.gz has a channel that is not in channel_names (1 "
          "channels; 2 of 4 files)"),
         ({"channel_names": {"0": "a", "1": "b", "2": "c"}}, "2 of 2 cases lack a file: a_1 has no image "
          "'imagesTr/a_1_0002.nii.gz'"),
-        ({"file_ending": ".mha"}, "file_ending is '.mha'; supported: .nii.gz, .nii. Convert the files to NIfTI"),
+        ({"file_ending": ".mha"},
+         "key \"file_ending\" is \".mha\": expected \".nii.gz\" or \".nii\". Convert the files to NIfTI"),
         ({"file_ending": ".nii"}, "no .nii files in imagesTr"),
-        ({"numTraining": 3}, "numTraining is 3, but imagesTr has 2 cases. Complete the folder, or correct numTraining"),
-        ({"dataset": {}}, "it lists files under the key dataset, which is not supported"),
+        ({"numTraining": 3}, "key \"numTraining\" is 3, but imagesTr has 2 cases. Complete the folder"),
+        ({"dataset": {}}, "it lists files under key \"dataset\", which is not supported"),
     ],
 )  # fmt: skip
 def test_samples__invalid_dataset_json_is_an_error(root, values, problem):
