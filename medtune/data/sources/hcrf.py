@@ -61,11 +61,14 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
         if labels:
             samples.append(Sample(path, labels[-1]))
     if not samples:
-        raise InputError(f"data.root={root}: no image in a folder called normal or abnormal. Use the folder of HCRF")
+        raise InputError(
+            f"data.root={root}: no image in a folder called normal or abnormal. Set "
+            "data.root to the folder that contains the HCRF data set"
+        )
     if gashissdb.is_layout(root, [sample.path for sample in samples]):
         raise InputError(
-            f"data.source=hcrf: {root} looks like GasHisSDB, whose crops of 80, 120 and 160 pixels show the same 600 "
-            "images and must not be mixed. Use data.source=gashissdb and data.size."
+            f"data.source=hcrf: {root} looks like GasHisSDB, whose crops of 80, 120 and 160 pixels come from the same "
+            "600 source images, so the three sizes must not be mixed. Use data.source=gashissdb and data.size."
         )
     return samples
 
