@@ -62,8 +62,8 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
             samples.append(Sample(path, labels[-1]))
     if not samples:
         raise InputError(
-            f"data.root={root}: no image in a folder called normal or abnormal. Set "
-            "data.root to the folder that contains the HCRF data set"
+            f"data.root={root}: no image in a folder called normal or abnormal. Set data.root to the folder that "
+            "contains the data set HCRF"
         )
     if gashissdb.is_layout(root, [sample.path for sample in samples]):
         raise InputError(
