@@ -1,4 +1,4 @@
-"""Parts of the evaluation of a bundle that segments volumes."""
+"""Steps of the evaluation of a bundle that differ for volumes: listing, preparation, prediction and warnings."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class VolumeInput(ExternalInput):
-    """Parts for volumes."""
+    """The steps for bundles that segment volumes."""
 
     def params(self, data: Path, sets: Sequence[str]) -> ExternalParams:
         """Return the params."""
@@ -32,7 +32,7 @@ class VolumeInput(ExternalInput):
         from medtune.data.external_volumes import list_volumes
         from medtune.data.volume_params import VolumeParams
 
-        assert isinstance(params.data, VolumeParams)  # from `external_volume_params`
+        assert isinstance(params.data, VolumeParams)  # `external_volume_params` guarantees this
         classes, images = self.document["classes"], self.document[VOLUMES].get("images")
         channels = VolumeSettings.from_document(self.document).channels
         return list_volumes(params.data, classes, channels, params.label_map, params.channel_names, images)

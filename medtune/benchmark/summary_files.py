@@ -45,7 +45,7 @@ def write_summary(
     for finding in findings:
         info(f"benchmark: {finding}")
     pending = sum(trial.status == "pending" for trial in trials)
-    info(f"benchmark: {page}" + (f" ({pending} trials are pending)" if pending else ""))
+    info(f"benchmark: {page}" + (f" ({pending} of {len(trials)} trials pending)" if pending else ""))
     return findings
 
 

@@ -1,4 +1,4 @@
-"""Results of `medtune predict` in a data root: label maps and their table, which are no training data."""
+"""Results of `medtune predict` in a data root: label maps and their table, which are not training data."""
 
 import csv
 from collections.abc import Sequence
@@ -48,8 +48,15 @@ def without_label_maps(files: Sequence[str], tables: Sequence[str]) -> list[str]
 
 
 def describe_results(tables: Sequence[str]) -> list[tuple[str, str]]:
-    """Return a finding for the output of `medtune init` if there are tables of label maps; otherwise nothing."""
-    return [("results", f"{table} is a table of `medtune predict`. It is not used") for table in tables[:1]]
+    """Describe the first table of label maps, for the output of `medtune init`.
+
+    Args:
+        tables: result of `find_results`.
+
+    Returns:
+        One pair of a name and a sentence; an empty list if there is no table.
+    """
+    return [("results", f"{table} was written by `medtune predict` and is not used") for table in tables[:1]]
 
 
 def _header(file: Path) -> list[str]:

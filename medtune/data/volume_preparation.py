@@ -16,13 +16,14 @@ from medtune.serving.volumes.pipeline import Preparation
 from medtune.serving.volumes.resampling import Shape, Spacing, resampled_shape
 from medtune.serving.volumes.volume_intensity import VolumeIntensity
 
-# Divisors of a patch that most networks accept, and the largest patch that they train on a CPU.
+# Most networks need patches whose sides are multiples of STRIDES. MAX_PATCH_VOXELS is the size of the largest patch
+# that can be trained on a CPU.
 STRIDES = (8, 8, 8)
 MAX_PATCH_VOXELS = 64**3
-# The same for images, which have one slice.
+# The same limits for images, which have one slice.
 PLANAR_STRIDES = (8, 8, 1)
 MAX_PATCH_PIXELS = 256**2
-# Data do not depend on params.seed, so that a new seed does not prepare them again.
+# The prepared data do not depend on params.seed, so they are not prepared again for a new seed.
 _SEED = 0
 
 
@@ -120,7 +121,7 @@ def _check_all(
     spacing: tuple[float, float, float],
     intensity: Sequence[VolumeIntensity],
 ) -> None:
-    """Reject volumes that the settings cannot prepare, before any of them is prepared."""
+    """Reject volumes that cannot be prepared with these settings, before any volume is prepared."""
     for name, fact in zip(names, facts, strict=True):
         try:
             resampled_shape(fact.shape, fact.spacing, spacing)

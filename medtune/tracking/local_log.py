@@ -1,4 +1,7 @@
-"""Local log of a run's points, which survives `kill -9`. W&B's own file loses the last seconds."""
+"""Local log of the values that a W&B run logs, one point (step and values) per line.
+
+Unlike W&B's own file, this log also has the values of the last seconds before a `kill -9`.
+"""
 
 import json
 from pathlib import Path
@@ -27,7 +30,7 @@ class LocalLog:
         """Return the points of earlier processes, oldest first, and open the log for `add`.
 
         Returns:
-            The points; an empty list if another process writes the log.
+            The points; an empty list if another process is writing the log.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -57,7 +60,7 @@ class LocalLog:
         Path(self._lock.lock_file).unlink(missing_ok=True)
 
     def is_live(self) -> bool:
-        """Return True while this or another process writes the run."""
+        """Return True while this or another process is writing the log."""
         lock_file = Path(self._lock.lock_file)
         if self._stream is not None or not lock_file.exists():
             return self._stream is not None

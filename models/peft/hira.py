@@ -1,4 +1,4 @@
-"""Method `hira`: Hadamard products of a low-rank update with the weight itself.
+"""Method `hira`: updates that are Hadamard products of a low-rank matrix and the weight itself.
 
 Huang et al. 2025, ICLR. The peft library implements the method.
 W = W0 + W0 * (B A), where * multiplies elements. The update has a high rank but few parameters.

@@ -1,4 +1,4 @@
-"""Method `hra`: products of Householder reflections of the weight.
+"""Method `hra`: multiplication of the weight by trained Householder reflections.
 
 Yuan et al. 2024, arXiv 2405.17484. The peft library implements the method.
 W = W0 H1 ... Hr, where H_i = I - 2 u_i u_i^T and the unit vectors u_i are trained. They start as pairs of equal

@@ -1,4 +1,4 @@
-"""Method `loha`: Hadamard products of two low-rank updates.
+"""Method `loha`: updates that are Hadamard products of two low-rank matrices.
 
 Hyeon-Woo et al. 2022, arXiv 2108.06098. The peft library implements the method.
 W = W0 + (alpha / r) (B1 A1) * (B2 A2), where * multiplies elements.

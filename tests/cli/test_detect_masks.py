@@ -48,7 +48,7 @@ def test_detect__results_of_predict_are_no_masks(tmp_path):
     (tmp_path / "label_maps" / "volumes.csv").write_text("path,pixels_a,uncertainty_a,flags,seconds\n")
     result = detect(tmp_path)
     assert result.settings["data.masks"] == "masks"
-    assert dict(result.findings)["results"].startswith("label_maps/volumes.csv is a table of `medtune predict`")
+    assert dict(result.findings)["results"].startswith("label_maps/volumes.csv was written by `medtune predict`")
 
 
 def test_detect__nnunet_names_the_labels(tmp_path):

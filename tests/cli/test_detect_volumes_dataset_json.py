@@ -57,7 +57,7 @@ def test_detect__results_of_predict_are_no_masks(tmp_path):
     assert result.settings["data.masks"] == "masks"
     assert "data.csv" not in result.settings
     assert dict(result.findings)["results"] == (
-        "label_maps/volumes.csv is a table of `medtune predict`. It is not used"
+        "label_maps/volumes.csv was written by `medtune predict` and is not used"
     )
     for file in (tmp_path / "masks").iterdir():
         file.unlink()

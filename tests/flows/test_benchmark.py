@@ -54,7 +54,7 @@ def statuses(rows):
 def test_benchmark__computes_only_missing_trials(compare):
     printed, rows, _ = compare(max_trials=1)
     assert "4 trials, 0 already finished, 1 to run" in printed
-    assert "3 trials are pending" in printed
+    assert "3 of 4 trials pending" in printed
     assert [row["status"] for row in rows] == ["done", "pending", "pending", "pending"]
 
     printed, rows, _ = compare(only=["method=bitfit"])

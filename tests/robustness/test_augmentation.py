@@ -18,7 +18,7 @@ pytestmark = pytest.mark.faults(
     row=11,
     title="random augmentation settings from the complete allowed range",
     target="10,000 images: at most 0.1 % constant; float32 from 0 to 1 without NaN; repeatable; image "
-    "unchanged if everything is off",
+    "unchanged if all augmentation is off",
 )
 BATCH = 20
 MAX_CONSTANT = 0.001

@@ -18,8 +18,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.faults(
         row=3,
-        title="a bit flipped, or the file truncated or deleted: artifacts, caches, manifests, weights, "
-        "bundles and model stores",
+        title="artifacts, caches, manifests, weights, bundles and model stores in which a bit is flipped, or "
+        "which are truncated or deleted",
         target="1,000 faults: all detected before the file is used",
     ),
 ]

@@ -56,6 +56,15 @@ FULL = [
     ("frozen", "volumes unet", 8, 4), ("finetune", "volumes", 16, 8), ("finetune", "volumes unet", 8, 4),
     ("evaluate", "volumes", 24, 10), ("export", "volumes", 12, 8),
 ]  # fmt: skip
+# Steps of `medtune train`, for images and for volumes with controls.
+COMMANDS = {
+    "images": (job.TREE, {}, ("frozen fold 0", "finetune fold 0", "frozen fold 1", "finetune fold 1")),
+    "volumes": (
+        job.VOLUMES,
+        {"task": {"controls": ["decoder_only"]}},
+        ("finetune fold 1", "control decoder_only frozen fold 1", "control decoder_only frozen fold 2"),
+    ),
+}
 CHECKPOINT = Moment(
     "os.rename", "out/artifacts/frozen/.fold-1.training/.checkpoint.safetensors.tmp", 3, None, is_retried=False
 )
@@ -75,8 +84,11 @@ def test_predict_command__a_killed_run_leaves_complete_label_maps(faults, tmp_pa
 
 
 @pytest.mark.skipif(not is_full(), reason="takes minutes; part of make torture")
-def test_train_command__resumes_after_each_kill(faults, tmp_path):
-    faults.add(isolated(kill_command, tmp_path, job.params(LONGER, {"tracking": {"mode": "offline"}})))
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_train_command__resumes_after_each_kill(faults, tmp_path, kind):
+    base, settings, steps = COMMANDS[kind]
+    params = job.params(LONGER, settings, {"tracking": {"mode": "offline"}}, base=base)
+    faults.add(isolated(kill_command, tmp_path, params, steps))
 
 
 @pytest.mark.parametrize(

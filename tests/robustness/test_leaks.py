@@ -23,15 +23,19 @@ from tests.robustness.profile import examples, is_full, scale
 pytestmark = [
     pytest.mark.faults(
         row=7,
-        title="a patient, or exact or near copies of an image, in two splits; patient 13412 of BreakHis, "
+        title="a patient in two splits; exact or near copies of an image in two splits; patient 13412 of BreakHis, "
         "whose images are in two classes",
-        target="protocol `patient`: 0 patients in two splits, exact copies in two splits refused; every "
-        "other leak and patient 13412 reported",
+        target="protocol `patient`: no patient is in two splits, and exact copies in two splits are refused; all "
+        "other leaks and patient 13412 are reported",
     ),
     pytest.mark.xdist_group("leaks"),
 ]
 SEEDS = st.integers(0, 2**32 - 1)
 MAX_REFUSED = 0.1
+UNSPLITTABLE = "number of lists of images that cannot be split"
+REFUSED = "number of exact copies refused"
+REPORTED = "number of exact copies reported (in one split, or with protocol `image`)"
+HASH_DISTANCE = "greatest Hamming distance between the perceptual hashes of near copies, in bits"
 # The same pixels in other files.
 EXACT_COPIES = {
     "copy.png": lambda image, path: image.save(path, compress_level=1),
@@ -183,12 +187,12 @@ def split_listings(faults, folder, protocol, small=5):
                 assigned = earlier_folds(folder / f"folds-{seed}.csv", samples, classes, params, random)
             result = splits.split_samples(samples, classes, params, "torture", assigned)
         except InputError:  # a split without images, or with a single class
-            faults.measure("number of lists of images refused", 1)
+            faults.measure(UNSPLITTABLE, 1)
             reject()
         faults.count(f"{protocol}, listing {seed}", listing_problem(samples, params, result, assigned))
 
     split_listing()
-    n_refused = faults.measured.get("number of lists of images refused", 0)
+    n_refused = faults.measured.get(UNSPLITTABLE, 0)
     assert n_refused <= 2 + MAX_REFUSED * faults.injected, f"{n_refused} listings refused"
 
 
@@ -233,7 +237,7 @@ def prepare_exact_copy(faults, image_set, name, protocol, seed):
             problem = "the copy is in another split without an error"
         elif exact != image_set.report["duplicates"]["exact"]:
             problem = f"report.json has {image_set.report['duplicates']['exact']}, expected {exact}"
-    faults.measure(f"number of exact copies {'refused' if image_set.code else 'reported'}", 1)
+    faults.measure(REFUSED if image_set.code else REPORTED, 1)
     faults.count(f"{name} of {original} of {patient} for {copy_patient}, {protocol}, {seed}", problem)
 
 
@@ -252,11 +256,11 @@ def prepare_near_copies(faults, image_set, seed):
     for pair, name in pairs.items():
         problem = failure or (None if pair in near else "not in report.json")
         if not problem:
-            faults.measure("greatest number of bits in which near copies differ", near[pair]["bits"])
+            faults.measure(HASH_DISTANCE, near[pair]["bits"])
             if near[pair]["across_splits"] != image_set.is_separated(*pair):
                 problem = f"across_splits is {near[pair]['across_splits']}"
         faults.count(f"{name} of image {seed}", problem)
-    faults.measure("number of reported pairs that are no copies", len(near.keys() - pairs.keys()))
+    faults.measure("number of reported pairs that are not copies", len(near.keys() - pairs.keys()))
 
 
 def prepare_breakhis(faults, image_set, labels, protocol, magnification):

@@ -16,8 +16,9 @@ from tests.robustness.profile import is_full, scale
 
 pytestmark = pytest.mark.faults(
     row=15,
-    title="wrong size, channels, dtype, number of classes, missing key, unknown method, NaN loss and similar mistakes",
-    target="100 %: an error message that names the mistake, and exit code 2 (input) or 1 (run)",
+    title="wrong size, channels, dtype or number of classes, missing keys, unknown methods, NaN loss and similar "
+    "mistakes",
+    target="every mistake: an error message that names it, and exit code 2 (input) or 1 (run)",
 )
 full_only = pytest.mark.skipif(not is_full(), reason="only in make torture")
 BLOCKS = scale(1, 4)

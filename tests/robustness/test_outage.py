@@ -30,8 +30,8 @@ from tests.robustness.profile import is_full
 
 pytestmark = pytest.mark.faults(
     row=13,
-    title="two runs with the same keys at once; full disk; read-only folder; W&B or Prefect server that is "
-    "down, answers 401, stalls or is killed",
+    title="two simultaneous runs with the same cache keys; full disk; read-only folder; W&B or Prefect server "
+    "that is down, answers 401, stalls or is killed",
     target="each step runs once; finished artifacts intact; training finishes, or ends with a clear message "
     "and exit code 1",
 )

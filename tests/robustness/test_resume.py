@@ -19,7 +19,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.faults(
         row=2,
-        title="training killed at the end of an epoch, within one, in the warm-up and between stages, then resumed",
+        title="training that is killed at the end of an epoch, within an epoch, in the warm-up or between stages, "
+        "and is then resumed",
         target="weights, optimizer, random states and order of samples bit-identical to those of the uninterrupted run",
     ),
 ]

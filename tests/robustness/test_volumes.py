@@ -19,8 +19,8 @@ pytestmark = pytest.mark.faults(
     row=16,
     title="NIfTI files whose header, voxels or compressed stream are damaged or truncated, in `medtune predict` and "
     "`medtune data`",
-    target="one line per refused file, exit code 1 (predict) or 2 (data); otherwise the mask or label map of the file "
-    "as nibabel reads it; other volumes unaffected",
+    target="each refused file is named in one line; the exit code is then 1 (predict) or 2 (data); for each "
+    "accepted file, the label map or mask is that of the file as nibabel reads it; other volumes are unaffected",
 )
 N_VOLUMES = 15
 

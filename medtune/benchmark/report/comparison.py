@@ -51,7 +51,14 @@ class Comparison:
         return self.cube.methods.index(FULL) if FULL in self.cube.methods else None
 
     def statistically_tied(self, percent: int) -> list[int]:
-        """Return the methods without a significant difference from the best one at index `percent`, sorted by mean."""
+        """Find the methods that do not differ significantly from the best one.
+
+        Args:
+            percent: index of the percentage of training patients.
+
+        Returns:
+            Indices of the methods, best mean first. The best method itself is not included.
+        """
         tied = [m for m, paired in self.against_best[percent].items() if not paired.is_significant(self.alpha)]
         return sorted(tied, key=lambda m: -self.cube.sign * self.summary.mean[m, percent])
 

@@ -67,8 +67,8 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
         )
     if gashissdb.is_layout(root, [sample.path for sample in samples]):
         raise InputError(
-            f"data.source=hcrf: {root} looks like GasHisSDB, whose crops of 80, 120 and 160 pixels show the same 600 "
-            "images and must not be mixed. Use data.source=gashissdb and data.size."
+            f"data.source=hcrf: {root} looks like GasHisSDB, whose crops of 80, 120 and 160 pixels come from the same "
+            "600 source images, so the three sizes must not be mixed. Use data.source=gashissdb and data.size."
         )
     return samples
 

@@ -17,13 +17,12 @@ from tests.robustness.kills.forked import fork, prepare_forks
 from tests.robustness.kills.leftovers import contents, difference, interrupted_save, report_unreadable
 from tests.robustness.kills.stage import TRAIN, medtune
 
-STEPS = ("frozen fold 0", "finetune fold 0", "frozen fold 1", "finetune fold 1")
 MAX_DELAY_S = 2.0
 CHILDREN_END_S = 30.0
 
 
-def kill_command(folder, params):
-    """Kill the command at a random moment of each step, then let it finish."""
+def kill_command(folder, params, steps):
+    """Kill the command at a random moment of each of the steps, then let it finish."""
     prepare_forks()
     faults, random, file, root = Faults(), Random(1), folder / "params.yaml", folder / "killed"
     file.write_text(json.dumps(params.model_dump(mode="json")))
@@ -36,7 +35,7 @@ def kill_command(folder, params):
     prepared = fork(prepare, folder / "complete.log")
     assert prepared.exit_code == 0, prepared.end()
     expected = contents(folder / "complete")
-    for step in STEPS:
+    for step in steps:
         started, delay = time.time(), random.uniform(0, MAX_DELAY_S)
         problem = kill_in_step(start(file, root), step, delay)
         faults.measure("number of kills inside a save", interrupted_save(root, expected, started) is not None)

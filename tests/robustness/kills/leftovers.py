@@ -12,17 +12,21 @@ IGNORED = re.compile(
     r"(^|/)(logs/|wandb/|prefect/|\.prefect|[^/]*\.lock$|dry_run/[0-9a-f]{32}/|segmentations/metrics/)"
 )
 WITH_DURATIONS = {RESULT_FILE, "report.json"}
+# Reports about a model with controls contain the duration of their training, which also changes the key of the bundle.
+WITH_CONTROLS = {"metrics.json", "report.html", "MODEL_CARD.md", "bundle.json", "model.onnx"}
 
 
 def contents(root: Path) -> dict[str, str]:
     """Return the SHA-256 of every file below `root`, and the empty folders, by relative path."""
     digests = {}
+    has_controls = any(root.glob("out/artifacts/controls/*/"))
+    with_durations = WITH_DURATIONS | WITH_CONTROLS if has_controls else WITH_DURATIONS
     for path in root.rglob("*"):
         name = path.relative_to(root).as_posix() + "/" * path.is_dir()
         if IGNORED.search(name):
             continue
         if path.is_file():
-            digests[name] = "" if path.name in WITH_DURATIONS else file_sha256(path)
+            digests[name] = "" if path.name in with_durations else file_sha256(path)
         elif not any(path.iterdir()):
             digests[name] = ""
     return digests
@@ -74,10 +78,10 @@ def report_unreadable(paths: RunPaths, report: Report) -> None:
             is_stored = (paths.cache / "logits" / f"{request.key}.npz").exists()
             assert load_outputs(request, paths.cache) or not is_stored, "the logits cannot be read"
 
+    controls = [paths.of_control(folder.name) for folder in sorted(paths.stage("controls").glob("*/"))]
     readers = {
         paths.prepared: lambda artifact: load_prepared(artifact.folder),
-        paths.stage("frozen", 1): read_trained,
-        paths.stage("finetune", 1): read_trained,
+        **{run.stage(stage, 1): read_trained for run in (paths, *controls) for stage in ("frozen", "finetune")},
         paths.stage("evaluate"): lambda artifact: artifact.result(),
         paths.stage("export"): lambda artifact: load_bundle(artifact.folder).self_test(),
         **dict.fromkeys(sorted(paths.cache.glob("features/*/[0-9]*")), lambda artifact: artifact.result()),
@@ -90,7 +94,7 @@ def report_unreadable(paths: RunPaths, report: Report) -> None:
             except Exception as error:
                 problem = f"{type(error).__name__}: {error}"
             report("file", name=str(folder), problem=problem)
-    for file in sorted(paths.out.glob(f"artifacts/*/.*.training/{checkpoint.CHECKPOINT_FILE}")):
+    for file in sorted(paths.out.glob(f"artifacts/**/.*.training/{checkpoint.CHECKPOINT_FILE}")):
         report("file", name=str(file), problem=None if checkpoint.read(file) else "it cannot be read")
     for file in sorted(paths.cache.glob("segmentations/*/*.npz")):
         try:
