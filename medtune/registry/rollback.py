@@ -39,7 +39,8 @@ def rollback(store: ModelStore, to: str | None, reason: str, cache: Path) -> tup
         hint = f". Choose another one with --to: {', '.join(others)}" if others else ""
         raise BundleError(f"{store}: {now} is the first bundle, there is no earlier one{hint}")
     if requested not in available:
-        raise BundleError(f"{store}: no bundle {requested}. Choose one of: {', '.join(available)}")
+        fix = f"Choose one of: {', '.join(available)}" if available else "It has no bundles. Run `medtune retrain`"
+        raise BundleError(f"{store}: no bundle {requested}. {fix}")
     if requested == now:
         raise BundleError(f"{requested}: it is the current bundle already. Choose another one")
     verify_bundle(store.fetch(requested, cache))
