@@ -25,6 +25,10 @@ VOLUMES = "volumes"
 
 def validate_manifest(document: dict[str, Any]) -> str | None:
     """Return the first invalid field with its value and the expected value, or None if all fields are valid."""
+    sections = ("task", "input", "output") if VOLUMES in document else ("task", "input", "output", "preprocessing")
+    for key in sections:
+        if not isinstance(value := document.get(key), dict):
+            return wrong_field(key, value, (REQUIRED | REQUIRED_FOR_IMAGES)[key])
     for path in TEXTS:
         if not isinstance(value := _lookup(document, path), str):
             return wrong_field(path, value, "a string")

@@ -20,6 +20,7 @@ from medtune.serving.manifest import BundleError
             'key "preprocessing.resize" is "stretch": expected "squash", "pad" or "crop"',
         ),
         ({"input": {"name": "pixels"}}, 'key "input.name" is "pixels", but the only input of '),
+        ({"task": 7}, 'key "task" is 7: expected a mapping with the key "kind"'),
         ({"output": {}}, 'key "output.name" is missing or null: expected a string. Export'),
         (
             {"decision": {"kind": "threshold", "positive": "green", "threshold": 0.5}},
