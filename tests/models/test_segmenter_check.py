@@ -79,7 +79,9 @@ def test_check__compares_weights_of_a_network_of_volumes_only_if_the_channels_ar
     save_file(BrainUNet(2, 1).state_dict(), tmp_path / "brain.safetensors")
     check_segmenter(params)
     check_segmenter(params, channels=2)
-    with pytest.raises(InputError, match=r"enc1\.conv1\.weight has the shape \[8, 2, 3, 3, 3\], not \[8, 1, 3, 3, 3\]"):
+    with pytest.raises(
+        InputError, match=r"enc1\.conv1\.weight has the shape \[8, 2, 3, 3, 3\], expected \[8, 1, 3, 3, 3\]"
+    ):
         check_segmenter(params, channels=1)
 
 

@@ -87,7 +87,7 @@ def test_weights__decoder_for_other_classes_keeps_random_weights(tmp_path, capsy
         (lambda state: state.update({"enc4.weight": torch.ones(1)}), r"the network has no enc4\.weight"),
         (
             lambda state: state.update({"enc1.conv1.weight": torch.ones(8, 2, 3, 3, 3)}),
-            r"enc1\.conv1\.weight has the shape \[8, 2, 3, 3, 3\], not \[8, 1, 3, 3, 3\]",
+            r"enc1\.conv1\.weight has the shape \[8, 2, 3, 3, 3\], expected \[8, 1, 3, 3, 3\]",
         ),
         (lambda state: state["enc1.conv1.bias"].fill_(float("nan")), r"enc1\.conv1\.bias contains NaN"),
     ],

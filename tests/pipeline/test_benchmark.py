@@ -19,7 +19,7 @@ from medtune.benchmark.report.results import COST_COLUMNS
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Checkout
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("benchmark")]
+pytestmark = [pytest.mark.nightly, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("benchmark")]
 
 GRID = """
 benchmark:
@@ -118,7 +118,6 @@ def cluster(benchmark_checkout: "Checkout", tmp_path: Path) -> Iterator[tuple[st
         process.wait()
 
 
-@pytest.mark.nightly
 def test_dask__killed_worker_loses_no_trial_and_only_deleted_trials_are_repeated(
     benchmark_checkout: "Checkout", cluster: tuple[str, list["subprocess.Popen[bytes]"]]
 ) -> None:
@@ -144,7 +143,6 @@ def test_dask__killed_worker_loses_no_trial_and_only_deleted_trials_are_repeated
     assert rows(benchmark_checkout.folder) == results
 
 
-@pytest.mark.nightly  # the records are those that the previous test has changed
 def test_dvc__changed_record_repeats_the_benchmark_stage(benchmark_checkout: "Checkout") -> None:
     before = records(benchmark_checkout.folder)
     assert trial_counts(benchmark_checkout.run("dvc", "repro", "benchmarks/dvc.yaml")) == (4, 4, 0)

@@ -120,6 +120,7 @@ def test_binary__bundle_reproduces_the_predictions(binary, shared):
         assert abs(float(predicted[Path(path).name]["prob_malignant"]) - probabilities[:, 1].mean()) <= 1e-4
 
 
+@pytest.mark.nightly
 def test_leak__image_split_raises_balanced_accuracy_and_lists_leaked_patients(shared, tmp_path_factory, cache):
     scores, leaked = {}, {}
     for protocol in ("image", "patient"):
@@ -132,6 +133,7 @@ def test_leak__image_split_raises_balanced_accuracy_and_lists_leaked_patients(sh
     assert "16196" in leaked["image"]
 
 
+@pytest.mark.nightly
 def test_shuffled_labels__balanced_accuracy_is_at_chance(shared, tmp_path_factory, cache):
     rows = list(csv.DictReader((shared / "breakhis200x" / "manifest.csv").open()))
     folder = tmp_path_factory.mktemp("shuffled")

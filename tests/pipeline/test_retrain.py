@@ -98,6 +98,7 @@ def test_unchanged_data__end_the_run_early(project: Checkout) -> None:
     assert digests(project.folder / "published") == before
 
 
+@pytest.mark.nightly
 def test_better_model__is_promoted(project: Checkout) -> None:
     first = current(project)
     project.run("python", "-m", "medtune", "params", "set", "schedule=frozen", "frozen.epochs=8", "frozen.lr=1.0e-2")
@@ -130,6 +131,7 @@ def run_failing(checkout: Checkout, code: int) -> str:
     return printed
 
 
+@pytest.mark.nightly
 def test_changed_labels__model_is_refused_and_the_champion_is_unchanged(project: Checkout) -> None:
     before, champion, head = current(project), digests(current(project)), project.run("git", "rev-parse", "HEAD")
     folds_before = (project.folder / "data" / "folds.csv").read_text().splitlines()[2:]
@@ -160,6 +162,7 @@ def test_changed_labels__model_is_refused_and_the_champion_is_unchanged(project:
     assert "this model was refused on" in project.run(*RETRAIN)
 
 
+@pytest.mark.nightly
 def test_new_images__are_used_and_patients_stay_in_their_folds(project: Checkout) -> None:
     folds_before = (project.folder / "data" / "folds.csv").read_text().splitlines()[2:]
     printed = project.run(*RETRAIN, "--accept", "as good, and it knows more patients")
@@ -173,6 +176,7 @@ def test_new_images__are_used_and_patients_stay_in_their_folds(project: Checkout
     assert len(list((project.folder / "published" / "bundles").iterdir())) == 2  # handoff.keep_last
 
 
+@pytest.mark.nightly
 def test_rollback__previous_champion_is_current_and_stays(project: Checkout) -> None:
     gate = json.loads((current(project) / "bundle.json").read_text())["gate"]
     assert f"current: {gate['champion']}" in project.run(

@@ -47,7 +47,7 @@ OTHER = {
 }
 OTHER_VOLUMES = {**OTHER, "data": {"data": {"patients": 12}}, "evaluate": {"task": {"tolerance_mm": 2.0}}}
 # Stage, variant, number of kills at file operations and at random times.
-SMALL = [("frozen", "stored", 3, 1), ("frozen", "volumes", 2, 0)]
+SMALL = [("frozen", "stored", 3, 1)]
 FULL = [
     ("data", "stored", 20, 10), ("frozen", "stored", 24, 12), ("frozen", "online", 16, 8), ("frozen", "seldom", 4, 10),
     ("finetune", "stored", 20, 12), ("finetune", "lora", 12, 8), ("finetune", "seldom", 4, 10),
@@ -91,6 +91,7 @@ def test_train_command__resumes_after_each_kill(faults, tmp_path, kind):
     faults.add(isolated(kill_command, tmp_path, params, steps))
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("module", "function", "moment", "problem"),
     [

@@ -147,6 +147,7 @@ def test_stages__nothing_runs_again(faults, tmp_path, monkeypatch):
     repeat_stages(faults, tmp_path, monkeypatch)
 
 
+@pytest.mark.nightly
 def test_stages__an_unnecessary_step_is_noticed(tmp_path, monkeypatch):
     monkeypatch.setattr(cache_key, "EXCLUDED_KEYS", set())
     faults = Faults()

@@ -86,6 +86,7 @@ def test_check__keeps_the_random_state(check):
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("backbone", "args"),

@@ -92,6 +92,7 @@ def assert_same_curve(left, right):
             assert float(a[name] or 0) == pytest.approx(float(b[name] or 0), rel=1e-4), (a, b)
 
 
+@pytest.mark.nightly
 def test_launch__stage_1_in_two_processes_has_the_losses_of_one(world, tmp_path):
     params, paths, single = world()
     expected = frozen.run(params, single)
