@@ -77,7 +77,7 @@ def validate(document: Mapping[str, Any]) -> str | None:
 
 
 def _check_positive(key: str, name: Any, classes: list[str]) -> str | None:
-    """Return the error if there are not two classes, or if `name` is none of them."""
+    """Return the error if `name` is not one of exactly two classes, otherwise None."""
     if not isinstance(name, str):
         return wrong_field(key, name, "the name of a class")
     if len(classes) != 2:

@@ -109,7 +109,7 @@ def parse_views(names: Any) -> tuple[int, ...]:
         Axes, 0 to 2, ascending.
 
     Raises:
-        FieldError: the value is no list of different axes.
+        FieldError: the value is not a list of different axes.
     """
     if not isinstance(names, list) or not all(name in AXES for name in names) or len({*names}) < len(names):
         raise FieldError("mirror_views", names, "a list of different axes of x, y and z")

@@ -1,7 +1,10 @@
 """Files of a killed run: the interrupted save, files that cannot be read, differences from the uninterrupted run."""
 
 import re
+from hashlib import sha256
 from pathlib import Path
+
+import onnx
 
 from medtune.runtime.artifact import RESULT_FILE, file_sha256, find_artifact
 from medtune.runtime.paths import RunPaths
@@ -13,7 +16,8 @@ IGNORED = re.compile(
 )
 WITH_DURATIONS = {RESULT_FILE, "report.json"}
 # Reports about a model with controls contain the duration of their training, which also changes the key of the bundle.
-WITH_CONTROLS = {"metrics.json", "report.html", "MODEL_CARD.md", "bundle.json", "model.onnx"}
+# Of these files, metrics.json is compared without durations, and model.onnx without the key.
+WITH_CONTROLS = {"report.html", "MODEL_CARD.md", "bundle.json"}
 
 
 def contents(root: Path) -> dict[str, str]:
@@ -26,10 +30,18 @@ def contents(root: Path) -> dict[str, str]:
         if IGNORED.search(name):
             continue
         if path.is_file():
-            digests[name] = "" if path.name in with_durations else file_sha256(path)
+            digests[name] = "" if path.name in with_durations else _digest(path, has_controls)
         elif not any(path.iterdir()):
             digests[name] = ""
     return digests
+
+
+def _digest(path: Path, has_controls: bool) -> str:
+    if has_controls and path.name == "metrics.json":
+        return sha256(re.sub(rb'"seconds": [0-9.]+', b"", path.read_bytes())).hexdigest()
+    if has_controls and path.name == "model.onnx":
+        return sha256(onnx.load(path).graph.SerializeToString(deterministic=True)).hexdigest()
+    return file_sha256(path)
 
 
 def difference(root: Path, expected: dict[str, str]) -> str | None:
