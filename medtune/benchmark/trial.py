@@ -204,6 +204,7 @@ def _test(params: Params, prepared: "PreparedDataset", folds: "Sequence[FoldResu
 def _provenance_facts(params: Params, prepared: "PreparedDataset") -> dict[str, Any]:
     """Describe the training and test data; for slides, count slides instead of tiles."""
     from medtune.data.slide_dataset import by_slide
+    from medtune.data.wording import wording
 
     prepared = by_slide(prepared) if prepared.slide_of_tile else prepared
     folds = params.data.split.test_folds
@@ -211,6 +212,7 @@ def _provenance_facts(params: Params, prepared: "PreparedDataset") -> dict[str, 
     patients = {split: set(prepared.patient_ids[np.concatenate(rows[split])].tolist()) for split in SPLITS}
     return {
         "images": {split: sum(map(len, rows[split])) for split in SPLITS},
+        "item": wording(prepared.info).item,
         "patients": {split: len(patients[split]) for split in SPLITS},
         "patients_known": bool(prepared.info["patients_known"]),
         "protocol": params.data.split.protocol,

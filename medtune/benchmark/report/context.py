@@ -15,6 +15,7 @@ from medtune.benchmark.report.formatting import (
     format_signed,
     pluralize,
     resampling_unit,
+    sample_noun,
 )
 from medtune.benchmark.report.plots.costs import cost_plot
 from medtune.benchmark.report.plots.forest import forest_plot
@@ -54,7 +55,7 @@ def report_context(comparison: Comparison) -> dict[str, Any]:
 def _facts(comparison: Comparison) -> str:
     cube = comparison.cube
     results = cube.results
-    unit = resampling_unit(cube)
+    unit, item = resampling_unit(cube), sample_noun(cube)
     trained = []
     for p, percent in enumerate(cube.percents):
         counts = {
@@ -62,7 +63,7 @@ def _facts(comparison: Comparison) -> str:
             for m in range(len(cube.methods))
             for result in cube.results_of(m, p)
         }
-        sizes = [pluralize(images, "image") + (f" of {pluralize(groups, unit)}" if unit == "patient" else "")
+        sizes = [pluralize(images, item) + (f" of {pluralize(groups, unit)}" if unit == "patient" else "")
                 for groups, images in sorted(counts)]  # fmt: skip
         trained += [f"{percent} %: {' or '.join(sizes)}"] if sizes else []
     images = sorted({result["images"]["test"] for result in results})
@@ -70,7 +71,7 @@ def _facts(comparison: Comparison) -> str:
     sentences = [
         f"Protocol {', '.join(sorted({result['protocol'] for result in results}))}"
         + (f", folds {', '.join(str(fold) for fold in folds[0])}" if len(folds) == 1 and folds[0] else ""),
-        f"tested on {', '.join(pluralize(n, 'image') for n in images)}"
+        f"tested on {', '.join(pluralize(n, item) for n in images)}"
         + (f" of {pluralize(cube.n_patients, unit)}" if unit == "patient" else ""),
         f"trained on {'; '.join(trained)}",
         f"run on {', '.join(sorted({str(result.get('device')) for result in results}))}",

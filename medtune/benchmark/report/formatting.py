@@ -54,5 +54,10 @@ def format_count(n: float) -> str:
 
 
 def resampling_unit(cube: MetricCube) -> str:
-    """Return the resampling unit of the jackknife: patient, or image if patients are unknown."""
-    return "patient" if all(result.get("patients_known", True) for result in cube.results) else "image"
+    """Return the resampling unit of the jackknife: patient, or the word for a sample if patients are unknown."""
+    return "patient" if all(result.get("patients_known", True) for result in cube.results) else sample_noun(cube)
+
+
+def sample_noun(cube: MetricCube) -> str:
+    """Return the word for a sample of the dataset: image, slide or volume."""
+    return next((str(result["item"]) for result in cube.results if "item" in result), "image")

@@ -32,9 +32,8 @@ def write_report(path: Path, trials: Sequence[TrialRecord], metric: str, confide
     """
     kind = kind_of(trial.result or {} for trial in trials)
     comparisons = [compare_methods(cube, confidence) for cube in build_cubes(trials, metric)]
-    units = sorted(
-        {resampling_unit(comparison.cube) for comparison in comparisons if not comparison.is_empty}, reverse=True
-    )
+    used = {resampling_unit(comparison.cube) for comparison in comparisons if not comparison.is_empty}
+    units = sorted(used, key=lambda unit: (unit != "patient", unit))
     lines = [line for comparison in comparisons for line in recommendations(comparison)] or [
         f"No recommendation: no trial has a value of {metric_title(metric, kind)}."
     ]

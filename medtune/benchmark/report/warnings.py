@@ -1,7 +1,7 @@
 """Warnings about a comparison: few patients, one seed, missing trials, or a learning rate at the edge of its grid."""
 
 from medtune.benchmark.report.comparison import Comparison
-from medtune.benchmark.report.formatting import pluralize, resampling_unit
+from medtune.benchmark.report.formatting import pluralize, resampling_unit, sample_noun
 from medtune.evaluation.facts import IMAGE_LEVEL_PROTOCOLS
 from medtune.evaluation.intervals import FEW_PATIENTS, too_few
 
@@ -24,15 +24,16 @@ def comparison_warnings(comparison: Comparison) -> list[str]:
 
 
 def _split(comparison: Comparison) -> list[str]:
+    items = f"{sample_noun(comparison.cube)}s"
     protocols = sorted({result["protocol"] for result in comparison.cube.results} & set(IMAGE_LEVEL_PROTOCOLS))
     warnings = [
-        f"Protocol {name} splits images, not patients: leakage between the splits cannot be ruled out."
+        f"Protocol {name} splits {items}, not patients: leakage between the splits cannot be ruled out."
         for name in protocols
     ]
-    if resampling_unit(comparison.cube) == "image":
+    if resampling_unit(comparison.cube) != "patient":
         warnings.append(
-            "There are no patient ids. Intervals and tests are over images, and are too optimistic if several images "
-            "are of one patient."
+            f"There are no patient ids. Intervals and tests are over {items}, and are too optimistic "
+            f"if several {items} are of one patient."
         )
     return warnings
 

@@ -42,6 +42,17 @@ def test_report__no_full_fine_tuning_and_an_undefined_metric(tmp_path, make_tria
     assert "1 of 3 trials have no results" in page
 
 
+def test_report__volumes_are_not_called_images(tmp_path, make_trials):
+    trials = make_trials({"lora": 1.0, "bitfit": 0.5}, known=False)
+    for trial in trials:
+        trial.result["item"] = "volume"
+    lines, page = report(tmp_path, trials)
+    assert "leaving out test volumes" in page
+    assert "Intervals and tests are over volumes" in page
+    assert "tested on 48 volumes" in page.lower()
+    assert not re.search(r"\bimages?\b", re.sub(r'data:[^"]*', "", page) + " ".join(lines))
+
+
 def test_report__one_trial(tmp_path, make_trials):
     lines, page = report(tmp_path, make_trials({"linear": 1.0}))
     assert "No other method has results" in lines[0]
