@@ -246,8 +246,8 @@ def _insufficient_improvement(difference: Interval, detectable: float | None, ga
         else f". With this many patients, a difference of {detectable:.3f} is detected with a power of 80 %"
     )
     return [
-        f"the improvement of {name} over the champion is {difference.value:+.3f}, but its lower confidence bound "
-        f"{difference.lo:+.3f} is not above gate.min_improvement={gate.min_improvement:g}{power}"
+        f"the improvement of {name} over the champion is {difference.value:+.3f}, and its lower confidence bound "
+        f"is {difference.lo:+.3f}. The bound must be above gate.min_improvement={gate.min_improvement:g}{power}"
     ]
 
 

@@ -65,7 +65,7 @@ def test_decide__names_the_positive_class(metric, has_positive):
 def test_decide__no_significant_improvement_is_rejected(new, old):
     decision = decide_between(new, old)
     assert not decision.promoted
-    assert "is not above gate.min_improvement=0" in decision.reasons[0]
+    assert "must be above gate.min_improvement=0" in decision.reasons[0]
 
 
 def test_decide__negative_min_improvement_accepts_an_equal_model():
