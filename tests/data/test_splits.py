@@ -159,7 +159,7 @@ def test_split__official_needs_a_published_split():
 
 def test_split__official_needs_the_published_number_of_folds():
     samples = official(make_samples(), [{f"P{g}": "train" for g in range(20)}] * 2)
-    with pytest.raises(InputError, match="2 folds are published"):
+    with pytest.raises(InputError, match="the data define 2 folds"):
         split_samples(samples, CLASSES, SplitParams(protocol="official"), "test")
 
 
