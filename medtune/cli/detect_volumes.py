@@ -49,7 +49,7 @@ def detect_volumes(root: Path, table: str | None = None) -> DetectedData | None:
 
     Args:
         root: data root.
-        table: file name of the table in `root` that the user named.
+        table: file name of the table in `root` that the user named; None if the user named none.
 
     Returns:
         Settings, findings and warnings, or None if the data are not volumes.
@@ -166,10 +166,10 @@ def name_labels(
     """Set the names of the labels.
 
     Args:
-        counts: number of masks with a label, by label.
+        counts: number of masks that contain each label, by label.
         n_read: number of masks that were read.
         detected: result to extend.
-        known: names of labels that a file states, by label. Without them, the user must set the names.
+        known: names of labels that a file states, by label. If a name is missing, the user must set all names.
     """
     numbers = range(1, max([*counts, *(known or {})]) + 1)
     if known and all(number in known for number in numbers):
@@ -190,7 +190,9 @@ def name_labels(
 
 
 def set_split(samples: Sequence[Sample], layout: volume_layouts.Layout, detected: DetectedData) -> None:
-    """Choose a protocol: by patient if the patients are known, otherwise by volume.
+    """Choose the protocol and the number of folds.
+
+    The split is by patient if all patients are known, otherwise by volume.
 
     Args:
         samples: the volumes.
