@@ -148,7 +148,7 @@ def test_split__official_with_one_published_split():
     result = split_samples(samples, CLASSES, SplitParams(protocol="official"), "test")
     assert (result.splits[:, 0] == result.splits[:, 4]).all()
     assert set(result.folds[20:]) == {-1} or set(result.folds[20:]) == {0}
-    with pytest.raises(InputError, match="Set data.split.test_fold=0"):
+    with pytest.raises(InputError, match=r"Set data\.split\.test_fold=0"):
         split_samples(samples, CLASSES, SplitParams(protocol="official", test_fold="all"), "test")
 
 
