@@ -203,9 +203,9 @@ def set_split(samples: Sequence[Sample], layout: volume_layouts.Layout, detected
     if None not in patients:
         origin = "DICOM files" if layout.settings["data.source"] == "dicom" else "table"
         detected.findings.append(("patients", f"{len(patients):,}, from the {origin}"))
-        n_units = len(patients)
+        n_units, units = len(patients), "patients"
     else:
-        n_units = len(samples)
+        n_units, units = len(samples), "volumes"
         detected.settings["data.split.protocol"] = "image"
         detected.findings.append(
             ("patients", "unknown: the split is by volume. A patient with several volumes inflates the metrics")
@@ -214,7 +214,7 @@ def set_split(samples: Sequence[Sample], layout: volume_layouts.Layout, detected
     if n_units < MIN_FOLDS_VOLUMES:
         detected.settings["data.split.folds"] = 3
     if n_units < 3:
-        detected.warnings.append(f"{n_units} volumes or patients are too few for 3 folds. Add volumes")
+        detected.warnings.append(f"{n_units} {units} are too few for 3 folds. Add {units}")
 
 
 def _suggest_patients(paths: list[str], others: Sequence[str], detected: DetectedData) -> None:
