@@ -34,8 +34,8 @@ def benchmark(
 ) -> None:
     """Compare methods on the grid of benchmark.yaml and write results.csv and report.html to artifacts/benchmark.
 
-    Trials that `only` and `max_trials` exclude stay pending. The exit code is 0 if no trial failed, 1 if a trial failed
-    after all retries, and 2 if the input is invalid.
+    Unfinished trials that `only` and `max_trials` exclude stay pending. The exit code is 0 if no trial failed, 1 if a
+    trial failed after all retries, and 2 if the input is invalid.
 
     Args:
         grid_file: file with the grid; None for benchmark.yaml.

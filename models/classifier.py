@@ -1,4 +1,4 @@
-"""Classifier: a backbone and a head, from uint8 pixels to logits."""
+"""Classifier of images: a backbone and a head."""
 
 from typing import Literal
 
@@ -15,10 +15,12 @@ FeatureKind = Literal["tokens", "mean", "pooled", "summary", "all_tokens"]
 
 
 class Classifier(Network):
-    """Network from normalized images to logits.
+    """A backbone and a head.
+
+    `preprocess` converts uint8 pixels to normalized images. `forward` maps normalized images to logits.
 
     Attributes:
-        backbone: a timm model without classifier.
+        backbone: a timm model without its classifier.
         head: maps features to logits.
         feature_kind: features that the head reads. `tokens` are the patch tokens (B, N, C). `mean` is the mean patch
             token (B, 1, C). `pooled` is the class token if there is one, otherwise the mean (B, 1, C). `summary` is the
@@ -75,7 +77,7 @@ class Classifier(Network):
 
 
 def mean_head(channels: int, classes: int, norm: bool) -> nn.Module:
-    """Create a linear layer on features (B, 1, C), with LayerNorm before it if `norm`."""
+    """Create a linear layer on one feature vector per image (B, 1, C), with LayerNorm before it if `norm`."""
     layers: list[nn.Module] = [nn.Flatten(1)]
     if norm:
         layers.append(nn.LayerNorm(channels))
@@ -83,7 +85,7 @@ def mean_head(channels: int, classes: int, norm: bool) -> nn.Module:
 
 
 def build_head(params: Params, shape: TokenShape, classes: int) -> tuple[nn.Module, FeatureKind]:
-    """Build the head of `model.head`.
+    """Build the head that section `model.head` describes.
 
     Args:
         params: all params.
@@ -104,7 +106,7 @@ def build_head(params: Params, shape: TokenShape, classes: int) -> tuple[nn.Modu
 
 
 def stored_tokens(kind: FeatureKind, shape: TokenShape) -> int:
-    """Return the number of tokens (of C channels each) that the features of one image occupy."""
+    """Return the size of the stored features of one image, as a multiple of C values."""
     class_tokens = int(shape.class_token)
     return {"tokens": shape.tokens, "all_tokens": shape.tokens + class_tokens, "summary": 1 + class_tokens}.get(kind, 1)
 
@@ -115,7 +117,7 @@ def build(params: Params, classes: int, load_weights: bool = True) -> Classifier
     Args:
         params: all params.
         classes: number of classes.
-        load_weights: False leaves the backbone random, if a state dict is loaded later.
+        load_weights: use False if a state dict is loaded later. The backbone then has random weights.
 
     Returns:
         The network in eval mode.

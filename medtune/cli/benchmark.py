@@ -27,7 +27,8 @@ def benchmark(
         list[str] | None,
         typer.Option(
             metavar="FIELD=VALUE[,VALUE]",
-            help="Run only trials with this data, backbone, method, percent or seed. Repeatable.",
+            help="Run only trials whose FIELD has one of the values. FIELD is data, backbone, method, percent or seed. "
+            "Repeatable.",
         ),
     ] = None,
     max_trials: Annotated[int | None, typer.Option(min=0, help="Maximum number of trials to run now.")] = None,
@@ -36,8 +37,8 @@ def benchmark(
 ) -> None:
     """Compare methods on the grid of benchmark.yaml.
 
-    Writes results.csv and report.html to artifacts/benchmark. Trials that --only or --max-trials exclude stay pending.
-    Exit codes: 0 no trial failed, 1 a trial failed after its retries, 2 invalid input.
+    Writes results.csv and report.html to artifacts/benchmark. Unfinished trials that --only or --max-trials exclude
+    stay pending. Exit codes: 0 no trial failed, 1 a trial failed after its retries, 2 invalid input.
     """
     from medtune.flows.benchmark import benchmark as run
 

@@ -46,8 +46,8 @@ def patient_columns(table: Table, used: Collection[int]) -> tuple[list[str], lis
         used: positions of columns with another meaning.
 
     Returns:
-        The unused columns with more than two different values: first those whose names refer to patients, then the
-            others.
+        The names of the unused columns with more than two different values, as two lists. The names in the first list
+        refer to patients.
     """
     unused = [
         name

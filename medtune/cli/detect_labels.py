@@ -50,7 +50,7 @@ def finding_columns(table: Table, used: set[int]) -> list[str]:
 
 
 def set_columns(names: list[str], table: Table, detected: DetectedData) -> None:
-    """Add the settings for one column per finding."""
+    """Add the settings and the counts for one column per finding."""
     detected.settings |= {"task.kind": "multilabel", "data.label_type": "multi", "data.columns.labels": names}
     cells = {name: [row[table.columns.index(name)].strip().casefold() for _, row in table.rows] for name in names}
     _describe({name: sum(bool(VALUES[cell]) for cell in column) for name, column in cells.items()}, detected)

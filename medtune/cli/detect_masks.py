@@ -37,7 +37,7 @@ def detect_masks(root: Path, table: str | None = None) -> DetectedData | None:
 
     Args:
         root: data root.
-        table: file name of the table in `root` that the user named.
+        table: file name of the table in `root` that the user named; None if the user named none.
 
     Returns:
         Settings, findings and warnings, or None if the data are not images with masks.

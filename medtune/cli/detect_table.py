@@ -22,10 +22,12 @@ def find_table(root: Path, detected: DetectedData) -> Table | None:
 
     Args:
         root: data root.
-        detected: result to extend with warnings about unreadable or ambiguous tables.
+        detected: gets warnings about unreadable or ambiguous tables. If no table is usable, it also gets `data.csv`
+            with the first table that could not be read.
 
     Returns:
-        The first table with a path column and a label column, or else with one of the two. None without such a table.
+        The first table that has both a path column and a label column. If there is none, the first table that has one
+        of them. None if no table has either column.
     """
     complete: list[Table] = []
     partial: list[Table] = []
@@ -35,7 +37,7 @@ def find_table(root: Path, detected: DetectedData) -> Table | None:
             continue
         try:
             table = read_table(file, columns.KNOWN)
-            known = [what for what in ("path", "label") if _column(table, what) is not None]
+            known = [role for role in ("path", "label") if _column(table, role) is not None]
         except InputError as error:
             if file.suffix.lower() != ".txt":  # a text file is rarely a table
                 detected.warnings.append(str(error))
@@ -51,9 +53,9 @@ def find_table(root: Path, detected: DetectedData) -> Table | None:
     return next(iter([*complete, *partial]), None)
 
 
-def has_column(table: Table, what: str) -> bool:
+def has_column(table: Table, role: str) -> bool:
     """Return True if a table has the column path, label or patient, under this name or a common synonym."""
-    return _column(table, what) is not None
+    return _column(table, role) is not None
 
 
 def read_named(file: Path) -> Table:
@@ -69,25 +71,26 @@ def read_named(file: Path) -> Table:
         InputError: the file is not a readable table, or has neither a path column nor a label column.
     """
     table = read_table(file, columns.KNOWN)
-    if all(_column(table, what) is None for what in ("path", "label")):
+    if all(_column(table, role) is None for role in ("path", "label")):
         shown = ", ".join(table.columns)
         raise InputError(
-            f"--data={file}: columns 'path' and 'label' are missing (columns: {shown}). Rename the two columns"
+            f"--data={file}: columns 'path' and 'label' are missing (columns: {shown}). Rename the column of image "
+            "paths to path, and the column of labels to label"
         )
     return table
 
 
-def _column(table: Table, what: str) -> int | None:
+def _column(table: Table, role: str) -> int | None:
     """Return the position of the column path, label or patient, under this name or a common synonym."""
-    position = columns.find_column(table, what)
-    if position is None and what in columns.EARLIER_NAMES:
-        position = columns.find_column(table, columns.EARLIER_NAMES[what])
-    synonym = columns.similar_column(table, what)
+    position = columns.find_column(table, role)
+    if position is None and role in columns.EARLIER_NAMES:
+        position = columns.find_column(table, columns.EARLIER_NAMES[role])
+    synonym = columns.similar_column(table, role)
     return table.columns.index(synonym) if position is None and synonym is not None else position
 
 
 def by_table(table: Table, root: Path, images: list[str], detected: DetectedData) -> None:
-    """Add settings, findings and warnings that follow from a table.
+    """Replace the settings, and add the findings, warnings, commands and classes that follow from a table.
 
     Args:
         table: result of `find_table` or `read_named`.
@@ -100,45 +103,45 @@ def by_table(table: Table, root: Path, images: list[str], detected: DetectedData
     detected.findings.append(("table", f"{table.name}: {len(table.rows):,} rows, columns {shown}"))
     detected.findings += [("note", note) for note in table.notes]
     cells: dict[str, list[str]] = {}
-    known = {what: position for what in columns.ALIASES if (position := _column(table, what)) is not None}
+    known = {role: position for role in columns.ALIASES if (position := _column(table, role)) is not None}
     if "path" not in known and (name := path_column(table, root, known.values())):
         known["path"] = table.columns.index(name)
-    findings = [] if "label" in known else detect_labels.finding_columns(table, set(known.values()))
-    for what in columns.ALIASES:
-        position = known.get(what)
-        if position is None and what == "label" and findings:
-            detect_labels.set_columns(findings, table, detected)
+    label_columns = [] if "label" in known else detect_labels.finding_columns(table, set(known.values()))
+    for role in columns.ALIASES:
+        position = known.get(role)
+        if position is None and role == "label" and label_columns:
+            detect_labels.set_columns(label_columns, table, detected)
             continue
         if position is None:
-            if what != "patient":
+            if role != "patient":
                 detected.warnings.append(
-                    f"{table.name}: column {what!r} is missing. Run `medtune params set data.columns.{what}=NAME`"
+                    f"{table.name}: column {role!r} is missing. Run `medtune params set data.columns.{role}=NAME`"
                 )
-                detected.commands.append(f"medtune params set data.columns.{what}=NAME")
+                detected.commands.append(f"medtune params set data.columns.{role}=NAME")
             continue
         name = table.columns[position]
-        earlier = columns.EARLIER_NAMES.get(what)
-        if columns.casefold_name(name) != what or (earlier and columns.find_column(table, earlier) is not None):
-            detected.settings[f"data.columns.{what}"] = name
-            detected.findings.append((what, f"column {name}"))
-        cells[what] = [row[position].strip() for _, row in table.rows]
+        earlier = columns.EARLIER_NAMES.get(role)
+        if columns.casefold_name(name) != role or (earlier and columns.find_column(table, earlier) is not None):
+            detected.settings[f"data.columns.{role}"] = name
+            detected.findings.append((role, f"column {name}"))
+        cells[role] = [row[position].strip() for _, row in table.rows]
     if "path" in cells and not any((root / path).is_file() for path in cells["path"]):
         if pattern := ImageFiles(root, scan_root(root)).common_format(cells["path"]):
             detected.settings["data.path_format"] = pattern
             detected.findings.append(("files", pattern))
         else:
-            detected.warnings.append(f"{table.name}: column {table.columns[known['path']]} names no existing file")
+            detected.warnings.append(f"{table.name}: none of the paths in column {table.columns[known['path']]} exists")
     if "label" in cells and not detect_labels.set_lists(cells["label"], detected):
         detected.findings.append(("classes", class_counts(iter(cells["label"]))))
         detected.classes = tuple(sorted({label for label in cells["label"] if not is_missing(label)}))
     if "patient" in cells:
-        patients = len(set(cells["patient"]))
-        detected.findings.append(("patients", f"{patients:,}, in column {table.columns[known['patient']]}"))
+        n_patients = len(set(cells["patient"]))
+        detected.findings.append(("patients", f"{n_patients:,}, in column {table.columns[known['patient']]}"))
         labels = cells.get("label") if "task.kind" not in detected.settings else None
-        _folds(patients, fewest_patients(cells["patient"], labels), detected)
+        _choose_number_of_folds(n_patients, fewest_patients(cells["patient"], labels), detected)
     else:
         _suggest_patients(
-            table, {*known.values(), *map(table.columns.index, findings)}, detected, cells.get("path", images)
+            table, {*known.values(), *map(table.columns.index, label_columns)}, detected, cells.get("path", images)
         )
 
 
@@ -168,11 +171,12 @@ def fewest_patients(patients: Sequence[str], labels: Sequence[str] | None) -> in
     return min(map(len, by_class.values()), default=0)
 
 
-def _folds(patients: int, fewest: int, detected: DetectedData) -> None:
-    if min(patients, fewest) < 5:
+def _choose_number_of_folds(n_patients: int, fewest_per_class: int, detected: DetectedData) -> None:
+    """Set 3 folds for few patients, and warn if there are too few for 3 folds."""
+    if min(n_patients, fewest_per_class) < 5:
         detected.settings["data.split.folds"] = 3
-    if patients < 3:
-        detected.warnings.append(f"{patients} patients are too few for 3 folds. Add patients")
+    if n_patients < 3:
+        detected.warnings.append(f"{n_patients} patients are too few for 3 folds. Add patients")
 
 
 def class_counts(labels: Iterable[str]) -> str:

@@ -49,7 +49,7 @@ def detect_volumes(root: Path, table: str | None = None) -> DetectedData | None:
 
     Args:
         root: data root.
-        table: file name of the table in `root` that the user named.
+        table: file name of the table in `root` that the user named; None if the user named none.
 
     Returns:
         Settings, findings and warnings, or None if the data are not volumes.
@@ -166,10 +166,10 @@ def name_labels(
     """Set the names of the labels.
 
     Args:
-        counts: number of masks with a label, by label.
+        counts: number of masks that contain each label, by label.
         n_read: number of masks that were read.
         detected: result to extend.
-        known: names of labels that a file states, by label. Without them, the user must set the names.
+        known: names of labels that a file states, by label. If a name is missing, the user must set all names.
     """
     numbers = range(1, max([*counts, *(known or {})]) + 1)
     if known and all(number in known for number in numbers):
@@ -190,7 +190,9 @@ def name_labels(
 
 
 def set_split(samples: Sequence[Sample], layout: volume_layouts.Layout, detected: DetectedData) -> None:
-    """Choose a protocol: by patient if the patients are known, otherwise by volume.
+    """Choose the protocol and the number of folds.
+
+    The split is by patient if all patients are known, otherwise by volume.
 
     Args:
         samples: the volumes.
@@ -201,9 +203,9 @@ def set_split(samples: Sequence[Sample], layout: volume_layouts.Layout, detected
     if None not in patients:
         origin = "DICOM files" if layout.settings["data.source"] == "dicom" else "table"
         detected.findings.append(("patients", f"{len(patients):,}, from the {origin}"))
-        n_units = len(patients)
+        n_units, units = len(patients), "patients"
     else:
-        n_units = len(samples)
+        n_units, units = len(samples), "volumes"
         detected.settings["data.split.protocol"] = "image"
         detected.findings.append(
             ("patients", "unknown: the split is by volume. A patient with several volumes inflates the metrics")
@@ -212,7 +214,7 @@ def set_split(samples: Sequence[Sample], layout: volume_layouts.Layout, detected
     if n_units < MIN_FOLDS_VOLUMES:
         detected.settings["data.split.folds"] = 3
     if n_units < 3:
-        detected.warnings.append(f"{n_units} volumes or patients are too few for 3 folds. Add volumes")
+        detected.warnings.append(f"{n_units} {units} are too few for 3 folds. Add {units}")
 
 
 def _suggest_patients(paths: list[str], others: Sequence[str], detected: DetectedData) -> None:

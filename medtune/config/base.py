@@ -10,13 +10,17 @@ from medtune.config.validation_errors import BOOLEAN, contains_boolean
 
 
 class BaseParams(BaseModel):
-    """Base for discriminated unions: pydantic does not allow "before" validators on the discriminator."""
+    """Base of all sections, without "before" validators.
+
+    Members of a discriminated union inherit from it directly, because pydantic does not allow such validators on the
+    discriminator.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class StrictParams(BaseParams):
-    """Immutable section of params.yaml that rejects unknown keys, infinite numbers, and booleans as numbers."""
+    """Immutable section of params.yaml. It rejects unknown keys, infinite numbers, NaN and misplaced booleans."""
 
     REMOVED: ClassVar[dict[str, str]] = {}
     """Keys of earlier versions, as `section.key`, with a message that names the replacement."""
@@ -35,12 +39,14 @@ class StrictParams(BaseParams):
     def _reject_bool_as_number(cls, value: Any, info: ValidationInfo) -> Any:
         # pydantic reads true as 1, and `epochs: true` would train one epoch.
         if contains_boolean(value) and not _accepts_bool(cls.model_fields[info.field_name or ""].annotation):
-            raise PydanticCustomError(BOOLEAN, "booleans are not allowed here; put a name in quotes")
+            raise PydanticCustomError(
+                BOOLEAN, "a boolean is not allowed here. If you mean a name such as on or no, put it in quotes"
+            )
         return value
 
 
 def renamed(section: str, **names: str) -> dict[str, str]:
-    """Return `StrictParams.REMOVED` for keys of `section` that have a new name, as `old="new"`."""
+    """Return `StrictParams.REMOVED` for renamed keys of `section`. Each argument is `old_name="new_name"`."""
     return {f"{section}.{old}": f"renamed. Use {section}.{new}." for old, new in names.items()}
 
 

@@ -96,8 +96,8 @@ def _with_spacing(sample: Sample, pixel_mm: Sequence[float] | None) -> Sample:
         return sample
     if pixel_mm is None:
         raise InputError(
-            f"{sample.path}: the pixel spacing is unknown, and that of the training images differs. Add a column "
-            "spacing to the table"
+            f"{sample.path}: the pixel spacing is unknown, and the training images have different spacings. Add a "
+            "column spacing to the table"
         )
     return replace(sample, volume=replace(files, spacing=(float(pixel_mm[0]), float(pixel_mm[1]), 1.0)))
 

@@ -21,7 +21,10 @@ PATIENT_COLUMN_HINT = {"folder": NAME_PATIENTS, "slides": NAME_PATIENTS}
 
 
 def splits_by_fold(folds: np.ndarray, params: SplitParams) -> np.ndarray:
-    """Return (n, folds) splits: column k tests fold k, validates on another fold and trains on the rest."""
+    """Return the splits (n, folds).
+
+    Column k describes the network that is tested on fold k, validated on another fold and trained on the other folds.
+    """
     splits = np.full((len(folds), params.folds), "train", SPLIT_DTYPE)
     for fold in range(params.folds):
         val = params.val_fold_for(fold)
@@ -39,8 +42,8 @@ def split_by_patient(
         better = PATIENT_COLUMN_HINT.get(source, "")
         raise InputError(
             f"data.split.protocol=patient: the data have no patient ids. {better}"
-            f"{'Or set' if better else 'Set'} data.split.protocol={others}; a patient may then be in both training and "
-            "test set"
+            f"{'Or set' if better else 'Set'} data.split.protocol={others}; images of one patient can then be in both "
+            "the training set and the test set"
         )
     patient_ids = np.array([sample.patient_id for sample in samples])
     if (n_patients := len(np.unique(patient_ids))) < params.folds:
@@ -80,7 +83,9 @@ def published_split(samples: Sequence[Sample], labels: np.ndarray, params: Split
             "data.split.protocol to another value"
         )
     if by_column and any(sample.published_splits is None for sample in samples):
-        raise InputError("data.split.protocol=column: no table lists the images. Set data.source=folder and data.csv")
+        raise InputError(
+            "data.split.protocol=column: the images have no split from a table. Set data.source=folder and data.csv"
+        )
     if by_column:
         check_patients(samples)
     if any(sample.published_splits is None for sample in samples):
@@ -91,22 +96,25 @@ def published_split(samples: Sequence[Sample], labels: np.ndarray, params: Split
     splits = np.array([sample.published_splits for sample in samples], SPLIT_DTYPE)
     if splits.shape[1] == 1:
         if len(params.test_folds) > 1:
-            raise InputError("data.split.test_fold=all: only one split is published. Set it to 0.")
+            raise InputError("data.split.test_fold=all: the data define only one split. Set data.split.test_fold=0")
         splits = np.repeat(splits, params.folds, axis=1)
     if splits.shape[1] != params.folds:
         raise InputError(
-            f"data.split.folds={params.folds}: {splits.shape[1]} folds are published. Use "
+            f"data.split.folds={params.folds}: the data define {splits.shape[1]} folds. Set "
             f"data.split.folds={splits.shape[1]}"
         )
     notes = []
     if by_folder:
-        notes.append("Split by the folders (protocol folders): scores refer to the images in the test folder.")
+        notes.append("Split by the folders (protocol folders): test metrics refer to the images in the test folder.")
     if by_column:
-        notes.append("Split by a column of the table (protocol column): scores refer to rows whose value is test.")
+        notes.append(
+            "Split by a column of the table (protocol column): test metrics refer to the rows with the value test in "
+            "this column."
+        )
     if external := int((splits[:, 0] == "external").sum()):
         notes.append(
-            f"{external:,} images are external: not used for model selection, and scored separately from the test "
-            "images."
+            f"{external:,} images are external. They are not used for model selection, and their metrics are reported "
+            "separately."
         )
     if not (splits == "val").any():
         where = "There is no validation folder" if by_folder else "The published folds have no validation split"
@@ -120,6 +128,7 @@ def published_split(samples: Sequence[Sample], labels: np.ndarray, params: Split
                 rows[hold_out_validation(labels[rows], [samples[row] for row in rows.tolist()], source)], test_fold
             ] = "val"
     tested = splits == "test"
+    # An image that is tested in no fold or in several folds has no fold (-1).
     folds = np.where(tested.sum(1) == 1, tested.argmax(1), -1).astype(np.int64)
     if (left_out := int((splits == "unused").all(1).sum())) > 0:
         notes.append(f"{left_out} images are in none of the published folds.")

@@ -1,6 +1,6 @@
 """Spacing and patch size of a data set of volumes, from its training volumes.
 
-The rules are those of nnU-Net (Isensee et al., Nature Methods 18:203, 2021).
+The rules follow nnU-Net (Isensee et al., Nature Methods 18:203, 2021). `target_spacing` states one exception.
 """
 
 import math
@@ -11,7 +11,7 @@ import numpy as np
 from medtune.config.errors import InputError
 from medtune.serving.volumes.resampling import THICK_RATIO, Shape, Spacing, resampled_shape
 
-# A first patch has at least this many voxels. Then it is reduced to the budget.
+# The first patch of a volume is a cube in mm with at least this many voxels, before it is limited to the median shape.
 _FIRST_VOXELS = 256**3
 _THICK_PERCENTILE = 10.0
 
@@ -19,9 +19,10 @@ _THICK_PERCENTILE = 10.0
 def target_spacing(spacings: Sequence[Sequence[float]]) -> Spacing:
     """Return the spacing to which all volumes are resampled.
 
-    It is the median of each axis. An axis with a median of more than `THICK_RATIO` times both other axes takes its 10th
-    percentile instead, but at least the largest of the others. With the median, half of the volumes would lose some of
-    their few slices. nnU-Net also requires that the axis has few voxels, which is not checked here.
+    It is the median spacing of each axis. If the median of one axis exceeds `THICK_RATIO` times the larger median of
+    the other two axes, the 10th percentile of this axis is used instead. It is never below that larger median. With the
+    median, half of the volumes would lose some of their few slices. nnU-Net also requires that the axis has few voxels,
+    which is not checked here.
 
     Args:
         spacings: spacing in mm of each training volume, (N, 3), in RAS orientation.
@@ -68,9 +69,9 @@ def median_shape(shapes: Sequence[Sequence[int]], spacings: Sequence[Sequence[fl
 def patch_size(spacing: Spacing, shape: Shape, strides: Shape, max_voxels: int) -> Shape:
     """Return the size of a patch.
 
-    The first patch has equal sides in mm, but at most the median shape, rounded up to multiples of the strides. The
-    side that is longest relative to the median shape shrinks by its stride until the patch fits into the budget. A
-    patch of images has one slice, and its first size has the budget.
+    The first patch has equal sides in mm. Each side is limited to the median shape and then rounded up to a multiple
+    of its stride. The side that is longest relative to the median shape shrinks by its stride until the patch has at
+    most `max_voxels` voxels. For images, the patch has one slice, and the equal sides give about `max_voxels` pixels.
 
     Args:
         spacing: spacing of the resampled volumes in mm.
@@ -83,7 +84,7 @@ def patch_size(spacing: Spacing, shape: Shape, strides: Shape, max_voxels: int) 
         Voxels per axis, multiples of `strides`.
 
     Raises:
-        InputError: even the smallest patch exceeds the budget.
+        InputError: even the smallest patch has more than `max_voxels` voxels.
     """
     if math.prod(strides) > max_voxels:
         raise InputError(

@@ -2,16 +2,16 @@
 
 Images of one patient depend on each other, so the guarantee of split conformal prediction over images does not hold.
 Here each of K calibration patients has the weight 1 / (K + 1), divided equally among its images. The remaining weight
-1 / (K + 1) belongs to a new patient, whose score is unknown and counts as the worst possible one. The set of an image
-of this patient then contains the image's label with at least the requested probability. This holds for every K of at
-least `min_patients`.
+1 / (K + 1) belongs to a new patient, whose score is unknown and counts as the worst possible one. The prediction set of
+an image of the new patient then contains the label of this image with at least the requested probability. This holds
+for every K of at least `min_patients`.
 
 This is hierarchical conformal prediction (Lee, Barber and Willett, 2023, "Distribution-free inference with
 hierarchical data", eq. 5). Without the weight of the new patient, it is the pooled CDF of Dunn, Wasserman and
 Ramdas, 2022.
 
-The score of an image is the probability of its label. A prediction set contains every class whose probability reaches
-a limit.
+The score of an image is the probability of its label. A prediction set contains every class whose probability is at
+least the limit of this class.
 """
 
 import math
@@ -34,10 +34,10 @@ def min_patients(coverage: float) -> int:
 
 
 def lowest_probability(label_probabilities: Floats, patient_ids: npt.NDArray[Any], coverage: float) -> float | None:
-    """Compute the probability that a class must reach to be in the set.
+    """Compute the limit: the lowest probability with which a class is in the set.
 
     Args:
-        label_probabilities: (n,) probability of each calibration image's label.
+        label_probabilities: (n,) probability of the label of each calibration image.
         patient_ids: (n,) patient of each image.
         coverage: requested coverage, 0..1.
 
@@ -73,7 +73,8 @@ def calibrate(
 
     Returns:
         Value of `prediction_sets` in bundle.json. It has `coverage`, `holds_for` (`each class` or
-        `all images together`), and `min_probability` and `patients` by class. If there are no sets, it has `reason`.
+        `all images together`), and by class `min_probability` (the limit) and `patients`. If no limits can be computed,
+        it has only the key `reason`.
     """
     if any(SEPARATOR in name for name in classes):
         return {"reason": f"a class name contains {SEPARATOR}, which separates the classes of a set"}

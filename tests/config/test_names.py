@@ -17,7 +17,7 @@ def test_names__numbers_are_text():
 
 @pytest.mark.parametrize("values", [{"positive": True}, {"class_names": [True, False]}, {"label_map": {"a": True}}])
 def test_names__reject_unquoted_booleans(values):
-    with pytest.raises(ValidationError, match="put a name in quotes"):
+    with pytest.raises(ValidationError, match="put it in quotes"):
         Params(**values)
 
 

@@ -87,13 +87,13 @@ def test_split_samples__patient_in_two_splits_is_an_error():
 
 def test_split_samples__takes_validation_from_train_and_notes_external_images():
     assignment = split_samples(samples([("external", 3)]), ("a", "b"), COLUMN, "folder")
-    assert any("3 images are external: not used for model selection" in note for note in assignment.notes)
+    assert any("3 images are external. They are not used for model selection" in note for note in assignment.notes)
     assert any(
         "No row has the value val: a fifth of each training split is used for validation, by patient" in note
         for note in assignment.notes
     )
     assert SplitParams(protocol="column", test_fold="all").test_folds == [0]
-    with pytest.raises(InputError, match="protocol=column: no table lists the images"):
+    with pytest.raises(InputError, match="protocol=column: the images have no split from a table"):
         split_samples([Sample("x", "a"), Sample("y", "b")], ("a", "b"), COLUMN, "folder")
 
 

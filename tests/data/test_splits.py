@@ -148,7 +148,7 @@ def test_split__official_with_one_published_split():
     result = split_samples(samples, CLASSES, SplitParams(protocol="official"), "test")
     assert (result.splits[:, 0] == result.splits[:, 4]).all()
     assert set(result.folds[20:]) == {-1} or set(result.folds[20:]) == {0}
-    with pytest.raises(InputError, match="Set it to 0"):
+    with pytest.raises(InputError, match=r"Set data\.split\.test_fold=0"):
         split_samples(samples, CLASSES, SplitParams(protocol="official", test_fold="all"), "test")
 
 
@@ -159,7 +159,7 @@ def test_split__official_needs_a_published_split():
 
 def test_split__official_needs_the_published_number_of_folds():
     samples = official(make_samples(), [{f"P{g}": "train" for g in range(20)}] * 2)
-    with pytest.raises(InputError, match="2 folds are published"):
+    with pytest.raises(InputError, match="the data define 2 folds"):
         split_samples(samples, CLASSES, SplitParams(protocol="official"), "test")
 
 

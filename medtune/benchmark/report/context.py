@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,29 +25,29 @@ from medtune.benchmark.report.plots.pareto import pareto_plot
 from medtune.benchmark.report.records import BASELINES
 from medtune.benchmark.report.warnings import comparison_warnings
 
-PANELS_PER_ROW = 2  # panels per forest plot
+PANELS_PER_PLOT = 2  # panels of one forest plot, side by side
 
 
 def report_context(comparison: Comparison) -> dict[str, Any]:
-    """Build the variables of `benchmark/report/page.html.j2` for one comparison."""
-    cube = comparison.cube
+    """Build the entry of `blocks` in `benchmark/report/page.html.j2` for one comparison."""
+    cube = comparison.cube  # metrics by method, percentage, seed and left-out patients
     if comparison.is_empty:
         return {"data": cube.data, "backbone": cube.backbone, "empty": True}
     percents = [p for p, best in enumerate(comparison.best) if best is not None]
     compared = [p for p in percents if comparison.against_best[p]]
-    pairs = [compared[start : start + PANELS_PER_ROW] for start in range(0, len(compared), PANELS_PER_ROW)]
+    plots = [compared[start : start + PANELS_PER_PLOT] for start in range(0, len(compared), PANELS_PER_PLOT)]
     return {
         "data": cube.data,
         "backbone": cube.backbone,
         "empty": False,
         "unit": resampling_unit(cube),
         "facts": _facts(comparison),
-        "limits": comparison_warnings(comparison),
+        "warnings": comparison_warnings(comparison),
         "percents": [cube.percents[p] for p in percents],
         "rows": [_row(comparison, int(m), n, percents) for n, m in enumerate(comparison.summary.order, start=1)],
-        "trade": _embedded_png(lambda path: pareto_plot(path, comparison)),
+        "pareto": _embedded_png(lambda path: pareto_plot(path, comparison)),
         "fractions": _embedded_png(lambda path: fraction_plot(path, comparison)),
-        "forests": [_embedded_png(lambda path, some=some: forest_plot(path, comparison, some)) for some in pairs],  # type: ignore[misc]
+        "forests": [_embedded_png(partial(forest_plot, comparison=comparison, percent_indices=plot)) for plot in plots],
         "full": _against_full(comparison, percents),
         "costs": _embedded_png(lambda path: cost_plot(path, comparison)),
     }
@@ -58,14 +59,14 @@ def _facts(comparison: Comparison) -> str:
     unit, item = resampling_unit(cube), sample_noun(cube)
     trained = []
     for p, percent in enumerate(cube.percents):
-        counts = {
+        sizes = {
             (result["patients"]["train"], result["images"]["train"])
             for m in range(len(cube.methods))
             for result in cube.results_of(m, p)
         }
-        sizes = [pluralize(images, item) + (f" of {pluralize(groups, unit)}" if unit == "patient" else "")
-                for groups, images in sorted(counts)]  # fmt: skip
-        trained += [f"{percent} %: {' or '.join(sizes)}"] if sizes else []
+        texts = [pluralize(n_images, item) + (f" of {pluralize(n_patients, unit)}" if unit == "patient" else "")
+                for n_patients, n_images in sorted(sizes)]  # fmt: skip
+        trained += [f"{percent} %: {' or '.join(texts)}"] if texts else []
     images = sorted({result["images"]["test"] for result in results})
     folds = sorted({tuple(result.get("folds") or ()) for result in results})
     sentences = [

@@ -1,4 +1,8 @@
-"""Loading and running of a bundle that segments volumes. Needs onnxruntime, NumPy and nibabel only."""
+"""Loading and running of a bundle that segments volumes or two-dimensional images.
+
+Needs onnxruntime, NumPy and Pillow. A bundle that segments volumes also needs nibabel. A DICOM series also needs
+pydicom. Some image files need other libraries (see `medtune.serving.decode`).
+"""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -32,16 +36,16 @@ SUPPORTED = ("cpu", "cuda")
 
 
 class VolumeBundle(LoadedBundle):
-    """A loaded bundle for volumes."""
+    """A loaded bundle that segments volumes or two-dimensional images."""
 
     @classmethod
     def _check_kind(cls, folder: Path, document: dict[str, Any], provider: str) -> None:
         if VOLUMES not in document:
-            raise BundleError(f"{folder} predicts images, not volumes. Load it with medtune.serving.bundle.Bundle")
+            raise BundleError(f"{folder}: the bundle does not segment. Load it with medtune.serving.bundle.Bundle")
         if "images" not in document[VOLUMES] and find_spec("nibabel") is None:
             raise BundleError(INSTALL)
         if provider not in SUPPORTED:
-            raise BundleError(f"provider {provider} does not run bundles for volumes. Use {' or '.join(SUPPORTED)}")
+            raise BundleError(f"provider={provider}: not supported for segmentation. Use {' or '.join(SUPPORTED)}")
 
     @cached_property
     def settings(self) -> VolumeSettings:
@@ -74,7 +78,7 @@ class VolumeBundle(LoadedBundle):
 
         Args:
             source: a NIfTI file with all channels, a sequence with one file per channel, the folder of a DICOM series,
-                or a volume. A bundle of images reads an image file.
+                or a volume. If the bundle segments images, one image file or a volume.
 
         Returns:
             The volume.
@@ -102,8 +106,8 @@ class VolumeBundle(LoadedBundle):
             raise DecodeError(f"{len(paths)} files; expected one image")
         if pixel_mm is None:
             raise DecodeError(
-                f"{paths[0]}: the pixel spacing is unknown, and that of the training images differs. Pass the volume "
-                "of medtune.serving.volumes.image_file.read_image"
+                f"{paths[0]}: the pixel spacing is unknown, and the training images have different spacings. Call "
+                "medtune.serving.volumes.image_file.read_image with the spacing, and pass the volume that it returns"
             )
         return read_image(paths[0], len(self.settings.channels), pixel_mm)
 
@@ -118,14 +122,14 @@ class VolumeBundle(LoadedBundle):
         """Segment one volume.
 
         Args:
-            source: argument of `read`.
+            source: see `read`.
             member: use only this network instead of the mean of all networks.
             post_processing: remove components as bundle.json states.
             batch_size: windows per run of the network. More windows need more memory.
-            on_progress: gets the number of finished windows and of all windows.
+            on_progress: called with the number of finished windows and the total number of windows.
 
         Returns:
-            The label map on the grid of the file, and its summary.
+            The label map on the grid of the file, and the volume and the uncertainty of each label.
 
         Raises:
             DecodeError: the volume cannot be used, or the memory is not sufficient.
@@ -140,7 +144,7 @@ class VolumeBundle(LoadedBundle):
         grid, shape = volume.grid, volume.shape
         try:
             image = settings.preparation.apply(volume.data, spacing)
-            del volume  # the values of the file are not needed any more
+            del volume  # the values of the file are no longer needed
             result = self.segment_prepared(image, shape, spacing, member, batch_size, on_progress)
             labels = result.labels
             if post_processing:
@@ -170,11 +174,11 @@ class VolumeBundle(LoadedBundle):
             spacing: spacing of the volume in RAS in mm.
             member: use only this network instead of the mean of all networks.
             batch_size: windows per run of the network.
-            on_progress: gets the number of finished windows and of all windows.
-            on_slab: gets the probabilities of each finished slab of `image`, before temperature scaling.
+            on_progress: called with the number of finished windows and the total number of windows.
+            on_slab: called with the probabilities of each finished slab of `image`, before temperature scaling.
 
         Returns:
-            The label map on the grid of the volume.
+            The label map on the grid of the volume in RAS, and the uncertainty of each label.
 
         Raises:
             ValueError: the model returned a value that is not finite.

@@ -153,10 +153,10 @@ def segment(
         overlap: overlap of neighboring windows as a fraction of the window.
         n_labels: number of labels without the background.
         batch: largest number of windows per call of `run`.
-        on_progress: gets the number of finished windows and of all windows.
+        on_progress: called with the number of finished windows and the total number of windows.
         views: axes whose mirrored windows are also predicted (see `mirrored`).
         temperature: divisor of the logarithms of the probabilities, for the uncertainty. It changes no label.
-        on_slab: gets the probabilities of each finished slab of `image`, before temperature scaling.
+        on_slab: called with the probabilities of each finished slab of `image`, before temperature scaling.
 
     Returns:
         The label map on the grid of the volume.

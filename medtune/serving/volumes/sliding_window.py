@@ -46,8 +46,8 @@ def predict(
         overlap: overlap of neighboring windows as a fraction of the window, at least 0 and below 1.
         n_outputs: number of classes, at most `MAX_LABELS`.
         batch: largest number of windows per call of `run`.
-        on_slab: gets the probabilities of finished slabs, in ascending order.
-        on_progress: gets the number of finished windows after each call of `run`.
+        on_slab: called with the probabilities of finished slabs, in ascending order.
+        on_progress: called after each call of `run`, with the numbers of finished windows and of all windows.
 
     Returns:
         uint8 (X, Y, Z), the lowest of equally probable classes.
@@ -85,7 +85,7 @@ def predict_slabs(
         overlap: overlap of neighboring windows as a fraction of the window, at least 0 and below 1.
         n_outputs: number of outputs of the network.
         batch: largest number of windows per call of `run`.
-        on_progress: gets the number of finished windows after each call of `run`.
+        on_progress: called after each call of `run`, with the numbers of finished windows and of all windows.
 
     Yields:
         First plane of the slab, and its probabilities, float32 (n_outputs, planes, Y, Z).

@@ -29,7 +29,7 @@ def draw_maps(
     Args:
         params: `rotate`, `scale` and `affine_probability` are read.
         rng: source of random numbers.
-        spacing: distance of voxels in mm. Rotations are those of the body, also with anisotropic voxels.
+        spacing: distance of voxels in mm. Rotations preserve distances in mm, also with anisotropic voxels.
         is_planar: the patches have one slice, so that they rotate about the z axis only.
 
     Returns:
@@ -87,7 +87,7 @@ def resample(box: Tensor, first: np.ndarray, center: np.ndarray, matrix: np.ndar
         center: center of the patch in voxels of the volume.
         matrix: from `draw_maps`.
         patch: voxels of the patch per axis.
-        nearest: nearest-neighbor sampling for masks, instead of linear interpolation.
+        nearest: True for nearest-neighbor sampling, for masks. False for linear interpolation.
 
     Returns:
         (C, *patch), float32.
@@ -105,7 +105,7 @@ def resample(box: Tensor, first: np.ndarray, center: np.ndarray, matrix: np.ndar
 
 
 def draw_mirrored(rng: PerSampleRng, axes: Sequence[str]) -> list[tuple[int, ...]]:
-    """Draw the mirrored axes of each patch, each of the named axes with probability 0.5, as indices 0..2."""
+    """Draw the axes to mirror for each patch, as indices 0..2. Each named axis has the probability 0.5."""
     drawn = [("xyz".index(axis), rng.bernoulli(0.5).tolist()) for axis in axes]
     return [tuple(axis for axis, values in drawn if values[row]) for row in range(len(rng.bernoulli(1)))]
 

@@ -35,7 +35,7 @@ class TemperatureEvidence(ImageArrays):
 
 @dataclass(frozen=True)
 class Temperature:
-    """Fitted temperature.
+    """Temperature and the result of its fit.
 
     Attributes:
         value: divisor of the logarithms of the probabilities. 1 has no effect.
@@ -64,10 +64,10 @@ def temperature_evidence(
     Args:
         prepared: prepared dataset.
         rows: (n,) rows of the volumes.
-        outputs: label maps of these volumes.
+        outputs: segmented volumes, in the order of `rows`.
 
     Returns:
-        The evidence, without volumes whose output has no voxel sample.
+        The evidence. Volumes without a voxel sample are left out.
     """
     found, values = [], []
     for position in range(len(rows)):

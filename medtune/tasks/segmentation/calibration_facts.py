@@ -30,7 +30,7 @@ class VoxelStats:
     """Calibration sums of test volumes, averaged per patient.
 
     Attributes:
-        sums: (patients, WIDTH) results of `calibration_sums`.
+        sums: (patients, WIDTH) mean of `calibration_sums` over the volumes of each patient.
     """
 
     sums: Floats
@@ -42,7 +42,7 @@ class VoxelStats:
 
     @property
     def width(self) -> int:
-        """Number of patients, because `weighted` computes one value per patient and bin."""
+        """Number of values that `weighted` reads for one weighting: `WIDTH` per patient."""
         return self.sums.size
 
     def weighted(self, weights: Floats) -> Floats:
@@ -128,7 +128,7 @@ def draw_reliability(path: Path, facts: dict[str, Any], title: str, point: str =
         path: PNG file to write.
         facts: result of `calibration_facts`.
         title: second line of the title.
-        point: name of a voxel.
+        point: word for a voxel, such as `voxel` or `pixel`.
     """
     with plot_file(path, (4.6, 4.4)) as axes:
         axes.plot([0, 1], [0, 1], color=GRAY, lw=0.8, ls=":")

@@ -21,7 +21,7 @@ def calibration_sums(sample: VoxelSample, temperature: float) -> Floats:
 
     Args:
         sample: voxels of the volume.
-        temperature: the fitted temperature.
+        temperature: divisor of the logarithms of the probabilities.
 
     Returns:
         (WIDTH,) the flattened sums (`SHAPE`), then the two mean negative log-likelihoods in nats. NaN without voxels.

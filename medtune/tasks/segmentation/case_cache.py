@@ -28,7 +28,7 @@ class CaseCache:
     """Metrics of label maps, computed at most once.
 
     Attributes:
-        computed: number of label maps whose metrics were computed and not read.
+        computed: number of label maps whose metrics were computed, because the cache did not have them.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -54,7 +54,7 @@ class CaseCache:
         Args:
             truth: (X, Y, Z) true mask.
             predicted: (X, Y, Z) predicted label map before post-processing.
-            post_processing: components that are removed first.
+            post_processing: removal of components, which is applied first.
             spacing: (3,) distance between voxel centers in mm.
             labels: value of each label in the masks, by name.
             tolerance: tolerance of the normalized surface distance in mm, or one per label.

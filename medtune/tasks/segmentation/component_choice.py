@@ -52,10 +52,10 @@ def component_effects(
     Args:
         prepared: prepared dataset.
         rows: (n,) rows of the volumes.
-        outputs: label maps of these volumes.
+        outputs: segmented volumes, in the order of `rows`.
 
     Returns:
-        The effects. Both values are equal unless `task.largest_component` is `auto`, because nothing is then chosen.
+        The effects. If `task.largest_component` is not `auto`, nothing is chosen, and all values are 0.
     """
     labels = {name: index for index, name in enumerate(prepared.classes, 1)}
     size = outputs.options.min_volume_mm3

@@ -1,4 +1,4 @@
-"""Controls of segmentation: the decoder without a backbone, and the same network from random weights.
+"""Controls of segmentation: the decoder without a backbone, and the complete network from random weights.
 
 A control has the data, folds, patches, augmentation, seed and loss of the model, and as many optimizer steps as all
 training stages of the model together. If both stages repeat the volumes equally often per epoch, the numbers of steps

@@ -67,7 +67,7 @@ def compute_outputs(
 
 
 def combine_networks(outputs: Sequence[SegmentedVolumes]) -> SegmentedVolumes:
-    """Return the label maps of the exported model, which `compute_outputs` has computed for every network alike."""
+    """Return the label maps of the exported model, which are the same in the outputs of every network."""
     return outputs[0]
 
 

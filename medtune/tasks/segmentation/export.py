@@ -64,7 +64,8 @@ def agreement(
         tolerance: not used.
 
     Returns:
-        Fraction of the voxels with the same label: `label_agreement`, and its smallest value of a window.
+        `label_agreement`, the fraction of the voxels with the same label, and `label_agreement_min`, the smallest
+        fraction of a single window.
     """
     same = (reference.argmax(axis=1) == output.argmax(axis=1)).reshape(len(output), -1).mean(axis=1)
     return {"label_agreement": float(same.mean()), "label_agreement_min": float(same.min())}
@@ -82,8 +83,8 @@ def compare_volumes(
         labels: label maps of the exported model.
 
     Returns:
-        Number of volumes, smallest fraction of voxels with the same label, and the Dice of both. Dice is None if no
-        mask has a label.
+        Number of volumes, smallest fraction of voxels with the same label, and the mean Dice of both models. Dice is
+        None if no mask has a label.
     """
     same = [float((before == after).mean()) for before, after in zip(reference, labels, strict=True)]
     return {

@@ -29,11 +29,11 @@ class SegmentationFold:
     Attributes:
         fold: index of the test fold.
         selected_stage: training stage of the selected weights.
-        rules: post-processing, chosen on the validation volumes of all folds without the patients of `test`. The
-            temperature is fitted on the validation volumes of this fold.
+        rules: post-processing and temperature. The post-processing is chosen on the validation volumes of all folds,
+            without the patients of `test`. The temperature is fitted on the validation volumes of this fold.
         val: predictions of the validation volumes.
         test: predictions of the test volumes.
-        evidence: evidence of the validation volumes of this fold.
+        evidence: validation results of this fold, from which rules are chosen (see `rules.Evidence`).
     """
 
     fold: int
@@ -44,7 +44,7 @@ class SegmentationFold:
     evidence: Evidence
 
     def calibrate(self, logits: Any) -> Any:
-        """Return the label maps unchanged."""
+        """Return the argument unchanged. It consists of label maps, and `from_bundle` applies the rules."""
         return self.rules.calibrate(logits)
 
     def record(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def evaluate_folds(
 
     Args:
         requests: one per fold.
-        outputs: label maps of each fold's network by split.
+        outputs: segmented volumes of the network of each fold, by split.
         prepared: prepared dataset.
         options: params section evaluate.
 
@@ -99,11 +99,11 @@ def fit_rules(
     prepared: "PreparedDataset",
     options: EvaluateParams,
 ) -> Rules:
-    """Choose the rules of a network that was trained on all patients, on the validation volumes of all folds.
+    """On the validation volumes of all folds, choose the rules of a network that was trained on all patients.
 
     Args:
         requests: one per fold.
-        outputs: label maps of each fold's network by split.
+        outputs: segmented volumes of the network of each fold, by split.
         prepared: prepared dataset.
         options: params section evaluate.
 
@@ -130,8 +130,9 @@ def choose_decision(
     """Choose the rules of the exported model on the validation volumes of all folds.
 
     The mean of several networks gets the temperature that fits the validation volumes of all folds, each predicted by
-    the network of its fold. There are no volumes on which the mean could be fitted, because every volume is a training
-    volume of some network. The temperature changes no label map, neither of a single network nor of the mean.
+    the network of its fold. There are no volumes on which the temperature of the mean could be fitted, because every
+    volume is a training volume of some network. The temperature does not change any label map of a single network or
+    of the mean.
 
     Args:
         folds: results of all folds.

@@ -61,7 +61,7 @@ def segment_volume(
         patch: voxels of a window per axis.
         overlap: overlap of neighboring windows, fraction of the patch.
         batch: windows per call of `run`.
-        on_progress: gets the number of finished windows and of all windows.
+        on_progress: called with the number of finished windows and the total number of windows.
         views: axes whose mirrored windows are also predicted.
 
     Returns:

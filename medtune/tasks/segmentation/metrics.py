@@ -143,7 +143,7 @@ def example(patients: Sequence[str], seed: int) -> SegmentationStats:
 
 
 def _example_label(label: str, absent: float, draw: np.random.Generator) -> LabelMetrics:
-    """Draw the metrics of a label, which truth and prediction lack with the probability `absent` each."""
+    """Draw the metrics of a label. Truth and prediction each lack the label with the probability `absent`."""
     truth, prediction = draw.uniform(1, 5, 2) * (draw.random(2) >= absent)
     dice, nsd = draw.uniform(0.5, 1, 2) if truth and prediction else np.full(2, float(truth == prediction))
     return LabelMetrics(

@@ -115,7 +115,7 @@ def _jobs(
 
 
 def _key(networks: Sequence[Artifact], prepared: "PreparedDataset", options: Params, device: str) -> str:
-    """Return the cache key of label maps, which post-processing, metrics and the temperature do not affect."""
+    """Return the cache key of label maps. It does not depend on post-processing, metrics or temperature."""
     source = source_fingerprint("medtune.tasks.segmentation.network_outputs")
     members = [[artifact.key, artifact.sha256] for artifact in networks]
     settings = [options.overlap, list(options.views)]

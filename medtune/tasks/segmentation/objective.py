@@ -51,7 +51,7 @@ class DiceCrossEntropy:
         return 1
 
     def augment(self, target: Tensor, transform: SpatialTransform) -> Tensor:
-        """Return the masks (B, X, Y, Z) of the patches; `target` are the rows of their volumes."""
+        """Return the masks (B, X, Y, Z) of the patches; `target` contains the rows of their volumes."""
         return transform(target)
 
     def total(self, target: Tensor) -> float:
@@ -123,7 +123,7 @@ class DiceCrossEntropy:
 def objective(
     params: Params, section: TrainingParams, prepared: PreparedDataset, train: np.ndarray
 ) -> DiceCrossEntropy:
-    """Build the loss.
+    """Build the objective.
 
     Args:
         params: all params.

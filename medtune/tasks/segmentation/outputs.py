@@ -98,7 +98,7 @@ def load_segmentation(path: Path, shape: Sequence[int], n_labels: int) -> Segmen
         n_labels: number of labels without the background.
 
     Returns:
-        The label map, a `RecordedSegmentation` if such a one was stored; None if the file is missing, damaged or of
+        The label map, a `RecordedSegmentation` if one was stored; None if the file is missing, damaged or of
         another volume.
     """
     try:

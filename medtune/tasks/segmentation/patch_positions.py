@@ -64,7 +64,7 @@ class PatchPositions:
         return x, y, z
 
     def _labeled(self, row: int) -> list[np.ndarray]:
-        """Return flat indices of voxels of each label that the mask has, at most `MAX_CENTERS` of a label."""
+        """Return flat indices of voxels of each label that the mask has, at most `MAX_CENTERS` per label."""
         if row not in self._centers:
             mask = self.volumes.mask(row).ravel()
             draw = np.random.default_rng(0)  # the same voxels in every process and after a restart

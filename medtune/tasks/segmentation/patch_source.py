@@ -25,7 +25,7 @@ from medtune.training.transfer import to_device
 
 @dataclass(frozen=True)
 class PatchMasks:
-    """Masks (B, X, Y, Z), uint8, of a batch of patches, as a spatial transform of the rows of their volumes."""
+    """Spatial transform that replaces the rows of volumes by the masks (B, X, Y, Z), uint8, of their patches."""
 
     masks: Tensor
 
@@ -58,7 +58,7 @@ class PatchSource:
         Args:
             prepared: prepared volumes.
             patch: voxels of a patch per axis.
-            params: share of patches on a label, and augmentation.
+            params: params of the task, with the share of patches on a label and the augmentation.
             device: torch device of the patches.
         """
         self.volumes, self.patch, self.params, self.device = prepared.volumes, patch, params, device

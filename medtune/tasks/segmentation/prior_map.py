@@ -47,7 +47,7 @@ def compare_prior_map(
 
     Args:
         requests: one per fold.
-        outputs: label maps of each fold's network, which contain the params of the task.
+        outputs: segmented volumes of the network of each fold, by split. They contain the params of the task.
         prepared: prepared dataset.
         tested: predictions of the model for the test volumes of all folds, in the order of `requests`.
         metrics: metrics of the task.

@@ -27,8 +27,8 @@ class Evidence:
     """Validation volumes of one fold, or of several, from which rules are chosen.
 
     Attributes:
-        effects: effects of the largest component.
-        voxels: negative log-likelihood by temperature.
+        effects: Dice with all components, and with only the largest component of each label.
+        voxels: negative log-likelihood of the voxel samples by temperature.
     """
 
     effects: ComponentEffects
@@ -36,7 +36,7 @@ class Evidence:
 
     @classmethod
     def measure(cls, prepared: "PreparedDataset", rows: npt.NDArray[np.int64], outputs: SegmentedVolumes) -> "Evidence":
-        """Compute the evidence of validation volumes (n,) from their label maps."""
+        """Compute the evidence of the validation volumes `rows` (n,) from their segmented volumes."""
         return cls(component_effects(prepared, rows, outputs), temperature_evidence(prepared, rows, outputs))
 
     @classmethod
@@ -53,8 +53,8 @@ class Rules:
     """Post-processing and temperature of a network.
 
     Attributes:
-        post_processing: components that are removed.
-        temperature: the fitted temperature.
+        post_processing: removal of components.
+        temperature: temperature of the probabilities, and the result of its fit.
         evidence: reasons for the post-processing, as JSON values.
     """
 
@@ -69,8 +69,8 @@ class Rules:
         """Choose the rules.
 
         Args:
-            effects: effects of the largest component on the validation volumes.
-            voxels: negative log-likelihood of the validation volumes.
+            effects: Dice of the validation volumes with all components, and with only the largest ones.
+            voxels: negative log-likelihood of the validation volumes by temperature.
             names: names of the labels.
             task: params of the task.
             kind: `evaluate.calibration`.
@@ -82,7 +82,7 @@ class Rules:
         return cls(post_processing, fit_temperature(voxels, kind), evidence)
 
     def calibrate(self, logits: Any) -> Any:
-        """Return the label maps unchanged, because `from_bundle` applies the rules."""
+        """Return the argument unchanged. It consists of label maps, and `from_bundle` applies the rules."""
         return logits
 
     def decision(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from medtune.tasks.segmentation.voxel_samples import VoxelSample, select_voxels
 
 @dataclass(frozen=True, eq=False)
 class RecordedSegmentation(Segmentation):
-    """Label map with the values that temperature scaling needs. `uncertainty` is that of the temperature 1.
+    """Label map with the values that temperature scaling needs. `uncertainty` holds for the temperature 1.
 
     Attributes:
         uncertainties: (NODES, labels) uncertainty of each label at `TEMPERATURES`.
@@ -31,7 +31,7 @@ class RecordedSegmentation(Segmentation):
 
 
 class SlabRecorder:
-    """Function for `segment`, which gets the probabilities of each slab."""
+    """Argument `on_slab` of `segment`, which records the probabilities of each slab."""
 
     def __init__(self, mask: npt.NDArray[np.uint8], n_labels: int) -> None:
         """Select the voxels of the sample.

@@ -27,8 +27,9 @@ def frozen_inputs(
     """Create the inputs of stage 1 (see `StageInputs`).
 
     Returns:
-        Windows with stored features. Patches and the complete network if the backbone has no features of slices, if
-        `frozen.feature_views` is online, or if the features need more disk space than `frozen.feature_cache_gb`.
+        Windows with stored features, or patches and the complete network. The complete network is used if there is no
+        backbone, if the backbone has no features of slices, if `frozen.feature_views` is online, or if the features
+        need more disk space than `frozen.feature_cache_gb`.
     """
     task, views, budget = params.task, params.frozen.feature_views, params.frozen.feature_cache_gb
     assert isinstance(task, TaskParams)

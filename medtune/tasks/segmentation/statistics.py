@@ -111,7 +111,7 @@ def accumulate(cases: Sequence[Sequence[LabelMetrics]], patients: npt.NDArray[An
         The statistics.
 
     Raises:
-        ValueError: there are no volumes, or the volumes differ in their labels or in number from `patients`.
+        ValueError: there are no volumes, the volumes differ in their labels, or `patients` has another length.
     """
     if not cases:
         raise ValueError("no volumes to score")

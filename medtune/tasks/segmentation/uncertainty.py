@@ -37,8 +37,8 @@ def uncertainty_facts(
     """Compare the uncertainty of the test volumes with their Dice, and flag uncertain volumes.
 
     A volume is flagged if its uncertainty is above the 90th percentile of the validation volumes of all folds. Test
-    volumes without a predicted label have the uncertainty 1. Such validation volumes do not count, because the limit
-    would otherwise become 1 if they are frequent.
+    volumes without a predicted label have the uncertainty 1. Validation volumes without a predicted label do not
+    count, because the limit would otherwise become 1 if they are frequent.
 
     Args:
         prepared: prepared dataset.

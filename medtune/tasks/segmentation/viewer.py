@@ -51,7 +51,7 @@ def viewer_section(
     Args:
         cases: entries `{name, volume, whose, dice, labels}` with their volumes.
         labels: names of the labels.
-        item: name of a volume.
+        item: word for a volume, such as `volume` or `image`.
 
     Returns:
         HTML with all sprites.

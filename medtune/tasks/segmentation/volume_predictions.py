@@ -65,8 +65,8 @@ def from_bundle(
     Args:
         prepared: prepared dataset.
         rows: (n,) rows of the volumes.
-        output: label maps of the volumes without post-processing, `SegmentedVolumes`. Or a sequence of `Segmentation`;
-            the params of the task are then those of the document.
+        output: label maps of the volumes without post-processing, as `SegmentedVolumes` or as a sequence of
+            `Segmentation`. For a sequence, the params of the task are those of the document.
         document: content of bundle.json, or `decision` and `classes`.
 
     Returns:
@@ -93,11 +93,11 @@ def predict(
     Args:
         prepared: prepared dataset.
         rows: (n,) rows of the volumes.
-        outputs: label maps of the volumes.
-        post_processing: components that are removed.
+        outputs: segmented volumes, in the order of `rows`.
+        post_processing: removal of components.
         advance: called after each volume.
         temperature: temperature of the probabilities of `outputs`. It has no effect on label maps without recorded
-            voxels, whose uncertainty already has it.
+            voxels, whose uncertainty already includes it.
 
     Returns:
         The predictions.

@@ -54,7 +54,7 @@ def select_voxels(mask: npt.NDArray[np.uint8], n_labels: int) -> npt.NDArray[np.
 
     Returns:
         (n,) ascending indices of the flattened volume, at most `MAX_VOXELS`. At least four fifths of them are near a
-        label if there are enough of such voxels.
+        label if there are enough such voxels.
     """
     count = min(MAX_VOXELS, MAX_VALUES // (n_labels + 1), mask.size)
     near = _near_labels(mask > 0)

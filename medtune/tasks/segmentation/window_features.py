@@ -57,7 +57,7 @@ class Windows:
         Args:
             prepared: prepared volumes.
             patch: voxels of a window per axis.
-            params: share of windows on a label, mirrored axes and overlap.
+            params: params of the task, with the share of windows on a label, the mirrored axes and the overlap.
             device: torch device of the windows.
         """
         self.volumes, self.paths, self.patch, self.params = prepared.volumes, prepared.paths, patch, params
@@ -66,7 +66,7 @@ class Windows:
 
     @cached_property
     def firsts(self) -> npt.NDArray[np.int64]:
-        """(n + 1,) number of the first grid window of each volume, over all volumes, and the number of all windows."""
+        """(n + 1,) number of the first grid window of each volume, and finally the number of all grid windows."""
         counts = [count_windows(entry.shape, self.patch, self.params.overlap) for entry in self.volumes.entries]
         return np.cumsum([0, *counts])
 

@@ -37,7 +37,7 @@ class StoredWindows:
 
 
 class StoredWindowSource:
-    """Stored windows, each volume in a randomly drawn one; and whole volumes with the features of their windows."""
+    """Source of one random stored window per volume, and of whole volumes with the features of their windows."""
 
     def __init__(self, windows: Windows, train: FeatureStore, grid: FeatureStore) -> None:
         """Combine the windows with their features from `store_levels`."""

@@ -60,7 +60,7 @@ def predict_volume(
 
     Args:
         volume: normalized volume (C, X, Y, Z).
-        run: gets windows (B, C, *patch) and their numbers in `window_corners`; returns logits (B, K, *patch).
+        run: maps windows (B, C, *patch) and their numbers in `window_corners` to logits (B, K, *patch).
         patch: voxels of a window per axis.
         overlap: overlap of neighboring windows, fraction of the window.
         batch: largest B.

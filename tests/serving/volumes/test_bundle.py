@@ -119,9 +119,9 @@ def test_self_test__detects_nan(bundle, monkeypatch):
 def test_load__image_and_volume_bundles_are_distinguished(tmp_path, bundle):
     with pytest.raises(BundleError, match=r"segments volumes\. Run `medtune predict`"):
         Bundle.load(bundle.folder)
-    with pytest.raises(BundleError, match="predicts images, not volumes"):
+    with pytest.raises(BundleError, match="the bundle does not segment"):
         VolumeBundle.load(write_image_bundle(tmp_path / "images"))
-    with pytest.raises(BundleError, match=r"tensorrt does not run bundles for volumes\. Use cpu or cuda"):
+    with pytest.raises(BundleError, match=r"provider=tensorrt: not supported for segmentation\. Use cpu or cuda"):
         VolumeBundle.load(bundle.folder, provider="tensorrt")
 
 

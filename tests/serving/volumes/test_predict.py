@@ -93,7 +93,7 @@ def test_command__channels_series_and_json(tmp_path, scans, capsys):
         (["{scans}/a.nii.gz,{scans}/absent.nii", "--out", "{out}"], "absent.nii does not exist"),
         (["{scans}/a.nii.gz", "--out", "{out}" + 300 * "x"], "--out={out}" + 300 * "x" + ": cannot be created"),
         (["{scans}", "--out", "{out}", "--mpp", "1"], "--mpp=1.0"),
-        (["{scans}", "--out", "{out}", "--provider", "tensorrt"], "tensorrt does not run bundles for volumes"),
+        (["{scans}", "--out", "{out}", "--provider", "tensorrt"], "provider=tensorrt: not supported for segmentation"),
     ],
 )  # fmt: skip
 def test_command__errors_are_one_line_with_exit_code_2(tmp_path, bundle, scans, capsys, arguments, message):
