@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from medtune.serving import dicom, png, tiff
+from medtune.serving.heap import LARGE_PIXELS, release_heap
 from medtune.serving.pixels import DecodedImage, DecodeError
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
@@ -55,7 +56,10 @@ def decode(
     """
     content = _content(source)
     with _parser_errors():
-        return _decode(content, apply_voi, frame)
+        image = _decode(content, apply_voi, frame)
+    if image.size[0] * image.size[1] >= LARGE_PIXELS:
+        release_heap()
+    return image
 
 
 def decode_labels(source: Path | bytes) -> np.ndarray:

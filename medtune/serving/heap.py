@@ -1,0 +1,26 @@
+"""Return of freed memory to the operating system.
+
+The C library of Linux (glibc) keeps freed blocks of up to 32 MB for later use. Pillow and libjpeg allocate an image in
+such blocks. A small block that is still in use can keep all freed blocks below it. After a JPEG file of 50 million
+pixels, these are up to 1 GB.
+"""
+
+import ctypes
+import functools
+from collections.abc import Callable
+
+LARGE_PIXELS = 4_000_000  # smaller images leave too little memory to be worth a call
+
+
+def release_heap() -> None:
+    """Return the freed blocks of this process to the operating system. Does nothing without glibc."""
+    _malloc_trim()(0)
+
+
+@functools.cache
+def _malloc_trim() -> Callable[[int], int]:
+    try:
+        function: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, TypeError, OSError):  # another C library, or Windows
+        return lambda _: 0
+    return function
