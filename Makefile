@@ -19,7 +19,7 @@ help:
 	@echo "make benchmark  set up, then compare the methods of benchmark.yaml"
 	@echo "make services   set up, then start a Prefect server and a worker in the background (docs/services.md)"
 	@echo "make bench      set up, then repeat the measurements of docs/performance.md (about 15 minutes)"
-	@echo "make torture    set up, then inject every fault of docs/reliability.md (within an hour; resumes where it stopped)"
+	@echo "make torture    set up, then inject every fault of docs/reliability.md (about 80 minutes; resumes where it stopped)"
 	@echo "make setup      install .venv; TORCH=cpu omits CUDA (docs/install.md)"
 	@echo "make test       set up, then run every test but the nightly ones"
 	@echo "make test-all   set up, then run every test, also those marked nightly"
