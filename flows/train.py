@@ -47,7 +47,9 @@ def train(params: Params, paths: RunPaths, prefect: bool = True) -> list[pipelin
             results = _with_prefect(steps) if prefect else pipeline.run_directly(steps)
         except pipeline.StageError as failure:
             log.error("%s", "".join(traceback.format_exception(failure)))
-            raise pipeline.StageError(f"{failure} (traceback in {written}; run again to resume)") from failure
+            raise pipeline.StageError(
+                f"{failure}. The traceback is in {written}. The next run resumes from the last checkpoint"
+            ) from failure
         finish(steps, results)
         ran = sum(not result.cached for result in results)
         what = "IMAGE" if getattr(params.data, "is_planar", False) else "VOLUME"

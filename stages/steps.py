@@ -205,11 +205,11 @@ class Steps:
             if control is not None:
                 name = name.replace("artifacts", f"artifacts/{CONTROLS}/{control}", 1)
                 raise InputError(
-                    f"{name}: not finished with these params. Run `medtune stage {stage} --control {control}` first, "
-                    f"or remove {control} from task.{CONTROLS}"
+                    f"{name}: no finished result for these params. Run `medtune stage {stage} --control {control}` "
+                    f"with the same params first, or remove {control} from task.{CONTROLS}"
                 )
             command = f"medtune stage {stage}" if stage in PER_FOLD else f"medtune {stage}"
-            raise InputError(f"{name}: not finished with these params. Run `{command}` first")
+            raise InputError(f"{name}: no finished result for these params. Run `{command}` with the same params first")
         return step.artifact
 
     def _key(self, stage: str, fold: int | None, upstream: Sequence[Artifact], refit: RefitSettings | None) -> str:

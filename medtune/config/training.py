@@ -153,9 +153,9 @@ class FrozenParams(TrainingParams):
             raise param_error(
                 "feature_views",
                 self.feature_views,
-                "more than 1 view stores features of flipped and rotated images, but "
-                "frozen.augment.dihedral=false excludes these images. Use frozen.feature_views=1, or "
-                "frozen.feature_views=online for other augmentations",
+                "all views but the first are flipped or rotated images, which frozen.augment.dihedral=false excludes. "
+                "Set frozen.augment.dihedral=true, frozen.feature_views=1, or frozen.feature_views=online for other "
+                "augmentations",
             )
         return self
 

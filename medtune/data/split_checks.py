@@ -48,12 +48,12 @@ def check_classes(
             if len(present) < (min_classes if split == "train" else 1):
                 only = f"only images of class {classes[present[0]]!r}" if len(present) else "no images"
                 raise InputError(
-                    f"data.split.protocol={params.protocol}: with test fold {test_fold}, split {split} has {only}. "
+                    f"data.split.protocol={params.protocol}: with test fold {test_fold}, the {split} split has {only}. "
                     f"{_refill(params, split)}"
                 )
             if split == "train" and labels.ndim > 1 and present[0] == len(classes):
                 raise InputError(
-                    f"data.split.protocol={params.protocol}: with test fold {test_fold}, split train has no image "
+                    f"data.split.protocol={params.protocol}: with test fold {test_fold}, the train split has no image "
                     f"with a finding. {_refill(params, split)}"
                 )
             for label in sorted(set(range(len(classes))) - set(present)):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dvc.config import Config
 
 TIMEOUT_S = 60.0  # long enough to type a passphrase
-PROBE_FIX = ". Nothing was changed. Check the URL, the connection and your access rights"
+PROBE_FIX = ". Nothing was changed. Check the path or URL, the connection and your access rights"
 
 
 def configure_remote(

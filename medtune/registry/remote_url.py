@@ -32,7 +32,7 @@ def check_url(url: str, endpoint: str | None = None, local: bool = False) -> Non
     known = sorted(scheme for scheme, schema in REMOTE_SCHEMAS.items() if scheme and "verify" in schema)
     if parts.scheme not in known:
         raise InputError(
-            f"{shown}: {parts.scheme}:// is not supported, because DVC cannot verify files there"
+            f"{shown}: DVC has no verified transfer for {parts.scheme}://"
             f"{suggestion(parts.scheme, known)}. Use a path or one of {', '.join(known)}"
         )
     if not parts.hostname:

@@ -45,7 +45,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         document: Any = json.loads(text)
     except FileNotFoundError:
         if not folder.exists():
-            raise BundleError(f"{folder} does not exist. Run `medtune train` first, or check the path") from None
+            raise BundleError(f"bundle {folder} does not exist. Check the path, or run `medtune train` first") from None
         raise BundleError(
             f"{folder} is not a bundle: it contains no {MANIFEST_FILE}. Use a folder that `medtune export` has written"
         ) from None

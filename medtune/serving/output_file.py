@@ -68,7 +68,9 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
     try:
         stream = temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise BundleError(f"--out={path}: cannot be written ({error.strerror}). Use another file") from None
+        raise BundleError(
+            f"--out={path}: cannot be written ({error.strerror}). Use another path, or create its folder"
+        ) from None
     try:
         with stream:
             yield stream

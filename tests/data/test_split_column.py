@@ -102,11 +102,11 @@ def test_split_samples__takes_validation_from_train_and_notes_external_images():
     [
         (
             ["train", "val"],
-            r"data\.split\.protocol=column: with test fold 0, split test has no images. Assign more rows to "
+            r"data\.split\.protocol=column: with test fold 0, the test split has no images. Assign more rows to "
             "test in the column",
         ),
-        (["train", "val", "external"], "test has no images"),
-        (["val", "test"], r"train has no images. Assign more rows to train"),
+        (["train", "val", "external"], "test split has no images"),
+        (["val", "test"], r"train split has no images. Assign more rows to train"),
     ],
 )
 def test_split_samples__split_without_images_is_an_error(splits, message):

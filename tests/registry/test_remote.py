@@ -41,7 +41,7 @@ def error_message(call: Callable[[], None]) -> str:
     [
         ("shs://host/x", "did you mean 'ssh'?"),
         ("ftp://host/x", "Use a path or one of azure, "),
-        ("hdfs://host/x", "hdfs:// is not supported, because DVC cannot verify files there"),
+        ("hdfs://host/x", "DVC has no verified transfer for hdfs://"),
         ("s3:/bucket/x", "did you mean s3://bucket/x?"),
         ("me@host:/srv/x", "did you mean ssh://me@host/srv/x?"),
         ("ssh:///srv/x", "no host or bucket"),
@@ -114,7 +114,7 @@ def test_probe__failure_changes_nothing(checkout: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     message = error_message(lambda: command.configure_remote(str(tmp_path / "file" / "store")))
     assert "cannot write: " in message
-    assert ". Nothing was changed. Check the URL" in message
+    assert ". Nothing was changed. Check the path or URL" in message
     assert (checkout / ".dvc" / "config").read_text() == COMMITTED
 
 

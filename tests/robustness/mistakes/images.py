@@ -54,7 +54,7 @@ def image_folders(folder: Path) -> Iterator[Mistake]:
         (draw(folder / "one", *NAMES[:6]), BY_NAME): ("all images have class a",),
         draw(folder / "flat", "x.png", "a/y.png"): ("x.png", "not in a class folder"),
         (draw(folder / "scarce", *five_patients, "b/P7_0.png"), BY_NAME, THREE_FOLDS): (
-            "split train has only images of class 'a'",
+            "the train split has only images of class 'a'",
         ),
         (text, BY_NAME): (NAMES[3], "cannot be used"),
         (zero, BY_NAME): (NAMES[3], "cannot be used"),
