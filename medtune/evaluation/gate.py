@@ -231,7 +231,7 @@ def _blocking_reasons(model: ModelScores, limits: Sequence[Limit]) -> list[str]:
 def _fewest_patients(stats: PatientStats) -> tuple[int, str]:
     """Return the number of patients of the rarest class, or of all without classes, and a phrase for messages."""
     count = getattr(stats, "patients_per_class", None)
-    counts = count().tolist() if count is not None else []
+    counts = [n for n in count().tolist() if n] if count is not None else []
     return (min(counts), " of the rarest class") if counts else (stats.n_patients, "")
 
 

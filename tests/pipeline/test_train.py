@@ -248,6 +248,6 @@ def test_failed_stage__exits_with_1_one_line_and_a_log(checkout: "Checkout") -> 
     assert "Traceback" not in printed
     (error,) = [line for line in printed.splitlines() if line.startswith("error: ")]
     assert error.startswith("error: finetune fold 0 failed: ")
-    (log,) = re.findall(r"traceback in (\S+\.log)", error)
+    (log,) = re.findall(r"traceback is in (\S+\.log)", error)
     assert "Traceback" in Path(log).read_text()
     assert (checkout.folder / "artifacts" / "export" / "model.onnx").is_file()  # earlier results are not deleted

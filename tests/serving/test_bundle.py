@@ -86,7 +86,9 @@ def test_load__rejects_other_folders(tmp_path):
     with pytest.raises(BundleError, match=r"it contains no bundle.json"):
         Bundle.load(tmp_path)
     assert call(["verify", str(tmp_path)]) == 2
-    with pytest.raises(BundleError, match=r"missing does not exist\. Run `medtune train` first, or check the path"):
+    with pytest.raises(
+        BundleError, match=r"bundle \S*missing does not exist\. Check the path, or run `medtune train` first"
+    ):
         Bundle.load(tmp_path / "missing")
 
 
