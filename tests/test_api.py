@@ -108,5 +108,5 @@ def test_run__prepares_trains_evaluates_exports_and_predicts(tmp_path: Path, mon
     assert len(predictions) == len(samples)
 
     other = medtune.load_params(sets=[*SMALL, "frozen.epochs=2"])
-    with pytest.raises(medtune.InputError, match="Run `medtune stage frozen` first"):
+    with pytest.raises(medtune.InputError, match="Run `medtune stage frozen` with the same params first"):
         medtune.evaluate(other, tmp_path)

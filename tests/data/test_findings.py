@@ -137,7 +137,7 @@ def test_split__train_without_findings_is_an_error():
     samples = [Sample(f"{k}", "", None, findings=("mass",) * (k > 4), published_splits=(split,))
                for k, split in enumerate(["train"] * 5 + ["val", "test"])]  # fmt: skip
     params = SplitParams(protocol="official", test_fold=0, allow_missing_classes=True)
-    with pytest.raises(InputError, match="train has no image with a finding"):
+    with pytest.raises(InputError, match="the train split has no image with a finding"):
         split_samples(samples, ("mass",), params, "medmnist", min_classes=1)
 
 

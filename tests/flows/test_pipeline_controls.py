@@ -113,7 +113,7 @@ def test_evaluate__names_the_control_that_is_missing(paths: RunPaths) -> None:
         step = steps.resolve("finetune", fold)
         write_text(partial_dir(paths.stage("finetune", fold)) / "output.txt", step.name)
         commit(paths.stage("finetune", fold), step.key, {"fold": fold})
-    message = r"artifacts/controls/scratch/finetune/fold-0: not finished.*or remove scratch from task\.controls"
+    message = r"artifacts/controls/scratch/finetune/fold-0: no finished.*or remove scratch from task\.controls"
     with pytest.raises(InputError, match=message):
         evaluate.run(steps.params, paths)
 

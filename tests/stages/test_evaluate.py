@@ -208,7 +208,7 @@ def test_key__depends_on_all_inputs_of_the_result(make_world):
 def test_run__error_names_the_stage_to_run_first(make_world):
     world = make_world(test_fold=1)
     (world.trained[1].folder / "model.safetensors").write_bytes(b"damaged")
-    with pytest.raises(InputError, match=r"artifacts/frozen/fold-1: not finished .* Run `medtune stage frozen` first"):
+    with pytest.raises(InputError, match=r"artifacts/frozen/fold-1: no finished .* Run `medtune stage frozen` with"):
         evaluate.run(world.params, world.paths)
 
 

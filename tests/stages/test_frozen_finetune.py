@@ -106,7 +106,7 @@ def test_finetune__selects_stage_one_if_it_is_better(world):
 
 def test_refit__trains_on_all_images_with_the_settings_of_the_folds(world):
     params = params_of(world, frozen__lr=[1e-3, 1e-2]).model_copy(update={"final": "refit"})
-    with pytest.raises(InputError, match="artifacts/frozen/fold-0: not finished"):
+    with pytest.raises(InputError, match="artifacts/frozen/fold-0: no finished result"):
         frozen.run(params, world.paths, REFIT)
     results = [(frozen.run(params, world.paths, k), finetune.run(params, world.paths, k)) for k in range(3)]
     first, second = frozen.run(params, world.paths, REFIT), finetune.run(params, world.paths, REFIT)
@@ -125,7 +125,7 @@ def test_refit__trains_on_all_images_with_the_settings_of_the_folds(world):
 
 
 def test_finetune__error_about_missing_stage_one_names_the_command(world):
-    with pytest.raises(InputError, match=r"artifacts/frozen/fold-1: not finished .* Run `medtune stage frozen` first"):
+    with pytest.raises(InputError, match=r"artifacts/frozen/fold-1: no finished .* Run `medtune stage frozen` with"):
         finetune.run(params_of(world), world.paths)
 
 
