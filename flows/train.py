@@ -48,7 +48,8 @@ def train(params: Params, paths: RunPaths, prefect: bool = True) -> list[pipelin
         except pipeline.StageError as failure:
             log.error("%s", "".join(traceback.format_exception(failure)))
             raise pipeline.StageError(
-                f"{failure}. The traceback is in {written}. The next run resumes from the last checkpoint"
+                f"{failure}. The traceback is in {written}. With the same params, the next run resumes from the last "
+                "checkpoint"
             ) from failure
         finish(steps, results)
         ran = sum(not result.cached for result in results)

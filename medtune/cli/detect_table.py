@@ -26,8 +26,8 @@ def find_table(root: Path, detected: DetectedData) -> Table | None:
             with the first table that could not be read.
 
     Returns:
-        The first table that has both a path column and a label column. If there is none, the first table that has one
-        of them. None if no table has either column.
+        The first table with both a path column and a label column. Without such a table, the first table with a path
+        column or a label column. None if no table has either column.
     """
     complete: list[Table] = []
     partial: list[Table] = []
@@ -37,7 +37,7 @@ def find_table(root: Path, detected: DetectedData) -> Table | None:
             continue
         try:
             table = read_table(file, columns.KNOWN)
-            known = [role for role in ("path", "label") if _column(table, role) is not None]
+            known = [key for key in ("path", "label") if _column(table, key) is not None]
         except InputError as error:
             if file.suffix.lower() != ".txt":  # a text file is rarely a table
                 detected.warnings.append(str(error))
@@ -53,9 +53,9 @@ def find_table(root: Path, detected: DetectedData) -> Table | None:
     return next(iter([*complete, *partial]), None)
 
 
-def has_column(table: Table, role: str) -> bool:
+def has_column(table: Table, key: str) -> bool:
     """Return True if a table has the column path, label or patient, under this name or a common synonym."""
-    return _column(table, role) is not None
+    return _column(table, key) is not None
 
 
 def read_named(file: Path) -> Table:
@@ -71,7 +71,7 @@ def read_named(file: Path) -> Table:
         InputError: the file is not a readable table, or has neither a path column nor a label column.
     """
     table = read_table(file, columns.KNOWN)
-    if all(_column(table, role) is None for role in ("path", "label")):
+    if all(_column(table, key) is None for key in ("path", "label")):
         shown = ", ".join(table.columns)
         raise InputError(
             f"--data={file}: columns 'path' and 'label' are missing (columns: {shown}). Rename the column of image "
@@ -80,12 +80,12 @@ def read_named(file: Path) -> Table:
     return table
 
 
-def _column(table: Table, role: str) -> int | None:
+def _column(table: Table, key: str) -> int | None:
     """Return the position of the column path, label or patient, under this name or a common synonym."""
-    position = columns.find_column(table, role)
-    if position is None and role in columns.EARLIER_NAMES:
-        position = columns.find_column(table, columns.EARLIER_NAMES[role])
-    synonym = columns.similar_column(table, role)
+    position = columns.find_column(table, key)
+    if position is None and key in columns.EARLIER_NAMES:
+        position = columns.find_column(table, columns.EARLIER_NAMES[key])
+    synonym = columns.similar_column(table, key)
     return table.columns.index(synonym) if position is None and synonym is not None else position
 
 
@@ -103,28 +103,28 @@ def by_table(table: Table, root: Path, images: list[str], detected: DetectedData
     detected.findings.append(("table", f"{table.name}: {len(table.rows):,} rows, columns {shown}"))
     detected.findings += [("note", note) for note in table.notes]
     cells: dict[str, list[str]] = {}
-    known = {role: position for role in columns.ALIASES if (position := _column(table, role)) is not None}
+    known = {key: position for key in columns.ALIASES if (position := _column(table, key)) is not None}
     if "path" not in known and (name := path_column(table, root, known.values())):
         known["path"] = table.columns.index(name)
     label_columns = [] if "label" in known else detect_labels.finding_columns(table, set(known.values()))
-    for role in columns.ALIASES:
-        position = known.get(role)
-        if position is None and role == "label" and label_columns:
+    for key in columns.ALIASES:
+        position = known.get(key)
+        if position is None and key == "label" and label_columns:
             detect_labels.set_columns(label_columns, table, detected)
             continue
         if position is None:
-            if role != "patient":
+            if key != "patient":
                 detected.warnings.append(
-                    f"{table.name}: column {role!r} is missing. Run `medtune params set data.columns.{role}=NAME`"
+                    f"{table.name}: column {key!r} is missing. Run `medtune params set data.columns.{key}=NAME`"
                 )
-                detected.commands.append(f"medtune params set data.columns.{role}=NAME")
+                detected.commands.append(f"medtune params set data.columns.{key}=NAME")
             continue
         name = table.columns[position]
-        earlier = columns.EARLIER_NAMES.get(role)
-        if columns.casefold_name(name) != role or (earlier and columns.find_column(table, earlier) is not None):
-            detected.settings[f"data.columns.{role}"] = name
-            detected.findings.append((role, f"column {name}"))
-        cells[role] = [row[position].strip() for _, row in table.rows]
+        earlier = columns.EARLIER_NAMES.get(key)
+        if columns.casefold_name(name) != key or (earlier and columns.find_column(table, earlier) is not None):
+            detected.settings[f"data.columns.{key}"] = name
+            detected.findings.append((key, f"column {name}"))
+        cells[key] = [row[position].strip() for _, row in table.rows]
     if "path" in cells and not any((root / path).is_file() for path in cells["path"]):
         if pattern := ImageFiles(root, scan_root(root)).common_format(cells["path"]):
             detected.settings["data.path_format"] = pattern

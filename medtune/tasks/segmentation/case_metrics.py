@@ -55,7 +55,7 @@ class LabelMetrics:
 
     @property
     def outcome(self) -> Outcome:
-        """Presence of the label: `missed` if only the truth has it, `spurious` if only the prediction has it."""
+        """Masks that contain the label: `both`, only the truth (`missed`), only the prediction (`spurious`) or none."""
         if self.truth_ml and self.prediction_ml:
             return "both"
         return "missed" if self.truth_ml else "spurious" if self.prediction_ml else "both empty"

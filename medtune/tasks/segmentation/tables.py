@@ -60,9 +60,10 @@ def per_label(stats: SegmentationStats, confidence: float) -> list[dict[str, Any
 
     Returns:
         One row per label, `{label, volumes, n_truth, n_empty, n_missed, n_spurious, <metric>, <metric>_lo,
-        <metric>_hi, ..., reason}`. `n_truth` is the number of volumes whose truth has the label. `n_empty` counts the
-        volumes where neither mask has it, `n_missed` those where only the truth has it, and `n_spurious` those where
-        only the prediction has it. Undefined values are None. `reason` explains missing intervals, or is None.
+        <metric>_hi, ..., reason}`. `n_truth` is the number of volumes whose truth contains the label. `n_empty` is
+        the number of volumes in which neither mask contains the label. `n_missed` counts the volumes in which only the
+        truth contains it, and `n_spurious` those in which only the prediction contains it. Undefined values are
+        None. `reason` explains missing intervals, or is None.
     """
     by_name = intervals(label_metrics(stats.labels), stats, confidence)
     counts = {name: values.sum(axis=0).astype(int).tolist() for name, values in stats.outcomes.items()}
