@@ -19,7 +19,7 @@ from medtune.runtime.paths import RunPaths
 from medtune.serving import manifest as bundle_document
 
 if TYPE_CHECKING:
-    from medtune.evaluation.gate import GateDecision
+    from medtune.evaluation.gate_decision import GateDecision
     from medtune.registry.git_dvc import GitDvcRepo
 
 MANIFEST, DATA_RECORD = "data/prepared/manifest.csv", "data/prepared/result.json"

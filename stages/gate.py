@@ -8,7 +8,8 @@ import numpy as np
 
 from medtune.config.schema import Params
 from medtune.data.prepared import open_prepared
-from medtune.evaluation.gate import GateDecision, ModelStats, decide, rejection
+from medtune.evaluation.gate import decide, rejection
+from medtune.evaluation.gate_decision import GateDecision, ModelStats
 from medtune.runtime.paths import RunPaths
 from medtune.serving import manifest as bundle_document
 from medtune.serving import members

@@ -3,7 +3,8 @@ import pytest
 
 from medtune.config.errors import InputError
 from medtune.config.schema import EvaluateParams, GateParams
-from medtune.evaluation.gate import Limit, ModelStats, decide, rejection
+from medtune.evaluation.gate import decide, rejection
+from medtune.evaluation.gate_decision import Limit, ModelStats
 from medtune.tasks.classification.metrics import METRICS
 from medtune.tasks.classification.statistics import accumulate
 

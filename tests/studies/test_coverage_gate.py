@@ -8,7 +8,8 @@ from scipy.stats import binom
 
 from medtune.config.evaluation import EvaluateParams
 from medtune.config.schema import GateParams
-from medtune.evaluation.gate import ModelStats, decide
+from medtune.evaluation.gate import decide
+from medtune.evaluation.gate_decision import ModelStats
 from studies import coverage_gate
 from studies.coverage_sets import Model, draw_classes
 

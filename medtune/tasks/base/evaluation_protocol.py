@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from medtune.config.schema import EvaluateParams, GateParams
-from medtune.evaluation.gate import Limit
+from medtune.evaluation.gate_decision import Limit
 from medtune.evaluation.result import EvaluationResult, FoldResult, Predictions, Rules, StoredPredictions
 
 if TYPE_CHECKING:

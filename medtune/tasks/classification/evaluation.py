@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medtune.config.schema import EvaluateParams, GateParams
-from medtune.evaluation.gate import Limit
+from medtune.evaluation.gate_decision import Limit
 from medtune.evaluation.reliability import write_calibration
 from medtune.evaluation.result import EvaluationResult
 from medtune.evaluation.slides import slide_probabilities

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.config.schema import EvaluateParams, GateParams
-from medtune.evaluation.gate import Limit
+from medtune.evaluation.gate_decision import Limit
 from medtune.evaluation.net_benefit import write_decision_curves
 from medtune.evaluation.reliability import write_calibration
 from medtune.evaluation.result import EvaluationResult

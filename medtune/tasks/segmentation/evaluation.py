@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from medtune.config.schema import EvaluateParams, GateParams
 from medtune.config.schema import Params as AllParams
 from medtune.data.wording import wording
-from medtune.evaluation.gate import Limit
+from medtune.evaluation.gate_decision import Limit
 from medtune.evaluation.metric import Metric
 from medtune.evaluation.outputs import OutputsRequest
 from medtune.evaluation.result import EvaluationResult
