@@ -72,8 +72,9 @@ def render(rows: list[Row], known: list[str]) -> str:
         "A number in parentheses refers to the list of reasons below the table. For a refused network, the reason is "
         "the error message of MedTune. The message can name another small network of the family, which was also tried.",
         "",
-        f"timm {timm.__version__} has {len(known)} families. In {len(tried)} families, a network was tested: "
-        + ", ".join(f"{mode} works on {count}" for mode, count in counts.items())
+        f"timm {timm.__version__} has {len(known)} families. In {len(tried)} families, a network was tested. "
+        "The tests succeeded in these numbers of families: "
+        + ", ".join(f"{mode} in {count}" for mode, count in counts.items())
         + f". {f'{failed} tests' if failed else 'No test'} of an accepted network failed. "
         "`python -m studies.families` repeats the tests.",
         "",

@@ -37,7 +37,7 @@ def render() -> str:
         "as fast as the original network.",
         "- **learning rates**: the rates that MedTune tries with `lr: auto` and in the [benchmark](benchmark.md). "
         "MedTune selects the rate with the best validation metric.",
-        "- **description**: how the method changes the network, and its publication.",
+        "- **description**: how the method changes the network, with the publication in most rows.",
         "",
         f"| method | {' | '.join(FAMILIES)} | other | volumes | merged | learning rates | description |",
         f"|-|{'-|' * len(FAMILIES)}-|-|-|-|-|",
