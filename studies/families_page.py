@@ -39,33 +39,44 @@ def render(rows: list[Row], known: list[str]) -> str:
         known: names of all families of timm.
     """
     tried = [row for row in rows if row.side]
-    total, absent = len(known), [name for name in known if name not in {row.family for row in rows}]
+    absent = [name for name in known if name not in {row.family for row in rows}]
     counts = {mode: sum(row.outcome[mode] == "works" for row in rows) for mode in MODES}
     failed = sum(outcome.startswith("FAILED") for row in rows for outcome in row.outcome.values())
     lines = [
         "# Backbones",
         "",
-        "This table shows which timm backbones work with MedTune. A family is a module of `timm.models`. One small",
-        "network per family is tested, with random weights and the smallest image size that it accepts (column `side`,",
-        "in pixels). Sizes up to 512 are tried. If none works, the reason is the message for the last size. The last",
-        "four columns are the tested modes:",
+        "This page shows which timm networks work as the backbone of a MedTune classifier. A *backbone* is a "
+        "pretrained network that computes features of an image. A *head* is a small network that computes class "
+        "probabilities from these features.",
         "",
-        "- **frozen**: stage 1 trains the head on the frozen backbone.",
-        "- **fine-tuning**: stage 2 trains the backbone, too.",
-        "- **export**: the ONNX graph gives the same probabilities as the network.",
-        "- **lora**: stage 2 with the PEFT method `lora`, without stage 1.",
+        "The table has one row per family. A family is a module of `timm.models`. In each family, one small network "
+        "was tested with random weights. The other networks of the family were not tested.",
         "",
-        "An `x` means that the mode works. *Refused* means that the check at the start of `medtune train` rejects the",
-        "network. *Not tried* means that the network is too large for this test. A number in parentheses refers to the",
-        "reason below the table, which may name another small network of the family. Side 0 means that no network was",
-        "tested.",
+        "| column | meaning |",
+        "|-|-|",
+        "| network | the name of the tested network |",
+        "| side | the width and height of the test images, in pixels |",
+        "| million parameters | the size of the network |",
+        "| frozen | training of the head, with an unchanged backbone |",
+        "| fine-tuning | training of the head and the backbone |",
+        "| export | export to ONNX. The exported network must give the same probabilities as the torch network |",
+        "| lora | training of the head and of the parameters that the method [LoRA](methods.md) adds to the backbone |",
         "",
-        f"`python -m studies.families` writes this page (timm {timm.__version__}).",
+        "The last four columns contain the result of the test:",
         "",
-        f"Of {total} families, {len(rows)} were examined. In {len(tried)} of them, a network with at most "
-        f"{MAX_PARAMETERS:.0f} million parameters was tested: "
-        + ", ".join(f"{mode} works on {count}" for mode, count in counts.items())
-        + f". Failures after the check: {failed} (modes that did not work although the check accepted the network).",
+        "- **x**: the test succeeded.",
+        "- **refused**: `medtune train` refuses the network before training starts.",
+        f"- **not tried**: the smallest network of the family has more than {MAX_PARAMETERS:.0f} million parameters. "
+        "Such a network is too large for this test.",
+        "",
+        "A number in parentheses refers to the list of reasons below the table. For a refused network, the reason is "
+        "the error message of MedTune. The message can name another small network of the family, which was also tried.",
+        "",
+        f"timm {timm.__version__} has {len(known)} families. In {len(tried)} families, a network was tested. "
+        "The tests succeeded in these numbers of families: "
+        + ", ".join(f"{mode} in {count}" for mode, count in counts.items())
+        + f". {f'{failed} tests' if failed else 'No test'} of an accepted network failed. "
+        "`python -m studies.families` repeats the tests.",
         "",
         f"| family | network | side | million parameters | {' | '.join(MODES)} |",
         f"|-|-|-|-|{'-|' * len(MODES)}",
@@ -79,7 +90,8 @@ def render(rows: list[Row], known: list[str]) -> str:
             if reason and note not in notes:
                 notes.append(note)
             cells.append("x" if state == "works" else f"{state} ({notes.index(note) + 1})")
-        lines.append(f"| {row.family} | `{row.backbone}` | {row.side} | {row.parameters} | {' | '.join(cells)} |")
+        size = f"{row.side} | {row.parameters}" if row.side else "– | –"
+        lines.append(f"| {row.family} | `{row.backbone}` | {size} | {' | '.join(cells)} |")
     if absent and len(rows) > len(absent):
         lines += ["", f"Not run yet: {', '.join(absent)}."]
     lines += ["", *(f"{number}. {note}" for number, note in enumerate(notes, 1))]

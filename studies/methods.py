@@ -18,16 +18,26 @@ def render() -> str:
     lines = [
         "# PEFT methods",
         "",
-        "PEFT is parameter-efficient fine-tuning. `model.peft.method` selects the parameters that stage 2",
-        "(fine-tuning) trains in addition to the head. A method that does not support the backbone (no x in the",
-        "table) is refused before training. `python -m studies.methods` writes the table from the files in",
-        "models/peft.",
+        "This page lists the PEFT methods of MedTune and shows which networks support each method. PEFT is "
+        "parameter-efficient fine-tuning. A PEFT method trains a small part of the parameters of a pretrained network, "
+        "or a small number of additional parameters.",
         "",
-        f"- **{', '.join(FAMILIES)}**: families of backbones. The networks of a family have the same kind of blocks.",
-        "- **other**: swin, hiera, cait and all other families of timm. MedTune finds their layers automatically.",
-        "- **volumes**: networks with 3-D convolutions, which read volumes.",
-        "- **merged**: export merges the method into the weights, so the bundle is as fast as the plain network.",
-        "- **learning rates**: `lr: auto` and the benchmark select one of these rates by the validation metric.",
+        "A network consists of a pretrained *backbone* and a *head*, which predicts the classes. `model.peft.method` "
+        "selects the method. The method determines which parameters of the backbone are trained. The head is always "
+        "trained. [Settings](settings.md#the-two-stages) describes the training.",
+        "",
+        "The table has one row per method:",
+        "",
+        f"- **{', '.join(FAMILIES)}**: an x means that the method supports this family of backbones. MedTune refuses "
+        "an unsupported backbone before training.",
+        "- **other**: an x means that the method supports backbones of other timm families, for example Swin and "
+        "Hiera.",
+        "- **volumes**: an x means that the method supports networks with 3-D convolutions, which read volumes.",
+        "- **merged**: an x means that export merges the trained change into the weights. The exported model is then "
+        "as fast as the original network.",
+        "- **learning rates**: the rates that MedTune tries with `lr: auto` and in the [benchmark](benchmark.md). "
+        "MedTune selects the rate with the best validation metric.",
+        "- **description**: how the method changes the network, with the publication in most rows.",
         "",
         f"| method | {' | '.join(FAMILIES)} | other | volumes | merged | learning rates | description |",
         f"|-|{'-|' * len(FAMILIES)}-|-|-|-|-|",
