@@ -17,7 +17,7 @@ from medtune.config.base import BaseParams, StrictParams, renamed
 from medtune.config.errors import InputError, suggestion
 from medtune.config.load import apply_overrides, merge, read, read_base
 from medtune.config.project import PROJECT
-from medtune.config.schema import DEFAULT_TASK, Positive, check_metric
+from medtune.config.schema import DEFAULT_TASK, Positive
 from medtune.config.training import Schedule
 from medtune.config.validation_errors import format_validation_error, param_error
 
@@ -28,7 +28,7 @@ COMBINED = ("cdtm+full", "cdtm+lora")  # stage 1 trains the head, stage 2 fine-t
 Label = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][\w.+-]*$"),
-    Field(description="letters, digits and . _ + -, with a letter or digit first"),
+    Field(description="a string of letters, digits and . _ + -, with a letter or digit first"),
 ]
 
 
@@ -66,7 +66,7 @@ class DaskRunner(BaseParams):
     """Dask cluster whose workers have this checkout, its .cache and its artifacts at the same paths."""
 
     kind: Literal["dask"]
-    address: str = Field(description="address of the scheduler, such as tcp://HOST:8786")
+    address: str = Field(description="address of the scheduler", examples=["tcp://HOST:8786"])
 
     @field_validator("address")
     @classmethod
@@ -85,12 +85,12 @@ class BenchmarkParams(StrictParams):
     }
 
     data: Annotated[dict[Label, dict[str, Any]], Field(min_length=1)] = Field(
-        description="sections `data` of the params, by label"
+        description="sections `data` of the params, by label", examples=[{"synthetic": {"source": "synthetic"}}]
     )
     backbones: Annotated[dict[Label, dict[str, Any]], Field(min_length=1)] = Field(
-        description="sections `model` of the params, by label"
+        description="sections `model` of the params, by label", examples=[{"test_vit": {"weights": "none"}}]
     )
-    methods: Literal["all"] | Annotated[list[str], Field(min_length=1)] = "all"
+    methods: Literal["all"] | Annotated[list[str], Field(min_length=1)] = Field("all", examples=[["linear", "lora"]])
     train_percent: Annotated[list[Annotated[int, Field(ge=1, le=100)]], Field(min_length=1)] = Field(
         [10, 100], description="percentages of the training patients. Smaller subsets are nested in larger ones"
     )
@@ -103,6 +103,7 @@ class BenchmarkParams(StrictParams):
     lr: dict[str, Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]] = Field(
         default_factory=dict,
         description="learning rates by method, from which validation selects; default: LR_GRID of the method",
+        examples=[{"lora": [0.001, 0.01]}],
     )
     head: str = Field("linear", description="head for PEFT methods and full fine-tuning")
     metric: str = Field("balanced_accuracy", description="metric of the task for the comparison of methods")
@@ -203,7 +204,8 @@ def load_grid(path: Path | None = None, sets: Sequence[str] = ()) -> tuple[Bench
     task = tree.get("task") or {}
     kind = task.get("kind", DEFAULT_TASK) if isinstance(task, dict) else task
     metrics = registry.load_part("medtune.tasks", kind, "metrics", "task.kind").METRICS
-    check_metric("benchmark.metric", grid.metric, [known.name for known in metrics if known.direction != "target"])
+    known = [metric.name for metric in metrics if metric.direction != "target"]
+    registry.check_metric("benchmark.metric", grid.metric, known)
     for method in grid.lr:  # learning rates of a misspelled method would be ignored silently
         parse_method(method, grid.head, f"benchmark.lr.{method}")
     return grid, tree

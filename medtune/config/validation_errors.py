@@ -81,7 +81,7 @@ def _locate(problem: Any, model: type[BaseModel], prefix: str) -> _Problem:
             path.append(str(key))
             hint = child
     if is_key:
-        hint = next(Hint(get_args(option.annotation)[0]) for option in hint.alternatives() if option.is_mapping())
+        hint = next(option.of_keys() for option in hint.alternatives() if option.is_mapping())
     if kind == BOOLEAN:
         keys, value, hint = _find_boolean(value, hint)
         path += keys

@@ -25,11 +25,17 @@ _IMAGES, _MASKS = "images", "masks"
 class VolumeColumns(StrictParams):
     """Names of the table's columns. null selects the default names path, mask, patient and spacing."""
 
-    path: Name | None = Field(None, description="column with the path of the volume, relative to data.root")
-    mask: Name | None = Field(None, description="column with the path of the mask, relative to data.root")
-    patient: Name | None = Field(None, description="column of the patient")
+    path: Name | None = Field(
+        None, description="column with the path of the volume, relative to data.root", examples=["volume"]
+    )
+    mask: Name | None = Field(
+        None, description="column with the path of the mask, relative to data.root", examples=["mask"]
+    )
+    patient: Name | None = Field(None, description="column of the patient", examples=["patient"])
     spacing: Name | None = Field(
-        None, description="column with the millimeters per voxel of files that do not state them: 0.8x0.8x2.5"
+        None,
+        description="column with the millimeters per voxel of files that do not state them: 0.8x0.8x2.5",
+        examples=["spacing"],
     )
 
 
@@ -38,14 +44,18 @@ class ListedVolumeParams(VolumeFileParams):
 
     csv: str | None = Field(
         None, description="table in root with the columns path, mask and optionally patient and spacing: .csv, .tsv, "
-        ".txt, .xlsx or .parquet. null: the folders images and masks"
+        ".txt, .xlsx or .parquet. null: the folders images and masks", examples=["volumes.csv"]
     )  # fmt: skip
-    sheet: str | None = Field(None, description="sheet of an .xlsx table. null: the only sheet with values")
+    sheet: str | None = Field(
+        None, description="sheet of an .xlsx table. null: the only sheet with values", examples=["Sheet1"]
+    )
     columns: VolumeColumns = VolumeColumns()
     images: str = Field(_IMAGES, description="folder of the volumes in root")
     masks: str = Field(_MASKS, description="folder of the masks in root. A mask has the name of its volume")
     class_names: Annotated[list[Name], Field(min_length=1)] | None = Field(
-        None, description="names of the labels 1, 2, ... of the masks, in this order: [liver, tumor]"
+        None,
+        description="names of the labels 1, 2, ... of the masks, in this order: [liver, tumor]",
+        examples=[["liver", "tumor"]],
     )
 
     @field_validator("class_names")
