@@ -13,7 +13,7 @@ from medtune.config.validation_errors import param_error
 from medtune.data import columns, listing, volume_table
 from medtune.data.label_names import MAX_LABELS, check_names
 from medtune.data.prediction_results import is_results_table
-from medtune.data.table import check_file, read_table
+from medtune.data.table import check_file, check_rows, read_table
 from medtune.data.volume_cases import SUFFIXES, VolumeCase, require_folder, show_name, strip_suffix
 from medtune.data.volume_params import VolumeFileParams
 from medtune.data.wording import wording_of_params
@@ -122,9 +122,7 @@ def _table_cases(root: Path, params: ListedVolumeParams, csv: str) -> list[Volum
     table = read_table(root / csv, volume_table.header_names(chosen), params.sheet)
     for note in table.notes:
         info(note)
-    if table.columns and not table.rows:
-        item = wording_of_params(params).item
-        raise InputError(f"data.csv={csv}: the table has no rows below its header. Add a row per {item}")
+    check_rows(table, f"data.csv={csv}", "path,mask", wording_of_params(params).item)
     if is_results_table(table.columns):
         raise InputError(
             f"data.csv={csv}: results of `medtune predict`, without masks. Name the table with the columns path and "

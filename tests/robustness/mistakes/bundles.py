@@ -54,7 +54,7 @@ def changes(classes: list[str], image_size: int) -> Iterator[Change]:
         ("schema_version", 0, ("bundle.json", "schema version 0")),
         ("files ../x", "0" * 64, ("../x",)),
         ("files x.bin", "0" * 64, ("x.bin",)),
-        ("precisions fp32 shipped", False, ("no fp32",)),
+        ("precisions fp32 shipped", False, ('"shipped" is false',)),
     )
 
 
