@@ -82,7 +82,7 @@ def create_backbone(params: Params, load_weights: bool = True) -> nn.Module:
     except (TypeError, AssertionError) as error:
         raise InputError(
             f"model.backbone_args={show_value(model.backbone_args)}: timm cannot create {model.backbone} "
-            f"with them ({first_line(error)}). Correct a name or a type, or use {{}} for timm's defaults"
+            f"with them ({first_line(error)}). Correct the names and values, or use {{}} for timm's defaults"
         ) from None
     except OSError as error:
         raise RunError(

@@ -195,12 +195,14 @@ def load_grid(path: Path | None = None, sets: Sequence[str] = ()) -> tuple[Bench
     tree = read_base(with_overlay=path is not None)
     merge(tree, read(path or GRID_FILE))
     apply_overrides(tree, sets)
-    if not isinstance(section := tree.pop("benchmark", None), dict):
+    section = tree.pop("benchmark", None)
+    if section is None:
         raise InputError(f"{path or GRID_FILE}: the file has no section benchmark. Add it, as in benchmark.yaml.")
     try:
         grid = BenchmarkParams.model_validate(section)
     except ValidationError as error:
         raise InputError(format_validation_error(error, BenchmarkParams, "benchmark")) from None
+    registry.load_plugin(HEADS, grid.head, "benchmark.head")
     task = tree.get("task") or {}
     kind = task.get("kind", DEFAULT_TASK) if isinstance(task, dict) else task
     metrics = registry.load_part("medtune.tasks", kind, "metrics", "task.kind").METRICS
@@ -228,8 +230,9 @@ def filter_trials(trials: Sequence[TrialId], only: Sequence[str]) -> list[TrialI
     for condition in only:
         field, equals, values = condition.partition("=")
         if not equals or field not in TrialId.__dataclass_fields__:
-            fields = ", ".join(TrialId.__dataclass_fields__)
-            raise InputError(f"--only {condition!r}: expected FIELD=VALUE. Choose FIELD from: {fields}.")
+            fields = list(TrialId.__dataclass_fields__)
+            problem = f"unknown field {field!r}{suggestion(field, fields)}" if equals else "expected FIELD=VALUE"
+            raise InputError(f"--only {condition!r}: {problem}. Choose FIELD from: {', '.join(fields)}.")
         known = list(dict.fromkeys(str(getattr(trial, field)) for trial in trials))
         if unknown := [value for value in values.split(",") if value not in known]:
             raise InputError(

@@ -187,16 +187,22 @@ def _as_yaml(value: Any) -> str:
 
 
 def _range(limits: dict[str, Any]) -> str:
-    ge, gt, le, lt = (limits.get(name) for name in ("ge", "gt", "le", "lt"))
-    if ge is not None and le is not None:
-        text = f" from {ge:g} to {le:g}"
+    shown = {name: _show_limit(limits[name]) for name in ("ge", "gt", "le", "lt") if name in limits}
+    ge, gt, le, lt = map(shown.get, ("ge", "gt", "le", "lt"))
+    if ge and le:
+        text = f" from {ge} to {le}"
     else:
-        lower = f"of at least {ge:g}" if ge is not None else f"above {gt:g}" if gt is not None else ""
+        lower = f"of at least {ge}" if ge else f"above {gt}" if gt else ""
         at_most = "at most" if lower else "of at most"
-        upper = f"{at_most} {le:g}" if le is not None else f"below {lt:g}" if lt is not None else ""
+        upper = f"{at_most} {le}" if le else f"below {lt}" if lt else ""
         text = f" {' and '.join(filter(None, (lower, upper)))}".rstrip()
     factor = limits.get("multiple_of", 2)  # an even integer has its own name
     return text if factor == 2 else f"{text} that is a multiple of {factor}"
+
+
+def _show_limit(value: float) -> str:
+    text = f"{value:g}"
+    return f"{value:,.0f}" if "e+" in text else text
 
 
 def _limits(constraints: Sequence[Any]) -> Iterator[tuple[str, Any]]:

@@ -87,9 +87,16 @@ def _parse(text: str, name: str) -> Any:
             raise InputError(
                 f"{name}{where}: << merges a mapping or a list of mappings, but this is another value. Remove the line"
             ) from None
-        raise InputError(f"{name}{where}: not valid YAML: {error.problem}") from None
+        raise InputError(f"{name}{where}: not valid YAML: {_reword(str(error.problem))}") from None
     except YAMLError as error:
         raise InputError(f"{name}: not valid YAML: {first_line(error)}") from None
+
+
+def _reword(problem: str) -> str:
+    """Replace the parser's words for a tab and for the end of the text."""
+    if problem.startswith("found character '\\t'"):
+        return "a tab is not allowed here. Use spaces"
+    return problem.replace("'<stream end>'", "the end of the text")
 
 
 def _reject_tags(text: str, name: str) -> None:

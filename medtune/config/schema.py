@@ -95,7 +95,11 @@ class ModelParams(StrictParams):
         description="timm model name: ARCHITECTURE or ARCHITECTURE.TAG. Segmentation also: none, unet, dynunet, ...",
         examples=["vit_base_patch16_224"],
     )
-    weights: str = Field("hub", description="hub, bundled, none, or a file: .safetensors, .pth, .pt, .bin or .ckpt")
+    weights: str = Field(
+        "hub",
+        description="hub, bundled, none, or a file: .safetensors, .pth, .pt, .bin or .ckpt",
+        examples=["hub", "weights.safetensors"],
+    )
     backbone_args: dict[str, Any] = Field(
         default_factory=dict, description="arguments of timm.create_model", examples=[{"drop_path_rate": 0.1}]
     )
@@ -190,7 +194,11 @@ class HandoffParams(StrictParams):
 
     REMOVED: ClassVar[dict[str, str]] = renamed("handoff", keep="keep_last")
 
-    target: str = Field("published", description="folder or fsspec URL (s3://..., sftp://...)")
+    target: str = Field(
+        "published",
+        description="folder or fsspec URL (s3://..., sftp://...)",
+        examples=["published", "s3://BUCKET/PATH"],
+    )
     keep_last: Annotated[int, Field(ge=2)] = Field(10, description="number of newest bundles that are kept")
 
     @field_validator("target")

@@ -40,6 +40,7 @@ def format_validation_error(error: ValidationError, model: type[BaseModel], pref
         One line. Problems are separated by semicolons.
     """
     problems = [_locate(problem, model, prefix) for problem in error.errors()]
+    problems.sort(key=lambda problem: problem.type == "missing")  # a misspelled key is often the cause
     # pydantic reports one problem per member of a union. The first specific one describes the key.
     first: dict[Any, _Problem] = {}
     for problem in sorted(problems, key=lambda problem: problem.type not in _SPECIFIC_TYPES):

@@ -46,7 +46,7 @@ class LabelParams(DataParams):
         None, description="order of the classes. null: sorted by name", examples=[["benign", "malignant"]]
     )
     label_map: dict[Name, Name] = Field(
-        {}, description="labels to rename or merge: {Benign: benign}", examples=[{"Benign": "benign"}]
+        {}, description="labels to rename or merge: {Benign: benign}", examples=[{"0": "normal", "1": "tumor"}]
     )
     label_type: Literal["nominal", "ordinal", "multi"] = Field(
         "nominal",

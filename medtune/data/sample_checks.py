@@ -140,7 +140,8 @@ def _check_labels(samples: Sequence[Sample], classes: Sequence[str]) -> None:
     for sample, label in labeled:
         if label not in classes:
             meant = next((name for name in classes if label_key(name) == label_key(label)), None)
-            fix = f". Rename it with {set_option('data.label_map', {label: meant})}" if meant else ""
+            mapped = set_option("data.label_map", {label: meant or "CLASS"})
+            fix = f". Rename it with {mapped}" if meant else f". Add it there, or map it with {mapped}"
             raise InputError(
                 f"{_where(sample)}: label {label!r} is not in data.class_names ({list_names(classes)}){fix}"
             )

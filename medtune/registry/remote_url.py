@@ -64,11 +64,13 @@ def has_secret(parts: SplitResult) -> bool:
 
 
 def _split(url: str) -> SplitResult:
+    problem = "brackets without an IPv6 address"
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises if the port is not a number
+        problem = "the port is not a number from 0 to 65535"
+        _ = parts.port
     except ValueError as error:
-        raise InputError(f"{mask_secrets(url)}: not a valid URL ({error})") from error
+        raise InputError(f"{mask_secrets(url)}: not a valid URL, {problem}. Correct it") from error
     return parts
 
 

@@ -33,6 +33,8 @@ def test_load__returns_the_project_params():
         ("model.peft.method=lorra", ["model.peft.method=lorra", "'lora'"]),
         ("seed=!!python/name:os.getpid", ["line 1: the YAML tag !!python/name:os.getpid is not allowed"]),
         ("seed=!x 1", ["line 1: the YAML tag !x is not allowed. Remove it"]),
+        ("seed=[1", ["not valid YAML: expected ',' or ']', but got the end of the text"]),
+        ("data=\na:\n\tb: 1", ["line 3: not valid YAML: a tab is not allowed here. Use spaces"]),
         ("frozen={<<: 3}", ["line 1: << merges a mapping"]),
         ("schedule=both", ['schedule=both: expected one of "frozen", "full", "staged"']),
         ("frozen.augment.rotat=2", ["frozen.augment.rotat", "'rotate'"]),

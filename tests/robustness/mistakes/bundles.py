@@ -129,8 +129,9 @@ def options(folder: Path) -> Iterator[Mistake]:
     ):  # fmt: skip
         yield Mistake("serve", (BUNDLE, option, value), (option,), in_process=False)
     yield from mistakes("rollback", {
-        "absent": ("absent", "no current bundle"),
-        ("absent", "--to", "x"): "no current bundle",
+        "absent": "TARGET=absent: no such folder",
+        ("absent", "--to", "x"): "TARGET=absent: no such folder",
+        "empty": ("empty", "no current bundle"),
         "nonesuch://x/y": "nonesuch",
     })  # fmt: skip
 

@@ -27,7 +27,7 @@ TABLES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "outside": ("path,label,group\n../x.png,a,1\n", ("line 2", "../x.png", "outside of data.root")),
     "twice": ("path,label,group\na/P0_0.png,a,1\na/P0_0.png,b,1\n", ("a/P0_0.png", "twice")),
     "quote": ('path,label,group\n"a/P0_0.png,a,1\n', ("quote.csv", "not a valid CSV")),
-    "latin": (b"path,label\n\xe9.png,a\n", ("latin.csv", "do not exist")),
+    "latin": (b"path,label\n\xe9.png,a\n", ("latin.csv", "names a file that does not exist")),
     "reserved": (f"path,label,group,fold\n{ROWS}", ("'fold'", "Rename")),
     "missing": ("path,label,group,x\n" + ROWS.replace("a/P1_1", "a/P9_9"), ("a/P9_9.png",)),
 }

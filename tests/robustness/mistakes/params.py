@@ -97,10 +97,10 @@ def grids(folder: Path) -> Iterator[Mistake]:
     (folder / "grid-number.yaml").write_text("benchmark: 3\n", encoding="utf-8")
     yield from mistakes("benchmark", {
         ("--grid", "grid-list.yaml"): ("grid-list.yaml", "found a list"),
-        ("--grid", "grid-number.yaml"): ("grid-number.yaml", "no section benchmark"),
+        ("--grid", "grid-number.yaml"): "benchmark=3",
         ("--grid", "grid-absent.yaml"): ("grid-absent.yaml", "does not exist"),
         ("--only", "method"): ("--only", "FIELD=VALUE"),
-        ("--only", "color=red"): ("--only", "method"),
+        ("--only", "color=red"): ("--only", "unknown field 'color'", "method"),
         ("--only", "method=lorra"): ("--only", "'lorra'", "did you mean 'lora'"),
         ("--only", "percent=55"): ("--only", "'55'", "10, 100"),
         ("--only", "method=lora", "--only", "backbone=nonesuch"): ("--only", "nonesuch"),
@@ -126,7 +126,7 @@ def grids(folder: Path) -> Iterator[Mistake]:
         "lr={lora: []}": "benchmark.lr",
         "lr={lora: [0]}": ("benchmark.lr", "0"),
         "lr={nonesuch: [0.1]}": ("benchmark.lr.nonesuch", "unknown method"),
-        "head=liner": "liner",
+        "head=liner": "benchmark.head=liner",
         "metric=f1": "benchmark.metric=f1",
         "replicates=5": ("benchmark.replicates", "5"),
         "min_steps=-1": ("benchmark.min_steps", "-1"),
