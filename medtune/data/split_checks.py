@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from medtune.config.data import SplitParams
-from medtune.config.errors import InputError
+from medtune.config.errors import InputError, pluralize
 from medtune.data.class_selection import MAX_CLASSES, list_names
 
 SPLITS = ("train", "val", "test")
@@ -64,7 +64,8 @@ def check_classes(
         rows = labels == label if labels.ndim == 1 else labels[:, label]
         images, patients = int(rows.sum()), len(set(patient_ids[rows]))
         units[label] = patients if known else images
-        how_many = f" ({patients} patients, {images} images)" if known else f" ({images} images)"
+        counts = [pluralize(patients, "patient")] if known else []
+        how_many = f" ({', '.join([*counts, pluralize(images, 'image')])})"
         more = f" and {len(absent_from) - _MAX_SPLITS} more" if len(absent_from) > _MAX_SPLITS else ""
         shown = ", ".join(absent_from[:_MAX_SPLITS]) + more
         what = "Class" if labels.ndim == 1 else "Finding"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medtune.config.errors import fill_in, leave_out, set_option
+from medtune.config.errors import fill_in, leave_out, pluralize, set_option
 from medtune.config.load import apply_override
 
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=8)
@@ -37,6 +37,11 @@ def test_fill_in__agrees_with_the_number():
 def test_leave_out__agrees_with_the_number():
     assert leave_out(1).startswith("Correct or remove it, or leave it out with --set data.on_bad_image=reject")
     assert leave_out(2).startswith("Correct or remove them, or leave them out with")
+
+
+def test_pluralize__agrees_with_the_number():
+    assert pluralize(1, "seed") == "1 seed"
+    assert pluralize(2_000, "image") == "2,000 images"
 
 
 def test_set_option__plain_words_are_not_quoted():
