@@ -188,7 +188,7 @@ def _as_yaml(value: Any) -> str:
 
 def _range(limits: dict[str, Any]) -> str:
     shown = {name: _show_limit(limits[name]) for name in ("ge", "gt", "le", "lt") if name in limits}
-    ge, gt, le, lt = map(shown.get, ("ge", "gt", "le", "lt"))
+    ge, gt, le, lt = (shown.get(name) for name in ("ge", "gt", "le", "lt"))
     if ge and le:
         text = f" from {ge} to {le}"
     else:
