@@ -53,7 +53,7 @@ def benchmark(
     grid, tree = load_grid(grid_file, sets or ())
     params = jobs.list_trials(grid, tree)
     selected = set(filter_trials(list(params), only or ()))
-    jobs.check([params[trial] for trial in selected])
+    jobs.check(grid, {trial: params[trial] for trial in selected})
     paths = RunPaths.from_env(out)
     with output_lock(paths), logfile(paths.cache / "logs", "benchmark"):
         all_jobs = jobs.build_jobs(grid, params, paths)

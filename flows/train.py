@@ -4,6 +4,7 @@ import logging
 import time
 import traceback
 
+from medtune.config.errors import DivergedError
 from medtune.config.schema import Params
 from medtune.data.manifest import load_prepared
 from medtune.flows import pipeline, records
@@ -47,10 +48,10 @@ def train(params: Params, paths: RunPaths, prefect: bool = True) -> list[pipelin
             results = _with_prefect(steps) if prefect else pipeline.run_directly(steps)
         except pipeline.StageError as failure:
             log.error("%s", "".join(traceback.format_exception(failure)))
-            raise pipeline.StageError(
-                f"{failure}. The traceback is in {written}. With the same params, the next run resumes from the last "
-                "checkpoint"
-            ) from failure
+            message = f"{failure}. The traceback is in {written}"
+            if not isinstance(failure.__cause__, DivergedError):  # the same params would diverge again
+                message += ". With the same params, the next run resumes from the last checkpoint"
+            raise pipeline.StageError(message) from failure
         finish(steps, results)
         ran = sum(not result.cached for result in results)
         what = "IMAGE" if getattr(params.data, "is_planar", False) else "VOLUME"

@@ -81,8 +81,8 @@ def create_backbone(params: Params, load_weights: bool = True) -> nn.Module:
         backbone = timm.create_model(model.backbone, pretrained=hub, num_classes=0, **model.backbone_args)
     except (TypeError, AssertionError) as error:
         raise InputError(
-            f"model.backbone_args={show_value(model.backbone_args)}: {model.backbone} does not accept them "
-            f"({first_line(error)}). Set model.backbone_args={{}} for timm's defaults"
+            f"model.backbone_args={show_value(model.backbone_args)}: timm cannot create {model.backbone} "
+            f"with them ({first_line(error)}). Correct the names and values, or use {{}} for timm's defaults"
         ) from None
     except OSError as error:
         raise RunError(

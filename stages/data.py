@@ -70,7 +70,9 @@ def _check_columns(samples: Sequence[Sample], params: Params) -> None:
 
     if samples:
         names = list(samples[0].metadata)
-        check_metadata(names, params.data.split.folds, volumes=params.data.has_volumes)
+        csv = getattr(params.data, "csv", None)
+        table = f"data.csv={csv}" if csv else f"data.source={params.data.source}"
+        check_metadata(names, params.data.split.folds, table, volumes=params.data.has_volumes)
         check_subgroups(params, {name: [sample.metadata[name] for sample in samples] for name in names})
 
 

@@ -48,8 +48,8 @@ def check_launch(params: Params, finetunes: bool) -> None:
     if distributed.world_size() == 1:
         if os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true" and "MASTER_ADDR" in os.environ:
             raise InputError(
-                "accelerate launch --cpu ignores --num_processes and starts one process. Use `MEDTUNE_DEVICE=cpu "
-                "accelerate launch --multi_gpu` without --cpu, or `torchrun --nproc-per-node`"
+                "ACCELERATE_USE_CPU=true: accelerate launch --cpu ignores --num_processes and starts one process. For "
+                "N processes on a CPU, use `MEDTUNE_DEVICE=cpu torchrun --nproc-per-node N -m medtune ...`"
             )
         return
     world_size = f"WORLD_SIZE={distributed.world_size()}"

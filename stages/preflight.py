@@ -47,7 +47,9 @@ def run_preflight(params: Params, paths: RunPaths, several: bool = False) -> "Pr
     prepared = open_prepared(paths)
     if read_result(paths.prepared)["key"] != data_key(params):
         check_table(params)
-        raise InputError(f"{paths.prepared} was prepared with other data params or code. Run `medtune data` first")
+        raise InputError(
+            f"{paths.prepared} was prepared with other data params or code. Run `medtune data` with the same params"
+        )
     try:
         check_subgroups(params, prepared.metadata_cells)
     except InputError as error:

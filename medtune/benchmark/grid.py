@@ -17,7 +17,7 @@ from medtune.config.base import BaseParams, StrictParams, renamed
 from medtune.config.errors import InputError, suggestion
 from medtune.config.load import apply_overrides, merge, read, read_base
 from medtune.config.project import PROJECT
-from medtune.config.schema import DEFAULT_TASK, Positive, check_metric
+from medtune.config.schema import DEFAULT_TASK, Positive
 from medtune.config.training import Schedule
 from medtune.config.validation_errors import format_validation_error, param_error
 
@@ -28,7 +28,7 @@ COMBINED = ("cdtm+full", "cdtm+lora")  # stage 1 trains the head, stage 2 fine-t
 Label = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][\w.+-]*$"),
-    Field(description="letters, digits and . _ + -, with a letter or digit first"),
+    Field(description="a string of letters, digits and . _ + -, with a letter or digit first"),
 ]
 
 
@@ -66,7 +66,7 @@ class DaskRunner(BaseParams):
     """Dask cluster whose workers have this checkout, its .cache and its artifacts at the same paths."""
 
     kind: Literal["dask"]
-    address: str = Field(description="address of the scheduler, such as tcp://HOST:8786")
+    address: str = Field(description="address of the scheduler", examples=["tcp://HOST:8786"])
 
     @field_validator("address")
     @classmethod
@@ -85,12 +85,12 @@ class BenchmarkParams(StrictParams):
     }
 
     data: Annotated[dict[Label, dict[str, Any]], Field(min_length=1)] = Field(
-        description="sections `data` of the params, by label"
+        description="sections `data` of the params, by label", examples=[{"synthetic": {"source": "synthetic"}}]
     )
     backbones: Annotated[dict[Label, dict[str, Any]], Field(min_length=1)] = Field(
-        description="sections `model` of the params, by label"
+        description="sections `model` of the params, by label", examples=[{"test_vit": {"weights": "none"}}]
     )
-    methods: Literal["all"] | Annotated[list[str], Field(min_length=1)] = "all"
+    methods: Literal["all"] | Annotated[list[str], Field(min_length=1)] = Field("all", examples=[["linear", "lora"]])
     train_percent: Annotated[list[Annotated[int, Field(ge=1, le=100)]], Field(min_length=1)] = Field(
         [10, 100], description="percentages of the training patients. Smaller subsets are nested in larger ones"
     )
@@ -103,6 +103,7 @@ class BenchmarkParams(StrictParams):
     lr: dict[str, Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]] = Field(
         default_factory=dict,
         description="learning rates by method, from which validation selects; default: LR_GRID of the method",
+        examples=[{"lora": [0.001, 0.01]}],
     )
     head: str = Field("linear", description="head for PEFT methods and full fine-tuning")
     metric: str = Field("balanced_accuracy", description="metric of the task for the comparison of methods")
@@ -194,16 +195,19 @@ def load_grid(path: Path | None = None, sets: Sequence[str] = ()) -> tuple[Bench
     tree = read_base(with_overlay=path is not None)
     merge(tree, read(path or GRID_FILE))
     apply_overrides(tree, sets)
-    if not isinstance(section := tree.pop("benchmark", None), dict):
+    section = tree.pop("benchmark", None)
+    if section is None:
         raise InputError(f"{path or GRID_FILE}: the file has no section benchmark. Add it, as in benchmark.yaml.")
     try:
         grid = BenchmarkParams.model_validate(section)
     except ValidationError as error:
         raise InputError(format_validation_error(error, BenchmarkParams, "benchmark")) from None
+    registry.load_plugin(HEADS, grid.head, "benchmark.head")
     task = tree.get("task") or {}
     kind = task.get("kind", DEFAULT_TASK) if isinstance(task, dict) else task
     metrics = registry.load_part("medtune.tasks", kind, "metrics", "task.kind").METRICS
-    check_metric("benchmark.metric", grid.metric, [known.name for known in metrics if known.direction != "target"])
+    known = [metric.name for metric in metrics if metric.direction != "target"]
+    registry.check_metric("benchmark.metric", grid.metric, known)
     for method in grid.lr:  # learning rates of a misspelled method would be ignored silently
         parse_method(method, grid.head, f"benchmark.lr.{method}")
     return grid, tree
@@ -226,8 +230,9 @@ def filter_trials(trials: Sequence[TrialId], only: Sequence[str]) -> list[TrialI
     for condition in only:
         field, equals, values = condition.partition("=")
         if not equals or field not in TrialId.__dataclass_fields__:
-            fields = ", ".join(TrialId.__dataclass_fields__)
-            raise InputError(f"--only {condition!r}: expected FIELD=VALUE. Choose FIELD from: {fields}.")
+            fields = list(TrialId.__dataclass_fields__)
+            problem = f"unknown field {field!r}{suggestion(field, fields)}" if equals else "expected FIELD=VALUE"
+            raise InputError(f"--only {condition!r}: {problem}. Choose FIELD from: {', '.join(fields)}.")
         known = list(dict.fromkeys(str(getattr(trial, field)) for trial in trials))
         if unknown := [value for value in values.split(",") if value not in known]:
             raise InputError(

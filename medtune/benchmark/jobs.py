@@ -1,7 +1,9 @@
 """Jobs of the benchmark: params, learning rates, data and cache key of every trial of the grid."""
 
 import copy
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -77,7 +79,8 @@ def list_trials(grid: BenchmarkParams, tree: dict[str, Any]) -> dict[TrialId, Pa
     for data, data_section in grid.data.items():
         for backbone, model_section in grid.backbones.items():
             base = _merged(tree, {"data": data_section, "model": {"backbone": backbone, **model_section}})
-            kind = _family(base["model"]["backbone"])
+            with keys_of_grid(grid, data, backbone):
+                kind = _family(base["model"]["backbone"])
             for method, spec in specs.items():
                 if not _is_compatible(spec, kind):
                     continue
@@ -85,7 +88,8 @@ def list_trials(grid: BenchmarkParams, tree: dict[str, Any]) -> dict[TrialId, Pa
                 for percent in grid.train_percent:
                     for seed in grid.seeds:
                         trial = TrialId(data, backbone, method, percent, seed)
-                        params[trial] = _params(base, spec, trial, grid.lr.get(method))
+                        with keys_of_grid(grid, data, backbone):
+                            params[trial] = _params(base, spec, trial, grid.lr.get(method))
     if grid.methods != "all" and (unsupported := [method for method in methods if method not in compatible]):
         raise InputError(
             f"benchmark.methods={unsupported[0]}: the method does not support {', '.join(grid.backbones)}. It supports "
@@ -126,11 +130,12 @@ def find_record(job: TrialJob, paths: RunPaths) -> Artifact | None:
     return find_artifact(trials.record_dir(paths, job.trial), job.key)
 
 
-def check(params: Sequence[Params]) -> None:
+def check(grid: BenchmarkParams, params: Mapping[TrialId, Params]) -> None:
     """Check backbones, weights and image sizes, once per combination.
 
     Args:
-        params: params of the trials.
+        grid: grid of the benchmark.
+        params: params by trial.
 
     Raises:
         InputError: a backbone, its weights and the image size are incompatible, or weights cannot be downloaded.
@@ -138,14 +143,43 @@ def check(params: Sequence[Params]) -> None:
     from medtune.stages.dry_run import check_architecture, check_hub
 
     seen = set()
-    for trial_params in params:
+    for trial, trial_params in params.items():
         model = trial_params.model_dump_json(include={"model": {"backbone", "weights", "backbone_args", "head"}})
         data = trial_params.data
         combination = (model, trial_params.model.peft.method, data.image_size, getattr(data, "patch", None))
         if combination not in seen:
             seen.add(combination)
-            check_hub(trial_params)
-            check_architecture(trial_params)
+            with keys_of_grid(grid, trial.data, trial.backbone):
+                check_hub(trial_params)
+                check_architecture(trial_params)
+
+
+@contextmanager
+def keys_of_grid(grid: BenchmarkParams, data: str, backbone: str) -> Iterator[None]:
+    """Name the keys of the grid instead of the params keys that they set, in errors of the block.
+
+    Args:
+        grid: grid of the benchmark.
+        data: label of the data.
+        backbone: label of the backbone, which is also the name of the backbone unless the grid sets it.
+
+    Raises:
+        InputError: the error with `benchmark.backbones.LABEL.weights` instead of `model.weights`.
+    """
+    sections = {
+        "data": (f"benchmark.data.{data}", grid.data[data]),
+        "model": (f"benchmark.backbones.{backbone}", grid.backbones[backbone]),
+    }
+    try:
+        yield
+    except InputError as error:
+        message = str(error)
+        for section, (name, keys) in sections.items():
+            for key in keys:
+                message = re.sub(rf"(?<![\w.]){section}\.{re.escape(str(key))}\b", f"{name}.{key}", message)
+        if "backbone" not in sections["model"][1]:
+            message = message.replace(f"model.backbone={backbone}", sections["model"][0])
+        raise InputError(message) from error
 
 
 def _family(backbone: str) -> str:

@@ -13,7 +13,7 @@ from medtune.config.errors import InputError
 from medtune.data import columns
 from medtune.data.identifiers import is_missing
 from medtune.data.listing import scan_root
-from medtune.data.table import SUFFIXES, Table, read_table
+from medtune.data.table import SUFFIXES, Table, check_rows, read_table
 from medtune.data.table_paths import ImageFiles
 
 
@@ -71,6 +71,7 @@ def read_named(file: Path) -> Table:
         InputError: the file is not a readable table, or has neither a path column nor a label column.
     """
     table = read_table(file, columns.KNOWN)
+    check_rows(table, f"--data={file}", "path,label", "image")
     if all(_column(table, key) is None for key in ("path", "label")):
         shown = ", ".join(table.columns)
         raise InputError(

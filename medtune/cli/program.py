@@ -1,6 +1,7 @@
 """Execution of a command line with exit codes: 0 success, 1 failed run, 2 invalid input or usage."""
 
 import errno
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -37,7 +38,7 @@ def execute(command: Any, name: str, words: Sequence[str] | None = None) -> int:
     try:
         code = command.main(words, prog_name=name, standalone_mode=False)
     except UsageError as error:
-        return _format_usage_error(error)
+        return _format_usage_error(error, name)
     except InputError as error:
         return _failed(str(error), 2)
     except RunError as error:
@@ -71,13 +72,20 @@ def _failed(message: str, code: int) -> int:
     return code
 
 
-def _format_usage_error(error: Any) -> int:
+def _format_usage_error(error: Any, name: str) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help page
         error.show()
         return 2
-    message = _invalid_value(error) or error.format_message()
+    message = _invalid_value(error) or _reword(error.format_message())
     stop = "" if message.endswith(("?", ".")) else "."
-    return _failed(f"{message}{stop} See `{error.ctx.command_path} --help`" if error.ctx else message, 2)
+    path = error.ctx.command_path if error.ctx else name
+    return _failed(f"{message}{stop} See `{path} --help`", 2)
+
+
+def _reword(message: str) -> str:
+    """Put the option or argument first, as in the other messages."""
+    message = re.sub(r"^Option '(.+)' requires an argument\.", r"\1: a value is missing", message)
+    return re.sub(r"^Got unexpected extra argument(?:\(s\)|s)? \((.+)\)", r"\1: unexpected argument", message)
 
 
 def _invalid_value(error: Any) -> str:

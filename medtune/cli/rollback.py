@@ -36,10 +36,9 @@ def rollback(
     from pathlib import Path
 
     from medtune.registry import rollback as registry
-    from medtune.registry.store import open_store
 
     with as_input_errors():
-        store = open_store(target, Path.cwd()) if target else _store_of_params()
+        store = _store_at(target) if target else _store_of_params()
         if list_only:
             for line in registry.describe(store):
                 print(line)
@@ -47,6 +46,17 @@ def rollback(
         with tempfile.TemporaryDirectory(prefix="medtune-") as cache:
             before, after = registry.rollback(store, to, because, Path(cache))
     print(f"current: {after} (was {before})")
+
+
+def _store_at(target: str) -> "ModelStore":
+    from pathlib import Path
+
+    from medtune.config.errors import InputError
+    from medtune.registry.store import URL, open_store
+
+    if not URL.match(target) and not Path(target).expanduser().is_dir():
+        raise InputError(f"TARGET={target}: no such folder. Check the path")
+    return open_store(target, Path.cwd(), "TARGET")
 
 
 def _store_of_params() -> "ModelStore":

@@ -12,6 +12,8 @@ MIN_FOLDS, MAX_FOLDS = 3, 20
 # Protocols in which every fold is the test fold once. The other protocols have one split.
 ROTATING_PROTOCOLS = ("patient", "image", "site", "hcrf-1-1-2")
 
+SiteName = Annotated[str, Field(description="the name of a site (protocol site)")]
+
 
 class SplitParams(StrictParams):
     """Split into train, validation and test. See docs/protocols.md."""
@@ -24,7 +26,7 @@ class SplitParams(StrictParams):
     folds: Annotated[int, Field(ge=2, le=100)] = Field(
         5, description="number of folds, 3 to 20. For protocol site: the number of sites"
     )
-    test_fold: Annotated[int, Field(ge=0)] | str = Field(
+    test_fold: Annotated[int, Field(ge=0)] | Literal["all"] | SiteName = Field(
         1,
         description="fold that the test metrics are computed on, 0 to folds - 1. all: every fold, pooled. For protocol "
         "site also the name of a site. Protocols patient, image, site and hcrf-1-1-2 always train a network for every "
@@ -99,10 +101,14 @@ class IntensityParams(StrictParams):
         description="range 0 to 2^bits - 1. null: bit depth of the files, or the smallest common depth that fits all",
     )
     window: tuple[float, float] | None = Field(
-        None, description="[low, high], clipped. Hounsfield units for CT. Overrides the window of DICOM files"
+        None,
+        description="[low, high], clipped. Hounsfield units for CT. Overrides the window of DICOM files",
+        examples=[[-160, 240]],
     )
     percentiles: tuple[Annotated[float, Field(ge=0, le=100)], Annotated[float, Field(ge=0, le=100)]] | None = Field(
-        None, description="[low, high] percentiles of all pixels of all images, clipped. Example: [0.5, 99.5]"
+        None,
+        description="[low, high] percentiles of all pixels of all images, clipped. Example: [0.5, 99.5]",
+        examples=[[0.5, 99.5]],
     )
 
     @model_validator(mode="after")
@@ -124,8 +130,10 @@ class DataParams(StrictParams):
     UNUSED_KEYS: ClassVar[frozenset[str]] = frozenset()
     """Shared keys that the source does not use. Only their default is accepted."""
 
-    source: str
-    root: str | None = Field(None, description="local folder or archive. null: the default folder of the source")
+    source: str = Field(examples=["folder"])
+    root: str | None = Field(
+        None, description="local folder or archive. null: the default folder of the source", examples=["/data/images"]
+    )
     image_size: Annotated[int, Field(ge=8, le=2048)] = 224
     resize: Literal["squash", "pad", "crop"] = "squash"
     on_bad_image: Literal["error", "reject"] = "error"
@@ -141,11 +149,13 @@ class DataParams(StrictParams):
     allow_values: list[Name] = Field(
         [],
         description="names of patients or classes that look like missing values but are not: [unknown, none]",
+        examples=[["unknown", "none"]],
     )
     positive: Name | None = Field(
         None,
         description="positive one of two classes (malignant), for sensitivity, specificity, AUROC and the decision "
         "threshold. null: the class that the source declares. More than two classes have no positive class",
+        examples=["malignant"],
     )
     split: SplitParams = SplitParams()
 

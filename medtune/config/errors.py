@@ -64,6 +64,17 @@ def fill_in(count: int, item: str = "row") -> str:
     return f"Fill it in, or remove this {item}" if count == 1 else f"Fill them in, or remove these {item}s"
 
 
+def pluralize(count: int, noun: str) -> str:
+    """Return a count with a noun, such as `1 seed` or `2 seeds`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def leave_out(count: int) -> str:
+    """Return the fix for images that cannot be used: `Correct or remove it, or leave it out with ...`."""
+    them = "it" if count == 1 else "them"
+    return f"Correct or remove {them}, or leave {them} out with --set data.on_bad_image=reject"
+
+
 def set_option(key: str, value: object) -> str:
     """Return the option `--set key=value` as a user types it in a shell.
 

@@ -13,7 +13,7 @@ from medtune.config.validation_errors import param_error
 class OperatingPoint(StrictParams):
     """Rate that the threshold must reach on validation. Set exactly one key."""
 
-    specificity: Annotated[float, Field(gt=0, lt=1)] | None = None
+    specificity: Annotated[float, Field(gt=0, lt=1)] | None = Field(None, examples=[0.95])
     sensitivity: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     @model_validator(mode="after")
@@ -38,7 +38,7 @@ class EvaluateParams(StrictParams):
         description="decision threshold for two classes or per finding, chosen on the validation images of all folds. "
         "balanced_accuracy: 0.5, or a threshold that is significantly better. argmax: 0.5. {specificity: 0.95} or "
         "{sensitivity: 0.95}: the threshold that reaches this rate",
-        examples=["{specificity: 0.95}", "{sensitivity: 0.95}"],
+        examples=[{"specificity": 0.95}, {"sensitivity": 0.95}],
     )
     patient_score: Literal["mean", "max", "noisy_or"] = Field(
         "mean",
@@ -50,12 +50,14 @@ class EvaluateParams(StrictParams):
     reliability_bins: Annotated[int, Field(ge=2, le=100)] = 15
     batch_size: Annotated[int, Field(gt=0)] = 64
     by: list[str] = Field(
-        [], description="columns of the table that define subgroups, with metrics per subgroup: [sex, site]"
+        [],
+        description="columns of the table that define subgroups, with metrics per subgroup: [sex, site]",
+        examples=[["sex", "site"]],
     )
     bins: dict[str, list[float]] = Field(
         {},
         description="limits between the subgroups of a numeric column in evaluate.by: {age: [40, 60]}",
-        examples=["{age: [40, 60]}"],
+        examples=[{"age": [40, 60]}],
     )
 
     @field_validator("by")

@@ -1,6 +1,7 @@
 """Values that a type annotation of params accepts, described for messages."""
 
 import json
+import re
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from medtune.config.errors import show_value
 
@@ -19,12 +21,15 @@ class Hint:
     annotation: Any
     constraints: tuple[Any, ...] = ()
     description: str = ""
-    examples: tuple[str, ...] = ()
+    examples: tuple[Any, ...] = ()
 
     @classmethod
     def of(cls, field: FieldInfo) -> "Hint":
-        """Return the hint of a section's field."""
-        return cls(field.annotation, tuple(field.metadata), field.description or "", tuple(field.examples or ()))
+        """Return the hint of a section's field. Without examples, its default is the example."""
+        default = field.default
+        is_example = default not in (None, PydanticUndefined, "", [], {}) and not isinstance(default, BaseModel)
+        examples = field.examples or ([default] if is_example else [])
+        return cls(field.annotation, tuple(field.metadata), field.description or "", tuple(examples))
 
     def alternatives(self) -> "list[Hint]":
         """Return the members of a union, or the hint itself."""
@@ -60,10 +65,36 @@ class Hint:
             return Hint.of(field) if field else None
         arguments = get_args(self.annotation)
         if self.is_mapping():
-            return Hint(arguments[1])
+            entries = (entry for example in self._examples_of(dict) for entry in example.values())
+            return Hint(arguments[1], examples=tuple(entries))
         if get_origin(self.annotation) in (list, tuple) and isinstance(key, int):
-            return Hint(arguments[min(key, len(arguments) - 1)])
+            entries = (entry for example in self._examples_of(list) for entry in example)
+            return Hint(arguments[min(key, len(arguments) - 1)], examples=tuple(entries))
         return None
+
+    def of_keys(self) -> "Hint":
+        """Return the hint of the keys of a mapping."""
+        names = (name for example in self._examples_of(dict) for name in example)
+        return Hint(get_args(self.annotation)[0], examples=tuple(names))
+
+    def such_as(self, *kinds: type) -> str:
+        """Return ` such as X or Y`, from the first two examples of these types. Without examples, an empty string."""
+        shown = list(dict.fromkeys(_as_yaml(example) for example in self._examples_of(*kinds)))
+        return f" such as {' or '.join(shown[:2])}" if shown else ""
+
+    def example(self) -> Any:
+        """Return a value that the hint accepts, or None if there is neither an example nor a choice."""
+        if self.examples:
+            return self.examples[0]
+        for option in self.alternatives():
+            if option.is_section():
+                return _section_example(option.annotation.model_fields)
+            if get_origin(option.annotation) is Literal:
+                return get_args(option.annotation)[0]
+        return None
+
+    def _examples_of(self, *kinds: type) -> list[Any]:
+        return [example for example in self.examples if isinstance(example, kinds)]
 
 
 def describe(hint: Hint, problem: str) -> str:
@@ -109,43 +140,69 @@ def _describe_type(hint: Hint) -> list[str]:
 
 def _describe_kind(hint: Hint) -> str:
     kind = get_origin(hint.annotation) or hint.annotation
-    if hint.takes_mapping() and hint.examples:
-        return f"a mapping such as {' or '.join(hint.examples)}"
+    if hint.takes_mapping() and (shown := hint.such_as(dict)):
+        return f"a mapping{shown}"
     limits = {name: value for name, value in _limits(hint.constraints) if value is not None}
     if kind in (int, float):
         noun = "a number" if kind is float else "an even integer" if limits.get("multiple_of") == 2 else "an integer"
         return f"{noun}{_range(limits)}"
     if kind is str:
-        return f"a string of {limits['description']}" if "pattern" in limits else "a string"
+        return limits.get("description") or f"a string{hint.such_as(str)}"
     if kind is tuple:
-        return f"a list of {len(get_args(hint.annotation))} entries"
-    if kind in (list, dict):
-        noun = "list" if kind is list else "mapping"
-        return f"a {noun} with at least {limits['min_length']} entry" if "min_length" in limits else f"a {noun}"
+        return _describe_tuple(hint)
+    if kind is list:
+        noun = "a nonempty list" if "min_length" in limits else "a list"
+        allowed = ", ".join(map(show_value, literals(Hint(get_args(hint.annotation)[0]))))
+        return f"{noun}{hint.such_as(list)}{f' (allowed entries: {allowed})' if allowed else ''}"
     if hint.is_section():
         return _describe_section(hint.annotation.model_fields)
     return "another value"
 
 
+def _describe_tuple(hint: Hint) -> str:
+    """Return `a list [low, high] such as [0, 10]`. The names of the entries start the description of the key."""
+    names = re.match(r"\[[^]]+\]", hint.description)
+    entries = names.group() if names else f"of {len(get_args(hint.annotation))} numbers"
+    return f"a list {entries}{hint.such_as(list)}"
+
+
 def _describe_section(fields: dict[str, FieldInfo]) -> str:
-    if len(fields) > 1:
-        return f"a mapping with the keys {_join(list(fields), 'and')}"
-    [(key, field)] = fields.items()
-    example = f", such as {{{key}: {field.examples[0]}}}" if field.examples else ""
-    return f"a mapping with the key {key}{example}"
+    keys = f"key{'s' if len(fields) > 1 else ''} {_join(list(fields), 'and')}"
+    example = _section_example(fields)
+    return f"a mapping with the {keys}{f', such as {_as_yaml(example)}' if example else ''}"
+
+
+def _section_example(fields: dict[str, FieldInfo]) -> dict[str, Any]:
+    """Return the required keys with examples, or else the first key with an example."""
+    values = {name: Hint.of(field).example() for name, field in fields.items()}
+    required = {name: value for name, value in values.items() if fields[name].is_required()}
+    return required or dict([pair for pair in values.items() if pair[1] is not None][:1])
+
+
+def _as_yaml(value: Any) -> str:
+    """Return a value as a user writes it in YAML on one line: {age: [40, 60]}."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{show_value(key)}: {_as_yaml(entry)}' for key, entry in value.items())}}}"
+    return f"[{', '.join(map(_as_yaml, value))}]" if isinstance(value, list) else show_value(value)
 
 
 def _range(limits: dict[str, Any]) -> str:
-    ge, gt, le, lt = (limits.get(name) for name in ("ge", "gt", "le", "lt"))
-    if ge is not None and le is not None:
-        text = f" from {ge:g} to {le:g}"
+    shown = {name: _show_limit(limits[name]) for name in ("ge", "gt", "le", "lt") if name in limits}
+    ge, gt, le, lt = (shown.get(name) for name in ("ge", "gt", "le", "lt"))
+    if ge and le:
+        text = f" from {ge} to {le}"
     else:
-        lower = f"of at least {ge:g}" if ge is not None else f"above {gt:g}" if gt is not None else ""
+        lower = f"of at least {ge}" if ge else f"above {gt}" if gt else ""
         at_most = "at most" if lower else "of at most"
-        upper = f"{at_most} {le:g}" if le is not None else f"below {lt:g}" if lt is not None else ""
+        upper = f"{at_most} {le}" if le else f"below {lt}" if lt else ""
         text = f" {' and '.join(filter(None, (lower, upper)))}".rstrip()
     factor = limits.get("multiple_of", 2)  # an even integer has its own name
     return text if factor == 2 else f"{text} that is a multiple of {factor}"
+
+
+def _show_limit(value: float) -> str:
+    text = f"{value:g}"
+    return f"{value:,.0f}" if "e+" in text else text
 
 
 def _limits(constraints: Sequence[Any]) -> Iterator[tuple[str, Any]]:

@@ -1,10 +1,9 @@
 """Learning rate candidates per head and PEFT method."""
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from medtune.config import registry
 from medtune.config.errors import suggestion
@@ -15,31 +14,24 @@ TRAINED: dict[str, tuple[str, str]] = {
     "frozen": ("head", "medtune.models.heads"),
     "finetune": ("PEFT method", "medtune.models.peft"),
 }
-ALLOWED = (
-    'expected "auto", a finite number above 0, a list of such numbers, or a mapping from heads (frozen) or PEFT '
-    "methods (finetune) to such values, for example {linear: 0.001}"
-)
-
-
-def _check(value: Any) -> Any:
-    rates = list(value.values()) if isinstance(value, dict) and value else [value]
-    if not all(rate == "auto" or _is_rate(rate) or _is_list(rate) for rate in rates):
-        raise ValueError(ALLOWED)
-    return value
-
-
-def _is_rate(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list | tuple) and bool(value) and all(map(_is_rate, value))
-
-
 Rate = Annotated[float, Field(gt=0)]
 Rates = Literal["auto"] | Rate | Annotated[list[Rate], Field(min_length=1)]
-# The check runs first because pydantic would report one error per member of the union.
-LearningRate = Annotated[Rates | dict[Name, Rates], BeforeValidator(_check)]
+LearningRate = Rates | Annotated[dict[Name, Rates], Field(min_length=1)]
+
+
+def lr_field(name: str, rate: float) -> Any:
+    """Return the field `lr` of a stage.
+
+    Args:
+        name: head or PEFT method, for the examples in messages.
+        rate: a suitable learning rate.
+    """
+    return Field(
+        "auto",
+        description="learning rate: a number, a list of candidates, or a mapping from head or PEFT method to either. "
+        "auto: candidates of the head or PEFT method. The best candidate is selected on validation",
+        examples=[[rate / 10, rate], {name: rate}],
+    )
 
 
 def check_names(stage: str, lr: object) -> None:

@@ -67,6 +67,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def _parse(text: str, name: str) -> Any:
     try:
+        _reject_tags(text, name)
         tree = yaml_loader().load(text)
         if _node_count(tree, {}) > MAX_NODES:
             raise InputError(f"{name}: more than {MAX_NODES:,} values. Remove nested YAML aliases (*name)")
@@ -82,9 +83,31 @@ def _parse(text: str, name: str) -> Any:
         where = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
         if error.problem == "but found another document":
             raise InputError(f"{name}{where}: a second YAML document starts here (---). Keep only one") from None
-        raise InputError(f"{name}{where}: not valid YAML: {error.problem}") from None
+        if "for merging" in str(error.problem):
+            raise InputError(
+                f"{name}{where}: << merges a mapping or a list of mappings, but this is another value. Remove the line"
+            ) from None
+        raise InputError(f"{name}{where}: not valid YAML: {_reword(str(error.problem))}") from None
     except YAMLError as error:
         raise InputError(f"{name}: not valid YAML: {first_line(error)}") from None
+
+
+def _reword(problem: str) -> str:
+    """Replace the parser's words for a tab and for the end of the text."""
+    if problem.startswith("found character '\\t'"):
+        return "a tab is not allowed here. Use spaces"
+    return problem.replace("'<stream end>'", "the end of the text")
+
+
+def _reject_tags(text: str, name: str) -> None:
+    """Raise if a value has a tag such as !!python/object, which the parser would ignore."""
+    if "!" not in text:
+        return
+    for event in yaml_loader().parse(text):
+        if tag := getattr(event, "tag", None):
+            shown = tag.replace("tag:yaml.org,2002:", "!!")
+            where = f"{name} line {event.start_mark.line + 1}"
+            raise InputError(f"{where}: the YAML tag {shown} is not allowed. Remove it, or put the text in quotes")
 
 
 MAX_NODES = 100_000  # a few lines of nested aliases can expand to billions of values

@@ -11,8 +11,10 @@ from medtune.config.validation_errors import param_error
 class Normalization(StrictParams):
     """Channel means and standard deviations for images scaled to 0..1."""
 
-    mean: tuple[float, float, float]
-    std: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+    mean: tuple[float, float, float] = Field(examples=[[0.485, 0.456, 0.406]])
+    std: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = Field(
+        examples=[[0.229, 0.224, 0.225]]
+    )
 
     @model_validator(mode="after")
     def _check_scale(self) -> "Normalization":

@@ -65,3 +65,18 @@ def load_part(package: str, name: object, part: str, key: str) -> ModuleType:
         InputError: there is no such plugin.
     """
     return importlib.import_module(f"{load_plugin(package, name, key).__name__}.{part}")
+
+
+def check_metric(key: str, name: str, known: list[str]) -> None:
+    """Raise if the task does not have the metric.
+
+    Args:
+        key: params key of the name, for the error message.
+        name: metric, as the user wrote it.
+        known: metrics of the task.
+
+    Raises:
+        InputError: `name` is not in `known`.
+    """
+    if name not in known:
+        raise InputError(f"{key}={name}: unknown metric{suggestion(name, known)}. Choose one of: {', '.join(known)}.")

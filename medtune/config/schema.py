@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from medtune.config import registry
 from medtune.config.base import StrictParams, renamed
 from medtune.config.data import DataParams
-from medtune.config.errors import InputError, suggestion
+from medtune.config.errors import InputError
 from medtune.config.evaluation import EvaluateParams as EvaluateParams
 from medtune.config.head_aggregation import check_head
 from medtune.config.learning_rate import resolve
@@ -92,10 +92,17 @@ class ModelParams(StrictParams):
     """Backbone, pretrained weights, head and PEFT method."""
 
     backbone: str = Field(
-        description="timm model name: ARCHITECTURE or ARCHITECTURE.TAG. Segmentation also: none, unet, dynunet, ..."
+        description="timm model name: ARCHITECTURE or ARCHITECTURE.TAG. Segmentation also: none, unet, dynunet, ...",
+        examples=["vit_base_patch16_224"],
     )
-    weights: str = Field("hub", description="hub, bundled, none, or a file: .safetensors, .pth, .pt, .bin or .ckpt")
-    backbone_args: dict[str, Any] = Field(default_factory=dict, description="arguments of timm.create_model")
+    weights: str = Field(
+        "hub",
+        description="hub, bundled, none, or a file: .safetensors, .pth, .pt, .bin or .ckpt",
+        examples=["hub", "weights.safetensors"],
+    )
+    backbone_args: dict[str, Any] = Field(
+        default_factory=dict, description="arguments of timm.create_model", examples=[{"drop_path_rate": 0.1}]
+    )
     normalization: Normalization | None = Field(
         None, description="null: normalization of the published weights. A weights file may need its own values"
     )
@@ -187,7 +194,11 @@ class HandoffParams(StrictParams):
 
     REMOVED: ClassVar[dict[str, str]] = renamed("handoff", keep="keep_last")
 
-    target: str = Field("published", description="folder or fsspec URL (s3://..., sftp://...)")
+    target: str = Field(
+        "published",
+        description="folder or fsspec URL (s3://..., sftp://...)",
+        examples=["published", "s3://BUCKET/PATH"],
+    )
     keep_last: Annotated[int, Field(ge=2)] = Field(10, description="number of newest bundles that are kept")
 
     @field_validator("target")
@@ -207,23 +218,8 @@ class TrackingParams(StrictParams):
     """W&B runs. Mode `auto` is online if WANDB_API_KEY is set, otherwise offline."""
 
     project: str = "medtune"
-    entity: str | None = None
+    entity: str | None = Field(None, examples=["my-team"])
     mode: Literal["auto", "offline", "online", "disabled"] = "auto"
-
-
-def check_metric(key: str, name: str, known: list[str]) -> None:
-    """Raise if the task does not have the metric.
-
-    Args:
-        key: params key of the name, for the error message.
-        name: metric, as the user wrote it.
-        known: metrics of the task.
-
-    Raises:
-        InputError: `name` is not in `known`.
-    """
-    if name not in known:
-        raise InputError(f"{key}={name}: unknown metric{suggestion(name, known)}. Choose one of: {', '.join(known)}.")
 
 
 class Params(StrictParams):
@@ -254,7 +250,7 @@ class Params(StrictParams):
     def _metrics_exist(self) -> "Params":
         for key, known in self.metric_choices.items():
             section, _, name = key.partition(".")
-            check_metric(key, getattr(getattr(self, section), name), known)
+            registry.check_metric(key, getattr(getattr(self, section), name), known)
         return self
 
     @model_validator(mode="after")

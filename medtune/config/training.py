@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from medtune.config.base import StrictParams, renamed
-from medtune.config.learning_rate import LearningRate, check_names
+from medtune.config.learning_rate import LearningRate, check_names, lr_field
 from medtune.config.names import Name
 from medtune.config.validation_errors import param_error
 
@@ -82,11 +82,7 @@ class TrainingParams(StrictParams):
         0,
         description="minimum number of optimizer steps. If needed, epochs repeat the training images several times",
     )
-    lr: LearningRate = Field(
-        "auto",
-        description="learning rate: a number, a list of candidates, or a mapping from head or PEFT method to either. "
-        "auto: candidates of the head or PEFT method. The best candidate is selected on validation",
-    )
+    lr: LearningRate = lr_field("linear", 0.001)
     batch_size: Annotated[int, Field(ge=1)] = 16
     gradient_accumulation_steps: Annotated[int, Field(ge=1)] = Field(1, description="batches per optimizer step")
     optimizer: Literal["adamw", "adam"] = Field(
@@ -99,7 +95,7 @@ class TrainingParams(StrictParams):
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     label_smoothing: Fraction = 0.0
     class_weights: Literal["none", "auto"] | dict[Name, Annotated[float, Field(gt=0)]] = Field(
-        "auto", description="auto: inverse frequency. Or a weight per class", examples=["{tumor: 2, normal: 1}"]
+        "auto", description="auto: inverse frequency. Or a weight per class", examples=[{"tumor": 2, "normal": 1}]
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 on a GPU, fp32 on a CPU")
     monitor: str = Field("auroc", description="metric that selects the best epoch on validation. loss: the lowest loss")
@@ -166,6 +162,7 @@ class FinetuneParams(TrainingParams):
     REMOVED: ClassVar[dict[str, str]] = renamed("finetune", **RENAMED)
 
     epochs: Annotated[int, Field(ge=1)] = 10
+    lr: LearningRate = lr_field("lora", 0.001)
     channels_last: bool | Literal["auto"] = Field(
         "auto", description="channels-last memory format. auto: CNN families on a GPU"
     )

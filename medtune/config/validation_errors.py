@@ -40,6 +40,7 @@ def format_validation_error(error: ValidationError, model: type[BaseModel], pref
         One line. Problems are separated by semicolons.
     """
     problems = [_locate(problem, model, prefix) for problem in error.errors()]
+    problems.sort(key=lambda problem: problem.type == "missing")  # a misspelled key is often the cause
     # pydantic reports one problem per member of a union. The first specific one describes the key.
     first: dict[Any, _Problem] = {}
     for problem in sorted(problems, key=lambda problem: problem.type not in _SPECIFIC_TYPES):
@@ -81,7 +82,7 @@ def _locate(problem: Any, model: type[BaseModel], prefix: str) -> _Problem:
             path.append(str(key))
             hint = child
     if is_key:
-        hint = next(Hint(get_args(option.annotation)[0]) for option in hint.alternatives() if option.is_mapping())
+        hint = next(option.of_keys() for option in hint.alternatives() if option.is_mapping())
     if kind == BOOLEAN:
         keys, value, hint = _find_boolean(value, hint)
         path += keys

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
-from medtune.config.errors import InputError, set_option
+from medtune.config.errors import InputError, pluralize, set_option
 from medtune.data.table import Table
 from medtune.serving.decode import SUFFIXES as IMAGE_SUFFIXES
 
@@ -187,7 +187,8 @@ def _check_renamed(table: Table, used: Iterable[int]) -> None:
         if different:
             raise InputError(
                 f"{table.name}: columns {name} and {table.columns[other]} originally had the same name, but differ in "
-                f"{len(different):,} rows (first in {table.where(different[0])}). Remove or rename one of them"
+                f"{pluralize(len(different), 'row')} (first in {table.where(different[0])}). Remove or rename "
+                "one of them"
             )
 
 

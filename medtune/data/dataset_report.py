@@ -45,10 +45,12 @@ def check_duplicates(duplicates: dict[str, Any], protocol: str, unit: str) -> li
 
 
 def _reject_duplicates(exact: dict[str, Any], unit: str) -> None:
-    examples = "; ".join(" = ".join(entry["paths"][:4]) for entry in exact["first"][:3] if entry["across_splits"])
+    shown = [" = ".join(entry["paths"][:4]) for entry in exact["first"][:3] if entry["across_splits"]]
+    others = exact["across_splits"] - len(shown)
+    more = f"; and {others:,} more" if others else ""
     raise InputError(
-        f"identical {unit} belong to different patients, who are in different splits: {examples} "
-        f"({exact['across_splits']:,} in total). Remove the copies, or assign them to one patient"
+        f"identical {unit} belong to different patients, who are in different splits: {'; '.join(shown)}{more}. "
+        "Remove the copies, or assign them to one patient"
     )
 
 

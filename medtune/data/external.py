@@ -61,7 +61,7 @@ class ExternalListing:
                 f"--data={table}: the table has a column {split[0]}, but all rows are evaluated, including training "
                 "images. Remove the other rows, and rename or remove the column."
             )
-        manifest_writing.check_metadata(names, 1, volumes=samples[0].volume is not None)
+        manifest_writing.check_metadata(names, 1, f"--data={table}", volumes=samples[0].volume is not None)
         columns = {name: [sample.metadata[name] for sample in samples] for name in names}
         return cls(listed, tuple(classes), columns, positive)
 

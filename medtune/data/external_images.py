@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from medtune.config.data import DataParams
-from medtune.config.errors import InputError, set_option
+from medtune.config.errors import InputError, pluralize, set_option
 from medtune.data import manifest_writing
 from medtune.data.class_selection import list_names
 from medtune.data.external import ExternalListing, external_dataset
@@ -102,7 +102,7 @@ def _check_labels(samples: Sequence[Sample], classes: Sequence[str]) -> None:
         return
     meant = {label: [name for name in classes if label_key(name) == label_key(label)] for label in unknown}
     likely = {label: names[0] if len(names) == 1 else "CLASS" for label, names in meant.items()}
-    shown = list_names([f"{label} ({counts[label]:,} images)" for label in unknown], _SHOWN)
+    shown = list_names([f"{label} ({pluralize(counts[label], 'image')})" for label in unknown], _SHOWN)
     fix = set_option("data.label_map", dict(list(likely.items())[:_SHOWN]))
     raise InputError(
         f"labels {shown} are not classes of the bundle ({list_names(classes, _SHOWN)}). Map them to classes with "

@@ -16,27 +16,38 @@ class ColumnParams(StrictParams):
 
     REMOVED: ClassVar[dict[str, str]] = renamed("data.columns", group="patient")
 
-    path: Name | None = Field(None, description="column with the path of the image, relative to data.root")
-    label: Name | None = Field(None, description="column of the class")
+    path: Name | None = Field(
+        None, description="column with the path of the image, relative to data.root", examples=["file"]
+    )
+    label: Name | None = Field(None, description="column of the class", examples=["diagnosis"])
     labels: Annotated[list[Name], Field(min_length=1)] | None = Field(
         None,
         description="for label_type: multi, one column of 0 and 1 per finding. null: the column label lists the "
         "findings",
+        examples=[["edema", "effusion"]],
     )
-    patient: Name | None = Field(None, description="column of the patient")
-    site: Name | None = Field(None, description="column of the hospital or site, for protocol site. null: site")
+    patient: Name | None = Field(None, description="column of the patient", examples=["patient"])
+    site: Name | None = Field(
+        None, description="column of the hospital or site, for protocol site. null: site", examples=["hospital"]
+    )
     split: Name | None = Field(
-        None, description="column with train, val, test or external, for protocol column. null: split"
+        None,
+        description="column with train, val, test or external, for protocol column. null: split",
+        examples=["split"],
     )
 
 
 class LabelParams(DataParams):
     """Parameters shared by sources whose labels can come from a user's table."""
 
-    csv: str | None = None
+    csv: str | None = Field(None, examples=["labels.csv"])
     columns: ColumnParams = ColumnParams()
-    class_names: list[Name] | None = Field(None, description="order of the classes. null: sorted by name")
-    label_map: dict[Name, Name] = Field({}, description="labels to rename or merge: {Benign: benign}")
+    class_names: list[Name] | None = Field(
+        None, description="order of the classes. null: sorted by name", examples=[["benign", "malignant"]]
+    )
+    label_map: dict[Name, Name] = Field(
+        {}, description="labels to rename or merge: {Benign: benign}", examples=[{"0": "normal", "1": "tumor"}]
+    )
     label_type: Literal["nominal", "ordinal", "multi"] = Field(
         "nominal",
         description="ordinal: the classes are grades in the order of class_names, and the metric quadratic weighted "

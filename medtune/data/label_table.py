@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from medtune.config.errors import InputError, set_option
+from medtune.config.errors import InputError, pluralize, set_option
 from medtune.data.identifiers import squeeze
 from medtune.data.sample import Sample
 
@@ -90,12 +90,13 @@ def from_cells(samples: Sequence[Sample], separator: str, no_finding: str, named
     if empty:
         raise InputError(
             f"{_first([sample.where for sample in empty])}: label is {empty[0].label!r}, with an empty name next to "
-            f"{separator!r} ({len(empty):,} rows). Remove the separator, or write {no_finding!r} for no finding"
+            f"{separator!r} ({pluralize(len(empty), 'row')}). Remove the separator, or write {no_finding!r} "
+            "for no finding"
         )
     if both:
         raise InputError(
             f"{_first([sample.where for sample in both])}: label is {both[0].label!r}, a finding and {no_finding!r} "
-            f"({len(both):,} rows). Remove one of them"
+            f"({pluralize(len(both), 'row')}). Remove one of them"
         )
     _check_separator(samples, separator, no_finding, named)
     _check_none(labeled, no_finding, named)
@@ -120,7 +121,8 @@ def _check_none(samples: Sequence[Sample], no_finding: str, named: Collection[st
     for label, count in counts.items():
         if squeeze(label) != squeeze(no_finding) and label not in named:
             raise InputError(
-                f"data.no_finding={no_finding}: label is {label!r} in {count:,} rows. If it means that the image has "
+                f"data.no_finding={no_finding}: label is {label!r} in {pluralize(count, 'row')}. If it means "
+                "that the image has "
                 f"no finding, use {set_option('data.no_finding', label)}; if it is a finding, list every finding in "
                 "data.class_names"
             )
@@ -152,7 +154,8 @@ def _check_joined(samples: Sequence[Sample], separator: str, named: Collection[s
         parts = None if name in named else _divide(_words(name), by_words)
         if parts:
             raise InputError(
-                f"data.label_separator={separator}: label {name!r} ({count:,} images) consists of the findings "
+                f"data.label_separator={separator}: label {name!r} ({pluralize(count, 'image')}) consists of "
+                "the findings "
                 f"{' and '.join(map(repr, parts))}. Write {separator!r} between them in every row, or if it is a "
                 "separate finding, list every finding in data.class_names"
             )

@@ -166,7 +166,7 @@ class PreparedDataset:
             external = np.where((self.splits == "external").any(axis=1), "external", "unused")
             return np.where(labeled, "train", external)
         if not 0 <= test_fold < self.splits.shape[1]:
-            raise InputError(f"fold={test_fold}: no such fold. Use a fold from 0 to {self.splits.shape[1] - 1}")
+            raise InputError(f"--fold={test_fold}: no such fold. Use a fold from 0 to {self.splits.shape[1] - 1}")
         return self.splits[:, test_fold]
 
 

@@ -31,12 +31,13 @@ def _reserved_columns(n_folds: int) -> list[str]:
     return [*COLUMNS, *(f"role_{column}" for column in range(n_folds))]
 
 
-def check_metadata(names: Iterable[str], n_folds: int, volumes: bool = False) -> None:
+def check_metadata(names: Iterable[str], n_folds: int, table: str, volumes: bool = False) -> None:
     """Reject a column of the source whose name the manifest uses.
 
     Args:
         names: further columns of the source.
         n_folds: number of folds.
+        table: setting that names the table or the source, as `key=value`.
         volumes: True if the samples are volumes, which have more columns.
 
     Raises:
@@ -45,11 +46,13 @@ def check_metadata(names: Iterable[str], n_folds: int, volumes: bool = False) ->
     reserved = [*_reserved_columns(n_folds), *(VOLUME_COLUMNS if volumes else ())]
     if "split" in names:
         raise InputError(
-            "column 'split' of the table is not used: add --set data.split.protocol=column to split by it, or rename it"
+            f"{table}: the column 'split' is not used. Add --set data.split.protocol=column to split by it, or rename "
+            "the column"
         )
     if taken := [name for name in names if name in reserved or name.startswith("role_") or not name]:
-        shown = ", ".join(map(repr, taken))
-        raise InputError(f"column {shown} of the table: this name is reserved for manifest.csv. Rename or remove it")
+        raise InputError(
+            f"{table}: the column name {taken[0]!r} is reserved for manifest.csv. Rename or remove the column"
+        )
 
 
 def write_manifest(
@@ -69,14 +72,10 @@ def write_manifest(
         split: splits of the samples.
         test_fold: the selected test fold, or all.
         volume_cells: cells of `VOLUME_COLUMNS` of each volume; empty for images.
-
-    Raises:
-        InputError: a column of the source has a reserved name.
     """
     n_folds = split.splits.shape[1]
     split_columns = _reserved_columns(n_folds)[len(COLUMNS) :]
     metadata, volume_columns = list(samples[0].metadata), VOLUME_COLUMNS if volume_cells else ()
-    check_metadata(metadata, n_folds, volumes=bool(volume_columns))
     cells = volume_cells or ((),) * len(samples)
     with (folder / MANIFEST_FILE).open("w", encoding="utf-8", newline="") as stream:
         out = csv.writer(stream, lineterminator="\n")

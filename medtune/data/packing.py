@@ -9,7 +9,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from medtune.config.data import IntensityParams
-from medtune.config.errors import InputError
+from medtune.config.errors import InputError, leave_out
 from medtune.data.decoding import DecodeJob, Fit, FittedImage, decode_all
 from medtune.data.intensity import applies_voi, describe, describe_confounding, resolve
 from medtune.data.listing import image_path
@@ -145,10 +145,7 @@ def check_rejected(
     if rejected and on_bad_image == "error":
         shown = "; ".join(f"{path}: {reason}" for path, reason in rejected[:_SHOWN])
         more = f"; and {len(rejected) - _SHOWN} more" if len(rejected) > _SHOWN else ""
-        raise InputError(
-            f"{len(rejected)} of {total} {unit} cannot be used: {shown}{more}. Correct or remove them, or leave "
-            "them out with data.on_bad_image=reject"
-        )
+        raise InputError(f"{len(rejected)} of {total} {unit} cannot be used: {shown}{more}. {leave_out(len(rejected))}")
     if not some_left:
         path, reason = rejected[0]
         raise InputError(f"none of {total} {unit} can be used, for example {path}: {reason}. Correct the {unit}")

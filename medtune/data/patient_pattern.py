@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from medtune.config.errors import InputError, set_option
+from medtune.config.errors import InputError, pluralize, set_option
 from medtune.data import columns
 from medtune.data.identifiers import is_missing
 from medtune.data.sample import Sample
@@ -84,7 +84,8 @@ def check_pattern(pattern: str, table: Table, found: Collection[str], samples: S
             by_cell[cell].add(with_patient(sample, pattern).patient_id)
     if divided := [cell for cell, patients in by_cell.items() if len(patients) > 1]:
         raise InputError(
-            f"data.patient_pattern={pattern}: divides {len(divided):,} patients in the column {other} of {table.name} "
+            f"data.patient_pattern={pattern}: divides {pluralize(len(divided), 'patient')} in the column "
+            f"{other} of {table.name} "
             f"into several, for example {divided[0]!r}. Use the column with {without} "
             f"{set_option('data.columns.patient', other)}, or rename it if it does not name patients"
         )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from medtune.config.data import DataParams
-from medtune.config.errors import InputError, fill_in, set_option
+from medtune.config.errors import InputError, fill_in, pluralize, set_option
 from medtune.data.class_selection import list_names
 from medtune.data.identifiers import is_missing, is_rounded_number, label_key, patient_key, similar, spell, squeeze
 from medtune.data.sample import Sample
@@ -70,9 +70,10 @@ def _check_names(samples: Sequence[Sample], params: DataParams) -> tuple[list[Sa
         return list(samples), ()
     reason = "the file name is not valid UTF-8"
     if params.on_bad_image == "error" or len(bad) == len(samples):
+        them = "it" if len(bad) == 1 else "them"
         raise InputError(
             f"{len(bad):,} of {len(samples):,} images cannot be used: {_first([printable(s.path) for s in bad])}: "
-            f"{reason}. Rename them, or leave them out with {set_option('data.on_bad_image', 'reject')}"
+            f"{reason}. Rename {them}, or leave {them} out with {set_option('data.on_bad_image', 'reject')}"
         )
     bad_paths = {sample.path for sample in bad}
     valid = [sample for sample in samples if sample.path not in bad_paths]
@@ -124,7 +125,8 @@ def _check_labels(samples: Sequence[Sample], classes: Sequence[str]) -> None:
     if sets:
         shown = "; ".join(
             " and ".join(
-                f"{text} ({counts[label]:,} images)" for text, label in zip(spell(*labels), labels, strict=True)
+                f"{text} ({pluralize(counts[label], 'image')})"
+                for text, label in zip(spell(*labels), labels, strict=True)
             )
             for labels in sets
         )
@@ -140,7 +142,8 @@ def _check_labels(samples: Sequence[Sample], classes: Sequence[str]) -> None:
     for sample, label in labeled:
         if label not in classes:
             meant = next((name for name in classes if label_key(name) == label_key(label)), None)
-            fix = f". Rename it with {set_option('data.label_map', {label: meant})}" if meant else ""
+            mapped = set_option("data.label_map", {label: meant or "CLASS"})
+            fix = f". Rename it with {mapped}" if meant else f". Add it there, or map it with {mapped}"
             raise InputError(
                 f"{_where(sample)}: label {label!r} is not in data.class_names ({list_names(classes)}){fix}"
             )
@@ -163,7 +166,8 @@ def _check_patients(samples: list[Sample], params: DataParams, show: bool) -> tu
         )
         more = f"; and {len(sets) - _SHOWN:,} more" if len(sets) > _SHOWN else ""
         raise InputError(
-            f"data.similar_patients=error: {len(sets):,} patients have several spellings, which differ only in case, "
+            f"data.similar_patients=error: {pluralize(len(sets), 'patient')} with several spellings, which "
+            "differ only in case, "
             f"blanks, Unicode form, leading zeros or a trailing .0: {shown}{more}. If the spellings mean the same "
             f"patient, add {set_option('data.similar_patients', 'equal')}; otherwise add "
             f"{set_option('data.similar_patients', 'different')}"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from medtune.config.data import SplitParams
-from medtune.config.errors import InputError, fill_in, set_option, suggestion
+from medtune.config.errors import InputError, fill_in, pluralize, set_option, suggestion
 from medtune.data.class_selection import list_names
 from medtune.data.columns import require_column
 from medtune.data.identifiers import is_missing, label_key, similar, spell
@@ -58,7 +58,8 @@ def order_sites(samples: Sequence[Sample], params: SplitParams, source: str) -> 
         )
     if unknown := [sample for sample, site in zip(samples, sites, strict=True) if is_missing(site)]:
         raise InputError(
-            f"data.split.protocol=site: {len(unknown):,} images have no site, for example {_location(unknown[0])}. "
+            f"data.split.protocol=site: {pluralize(len(unknown), 'image')} without a site, for example "
+            f"{_location(unknown[0])}. "
             f"{fill_in(len(unknown))}"
         )
     if same := similar(sites, label_key):
@@ -76,7 +77,8 @@ def order_sites(samples: Sequence[Sample], params: SplitParams, source: str) -> 
         )
     if len(names) != params.folds:
         raise InputError(
-            f"data.split.folds={params.folds}: the table has {len(names):,} sites ({shown}), one per fold. Add "
+            f"data.split.folds={params.folds}: the table has {pluralize(len(names), 'site')} ({shown}), one "
+            "per fold. Add "
             f"{set_option('data.split.folds', len(names))}"
         )
     chosen = params.test_fold

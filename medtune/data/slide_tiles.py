@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from medtune.config.errors import InputError
+from medtune.config.errors import InputError, leave_out
 from medtune.data.duplicates import Duplicates, find_duplicates
 from medtune.data.manifest import SLIDE_COLUMN
 from medtune.data.sample import Sample
@@ -161,7 +161,7 @@ def cut_slides(
     if rejected and (not reject or not selected):
         shown = "; ".join(f"{path}: {reason}" for path, reason in rejected[:_SHOWN])
         more = f"; and {len(rejected) - _SHOWN} more" if len(rejected) > _SHOWN else ""
-        fix = ". Correct or remove them, or leave them out with data.on_bad_image=reject" if selected else ""
+        fix = f". {leave_out(len(rejected))}" if selected else ""
         raise InputError(f"{len(rejected)} of {len(slides)} slides cannot be used: {shown}{more}{fix}")
     return SlideTiles(selected, tiles, np.array(index, np.int64), plans, tuple(rejected))
 

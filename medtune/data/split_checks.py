@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from medtune.config.data import SplitParams
-from medtune.config.errors import InputError
+from medtune.config.errors import InputError, pluralize
 from medtune.data.class_selection import MAX_CLASSES, list_names
 
 SPLITS = ("train", "val", "test")
@@ -48,13 +48,13 @@ def check_classes(
             if len(present) < (min_classes if split == "train" else 1):
                 only = f"only images of class {classes[present[0]]!r}" if len(present) else "no images"
                 raise InputError(
-                    f"data.split.protocol={params.protocol}: with test fold {test_fold}, the {split} split has {only}. "
+                    f"{_setting(params)}: with test fold {test_fold}, the {split} split has {only}. "
                     f"{_refill(params, split)}"
                 )
             if split == "train" and labels.ndim > 1 and present[0] == len(classes):
                 raise InputError(
-                    f"data.split.protocol={params.protocol}: with test fold {test_fold}, the train split has no image "
-                    f"with a finding. {_refill(params, split)}"
+                    f"{_setting(params)}: with test fold {test_fold}, the train split has no image with a finding. "
+                    f"{_refill(params, split)}"
                 )
             for label in sorted(set(range(len(classes))) - set(present)):
                 missing.setdefault(label, []).append(f"{split} of test fold {test_fold}")
@@ -64,7 +64,8 @@ def check_classes(
         rows = labels == label if labels.ndim == 1 else labels[:, label]
         images, patients = int(rows.sum()), len(set(patient_ids[rows]))
         units[label] = patients if known else images
-        how_many = f" ({patients} patients, {images} images)" if known else f" ({images} images)"
+        counts = [pluralize(patients, "patient")] if known else []
+        how_many = f" ({', '.join([*counts, pluralize(images, 'image')])})"
         more = f" and {len(absent_from) - _MAX_SPLITS} more" if len(absent_from) > _MAX_SPLITS else ""
         shown = ", ".join(absent_from[:_MAX_SPLITS]) + more
         what = "Class" if labels.ndim == 1 else "Finding"
@@ -76,12 +77,22 @@ def check_classes(
     return _first(notes, MAX_CLASSES)
 
 
+def _setting(params: SplitParams) -> str:
+    """Return the setting to change, as `key=value`."""
+    if params.protocol in ("patient", "image"):
+        return f"data.split.folds={params.folds}"
+    return f"data.split.protocol={params.protocol}"
+
+
 def _refill(params: SplitParams, split: str) -> str:
     if params.protocol == "column":
         return f"Assign more rows to {split} in the column"
     if params.protocol == "folders":
         return f"Put images of every class into the folder {split}"
-    return "Test another site, or add images" if params.protocol == "site" else "Use fewer folds, or add images"
+    if params.protocol == "site":
+        return "Test another site, or add images of other classes"
+    unit = "patients" if params.protocol == "patient" else "images"
+    return f"Use fewer folds, or add {unit} of other classes"
 
 
 def _present(labels: np.ndarray) -> np.ndarray:

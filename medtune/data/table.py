@@ -56,6 +56,30 @@ def check_file(file: Path) -> None:
     )
 
 
+def check_rows(table: Table, setting: str, columns: str, item: str) -> None:
+    """Check that the table has rows below its header.
+
+    Args:
+        table: the table.
+        setting: setting that names the table, as `key=value`.
+        columns: names of the required columns, for the message.
+        item: what a row describes, in the singular.
+
+    Raises:
+        InputError: the table is empty, or has only one line.
+    """
+    if table.rows:
+        return
+    if not table.columns:
+        raise InputError(
+            f"{setting}: the file is empty. Write a header such as {columns}, and a {table.unit} per {item}"
+        )
+    raise InputError(
+        f"{setting}: the table has only one {table.unit}, which was read as the header (columns: "
+        f"{', '.join(table.columns)}). Add a {table.unit} per {item} below it. If it is not a header, add one above it"
+    )
+
+
 def read_table(path: Path, known: Collection[str], sheet: str | None = None) -> Table:
     """Read a table.
 

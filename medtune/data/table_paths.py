@@ -89,11 +89,13 @@ class ImageFiles:
             guess = self.guess(path)
             shown.append(f"{where}: {path!r}" + (f" (there is {printable(guess)!r})" if guess else ""))
         more = f"; and {len(missing) - SHOWN:,} more" if len(missing) > SHOWN else ""
-        text = f"{len(missing):,} of {total:,} rows name files that do not exist: {'; '.join(shown)}{more}"
+        names = "names a file that does" if len(missing) == 1 else "name files that do"
+        text = f"{len(missing):,} of {total:,} rows {names} not exist: {'; '.join(shown)}{more}"
         leave_out = set_option("data.on_bad_image", "reject")
         if len(missing) == total and (pattern := self.common_format([path for _, path in missing])):
             return f"{text}. Complete the paths with {set_option('data.path_format', pattern)}"
-        return f"{text}. Correct the rows, or leave them out with {leave_out}"
+        rows, them = ("row", "it") if len(missing) == 1 else ("rows", "them")
+        return f"{text}. Correct the {rows}, or leave {them} out with {leave_out}"
 
 
 def _form(path: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from medtune.config.errors import InputError, fill_in, set_option
 from medtune.data.label_params import LabelParams
 from medtune.data.sample import Sample
-from medtune.data.table import Table
+from medtune.data.table import Table, check_rows
 from medtune.data.table_paths import PATH, SHOWN
 
 
@@ -17,8 +17,7 @@ def check_table(table: Table, params: LabelParams) -> None:
     Raises:
         InputError: the table has no rows, or `columns.split` or `columns.site` is set for another protocol.
     """
-    if table.columns and not table.rows:
-        raise InputError(f"data.csv={params.csv}: the table has no rows below its header. Add a row per image")
+    check_rows(table, f"data.csv={params.csv}", "path,label", "image")
     for what, protocol in (("split", "column"), ("site", "site")):
         name = getattr(params.columns, what)
         if name is not None and params.split.protocol != protocol:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medtune.config.errors import InputError
+from medtune.config.errors import InputError, pluralize
 from medtune.data.folds import SEED, grouped_stratified_folds
 from medtune.data.sample import Sample
 
@@ -40,8 +40,8 @@ def hold_out_validation(labels: np.ndarray, samples: Sequence[Sample], source: s
         patient_ids = np.array([sample.patient_id for sample in samples])
         if (n_patients := len(np.unique(patient_ids))) < 5:
             raise InputError(
-                f"data.source={source}: a training split has {n_patients} patients; 5 are needed for validation. Add "
-                "patients"
+                f"data.source={source}: a training split has {pluralize(n_patients, 'patient')}; 5 are needed for "
+                "validation. Add patients"
             )
         folds = grouped_stratified_folds(labels, patient_ids, 5)
     if labels.ndim == 1:

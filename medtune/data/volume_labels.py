@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from medtune.config.data import SplitParams
-from medtune.config.errors import InputError
+from medtune.config.errors import InputError, pluralize
 from medtune.data.class_selection import list_names
 from medtune.data.split_checks import SPLITS
 from medtune.data.volume_inspection import VolumeFacts
@@ -49,11 +49,11 @@ def check_labels(
             fold = next(fold for split, fold in absent if split == "train")
             raise InputError(
                 f"data.split.protocol={params.protocol}: test fold {fold}: no training {unit} has the label {name} "
-                f"({n_volumes:,} {unit}s have it). Add {unit}s with it, use another split, or accept it with "
+                f"(label in {pluralize(n_volumes, unit)}). Add {unit}s with it, use another split, or accept it with "
                 "data.split.allow_missing_classes=true"
             )
         if absent:
             shown = ", ".join(f"{split} of test fold {fold}" for split, fold in absent[:_SHOWN])
             more = f" and {len(absent) - _SHOWN:,} more" if len(absent) > _SHOWN else ""
-            notes.append(f"Label {name} ({n_volumes:,} {unit}s) is absent from {shown}{more}.")
+            notes.append(f"Label {name} ({pluralize(n_volumes, unit)}) is absent from {shown}{more}.")
     return notes

@@ -13,7 +13,7 @@ from medtune.config.validation_errors import param_error
 from medtune.data import columns, listing, volume_table
 from medtune.data.label_names import MAX_LABELS, check_names
 from medtune.data.prediction_results import is_results_table
-from medtune.data.table import check_file, read_table
+from medtune.data.table import check_file, check_rows, read_table
 from medtune.data.volume_cases import SUFFIXES, VolumeCase, require_folder, show_name, strip_suffix
 from medtune.data.volume_params import VolumeFileParams
 from medtune.data.wording import wording_of_params
@@ -25,11 +25,17 @@ _IMAGES, _MASKS = "images", "masks"
 class VolumeColumns(StrictParams):
     """Names of the table's columns. null selects the default names path, mask, patient and spacing."""
 
-    path: Name | None = Field(None, description="column with the path of the volume, relative to data.root")
-    mask: Name | None = Field(None, description="column with the path of the mask, relative to data.root")
-    patient: Name | None = Field(None, description="column of the patient")
+    path: Name | None = Field(
+        None, description="column with the path of the volume, relative to data.root", examples=["volume"]
+    )
+    mask: Name | None = Field(
+        None, description="column with the path of the mask, relative to data.root", examples=["mask"]
+    )
+    patient: Name | None = Field(None, description="column of the patient", examples=["patient"])
     spacing: Name | None = Field(
-        None, description="column with the millimeters per voxel of files that do not state them: 0.8x0.8x2.5"
+        None,
+        description="column with the millimeters per voxel of files that do not state them: 0.8x0.8x2.5",
+        examples=["spacing"],
     )
 
 
@@ -38,14 +44,18 @@ class ListedVolumeParams(VolumeFileParams):
 
     csv: str | None = Field(
         None, description="table in root with the columns path, mask and optionally patient and spacing: .csv, .tsv, "
-        ".txt, .xlsx or .parquet. null: the folders images and masks"
+        ".txt, .xlsx or .parquet. null: the folders images and masks", examples=["volumes.csv"]
     )  # fmt: skip
-    sheet: str | None = Field(None, description="sheet of an .xlsx table. null: the only sheet with values")
+    sheet: str | None = Field(
+        None, description="sheet of an .xlsx table. null: the only sheet with values", examples=["Sheet1"]
+    )
     columns: VolumeColumns = VolumeColumns()
     images: str = Field(_IMAGES, description="folder of the volumes in root")
     masks: str = Field(_MASKS, description="folder of the masks in root. A mask has the name of its volume")
     class_names: Annotated[list[Name], Field(min_length=1)] | None = Field(
-        None, description="names of the labels 1, 2, ... of the masks, in this order: [liver, tumor]"
+        None,
+        description="names of the labels 1, 2, ... of the masks, in this order: [liver, tumor]",
+        examples=[["liver", "tumor"]],
     )
 
     @field_validator("class_names")
@@ -112,9 +122,7 @@ def _table_cases(root: Path, params: ListedVolumeParams, csv: str) -> list[Volum
     table = read_table(root / csv, volume_table.header_names(chosen), params.sheet)
     for note in table.notes:
         info(note)
-    if table.columns and not table.rows:
-        item = wording_of_params(params).item
-        raise InputError(f"data.csv={csv}: the table has no rows below its header. Add a row per {item}")
+    check_rows(table, f"data.csv={csv}", "path,mask", wording_of_params(params).item)
     if is_results_table(table.columns):
         raise InputError(
             f"data.csv={csv}: results of `medtune predict`, without masks. Name the table with the columns path and "

@@ -45,11 +45,13 @@ class VolumeParams(DataParams):
         None,
         description="[x, y, z] in mm, to which volumes are resampled. null: the median of the training volumes, "
         "with finer thick slices",
+        examples=[[1, 1, 2.5]],
     )
     patch: tuple[Side, Side, Side] | None = Field(
         None,
         description="[x, y, z] voxels of a training patch. null: determined from spacing and size of the training "
         "volumes, at most 64 x 64 x 64 voxels",
+        examples=[[64, 64, 32]],
     )
     intensity: VolumeIntensityParams = VolumeIntensityParams()  # type: ignore[assignment]
 
@@ -78,6 +80,7 @@ class VolumeFileParams(VolumeParams):
         None,
         description="regular expression for the path of the first channel, whose first (...) is the patient: "
         "'(P[0-9]+)_'. null: the patients are unknown",
+        examples=["(P[0-9]+)_"],
     )
 
     @field_validator("patient_pattern")

@@ -8,7 +8,7 @@ from medtune.serving.one_line import first_line
 
 def check_remote(context: Context) -> CheckResult:
     """Check that files can be written to and read from the default remote."""
-    from medtune.registry.remote import PROBE_FIX, default_remote, probe_remote
+    from medtune.registry.remote import UNCHANGED, default_remote, probe_remote
     from medtune.registry.remote_url import mask_secrets
 
     if not (PROJECT / ".dvc").is_dir():
@@ -25,6 +25,6 @@ def check_remote(context: Context) -> CheckResult:
     try:
         seconds = probe_remote(settings, name)
     except InputError as error:
-        message = first_line(error).removesuffix(PROBE_FIX)
+        message = first_line(error).partition(UNCHANGED)[0]
         return failure(f"{name}: {message}", "check connection and credentials, see docs/remotes.md")
     return ok(f"{name}: {url}, wrote, read and deleted a probe in {seconds:.1f} s")

@@ -48,7 +48,7 @@ def check_packages(context: Context) -> CheckResult:
     locked = read_lock(LOCK_FILE)
     installed = {name: _installed(name) for name in locked}
     if missing := [name for name, found in installed.items() if found is None]:
-        return failure(f"{len(missing)} of {len(locked)} packages are missing: {_summarize(missing)}", SETUP)
+        return failure(f"missing packages ({len(missing)} of {len(locked)}): {_summarize(missing)}", SETUP)
     if different := [name for name in locked if installed[name] != locked[name]]:
         versions = _summarize([f"{name} {installed[name]} (lock: {locked[name]})" for name in different])
         return warning(f"{len(different)} of {len(locked)} packages differ from {LOCK_FILE.name}: {versions}", SETUP)

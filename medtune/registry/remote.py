@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dvc.config import Config
 
 TIMEOUT_S = 60.0  # long enough to type a passphrase
-PROBE_FIX = ". Nothing was changed. Check the path or URL, the connection and your access rights"
+UNCHANGED = ". Nothing was changed. "
 
 
 def configure_remote(
@@ -107,7 +107,11 @@ def probe_remote(settings: dict[str, Any], name: str) -> float:
         failed.append(f"no response within {TIMEOUT_S:.0f} s")
     if failed:
         url = mask_secrets(settings["remote"][name]["url"])
-        raise InputError(f"{url}: {failed[0]}{PROBE_FIX}")
+        is_url = "://" in url
+        fix = f"Check the {'URL, the connection' if is_url else 'path'} and your access rights"
+        files = [] if is_url else [parent for parent in Path(url).parents if parent.exists() and not parent.is_dir()]
+        problem = f"{files[0]} is not a folder" if files else failed[0]
+        raise InputError(f"{url}: {problem}{UNCHANGED}{fix}")
     return time.monotonic() - begin
 
 

@@ -31,9 +31,10 @@ def check_url(url: str, endpoint: str | None = None, local: bool = False) -> Non
 
     known = sorted(scheme for scheme, schema in REMOTE_SCHEMAS.items() if scheme and "verify" in schema)
     if parts.scheme not in known:
+        reason = "DVC has no verified transfer for" if parts.scheme in REMOTE_SCHEMAS else "unknown scheme"
         raise InputError(
-            f"{shown}: DVC has no verified transfer for {parts.scheme}://"
-            f"{suggestion(parts.scheme, known)}. Use a path or one of {', '.join(known)}"
+            f"{shown}: {reason} {parts.scheme}://{suggestion(parts.scheme, known)}. Use a path or one of "
+            f"{', '.join(known)}"
         )
     if not parts.hostname:
         raise InputError(f"{shown}: no host or bucket. Use {parts.scheme}://NAME/PATH")
@@ -63,11 +64,13 @@ def has_secret(parts: SplitResult) -> bool:
 
 
 def _split(url: str) -> SplitResult:
+    problem = "brackets without an IPv6 address"
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises if the port is not a number
+        problem = "the port is not a number from 0 to 65535"
+        _ = parts.port
     except ValueError as error:
-        raise InputError(f"{mask_secrets(url)}: not a valid URL ({error})") from error
+        raise InputError(f"{mask_secrets(url)}: not a valid URL, {problem}. Correct it") from error
     return parts
 
 

@@ -44,12 +44,13 @@ class ModelStore(Protocol):
         """Append a decision to the history."""
 
 
-def open_store(target: str, base: Path) -> ModelStore:
+def open_store(target: str, base: Path, key: str = "handoff.target") -> ModelStore:
     """Open a store of bundles.
 
     Args:
         target: folder, relative to `base`, or URL.
         base: project folder.
+        key: params key or argument that contains the target, for messages.
 
     Returns:
         The store. It may be empty.
@@ -60,7 +61,7 @@ def open_store(target: str, base: Path) -> ModelStore:
     if URL.match(target):
         from medtune.registry.store_url import UrlStore
 
-        return UrlStore(target)
+        return UrlStore(target, key)
     from medtune.registry.store_folder import FolderStore
 
     return FolderStore(base / Path(target).expanduser())

@@ -31,19 +31,19 @@ class UrlStore:
     Credentials come from the environment or the files of the library (AWS_PROFILE, ~/.ssh), never from params.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: str) -> None:
         try:
             import fsspec
             from fsspec.core import url_to_fs
         except ImportError:
-            raise BundleError(f"handoff.target={url}: a URL needs fsspec. Run pip install fsspec") from None
+            raise BundleError(f"{key}={url}: a URL needs fsspec. Run pip install fsspec") from None
         scheme = url.partition("://")[0]
         if scheme not in fsspec.available_protocols():
-            raise BundleError(f"handoff.target={url}: fsspec does not support {scheme}://. Use a folder or another URL")
+            raise BundleError(f"{key}={url}: fsspec does not support {scheme}://. Use a folder or another URL")
         try:
             self.files, self.root = url_to_fs(url)
         except ImportError as error:
-            raise BundleError(f"handoff.target={url}: {error}") from None
+            raise BundleError(f"{key}={url}: {error}") from None
         self.url = url
 
     def __str__(self) -> str:

@@ -49,7 +49,10 @@ def open_model(
         shipped = [name for name, entry in document["precisions"].items() if entry["shipped"]]
         reason = f" ({model['reason']})" if model and model.get("reason") else ""
         if not shipped:
-            raise BundleError(f"{folder} has no {precision} model and no other model. Export the bundle again")
+            raise BundleError(
+                f'{folder / bundle_document.MANIFEST_FILE}: key "shipped" is false for every precision, so there is no '
+                "model. Export the bundle again"
+            )
         raise BundleError(f"{folder} has no {precision} model{reason}. Choose one of: {', '.join(shipped)}")
     for name in document["files"]:
         bundle_document.check_file(folder, document, name)

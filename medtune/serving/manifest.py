@@ -45,7 +45,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         document: Any = json.loads(text)
     except FileNotFoundError:
         if not folder.exists():
-            raise BundleError(f"bundle {folder} does not exist. Check the path, or run `medtune train` first") from None
+            raise BundleError(
+                f"bundle {folder}: no such folder. Check the path, or write a bundle with `medtune export`"
+            ) from None
         raise BundleError(
             f"{folder} is not a bundle: it contains no {MANIFEST_FILE}. Use a folder that `medtune export` has written"
         ) from None

@@ -37,9 +37,17 @@ def replace_file(path: Path, suffix: str = "") -> Iterator[Path]:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise BundleError(f"{path}: cannot be written ({error.strerror}). Use another folder") from None
+        raise BundleError(f"{path}: {_problem(path, error)}") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _problem(path: Path, error: OSError) -> str:
+    """Return why a file cannot be written, and the fix."""
+    folder = path.parent
+    if not folder.exists():
+        return f"the folder {folder} does not exist. Create it, or use another folder"
+    return f"cannot be written ({error.strerror}). Use another path"
 
 
 @contextmanager
@@ -68,9 +76,7 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
     try:
         stream = temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise BundleError(
-            f"--out={path}: cannot be written ({error.strerror}). Use another path, or create its folder"
-        ) from None
+        raise BundleError(f"--out={path}: {_problem(path, error)}") from None
     try:
         with stream:
             yield stream

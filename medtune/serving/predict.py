@@ -45,7 +45,7 @@ def find_images(paths: Sequence[Path], suffixes: tuple[str, ...] = SUFFIXES) -> 
             images = _scan(path, suffixes).images
             if not images:
                 lines = "; ".join(["", *left_out([path], suffixes)])
-                raise BundleError(f"no images under {path}: looked for {' '.join(suffixes)}{lines}")
+                raise BundleError(f"no images under {path}: looked for {' '.join(suffixes)}{lines}. Use another path")
             files += [path / name for name in images]
         elif path.exists():
             files.append(path)

@@ -26,6 +26,7 @@ class Params(HeadParams):
         2.0,
         description="inverse strength of the L2 penalty. From a list, the value with the best frozen.monitor on the "
         "validation set is selected",
+        examples=[[0.1, 1, 10]],
     )
 
     @property

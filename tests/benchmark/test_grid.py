@@ -56,10 +56,12 @@ def test_load_grid__runner_depends_on_kind():
         ("benchmark.seeds=[1, 1]", r"benchmark\.seeds=.*: contains 1 twice"),
         ("benchmark.metrics=auroc", r"benchmark\.metrics: unknown key \(did you mean 'metric'\?\)"),
         ("benchmark.metric=auc", r"benchmark\.metric=auc: unknown metric \(did you mean 'auroc'\?\)"),
+        ("benchmark.head=liner", r"^benchmark\.head=liner: unknown \(did you mean 'linear'\?\)"),
+        ("benchmark=3", r"^benchmark=3: expected a mapping"),
         ("benchmark.runner.kind=ray", r"benchmark\.runner.*local.*dask"),
         ("benchmark.runner={kind: dask, address: host}", r"benchmark\.runner\.address=host: expected"),
         ("benchmark.data={a b: {}}", r"benchmark\.data"),
-        ("benchmark=3", r"no section benchmark"),
+        ("benchmark=null", r"no section benchmark"),
     ],
 )
 def test_load_grid__invalid_input_is_an_error(assignment, message):

@@ -12,7 +12,7 @@ def table(second: str) -> Table:
 def test_find_columns__column_renamed_by_pandas():
     with pytest.raises(
         InputError,
-        match=r"columns label and label\.1 originally had the same name, but differ in 1 rows \(first in t.csv",
+        match=r"columns label and label\.1 originally had the same name, but differ in 1 row \(first in t.csv",
     ):
         find_columns(table("x"), {})
     assert find_columns(table("y"), {}) == {"path": 0, "label": 1}

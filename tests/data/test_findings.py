@@ -126,11 +126,11 @@ def test_split__finding_absent_from_a_split_is_an_error_or_a_note():
     samples = [*random_samples(), sample(90, "rare", patient="P90"), sample(91, "rare", patient="P90")]
     names = (*NAMES, "rare")
     with pytest.raises(
-        InputError, match=r"Finding rare \(1 patients, 2 images\) is absent from .*allow_missing_classes=true"
+        InputError, match=r"Finding rare \(1 patient, 2 images\) is absent from .*allow_missing_classes=true"
     ):
         split_samples(samples, names, SplitParams(), "folder", min_classes=1)
     assignment = split_samples(samples, names, SplitParams(allow_missing_classes=True), "folder", min_classes=1)
-    assert "Finding rare (1 patients, 2 images) is absent from" in assignment.notes[0]
+    assert "Finding rare (1 patient, 2 images) is absent from" in assignment.notes[0]
 
 
 def test_split__train_without_findings_is_an_error():

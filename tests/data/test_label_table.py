@@ -43,9 +43,9 @@ def test_cells__joined_findings_are_parsed(sets, separator):
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ("Mass|", r"labels.csv line 3: label is 'Mass\|', with an empty name next to '\|' \(1 rows\)"),
+        ("Mass|", r"labels.csv line 3: label is 'Mass\|', with an empty name next to '\|' \(1 row\)"),
         ("Mass||Edema", "with an empty name"),
-        ("No Finding|Mass", r"label is 'No Finding\|Mass', a finding and 'No Finding' \(1 rows\)"),
+        ("No Finding|Mass", r"label is 'No Finding\|Mass', a finding and 'No Finding' \(1 row\)"),
     ],
 )
 def test_cells__invalid_labels_are_an_error(cell, message):
@@ -95,7 +95,7 @@ def test_cells__class_names_are_not_split():
 
 @pytest.mark.parametrize("label", ["normal", "Healthy", "NEGATIVE", "ohne Befund"])
 def test_cells__similar_no_finding_label_is_an_error(label):
-    with pytest.raises(InputError, match=rf"label is '{label}' in 1 rows.*data\.no_finding=.*data\.class_names"):
+    with pytest.raises(InputError, match=rf"label is '{label}' in 1 row.*data\.no_finding=.*data\.class_names"):
         label_table.from_cells(samples_with_labels("Mass|Edema", label), "|", "No Finding")
 
 

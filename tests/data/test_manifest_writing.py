@@ -6,6 +6,7 @@ import pytest
 
 from medtune.config.errors import InputError
 from medtune.data.manifest import load_prepared
+from medtune.data.manifest_writing import check_metadata
 from tests.data.prepared_folder import prepare
 
 
@@ -23,6 +24,7 @@ def test_manifest__path_replaces_an_unknown_patient(tmp_path):
     assert prepared.patient_ids.tolist() == list(prepared.paths)
 
 
-def test_manifest__reserved_column_name_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="'sha256'"):
-        prepare(tmp_path / "prepared", extra={"sha256": "x"})
+@pytest.mark.parametrize("name", ["sha256", "role_1", "role_x", ""])
+def test_check_metadata__reserved_column_name_is_an_error(name):
+    with pytest.raises(InputError, match=f"data.csv=t.csv: the column name '{name}' is reserved"):
+        check_metadata(["age", name], 5, "data.csv=t.csv")

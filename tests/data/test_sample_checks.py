@@ -88,7 +88,7 @@ def test_labels__similar_spellings_are_reported_with_one_fix():
     with pytest.raises(InputError) as error:
         check_samples(labeled("Benign", "benign", "benign", "malignant", "malignant."), params())
     message = str(error.value)
-    assert "'benign' (2 images) and 'Benign' (1 images)" in message
+    assert "'benign' (2 images) and 'Benign' (1 image)" in message
     assert """--set 'data.label_map={"Benign": "benign", "malignant.": "malignant"}'""" in message
 
 

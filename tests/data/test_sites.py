@@ -64,7 +64,7 @@ MOVED = Sample("B/moved", "a", "A0", site="B", where="t.csv line 9")
         (samples({"A": 6, "B": 6}), {"folds": 5}, r"folds=5: the table has 2 sites \(A 12, B 12\).*folds=2"),
         ([*samples({"A": 6, "B": 6}), MOVED], {"folds": 2}, r"patient A0 is at A \(A/0-0\) and B \(t.csv line 9\)"),
         (samples({"A": 6, "a ": 6}), {"folds": 2}, "sites 'A' and 'a ' differ only in case"),
-        (samples({"A": 6, "N/A": 6}), {"folds": 2}, "12 images have no site, for example N/A/0-0"),
+        (samples({"A": 6, "N/A": 6}), {"folds": 2}, "12 images without a site, for example N/A/0-0"),
         (samples({"A": 6, "B": 6}), {"folds": 2, "test_fold": "b"}, "test_fold=b: no such site.*Sites: A 12, B 12"),
         ([Sample("x", "a", "P"), Sample("y", "b", "Q")], {}, r"data \(data\.source=folder\) have no sites"),
     ],

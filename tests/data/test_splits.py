@@ -95,7 +95,7 @@ def test_split__class_of_one_patient_is_rejected_or_allowed():
     samples = [*make_samples(), *(Sample(f"z/{image}", "rare", "Z") for image in range(4))]
     with pytest.raises(
         InputError,
-        match=r"Class rare \(1 patients, 4 images\) is absent from .*val of test fold 1.*allow_missing_classes=true",
+        match=r"Class rare \(1 patient, 4 images\) is absent from .*val of test fold 1.*allow_missing_classes=true",
     ):
         split_samples(samples, ("a", "b", "rare"), SplitParams(), "test")
     result = split_samples(samples, ("a", "b", "rare"), SplitParams(allow_missing_classes=True), "test")

@@ -35,7 +35,7 @@ def test_read_rows__invalid_cells_are_an_error(row, message):
 
 
 def test_check_table__table_without_rows_is_an_error():
-    with pytest.raises(InputError, match=r"data\.csv=t\.csv: the table has no rows below its header"):
+    with pytest.raises(InputError, match=r"data\.csv=t\.csv: the table has only one line"):
         check_table(table(), Params(csv="t.csv"))
 
 

@@ -25,7 +25,7 @@ def test_check__every_split_has_every_label():
 
 def test_check__label_without_test_volume_is_noted():
     assert check([1, 2], [1], [1], [1]) == [
-        "Label tumor (1 volumes) is absent from val of test fold 0, test of test fold 0."
+        "Label tumor (1 volume) is absent from val of test fold 0, test of test fold 0."
     ]
 
 

@@ -27,7 +27,7 @@ def test_packages__environment_matches_the_lock(make_context, tmp_path: Path) ->
     ("text", "state", "message"),
     [
         ("numpy==0.0.1 \\\n", "warning", "(lock: 0.0.1)"),
-        ("no-such-package==1 \\\n", "wrong", "1 of 1 packages are missing: no-such-package"),
+        ("no-such-package==1 \\\n", "wrong", "missing packages (1 of 1): no-such-package"),
     ],
 )
 def test_packages__reports_different_and_missing_versions(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import pytest
@@ -113,6 +114,27 @@ def test_trials__method_without_a_supported_backbone_is_rejected():
         match=r"benchmark\.methods=tsa: .* not support test_vit\. It supports only mobilenet and resnet",
     ):
         jobs.list_trials(grid, tree)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("backbones={test_vitt: {weights: none}}", "benchmark.backbones.test_vitt: not a timm model"),
+        ("backbones={x: {backbone: test_vitt, weights: none}}", "benchmark.backbones.x.backbone=test_vitt: not a timm"),
+        ("backbones={test_vit: {wieghts: none}}", "benchmark.backbones.test_vit.wieghts: unknown key"),
+        ("data={x: {source: nonesuch}}", "benchmark.data.x.source=nonesuch: unknown"),
+    ],
+)
+def test_trials__error_names_the_key_of_the_grid(assignment, message):
+    grid, tree = load_grid(sets=[f"benchmark.{assignment}", "benchmark.methods=[linear]"])
+    with pytest.raises(InputError, match=re.escape(message)):
+        jobs.list_trials(grid, tree)
+
+
+def test_check__error_names_the_key_of_the_grid():
+    grid, tree = load_grid(sets=["benchmark.backbones={x: {backbone: test_vit, weights: no.pth}}"])
+    with pytest.raises(InputError, match=r"^benchmark\.backbones\.x\.weights=no\.pth"):
+        jobs.check(grid, jobs.list_trials(grid, tree))
 
 
 def test_trials__params_match_the_method():

@@ -251,5 +251,14 @@ def test_url_store__rejects_a_pointer_to_another_path(tmp_path, name):
 
 
 def test_open_store__unknown_scheme(tmp_path):
-    with pytest.raises(BundleError, match="fsspec does not support nowhere://"):
+    with pytest.raises(BundleError, match=r"handoff.target=nowhere://bucket: fsspec does not support nowhere://"):
         open_store("nowhere://bucket", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("target", "message"), [("absent", "no such folder"), ("nowhere://bucket", "fsspec does not support nowhere://")]
+)
+def test_rollback__names_the_argument(tmp_path, monkeypatch, capsys, target, message):
+    monkeypatch.chdir(tmp_path)
+    assert call(["rollback", target, "--list"]) == 2
+    assert f"TARGET={target}: {message}" in capsys.readouterr().err

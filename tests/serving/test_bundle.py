@@ -86,9 +86,7 @@ def test_load__rejects_other_folders(tmp_path):
     with pytest.raises(BundleError, match=r"it contains no bundle.json"):
         Bundle.load(tmp_path)
     assert call(["verify", str(tmp_path)]) == 2
-    with pytest.raises(
-        BundleError, match=r"bundle \S*missing does not exist\. Check the path, or run `medtune train` first"
-    ):
+    with pytest.raises(BundleError, match=r"bundle \S*missing: no such folder\. Check the path, or write"):
         Bundle.load(tmp_path / "missing")
 
 

@@ -28,7 +28,7 @@ from medtune.serving.manifest import BundleError
         ),
         (
             {"classes": ["a", "b", "c"], "decision": {"kind": "threshold", "positive": "a", "threshold": 0.5}},
-            'key "decision.positive" is "a", which requires two classes, but key "classes" has 3',
+            'key "decision.kind" is "threshold", which requires two classes, but key "classes" has 3',
         ),
         ({"decision": {"kind": "coin"}}, 'key "decision.kind" is "coin": expected "argmax" or "threshold"'),
         ({"decision": 7}, 'key "decision" is 7: expected a mapping with the key "kind"'),
@@ -40,7 +40,10 @@ from medtune.serving.manifest import BundleError
         ),
         ({"precisions": {"fp32": {"shipped": True}}}, 'key "precisions.fp32.file" is missing or null'),
         ({"precisions": {"fp32": [1]}}, 'key "precisions.fp32" is [1]: expected a mapping with the key "shipped"'),
-        ({"precisions": {"fp32": {"shipped": False}}}, "has no fp32 model and no other model. Export"),
+        (
+            {"precisions": {"fp32": {"shipped": False}}},
+            '"shipped" is false for every precision',
+        ),
         ({"files": []}, 'key "files" is []'),
         ({"files": {"model.onnx": [1]}}, 'key "files.model.onnx" is [1]: expected the SHA-256'),
     ],

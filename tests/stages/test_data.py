@@ -208,7 +208,7 @@ def test_run__reserved_column_name_is_rejected_before_decoding(root):
         path.write_bytes(b"never read")
     rows = "".join(f"{path.relative_to(root)},{path.parent.name},{n},1\n" for n, path in enumerate(root.rglob("*.png")))
     (root / "labels.csv").write_text("path,label,group,fold\n" + rows)
-    with pytest.raises(InputError, match="column 'fold' of the table"):
+    with pytest.raises(InputError, match=r"data.csv=labels.csv: the column name 'fold' is reserved"):
         prepare(root, "data.csv=labels.csv", pattern=None)
 
 

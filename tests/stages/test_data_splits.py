@@ -164,7 +164,7 @@ def test_run__split_by_a_column_with_an_external_set(root, capsys):
 @pytest.mark.parametrize(
     ("columns", "sets", "message"),
     [
-        (["split"], [], r"column 'split' of the table is not used: add --set data.split.protocol=column"),
+        (["split"], [], r"the column 'split' is not used. Add --set data.split.protocol=column"),
         (["part"], ["data.split.protocol=column"], r"no column split; found path, label, group, part"),
         (["part"], ["data.columns.split=part"], r"data.columns.split=part: protocol patient does not use this column"),
         (["part"], ["data.split.protocol=column", "data.columns.split=part"], r"'x' in 48 rows; expected train, val"),

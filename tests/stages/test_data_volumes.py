@@ -222,7 +222,7 @@ def test_run__reserved_column_is_an_error(section, tmp_path):
     table = tmp_path / "raw" / "volumes.csv"
     header, *rows = table.read_text().split()
     table.write_text("\n".join([f"{header},depth", *(f"{row},1" for row in rows)]))
-    with pytest.raises(InputError, match="column 'depth' of the table: this name is reserved"):
+    with pytest.raises(InputError, match="the column name 'depth' is reserved"):
         prepare(section, tmp_path / "out")
 
 

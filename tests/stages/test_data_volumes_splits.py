@@ -77,7 +77,7 @@ def test_run__label_without_training_volumes(section, tmp_path):
         mask = np.asarray(nib.load(path).dataobj)
         if number not in (2, 3):  # one patient
             change(path, np.where(mask == 3, 0, mask).astype(np.uint8))
-    with pytest.raises(InputError, match=r"no training volume has the label lesion \(2 volumes have it\)"):
+    with pytest.raises(InputError, match=r"no training volume has the label lesion \(label in 2 volumes\)"):
         prepare(section, tmp_path / "out")
     prepared = prepare({**section, "split": {"allow_missing_classes": True}}, tmp_path / "out")
     assert any(note.startswith("Label lesion (2 volumes) is absent from") for note in prepared.info["notes"])

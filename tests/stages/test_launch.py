@@ -29,7 +29,11 @@ def test_check__one_process_is_always_accepted():
             ["data.source=slides", "schedule=frozen", "model.head.kind=attention_mil"],
             "model.head.kind=attention_mil: this head supports only one process, but WORLD_SIZE=2",
         ),
-        ({"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1"}, [], "--cpu ignores --num_processes"),
+        (
+            {"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1"},
+            [],
+            "--cpu ignores --num_processes",
+        ),
     ],
 )
 def test_check__error_names_the_setting(monkeypatch, environment, sets, expected):

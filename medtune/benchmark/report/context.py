@@ -14,7 +14,6 @@ from medtune.benchmark.report.formatting import (
     format_number,
     format_p,
     format_signed,
-    pluralize,
     resampling_unit,
     sample_noun,
 )
@@ -24,6 +23,7 @@ from medtune.benchmark.report.plots.fractions import fraction_plot
 from medtune.benchmark.report.plots.pareto import pareto_plot
 from medtune.benchmark.report.records import BASELINES
 from medtune.benchmark.report.warnings import comparison_warnings
+from medtune.config.errors import pluralize
 
 PANELS_PER_PLOT = 2  # panels of one forest plot, side by side
 

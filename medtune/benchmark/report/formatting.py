@@ -31,11 +31,6 @@ def format_p(value: float) -> str:
     return "–" if np.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def pluralize(n: int, noun: str) -> str:
-    """Format a count with a noun, such as `1 seed` or `2 seeds`."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
-
-
 def join_names(names: Sequence[str]) -> str:
     """Join names with commas; after `MAX_NAMES` names, count the others."""
     if len(names) <= MAX_NAMES + 1:

@@ -6,11 +6,12 @@ from typing import Any
 
 from medtune.benchmark.report.comparison import compare_methods
 from medtune.benchmark.report.context import report_context
-from medtune.benchmark.report.formatting import metric_title, pluralize, resampling_unit
+from medtune.benchmark.report.formatting import metric_title, resampling_unit
 from medtune.benchmark.report.metric_cube import build_cubes, sign_of
 from medtune.benchmark.report.recommendation import recommendations
 from medtune.benchmark.report.records import TrialRecord, kind_of
 from medtune.benchmark.report.warnings import comparison_warnings
+from medtune.config.errors import pluralize
 from medtune.evaluation.templates import render_template
 from medtune.runtime.artifact import write_text
 

@@ -10,11 +10,11 @@ from medtune.benchmark.report.formatting import (
     format_signed,
     join_names,
     metric_title,
-    pluralize,
     resampling_unit,
 )
 from medtune.benchmark.report.paired import PairedDifference
 from medtune.benchmark.report.records import BASELINES
+from medtune.config.errors import pluralize
 
 
 def recommendations(comparison: Comparison) -> list[str]:

@@ -1,7 +1,8 @@
 """Warnings about a comparison: few patients, one seed, missing trials, or a learning rate at the edge of its grid."""
 
 from medtune.benchmark.report.comparison import Comparison
-from medtune.benchmark.report.formatting import pluralize, resampling_unit, sample_noun
+from medtune.benchmark.report.formatting import resampling_unit, sample_noun
+from medtune.config.errors import pluralize
 from medtune.evaluation.facts import IMAGE_LEVEL_PROTOCOLS
 from medtune.evaluation.intervals import FEW_PATIENTS, too_few
 

@@ -60,7 +60,11 @@ class Params(DataParams):
     )
     download: bool = Field(False, description="download the archive (4 GB) to root")
     url: str = Field(URL, description="address of the archive")
-    md5: str | None = Field(None, description="checksum of the archive, if you know it. No checksum is published")
+    md5: str | None = Field(
+        None,
+        description="checksum of the archive, if you know it. No checksum is published",
+        examples=["d41d8cd98f00b204e9800998ecf8427e"],
+    )
 
 
 def classes(params: Params) -> tuple[str, ...]:

@@ -35,18 +35,22 @@ class Params(LabelParams):
     source: Literal["folder"] = "folder"
     csv: str | None = Field(
         None, description="table in root with the columns path, label and optionally patient: .csv, .tsv, .txt, "
-        ".xlsx or .parquet. null: class folders"
+        ".xlsx or .parquet. null: class folders", examples=["labels.csv"]
     )  # fmt: skip
-    sheet: str | None = Field(None, description="sheet of an .xlsx table. null: the only sheet with values")
+    sheet: str | None = Field(
+        None, description="sheet of an .xlsx table. null: the only sheet with values", examples=["Sheet1"]
+    )
     path_format: str = Field(
         PATH,
         description="path of an image, relative to data.root. The cell of the column path replaces {path}: "
         "'images/{path}.jpg'",
+        examples=["images/{path}.jpg"],
     )
     patient_pattern: str | None = Field(
         None,
         description="regular expression for the path, whose first (...) is the patient: '/(P[0-9]+)_'. It must be null "
         "if the table has a column of patients",
+        examples=["/(P[0-9]+)_"],
     )
     masks: Literal["error", "leave_out", "use"] = Field(
         "error",

@@ -43,7 +43,9 @@ class Params(DataParams):
     source: Literal["gashissdb"] = "gashissdb"
     size: Literal[80, 120, 160] = Field(160, description="side of the crops, in pixels")
     patient_pattern: str | None = Field(
-        None, description="regular expression that finds the original image or the patient in the path. null: unknown"
+        None,
+        description="regular expression that finds the original image or the patient in the path. null: unknown",
+        examples=["/(P[0-9]+)_"],
     )
 
     @field_validator("patient_pattern")

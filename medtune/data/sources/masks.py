@@ -38,6 +38,7 @@ class Params(ListedVolumeParams):
             None,
             description="number of the label for each value in the masks: {255: 1}. 0 is the background. null: the "
             "values are the numbers",
+            examples=[{128: 1, 255: 2}],
         )
     )
 

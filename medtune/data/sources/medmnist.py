@@ -105,7 +105,9 @@ class Params(DataParams):
     size: Literal[28, 64, 128, 224] = Field(28, description="side of the published images, in pixels")
     download: bool = Field(False, description="download the .npz file to root")
     url: str | None = Field(
-        None, description="address of the .npz file. null: Zenodo, with a check of the published md5"
+        None,
+        description="address of the .npz file. null: Zenodo, with a check of the published md5",
+        examples=["https://HOST/pneumoniamnist.npz"],
     )
 
     @property

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from medtune.config.errors import InputError
+from medtune.config.errors import InputError, pluralize
 from medtune.data.dataset_json import (
     FILE,
     channel_names,
@@ -76,7 +76,8 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
     samples = to_samples(root, cases, f"{IMAGES} and {MASKS}", params.patient_pattern)
     if content.get("numTraining", len(cases)) != len(cases):
         raise InputError(
-            f'{FILE}: key "numTraining" is {show_json(content["numTraining"])}, but {IMAGES} has {len(cases):,} cases. '
+            f'{FILE}: key "numTraining" is {show_json(content["numTraining"])}, but {IMAGES} has '
+            f"{pluralize(len(cases), 'case')}. "
             "Complete the folder, or correct the key"
         )
     return samples

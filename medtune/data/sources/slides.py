@@ -40,7 +40,9 @@ class TileParams(StrictParams):
         None, description="micrometers per pixel of slides whose file does not state it"
     )
     mpp_column: str | None = Field(
-        None, description="column of data.csv with micrometers per pixel, for slides whose file does not state it"
+        None,
+        description="column of data.csv with micrometers per pixel, for slides whose file does not state it",
+        examples=["mpp"],
     )
 
 

@@ -23,7 +23,9 @@ class Params(ListedVolumeParams):
 
     source: Literal["volumes"] = "volumes"
     channel_names: Annotated[list[Name], Field(min_length=1)] = Field(
-        ["image"], description="names of the channels, which are in the fourth axis of a file: [T1, T2]"
+        ["image"],
+        description="names of the channels, which are in the fourth axis of a file: [T1, T2]",
+        examples=[["T1", "T2"]],
     )
 
     @field_validator("channel_names")

@@ -64,6 +64,8 @@ def validate(document: Mapping[str, Any]) -> str | None:
         return wrong_field("decision.kind", decision.get("kind"), one_of(DECISIONS))
     if decision["kind"] == "argmax":
         return None
+    if len(classes) != 2:
+        return f'key "decision.kind" is "threshold", which requires two classes, but key "classes" has {len(classes):,}'
     if error := _check_positive("decision.positive", decision.get("positive"), classes):
         return error
     if positive not in (None, decision["positive"]):

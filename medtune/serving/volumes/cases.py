@@ -140,7 +140,9 @@ def _nifti_files(folder: Path, out: Path) -> list[Path]:
     except OSError as error:
         raise BundleError(f"{error.filename} cannot be read: {error.strerror}. Check the permissions") from None
     if not content.images and not content.others:
-        raise BundleError(f"no volumes under {folder}: looked for {' '.join(SUFFIXES)} and DICOM files")
+        raise BundleError(
+            f"no volumes under {folder}: looked for {' '.join(SUFFIXES)} and DICOM files. Use another path"
+        )
     results, root = out.resolve(), folder.resolve()
     files = [folder / name for name in content.images]
     if results != root and results.is_relative_to(root):

@@ -43,5 +43,5 @@ def _images(folder: Path, out: Path) -> list[Path]:
     if results != root and results.is_relative_to(root):
         files = [file for file in files if not file.resolve().is_relative_to(results)]
     if not files:
-        raise BundleError(f"no images under {folder}: looked for {' '.join(SUFFIXES)}")
+        raise BundleError(f"no images under {folder}: looked for {' '.join(SUFFIXES)}. Use another path")
     return files

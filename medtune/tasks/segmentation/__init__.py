@@ -17,7 +17,9 @@ class VolumeAugmentParams(StrictParams):
     """Random augmentation of training patches. 0 or an empty list disables a transform."""
 
     mirror: list[Axis] = Field(
-        [], description="axes that are mirrored in half of the patches. Never x (left-right) if labels have a side"
+        [],
+        description="axes that are mirrored in half of the patches. Never x (left-right) if labels have a side",
+        examples=[["y", "z"]],
     )
     rotate: Annotated[float, Field(ge=0, le=180)] = Field(15.0, description="largest rotation about each axis, degrees")
     scale: Annotated[float, Field(ge=0, lt=1)] = Field(0.2, description="largest zoom. 0.2: 0.8 to 1.2")
@@ -51,13 +53,16 @@ class Params(TaskParams):
         [],
         description="axes along which windows are mirrored in prediction. The probabilities of all combinations are "
         "averaged, so each axis doubles the time. Only axes of augment.mirror",
+        examples=[["y", "z"]],
     )
     foreground_share: Probability = Field(
         0.33, description="fraction of training patches that are centered on a labeled voxel, labels in turn"
     )
     augment: VolumeAugmentParams = VolumeAugmentParams()
     tolerance_mm: Annotated[float, Field(ge=0)] | dict[Name, Annotated[float, Field(ge=0)]] = Field(
-        1.0, description="tolerance of the normalized surface distance. A number, or a number per label"
+        1.0,
+        description="tolerance of the normalized surface distance. A number, or a number per label",
+        examples=[{"liver": 2.0, "tumor": 1.0}],
     )
     largest_component: Literal["auto", "all", "none"] = Field(
         "auto",

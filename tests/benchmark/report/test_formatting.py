@@ -21,5 +21,3 @@ def test_format_number__typographic_minus_and_dash():
 def test_join_names__many_names_are_counted():
     assert formatting.join_names(list("abc")) == "a, b, c"
     assert formatting.join_names([str(n) for n in range(12)]).endswith("7 and 4 more")
-    assert formatting.pluralize(1, "seed") == "1 seed"
-    assert formatting.pluralize(2_000, "image") == "2,000 images"

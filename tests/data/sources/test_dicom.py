@@ -85,7 +85,7 @@ def test_listing__similar_patients_are_an_error_that_does_not_name_them(root, op
     for file in (root / "images/P1_1").iterdir():
         edit(file, PatientID="p1 ")
     shown = message(options)
-    assert shown.startswith("data.similar_patients=error: 1 patients have several spellings")
+    assert shown.startswith("data.similar_patients=error: 1 patient with several spellings")
     assert "images/P1_0 and images/P1_1" in shown
     assert "p1" not in shown
 

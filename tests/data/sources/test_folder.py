@@ -75,8 +75,8 @@ def test_samples__are_read_from_a_table(root):
         ("path,label\n/etc/a.png,cat\n", "is outside of data.root"),
         ("path,label\na.png,cat\na.png,dog\n", r"a\.png is listed twice"),
         ('path,label\na.png,"cat\n', "not a valid CSV"),
-        ("path,label\n", "the table has no rows below its header"),
-        ("", "columns 'path' and 'label' are missing"),
+        ("path,label\n", "the table has only one line, which was read as the header"),
+        ("", "data.csv=labels.csv: the file is empty"),
     ],
 )
 def test_samples__invalid_table_is_an_error(root, text, reason):
@@ -170,7 +170,10 @@ def test_table__similar_patient_column_is_suggested(images, capsys):
         ("6.png", "'6.png' (there is '6.PNG')"),
         ("4.png", "'4.png' (there is 'deep/4.png')"),
         ("scans/5", "(there is 'deep/5.png')"),
-        ("absent.png", "1 of 1 rows name files that do not exist: labels.csv line 2: 'absent.png'. Correct the rows"),
+        (
+            "absent.png",
+            "1 of 1 rows names a file that does not exist: labels.csv line 2: 'absent.png'. Correct the row",
+        ),
     ],
 )
 def test_table__missing_file_is_reported_before_decoding(images, path, message):

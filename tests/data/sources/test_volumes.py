@@ -93,7 +93,7 @@ def test_samples__are_read_from_a_table(root):
             "images/a.nii.gz,masks/a.nii.gz\nimages/a.nii.gz,m.nii",
             "is used twice (1 of 2 cases repeat a file)",
         ),
-        ("", "data.csv=t.csv: the table has no rows below its header"),
+        ("", "data.csv=t.csv: the table has only one line, which was read as the header"),
     ],
 )
 def test_samples__invalid_table_is_an_error(root, row, problem):

@@ -54,7 +54,7 @@ def changes(classes: list[str], image_size: int) -> Iterator[Change]:
         ("schema_version", 0, ("bundle.json", "schema version 0")),
         ("files ../x", "0" * 64, ("../x",)),
         ("files x.bin", "0" * 64, ("x.bin",)),
-        ("precisions fp32 shipped", False, ("no fp32",)),
+        ("precisions fp32 shipped", False, ('"shipped" is false',)),
     )
 
 
@@ -129,8 +129,9 @@ def options(folder: Path) -> Iterator[Mistake]:
     ):  # fmt: skip
         yield Mistake("serve", (BUNDLE, option, value), (option,), in_process=False)
     yield from mistakes("rollback", {
-        "absent": ("absent", "no current bundle"),
-        ("absent", "--to", "x"): "no current bundle",
+        "absent": "TARGET=absent: no such folder",
+        ("absent", "--to", "x"): "TARGET=absent: no such folder",
+        "empty": ("empty", "no current bundle"),
         "nonesuch://x/y": "nonesuch",
     })  # fmt: skip
 

@@ -16,9 +16,9 @@ THREE_FOLDS = "data.split.folds=3"
 TABLES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "no-label": ("path,group\na/P0_0.png,1\n", ("no-label.csv", "'label' is missing")),
     "no-path": ("file,label\na/P0_0.png,1\n", ("no-path.csv", "'path' is missing", "file")),
-    "no-header": ("a/P0_0.png,a,1\n", ("no-header.csv", "no rows below its header")),
-    "empty": ("", ("empty.csv", "'path' and 'label' are missing")),
-    "header-only": ("path,label,group\n", ("header-only.csv", "no rows below its header")),
+    "no-header": ("a/P0_0.png,a,1\n", ("no-header.csv", "read as the header (columns: a/P0_0.png, a, 1)")),
+    "empty": ("", ("empty.csv", "the file is empty")),
+    "header-only": ("path,label,group\n", ("header-only.csv", "read as the header")),
     "short": ("path,label,group\na/P0_0.png,a\n", ("short.csv", "line 2", "3 fields")),
     "long": ("path,label,group\na/P0_0.png,a,1,2\n", ("long.csv", "line 2", "3 fields")),
     "no-value": ("path,label,group\na/P0_0.png,,1\n", ("no-value.csv", "line 2", "label is ''")),
@@ -27,7 +27,7 @@ TABLES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "outside": ("path,label,group\n../x.png,a,1\n", ("line 2", "../x.png", "outside of data.root")),
     "twice": ("path,label,group\na/P0_0.png,a,1\na/P0_0.png,b,1\n", ("a/P0_0.png", "twice")),
     "quote": ('path,label,group\n"a/P0_0.png,a,1\n', ("quote.csv", "not a valid CSV")),
-    "latin": (b"path,label\n\xe9.png,a\n", ("latin.csv", "do not exist")),
+    "latin": (b"path,label\n\xe9.png,a\n", ("latin.csv", "names a file that does not exist")),
     "reserved": (f"path,label,group,fold\n{ROWS}", ("'fold'", "Rename")),
     "missing": ("path,label,group,x\n" + ROWS.replace("a/P1_1", "a/P9_9"), ("a/P9_9.png",)),
 }

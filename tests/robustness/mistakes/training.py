@@ -60,9 +60,9 @@ def settings(folder: Path) -> Iterator[Mistake]:
         ("evaluate", "finetune.lr=0.5", "stage finetune"),
         ("export", "evaluate.reliability_bins=9", "evaluate"),
     ):
-        yield from mistakes(command, {key: f"Run `medtune {previous}` first"}, *SMALL, sets=True)
+        yield from mistakes(command, {key: f"Run `medtune {previous}` with the same params first"}, *SMALL, sets=True)
     for stage in ("frozen", "finetune"):
-        yield from mistakes(f"stage {stage}", {("--fold", "9"): ("fold=9: no such fold", "0 to 2")}, *SMALL)
+        yield from mistakes(f"stage {stage}", {("--fold", "9"): ("--fold=9: no such fold", "0 to 2")}, *SMALL)
     for command in ("data", "stage frozen", "stage finetune", "evaluate", "export"):
         yield from mistakes(command, {"seed=-1": "seed=-1"}, *SMALL, sets=True)
     yield Mistake("train", train, ("WORLD_SIZE=2",), environment={"WORLD_SIZE": "2"})

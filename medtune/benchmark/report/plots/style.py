@@ -3,7 +3,8 @@
 from typing import Any
 
 from medtune.benchmark.report.comparison import Comparison
-from medtune.benchmark.report.formatting import metric_title, pluralize, resampling_unit
+from medtune.benchmark.report.formatting import metric_title, resampling_unit
+from medtune.config.errors import pluralize
 from medtune.evaluation.plot_file import COLORS
 from medtune.tasks.classification.plots import MARKERS
 
