@@ -154,9 +154,10 @@ def page(sets: int, gate_sets: int) -> tuple[str, list[str]]:
     """Return the tables as Markdown, and sentences about the values that miss their target."""
     error = 100 * (0.95 * 0.05 / sets) ** 0.5
     lines = [
-        f"Percentage of the 95 % intervals that contain the true value, from {sets:,} sets each "
-        f"(standard error {error:.1f}). "
-        "If some sets have no interval, the percentage of sets with an interval is in parentheses. "
+        "Each value is the percentage of 95 % intervals that contain the true value. "
+        f"It is computed from {sets:,} simulated test sets, so its standard error is {error:.1f}. "
+        "In some sets, a metric has no interval. "
+        "Parentheses then contain the percentage of sets with an interval. "
         f"A dash (–) means that fewer than {100 * SHOWN:.0f} % of the sets have an interval.",
         "",
     ]
@@ -174,16 +175,19 @@ def page(sets: int, gate_sets: int) -> tuple[str, list[str]]:
         shares += [hits / n for cells in found.values() for hits, n in cells.values() if n >= sets * SHOWN]
         info(f"coverage: {title}")
     lines += [
-        f"The {len(shares)} percentages are {100 * min(shares):.1f} to {100 * max(shares):.1f} %, on average "
-        f"{100 * float(np.mean(shares)):.1f} %. Number of percentages that are outside {100 * TARGET[0]:.0f} to "
-        f"{100 * TARGET[1]:.0f} % by more than two standard errors: {len(missed) or 'none'}.",
+        f"The {len(shares)} percentages in these tables are between {100 * min(shares):.1f} and "
+        f"{100 * max(shares):.1f} %. Their mean is {100 * float(np.mean(shares)):.1f} %. "
+        f"Number of percentages that miss the range from {100 * TARGET[0]:.0f} to {100 * TARGET[1]:.0f} % by more than "
+        f"two standard errors: {len(missed) or 'none'}.",
         "",
-        f"Percentage of {gate_sets:,} sets in which the gate would promote one of two equally good models over the "
-        f"other (standard error {100 * (LIMIT * (1 - LIMIT) / gate_sets / 2) ** 0.5:.2f}). "
-        "Each model is once the new and once the accepted model, and the percentage is the mean of both cases. "
-        "The headings of the columns are the numbers of patients per class. "
-        "With two classes, these are negative + positive. "
-        "With findings, the headings are the numbers of all patients.",
+        "The next tables are for a new model that is only as good as the accepted model. "
+        "Each value is the percentage of sets in which the gate would promote the new model. "
+        f"It is computed from {gate_sets:,} sets, and its standard error is "
+        f"{100 * (LIMIT * (1 - LIMIT) / gate_sets / 2) ** 0.5:.2f}. "
+        "In each set, the two models also exchange their roles. "
+        "The headings of the columns are numbers of patients per class. "
+        "With two classes, these are negative + positive patients. "
+        "With findings, a heading is the number of all patients.",
         "",
     ]
     equal, power = gate_shares(gate_sets), power_shares(gate_sets // 4)

@@ -114,12 +114,14 @@ def gate_lines(tables: dict[str, Shares], power: Shares) -> list[str]:
         lines.append("")
     every = [share for cells in tables.values() for by_metric in cells.values() for share in by_metric.values()]
     lines += [
-        f"The {len(every)} percentages are {100 * min(every):.1f} to {100 * max(every):.1f} %. "
+        f"The {len(every)} percentages in these tables are between {100 * min(every):.1f} and "
+        f"{100 * max(every):.1f} %. "
         f"Number of percentages above {100 * LIMIT:.1f} %: {sum(share > LIMIT for share in every)}.",
         "",
-        "Percentage of sets in which the gate promotes the better of two models. "
+        "The last table is for a new model that is better than the accepted model. "
+        "Each value is the percentage of sets in which the gate promotes the new model. "
         "The first column has the true values of both models. "
-        "The headings of the other columns are the numbers of patients per class, negative + positive.",
+        "The headings of the other columns are numbers of patients per class, negative + positive.",
         "",
     ]
     large = draw_classes(np.random.default_rng(0), (10_000, 10_000), BETTER)

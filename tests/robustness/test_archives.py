@@ -19,9 +19,9 @@ from tests.robustness.profile import examples, scale
 pytestmark = [
     pytest.mark.faults(
         row=5,
-        title="archives that contain `..`, absolute paths, links or devices, or that expand to a huge size;"
-        " npz files with false headers",
-        target="refused; nothing written outside the destination folder",
+        title="an archive contains `..`, absolute paths, links or devices, or expands to a huge size, or an npz file "
+        "has a false header",
+        target="The file is refused. Nothing is written outside the destination folder",
     ),
     pytest.mark.filterwarnings("ignore:Duplicate name"),
 ]

@@ -16,9 +16,9 @@ from tests.robustness.profile import scale
 
 pytestmark = pytest.mark.faults(
     row=11,
-    title="random augmentation settings from the complete allowed range",
-    target="10,000 images: at most 0.1 % constant; float32 from 0 to 1 without NaN; repeatable; image "
-    "unchanged if all augmentation is off",
+    title="augmentation has random settings from the allowed range",
+    target="10,000 images: at most 0.1 % become constant. All values are from 0 to 1, in float32. The result is "
+    "repeatable. Without augmentation, the image does not change",
 )
 BATCH = 20
 MAX_CONSTANT = 0.001

@@ -18,9 +18,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.faults(
         row=3,
-        title="artifacts, caches, manifests, weights, bundles and model stores in which a bit is flipped, or "
-        "which are truncated or deleted",
-        target="1,000 faults: all detected before the file is used",
+        title="a bit of a file is flipped, or the file is cut off or deleted",
+        target="Each of 1,000 faults is detected before the file is used",
     ),
 ]
 

@@ -17,9 +17,9 @@ pytestmark = [
     pytest.mark.timeout(1200),
     pytest.mark.faults(
         row=1,
-        title="SIGKILL (kill -9) at random file operations and at random times of each stage",
-        target="every run can be resumed; 0 unreadable artifacts; at most one checkpoint interval lost; no "
-        "files left behind",
+        title="a process is killed (SIGKILL) at a random time or at a random file operation",
+        target="Every run can be resumed. Every file can be read. At most the work since the last checkpoint is "
+        "lost. No unfinished files remain",
     ),
 ]
 # A checkpoint after every step, except for `seldom`.

@@ -23,10 +23,9 @@ from tests.robustness.profile import examples, is_full, scale
 pytestmark = [
     pytest.mark.faults(
         row=7,
-        title="a patient in two splits; exact or near copies of an image in two splits; patient 13412 of BreakHis, "
-        "whose images are in two classes",
-        target="protocol `patient`: no patient is in two splits, and exact copies in two splits are refused; all "
-        "other leaks and patient 13412 are reported",
+        title="a patient or a copy of an image is in two splits",
+        target="With protocol `patient`, no patient is in two splits, and exact copies in two splits are refused. "
+        "All other cases are reported",
     ),
     pytest.mark.xdist_group("leaks"),
 ]

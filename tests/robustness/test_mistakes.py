@@ -16,9 +16,8 @@ from tests.robustness.profile import is_full, scale
 
 pytestmark = pytest.mark.faults(
     row=15,
-    title="wrong size, channels, dtype or number of classes, missing keys, unknown methods, NaN loss and similar "
-    "mistakes",
-    target="every mistake: an error message that names it, and exit code 2 (input) or 1 (run)",
+    title="a setting, a file or a network is wrong",
+    target="A message names the mistake. The exit code is 2 for wrong input, or 1 for a failed run",
 )
 full_only = pytest.mark.skipif(not is_full(), reason="only in make torture")
 BLOCKS = scale(1, 4)

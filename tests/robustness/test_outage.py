@@ -30,10 +30,9 @@ from tests.robustness.profile import is_full
 
 pytestmark = pytest.mark.faults(
     row=13,
-    title="two simultaneous runs with the same cache keys; full disk; read-only folder; W&B or Prefect server "
-    "that is down, answers 401, stalls or is killed",
-    target="each step runs once; finished artifacts intact; training finishes, or ends with a clear message "
-    "and exit code 1",
+    title="the disk is full or read-only, a server of W&B or Prefect fails, or two runs start at the same time",
+    target="Each step runs once. Finished results stay intact. Training finishes, or ends with a clear message and "
+    "exit code 1",
 )
 FULL_ONLY = pytest.mark.skipif(not is_full(), reason="make torture only")
 # The data stage tests that the network can be trained: here a small network without weights.

@@ -25,8 +25,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.faults(
         row=6,
-        title="pickles that execute code, as weights, arrays, bundles and caches; ONNX files with external data",
-        target="no code executed; no other way of loading the file is tried",
+        title="a file contains pickled code, or an ONNX file refers to other files",
+        target="No code is executed. MedTune does not try to load the file in another way",
     ),
 ]
 # Readers that execute a pickle if their library is allowed to.

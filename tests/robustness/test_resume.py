@@ -19,9 +19,10 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.faults(
         row=2,
-        title="training that is killed at the end of an epoch, within an epoch, in the warm-up or between stages, "
-        "and is then resumed",
-        target="weights, optimizer, random states and order of samples bit-identical to those of the uninterrupted run",
+        title="training is killed at the end of an epoch, within an epoch, in the warm-up or between stages, and "
+        "then resumed",
+        target="Weights, optimizer, random states and order of samples are bit-identical to those of an undisturbed "
+        "run",
     ),
 ]
 VIT, CNN = "test_vit", "test_efficientnet"

@@ -35,9 +35,10 @@ from tests.robustness.profile import is_full, scale
 pytestmark = [
     pytest.mark.faults(
         row=8,
-        title="training of the head (stage 1) with labels that are shuffled over the patients",
-        target="protocol `patient`: balanced accuracy of each shuffle within 3 sd of chance, and mean of the"
-        " shuffles within 3 standard errors; protocol `image`: far above chance",
+        title="labels are shuffled over the patients before stage 1 (training of the head)",
+        target="With protocol `patient`, each balanced accuracy is within 3 standard deviations (sd) of chance, and "
+        "the mean is within 3 standard errors. With protocol `image`, the balanced accuracy is far above "
+        "chance",
     ),
     pytest.mark.slow,
     pytest.mark.xdist_group("shuffled"),

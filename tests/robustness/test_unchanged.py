@@ -22,9 +22,9 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.faults(
         row=14,
-        title="runs repeated after changes that cannot change a result, and after changes that can",
-        target="after the former, 0 steps executed and SHA-256 of outputs unchanged; after the latter, "
-        "exactly the affected steps executed",
+        title="a run is repeated after a change",
+        target="After an irrelevant change, no step runs, and all outputs stay the same. After a relevant change, "
+        "exactly the affected steps run",
     ),
 ]
 SETS = (

@@ -17,10 +17,9 @@ from tests.serving.volumes.volume_files import make_affine, patch, read_content,
 
 pytestmark = pytest.mark.faults(
     row=16,
-    title="NIfTI files whose header, voxels or compressed stream are damaged or truncated, in `medtune predict` and "
-    "`medtune data`",
-    target="each refused file is named in one line; the exit code is then 1 (predict) or 2 (data); for each "
-    "accepted file, the label map or mask is that of the file as nibabel reads it; other volumes are unaffected",
+    title="a NIfTI file is damaged or cut off",
+    target="A refused file is named in one line, and the exit code is 1 (`medtune predict`) or 2 (`medtune data`). "
+    "The result of an accepted file is that of the file as nibabel reads it. Other volumes are not affected",
 )
 N_VOLUMES = 15
 
