@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "cdtm": (),
     "startup": (),
     "memory_flat": (),
+    "validation_memory": (),
     "inputs": DEIT,
     "inference": ("--rounds", "5"),
     "tracking": (),

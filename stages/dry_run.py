@@ -19,6 +19,7 @@ from medtune.runtime.paths import RunPaths
 from medtune.runtime.provenance import package_versions
 from medtune.runtime.source_hash import source_fingerprint
 from medtune.serving.members import network_name
+from medtune.tasks import base
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +44,8 @@ def check_network(params: Params, paths: RunPaths, prepared: "PreparedDataset | 
     """
     if params.data.has_volumes:
         check_architecture(params, prepared)
+        for control in base.trained_controls(params).values():  # their training starts only after that of the model
+            check_architecture(control, prepared)
     check_hub(params)
     if distributed.world_size() > 1:  # training steps in one of several processes would wait for the others
         check_architecture(params, prepared)

@@ -61,8 +61,9 @@ class VolumeInput(ExternalInput):
         return str(bundle.task.rule(self.document)).rstrip(".")
 
     def facts(self, bundle: VolumeBundle, prepared: "PreparedDataset") -> dict[str, Any]:
-        """Return the number of volumes per label, and the volumes that differ from the training volumes."""
+        """Return the volumes per label, those that differ from the training volumes, and results of the controls."""
         from medtune.data.external import class_counts
+        from medtune.evaluation.control_comparison import training_controls
 
         settings, found, unit = bundle.settings, [], wording(prepared.info).length
         names, rules = settings.channels, settings.preparation.intensity
@@ -70,7 +71,8 @@ class VolumeInput(ExternalInput):
             shape, spacing, quantiles = entry.original_shape, entry.spacing, entry.quantiles
             if differences := settings.training_range.differences(shape, spacing, quantiles, names, rules, unit):
                 found.append({"volume": path, "differences": differences})
-        return {"volumes_by_label": class_counts(prepared), "unlike_training": found}
+        controls = training_controls(self.document)
+        return {"volumes_by_label": class_counts(prepared), "unlike_training": found, "training_controls": controls}
 
     def warnings(self, facts: Mapping[str, Any]) -> list[str]:
         """Return a warning about the volumes that differ from the training volumes."""

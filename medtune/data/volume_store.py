@@ -6,7 +6,7 @@ computed. `volumes.json` has one entry per volume with its shapes and its geomet
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -169,8 +169,3 @@ def write_volumes(folder: Path, channels: int) -> Iterator[VolumeWriter]:
                 raise RuntimeError(f"the header of {name} has {stream.tell()} bytes, expected {HEADER}")
     content = {"channels": channels, "volumes": [asdict(entry) for entry in writer.entries]}
     write_text(folder / INDEX_FILE, json.dumps(content) + "\n")
-
-
-def foreground_voxels(mask: np.ndarray, labels: Sequence[int]) -> dict[int, np.ndarray]:
-    """Return the indices (n, 3) of the voxels of each label that occurs in a mask."""
-    return {label: found for label in labels if len(found := np.argwhere(mask == label))}

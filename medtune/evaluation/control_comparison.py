@@ -78,6 +78,11 @@ def control_lines(controls: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def training_controls(document: Mapping[str, Any]) -> list[str]:
+    """Return the `control_lines` of the training of a bundle, from the content of bundle.json; [] without controls."""
+    return control_lines((document.get("metrics") or {}).get("controls") or [])
+
+
 def _sentence(control: Control, entry: Mapping[str, Any], metric: Metric) -> str:
     """Return what the part of the model contributes to a metric, in one sentence without a full stop."""
     test, difference = entry["test"].get(metric.name, {}), entry["difference"].get(metric.name, {})

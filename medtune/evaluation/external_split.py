@@ -63,15 +63,17 @@ def external_section(external: Mapping[str, Any] | None, metrics: Sequence[Metri
     Args:
         external: result of `evaluate_external`.
         metrics: metrics of the task.
-        facts: result of `medtune.evaluation.facts.common_facts`, plus the facts of the task.
+        facts: result of `medtune.evaluation.facts.common_facts`, plus the facts of the task and `controls`.
 
     Returns:
         HTML; an empty string if there are no external images.
     """
     if not external:
         return ""
-    title = f"External test {facts.get('unit', 'images')}"
-    return metrics_section(title, "Never used for training or selection", external, metrics, facts)
+    title, sentence = f"External test {facts.get('unit', 'images')}", "Never used for training or selection"
+    if any(control["trained"] for control in facts.get("controls") or []):
+        sentence += ", and not predicted by the controls"
+    return metrics_section(title, sentence, external, metrics, facts)
 
 
 def metrics_section(

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from medtune.evaluation.control import Control
-from medtune.evaluation.control_comparison import _sentence, control_lines, training_cost
+from medtune.evaluation.control_comparison import _sentence, control_lines, training_controls, training_cost
 from medtune.runtime.artifact import commit, partial_dir
 from medtune.tasks import base
 
@@ -45,6 +45,8 @@ def test_control_lines__name_a_control_that_is_not_trained():
     assert control_lines([absent, trained]) == [
         "control decoder alone: not trained (task.controls)", "The backbone adds nothing",
     ]  # fmt: skip
+    assert training_controls({"metrics": {"controls": [trained]}}) == ["The backbone adds nothing"]
+    assert training_controls({"classes": ["a"]}) == []
 
 
 def test_training_cost__sums_stages_folds_and_learning_rates(tmp_path):

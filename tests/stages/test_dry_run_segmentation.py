@@ -40,6 +40,12 @@ def test_check__runs_once_per_configuration_and_verifies_the_patch(check, capsys
         check(*sets, prepared=prepared([15, 16, 16]))
 
 
+def test_check__verifies_the_patch_of_the_controls(check):
+    sets = ("task.controls=[decoder_only]", *SMALL_UNET, "schedule=full", "model.peft.method=none")
+    with pytest.raises(InputError, match=r"data\.patch=\[8, 16, 16\]: slices need sides of at least 12 voxels"):
+        check(*sets, prepared=prepared([8, 16, 16]))
+
+
 @pytest.mark.parametrize(
     "sets",
     [

@@ -52,7 +52,13 @@ def prepare_training(world):
 
 def test_evaluate__equals_predictions_of_the_bundle_without_torch(world):
     training = prepare_training(world)
-    change_bundle(world / "bundle", data_digest=training.digest, params={"task": {"tolerance_mm": 2.0}})
+    control = {"title": "decoder alone", "trained": True, "sentence": "The backbone adds nothing"}
+    change_bundle(
+        world / "bundle",
+        data_digest=training.digest,
+        params={"task": {"tolerance_mm": 2.0}},
+        metrics={"controls": [control]},
+    )
     before = {path: path.read_bytes() for path in (world / "bundle").iterdir()}
     arguments = ["evaluate", "bundle", "--data", "data", *PATIENTS, "--out", "result", "--training-data",
                  "project/data/prepared"]  # fmt: skip
@@ -107,6 +113,7 @@ def test_evaluate__equals_predictions_of_the_bundle_without_torch(world):
     assert unlike["volume"] == "imagesTr/P2_a_0000.nii.gz"
     assert unlike["differences"][0].startswith("spacing z 6 mm (training 2 to 3 mm)")
     assert external["volumes_by_label"] == {"organ": 4, "lesion": 4}
+    assert external["training_controls"] == ["The backbone adds nothing"]
     # Copies of training volumes are found, although spacing, names and one mask differ.
     assert external["training_overlap"]["images"] == 3
     assert metrics["warnings"][0].startswith("Leak: 3 volumes are identical to training or validation volumes")
@@ -116,6 +123,7 @@ def test_evaluate__equals_predictions_of_the_bundle_without_torch(world):
         "Only the largest component of organ is kept. Model",
         "<h2>Volumes unlike the training volumes</h2>",
         "spacing z 6 mm",
+        "<li>The backbone adds nothing.</li>",
         'class="warning">Leak: ',
     ):
         assert text in page

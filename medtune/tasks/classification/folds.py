@@ -14,7 +14,6 @@ from medtune.evaluation.result import ImageArrays
 from medtune.serving.tasks.classification import decide
 from medtune.tasks.classification import calibration, decision
 from medtune.tasks.classification.calibration import Calibration
-from medtune.tasks.classification.metrics import compute_all
 from medtune.tasks.classification.statistics import ClassificationStats, accumulate
 
 if TYPE_CHECKING:
@@ -45,10 +44,6 @@ class ClassifierPredictions(ImageArrays):
     uncalibrated: Floats
     predictions: Ints
     ordinal: bool = False
-
-    def compute_metrics(self) -> dict[str, float | None]:
-        """Compute all metrics; undefined metrics are None."""
-        return compute_all(self.labels, self.probabilities, self.predictions, self.patient_ids, self.ordinal)
 
     def stats(self, options: EvaluateParams) -> ClassificationStats:
         """Compute the statistics per patient from which metrics are computed."""

@@ -17,10 +17,12 @@ DECODER_ONLY, SCRATCH = "decoder_only", "scratch"
 SWITCHED_OFF = "not trained (task.controls)"
 # Text of reports.
 NOTE = (
-    "The controls show the contribution of the backbone and of its weights. Each of them is trained with the folds, "
-    "the patches, the augmentation and the seed of the model, in one stage with as many epochs as all stages of the "
-    "model."
+    "The controls show the contribution of the backbone and of its weights. Each trained control has the folds, the "
+    "patches, the augmentation and the seed of the model, and one stage with as many epochs as all stages of the "
+    "model. The decoder alone is the 3-D decoder of MedTune without a backbone, also if the model has another decoder."
 )
+IS_DECODER = "the model itself is this control, because it is the decoder alone"
+IS_RANDOM = "the model itself is this control, because it has no pretrained weights"
 # Keys of the head that only slices use.
 SLICE_KEYS = ("slice_scale", "slice_axis")
 FULL = "none"  # PEFT method that trains all parameters
@@ -36,22 +38,18 @@ def controls(params: Params) -> tuple[Control, ...]:
         The controls, in the order of reports.
     """
     model = params.model
-    in_decoder = in_weights = None
-    if model.backbone == NO_BACKBONE:
-        in_decoder = "does not apply: the model is the decoder alone"
-    elif model.backbone in VOLUME_NETWORKS:
-        in_decoder = f"does not apply: the decoder of {model.backbone} needs its encoder"
-    if model.weights == "none":
-        in_weights = "does not apply: the model has no pretrained weights"
+    part = f"network {model.backbone}" if model.backbone in VOLUME_NETWORKS else "backbone"
+    is_decoder = IS_DECODER if model.backbone == NO_BACKBONE else None
+    is_random = IS_RANDOM if model.weights == "none" else None
     return (
-        _control(params, DECODER_ONLY, "decoder alone", "backbone", in_decoder),
-        _control(params, SCRATCH, "same network from random weights", "pretraining", in_weights),
+        _control(params, DECODER_ONLY, "decoder alone", part, is_decoder),
+        _control(params, SCRATCH, "same network from random weights", "pretraining", is_random),
     )
 
 
-def _control(params: Params, name: str, title: str, part: str, problem: str | None) -> Control:
+def _control(params: Params, name: str, title: str, part: str, is_control: str | None) -> Control:
     selected = name in getattr(params.task, "controls")  # noqa: B009
-    absence = problem or (None if selected else SWITCHED_OFF)
+    absence = is_control or (None if selected else SWITCHED_OFF)
     if absence:
         return Control(name, title, part, absence=absence)
     tree = params.model_dump(mode="json")
@@ -62,13 +60,17 @@ def _control(params: Params, name: str, title: str, part: str, problem: str | No
 
 
 def _remove_backbone(params: Params, tree: dict[str, Any]) -> None:
-    """Change the params to a training of the decoder in one stage, with the learning rates of the head."""
+    """Change the params to a training of MedTune's decoder in one stage.
+
+    Its learning rates are those of the head. With schedule full, they are those of the model if all parameters of the
+    model start from random values, too.
+    """
     head = {key: value for key, value in tree["model"]["head"].items() if key not in SLICE_KEYS}
     tree["model"] = {"backbone": NO_BACKBONE, "weights": "none", "head": head, "peft": {"method": FULL}}
     tree["finetune"]["gradient_checkpointing"] = False
     if params.schedule == "full":
-        # Stage 2 trains the head at a rate of its own, and there is no other layer to find a rate for.
-        tree["finetune"]["lr"] = _highest_rate()
+        if params.model.weights != "none" or params.model.peft.method != FULL:
+            tree["finetune"]["lr"] = _highest_rate()
     else:
         tree["schedule"] = "frozen"
         tree["frozen"] |= _duration(params)

@@ -1,5 +1,6 @@
 """Training of a segmentation network: soft Dice plus cross-entropy, and Dice of whole validation volumes."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from medtune.data.volume_store import VolumeStore
 from medtune.tasks.base import SpatialTransform
 from medtune.tasks.segmentation.case_metrics import NAN, LabelMetrics
 from medtune.tasks.segmentation.metrics import score
+from medtune.tasks.segmentation.windowed import VolumeLogits
 from medtune.training.replicas import sum_with_gradient
 
 # Voxels of a patch that several processes compute have this value in all of them except one.
@@ -80,22 +82,22 @@ class DiceCrossEntropy:
         loss: Tensor = entropy / voxels + (1 - dice.mean()) * len(target)
         return loss
 
-    def summarize(self, output: Tensor, target: Tensor) -> Tensor:
+    def summarize(self, output: Tensor | VolumeLogits, target: Tensor) -> Tensor:
         """Return the sums of validation volumes, on the prepared grid.
 
         Args:
-            output: logits (B, K, X, Y, Z) of whole volumes of the same shape, float32.
+            output: logits (B, K, X, Y, Z) of whole volumes of the same shape, float32, or those of one volume in slabs.
             target: rows (B,) of the volumes.
 
         Returns:
             (B, 6 L + 2) float32: soft intersection, soft prediction, truth, intersection, prediction and truth for each
             of L labels, the summed cross-entropy, and the number of voxels.
         """
-        rows = []
-        for logits, row in zip(output, target.tolist(), strict=True):
-            mask = torch.from_numpy(np.array(self.volumes.mask(row))).to(output.device)
-            rows.append(_volume_sums(logits, mask))
-        return torch.stack(rows)
+        slabs: list[Iterable[tuple[int, Tensor]]]
+        slabs = [output] if isinstance(output, VolumeLogits) else [[(0, logits)] for logits in output]
+        rows = target.tolist()
+        sums = [_volume_sums(volume, self.volumes.mask(row)) for volume, row in zip(slabs, rows, strict=True)]
+        return torch.stack(sums).float()
 
     def score(self, summary: Tensor, target: Tensor) -> dict[str, float]:
         """Compute the validation scores.
@@ -158,15 +160,32 @@ def _soft_sums(probabilities: Tensor, masks: Tensor, counted: Tensor) -> Tensor:
     )
 
 
-def _volume_sums(logits: Tensor, mask: Tensor) -> Tensor:
-    """Sum over the voxels of one volume, label by label, so that few arrays of its size are in memory.
+def _volume_sums(slabs: Iterable[tuple[int, Tensor]], mask: np.ndarray) -> Tensor:
+    """Sum over the voxels of one volume.
 
     Args:
-        logits: (K, X, Y, Z).
+        slabs: first plane and logits (K, planes, Y, Z) of each slab.
         mask: (X, Y, Z), uint8.
 
     Returns:
-        (6 L + 2,) as in `DiceCrossEntropy.summarize`.
+        (6 L + 2,) as in `DiceCrossEntropy.summarize`, float64.
+    """
+    parts = []
+    for first, logits in slabs:
+        planes = np.array(mask[first : first + logits.shape[1]])
+        parts.append(_slab_sums(logits, torch.from_numpy(planes).to(logits.device)))
+    return torch.stack(parts).sum(0)
+
+
+def _slab_sums(logits: Tensor, mask: Tensor) -> Tensor:
+    """Sum over the voxels of one slab, label by label, so that few arrays of its size are in memory.
+
+    Args:
+        logits: (K, planes, Y, Z).
+        mask: (planes, Y, Z), uint8.
+
+    Returns:
+        (6 L + 2,) as in `_volume_sums`.
     """
     scale, predicted = logits.logsumexp(0), logits.argmax(0)
     soft, hard = [], []
@@ -174,10 +193,10 @@ def _volume_sums(logits: Tensor, mask: Tensor) -> Tensor:
         inside, found = mask == label, predicted == label
         probability = (logits[label] - scale).exp()
         soft.append(torch.stack([probability[inside].sum(), probability.sum(), inside.sum().float()]))
-        hard.append(torch.stack([(inside & found).sum(), found.sum(), inside.sum()]).float())
+        hard.append(torch.stack([(inside & found).sum(), found.sum(), inside.sum()]))
     entropy = (scale - logits.gather(0, mask[None].long())[0]).sum()
     sums = (torch.stack(soft, 1).flatten(), torch.stack(hard, 1).flatten(), entropy[None])
-    return torch.cat([*sums, entropy.new_tensor([mask.numel()])])
+    return torch.cat([*(part.double() for part in sums), entropy.new_tensor([mask.numel()], dtype=torch.float64)])
 
 
 def _case(label: str, overlap: float, predicted: float, truth: float) -> LabelMetrics:

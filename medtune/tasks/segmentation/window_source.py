@@ -14,7 +14,7 @@ from medtune.serving.volumes.windows import Patch
 from medtune.tasks.base import SpatialTransform
 from medtune.tasks.segmentation.patch_source import patch_masks
 from medtune.tasks.segmentation.window_features import Windows
-from medtune.tasks.segmentation.windowed import TINY, cut_to_patch, predict_volume
+from medtune.tasks.segmentation.windowed import VolumeLogits, cut_to_patch
 from medtune.training.augmentation import PerSampleRng
 from medtune.training.feature_store import FeatureStore
 from medtune.training.replicas import ALL_ROWS
@@ -85,21 +85,20 @@ class StoredDecoder(nn.Module):
         super().__init__()
         self.model, self.shapes, self.patch, self.overlap = model, shapes, patch, overlap
 
-    def forward(self, inputs: StoredWindows) -> Tensor:
-        """Map windows, or a volume, to logits (B, K, X, Y, Z); see `WindowedNetwork`."""
+    def forward(self, inputs: StoredWindows) -> Tensor | VolumeLogits:
+        """Map windows, or a volume, to logits; see `WindowedNetwork`."""
         volumes = inputs.volumes
         if not inputs.whole:
             return self._decode(volumes, inputs.features(slice(0, len(volumes))))
         if torch.is_grad_enabled():  # to find parameters without a gradient, for which the features do not matter
             size = sum(map(prod, self.shapes))
             return self._decode(cut_to_patch(volumes, self.patch), volumes.new_zeros(len(volumes), size))
-        probabilities = predict_volume(
+        return VolumeLogits(
             volumes[0],
             lambda windows, numbers: self._decode(windows, inputs.features(numbers)),
             self.patch,
             self.overlap,
         )
-        return probabilities[None].clamp_min_(TINY).log_()
 
     def _decode(self, windows: Tensor, features: Tensor) -> Tensor:
         parts = torch.split(features, [prod(shape) for shape in self.shapes], dim=1)

@@ -1,12 +1,14 @@
 """Prediction of whole volumes from overlapping windows, on the device of the network.
 
 Windows, weights and padding are those of `medtune.serving.volumes`, so that validation and a bundle agree. The loop
-passes patches of the training size and whole volumes to the same network.
+passes patches of the training size and whole volumes to the same network. The probabilities of a volume are computed in
+slabs, so that their memory does not depend on the length of its first axis.
 """
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,6 +19,8 @@ from medtune.serving.volumes.windows import Patch, importance, total_weights, wi
 
 # Windows per call of the network.
 WINDOWS = 4
+# Planes of a slab. Fewer planes need less memory for intermediate results.
+PLANES = 8
 # Smallest probability, whose logarithm is finite.
 TINY = 1e-30
 
@@ -53,10 +57,13 @@ def _axis_starts(shape: Sequence[int], patch: Patch, overlap: float) -> list[lis
     return [window_starts(max(length, side), side, overlap) for length, side in zip(shape, patch, strict=True)]
 
 
-def predict_volume(
+def predict_slabs(
     volume: Tensor, run: Callable[[Tensor, slice], Tensor], patch: Patch, overlap: float, batch: int = WINDOWS
-) -> Tensor:
-    """Average the class probabilities of overlapping windows with Gaussian weights.
+) -> Iterator[tuple[int, Tensor]]:
+    """Average the class probabilities of overlapping windows with Gaussian weights, slab by slab.
+
+    A slab has at most `PLANES` planes, and is finished when no later window covers it. Only the planes that the current
+    windows cover are in memory.
 
     Args:
         volume: normalized volume (C, X, Y, Z).
@@ -65,40 +72,72 @@ def predict_volume(
         overlap: overlap of neighboring windows, fraction of the window.
         batch: largest B.
 
-    Returns:
-        Probabilities (K, X, Y, Z), float32.
+    Yields:
+        First plane of each slab, ascending, and its probabilities (K, planes, Y, Z), float32.
     """
     x, y, z = volume.shape[1:]
     missing = [max(0, side - length) for side, length in zip(patch, (x, y, z), strict=True)]
     before = [total // 2 for total in missing]
     sides = [side for total, first in zip(missing, before, strict=True) for side in (total - first, first)]
-    padded = pad(volume, sides[::-1])
+    padded = pad(volume, sides[::-1]) if any(missing) else volume
     corners = window_corners((x, y, z), patch, overlap)
     weights = torch.from_numpy(importance(patch)).to(volume.device)
-    sums: Tensor | None = None
+    total_x, total_y, total_z = (
+        torch.from_numpy(total_weights(axis, side)).to(volume.device)
+        for axis, side in zip(_axis_starts((x, y, z), patch, overlap), patch, strict=True)
+    )
+    in_y, in_z = (slice(start, start + length) for start, length in zip(before[1:], (y, z), strict=True))
+
+    def finish(sums: Tensor, start: int, planes: int) -> Iterator[tuple[int, Tensor]]:
+        first = max(start, before[0])  # only the planes of a padded axis start before the volume
+        last = min(start + planes, before[0] + x)
+        for plane in range(first, last, PLANES):
+            end = min(plane + PLANES, last)
+            total = total_x[plane:end, None, None] * total_y[in_y, None] * total_z[in_z]
+            yield plane - before[0], sums[:, plane - start : end - start, in_y, in_z] / total
+
+    sums, start = weights.new_zeros(0), 0
     for first in range(0, len(corners), batch):
         numbers = slice(first, min(first + batch, len(corners)))
         windows = torch.stack([padded[_box(corner, patch)] for corner in corners[numbers]])
         probabilities = run(windows, numbers).float().softmax(1) * weights
-        if sums is None:
-            sums = probabilities.new_zeros(probabilities.shape[1], *padded.shape[1:])
+        if not len(sums):  # weighted sums of the planes from the current windows' first to their last
+            sums = probabilities.new_zeros(probabilities.shape[1], patch[0], *padded.shape[2:])
         for corner, part in zip(corners[numbers], probabilities, strict=True):
-            sums[_box(corner, patch)] += part
-    assert sums is not None
-    starts = _axis_starts((x, y, z), patch, overlap)
-    total_x, total_y, total_z = (
-        torch.from_numpy(total_weights(axis, side)).to(volume.device) for axis, side in zip(starts, patch, strict=True)
-    )
-    sums /= total_x[:, None, None] * total_y[:, None] * total_z
-    return sums[_box((before[0], before[1], before[2]), (x, y, z))]
+            if planes := corner[0] - start:
+                yield from finish(sums, start, planes)
+                for plane in range(patch[0]):  # one assignment of all planes would copy the overlapping array
+                    sums[:, plane] = sums[:, plane + planes] if plane + planes < patch[0] else 0
+                start = corner[0]
+            sums[_box((0, *corner[1:]), patch)] += part
+    yield from finish(sums, start, patch[0])
 
 
 def _box(first: Patch, size: Patch) -> tuple[slice, ...]:
     return (slice(None), *(slice(start, start + side) for start, side in zip(first, size, strict=True)))
 
 
+class VolumeLogits:
+    """Logarithms of the averaged probabilities of one volume, which are computed while they are read."""
+
+    def __init__(self, volume: Tensor, run: Callable[[Tensor, slice], Tensor], patch: Patch, overlap: float) -> None:
+        """Store the arguments of `predict_slabs`. The network later runs with the present settings of autocast."""
+        kind = volume.device.type
+        autocast = torch.autocast(kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
+        self._slabs = partial(predict_slabs, volume, autocast(run), patch, overlap)
+
+    def float(self) -> "VolumeLogits":
+        """Return the logits themselves, because they are float32."""
+        return self
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
+        """Yield the first plane of each slab, ascending, and its logits (K, planes, Y, Z), float32."""
+        for first, probabilities in self._slabs():
+            yield first, probabilities.clamp_min_(TINY).log_()
+
+
 class WindowedNetwork(nn.Module):
-    """Network of patches that also maps whole volumes to the logarithms of their averaged probabilities.
+    """Network of patches that also maps a whole volume to the logarithms of its averaged probabilities.
 
     Attributes:
         model: maps patches (B, C, *patch) to logits (B, K, *patch).
@@ -115,27 +154,23 @@ class WindowedNetwork(nn.Module):
         assert isinstance(head, nn.Module)
         return head
 
-    def forward(self, volumes: Tensor) -> Tensor:
+    def forward(self, volumes: Tensor) -> Tensor | VolumeLogits:
         """Compute logits.
 
         With gradients, a volume is cut to a patch, because the graph of all windows could exceed the memory. Only
         distributed training does this, to find parameters without a gradient.
 
         Args:
-            volumes: patches or whole volumes (B, C, X, Y, Z), normalized.
+            volumes: patches (B, C, *patch) or a whole volume (1, C, X, Y, Z), normalized.
 
         Returns:
-            Logits (B, K, X, Y, Z).
+            Logits (B, K, *patch) of patches. The logits of a whole volume are computed slab by slab.
         """
         if tuple(volumes.shape[2:]) == self.patch or torch.is_grad_enabled():
             logits: Tensor = self.model(cut_to_patch(volumes, self.patch))
             return logits
-        maps = [
-            predict_volume(volume, lambda windows, _: self.model(windows), self.patch, self.overlap)
-            for volume in volumes
-        ]
-        # A batch of one needs no copy of a map that may have gigabytes.
-        return (maps[0][None] if len(maps) == 1 else torch.stack(maps)).clamp_min_(TINY).log_()
+        (volume,) = volumes
+        return VolumeLogits(volume, lambda windows, _: self.model(windows), self.patch, self.overlap)
 
 
 def cut_to_patch(volumes: Tensor, patch: Patch) -> Tensor:

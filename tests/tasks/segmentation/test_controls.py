@@ -13,7 +13,6 @@ from medtune.tasks import base
 RECIPE = PROJECT / "recipes" / "segmentation.yaml"
 BOTH = "task.controls=[decoder_only, scratch]"
 IMAGES = (7, 8, 33)
-UNET = ["model.backbone=unet", "model.weights=none", "model.peft.method=none", "schedule=full"]
 
 
 def params_of(*sets):
@@ -89,11 +88,11 @@ def test_controls__lack_one_part_each():
         ([], {}),
         (["task.controls=[scratch]"], {"decoder_only": "not trained (task.controls)"}),
         (["task.controls=[]"], dict.fromkeys(("decoder_only", "scratch"), "not trained (task.controls)")),
-        (["model.weights=none"], {"scratch": "does not apply: the model has no pretrained weights"}),
+        (["model.weights=none"], {"scratch": "the model itself is this control, because it has no pretrained weights"}),
         (
             ["model.backbone=none", "model.weights=none", "model.peft.method=none", "schedule=frozen"],
-            {"decoder_only": "does not apply: the model is the decoder alone",
-             "scratch": "does not apply: the model has no pretrained weights"},
+            {"decoder_only": "the model itself is this control, because it is the decoder alone",
+             "scratch": "the model itself is this control, because it has no pretrained weights"},
         ),
     ],
 )  # fmt: skip
@@ -102,14 +101,24 @@ def test_controls__a_report_states_why_a_control_is_not_trained(sets, absent):
     assert {control.name: control.absence for control in controls if control.params is None} == absent
 
 
-def test_controls__of_networks_of_volumes():
-    tree = ["model.backbone_args={}", *UNET]
-    params = load(PROJECT / "recipes" / "segmentation_unet.yaml", [BOTH, *tree])
-    assert {control.absence for control in base.controls(params)} == {
-        "does not apply: the decoder of unet needs its encoder", "does not apply: the model has no pretrained weights",
-    }  # fmt: skip
-    pretrained = load(PROJECT / "recipes" / "segmentation_unet.yaml", [BOTH, *tree, "model.weights=unet.safetensors"])
-    assert base.trained_controls(pretrained)["scratch"].model.weights == "none"
+@pytest.mark.parametrize("backbone", ["unet", "dynunet", "segresnet", "swinunetr", "brain_unet3d"])
+def test_controls__networks_of_volumes_are_compared_with_the_decoder(backbone):
+    recipe = PROJECT / "recipes" / "segmentation_unet.yaml"
+    params = load(recipe, [BOTH, f"model.backbone={backbone}", "model.backbone_args={}"])
+    decoder, scratch = base.controls(params)
+    assert (decoder.part, scratch.params) == (f"network {backbone}", None)
+    assert (decoder.params.model.backbone, decoder.params.model.peft.method) == ("none", "none")
+    assert [steps_of(decoder.params, n) for n in IMAGES] == [steps_of(params, n) for n in IMAGES]
+    assert data_key(decoder.params) == data_key(params)
+    assert decoder.params.learning_rates("finetune") == params.learning_rates("finetune") == (3e-3,)
+
+
+def test_controls__pretrained_networks_of_volumes_have_both():
+    sets = [BOTH, "model.weights=unet.safetensors", "model.peft.method=lora", "schedule=staged"]
+    params = load(PROJECT / "recipes" / "segmentation_unet.yaml", sets)
+    decoder, scratch = base.trained_controls(params).values()
+    assert (decoder.schedule, decoder.learning_rates("frozen")) == ("frozen", (5e-3,))
+    assert (scratch.schedule, scratch.model.weights, scratch.model.backbone) == ("full", "none", "unet")
 
 
 def test_controls__repeated_name_is_refused():

@@ -57,7 +57,8 @@ def test_write__accepts_a_bundle_on_external_data(tmp_path, prepared, params):
     pooled = evaluation.from_bundle(prepared, rows, [degraded(prepared, row) for row in rows.tolist()], document)
     test = intervals(METRICS, pooled.stats(options), options.confidence)
     result = EvaluationResult(prepared, (), (), (), pooled, test, document)
-    external = {"bundle": "b1", "precision": "fp32", "rule": "largest component of upper organ"}
+    external = {"bundle": "b1", "precision": "fp32", "rule": "largest component of upper organ",
+                "training_controls": ["The backbone adds <nothing>"]}  # fmt: skip
     facts = external_facts(prepared, pooled, document, options, external, [], "key")
     facts |= evaluation.facts(result, options) | {"subgroups": []}
     images = evaluation.write(tmp_path, result, options, facts, [])
@@ -65,6 +66,8 @@ def test_write__accepts_a_bundle_on_external_data(tmp_path, prepared, params):
     page = (tmp_path / "report.html").read_text()
     assert "largest component of upper organ" in page
     assert "of a bundle on external volumes" in page
+    assert "controls of the training did not predict these volumes" in page
+    assert "<li>The backbone adds &lt;nothing&gt;.</li>" in page
 
 
 def test_evaluate_external__uses_the_decision_of_the_exported_model(prepared, requests, outputs, folds, params):

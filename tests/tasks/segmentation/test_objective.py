@@ -12,6 +12,7 @@ from medtune.tasks.segmentation.case_metrics import case_metrics
 from medtune.tasks.segmentation.metrics import score
 from medtune.tasks.segmentation.objective import IGNORED, SMOOTH, DiceCrossEntropy, objective
 from medtune.tasks.segmentation.patch_source import PatchMasks
+from medtune.tasks.segmentation.windowed import WindowedNetwork
 from tests.forked_ranks import run_ranks
 from tests.tasks.segmentation.curves import histories
 from tests.tasks.segmentation.prepared_volumes import segmentation_params, write
@@ -90,6 +91,22 @@ def test_score__equals_the_metrics_of_the_evaluation(absent):
     inside = torch.stack([torch.cat([mask.flatten() for mask in masks]) == value for value in (1, 2)]).float()
     dice = (2 * (flat * inside).sum(1) + SMOOTH) / (flat.sum(1) + inside.sum(1) + SMOOTH)
     assert result["loss"] == pytest.approx(entropy + 1 - float(dice.mean()), abs=1e-5)
+
+
+def test_summarize__slabs_have_the_sums_of_the_complete_volume():
+    draw = torch.Generator().manual_seed(0)
+    volume = torch.randn(1, 1, 20, 9, 8, generator=draw)
+    truth = torch.randint(0, 3, (20, 9, 8), generator=draw, dtype=torch.uint8).numpy()
+    goal, rows = DiceCrossEntropy(Masks([truth]), LABELS), torch.zeros(1, dtype=torch.int64)
+    network = torch.nn.Conv3d(1, 3, 1)
+    network.weight.data = torch.randn(3, 1, 1, 1, 1, generator=draw)
+    with torch.no_grad():
+        slabs = WindowedNetwork(network, (8, 8, 8), 0.5)(volume)
+        complete = torch.cat([part for _, part in slabs], dim=1)[None]
+        found, expected = goal.summarize(slabs, rows), goal.summarize(complete, rows)
+    assert len(list(slabs)) == 4
+    assert torch.equal(found[:, 6:12], expected[:, 6:12])  # voxels, from which Dice is computed
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
 
 
 def test_score__of_the_truth_is_one():

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from medtune.config.training import TrainingParams
-from medtune.serving.volumes.sliding_window import predict_slabs
+from medtune.serving.volumes import sliding_window
 from medtune.tasks.segmentation.windowed import (
     WindowedNetwork,
     count_windows,
-    predict_volume,
+    predict_slabs,
     window_corner,
     window_corners,
 )
@@ -38,14 +38,21 @@ class PositionDependent(nn.Module):
 
 
 def expected(volume, network, patch, overlap, batch):
-    """Return the probabilities of `predict_slabs`."""
+    """Return the probabilities that a bundle computes."""
 
     def run(windows):
         with torch.no_grad():
             return network(torch.from_numpy(windows)).softmax(1).numpy()
 
-    slabs = predict_slabs(volume.numpy(), run, patch, overlap, 3, batch)
+    slabs = sliding_window.predict_slabs(volume.numpy(), run, patch, overlap, 3, batch)
     return np.concatenate([part for _, part in slabs], axis=1)
+
+
+def joined(slabs):
+    """Return the complete array (K, X, Y, Z), and check that each slab follows the previous one."""
+    found = list(slabs)
+    assert [first for first, _ in found] == np.cumsum([0, *(part.shape[1] for _, part in found)])[:-1].tolist()
+    return torch.cat([part for _, part in found], dim=1)
 
 
 @settings(max_examples=60)
@@ -54,7 +61,7 @@ def test_predict__equals_the_windows_of_a_bundle(shape, patch, overlap, batch, s
     volume = torch.randn((2, *shape), generator=torch.Generator().manual_seed(seed))
     network = PositionDependent()
     with torch.no_grad():
-        found = predict_volume(volume, lambda windows, _: network(windows), patch, overlap, batch)
+        found = joined(predict_slabs(volume, lambda windows, _: network(windows), patch, overlap, batch))
     assert found.dtype == torch.float32
     np.testing.assert_allclose(found.numpy(), expected(volume, network, patch, overlap, batch), atol=1e-5)
 
@@ -68,7 +75,7 @@ def test_corners__are_the_numbers_of_the_windows(shape, patch, overlap):
         seen.extend(range(numbers.start, numbers.stop))
         return torch.zeros(len(windows), 3, *patch)
 
-    predict_volume(volume, run, patch, overlap, 3)
+    joined(predict_slabs(volume, run, patch, overlap, 3))
     assert seen == list(range(len(corners)))
     covered = np.zeros([max(length, side) for length, side in zip(shape, patch, strict=True)], bool)
     for x, y, z in corners:
@@ -91,16 +98,28 @@ def test_network__maps_patches_directly_and_volumes_by_windows():
         assert torch.equal(windowed(patches), network(patches))
         network.calls.clear()
         volume = torch.randn(1, 1, 3, 9, 6, generator=torch.Generator().manual_seed(1))
-        logits = windowed(volume)
+        logits = joined(windowed(volume).float())
     assert {call[2:] for call in network.calls} == {(4, 4, 4)}
-    assert logits.shape == (1, 3, 3, 9, 6)
-    np.testing.assert_allclose(logits[0].softmax(0).numpy(), expected(volume[0], network, (4, 4, 4), 0.5, 4), atol=1e-5)
+    assert logits.shape == (3, 3, 9, 6)
+    np.testing.assert_allclose(logits.softmax(0).numpy(), expected(volume[0], network, (4, 4, 4), 0.5, 4), atol=1e-5)
 
 
 def test_network__certain_predictions_are_finite():
     with torch.no_grad():
         logits = WindowedNetwork(PositionDependent(), (4, 4, 4), 0.5)(torch.full((1, 1, 5, 5, 5), 500.0))
-    assert logits.isfinite().all()
+        assert joined(logits).isfinite().all()
+
+
+def test_network__volume_is_read_in_slabs_with_the_autocast_of_the_call():
+    network, used = nn.Conv3d(1, 3, 1), []
+    network.register_forward_hook(lambda module, inputs, output: used.append(output.dtype))
+    with torch.no_grad():
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = WindowedNetwork(network, (4, 4, 4), 0.5)(torch.ones(1, 1, 12, 4, 4))
+        planes = [(part.shape[1], part.dtype, torch.is_autocast_enabled("cpu")) for _, part in logits]
+    assert used
+    assert set(used) == {torch.bfloat16}
+    assert planes == [(2, torch.float32, False)] * 4 + [(4, torch.float32, False)]
 
 
 @pytest.mark.parametrize("shape", [(9, 9, 9), (3, 4, 9), (2, 2, 2)])
