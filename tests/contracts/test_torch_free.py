@@ -23,7 +23,7 @@ ALLOWED = {"numpy", "PIL", "onnxruntime", "medtune.serving", *sys.stdlib_module_
 # Packages of extras and of rare file formats, which are imported lazily.
 LAZY = {
     "http.py": {"fastapi", "uvicorn"},
-    "uploads.py": {"starlette"},  # installed with FastAPI
+    "uploads.py": {"python_multipart", "starlette"},  # installed with FastAPI
     "dicom.py": {"pydicom"},
     "dicom_codecs.py": {"pydicom", "imagecodecs"},
     "png.py": {"imagecodecs"},

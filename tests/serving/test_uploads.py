@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from medtune.serving.uploads import TooManyFilesError, read_files
+from medtune.serving.request_errors import TooLargeError
+from medtune.serving.uploads import read_files
 
 HEAD = b'--b\r\nContent-Disposition: form-data; name="f"; filename="a.png"\r\n\r\n'
 END = b"\r\n--b--\r\n"
@@ -34,7 +35,7 @@ def test_read_files__ignores_fields():
 def test_read_files__limits_the_number_of_files():
     part = HEAD + b"x\r\n"
     assert len(read(part * 2 + HEAD + b"x" + END, max_files=3)) == 3
-    with pytest.raises(TooManyFilesError, match="more than 2 files"):
+    with pytest.raises(TooLargeError, match="more than 2 files"):
         read(part * 2 + HEAD + b"x" + END, max_files=2)
 
 

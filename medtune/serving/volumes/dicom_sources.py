@@ -14,6 +14,7 @@ from medtune.serving.volumes.volume import Grid
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+OTHER_FORMAT = "Use --format nifti"
 # Elements that identify a slice. A DICOM-SEG refers to them.
 _REQUIRED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
 # Elements that a DICOM-SEG has in common with its study. They may be empty (type 2).
@@ -65,7 +66,7 @@ def _read(path: Path, distance: float) -> "Dataset":
     dataset = read_dataset(path, stop_before_pixels=True)
     for keyword in _REQUIRED:
         if not dataset.get(keyword):
-            raise DecodeError(f"{keyword} is missing, so a DICOM-SEG cannot refer to this slice. Use --format nifti")
+            raise DecodeError(f"{keyword} is missing, so a DICOM-SEG cannot refer to this slice. {OTHER_FORMAT}")
     for keyword in _STUDY:
         if keyword not in dataset or not _is_valid(keyword, dataset.get(keyword)):
             setattr(dataset, keyword, "")
