@@ -5,8 +5,11 @@ declares, because zipfile stops there. Only deflate is decompressed, whose outpu
 """
 
 import errno
+import os
 import shutil
 import stat
+import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -29,7 +32,10 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # Start of ZIP, gzip, bzip2, xz, 7z and RAR files. An unread archive may contain slices that the series lacks.
 _ARCHIVES = (b"PK\3\4", b"PK\5\6", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07")
 _START_BYTES = 132  # up to the signature of a DICOM file, before which any bytes are allowed
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)
+# NotImplementedError is a RuntimeError. Nothing else in the block raises these.
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, struct.error, ArithmeticError, EOFError, LookupError, RuntimeError, ValueError
+)  # fmt: skip
 
 
 def is_zip(start: bytes) -> bool:
@@ -65,7 +71,12 @@ def unpack_zip(archive: Path, folder: Path) -> None:
 
 
 class _Reader(BufferedReader):
-    """Stream for zipfile that refuses a long list of members, for which zipfile would need gigabytes."""
+    """Stream for zipfile that refuses invalid offsets, and a long list of members, which would need gigabytes."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        if whence == os.SEEK_SET and not 0 <= offset <= sys.maxsize:
+            raise zipfile.BadZipFile(f"a member begins at byte {offset}")
+        return super().seek(offset, whence)
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > _MAX_DIRECTORY_BYTES:
