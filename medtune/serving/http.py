@@ -111,6 +111,7 @@ def create_app(
         from fastapi import FastAPI, HTTPException, Request
         from fastapi.concurrency import run_in_threadpool
         from fastapi.responses import JSONResponse
+        from starlette.requests import ClientDisconnect
 
         from medtune.serving.uploads import limited, read_files
     except ImportError:
@@ -129,6 +130,9 @@ def create_app(
 
     async def refuse(request: Request, error: RequestError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, error.status)
+
+    async def ignore(request: Request, error: ClientDisconnect) -> JSONResponse:
+        return JSONResponse({"detail": "the client closed the connection"}, 400)  # nobody receives it
 
     async def healthz() -> dict[str, Any]:  # without a thread, as all may be waiting for a volume
         return {"status": "ok", "precision": bundle.precision, "providers": bundle.providers}
@@ -149,6 +153,7 @@ def create_app(
 
         add_predict(app, bundle, size, codes)
     app.exception_handler(RequestError)(refuse)
+    app.exception_handler(ClientDisconnect)(ignore)
     app.get("/healthz")(healthz)
     app.get("/metadata")(metadata)
     return app

@@ -32,7 +32,7 @@ def check_kind(files: Sequence[UploadedFile]) -> FileKind:
     Raises:
         DecodeError: a file is empty or of another kind, the kinds differ, or there are several archives.
     """
-    kinds = [_kind_of(name, path) for name, path in files]
+    kinds = [_kind_of(f"{name}: " if len(files) > 1 else "", path) for name, path in files]
     for (name, _), kind in zip(files, kinds, strict=True):
         if kind != kinds[0]:
             raise DecodeError(f"{files[0][0]} is {kinds[0]}, but {name} is {kind}. Send one volume per request")
@@ -41,18 +41,18 @@ def check_kind(files: Sequence[UploadedFile]) -> FileKind:
     return kinds[0]
 
 
-def _kind_of(name: str, path: Path) -> FileKind:
+def _kind_of(start_of_message: str, path: Path) -> FileKind:
     with path.open("rb") as stream:
         start = stream.read(_START_BYTES)
     if not start:
-        raise DecodeError(f"{name}: the file is empty")
+        raise DecodeError(f"{start_of_message}the file is empty")
     if is_dicom(start):  # first, because any bytes are allowed before the signature
         return "DICOM"
     if is_zip(start):
         return "ZIP"
     if start[:2] == _GZIP or any(int.from_bytes(start[:4], order) in SIZES for order in ("little", "big")):
         return "NIfTI"
-    raise DecodeError(f"{name}: expected {_KINDS}")
+    raise DecodeError(f"{start_of_message}expected {_KINDS}")
 
 
 def series_folder(folder: Path) -> Path:
@@ -76,7 +76,7 @@ def make_series(files: Sequence[UploadedFile], folder: Path) -> Path:
         medtune.serving.request_errors.TooLargeError: the archive is too large.
     """
     (series := series_folder(folder)).mkdir()
-    if _kind_of(*files[0]) == "ZIP":
+    if _kind_of("", files[0][1]) == "ZIP":
         unpack_zip(files[0][1], series)
         return series
     used: set[str] = set()

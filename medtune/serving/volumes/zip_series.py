@@ -32,7 +32,7 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # Start of ZIP, gzip, bzip2, xz, 7z and RAR files. An unread archive may contain slices that the series lacks.
 _ARCHIVES = (b"PK\3\4", b"PK\5\6", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07")
 _START_BYTES = 132  # up to the signature of a DICOM file, before which any bytes are allowed
-# NotImplementedError is a RuntimeError. Nothing else in the block raises these.
+# NotImplementedError is a RuntimeError.
 _DAMAGE = (
     zipfile.BadZipFile, zlib.error, struct.error, ArithmeticError, EOFError, LookupError, RuntimeError, ValueError
 )  # fmt: skip
