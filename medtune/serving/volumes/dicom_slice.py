@@ -26,6 +26,7 @@ SERIES = "SeriesInstanceUID"
 # Slices of one volume have the same value, because otherwise their positions or numbers have different meanings.
 SAME = (SERIES, "FrameOfReferenceUID", "Modality", "RescaleType", "Units")
 _CODE_CHARS = 16  # longest value of type Code String
+_RLE, _RLE_HEADER = "1.2.840.10008.1.2.5", 64
 _DICOMDIR = "1.2.840.10008.1.3.10"  # index of a medium, without an image
 
 
@@ -191,6 +192,10 @@ def _check_frame(dataset: "Dataset", shape: tuple[int, int]) -> None:
     if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         return
     frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    if dataset.file_meta.TransferSyntaxUID == _RLE:
+        raw = shape[0] * shape[1] * ((int(dataset.BitsAllocated) + 7) // 8)
+        if len(frame) > 2 * raw + _RLE_HEADER:  # RLE adds at most 1 byte to 128 bytes
+            raise DecodeError(f"the compressed image has {len(frame):,} bytes, but only {raw:,} bytes of pixels")
     for size in image_sizes(frame):
         if size != shape:
             raise DecodeError(

@@ -8,7 +8,7 @@ import imagecodecs
 import numpy as np
 import pytest
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEGBaseline8Bit, JPEGLosslessSV1, JPEGLSLossless
+from pydicom.uid import JPEGBaseline8Bit, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
 from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes.dicom_series import read_series, read_series_grid
@@ -56,6 +56,18 @@ def test_read_values__compressed_image_of_another_size_is_not_decoded(tmp_path, 
 
     series = write_series(tmp_path / "series", DATA, make_affine(), change)
     with pytest.raises(DecodeError, match=r"the compressed image has 65500 x 65500 pixels; the header states 16 x 12"):
+        read_series(series)
+
+
+def test_read_values__rle_image_of_more_bytes_than_its_pixels_is_not_decoded(tmp_path):
+    def change(index, dataset):
+        frame = struct.pack("<16L", 1, 64, *[0] * 14) + b"\x81\x01" * 300  # 300 runs of 128 pixels
+        dataset.PixelData = encapsulate([frame])
+        dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+        dataset.file_meta.TransferSyntaxUID = RLELossless
+
+    series = write_series(tmp_path / "series", DATA, make_affine(), change)
+    with pytest.raises(DecodeError, match=r"the compressed image has 664 bytes, but only 192 bytes of pixels"):
         read_series(series)
 
 
