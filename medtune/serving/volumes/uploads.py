@@ -141,7 +141,8 @@ def _run(
     suffix = IMAGE_SUFFIX if bundle.settings.is_planar else OUTPUT_SUFFIX
     headers = None
     if isinstance(writer, DicomSegFormat):
-        suffix, headers = DICOM_SUFFIX, writer.read_source(Case(name, (Path(source),)))
+        assert isinstance(source, Path)  # a series
+        suffix, headers = DICOM_SUFFIX, writer.read_source(Case(name, (source,)))
     result = bundle.segment(source)
     (row,) = bundle.rows([result])
     entry = {"name": name, **bundle.task.entry(row, bundle.manifest)}
