@@ -111,6 +111,6 @@ def _responses(planar: bool) -> dict[int | str, dict[str, Any]]:
     kinds = (IMAGE_MEDIA_TYPE,) if planar else (NIFTI_MEDIA_TYPE, DICOM_MEDIA_TYPE)
     described = "The label map in the format that Accept selects, or the size of each label as JSON."
     content = {kind: {"schema": BINARY} for kind in kinds} | {JSON_MEDIA_TYPE: {"schema": ENTRIES}}
-    return {200: {"description": described, "content": content}} | {
-        status: {"description": text} for status, text in PROBLEMS.items()
-    }
+    responses: dict[int | str, dict[str, Any]] = {status: {"description": text} for status, text in PROBLEMS.items()}
+    responses[200] = {"description": described, "content": content}
+    return responses
