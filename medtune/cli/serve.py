@@ -1,6 +1,7 @@
 """Command `medtune serve`."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ app = options.program()
         "medtune serve published/current --host 0.0.0.0 --port 8080",
         "curl --data-binary @scan.png http://127.0.0.1:8000/predict",
         "curl --data-binary @CASE.nii.gz http://127.0.0.1:8000/predict --output labels.nii.gz",
+        "curl --data-binary @series.zip -H 'Accept: application/dicom' http://127.0.0.1:8000/predict --output seg.dcm",
     )
 )
 def serve(
@@ -26,15 +28,22 @@ def serve(
     precision: options.Precision = "fp32",
     provider: options.Provider = "cpu",
     threads: Annotated[int, typer.Option(min=0, max=1024, help="CPU threads. 0: all cores.")] = 0,
-    max_mb: Annotated[int, typer.Option(min=1, max=4096, help="Largest request in MB.")] = 64,
+    max_mb: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Largest request in MB. Default: 64, or 512 for volumes.")
+    ] = None,
     max_connections: Annotated[int, typer.Option(min=1, max=65535, help="Concurrent connections.")] = 32,
+    codes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="DICOM-SEG: JSON file with the coded terms of labels."),
+    ] = None,
 ) -> None:
     """Serve a bundle over HTTP.
 
     POST /predict accepts an image as the body, or several as multipart/form-data. GET /healthz, /metadata and /docs.
-    A bundle for volumes accepts one NIfTI file, or one per channel as multipart/form-data. It returns the label map as
-    NIfTI, or the volumes of the labels for `Accept: application/json`. A bundle that segments images accepts one image
-    and returns the label map as PNG, or the number of pixels of each label.
+    A bundle for volumes accepts one NIfTI file, or one per channel as multipart/form-data. It also accepts one DICOM
+    series as a ZIP archive, or its files as multipart/form-data. It returns the label map as NIfTI. The header
+    `Accept: application/dicom` requests a DICOM-SEG, and `Accept: application/json` the volumes of the labels. A bundle
+    that segments images accepts one image and returns the label map as PNG, or the number of pixels of each label.
     """
     from medtune.serving.any_bundle import load_bundle
     from medtune.serving.http import serve as run
@@ -42,4 +51,4 @@ def serve(
     with as_input_errors():
         loaded = load_bundle(bundle, precision, provider, threads)
         print(f"{precision} on {', '.join(loaded.providers)}", file=sys.stderr, flush=True)
-        run(loaded, host, port, max_mb << 20, max_connections)
+        run(loaded, host, port, None if max_mb is None else max_mb << 20, max_connections, codes)

@@ -1,19 +1,22 @@
 """HTTP service for a bundle (`medtune serve`).
 
 POST /predict accepts one image as the body, or several images as multipart/form-data. A bundle for volumes accepts one
-volume (see `medtune.serving.volumes.uploads`). GET /healthz reports the status and GET /metadata describes the model.
-The extra `serve` installs FastAPI and uvicorn. There is no authentication, so the service listens only on this machine
-by default.
+volume (see `medtune.serving.volumes.http`). GET /healthz reports the status and GET /metadata describes the model. The
+extra `serve` installs FastAPI and uvicorn. There is no authentication, so the service listens only on this machine by
+default.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from medtune.serving import openapi
 from medtune.serving.bundle import Bundle
 from medtune.serving.manifest import BundleError
 from medtune.serving.pixels import DecodeError
+from medtune.serving.request_errors import RequestError
 from medtune.serving.slides.predict import COUNT, predict_upload
 from medtune.serving.slides.slide import MissingReaderError
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from medtune.serving.volumes.bundle import VolumeBundle
 
 INSTALL = 'FastAPI and uvicorn are not installed. Run pip install "medtune[serve]"'
+# Defaults for images.
+MAX_BYTES, MAX_IMAGES = 64 << 20, 64
 MODEL_INFO_KEYS = (
     "name",
     "schema_version",
@@ -46,22 +51,6 @@ MODEL_INFO_KEYS = (
     "notice",
     "sha256",
 )
-
-# The endpoint parses the body itself, because FastAPI cannot accept both a single image and multipart/form-data.
-_BINARY = {"type": "string", "format": "binary"}
-REQUEST_BODY = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "properties": {"files": {"type": "array", "items": _BINARY}},
-                "required": ["files"],
-            }
-        },
-        **{kind: {"schema": _BINARY} for kind in ("image/*", "application/dicom", "application/octet-stream")},
-    },
-}
 
 
 def predict_uploads(bundle: Bundle, files: Sequence[tuple[str, bytes]]) -> list[dict[str, Any]]:
@@ -98,82 +87,54 @@ def _predict_slide(bundle: Bundle, name: str, content: bytes) -> dict[str, Any]:
     return {"name": name, **bundle.task.entry(slide.row, bundle.manifest), COUNT: len(slide.tiles)}
 
 
-def create_app(bundle: "Bundle | VolumeBundle", max_bytes: int = 64 << 20, max_images: int = 64) -> "FastAPI":
+def create_app(
+    bundle: "Bundle | VolumeBundle",
+    max_bytes: int | None = None,
+    max_images: int = MAX_IMAGES,
+    codes: Path | None = None,
+) -> "FastAPI":
     """Create the web application for a bundle.
 
     Args:
         bundle: the loaded bundle.
-        max_bytes: maximum size of a request body. Larger requests get status 413.
+        max_bytes: maximum size of a request body. Larger requests get status 413. Default: see `default_max_bytes`.
         max_images: maximum number of images per request. Requests with more images get status 413.
+        codes: file with the codes of labels, for a bundle that segments volumes.
 
     Returns:
         The FastAPI application.
 
     Raises:
-        BundleError: FastAPI is not installed. The message names the package to install.
+        BundleError: FastAPI is not installed, or `codes` cannot be used. The message states the fix.
     """
     try:
-        from fastapi import FastAPI, HTTPException, Request, Response
+        from fastapi import FastAPI, HTTPException, Request
         from fastapi.concurrency import run_in_threadpool
+        from fastapi.responses import JSONResponse
+        from starlette.requests import ClientDisconnect
 
-        from medtune.serving.uploads import TooManyFilesError, read_files
+        from medtune.serving.uploads import limited, read_files
     except ImportError:
         raise BundleError(INSTALL) from None
     app = FastAPI(title=bundle.manifest.get("name", "MedTune bundle"))
-
-    async def read(request: Request) -> list[tuple[str, bytes]]:
-        async def body() -> AsyncGenerator[bytes, None]:
-            size = 0
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > max_bytes:
-                    raise HTTPException(413, f"the request is larger than {max_bytes:,} bytes")
-                yield chunk
-
-        if request.headers.get("content-type", "").startswith("multipart/"):
-            try:
-                return await read_files(request.headers, body(), max_images)
-            except TooManyFilesError as error:
-                raise HTTPException(413, str(error)) from None
-            except ValueError as error:
-                raise HTTPException(400, str(error)) from None
-        return [("image", b"".join([chunk async for chunk in body()]))]
+    size = default_max_bytes(bundle) if max_bytes is None else max_bytes
 
     async def predict(request: Request) -> Any:
-        files = await read(request)
-        if not isinstance(bundle, Bundle):
-            return await segment(request, files)
+        assert isinstance(bundle, Bundle)
+        body = limited(request.headers, request.stream(), size)
+        files = await read_files(request.headers, body, max_images)
         entries = await run_in_threadpool(predict_uploads, bundle, files)
         if all("error" in entry for entry in entries):
             raise HTTPException(422, [{key: entry[key] for key in ("name", "error")} for entry in entries])
         return {"predictions": entries}
 
-    async def segment(request: Request, files: list[tuple[str, bytes]]) -> Any:
-        from medtune.serving.volumes.uploads import (
-            IMAGE_MEDIA_TYPE,
-            MEDIA_TYPE,
-            StorageError,
-            TooLargeError,
-            segment_upload,
-        )
+    async def refuse(request: Request, error: RequestError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, error.status)
 
-        assert not isinstance(bundle, Bundle)
-        try:
-            entry, label_map = await run_in_threadpool(segment_upload, bundle, files)
-        except TooLargeError as error:
-            raise HTTPException(413, str(error)) from None
-        except DecodeError as error:
-            raise HTTPException(422, [{"name": files[0][0], "error": str(error)}]) from None
-        except StorageError as error:
-            raise HTTPException(507, str(error)) from None
-        except RuntimeError as error:
-            reason = str(error).removeprefix(f"{bundle.folder}: ")
-            raise HTTPException(500, [{"name": files[0][0], "error": reason}]) from None
-        if "application/json" in request.headers.get("accept", ""):
-            return {"predictions": [entry]}
-        return Response(label_map, media_type=IMAGE_MEDIA_TYPE if bundle.settings.is_planar else MEDIA_TYPE)
+    async def ignore(request: Request, error: ClientDisconnect) -> JSONResponse:
+        return JSONResponse({"detail": "the client closed the connection"}, 400)  # nobody receives it
 
-    def healthz() -> dict[str, Any]:
+    async def healthz() -> dict[str, Any]:  # without a thread, as all may be waiting for a volume
         return {"status": "ok", "precision": bundle.precision, "providers": bundle.providers}
 
     def metadata() -> dict[str, Any]:
@@ -183,26 +144,52 @@ def create_app(bundle: "Bundle | VolumeBundle", max_bytes: int = 64 << 20, max_i
         return info
 
     # No `from __future__ import annotations` here: FastAPI could not resolve the local name `Request` from a string.
-    app.post("/predict", openapi_extra={"requestBody": REQUEST_BODY})(predict)
+    if isinstance(bundle, Bundle):
+        if codes is not None:
+            raise BundleError(f"--codes={codes}: {bundle.folder} does not segment volumes. Remove the option")
+        app.post("/predict", openapi_extra={"requestBody": openapi.request_body()})(predict)
+    else:
+        from medtune.serving.volumes.http import add_predict
+
+        add_predict(app, bundle, size, codes)
+    app.exception_handler(RequestError)(refuse)
+    app.exception_handler(ClientDisconnect)(ignore)
     app.get("/healthz")(healthz)
     app.get("/metadata")(metadata)
     return app
 
 
-def serve(bundle: "Bundle | VolumeBundle", host: str, port: int, max_bytes: int, max_connections: int) -> None:
+def default_max_bytes(bundle: "Bundle | VolumeBundle") -> int:
+    """Return the default maximum size of a request in bytes: 512 MB for volumes, otherwise 64 MB."""
+    if isinstance(bundle, Bundle) or bundle.settings.is_planar:
+        return MAX_BYTES
+    from medtune.serving.volumes.http import MAX_BYTES as MAX_VOLUME_BYTES
+
+    return MAX_VOLUME_BYTES
+
+
+def serve(
+    bundle: "Bundle | VolumeBundle",
+    host: str,
+    port: int,
+    max_bytes: int | None,
+    max_connections: int,
+    codes: Path | None = None,
+) -> None:
     """Answer requests until the process is interrupted.
 
     Args:
         bundle: the loaded bundle.
         host: address to listen on.
         port: port to listen on.
-        max_bytes: maximum size of a request body. Larger requests get status 413.
+        max_bytes: see `create_app`.
         max_connections: maximum number of concurrent connections. Further connections get status 503.
+        codes: see `create_app`.
 
     Raises:
-        BundleError: FastAPI or uvicorn is not installed. The message names the package to install.
+        BundleError: FastAPI or uvicorn is not installed, or `codes` cannot be used.
     """
-    app = create_app(bundle, max_bytes)
+    app = create_app(bundle, max_bytes, codes=codes)
     try:
         import uvicorn
     except ImportError:

@@ -22,8 +22,8 @@ SHIPPED = sorted((PROJECT / "medtune" / "serving").rglob("*.py"))
 ALLOWED = {"numpy", "PIL", "onnxruntime", "medtune.serving", *sys.stdlib_module_names}
 # Packages of extras and of rare file formats, which are imported lazily.
 LAZY = {
-    "http.py": {"fastapi", "uvicorn"},
-    "uploads.py": {"starlette"},  # installed with FastAPI
+    "http.py": {"fastapi", "starlette", "uvicorn"},
+    "uploads.py": {"python_multipart", "starlette"},  # installed with FastAPI
     "dicom.py": {"pydicom"},
     "dicom_codecs.py": {"pydicom", "imagecodecs"},
     "png.py": {"imagecodecs"},

@@ -13,6 +13,8 @@ from fastapi.testclient import TestClient
 from medtune.cli.main import call
 from medtune.serving import http as serve
 from medtune.serving.bundle import Bundle
+from medtune.serving.volumes.bundle import VolumeBundle
+from tests.serving.volumes.tiny_volume_bundle import write_bundle as write_volume_bundle
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
@@ -125,3 +127,13 @@ def test_command__connections_above_the_limit_get_503(bundle_folder):
 def test_openapi__describes_the_request_body(client):
     body = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]
     assert {"multipart/form-data", "image/*", "application/dicom"} <= body["content"].keys()
+
+
+def test_command__codes_need_a_bundle_for_volumes(bundle_folder, capsys):
+    assert call(["serve", str(bundle_folder), "--codes", "codes.json"]) == 2
+    assert f"--codes=codes.json: {bundle_folder} does not segment volumes" in capsys.readouterr().err
+
+
+def test_default_max_bytes__is_larger_for_volumes(tmp_path, bundle_folder):
+    assert serve.default_max_bytes(Bundle.load(bundle_folder)) == 64 << 20
+    assert serve.default_max_bytes(VolumeBundle.load(write_volume_bundle(tmp_path / "bundle"))) == 512 << 20

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from medtune.serving.uploads import TooManyFilesError, read_files
+from medtune.serving.request_errors import TooLargeError
+from medtune.serving.uploads import limited, read_files, store_files
 
 HEAD = b'--b\r\nContent-Disposition: form-data; name="f"; filename="a.png"\r\n\r\n'
 END = b"\r\n--b--\r\n"
@@ -34,7 +35,7 @@ def test_read_files__ignores_fields():
 def test_read_files__limits_the_number_of_files():
     part = HEAD + b"x\r\n"
     assert len(read(part * 2 + HEAD + b"x" + END, max_files=3)) == 3
-    with pytest.raises(TooManyFilesError, match="more than 2 files"):
+    with pytest.raises(TooLargeError, match="more than 2 files"):
         read(part * 2 + HEAD + b"x" + END, max_files=2)
 
 
@@ -69,3 +70,53 @@ def test_read_files__stops_early_at_a_hostile_body(body):
     with pytest.raises(ValueError, match=r"invalid|more than"):
         asyncio.run(read_files(Headers({"content-type": "multipart/form-data; boundary=b"}), chunks(), 64))
     assert consumed < 200_000
+
+
+def store(body, folder, headers, max_files=10, chunk=7):
+    async def chunks():
+        for start in range(0, len(body), chunk):
+            yield body[start : start + chunk]
+
+    return asyncio.run(store_files(Headers(headers), chunks(), max_files, folder))
+
+
+FORM = {"content-type": "Multipart/Form-Data; boundary=b"}
+
+
+def test_store_files__writes_every_file(tmp_path):
+    body = HEAD.replace(b"a.png", "../ä.png".encode()) + b"first\r\n" + HEAD + b"second" + END
+    files = store(body, tmp_path, FORM)
+    assert [(name, path.read_bytes()) for name, path in files] == [("../ä.png", b"first"), ("a.png", b"second")]
+    assert {path for _, path in files} == set(tmp_path.iterdir())
+
+
+def test_store_files__writes_a_body(tmp_path):
+    ((name, path),) = store(b"content", tmp_path, {})
+    assert (name, path.read_bytes()) == ("image", b"content")
+
+
+@pytest.mark.filterwarnings("error")
+def test_store_files__closes_the_files_of_an_invalid_body(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(ValueError, match="truncated"):
+        store(BODY[:-20], tmp_path / "a", FORM)
+    with pytest.raises(TooLargeError, match="more than 1 files"):
+        store(BODY, tmp_path / "b", FORM, max_files=1)
+
+
+@pytest.mark.parametrize(("headers", "read"), [({"content-length": "11"}, 0), ({}, 3), ({"content-length": "x"}, 3)])
+def test_limited__stops_at_the_limit(headers, read):
+    consumed = []
+
+    async def chunks():
+        for number in range(10):
+            consumed.append(number)
+            yield b"1234"
+
+    async def consume():
+        return [chunk async for chunk in limited(headers, chunks(), 10)]
+
+    with pytest.raises(TooLargeError, match="larger than 10 bytes"):
+        asyncio.run(consume())
+    assert len(consumed) == read

@@ -22,13 +22,13 @@ from medtune.serving.output_file import replace_file
 from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes.cases import Case
 from medtune.serving.volumes.dicom_codes import SegmentCodes, Term, read_codes
-from medtune.serving.volumes.dicom_sources import SourceSeries, read_sources
+from medtune.serving.volumes.dicom_sources import OTHER_FORMAT, SourceSeries, read_sources
 from medtune.serving.volumes.file_access import file_errors
 from medtune.serving.volumes.geometry import spacing
 from medtune.serving.volumes.segmented import SegmentedVolume
 
-INSTALL = '--format=dicom-seg: highdicom is not installed. Run pip install "medtune[dicom-seg]"'
-NO_WHEEL = "--format=dicom-seg: highdicom is not installed, and has no wheel for this Python. Use Python 3.11 to 3.13"
+INSTALL = 'highdicom is not installed. Run pip install "medtune[dicom-seg]"'
+NO_WHEEL = "highdicom is not installed, and has no wheel for this Python. Use Python 3.11 to 3.13"
 SUFFIX = ".dcm"
 MANUFACTURER = "MedTune"
 # The series number of a DICOM-SEG is that of its source plus this number, so that viewers list it after the images.
@@ -67,10 +67,8 @@ class DicomSegFormat:
         Raises:
             BundleError: highdicom is not installed, or `codes` is invalid.
         """
-        try:
-            import highdicom  # noqa: F401
-        except ImportError:
-            raise BundleError(NO_WHEEL if sys.version_info >= (3, 14) else INSTALL) from None
+        if problem := missing_package():
+            raise BundleError(f"--format=dicom-seg: {problem}")
         labels = tuple(document["classes"])
         name = str(document.get("name") or "bundle")
         return cls(labels, tuple(read_codes(codes, labels)), name, str(document[CHECKSUM_KEY]))
@@ -82,7 +80,7 @@ class DicomSegFormat:
             if len(case.files) > 1 or not os.path.isdir(case.files[0]):
                 raise BundleError(
                     f"--format=dicom-seg: {printable(case.path)} is not a DICOM series, and a DICOM-SEG refers to "
-                    "DICOM slices. Use --format nifti"
+                    f"DICOM slices. {OTHER_FORMAT}"
                 )
             if results.is_relative_to(case.files[0].resolve()):
                 raise BundleError(f"--out={out}: it is inside of the series {case.files[0]}. Use another folder")
@@ -114,7 +112,7 @@ class DicomSegFormat:
         except Exception as error:  # odd metadata raises every kind of error. Its text may contain the patient's name
             kind = type(error).__name__
             raise DecodeError(
-                f"the series has metadata that a DICOM-SEG cannot have ({kind}). Use --format nifti"
+                f"the series has metadata that a DICOM-SEG cannot have ({kind}). {OTHER_FORMAT}"
             ) from None
 
     def _build(self, labels: np.ndarray, source: SourceSeries) -> Any:
@@ -171,6 +169,15 @@ class DicomSegFormat:
             algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
             algorithm_identification=algorithm,
         )
+
+
+def missing_package() -> str | None:
+    """Return a message that says how to install highdicom, or None if it is installed."""
+    try:
+        import highdicom  # noqa: F401
+    except ImportError:
+        return NO_WHEEL if sys.version_info >= (3, 14) else INSTALL
+    return None
 
 
 def version() -> str:

@@ -20,6 +20,7 @@ from medtune.serving.volumes.slice_stack import sort_slices
 from medtune.serving.volumes.volume import Grid, Volume, check_values, check_voxel_count, make_grid
 
 _SUFFIXES = (".dcm", ".dicom", ".ima")
+_SHOWN = 16  # characters of a value in a message. A damaged value may contain the patient
 
 
 def read_series(folder: Path) -> Volume:
@@ -120,7 +121,8 @@ def _check_one_series(slices: Sequence[DicomSlice]) -> None:
         for keyword, value, other in zip(SAME, entry.same, first.same, strict=True):
             if value != other:
                 problem = "two series in one folder" if keyword == SERIES else f"{keyword} differs between slices"
-                shown = f"{other or 'none'} in {first.place.name}, {value or 'none'} in {entry.place.name}"
+                values = other[:_SHOWN] or "none", value[:_SHOWN] or "none"
+                shown = f"{values[0]} in {first.place.name}, {values[1]} in {entry.place.name}"
                 if keyword.endswith("UID"):  # a UID may identify the patient
                     shown = f"{first.place.name} and {entry.place.name} have different UIDs"
                 raise DecodeError(f"{problem}: {shown}")

@@ -3,14 +3,17 @@
 import logging
 import warnings
 from dataclasses import dataclass
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medtune.serving.codestream import image_sizes
 from medtune.serving.decode import MAX_BYTES
 from medtune.serving.dicom import INSTALL, is_dicom_file
 from medtune.serving.pixels import DecodeError
+from medtune.serving.volumes.geometry import format_shape
 from medtune.serving.volumes.slice_stack import SlicePlace
 
 if TYPE_CHECKING:
@@ -22,8 +25,8 @@ warnings.filterwarnings("ignore", module=r"pydicom\..*")
 SERIES = "SeriesInstanceUID"
 # Slices of one volume have the same value, because otherwise their positions or numbers have different meanings.
 SAME = (SERIES, "FrameOfReferenceUID", "Modality", "RescaleType", "Units")
-_DEFLATED = b"1.2.840.10008.1.2.1.99"  # pydicom would decompress the whole file, however large it becomes
-_META_BYTES = 4096  # the transfer syntax is at the start of the file
+_CODE_CHARS = 16  # longest value of type Code String
+_RLE, _RLE_HEADER = "1.2.840.10008.1.2.5", 64
 _DICOMDIR = "1.2.840.10008.1.3.10"  # index of a medium, without an image
 
 
@@ -90,7 +93,10 @@ def read_values(entry: DicomSlice) -> np.ndarray:
     dicom_codecs.register()
     dataset = read_dataset(entry.path)
     try:
+        _check_frame(dataset, entry.place.shape)
         values = np.asarray(apply_modality_lut(pixel_array(dataset, index=0), dataset))
+    except DecodeError:
+        raise
     except Exception as error:  # decoders raise every kind of error on damaged or unsupported files
         syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
         name = getattr(syntax, "name", None) or "an unknown transfer syntax"
@@ -105,10 +111,10 @@ def _describe(dataset: "Dataset", path: Path, name: str) -> DicomSlice | None:
     if meta is not None and meta.get("MediaStorageSOPClassUID") == _DICOMDIR:
         return None
     if not dataset.get("Rows") or not dataset.get("Columns"):
-        raise DecodeError(f"a DICOM file without an image ({dataset.get('Modality') or 'no modality'})")
+        raise DecodeError(f"a DICOM file without an image ({_shown(dataset.get('Modality')) or 'no modality'})")
     if (frames := int(dataset.get("NumberOfFrames") or 1)) > 1:
         raise DecodeError(f"{frames} frames in one DICOM file; expected one slice. Convert the file to NIfTI")
-    kind = dataset.get("PhotometricInterpretation")
+    kind = _shown(dataset.get("PhotometricInterpretation"))
     if dataset.get("SamplesPerPixel", 1) != 1 or kind != "MONOCHROME2":
         raise DecodeError(f"pixels of kind {kind or 'unknown'}; expected MONOCHROME2")
     if not dataset.get(SERIES):
@@ -127,6 +133,11 @@ def _describe(dataset: "Dataset", path: Path, name: str) -> DicomSlice | None:
         if _numbers(dataset, "RescaleSlope", 1) == (0.0,):
             raise DecodeError("RescaleSlope is 0")
     return DicomSlice(path, place, tuple(str(dataset.get(keyword) or "") for keyword in SAME), has_rescale or has_table)
+
+
+def _shown(value: object) -> str:
+    """Return a value of type Code String. If its length is damaged, it may contain the rest of the file."""
+    return str(value or "")[:_CODE_CHARS]
 
 
 def _numbers(dataset: "Dataset", keyword: str, count: int) -> tuple[float, ...]:
@@ -156,13 +167,40 @@ def read_dataset(path: Path, stop_before_pixels: bool = False) -> "Dataset":
         import pydicom
     except ImportError:
         raise DecodeError(INSTALL) from None
-    with path.open("rb") as stream:
-        if _DEFLATED in stream.read(_META_BYTES):
-            raise DecodeError("a deflated DICOM file is not supported")
     try:
-        return pydicom.dcmread(path, stop_before_pixels=stop_before_pixels, force=True)
+        with _Reader(FileIO(path)) as stream:
+            return pydicom.dcmread(stream, stop_before_pixels=stop_before_pixels, force=True)
+    except DecodeError:
+        raise
     except Exception as error:  # parsers raise every kind of error on damaged files
         raise DecodeError(f"damaged DICOM file: {_one_line(error)}") from None
+
+
+class _Reader(BufferedReader):
+    """Stream for pydicom, which reads a file without stating a size only to decompress it, however large it becomes."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or size < 0:
+            raise DecodeError("a deflated DICOM file is not supported")
+        return super().read(size)
+
+
+def _check_frame(dataset: "Dataset", shape: tuple[int, int]) -> None:
+    """Check a compressed slice before it is decoded, because decoders allocate memory for the size that it states."""
+    from pydicom.encaps import get_frame
+
+    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    if dataset.file_meta.TransferSyntaxUID == _RLE:
+        raw = shape[0] * shape[1] * ((int(dataset.BitsAllocated) + 7) // 8)
+        if len(frame) > 2 * raw + _RLE_HEADER:  # RLE adds at most 1 byte to 128 bytes
+            raise DecodeError(f"the compressed image has {len(frame):,} bytes, but only {raw:,} bytes of pixels")
+    for size in image_sizes(frame):
+        if size != shape:
+            raise DecodeError(
+                f"the compressed image has {format_shape(size)} pixels; the header states {format_shape(shape)}"
+            )
 
 
 def _one_line(error: Exception) -> str:

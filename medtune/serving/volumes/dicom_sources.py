@@ -14,6 +14,7 @@ from medtune.serving.volumes.volume import Grid
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+OTHER_FORMAT = "Use --format nifti"
 # Elements that identify a slice. A DICOM-SEG refers to them.
 _REQUIRED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
 # Elements that a DICOM-SEG has in common with its study. They may be empty (type 2).
@@ -63,9 +64,18 @@ def read_sources(folder: Path) -> SourceSeries:
 def _read(path: Path, distance: float) -> "Dataset":
     """Read the header of a slice and complete it. `distance` between slices replaces a missing thickness, in mm."""
     dataset = read_dataset(path, stop_before_pixels=True)
+    try:
+        return _complete(dataset, distance)
+    except DecodeError:
+        raise
+    except Exception as error:  # pydicom converts a value on its first use. Its error may contain the patient's name
+        raise DecodeError(f"damaged DICOM file: an element is invalid ({type(error).__name__})") from None
+
+
+def _complete(dataset: "Dataset", distance: float) -> "Dataset":
     for keyword in _REQUIRED:
         if not dataset.get(keyword):
-            raise DecodeError(f"{keyword} is missing, so a DICOM-SEG cannot refer to this slice. Use --format nifti")
+            raise DecodeError(f"{keyword} is missing, so a DICOM-SEG cannot refer to this slice. {OTHER_FORMAT}")
     for keyword in _STUDY:
         if keyword not in dataset or not _is_valid(keyword, dataset.get(keyword)):
             setattr(dataset, keyword, "")
@@ -102,6 +112,6 @@ def _check_instances(slices: list["Dataset"], names: list[str]) -> None:
         for keyword in ("PatientID", "StudyInstanceUID"):
             if dataset.get(keyword) != slices[0].get(keyword):
                 raise DecodeError(f"{names[0]} and {name} belong to different patients or studies ({keyword} differs)")
-        other = first.setdefault(dataset.SOPInstanceUID, name)
+        other = first.setdefault(str(dataset.SOPInstanceUID), name)
         if other is not name:
             raise DecodeError(f"{other} and {name} have the same SOPInstanceUID, so a DICOM-SEG cannot refer to them")

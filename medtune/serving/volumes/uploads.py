@@ -1,91 +1,169 @@
-"""Segmentation of an uploaded NIfTI file or image.
+"""Segmentation of an uploaded volume or image.
 
-The request has one file, or one file per channel. One volume is segmented at a time, because several would need several
-times the memory.
+The request has a NIfTI file, one NIfTI file per channel, the DICOM files of a series, a ZIP archive of a series, or one
+image. Its files are in a temporary folder. One volume is read and segmented at a time, because several would need
+several times the memory.
 """
 
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from medtune.serving.folder_scan import printable
 from medtune.serving.manifest import BundleError
 from medtune.serving.pixels import DecodeError
+from medtune.serving.request_errors import NotAcceptableError, StorageError, TooLargeError
+from medtune.serving.volumes.answer_kind import DICOM_MEDIA_TYPE
 from medtune.serving.volumes.bundle import VolumeBundle
+from medtune.serving.volumes.cases import OUTPUT_SUFFIX, Case
+from medtune.serving.volumes.dicom_seg import SUFFIX as DICOM_SUFFIX
+from medtune.serving.volumes.dicom_seg import DicomSegFormat
+from medtune.serving.volumes.dicom_series import read_series_grid
+from medtune.serving.volumes.dicom_sources import OTHER_FORMAT
 from medtune.serving.volumes.geometry import format_shape, spacing
+from medtune.serving.volumes.image_file import OUTPUT_SUFFIX as IMAGE_SUFFIX
+from medtune.serving.volumes.label_map_format import LabelMapFormat
 from medtune.serving.volumes.nifti import read_grid
 from medtune.serving.volumes.resampling import resampled_shape
+from medtune.serving.volumes.upload_files import SERIES_KINDS, UploadedFile, check_kind, make_series, series_folder
 from medtune.serving.volumes.volume import Grid, Volume
 
-MEDIA_TYPE, IMAGE_MEDIA_TYPE = "application/gzip", "image/png"
+NIFTI_MEDIA_TYPE, IMAGE_MEDIA_TYPE = "application/gzip", "image/png"
+_MEDIA_TYPES = {OUTPUT_SUFFIX: NIFTI_MEDIA_TYPE, IMAGE_SUFFIX: IMAGE_MEDIA_TYPE, DICOM_SUFFIX: DICOM_MEDIA_TYPE}
 # A compressed upload can be a thousand times larger in memory.
 MAX_VOXELS = 1 << 28
 _ONE_AT_A_TIME = Lock()
 
 
-class TooLargeError(ValueError):
-    """An uploaded volume has too many voxels or channels."""
+@dataclass(frozen=True)
+class Answer:
+    """Result of a request.
 
-
-class StorageError(RuntimeError):
-    """The temporary folder of the service cannot be created or written."""
-
-
-def segment_upload(bundle: VolumeBundle, files: Sequence[tuple[str, bytes]]) -> tuple[dict[str, Any], bytes]:
-    """Segment an uploaded volume. The files are written to a temporary folder.
-
-    Args:
-        bundle: the loaded bundle.
-        files: name and bytes of the file, or of one file per channel in order.
-
-    Returns:
-        The JSON entry with the `name` of the first file, and the label map as a .nii.gz file; as a .png file for an
-        image.
-
-    Raises:
-        DecodeError: the volume cannot be used.
-        TooLargeError: the volume has more than `MAX_VOXELS` voxels, before or after resampling. Or there are more files
-            than channels.
-        StorageError: the files cannot be written, for example because the disk is full.
-        RuntimeError: onnxruntime failed, or the model returned a value that is not finite.
+    Attributes:
+        entry: JSON entry with the `name` of the first file.
+        label_map: content of the file with the label map; None if it was not requested.
+        media_type: media type of `label_map`.
     """
-    settings = bundle.settings
-    channels = 1 if settings.is_planar else len(settings.channels)
-    if len(files) > channels:
-        raise TooLargeError(f"{len(files)} files; expected one volume of {channels} channels")
-    with _temporary_folder() as folder:
-        kind = "image" if settings.is_planar else "nii"
-        paths = [folder / f"channel{index}.{kind}" for index in range(len(files))]
-        try:
-            for path, (_, content) in zip(paths, files, strict=True):
-                path.write_bytes(content)
-            source: Sequence[Path] | Volume = paths
-            if settings.is_planar:
-                source = bundle.read(paths)
-            _check_size(bundle, source.grid if isinstance(source, Volume) else read_grid(paths[0]))
-            with _ONE_AT_A_TIME:
-                result = bundle.segment(source)
-        except DecodeError as error:
-            raise DecodeError(str(error).replace(f"{folder}/", "")) from None
-        try:
-            result.save(target := folder / ("labels.png" if settings.is_planar else "labels.nii.gz"))
-        except BundleError as error:
-            raise StorageError(_storage_problem("label map", error.__context__)) from None
-        (row,) = bundle.rows([result])
-        return {"name": files[0][0], **bundle.task.entry(row, bundle.manifest)}, target.read_bytes()
+
+    entry: dict[str, Any]
+    label_map: bytes | None = None
+    media_type: str = "application/json"
 
 
 @contextmanager
-def _temporary_folder() -> Iterator[Path]:
-    """Create a folder that exists within the block; convert OSError in the block to StorageError."""
+def temporary_folder() -> Iterator[Path]:
+    """Create a folder for the files of a request, which exists within the block.
+
+    Yields:
+        The folder.
+
+    Raises:
+        StorageError: the folder cannot be created, or a file could not be written in the block.
+    """
     try:
         with tempfile.TemporaryDirectory(prefix="medtune-volume-", ignore_cleanup_errors=True) as folder:
             yield Path(folder)
     except OSError as error:
         raise StorageError(_storage_problem("volume", error)) from None
+
+
+def segment_upload(
+    bundle: VolumeBundle, files: Sequence[UploadedFile], folder: Path, writer: LabelMapFormat | None
+) -> Answer:
+    """Segment an uploaded volume.
+
+    Args:
+        bundle: the loaded bundle.
+        files: the files of the request in `folder`.
+        folder: temporary folder of the request, for further files.
+        writer: file format of the label map; None for an answer without label map.
+
+    Returns:
+        The answer. The label map is a .nii.gz file, a .png file for an image, or a DICOM-SEG.
+
+    Raises:
+        DecodeError: the volume cannot be used.
+        NotAcceptableError: a DICOM-SEG was requested, but the upload is not DICOM.
+        TooLargeError: the volume has more than `MAX_VOXELS` voxels, before or after resampling. Or there are more files
+            than channels, or a ZIP archive is too large.
+        StorageError: the label map cannot be written, for example because the disk is full.
+        OSError: a file of the volume cannot be written.
+        RuntimeError: onnxruntime failed, or the model returned a value that is not finite.
+    """
+    try:
+        return _segment(bundle, files, folder, writer)
+    except DecodeError as error:
+        raise DecodeError(_without_paths(str(error), files, folder)) from None
+
+
+def _segment(
+    bundle: VolumeBundle, files: Sequence[UploadedFile], folder: Path, writer: LabelMapFormat | None
+) -> Answer:
+    is_planar, paths = bundle.settings.is_planar, [path for _, path in files]
+    file_kind = "image" if is_planar else check_kind(files)
+    if isinstance(writer, DicomSegFormat) and file_kind not in SERIES_KINDS:
+        raise NotAcceptableError(
+            f"{DICOM_MEDIA_TYPE}: the upload is {file_kind}, and a DICOM-SEG refers to DICOM slices. Send a DICOM "
+            f"series, or request {NIFTI_MEDIA_TYPE}"
+        )
+    name = files[0][0]
+    if file_kind in SERIES_KINDS:
+        with _ONE_AT_A_TIME:
+            series = make_series(files, folder)
+            _check_size(bundle, read_series_grid(series))
+            return _run(bundle, series, name, folder, writer)
+    channels = 1 if is_planar else len(bundle.settings.channels)
+    if len(files) > channels:
+        raise TooLargeError(f"{len(files)} files; expected one {file_kind} of {channels} channels")
+    if not is_planar:
+        _check_size(bundle, read_grid(paths[0]))
+    with _ONE_AT_A_TIME:
+        source: Sequence[Path] | Volume = paths
+        if is_planar:
+            source = bundle.read(paths)
+            _check_size(bundle, source.grid)
+        return _run(bundle, source, name, folder, writer)
+
+
+def _run(
+    bundle: VolumeBundle,
+    source: Path | Sequence[Path] | Volume,
+    name: str,
+    folder: Path,
+    writer: LabelMapFormat | None,
+) -> Answer:
+    """Segment a volume of an accepted size and write its label map."""
+    suffix = IMAGE_SUFFIX if bundle.settings.is_planar else OUTPUT_SUFFIX
+    headers = None
+    if isinstance(writer, DicomSegFormat):
+        assert isinstance(source, Path)  # a series
+        suffix, headers = DICOM_SUFFIX, writer.read_source(Case(name, (source,)))
+    result = bundle.segment(source)
+    (row,) = bundle.rows([result])
+    entry = {"name": name, **bundle.task.entry(row, bundle.manifest)}
+    if writer is None:
+        return Answer(entry)
+    try:
+        writer.write(target := folder / f"labels{suffix}", result, headers)
+    except BundleError as error:
+        raise StorageError(_storage_problem("label map", error.__context__)) from None
+    return Answer(entry, target.read_bytes(), _MEDIA_TYPES[suffix])
+
+
+def _without_paths(reason: str, files: Sequence[UploadedFile], folder: Path) -> str:
+    """Return a message with the names in the request instead of paths of the service."""
+    series, here = series_folder(folder), printable(str(folder))
+    start = series if series.exists() else files[0][1]
+    reason = reason.removeprefix(f"{printable(str(start))}: ").replace(f"{here}/", "")
+    if start != series:
+        for name, path in files:
+            reason = reason.replace(path.name, printable(name))
+    return reason.replace(OTHER_FORMAT, f"Request {NIFTI_MEDIA_TYPE}")
 
 
 def _storage_problem(what: str, error: BaseException | None) -> str:

@@ -74,6 +74,16 @@ def test_format__series_without_references_is_skipped(tmp_path, bundle, highdico
     assert not (tmp_path / "seg" / "scan.dcm").exists()
 
 
+def test_format__element_that_cannot_be_converted(tmp_path, bundle, highdicom, capsys):
+    """The error of pydicom would contain the value."""
+    file = write_scan(tmp_path / "scan") / "000.dcm"
+    file.write_bytes(file.read_bytes().replace(b"\x10\x00\x40\x00CS", b"\x10\x00\x40\x00FD"))
+    assert run(bundle, tmp_path / "scan", tmp_path / "seg") == 1
+    output = capsys.readouterr().err
+    assert "000.dcm: damaged DICOM file: an element is invalid (BytesLengthException)" in output
+    assert PATIENT not in output
+
+
 @pytest.mark.parametrize(
     ("source", "out", "options", "message"),
     [

@@ -2,6 +2,7 @@
 
 import gzip
 import tempfile
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import nibabel as nib
@@ -13,6 +14,7 @@ from medtune.serving.http import create_app
 from medtune.serving.volumes.bundle import VolumeBundle
 from tests.robustness.outages.disks import limited_files
 from tests.serving.volumes import tiny_volume_bundle as tiny
+from tests.serving.volumes.clinical_series import PATIENT, STUDY, write_scan
 from tests.serving.volumes.failing_bundle import FATAL_VALUE, write_failing_bundle
 from tests.serving.volumes.volume_files import make_affine, write_nifti
 
@@ -108,3 +110,36 @@ def test_serve__damaged_volumes_do_not_affect_concurrent_requests(tmp_path, clie
             assert np.array_equal(
                 labels(tmp_path, answer), tiny.expected_labels(tiny.draw(SHAPE, intact.index(content)))
             )
+
+
+def damage(rng, content):
+    """Flip bytes, remove some, or overwrite a length."""
+    damaged = bytearray(content)
+    for _ in range(rng.integers(1, 6)):
+        place = int(rng.integers(128, len(damaged)))
+        match rng.integers(3):
+            case 0:
+                damaged[place] = rng.integers(256)
+            case 1:
+                del damaged[place : place + int(rng.integers(1, 9))]
+            case _:
+                damaged[place : place + 4] = b"\xff" * 4
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize("accept", ["application/dicom", "*/*"])
+def test_serve__damaged_slices_are_refused_in_one_line(tmp_path, bundle, highdicom, accept):
+    client, rng = TestClient(create_app(VolumeBundle.load(bundle))), np.random.default_rng(0)
+    slices = [path.read_bytes() for path in sorted(write_scan(tmp_path / "scan", tiny.draw((8, 8, 4))).iterdir())]
+    statuses = Counter()
+    for _ in range(40):
+        files = [("files", ("slice", content)) for content in [*slices[:-1], damage(rng, slices[-1])]]
+        response = client.post("/predict", files=files, headers={"accept": accept})
+        statuses[response.status_code] += 1
+        if response.status_code == 200:
+            continue
+        (entry,) = response.json()["detail"]
+        assert len(entry["error"].splitlines()) == 1
+        assert not any(text in entry["error"] for text in ("Müller", PATIENT, STUDY, "medtune-volume"))
+    assert statuses.keys() == {200, 422}
+    check_served(tmp_path, client)
