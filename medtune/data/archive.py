@@ -205,6 +205,8 @@ class _Stream:
 
 
 def _safe_parts(archive: Path, name: str) -> tuple[str, ...]:
+    if not name:
+        raise InputError(f"{archive}: a member has no name. Remove it")
     path = PurePosixPath(name.replace("\\", "/"))
     parts = tuple(part for part in path.parts if part != ".")
     if path.is_absolute() or ".." in parts or any(":" in part or "\0" in part for part in parts):

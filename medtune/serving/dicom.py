@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from medtune.serving.dicom_limits import DicomBytes, DicomFile, check_frame
 from medtune.serving.pixels import DecodedImage, DecodeError
 
 if TYPE_CHECKING:
@@ -72,10 +73,10 @@ def read_header(file: Path) -> DicomHeader:
         The fields that describe the image.
 
     Raises:
-        DecodeError: pydicom is not installed, or the file is damaged.
+        DecodeError: pydicom is not installed, or the file is damaged or deflated.
     """
     try:
-        with file.open("rb") as stream:
+        with DicomFile(io.FileIO(file)) as stream:
             dataset = _parse(stream, stop_before_pixels=True)
     except OSError as error:
         raise DecodeError(f"cannot be read: {error.strerror}") from None
@@ -110,7 +111,7 @@ def read_dicom(content: bytes, max_pixels: int, apply_voi: bool = True, frame: i
         DecodeError: pydicom is not installed, the file is damaged or has no pixels, or its transfer syntax or kind of
             pixels is not supported. Also if `frame` is None and the file has several frames.
     """
-    dataset = _parse(io.BytesIO(content))
+    dataset = _parse(DicomBytes(content))
     if "Rows" not in dataset or "Columns" not in dataset:
         raise DecodeError(f"a DICOM file without an image ({dataset.get('Modality') or 'no modality'})")
     rows, columns = int(dataset.Rows), int(dataset.Columns)
@@ -142,6 +143,8 @@ def _parse(stream: Any, stop_before_pixels: bool = False) -> "Dataset":
 
     try:
         return pydicom.dcmread(stream, stop_before_pixels=stop_before_pixels, force=True)
+    except DecodeError:
+        raise
     except (InvalidDicomError, EOFError, ValueError, KeyError, NotImplementedError, OSError, TypeError) as error:
         raise DecodeError(f"damaged DICOM file: {' '.join(str(error).split())[:160]}") from None
 
@@ -156,7 +159,10 @@ def _pixels(dataset: "Dataset", frame: int) -> np.ndarray:
     if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise DecodeError("a DICOM file without pixels")
     try:
+        check_frame(dataset, frame, (int(dataset.Columns), int(dataset.Rows)))
         return pixel_array(dataset, index=frame)
+    except DecodeError:
+        raise
     except Exception as error:  # decoders raise every kind of error on damaged or unsupported files
         syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
         name = getattr(syntax, "name", None) or "an unknown transfer syntax"

@@ -100,6 +100,17 @@ def test_unpack__bomb_stops_at_the_limit(tmp_path, monkeypatch, kind):
     assert sum(file.stat().st_size for file in folder.rglob("*")) <= 1 << 20
 
 
+def test_unpack__member_without_a_name_is_an_error(tmp_path):
+    path = tmp_path / "images.zip"
+    with zipfile.ZipFile(path, "w") as bundle:
+        member = zipfile.ZipInfo("x")
+        member.filename = ""
+        bundle.writestr(member, b"x")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match="a member has no name"):
+        unpack(path, tmp_path / "out")
+
+
 @pytest.mark.parametrize(("growth", "accepted"), [(18, True), (22, False)])
 def test_unpack__accepts_twenty_times_the_archive(tmp_path, monkeypatch, growth, accepted):
     monkeypatch.setattr(archive, "MAX_SMALL", 1)

@@ -3,17 +3,16 @@
 import logging
 import warnings
 from dataclasses import dataclass
-from io import BufferedReader, FileIO
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medtune.serving.codestream import image_sizes
 from medtune.serving.decode import MAX_BYTES
 from medtune.serving.dicom import INSTALL, is_dicom_file
+from medtune.serving.dicom_limits import DicomFile, check_frame
 from medtune.serving.pixels import DecodeError
-from medtune.serving.volumes.geometry import format_shape
 from medtune.serving.volumes.slice_stack import SlicePlace
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ SERIES = "SeriesInstanceUID"
 # Slices of one volume have the same value, because otherwise their positions or numbers have different meanings.
 SAME = (SERIES, "FrameOfReferenceUID", "Modality", "RescaleType", "Units")
 _CODE_CHARS = 16  # longest value of type Code String
-_RLE, _RLE_HEADER = "1.2.840.10008.1.2.5", 64
 _DICOMDIR = "1.2.840.10008.1.3.10"  # index of a medium, without an image
 
 
@@ -93,7 +91,7 @@ def read_values(entry: DicomSlice) -> np.ndarray:
     dicom_codecs.register()
     dataset = read_dataset(entry.path)
     try:
-        _check_frame(dataset, entry.place.shape)
+        check_frame(dataset, 0, entry.place.shape)
         values = np.asarray(apply_modality_lut(pixel_array(dataset, index=0), dataset))
     except DecodeError:
         raise
@@ -168,39 +166,12 @@ def read_dataset(path: Path, stop_before_pixels: bool = False) -> "Dataset":
     except ImportError:
         raise DecodeError(INSTALL) from None
     try:
-        with _Reader(FileIO(path)) as stream:
+        with DicomFile(FileIO(path)) as stream:
             return pydicom.dcmread(stream, stop_before_pixels=stop_before_pixels, force=True)
     except DecodeError:
         raise
     except Exception as error:  # parsers raise every kind of error on damaged files
         raise DecodeError(f"damaged DICOM file: {_one_line(error)}") from None
-
-
-class _Reader(BufferedReader):
-    """Stream for pydicom, which reads a file without stating a size only to decompress it, however large it becomes."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if size is None or size < 0:
-            raise DecodeError("a deflated DICOM file is not supported")
-        return super().read(size)
-
-
-def _check_frame(dataset: "Dataset", shape: tuple[int, int]) -> None:
-    """Check a compressed slice before it is decoded, because decoders allocate memory for the size that it states."""
-    from pydicom.encaps import get_frame
-
-    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        return
-    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-    if dataset.file_meta.TransferSyntaxUID == _RLE:
-        raw = shape[0] * shape[1] * ((int(dataset.BitsAllocated) + 7) // 8)
-        if len(frame) > 2 * raw + _RLE_HEADER:  # RLE adds at most 1 byte to 128 bytes
-            raise DecodeError(f"the compressed image has {len(frame):,} bytes, but only {raw:,} bytes of pixels")
-    for size in image_sizes(frame):
-        if size != shape:
-            raise DecodeError(
-                f"the compressed image has {format_shape(size)} pixels; the header states {format_shape(shape)}"
-            )
 
 
 def _one_line(error: Exception) -> str:
