@@ -49,7 +49,7 @@ def check_segmenter(
 ) -> SliceNetwork | VolumeNetwork:
     """Check that backbone, weights file, PEFT method and patch fit together.
 
-    The weights of a timm model are not compared. `medtune.models.weights_check` compares them.
+    The check does not compare the weights of a timm model. `medtune.models.weights_check` does.
 
     Args:
         params: all params.

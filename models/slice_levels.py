@@ -96,13 +96,13 @@ def _vit_levels(backbone: Any, images: Tensor) -> list[Tensor]:
     ends = [-(-len(blocks) * level // LEVELS) - 1 for level in range(1, LEVELS)]
     outputs: dict[int, Tensor] = {}
 
-    def record(index: int) -> Any:
-        def hook(_: nn.Module, __: Any, output: Tensor) -> None:
+    def add_hook(index: int) -> Any:
+        def record(_: nn.Module, __: Any, output: Tensor) -> None:
             outputs[index] = output
 
-        return blocks[index].register_forward_hook(hook)
+        return blocks[index].register_forward_hook(record)
 
-    handles = [record(index) for index in sorted(set(ends))]
+    handles = [add_hook(index) for index in sorted(set(ends))]
     try:
         last = backbone.forward_features(images)
     finally:

@@ -44,8 +44,8 @@ class SliceNetwork(Network):
     """Backbone of slices and 3-D decoder.
 
     The backbone reads each channel of the volume separately. The three colors of an image are a slice and its two
-    neighbors. A volume of one slice has no neighbors. If it has three channels, they are the colors of one image.
-    Otherwise, each channel becomes an image with three equal colors.
+    neighbors. A volume of one slice has no neighbors. If such a volume has three channels, they are the colors of one
+    image. With another number of channels, each channel becomes an image with three equal colors.
 
     Slices are padded with their edge values and resampled to the size of the images. Volumes have mean 0 and standard
     deviation 1, like images with the normalization of ImageNet. If the weights need another normalization, the images

@@ -49,9 +49,9 @@ class Trainer:
         self.ema: dict[str, Tensor] | None = None
         if config.params.ema_decay:
             self.ema = {k: v.detach().clone() for k, v in config.saved.state_dict().items()}
-        group = config.params.batch_size * config.params.gradient_accumulation_steps
+        images_per_step = config.params.batch_size * config.params.gradient_accumulation_steps
         self.repeats_per_epoch = config.params.repeats_for(len(config.train))
-        self.steps_per_epoch = math.ceil(len(config.train) * self.repeats_per_epoch / group)
+        self.steps_per_epoch = math.ceil(len(config.train) * self.repeats_per_epoch / images_per_step)
         self.steps = self.steps_per_epoch * config.params.epochs
         self.warmup = round(self.steps_per_epoch * config.params.warmup)
 
@@ -98,13 +98,15 @@ class Trainer:
         config, state = self.config, self.state
         generator = torch.Generator().manual_seed(stream_seed(config.seed, "order", state.epoch))
         order = np.concatenate([epoch_order(config.train, generator) for _ in range(self.repeats_per_epoch)])
-        group = config.params.batch_size * config.params.gradient_accumulation_steps
+        images_per_step = config.params.batch_size * config.params.gradient_accumulation_steps
         config.set_modes()
         started = time.monotonic()
         while state.batch < self.steps_per_epoch:
-            self.pending_losses.append(self._step(order[state.batch * group : (state.batch + 1) * group]))
+            first = state.batch * images_per_step
+            self.pending_losses.append(self._step(order[first : first + images_per_step]))
             state.batch += 1
             state.step += 1
+            # Processes may disagree about the time. With several processes, a save is due only at fixed steps.
             ended, due = state.batch == self.steps_per_epoch, distributed.world_size() == 1 and self._save_is_due()
             if ended or due or state.step % LOG_EVERY == 0:
                 self._flush_losses()
@@ -181,6 +183,7 @@ class Trainer:
 
     @torch.no_grad()
     def _update_ema(self) -> None:
+        """Move the EMA weights toward the current weights, faster in the first steps."""
         assert self.ema is not None
         decay = self.config.params.ema_decay or 0.0
         decay = min(decay, (1 + self.state.step) / (10 + self.state.step))

@@ -88,7 +88,7 @@ class SearchResult:
 def search(
     rates: Sequence[float], configure: Configure, folder: Path, key: str, device: str, label: str
 ) -> SearchResult:
-    """Train with every learning rate and select the one with the best validation score, then the lowest loss.
+    """Train with every learning rate and select the best validation score. The lower loss breaks ties.
 
     Args:
         rates: candidates, ascending. A single candidate is trained in `folder` itself.

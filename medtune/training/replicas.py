@@ -1,4 +1,4 @@
-"""Distribution of batches over processes, and synchronization of their state.
+"""Distribution of batches over processes, and synchronization of the processes.
 
 With a single process, there is no communication.
 """
@@ -41,6 +41,8 @@ def sum_over_processes(values: Tensor) -> Tensor:
 
 
 class _SumWithGradient(torch.autograd.Function):
+    """Sum over processes. In the backward pass, the gradients are also summed over processes."""
+
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
         total = values.clone()

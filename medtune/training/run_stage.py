@@ -103,7 +103,7 @@ def run_training_stage(
     rates = params.learning_rates(spec.stage)
     if spec.refit and spec.refit.lr is not None:
         rates = (spec.refit.lr,)
-    units = spec.slides or prepared
+    units = spec.slides or prepared  # slides or images
     rows = units.indices(fold)
     name = f"{spec.stage} {network_name(fold)}"
     tags = ("control", spec.control) if spec.control else ()

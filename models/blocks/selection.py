@@ -50,7 +50,7 @@ def vit_blocks(backbone: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def is_attention(name: str) -> bool:
-    """Return True if a parameter belongs to the attention of a block; `patch_embed.proj` does not."""
+    """Return True if a parameter belongs to the attention of a block. `patch_embed.proj` does not belong to it."""
     return name.startswith("blocks.") and ".attn." in name and (".qkv." in name or ".proj." in name)
 
 

@@ -69,7 +69,7 @@ def feedforward_targets(backbone: nn.Module) -> list[str]:
 
 
 def called_layers(backbone: nn.Module, names: list[str]) -> list[str]:
-    """Return those of the named layers that a forward pass calls.
+    """Return the layers in `names` that a forward pass calls.
 
     Args:
         backbone: a timm model.
@@ -83,10 +83,10 @@ def called_layers(backbone: nn.Module, names: list[str]) -> list[str]:
     """
     called: set[str] = set()
 
-    def record(name: str) -> Any:
+    def add_hook(name: str) -> Any:
         return backbone.get_submodule(name).register_forward_hook(lambda *_: called.add(name))
 
-    handles = [record(name) for name in names]
+    handles = [add_hook(name) for name in names]
     training = backbone.training
     try:
         run_features(backbone.eval())

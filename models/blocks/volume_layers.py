@@ -30,9 +30,9 @@ def is_volume_network(backbone: nn.Module) -> bool:
 def normalized_layers(backbone: nn.Module) -> set[str]:
     """Return the names of 3-D convolutions whose scale and shift per channel have no effect.
 
-    An instance norm after a convolution removes scale and shift of every channel. They have an effect if a skip
-    connection also reads the output of the convolution. Therefore the function computes the gradient of the shift for a
-    random volume, in eval mode.
+    An instance norm after a convolution removes scale and shift of every channel. If a skip connection also reads the
+    output of the convolution, scale and shift still have an effect. Therefore the function computes the gradient of the
+    shift for a random volume, in eval mode.
 
     Args:
         backbone: any network. The result is empty for a network without 3-D convolutions.
@@ -117,6 +117,8 @@ def _is_channelwise(module: nn.Module) -> bool:
 
 
 def _recorder(outputs: dict[str, Tensor], name: str) -> Any:
+    """Return a forward hook that stores the output of a module under `name`."""
+
     def record(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
         outputs[name] = output
 
