@@ -28,7 +28,7 @@ class GatedAttentionHead(nn.Module):
     """Evidence and attention score per tile.
 
     Attributes:
-        value, gate: V and U of equation 9, (L, C) each, with biases.
+        value, gate: V and U of equation 9, (L, C) each with L = `hidden`, with biases.
         score: w, (1, L). A bias would not change the softmax.
         classifier: W, (classes, C), and b.
     """

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class PromptedBlocks(nn.Sequential):
-    """Blocks of a ViT with learned prompt tokens between its prefix and patch tokens.
+    """Blocks of a ViT with learned prompt tokens between the prefix (class and register tokens) and the patch tokens.
 
     Attributes:
         prompts: p = `tokens` prompt tokens, (1, p, C) for the first block or, if `deep`, (depth, p, C) for every block.

@@ -15,7 +15,7 @@ class TokenGridConv(nn.Module):
     """Linear layer to `hidden` channels, 3x3 convolution over the square patch grid, linear layer `up`.
 
     A QuickGELU precedes and follows the convolution, as in Convpass. The convolution starts as the identity, and `up`
-    starts at zero. Each prefix token is convolved separately, as a grid of 1x1.
+    starts at zero. Each prefix token (class or register token) is convolved separately, as a grid of 1x1.
     """
 
     def __init__(self, channels: int, hidden: int, prefix_tokens: int) -> None:
