@@ -1,4 +1,7 @@
-"""Preparation of a network for stage 2 (`finetune`), which trains all weights, or a PEFT method and the head."""
+"""Functions that call the PEFT method of a network before, during and after stage 2 (`finetune`).
+
+A PEFT method is a module of models/peft. The method `none` trains all weights.
+"""
 
 from collections.abc import Callable, Iterable
 from types import ModuleType
@@ -19,7 +22,7 @@ def load_method(params: Params) -> ModuleType:
 
 
 def adapt(model: AnyNetwork, params: Params) -> AnyNetwork:
-    """Inject the PEFT method. Set requires_grad only for the tensors that it trains and for the head.
+    """Inject the PEFT method. Set requires_grad of the tensors that the method trains and of the head.
 
     Args:
         model: changed in place.
@@ -28,19 +31,19 @@ def adapt(model: AnyNetwork, params: Params) -> AnyNetwork:
     Returns:
         The same model.
     """
-    if any(True for _ in model.backbone.parameters()):  # a decoder alone has an empty backbone
+    if any(True for _ in model.backbone.parameters()):  # model.backbone=none has an empty backbone
         model.backbone = load_method(params).inject(model.backbone, params.model.peft)
     model.head.requires_grad_(True)
     return model
 
 
 def prepare(model: Network, batches: Iterable[tuple[Tensor, Tensor]], params: Params) -> None:
-    """Call the method's function `prepare` with training images, if the method has this function.
+    """Call the function `prepare` of the PEFT method with training data, if the method has this function.
 
     Args:
         model: adapted by `adapt`. `prepare` may change parameters that the method trains, but no frozen parameters.
-        batches: inputs of the network and targets, the same on every call: normalized images (B, 3, H, W) and labels
-            (B,), or volumes (B, C, X, Y, Z) and masks (B, X, Y, Z). They are read only if the method needs them.
+        batches: pairs of network inputs and targets, the same in every call. Inputs are normalized images (B, 3, H, W)
+            with labels (B,), or volumes (B, C, X, Y, Z) with masks (B, X, Y, Z). Most methods do not read the pairs.
         params: all params.
     """
     method = load_method(params)
@@ -49,14 +52,14 @@ def prepare(model: Network, batches: Iterable[tuple[Tensor, Tensor]], params: Pa
 
 
 def penalty(model: Network, params: Params) -> Callable[[], Tensor] | None:
-    """Return a function that computes the scalar penalty of the method. The training loop adds it to every loss.
+    """Return a function that computes the penalty of the PEFT method, a scalar. The training loop adds it to the loss.
 
     Args:
         model: adapted by `adapt`.
         params: all params.
 
     Returns:
-        The function; None if the method has no penalty.
+        The function of no arguments; None if the method has no penalty.
     """
     method = load_method(params)
     if not hasattr(method, "penalty"):
@@ -84,14 +87,14 @@ def after_step(model: Network, params: Params) -> Callable[[int, int], None] | N
 
 
 def merge(model: Network, params: Params) -> bool:
-    """Merge the method into the weights. The network then has its original architecture and computational cost.
+    """Merge the trained change into the weights. The network then has its original architecture and cost.
 
     Args:
         model: adapted by `adapt`, changed in place.
         params: all params.
 
     Returns:
-        True if the method can be merged; otherwise the model is unchanged.
+        True if the method can be merged. False otherwise; the model is then unchanged.
     """
     method = load_method(params)
     if not hasattr(method, "merge"):

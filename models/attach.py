@@ -1,4 +1,7 @@
-"""CDTM and PEFT methods for any timm model, without params.yaml."""
+"""Functions that add a CDTM head or a PEFT method to any timm model, without params.yaml.
+
+CDTM is the head of `medtune.models.cdtm`. The PEFT methods are the modules of models/peft.
+"""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +22,7 @@ from medtune.models.peft_support import supported, supports
 from medtune.serving.one_line import first_line
 
 PEFT = "medtune.models.peft"
+# Attribute of a model that stores the name of the injected method.
 METHOD = "_medtune_peft_method"
 # Functions of a PEFT method that only MedTune's training loop calls.
 LOOP_HOOKS = ("prepare", "penalty", "after_step")
@@ -43,16 +47,16 @@ def attach_cdtm(
     Args:
         model: from `timm.create_model`; it becomes the backbone, in place.
         num_classes: number of classes, from 2.
-        images: batches of normalized training images (B, 3, H, W). The head is initialized from their tokens: the
-            centers by k-means, and the scale of its last norm. None selects the paper's random initialization.
+        images: batches of normalized training images (B, 3, H, W). Their tokens initialize the centers (by k-means)
+            and the last norm of the head. None selects the paper's random initialization.
         image_size: side of the square images in pixels; None is the default of the model. The head supports only this
             size.
         freeze: train only the head.
-        centers: number of learned centers and mixing matrices, K in the paper.
+        centers: number of learned centers, K in the paper. Each center has a matrix that mixes the tokens.
         layers: number of CDTM blocks.
         mlp_ratio: width of the MLP divided by the channels of the tokens.
         dropout: dropout probability, 0..1.
-        skip: add a skip connection around the mixing of tokens. The paper's module has none.
+        skip: add a skip connection around the mixing of tokens. The module of the paper has no such connection.
         temperature: temperature of the softmax over the centers, learned or fixed at 1.
 
     Returns:
@@ -60,15 +64,15 @@ def attach_cdtm(
         normalizes uint8 images (B, H, W, 3).
 
     Raises:
-        InputError: the model is not a timm model with one feature map or one token sequence, or it does not support
-            the image size.
+        InputError: `num_classes` is below 2, the model is not from timm, its features are neither a feature map nor a
+            token sequence, or it does not support the image size.
     """
     check_timm(model)
     if num_classes < 2:
         raise InputError(f"num_classes={num_classes}: a classifier needs at least 2. Use num_classes=2")
     config = resolve_data_config(model=model)  # type: ignore[no-untyped-call]
-    fixed = getattr(getattr(model, "patch_embed", None), "img_size", None) or config["input_size"][1:]
-    size = image_size or fixed[0]
+    default = getattr(getattr(model, "patch_embed", None), "img_size", None) or config["input_size"][1:]
+    size = image_size or default[0]
     model.reset_classifier(0)  # type: ignore[operator]
     training = model.training
     try:
@@ -106,7 +110,8 @@ def inject_peft(model: nn.Module, method: str = "lora", **options: Any) -> nn.Mo
         `model`. Train its parameters that have `requires_grad`, then call `merge_peft`.
 
     Raises:
-        InputError: the method or an option is unknown, or the method does not support this model.
+        InputError: the model is not from timm or already has a method, the method or an option is unknown, or the
+            method needs MedTune's training loop or does not support this model.
     """
     backbone = model.backbone if isinstance(model, Classifier) else model
     check_timm(backbone)
@@ -115,9 +120,9 @@ def inject_peft(model: nn.Module, method: str = "lora", **options: Any) -> nn.Mo
             f"method={method}: the model already has method {getattr(model, METHOD)}. Call merge_peft first"
         )
     plugin = registry.load_plugin(PEFT, method, "method")
-    if missing := [name for name in LOOP_HOOKS if hasattr(plugin, name)]:
+    if hooks := [name for name in LOOP_HOOKS if hasattr(plugin, name)]:
         raise InputError(
-            f"method={method}: it needs `{missing[0]}` calls from MedTune's training loop. Train it with `medtune "
+            f"method={method}: it needs `{hooks[0]}` calls from MedTune's training loop. Train it with `medtune "
             "train`, or use another method"
         )
     family = family_of(backbone)
@@ -142,13 +147,13 @@ def inject_peft(model: nn.Module, method: str = "lora", **options: Any) -> nn.Mo
 
 
 def merge_peft(model: nn.Module) -> nn.Module:
-    """Merge a PEFT method into the model's weights. The model then has its original architecture and cost.
+    """Merge the change that a PEFT method trained into the weights of the model, and remove the method.
 
     Args:
         model: from `inject_peft`; changed in place.
 
     Returns:
-        `model`, whose state dict has the keys of the timm model again.
+        `model` in its original architecture. `ssf` leaves biases in layers that had none.
 
     Raises:
         InputError: the model has no PEFT method, or the method cannot be merged.
@@ -173,7 +178,7 @@ def check_timm(model: object) -> None:
         model: any object.
 
     Raises:
-        InputError: it is not a timm model.
+        InputError: the object is not a timm model.
     """
     if not isinstance(model, nn.Module) or not type(model).__module__.startswith("timm.models."):
         raise InputError(f"model={type(model).__name__}: not a timm model. Pass one from timm.create_model")
@@ -187,7 +192,7 @@ def family_of(model: nn.Module) -> str:
 
 @contextmanager
 def _without_classifier(model: nn.Module) -> Iterator[None]:
-    """Hide the classifier of a timm model from a PEFT method. Then restore the classifier and make it trainable."""
+    """Hide the classifier of a timm model in the `with` block. Then restore the classifier and make it trainable."""
     named = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
     hidden: list[tuple[nn.Module, str, nn.Module]] = []
     for name in [named] if isinstance(named, str) else named:

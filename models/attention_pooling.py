@@ -1,8 +1,9 @@
-"""Gated attention pooling of Ilse, Tomczak and Welling 2018, rewritten so that a network computes tile by tile.
+"""Gated attention pooling of Ilse, Tomczak and Welling 2018, in a form that processes each tile separately.
 
-The paper pools the features h_k of the tiles with attention a (equation 9), z = sum_k a_k h_k, and classifies z by
-W z + b. Since sum_k a_k = 1, this equals sum_k a_k (W h_k + b). Therefore the network has two outputs per tile: the
-evidence W h_k + b, and the attention score before the softmax. The logits of a slide depend only on these outputs.
+A slide is a large microscope image, divided into tiles. The paper pools the features h_k of the tiles to
+z = sum_k a_k h_k with attention weights a_k (equation 9). Its logits are W z + b. The weights have the sum 1, so the
+logits equal sum_k a_k (W h_k + b). The network here has two outputs per tile: the evidence W h_k + b, and a score. The
+softmax of the scores gives the weights a_k. These outputs are sufficient to compute the logits of the slide.
 """
 
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 
 class Bags(NamedTuple):
-    """Tiles of several slides, concatenated.
+    """Features of the tiles of several slides (bags), concatenated.
 
     Attributes:
         features: (tiles, 1, C).
@@ -27,9 +28,9 @@ class GatedAttentionHead(nn.Module):
     """Evidence and attention score per tile.
 
     Attributes:
-        value, gate: V and U of equation 9, (L, C) each, with biases.
-        score: w, (1, L). It has no bias, because the softmax would cancel it.
-        classifier: W and b.
+        value, gate: V and U of equation 9, (L, C) each with L = `hidden`, with biases.
+        score: w, (1, L). A bias would not change the softmax.
+        classifier: W, (classes, C), and b.
     """
 
     def __init__(self, channels: int, classes: int, hidden: int = 128, norm: bool = True, dropout: float = 0.0) -> None:
@@ -54,7 +55,7 @@ def pool(outputs: Tensor) -> Tensor:
 
 
 class BagModel(nn.Module):
-    """Network on slides, which applies a head to their tiles. Slides are not padded to a common number of tiles."""
+    """Network that applies a head to all tiles and pools the outputs of each slide. Slides differ in their size."""
 
     def __init__(self, head: nn.Module) -> None:
         super().__init__()

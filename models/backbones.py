@@ -18,7 +18,7 @@ from medtune.models.peft_support import supported, supports
 from medtune.models.weights import load_into, read_weights
 from medtune.serving.one_line import first_line
 
-# Families group timm's modules by their type of block. Modules with MBConv blocks are `mobilenet`.
+# Family of timm's modules, by their type of block. `mobilenet` has MBConv blocks. Other modules are their own family.
 FAMILIES = {"resnetv2": "resnet", "resnest": "resnet", "efficientnet": "mobilenet", "mobilenetv3": "mobilenet",
             "vision_transformer": "vit", "deit": "vit", "beit": "vit", "eva": "vit"}  # fmt: skip
 
@@ -28,7 +28,7 @@ class TokenShape:
     """Shape of the tokens that a backbone passes to the head.
 
     Attributes:
-        tokens: N, number of patch tokens.
+        tokens: N, number of patch tokens, or of elements of the feature map of a CNN.
         channels: C.
         prefix: number of class and register tokens before the patch tokens.
         class_token: True if the first prefix token is a class token.
@@ -61,20 +61,21 @@ def create_backbone(params: Params, load_weights: bool = True) -> nn.Module:
 
     Args:
         params: all params; `model` and `data.image_size` are read.
-        load_weights: False leaves the backbone randomly initialized, if other weights are loaded later.
+        load_weights: False leaves the backbone randomly initialized, for callers that load other weights.
 
     Returns:
         The backbone in eval mode.
 
     Raises:
-        InputError: the backbone is unknown, the weights do not fit, or timm rejects the arguments.
+        InputError: the backbone is unknown, the weights are damaged or do not fit, their normalization is unknown, or
+            timm rejects the arguments.
         RunError: the weights could not be downloaded.
         RuntimeError: the downloaded weights cannot be loaded.
     """
     model = params.model
     check_name(model.backbone, model.weights)
     hub = load_weights and model.weights == "hub"
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # hides warnings about retries; failures raise below
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # hides warnings about retries; the code below raises
     cfg = hub_cfg(params) if hub else {}
     fetched_before = check_cached(cfg)
     try:
@@ -105,7 +106,7 @@ def create_backbone(params: Params, load_weights: bool = True) -> nn.Module:
 
 
 def hub_cfg(params: Params) -> dict[str, Any]:
-    """Return timm's pretrained_cfg of the backbone with the `pretrained_cfg_overlay` of the params."""
+    """Return timm's description of the weights (pretrained_cfg), updated by `pretrained_cfg_overlay` of the params."""
     cfg: Any = timm.get_pretrained_cfg(params.model.backbone)
     return {**(cfg.to_dict() if cfg else {}), **params.model.backbone_args.get("pretrained_cfg_overlay", {})}
 
@@ -120,8 +121,8 @@ def check_backbone(params: Params) -> TokenShape:
         Token shape of the backbone at the image size.
 
     Raises:
-        InputError: the backbone or the weights are unknown, the backbone does not support the image size or the PEFT
-            method, or `model.head.tokens` differs from the number of tokens.
+        InputError: the backbone or the weights are unknown, the backbone does not support the image size, the PEFT
+            method or gradient checkpointing, or `model.head.tokens` differs from the number of tokens.
     """
     model, size = params.model, params.data.image_size
     check_name(model.backbone, model.weights)
@@ -157,6 +158,7 @@ def check_backbone(params: Params) -> TokenShape:
 
 
 def _incompatible(params: Params, error: Exception) -> str:
+    """Return the message for a backbone that does not run with the params."""
     return (
         f"model.backbone={params.model.backbone}: it does not run at data.image_size={params.data.image_size} with "
         f"model.backbone_args={show_value(params.model.backbone_args)} ({first_line(error).rstrip('.')}). Set "
@@ -180,14 +182,15 @@ def has_class_token(backbone: nn.Module, prefix: Tensor) -> bool:
 def to_tokens(backbone: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     """Compute the final features as patch tokens and prefix tokens.
 
-    The features of a ViT are taken after the final norm. Those of a CNN are the last feature map, flattened row by row.
+    The tokens of a ViT are taken after the final norm. Its prefix tokens are the class token and the register tokens.
+    The patch tokens of a CNN are the elements of its last feature map, row by row.
 
     Args:
         backbone: a timm model.
         images: normalized (B, 3, H, W).
 
     Returns:
-        Patch tokens (B, N, C), and class and register tokens (B, P, C); P is 0 for a CNN.
+        Patch tokens (B, N, C) and prefix tokens (B, P, C); P is 0 for a CNN.
 
     Raises:
         TypeError: the features are neither a feature map nor a token sequence.
@@ -206,7 +209,7 @@ def to_tokens(backbone: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _prefix_tokens(backbone: nn.Module, count: int) -> int:
-    """Return how many of `count` tokens are class and register tokens, which precede the patch tokens."""
+    """Return how many of `count` tokens are prefix tokens."""
     if (known := getattr(backbone, "num_prefix_tokens", None)) is not None:
         return int(known)
     # VOLO and CoaT have no attribute for their class token. A count of h * h + 1 indicates a class token.
@@ -224,14 +227,14 @@ def _arch(backbone: str) -> str:
 
 
 def check_name(backbone: str, weights: str) -> None:
-    """Check that timm has the backbone and its tag, and that the hub has its weights if they are requested.
+    """Check that timm has the backbone and its tag. With `weights="hub"`, also check that weights are published.
 
     Args:
         backbone: timm name, `arch` or `arch.tag`.
         weights: value of `model.weights`.
 
     Raises:
-        InputError: timm has no such backbone or tag, and the message suggests similar names. Or the hub has no weights.
+        InputError: timm has no such backbone or tag, or the hub has no weights for it.
     """
     arch, tag = _arch(backbone), backbone.partition(".")[2]
     tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{arch}.*")]

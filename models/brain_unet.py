@@ -9,7 +9,7 @@ CHANNELS = (8, 16, 32)
 
 
 class _Level(nn.Module):
-    """Two 3x3x3 convolutions with ReLU, after a maximum over 2x2x2 voxels below the first level."""
+    """Level of the encoder: a 2x2x2 max pooling if `pool`, then two 3x3x3 convolutions with ReLU."""
 
     def __init__(self, inner: int, out: int, pool: bool) -> None:
         super().__init__()
@@ -22,7 +22,10 @@ class _Level(nn.Module):
 
 
 class _Step(nn.Module):
-    """Transposed convolution without its last row, column and slice, and a convolution over it and the skip."""
+    """Step of the decoder: upsampling by 2, and a convolution that also reads the skip connection.
+
+    The transposed convolution returns one row, column and slice more than the skip connection, which are cut off.
+    """
 
     def __init__(self, inner: int, up: int, out: int) -> None:
         super().__init__()
@@ -36,8 +39,8 @@ class _Step(nn.Module):
 class BrainUNet(nn.Module):
     """U-Net with 171,465 parameters for one channel and one class, without norm layers.
 
-    It was trained on whole heads of 128 x 128 x 128 voxels, divided by their maximum. The names of its tensors are
-    those of the published weights.
+    The published weights were trained on heads of 128 x 128 x 128 voxels, divided by their maximum. The names of the
+    tensors are those of the published file. The class has no `forward`, because `split_brain_unet` connects its layers.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:

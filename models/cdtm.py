@@ -16,13 +16,13 @@ class ClusterAttention(nn.Module):
     """Mixing of tokens (B, N, C) by an (N, N) matrix. The matrix of an image is a weighted sum of K learned matrices.
 
     The weights `a` (B, K) are a softmax over the cosine similarity of the mean token and K learned centers.
-    The weighted sum is one product, `a @ mixing.view(K, N * N)`. Expanding `a` to (B, K, N, N) would give the same
-    result with K times the memory.
+    The weighted sum is computed as one product, `a @ mixing.view(K, N * N)`. An expansion of `a` to (B, K, N, N) would
+    need K times the memory.
 
     Attributes:
         centers: (C, K).
-        mixing: (K, N, N).
-        log_scale: (), log of the inverse temperature of the softmax; 0 (as in the paper) unless learned.
+        mixing: the K learned matrices (K, N, N).
+        log_scale: scalar, log of the inverse temperature of the softmax; 0 (as in the paper) unless learned.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ClusterAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """`x = [x +] mix(LN(x))`, then `x = x + MLP(LN(x))`. The paper has no skip connection around the mixing."""
+    """`x = x + mix(LN(x))`, then `x = x + MLP(LN(x))`. The first `x +` is left out without `skip`, as in the paper."""
 
     def __init__(self, channels: int, mix: ClusterAttention, mlp_ratio: float, dropout: float, skip: bool) -> None:
         super().__init__()
@@ -82,9 +82,9 @@ class Block(nn.Module):
 class CDTM(nn.Module):
     """LayerNorm, blocks, LayerNorm, mean over tokens, linear head: (B, N, C) tokens to (B, classes) logits.
 
-    With `summary`, the linear head also reads the class token, if there is one, and the mean patch token. Both are
-    layer-normalized and then scaled and shifted. With `init=kmeans`, scale and shift start with values that standardize
-    both on the training images. The paper's module does not have this path.
+    With `summary`, the linear head also reads the class token, if there is one, and the mean patch token. These two
+    tokens are layer-normalized, scaled and shifted. With `init=kmeans`, the initial scale and shift standardize the two
+    tokens on the training images. The module of the paper has no `summary`.
     """
 
     def __init__(
@@ -141,9 +141,9 @@ class CDTM(nn.Module):
     def prepare(self, batches: Iterable[Tensor], seed: int) -> None:
         """Initialize the module from the training images, if `init` is `kmeans`.
 
-        The query of an image is its mean token, which the first block compares with the centers. The centers of the
-        first block become the k-means centers of the queries. Weight and bias of the last norm are set so that it
-        standardizes the pooled features. The linear head then starts with inputs of unit variance.
+        The first block compares the mean token of an image, called query here, with its centers. These centers are set
+        to the k-means centers of the queries. Weight and bias of the last norm are set so that the norm standardizes
+        the pooled features. The linear head then starts with inputs of unit variance.
 
         Args:
             batches: tokens of the training images, in the shape that `forward` expects.
@@ -175,7 +175,7 @@ def cluster_centers(points: Tensor, centers: int, seed: int) -> Tensor:
 
     Args:
         points: (n, C).
-        centers: number of centers. If it exceeds n, the additional centers are random copies with noise.
+        centers: number of centers. Centers beyond n are copies of random other centers with noise.
         seed: seed of the clustering and the noise.
 
     Returns:

@@ -1,4 +1,4 @@
-"""State dicts in weights files. Training programs store them under various keys, called containers here."""
+"""State dicts in weights files. Training programs store a state dict under various keys, called containers here."""
 
 import argparse
 import re
@@ -22,7 +22,9 @@ CONTAINERS = (
 )  # fmt: skip
 # Words in the keys of other contents, such as the state of an optimizer.
 IGNORED = ("optim", "sched", "scaler", "loss", "criterion", "callbacks", "loops", "hparams", "hyper_parameters")
+# Largest nesting depth of dictionaries that is searched.
 MAX_DEPTH = 4
+# Name of a type that torch does not load, in its error message.
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 
 
@@ -61,6 +63,7 @@ def read_state_dicts(path: Path, setting: str | None = None) -> list[tuple[str, 
 
 
 def _state_dicts(content: Any, name: str, depth: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield container and state dict of every state dict in `content`, whose own container is `name`."""
     if not isinstance(content, dict) or not content or depth > MAX_DEPTH:
         return
     if all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()):
@@ -72,12 +75,13 @@ def _state_dicts(content: Any, name: str, depth: int) -> Iterator[tuple[str, dic
 
 
 def _rank(name: str) -> list[int]:
+    """Return the sort key of a container, lower for a preferred container."""
     parts = name.split(".")
     return [CONTAINERS.index(part) if part in CONTAINERS else len(CONTAINERS) for part in parts]
 
 
 def _reason(error: Exception) -> str:
-    """Return the cause and the fix, without torch's advice to trust the file."""
+    """Return the cause and the fix. Torch's advice to trust the file is left out."""
     if match := _GLOBAL.search(str(error)):
         return (
             f"because it contains an object of type {match[1]}. In the program that wrote it, save only the state dict "

@@ -15,11 +15,14 @@ WRAPPERS = {
     "model", "model_ema", "module", "momentum_encoder", "net", "network", "student", "target_encoder", "teacher",
     "trunk", "vision_encoder", "vision_model", "visual",
 }  # fmt: skip
+# Wrappers of averaged weights and teachers, which are preferred, and of students, which are the last choice.
 AVERAGED = {"ema", "ema_model", "encoder_k", "model_ema", "momentum_encoder", "target_encoder", "teacher"}
 STUDENTS = {"student"}
+# Prefixes of classifiers.
 HEADS = ("head.", "head_dist.", "heads.", "fc.", "classifier.", "cls_head.")
 # Parts of masked autoencoders and self-distillation that only pretraining uses.
 PRETRAINING = ("decoder", "mask_token", "projector.", "predictor.", "dino_head.", "ibot_head.")
+# Largest number of keys of a kind in a message.
 MAX_SHOWN = 2
 
 
@@ -30,8 +33,8 @@ class Fit:
     Attributes:
         prefix: removed from the keys.
         state: tensors to load, with the keys of the backbone.
-        left_out: keys that are not loaded: those of a classifier, of parts used only in pretraining, or without the
-            prefix.
+        left_out: keys that are not loaded. They lack the prefix, or belong to a classifier or a part that is used only
+            in pretraining.
         missing: keys that the state dict lacks.
         unexpected: keys that the backbone lacks.
         reshaped: descriptions of keys with different shapes.
@@ -48,7 +51,7 @@ class Fit:
 
     @property
     def mismatches(self) -> int:
-        """Number of keys that do not fit."""
+        """Number of keys that do not fit, plus 1 if timm cannot convert the keys."""
         return len(self.missing) + len(self.unexpected) + len(self.reshaped) + bool(self.error)
 
     @property
@@ -69,7 +72,7 @@ def find_fits(state: Mapping[str, Tensor], backbone: nn.Module) -> list[Fit]:
     """Compare a state dict with a backbone under every prefix that its keys suggest.
 
     Args:
-        state: content of a file.
+        state: state dict of a file.
         backbone: may be on the meta device.
 
     Returns:
@@ -93,6 +96,7 @@ def same_tensors(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> boo
 
 
 def _prefixes(state: Mapping[str, Tensor], backbone: nn.Module) -> list[str]:
+    """Return the empty prefix, prefixes made of wrappers, and prefixes that precede known keys of the backbone."""
     prefixes = {"": None}
     anchors = [key for key in backbone.state_dict() if "." in key][:3]
     for key in state:
@@ -106,6 +110,7 @@ def _prefixes(state: Mapping[str, Tensor], backbone: nn.Module) -> list[str]:
 
 
 def _fit(state: Mapping[str, Tensor], prefix: str, backbone: nn.Module) -> Fit:
+    """Compare the keys that start with the prefix with the backbone. All other keys are left out."""
     outside = [key for key in state if not key.startswith(prefix)]
     inside = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     droppable = (*_classifiers(backbone), *HEADS, *PRETRAINING)
@@ -122,13 +127,14 @@ def _fit(state: Mapping[str, Tensor], prefix: str, backbone: nn.Module) -> Fit:
 
 
 def _compare(prefix: str, inside: dict[str, Tensor], backbone: nn.Module, droppable: tuple[str, ...]) -> Fit:
+    """Compare keys without the prefix with the backbone. Unknown keys that start with `droppable` are ignored."""
     expected = backbone.state_dict()
     fit = Fit(prefix)
     convert = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
     if convert is not None:
         try:
             inside = convert(dict(inside), backbone)
-        except Exception as error:  # the conversion expects the files that timm knows
+        except Exception as error:  # the conversion fails for files that timm does not know
             fit.error = f"timm cannot convert its keys: {first_line(error, with_type=True)}"
             fit.missing = list(expected)
             return fit
@@ -145,5 +151,6 @@ def _compare(prefix: str, inside: dict[str, Tensor], backbone: nn.Module, droppa
 
 
 def _classifiers(backbone: nn.Module) -> tuple[str, ...]:
+    """Return the key prefixes of the classifiers that timm names for the backbone."""
     named = (getattr(backbone, "pretrained_cfg", None) or {}).get("classifier") or ()
     return tuple(f"{name}." for name in ((named,) if isinstance(named, str) else named))

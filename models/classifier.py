@@ -15,7 +15,7 @@ FeatureKind = Literal["tokens", "mean", "pooled", "summary", "all_tokens"]
 
 
 class Classifier(Network):
-    """A backbone and a head.
+    """Network that maps images to logits.
 
     `preprocess` converts uint8 pixels to normalized images. `forward` maps normalized images to logits.
 
@@ -26,6 +26,7 @@ class Classifier(Network):
             token (B, 1, C). `pooled` is the class token if there is one, otherwise the mean (B, 1, C). `summary` is the
             concatenation of class token and mean (B, 1, 2C), or the mean (B, 1, C) if there is no class token.
             `all_tokens` is the class token, if there is one, before the patch tokens (B, 1 + N, C).
+        mean, std: normalization per color channel (3,), for values in 0..1.
     """
 
     mean: Tensor
@@ -77,7 +78,7 @@ class Classifier(Network):
 
 
 def mean_head(channels: int, classes: int, norm: bool) -> nn.Module:
-    """Create a linear layer on one feature vector per image (B, 1, C), with LayerNorm before it if `norm`."""
+    """Create a head for one feature vector per image (B, 1, C): LayerNorm if `norm`, then a linear layer."""
     layers: list[nn.Module] = [nn.Flatten(1)]
     if norm:
         layers.append(nn.LayerNorm(channels))
@@ -93,7 +94,7 @@ def build_head(params: Params, shape: TokenShape, classes: int) -> tuple[nn.Modu
         classes: number of outputs.
 
     Returns:
-        The head and the features that it reads.
+        The head and the kind of features that the head reads.
     """
     head = params.model.head
     plugin = registry.load_plugin("medtune.models.heads", head.kind, "model.head.kind")
@@ -106,7 +107,7 @@ def build_head(params: Params, shape: TokenShape, classes: int) -> tuple[nn.Modu
 
 
 def stored_tokens(kind: FeatureKind, shape: TokenShape) -> int:
-    """Return the size of the stored features of one image, as a multiple of C values."""
+    """Return the number of values that are stored as features of one image, divided by C."""
     class_tokens = int(shape.class_token)
     return {"tokens": shape.tokens, "all_tokens": shape.tokens + class_tokens, "summary": 1 + class_tokens}.get(kind, 1)
 
@@ -117,10 +118,14 @@ def build(params: Params, classes: int, load_weights: bool = True) -> Classifier
     Args:
         params: all params.
         classes: number of classes.
-        load_weights: use False if a state dict is loaded later. The backbone then has random weights.
+        load_weights: False leaves the backbone randomly initialized, for callers that load a state dict.
 
     Returns:
         The network in eval mode.
+
+    Raises:
+        InputError: the backbone is unknown, or its weights do not fit.
+        RunError: the weights could not be downloaded.
     """
     torch.manual_seed(params.seed)  # for a backbone without weights
     backbone = create_backbone(params, load_weights)

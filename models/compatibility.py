@@ -1,7 +1,7 @@
 """Compatibility check of backbone, weights and head, which medtune.doctor runs in a separate process.
 
-The process reads params as JSON from stdin and writes the result as JSON to stdout. It is separate, because
-medtune.doctor itself does not import torch.
+The process reads params as JSON from stdin and writes the result as JSON to stdout. medtune.doctor does not run the
+check itself, because the check imports torch.
 """
 
 import json
@@ -27,20 +27,21 @@ from medtune.models.weights import load_into, read_weights
 def check_model(params: Params) -> dict[str, Any]:
     """Check that backbone, weights and head fit together.
 
-    The network is created on the meta device and not initialized. The weights are read and compared with it.
+    The network is created on the meta device and not initialized. A weights file is read and compared with the network.
 
     Args:
         params: all params.
 
     Returns:
-        The messages `shape_fault` and `weights_fault`, each None without an error. If the shapes fit, also the numbers
-        of tokens, channels and parameters, and the state of the hub's cache.
+        The error messages `shape_fault` and `weights_fault`, each None without an error. If the shapes fit, also
+        `tokens`, `channels`, the numbers of parameters of the backbone (`parameters`) and of the `head`, and whether
+        the weights are in the hub's cache.
     """
     model = params.model
     if params.task.kind == SEGMENTATION:
         segmenter = describe_segmenter(params)
-        known = model.weights == "hub" and segmenter["shape_fault"] is None
-        return segmenter | (_hub_status(hub_cfg(params)) if known else {})
+        uses_hub = model.weights == "hub" and segmenter["shape_fault"] is None
+        return segmenter | (_hub_status(hub_cfg(params)) if uses_hub else {})
     without_weights = params.model_copy(update={"model": model.model_copy(update={"weights": "none"})})
     report: dict[str, Any] = {"shape_fault": None, "weights_fault": None}
     try:
@@ -49,7 +50,7 @@ def check_model(params: Params) -> dict[str, Any]:
         return {**report, "shape_fault": str(error)}
     with torch.device("meta"):
         backbone = create_backbone(without_weights, load_weights=False)
-        head, feature_kind = build_head(params, shape, classes=4)
+        head, feature_kind = build_head(params, shape, classes=4)  # an example
     report["tokens"] = stored_tokens(feature_kind, shape)
     report["channels"] = shape.channels
     report["parameters"] = sum(value.numel() for value in backbone.state_dict().values())

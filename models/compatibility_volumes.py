@@ -1,4 +1,4 @@
-"""Compatibility check of the networks of volumes for medtune.models.compatibility."""
+"""Compatibility check of segmentation networks, which medtune.models.compatibility calls."""
 
 from typing import Any
 
@@ -8,21 +8,22 @@ from medtune.config.schema import Params
 from medtune.models import segmenter
 from medtune.models.segmenter_check import check_segmenter
 
-# The numbers of parameters do not depend on the patch, unless a position embedding is resampled to it.
+# X, Y and Z in voxels if `data.patch` is not set. Only the size of a position embedding depends on the patch.
 PATCH = (64, 64, 64)
 
 
 def describe_segmenter(params: Params) -> dict[str, Any]:
     """Check that backbone, weights, patch and decoder fit together.
 
-    The network is created on the meta device and not initialized. Weights of a file are then read into a second one.
+    The network is created on the meta device and not initialized. If there is a weights file, it is
+    read into a second network.
 
     Args:
         params: all params of task segmentation.
 
     Returns:
-        The messages `shape_fault` and `weights_fault`, each None without an error. If the shapes fit, also the numbers
-        of parameters of the backbone and of the decoder (`head`).
+        The error messages `shape_fault` and `weights_fault`, each None without an error. If the shapes fit, also the
+        numbers of parameters of the backbone (`parameters`) and of the decoder (`head`).
     """
     source = registry.load_plugin("medtune.data.sources", params.data.source, "data.source")
     report: dict[str, Any] = {"shape_fault": None, "weights_fault": None}

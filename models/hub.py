@@ -12,7 +12,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def cached_files(cfg: Mapping[str, Any]) -> Iterator[Path]:
-    """Yield the files in the cache that timm may read for a pretrained_cfg."""
+    """Yield the files in the cache from which timm may read the weights that a pretrained_cfg describes."""
     from huggingface_hub import try_to_load_from_cache
 
     name, _, revision = (cfg.get("hf_hub_id") or "").partition("@")
@@ -29,7 +29,7 @@ def check_cached(cfg: Mapping[str, Any]) -> bool:
     """Verify the checksum of cached weights. The cache names large files by their SHA-256 checksum.
 
     Args:
-        cfg: pretrained_cfg of timm.
+        cfg: pretrained_cfg, timm's description of the weights.
 
     Returns:
         True if the cache contains weights.

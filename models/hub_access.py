@@ -20,8 +20,8 @@ def check_access(backbone: str, cfg: Mapping[str, Any], hint: str = "") -> None:
 
     Args:
         backbone: timm name.
-        cfg: pretrained_cfg of the backbone.
-        hint: an additional `--set` option for the downloaded file, if it needs one.
+        cfg: pretrained_cfg of the backbone, timm's description of the weights.
+        hint: `--set` option that a downloaded file also needs, for the message; empty if none.
 
     Raises:
         InputError: the weights are not in the cache and cannot be downloaded. The message contains their address and
@@ -46,7 +46,7 @@ def check_access(backbone: str, cfg: Mapping[str, Any], hint: str = "") -> None:
 
 
 def _fault(urls: list[str]) -> str | None:
-    """Return the reason why no file can be downloaded; None if one can."""
+    """Return the reason why no file of `urls` can be downloaded; None if one can be downloaded."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return "is not used (HF_HUB_OFFLINE is set)"
     answers: list[str | None] = []
@@ -58,6 +58,7 @@ def _fault(urls: list[str]) -> str | None:
 
 
 def _ask(urls: list[str]) -> str | None:
+    """Ask the hub for each file. Return the reason why none is available, or None if one is available."""
     import httpx
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
@@ -67,7 +68,7 @@ def _ask(urls: list[str]) -> str | None:
             status = httpx.head(url, headers=build_hf_headers(), timeout=OPERATION_TIMEOUT_S).status_code
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             return f"does not answer ({first_line(error)})"
-        if status < 400 or status == 405:
+        if status < 400 or status == 405:  # 405: the server does not answer HEAD requests
             return None
         fault = f"answers with status {status}" + (" (set HF_TOKEN)" if status in (401, 403) else "")
     return fault

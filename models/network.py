@@ -4,7 +4,7 @@ from torch import nn
 
 
 class Network(nn.Module):
-    """Network of a backbone, which PEFT methods adapt, and a head, which is always trained.
+    """A backbone, which PEFT methods adapt, and a head, which is always trained.
 
     Attributes:
         backbone: maps the input to features; an empty `nn.Identity` for a network without a backbone.

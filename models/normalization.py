@@ -12,16 +12,18 @@ from medtune.config.schema import Params
 from medtune.models.weights import SHIPPED, read_shipped_metadata
 from medtune.runtime.cache_key import weights_sha256
 
+# Mean and standard deviation of each color channel.
 Values = tuple[tuple[float, ...], tuple[float, ...]]
 IMAGENET: Values = (tuple(IMAGENET_DEFAULT_MEAN), tuple(IMAGENET_DEFAULT_STD))
+# Names for messages.
 NAMES = {IMAGENET: "ImageNet's"}
 
 
 def normalization(params: Params, backbone: nn.Module) -> tuple[list[float], list[float]]:
     """Return mean and std for images scaled to 0..1.
 
-    The first of these sources that has the values is used: the params, the metadata of shipped weights (recognized by
-    their checksum), the pretrained_cfg of the backbone.
+    The values come from the first of these sources that has them: the params, the metadata of the weights in
+    models/bundled (also for a copy of these weights), timm's description of the backbone (pretrained_cfg).
 
     Args:
         params: all params.
@@ -42,9 +44,9 @@ def normalization(params: Params, backbone: nn.Module) -> tuple[list[float], lis
 def check_normalization(params: Params) -> None:
     """Check that the normalization of a user's weights file is known.
 
-    timm's normalization of an architecture applies to timm's weights. A user's file may need another one. timm's
-    normalization is accepted only if all published weights of the architecture use that of ImageNet. If
-    `model.backbone` names a tag, only the weights of this tag count.
+    The normalization that timm lists for an architecture belongs to timm's weights. A user's file may need another
+    normalization. The check passes without a setting if all published weights of the architecture use the normalization
+    of ImageNet, or if there are none. If `model.backbone` names a tag, only the weights of this tag count.
 
     Args:
         params: all params.
@@ -70,7 +72,7 @@ def check_normalization(params: Params) -> None:
 
 
 def file_hint(params: Params) -> str:
-    """Return the `--set` option that sets the normalization of a downloaded weights file; empty if not needed."""
+    """Return the `--set` option for the normalization of a weights file from the hub; empty if none is needed."""
     if params.model.normalization is not None:
         return ""
     cfg = timm.get_pretrained_cfg(params.model.backbone)
@@ -81,6 +83,7 @@ def file_hint(params: Params) -> str:
 
 
 def _published(backbone: str) -> list[Values]:
+    """Return the normalization of every published weights file of the tag or, without a tag, of the architecture."""
     arch, tag = backbone.partition(".")[::2]
     names = [backbone] if tag else timm.list_pretrained(f"{arch}.*")
     cfgs = [timm.get_pretrained_cfg(name) for name in names]
@@ -88,6 +91,7 @@ def _published(backbone: str) -> list[Values]:
 
 
 def _spelled(values: Values) -> str:
+    """Return the value of `model.normalization` in YAML."""
     mean, std = (", ".join(str(value) for value in part) for part in values)
     return f"{{mean: [{mean}], std: [{std}]}}"
 
@@ -97,7 +101,7 @@ def _name(values: Values) -> str:
 
 
 def _shipped_metadata(params: Params) -> dict[str, Any] | None:
-    """Return the metadata of the shipped weights if `model.weights` is `bundled` or a copy of them, otherwise None."""
+    """Return the metadata of the bundled weights if `model.weights` is `bundled` or a copy of this file, else None."""
     if params.model.weights == "bundled":
         return read_shipped_metadata(params.model.backbone)
     if params.model.weights in ("hub", "none") or not (SHIPPED / f"{params.model.backbone}.json").is_file():

@@ -13,8 +13,9 @@ def supports(method: ModuleType, family: str) -> bool:
     """Determine if a PEFT method supports a family.
 
     Args:
-        method: a module of models/peft. With `ALLOW_UNKNOWN_FAMILIES = True`, it also supports the families outside
-            KNOWN_FAMILIES. With `VOLUMES = True`, it supports networks that read volumes.
+        method: a module of models/peft. An empty `SUPPORTED_FAMILIES` means every family. A module with
+            `ALLOW_UNKNOWN_FAMILIES = True` also supports the families outside KNOWN_FAMILIES. A module with
+            `VOLUMES = True` supports networks that read volumes.
         family: from `medtune.models.backbones.family`, or VOLUME.
 
     Returns:
@@ -28,7 +29,7 @@ def supports(method: ModuleType, family: str) -> bool:
 
 
 def supported(method: ModuleType) -> str:
-    """Return the families that a method supports as text for messages. The method does not support every family."""
+    """Return the families that a method supports, as text for messages. Use it only for methods with restrictions."""
     if getattr(method, "ALLOW_UNKNOWN_FAMILIES", False):
         excluded = set(KNOWN_FAMILIES) - set(method.SUPPORTED_FAMILIES)
         return f"all timm families except {_join(excluded)}" if excluded else "all timm families"

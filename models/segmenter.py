@@ -1,4 +1,7 @@
-"""Segmentation networks: a 3-D network, or the slice decoder with or without a timm backbone."""
+"""Construction of segmentation networks: a network that reads volumes, or a 3-D decoder with or without a timm model.
+
+The timm model reads slices of the volume.
+"""
 
 from collections.abc import Sequence
 from types import ModuleType
@@ -21,11 +24,11 @@ def build(
     """Build backbone and decoder. Parts without pretrained weights are initialized from `params.seed`.
 
     Args:
-        params: all params. `model.backbone` is `none`, the name of a 3-D network or the name of a timm model.
+        params: all params. `model.backbone` is `none`, a network that reads volumes, or the name of a timm model.
         channels: number of channels of a volume, C.
         classes: number of classes including the background, K.
         patch: X, Y and Z of a training patch in voxels.
-        load_weights: False leaves the backbone random, for callers that load a state dict afterwards.
+        load_weights: False leaves the backbone randomly initialized, for callers that load a state dict.
 
     Returns:
         The network in eval mode.
@@ -53,11 +56,12 @@ def build(
 
 
 def _head(params: Params) -> ModuleType:
+    """Return the module in models/heads that `model.head.kind` names."""
     return registry.load_plugin("medtune.models.heads", params.model.head.kind, "model.head.kind")
 
 
 def _with_image_size(params: Params, patch: Sequence[int]) -> Params:
-    """Set the argument `img_size` of a ViT to the size of the slices, unless `model.backbone_args` has it."""
+    """Return params that set the argument `img_size` of a ViT to the size of the slices, unless the params set it."""
     model = params.model
     if "img_size" in model.backbone_args or family(model.backbone) != "vit":
         return params

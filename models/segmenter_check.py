@@ -1,4 +1,4 @@
-"""Checks of the networks of task segmentation before training."""
+"""Checks before training of the networks of task segmentation."""
 
 from collections.abc import Sequence
 
@@ -14,8 +14,9 @@ from medtune.models.slice_network import SliceNetwork
 from medtune.models.volume_networks import VolumeNetwork, check_method, create_volume_network
 from medtune.models.weights import read_weights
 
+# Number of classes of a trial network.
 CLASSES = 3
-# Side of a trial patch of slices in voxels. Slices need at least `MIN_SIDE` voxels.
+# Side in voxels of a trial patch for a timm model. Slices need at least `MIN_SIDE` voxels (slice_network.py).
 SIDE = 16
 
 
@@ -48,21 +49,22 @@ def check_segmenter(
 ) -> SliceNetwork | VolumeNetwork:
     """Check that backbone, weights file, PEFT method and patch fit together.
 
-    A timm model is created on the meta device, without its weights (see `weights_check`).
+    The check does not compare the weights of a timm model. `medtune.models.weights_check` does.
 
     Args:
         params: all params.
-        channels: number of channels of the volumes. None: unknown, so weights of a network of volumes are not compared.
-        patch: X, Y and Z of a training patch in voxels. None: unknown.
+        channels: number of channels of the volumes. None: unknown; the check then uses 1 and compares no weights.
+        patch: X, Y and Z of a training patch in voxels. None: unknown; the check then uses `trial_patch`.
         classes: number of classes including the background.
-        load_weights: False leaves out the comparison of the weights of a network of volumes.
+        load_weights: True compares the weights of a network that reads volumes. A timm model is always created without
+            weights.
 
     Returns:
         The network on the meta device.
 
     Raises:
-        InputError: the backbone or the weights are unknown, the network does not support the patch or the PEFT method,
-            MONAI is not installed, or the weights do not fit.
+        InputError: the backbone or the weights are unknown, the network does not support the patch, the PEFT method or
+            gradient checkpointing, MONAI is not installed, or the weights do not fit.
     """
     model = params.model
     name = model.backbone

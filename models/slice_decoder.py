@@ -1,4 +1,4 @@
-"""Light 3-D decoder of a stack of slices, with its own convolutional stem at full resolution."""
+"""Light 3-D decoder that reads a volume and the feature maps of its slices from a backbone."""
 
 from collections.abc import Sequence
 
@@ -6,17 +6,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-# Factor of the logits, whose layer starts with weights divided by it. Few channels and a small learning rate otherwise
-# keep the probabilities near those at the start for hundreds of steps (docs/performance.md).
+# The logits are multiplied by this factor, and the initial weights of their layer are divided by it. Without the
+# factor, the probabilities hardly change in the first hundreds of steps, because the layer has few channels and the
+# learning rate is small (docs/performance.md).
 LOGIT_SCALE = 8.0
 # Channels at full resolution. Half and quarter resolution have twice and four times as many.
 WIDTH = 16
 
 
 class ConvBlock(nn.Sequential):
-    """3x3x3 convolution, instance norm and leaky ReLU; with stride 2, n voxels become ceil(n / 2).
+    """3x3x3 convolution, instance norm and leaky ReLU. With stride 2, n voxels become ceil(n / 2).
 
-    With `depth` 1, the convolution is 3x3x1 and the stride of Z is 1, for images of one slice.
+    With `depth` 1, for volumes of one slice, the convolution is 3x3x1 and its stride along Z is 1.
     """
 
     def __init__(self, inner: int, out: int, stride: int = 1, depth: int = 3) -> None:
@@ -35,9 +36,9 @@ class ConvBlock(nn.Sequential):
 
 
 class Projection(nn.Sequential):
-    """Projection of a level: 1x1x1 convolution, group norm with one group, and leaky ReLU.
+    """Projection of a feature map of the backbone: 1x1x1 convolution, group norm with one group, and leaky ReLU.
 
-    An instance norm would fail for a level of one element, and would remove shifts that a PEFT method trains.
+    An instance norm would fail for a map of one element, and would remove shifts that a PEFT method trains.
     """
 
     def __init__(self, inner: int, out: int) -> None:
@@ -45,16 +46,17 @@ class Projection(nn.Sequential):
 
 
 class SliceDecoder(nn.Module):
-    """U-Net of three resolutions that also reads the levels of a backbone.
+    """U-Net with full, half and quarter resolution that also reads feature maps of a backbone, called levels.
 
-    A level is read at half resolution if its elements are at most two voxels wide, else at quarter resolution.
+    A level whose elements are at most two voxels wide is read at half resolution. Other levels are read at quarter
+    resolution.
 
     Args:
         channels: number of channels of the volume.
         classes: number of classes including the background, K.
-        levels: channels and width of an element in voxels for each level; empty without a backbone.
+        levels: for each level, its channels and the width of its elements in voxels; empty without a backbone.
         width: channels at full resolution.
-        depth: size of the convolutions along Z, 3, or 1 for images of one slice.
+        depth: size of the convolutions along Z: 3, or 1 for volumes of one slice.
     """
 
     def __init__(
@@ -92,7 +94,7 @@ class SliceDecoder(nn.Module):
 
         Args:
             volume: (B, C, X, Y, Z), slices along Z.
-            levels: feature maps (B, c, h, w, n) of n slices.
+            levels: feature maps (B, c, h, w, n) of n slices, evenly spaced along Z.
             extent: number of voxels in X and Y that the feature maps cover, from the first voxel. Multiples of 4.
 
         Returns:
@@ -102,12 +104,12 @@ class SliceDecoder(nn.Module):
         pyramid = [self.stem(volume)]
         for resolution, (down, fuse) in enumerate(zip(self.down, self.fuse, strict=True), 1):
             x = down(pyramid[-1])
-            read = [
+            resized = [
                 _resize(level, x, extent, 2**resolution)
                 for level, target in zip(projected, self.resolutions, strict=True)
                 if target == resolution
             ]
-            pyramid.append(fuse(torch.cat([x, *read], dim=1)))
+            pyramid.append(fuse(torch.cat([x, *resized], dim=1)))
         x = pyramid[-1]
         for up, skip in zip(self.up, reversed(pyramid[:-1]), strict=True):
             x = interpolate(x, size=skip.shape[2:], mode="trilinear")
@@ -117,7 +119,7 @@ class SliceDecoder(nn.Module):
 
 
 def _resize(level: Tensor, like: Tensor, extent: tuple[int, int], factor: int) -> Tensor:
-    """Resample a feature map to the grid of `like`, whose elements are `factor` voxels wide."""
+    """Resample a feature map to the grid of `like`, whose elements are `factor` voxels wide, and crop it to `like`."""
     size = (extent[0] // factor, extent[1] // factor, like.shape[4])
     resized = interpolate(level, size=size, mode="trilinear")
     return resized[:, :, : like.shape[2], : like.shape[3]]

@@ -1,4 +1,4 @@
-"""Feature maps of a timm backbone at four levels."""
+"""Feature maps of a timm backbone at four levels: outputs of blocks of a ViT, or of stages of a CNN."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def uses_tokens(backbone: nn.Module) -> bool:
 def remove_unused(backbone: nn.Module) -> nn.Module:
     """Remove the layers of a CNN behind the last level, such as the last 1x1 convolution and norm.
 
-    These layers do not affect the levels, so they would get no gradient. A ViT stays unchanged.
+    The removed layers would get no gradient, because the levels do not depend on them. A ViT stays unchanged.
 
     Args:
         backbone: a timm model with its weights, changed in place, before a PEFT method is injected.
@@ -47,9 +47,9 @@ def remove_unused(backbone: nn.Module) -> nn.Module:
 def level_features(backbone: nn.Module, images: Tensor) -> list[Tensor]:
     """Compute the feature maps of the levels.
 
-    A ViT has the outputs of four evenly spaced blocks; the last one is the output of the final norm. Hooks on the
-    blocks read them while `forward_features` runs. timm's `forward_intermediates` calls the blocks itself. It would
-    bypass the prompt tokens of `vpt`, which would then get no gradient. A CNN has the outputs of its last four stages.
+    The levels of a CNN are the outputs of its last four stages. The levels of a ViT are the outputs of four evenly
+    spaced blocks. The output of the last block is taken after the final norm. Hooks read the outputs of the other
+    blocks. timm's `forward_intermediates` would bypass the prompt tokens of `vpt`.
 
     Args:
         backbone: a timm model from `remove_unused`, which a PEFT method may have changed.
@@ -68,7 +68,7 @@ def level_features(backbone: nn.Module, images: Tensor) -> list[Tensor]:
 
 
 def level_shapes(backbone: nn.Module, size: tuple[int, int]) -> list[tuple[int, int]]:
-    """Return channels and height of each level for images of H x W = `size` pixels.
+    """Return channels and height of each level for images of `size` = (height, width) in pixels.
 
     Raises:
         InputError: the backbone does not support the size, or its levels are not maps (B, C, h, w).
@@ -91,17 +91,18 @@ def level_shapes(backbone: nn.Module, size: tuple[int, int]) -> list[tuple[int, 
 
 
 def _vit_levels(backbone: Any, images: Tensor) -> list[Tensor]:
+    """Return the outputs of three blocks and of the final norm as maps (B, C, h, w)."""
     blocks = list(backbone.blocks)
     ends = [-(-len(blocks) * level // LEVELS) - 1 for level in range(1, LEVELS)]
     outputs: dict[int, Tensor] = {}
 
-    def record(index: int) -> Any:
-        def hook(_: nn.Module, __: Any, output: Tensor) -> None:
+    def add_hook(index: int) -> Any:
+        def record(_: nn.Module, __: Any, output: Tensor) -> None:
             outputs[index] = output
 
-        return blocks[index].register_forward_hook(hook)
+        return blocks[index].register_forward_hook(record)
 
-    handles = [record(index) for index in sorted(set(ends))]
+    handles = [add_hook(index) for index in sorted(set(ends))]
     try:
         last = backbone.forward_features(images)
     finally:
@@ -119,5 +120,6 @@ def _to_map(tokens: Tensor, height: int, width: int) -> Tensor:
 
 
 def _indices(backbone: nn.Module) -> list[int]:
+    """Return the indices of the last four stages of a CNN."""
     info: Any = backbone.feature_info
     return list(range(len(info)))[-LEVELS:]

@@ -1,4 +1,4 @@
-"""2.5-D network of volumes: a timm backbone reads slices, and a light 3-D decoder reads their features."""
+"""2.5-D network: a timm backbone reads slices of a volume. A light 3-D decoder reads the volume and the features."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,17 +18,17 @@ Normalization = tuple[Sequence[float], Sequence[float]]  # mean and standard dev
 IMAGENET = (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
 COLORS = 3  # color channels of an image
 NEIGHBORS = COLORS  # slices per image: the previous, the slice itself and the next, as color channels
-STEP = 2  # every second slice is read
+STEP = 2  # the backbone reads every second slice
 COARSEST = 4  # voxels per element at the coarsest resolution of the decoder
-REDUCTION = 32  # sides of the images of a CNN are multiples
+REDUCTION = 32  # sides of the images of a CNN are multiples of this number of pixels
 MIN_SIDE = 12  # smallest side of a slice in voxels: a norm of few voxels amplifies rounding errors
 
 
 def slice_side(patch: Sequence[int], slice_scale: float, patch_size: int, slice_axis: int = 2) -> int:
-    """Return the side in pixels of the square images with which a ViT reads a patch, its argument `img_size`.
+    """Return the side in pixels of the square images that a ViT reads, the value of its argument `img_size`.
 
     Args:
-        patch: X, Y and Z in voxels.
+        patch: X, Y and Z of a training patch in voxels.
         slice_scale: pixels per voxel.
         patch_size: side of the ViT's patches in pixels.
         slice_axis: axis along which the slices follow each other, 0..2.
@@ -43,18 +43,24 @@ def slice_side(patch: Sequence[int], slice_scale: float, patch_size: int, slice_
 class SliceNetwork(Network):
     """Backbone of slices and 3-D decoder.
 
-    An image has three neighboring slices as its color channels. Each channel of the volume is read separately. A patch
-    of one slice has no neighbors: its three channels are the colors of one image, and any other number of channels is
-    read separately, with three equal colors. Slices are padded by their edge and upsampled. All slices of a patch have
-    the same size in pixels. A volume has mean 0 and standard deviation 1, like images after the normalization of
-    ImageNet. For weights with another normalization, images are converted from that of ImageNet.
+    The backbone reads each channel of the volume separately. The three colors of an image are a slice and its two
+    neighbors. A volume of one slice has no neighbors. If such a volume has three channels, they are the colors of one
+    image. With another number of channels, each channel becomes an image with three equal colors.
+
+    Slices are padded with their edge values and resampled to the size of the images. Volumes have mean 0 and standard
+    deviation 1, like images with the normalization of ImageNet. If the weights need another normalization, the images
+    are converted to it.
 
     Attributes:
-        backbone: the timm model without layers behind its last level; an empty `nn.Identity` for the control without a
-            backbone.
+        backbone: the timm model without layers behind its last level; an empty `nn.Identity` for
+            `model.backbone=none`.
         head: the decoder, which is always trained.
         patch: largest X, Y and Z in voxels.
         images: number of images per slice that the backbone reads.
+        limits: largest height and width of a slice in voxels.
+        extent: height and width in voxels that an image covers, at least `limits`.
+        pixels: height and width of an image.
+        scale, shift: conversion of images to the normalization of the weights, (3, 1, 1).
     """
 
     scale: Tensor
@@ -122,7 +128,7 @@ class SliceNetwork(Network):
             volumes: (B, C, X, Y, Z), normalized.
 
         Returns:
-            A feature map (B, C * c, h, w, n) for each level of the backbone, for n slices; empty without a backbone.
+            For each level, a feature map (B, images * c, h, w, n) of n slices. The list is empty without a backbone.
         """
         if isinstance(self.backbone, nn.Identity):
             return []
@@ -140,7 +146,7 @@ class SliceNetwork(Network):
         return logits.movedim(4, 2 + self.axis)
 
     def _images(self, volumes: Tensor) -> Tensor:
-        """Return images (B * C * n, 3, H, W) of every second slice of volumes (B, C, X, Y, Z)."""
+        """Return images (B * images * n, 3, H, W) of n slices of volumes whose last axis is the slice axis."""
         height, width, depth = volumes.shape[2:]
         if height > self.limits[0] or width > self.limits[1]:
             raise ValueError(f"slices of {height} x {width} voxels are larger than those of the patch, {self.limits}")
@@ -162,7 +168,7 @@ class SliceNetwork(Network):
         self.register_buffer("shift", ((known[0] - needed[0]) / needed[1])[:, None, None], persistent=False)
 
     def _image_size(self, backbone: Any, patch: Sequence[int], slice_scale: float) -> tuple[int, int]:
-        """Return the size of the images, and enlarge `extent` to the voxels that they cover."""
+        """Return height and width of the images in pixels, and set `extent` to the voxels that the images cover."""
         if uses_tokens(backbone):
             height, width = backbone.patch_embed.img_size
         else:
@@ -179,5 +185,5 @@ class SliceNetwork(Network):
 
 
 def _round_up(value: float, multiple: int) -> int:
-    """Return the smallest multiple that is at least `value`, up to rounding errors."""
+    """Return the smallest multiple of `multiple` that is at least `value`, up to rounding errors."""
     return -int(-(value - 1e-6) // multiple) * multiple

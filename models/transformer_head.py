@@ -7,15 +7,15 @@ def equal_hidden(tokens: int, channels: int, centers: int = 300) -> int:
     """Compute the MLP width h for which a transformer block has as many parameters as a CDTM block.
 
     A CDTM block has K (C + N^2) + C^2 + C + 8 C^2 + 5 C parameters. A transformer block has
-    4 C^2 + 4 C + 2 C h + h + C.
+    4 C^2 + 4 C + 2 C h + h + C. Norms, which both have, are not counted.
 
     Args:
         tokens: N.
         channels: C.
-        centers: K.
+        centers: K, number of centers of CDTM.
 
     Returns:
-        The width, at least C.
+        h, at least C.
     """
     parameters = centers * (channels + tokens**2) + 9 * channels**2 + 6 * channels
     return max(channels, round((parameters - 4 * channels**2 - 5 * channels) / (2 * channels + 1)))

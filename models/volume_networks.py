@@ -25,7 +25,8 @@ from medtune.serving.one_line import first_line
 # MONAI's default instance norm has no scale and shift, which PEFT methods train.
 AFFINE_NORM = ("INSTANCE", {"affine": True})
 
-# An instance norm of two voxels amplifies rounding errors: the ONNX model then differed from torch by 5e-4.
+# Smallest number of voxels at the deepest level. With two voxels, an instance norm amplifies rounding errors. The ONNX
+# model then differed from torch by 5e-4.
 DEEPEST = 8
 
 
@@ -35,9 +36,9 @@ class Architecture:
 
     Attributes:
         monai: name of the class in monai.networks.nets; empty for the brain U-Net.
-        defaults: default arguments, which make the network small.
-        split: returns encoder and decoder.
-        factors: maps the arguments to the number of voxels per voxel of the deepest level, for X, Y and Z.
+        defaults: default arguments of the constructor, which make the network small.
+        split: maps the network to its encoder and decoder.
+        factors: maps the arguments to the sides X, Y and Z in voxels of one element of the deepest level.
     """
 
     monai: str
@@ -47,6 +48,7 @@ class Architecture:
 
 
 def _strides(args: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Return the products of all strides along X, Y and Z."""
     steps = [(stride,) * 3 if isinstance(stride, int) else tuple(stride) for stride in args["strides"]]
     x, y, z = (prod(step[axis] for step in steps) for axis in range(3))
     return x, y, z
@@ -81,17 +83,17 @@ ARCHITECTURES = {
     ),
     "brain_unet3d": Architecture("", {}, split_brain_unet, lambda args: _cube(8)),
 }  # fmt: skip
-# Arguments that follow from the task, and outputs that the decoder does not have.
+# Arguments that users cannot set: MedTune sets them, or they change the outputs of the decoder.
 FIXED = ("spatial_dims", "in_channels", "out_channels", "deep_supervision", "use_conv_final")
 
 
 class VolumeNetwork(Network):
-    """Encoder and decoder of a volume.
+    """Encoder and decoder, which map a volume to logits.
 
     Attributes:
         backbone: maps volumes (B, C, X, Y, Z) to a list of feature maps.
         head: the decoder, which maps the feature maps to logits (B, K, X, Y, Z).
-        factors: X, Y and Z of a patch must be multiples of these numbers of voxels.
+        factors: numbers of voxels. The sides X, Y and Z of a patch must be multiples of them.
         patch: X, Y and Z of a training patch in voxels.
     """
 
@@ -129,7 +131,7 @@ def create_volume_network(
         The network in eval mode.
 
     Raises:
-        InputError: MONAI is missing, the name or an argument is unknown, or the weights do not fit.
+        InputError: MONAI is missing, the name, an argument or the weights are unknown, or the weights do not fit.
     """
     architecture = _architecture(name)
     merged = {**architecture.defaults, **(args or {})}
@@ -163,7 +165,7 @@ def check_patch(network: VolumeNetwork, name: str, patch: Sequence[int]) -> None
         patch: X, Y and Z in voxels.
 
     Raises:
-        InputError: a side is not a multiple of the network's factor, or the deepest level has too few voxels.
+        InputError: a side is not a multiple of its `factors` entry, or the deepest level has too few voxels.
     """
     levels = [divmod(side, factor) for side, factor in zip(patch, network.factors, strict=True)]
     if any(rest or not count for count, rest in levels) or prod(count for count, _ in levels) < DEEPEST:
@@ -201,7 +203,7 @@ def _architecture(name: str) -> Architecture:
 
 
 def _monai_class(name: str, class_name: str) -> Any:
-    """Return the class, imported here because MONAI takes seconds to import."""
+    """Import and return a class of MONAI. The import takes seconds, so it is not at the top of the module."""
     try:
         import monai.networks.nets
 

@@ -1,4 +1,4 @@
-"""Encoder and decoder of a network that reads volumes."""
+"""Encoders and decoders of networks that read volumes, made of the modules of MONAI's networks."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class LevelEncoder(nn.Module):
-    """Encoder whose levels follow each other."""
+    """Encoder that applies its levels one after another."""
 
     def __init__(self, levels: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class ConcatenatingStep(nn.Module):
 
 
 class AddingStep(nn.Module):
-    """Upsampling step of SegResNet, which adds the skip connection before its blocks."""
+    """Upsampling step of SegResNet, which adds the skip connection before it applies its blocks."""
 
     def __init__(self, sample: nn.Module, blocks: nn.Module) -> None:
         super().__init__()
@@ -82,7 +82,8 @@ class SkipDecoder(nn.Module):
 
 
 def split_unet(network: Any) -> tuple[nn.Module, nn.Module]:
-    """Return encoder and decoder of MONAI's UNet, which share its modules."""
+    """Return encoder and decoder of MONAI's UNet, made of its modules."""
+    # Each level is a sequence of a downsampling, a skip connection around the deeper levels, and an upsampling.
     levels, steps, block = [], [], network.model
     while isinstance(block, nn.Sequential) and len(block) == 3 and hasattr(block[1], "submodule"):
         levels.append(block[0])
@@ -92,13 +93,13 @@ def split_unet(network: Any) -> tuple[nn.Module, nn.Module]:
 
 
 def split_dynunet(network: Any) -> tuple[nn.Module, nn.Module]:
-    """Return encoder and decoder of MONAI's DynUNet, which share its modules."""
+    """Return encoder and decoder of MONAI's DynUNet, made of its modules."""
     encoder = LevelEncoder([network.input_block, *network.downsamples, network.bottleneck])
     return encoder, SkipDecoder(network.upsamples, network.output_block)
 
 
 def split_segresnet(network: Any) -> tuple[nn.Module, nn.Module]:
-    """Return encoder and decoder of MONAI's SegResNet, which share its modules."""
+    """Return encoder and decoder of MONAI's SegResNet, made of its modules."""
     dropout = [network.dropout] if network.dropout_prob is not None else []
     first = nn.Sequential(network.convInit, *dropout, network.down_layers[0])
     steps = map(AddingStep, network.up_samples, network.up_layers)
@@ -106,6 +107,6 @@ def split_segresnet(network: Any) -> tuple[nn.Module, nn.Module]:
 
 
 def split_swinunetr(network: Any) -> tuple[nn.Module, nn.Module]:
-    """Return encoder and decoder of MONAI's SwinUNETR, which share its modules."""
+    """Return encoder and decoder of MONAI's SwinUNETR, made of its modules."""
     steps = [getattr(network, f"decoder{level}") for level in (5, 4, 3, 2, 1)]
     return SwinEncoder(network), SkipDecoder(steps, network.out)

@@ -7,25 +7,25 @@ from medtune.models.weights import StateDicts, print_once
 
 # Prefixes that wrappers add to all names.
 PREFIXES = ("", "module.", "_orig_mod.", "net.", "network.")
-# Names that MONAI adds for modules that have another name too, and for outputs that are used only in training.
+# Prefixes of second names of MONAI's modules, and of outputs that are used only in training.
 IGNORED = ("skip_layers.", "deep_supervision_heads.")
 
 
 def load_parts(network: nn.Module, backbone: nn.Module, states: StateDicts, name: str, setting: str) -> None:
-    """Load a state dict that contains all tensors of the encoder.
+    """Load the best-fitting state dict. It must contain all tensors of the encoder.
 
-    Tensors of the decoder that are missing or have another shape, such as the last layer for other classes, keep their
-    random weights. A message lists them.
+    Tensors of the decoder keep their random weights if the state dict lacks them or has another shape, for example for
+    other classes. A message lists these tensors.
 
     Args:
-        network: the whole network, whose tensors have the names of the file; changed in place.
+        network: the complete network, whose tensors have the names of the file; changed in place.
         backbone: its encoder, which shares the modules of `network`.
         states: from `read_weights`.
         name: name of the network, for messages.
         setting: value of `model.weights`, for messages.
 
     Raises:
-        InputError: no state dict fits, or a value is not finite.
+        InputError: the state dict lacks a tensor of the encoder or has unknown tensors, or a value is not finite.
     """
     own: dict[str, Tensor] = network.state_dict(keep_vars=True)
     state = max(
@@ -33,6 +33,7 @@ def load_parts(network: nn.Module, backbone: nn.Module, states: StateDicts, name
         key=lambda state: sum(key in own and own[key].shape == value.shape for key, value in state.items()),
     )
     fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
+    # Tensors are compared by id, because encoder and network have different names for the same tensor.
     loaded = {id(own[key]) for key in fitting}
     needed = {id(tensor) for tensor in backbone.state_dict(keep_vars=True).values()}
     unknown = [key for key in state if key not in own and not key.startswith(IGNORED)]
@@ -55,6 +56,7 @@ def _without_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _describe(key: str, own: dict[str, Tensor], state: dict[str, Tensor]) -> str:
+    """Describe how `key` differs between the network's tensors `own` and the file's tensors `state`."""
     if key not in own:
         return f"the network has no {key}"
     if key not in state:

@@ -1,4 +1,4 @@
-"""Pretrained weights from shipped files and from files of the user. Code in a file is never run."""
+"""Pretrained weights from shipped files (models/bundled) and from files of the user. Code in a file is never run."""
 
 import hashlib
 from collections import Counter
@@ -19,6 +19,7 @@ from medtune.runtime.artifact import digest
 from medtune.serving.checksum import load_with_checksum
 from medtune.serving.one_line import first_line
 
+# Pairs of container, the key under which a file stores a state dict (see `checkpoint_file`), and state dict.
 StateDicts = list[tuple[str, dict[str, Tensor]]]
 
 SHIPPED = PACKAGE / "models" / "bundled"
@@ -32,10 +33,10 @@ def read_shipped_metadata(backbone: str) -> dict[str, Any]:
         backbone: timm name.
 
     Returns:
-        Mean, std, license, source and sha256.
+        Mean and std of the training images, license, source and sha256.
 
     Raises:
-        InputError: the file is missing or does not have its checksum.
+        InputError: the file is missing or damaged.
     """
     path = SHIPPED / f"{backbone}.json"
     try:
@@ -55,7 +56,7 @@ def read_weights(weights: str, backbone: str, check_only: bool = False) -> tuple
         check_only: check only that the file exists and has a known suffix, and return no state dicts.
 
     Returns:
-        Pairs of container (see `checkpoint_file`) and state dict, the preferred pair first; and `weights`.
+        The state dicts, the preferred one first; and `weights`.
 
     Raises:
         InputError: the file does not exist, is not a weights file, contains a pickle with code, or is a shipped file
@@ -81,6 +82,7 @@ def read_weights(weights: str, backbone: str, check_only: bool = False) -> tuple
 
 
 def _read_shipped(path: Path) -> dict[str, Tensor]:
+    """Read a shipped weights file and verify its checksum."""
     content = path.read_bytes()  # read once, so that exactly the verified bytes are loaded
     if hashlib.sha256(content).hexdigest() != read_shipped_metadata(path.stem)["sha256"]:
         raise InputError(
@@ -93,8 +95,8 @@ def _read_shipped(path: Path) -> dict[str, Tensor]:
 def load_into(backbone: nn.Module, states: StateDicts, setting: str) -> None:
     """Load the preferred state dict that fits the backbone completely.
 
-    Prefixes of wrappers are removed, and timm's conversion of keys and position embeddings is applied. Classifiers
-    and parts that only pretraining uses are left out. A message lists removed prefixes and parts that are left out.
+    Prefixes of wrappers are removed from the keys. timm converts keys and position embeddings. Classifiers and parts
+    that only pretraining uses are left out. A message lists the removed prefixes and the parts that are left out.
 
     Args:
         backbone: a timm model; may be on the meta device.
@@ -115,6 +117,7 @@ def load_into(backbone: nn.Module, states: StateDicts, setting: str) -> None:
 
 
 def _choose(backbone: nn.Module, states: StateDicts, setting: str) -> tuple[str, Fit]:
+    """Return container and `Fit` of the first state dict that fits completely."""
     closest: Fit | None = None
     for container, state in states:
         fits = find_fits(state, backbone)
@@ -141,7 +144,7 @@ def _choose(backbone: nn.Module, states: StateDicts, setting: str) -> tuple[str,
 
 
 def _note(container: str, fit: Fit) -> str:
-    """Describe how the file was read. Empty if the file is the plain state dict of the backbone."""
+    """Describe how the file was read. The text is empty if the file is the plain state dict of the backbone."""
     parts = [f"read from {container}"] if container else []
     if fit.prefix:
         parts.append(f"read with the prefix {fit.prefix} removed")
@@ -161,7 +164,7 @@ def print_once(message: str) -> None:
 
 
 def state_sha256(module: nn.Module) -> str:
-    """Return a digest of all parameters and buffers, which changes if any bit changes."""
+    """Return a digest of all parameters and buffers."""
     checksums = {
         name: hashlib.sha256(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data).hexdigest()
         for name, value in module.state_dict().items()

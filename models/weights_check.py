@@ -11,13 +11,13 @@ from medtune.models.weights import load_into, read_weights
 
 
 def check_weights(params: Params) -> None:
-    """Compare the file of `model.weights` with the timm model, whose weights stay on the meta device.
+    """Compare the keys and shapes in the file of `model.weights` with the timm model.
 
     Args:
-        params: all params. Without a file, nothing is checked.
+        params: all params. With `model.weights` hub or none, nothing is checked.
 
     Raises:
-        InputError: the weights do not fit, or their normalization is unknown.
+        InputError: the weights do not fit or are not finite, or their normalization is unknown.
     """
     model = params.model
     if model.weights in ("hub", "none"):

@@ -55,7 +55,7 @@ def save_stage_artifact(
 
     Args:
         folder: artifacts/<stage>/fold-<k>.
-        config: the run.
+        config: configuration of the run.
         search: result of the learning-rate search. The saved curve and scores are those of the selected candidate.
         weights: weights of the best epoch, saved as model.safetensors.
         params: all params, written into result.json.
@@ -115,8 +115,8 @@ def save_validation_outputs(folder: Path, rows: npt.NDArray[Any], outputs: npt.N
 def load_validation_outputs(artifact: Artifact, rows: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
     """Load stored outputs for the validation images.
 
-    A stage stores them if its saved weights were also trained on the validation images. The outputs come from weights
-    that were not.
+    A stage stores these outputs if its saved weights were also trained on the validation images. The outputs come from
+    weights that were trained without the validation images.
 
     Args:
         artifact: artifact of a training stage.
@@ -141,6 +141,7 @@ def load_validation_outputs(artifact: Artifact, rows: npt.NDArray[Any]) -> npt.N
 
 
 def _history_csv(history: list[dict[str, float]]) -> str:
+    """Return the training curve as CSV with an empty cell for NaN."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(history[-1]), lineterminator="\n")
     writer.writeheader()

@@ -1,6 +1,6 @@
 """Random augmentation of batches on the device, with separate random values for each image.
 
-Images are first converted from uint8 to floats in 0..1, because the result is clipped to this range.
+One of the eight flips and quarter turns of an image is called a dihedral view.
 """
 
 import math
@@ -17,8 +17,8 @@ from medtune.training.transfer import to_device
 # Ruifrok & Johnston 2001: optical density of hematoxylin, eosin and DAB in red, green and blue.
 STAIN_BASIS = torch.tensor([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
 STAIN_INVERSE = torch.linalg.inv(STAIN_BASIS)
-# Matrices that map (x, y) in each of the eight views to (x, y) in the image, both -1 to 1. Views 0 to 3 are quarter
-# turns of the image, views 4 to 7 are quarter turns of the mirrored image.
+# Matrices that map (x, y) in each of the eight views to (x, y) in the image. Coordinates are in -1..1. Views 0 to 3 are
+# quarter turns of the image, views 4 to 7 are quarter turns of the mirrored image.
 DIHEDRAL_MAPS = torch.tensor(
     [
         [[mirror * across, -mirror * down], [down, across]]
@@ -38,7 +38,7 @@ class PerSampleRng:
     Args:
         generator: CPU generator of all random numbers, for reproducible runs.
         batch: number of images in the batch.
-        rows: images for which numbers are returned.
+        rows: rows of the batch for which numbers are returned.
     """
 
     def __init__(self, generator: torch.Generator, batch: int, rows: slice) -> None:
@@ -83,8 +83,8 @@ class Geometry:
     """Geometric transformation of each image of a batch, which is also applied to the image's target.
 
     Attributes:
-        views: (B,) dihedral views; `theta` includes them if it is not None.
-        theta: (B, 2, 3) affine maps for `_resample`.
+        views: (B,) dihedral views, used only if `theta` is None; None without views.
+        theta: (B, 2, 3) affine maps for `_resample`, which include the views; None without affine maps.
         border: as in `AugmentParams`.
     """
 
@@ -236,10 +236,12 @@ def _is_grayscale(images: Tensor) -> Tensor | None:
 
 
 def _equal_channels(images: Tensor) -> Tensor:
+    """Return (B,) True for images whose three channels are equal."""
     red, green, blue = images.unbind(3)
     return ((red == green) & (green == blue)).flatten(1).all(1)
 
 
 def _sample_scalar(x: Tensor, limit: float, probability: float, rng: PerSampleRng) -> Tensor:
+    """Draw (B, 1, 1, 1) values that are in -limit..limit with `probability` and otherwise 0, on the device of `x`."""
     values = rng.uniform(1, limit) * rng.bernoulli(probability)[:, None]
     return to_device(values[:, :, None, None], x.device)

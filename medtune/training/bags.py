@@ -1,4 +1,4 @@
-"""Batches of slides as bags of stored tile features, for heads that pool tiles."""
+"""Batches of slides for heads that pool tiles. A bag contains the stored features of all tiles of a slide."""
 
 from typing import Any
 
@@ -29,12 +29,12 @@ class BagSource:
     def train(
         self, indices: npt.NDArray[Any], generator: torch.Generator, selected: slice = ALL_ROWS
     ) -> tuple[Any, SpatialTransform]:
-        """Load bags of slides in float32; all tiles of a slide have the same randomly drawn view."""
+        """Load the bags of the selected slides in float32. All tiles of a slide have the same randomly drawn view."""
         views = PerSampleRng(generator, len(indices), selected).integers(self.store.views)
         return self._bags(indices[selected], views.numpy()), Geometry(views)
 
     def score(self, indices: npt.NDArray[Any]) -> Any:
-        """Load bags of slides in float32, with all tiles in view 0."""
+        """Load the bags of slides in float32, with all tiles in view 0, the unchanged image."""
         return self._bags(indices, np.zeros(len(indices), np.int64))
 
     def _bags(self, slides: npt.NDArray[Any], views: npt.NDArray[Any]) -> Bags:

@@ -30,7 +30,7 @@ def save(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     text = canonical_json(meta)
     with atomic_write(path) as temporary:
-        # A single entry, because several would be written in random order and make files of equal weights differ.
+        # A single entry. Several entries would be written in random order, so files of equal weights would differ.
         header = {"medtune": canonical_json({"meta": text, "digest": _digest(tensors, text)})}
         try:
             save_file(tensors, temporary, header)
@@ -61,6 +61,7 @@ def read(path: Path, key: str | None = None) -> tuple[dict[str, Tensor], dict[st
 
 
 def _digest(tensors: dict[str, Tensor], text: str) -> str:
+    """Return the SHA-256 checksum of the tensors and the metadata `text`."""
     checksum = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         value = tensors[name]
@@ -111,7 +112,7 @@ def load_trained(artifact: Artifact) -> Any:
         artifact: artifact of a training stage.
 
     Returns:
-        The network on the CPU in eval mode, a `Network`; a `Classifier` in tasks of images.
+        The network on the CPU in eval mode: a `Network`, and in tasks of images a `Classifier`.
 
     Raises:
         RunError: the file is damaged, or the pretrained weights of the backbone have changed since the head was

@@ -1,8 +1,8 @@
 """Cache of the features of a frozen backbone: memory-mapped, content-addressed, in half precision.
 
-Each dihedral view has a folder, whose name is a digest of everything that the features depend on. All folds, training
-fractions, heads and later runs share the folder. Each run computes and adds only the missing images. Features are
-written batch by batch, so that memory does not grow with the data set.
+Each dihedral view (flip or quarter turn of the images) has a folder. The name of the folder is a digest of everything
+that the features depend on. All folds, training fractions, heads and later runs share the folder. Each run computes and
+adds only the missing images. Features are written batch by batch, so that memory does not grow with the data set.
 """
 
 import os
@@ -31,7 +31,7 @@ from medtune.runtime.source_hash import source_fingerprint
 from medtune.training.augmentation import dihedral
 from medtune.training.feature_store import FEATURES_FILE, INDICES_FILE, FeatureShard, FeatureStore, load_shards
 
-BATCH = 32
+BATCH = 32  # largest number of images in a forward pass
 
 
 def required_indices(splits: Mapping[str, npt.NDArray[Any]], views: int, refit: bool = False) -> list[npt.NDArray[Any]]:
@@ -50,7 +50,7 @@ def required_indices(splits: Mapping[str, npt.NDArray[Any]], views: int, refit: 
 
 
 def store_bytes(indices_by_view: Sequence[npt.NDArray[Any]], tokens: int, channels: int) -> int:
-    """Return the disk space in bytes for the features of `indices_by_view`, image indices per view."""
+    """Return the disk space in bytes for features (tokens, channels) of images, whose indices are listed per view."""
     return sum(map(len, indices_by_view)) * tokens * channels * 2
 
 
@@ -104,6 +104,8 @@ def compute_features(
 @dataclass(frozen=True)
 class FeatureSet:
     """Features of one frozen backbone, in one or more views.
+
+    A row is the number of an image, or of a window of a volume.
 
     Attributes:
         identity: everything that the features depend on, except the view, as JSON values. `images` is the digest of
@@ -161,6 +163,7 @@ def fill_store(
 def _write_shard(
     features: FeatureSet, rows: npt.NDArray[Any], view: int, folder: Path, key: str, label: str
 ) -> FeatureShard:
+    """Compute the features of `rows` in a view and publish them as a shard in `folder`."""
     tmp_dir = partial_dir(folder)
     shutil.rmtree(tmp_dir, ignore_errors=True)
     tmp_dir.mkdir(parents=True)
@@ -191,7 +194,7 @@ def _write_shard(
 
 
 def _reserve_disk(path: Path) -> None:
-    """Allocate the disk space of a sparse file, because writing to a memory map on a full disk kills the process.
+    """Allocate the disk space of a sparse file. Writing to a memory map on a full disk would kill the process.
 
     Args:
         path: a file with its final length.

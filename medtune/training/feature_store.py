@@ -1,7 +1,7 @@
 """Stored features of a prepared data set, in shards that are written atomically.
 
-Each dihedral view has a folder of shards. A shard contains the features of the images that were missing when it was
-written, so that no feature is computed twice.
+Each dihedral view (flip or quarter turn) has a folder of shards. A new shard contains only images that no other shard
+of the view contains.
 """
 
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ def load_shards(view: Path, key: str) -> tuple[list[FeatureShard], Path]:
 
     Args:
         view: folder of the view.
-        key: cache key of the features.
+        key: cache key of the features; shards with another key are ignored.
 
     Returns:
         The shards, and the folder for the next shard. Its number is the lowest that is free or has a damaged shard.
@@ -79,7 +79,7 @@ class FeatureStore:
         """
         self.arrays = [shard.features for view in views for shard in view]
         self.offsets = np.cumsum([0, *(len(array) for array in self.arrays)])
-        self.positions = np.full((len(views), images), -1)  # in the concatenation of the arrays
+        self.positions = np.full((len(views), images), -1)  # row in all arrays together; -1: not stored
         offsets = iter(self.offsets)
         for number, view in enumerate(views):
             for shard in view:

@@ -1,4 +1,4 @@
-"""Features of the pretrained backbone for logistic-regression baselines, from the feature cache."""
+"""Features of the backbone before training, from the feature cache, for logistic-regression baselines."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ class FrozenFeatures:
     """
 
     def __init__(self, store: FeatureStore, channels: int) -> None:
-        """Wrap the stored features (n, 1, C or 2C) of a backbone with C channels."""
+        """Wrap the stored features (n, 1, C or 2C) of a backbone with C = `channels`."""
         self.store, self._channels = store, channels
         doubled = store.arrays[0].shape[2] == 2 * channels
         self.names: tuple[str, ...] = (CLASS_TOKEN, MEAN) if doubled else (MEAN,)

@@ -29,7 +29,7 @@ class BatchSource(Protocol):
 
         Args:
             indices: image indices of a complete batch.
-            generator: generator of all random numbers. They are drawn for all of `indices`.
+            generator: generator of all random numbers, which are drawn for the complete batch.
             selected: rows of the batch that this process computes.
 
         Returns:
@@ -37,11 +37,11 @@ class BatchSource(Protocol):
         """
 
     def score(self, indices: npt.NDArray[Any]) -> Tensor:
-        """Load inputs without augmentation."""
+        """Load the inputs of the images `indices` without augmentation."""
 
 
 class FeatureSource:
-    """Stored features, each image in a randomly drawn view."""
+    """Batch source of stored features. In training, each image has a randomly drawn view (flip or quarter turn)."""
 
     def __init__(self, store: FeatureStore, device: torch.device) -> None:
         self.store, self.device = store, device
@@ -55,12 +55,12 @@ class FeatureSource:
         return inputs, Geometry(views)
 
     def score(self, indices: npt.NDArray[Any]) -> Tensor:
-        """Load features (B, N, C), float32, of view 0."""
+        """Load features (B, N, C), float32, of view 0, the unchanged image."""
         return to_device(self.store.fetch(indices), self.device).float()
 
 
 class PackedImageSource:
-    """Normalized images from the prepared uint8 images."""
+    """Batch source of normalized images, which are made from the prepared uint8 images."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ def iterate_labeled(
 
 
 class FrozenBackboneModel(nn.Module):
-    """Backbone without gradients and head with gradients, for a stage 1 that runs the backbone in every epoch."""
+    """Backbone without gradients and head with gradients, for stage 1 without stored features."""
 
     def __init__(self, model: Classifier) -> None:
         super().__init__()

@@ -1,14 +1,13 @@
 """L2-regularized linear head on stored features, solved to its optimum by L-BFGS.
 
-The problem is that of scikit-learn's multinomial LogisticRegression, for the loss of any task:
+The problem is that of scikit-learn's multinomial LogisticRegression, but with the loss of any task:
 
-    minimize over W, b:  |W|^2 / 2 + C * sum_i w_i * loss(W z_i + b, y_i),   mean of w_i = 1,
+    minimize over W, b:  |W|^2 / 2 + C * sum_i w_i * loss(W z_i + b, y_i),   mean of w_i = 1.
 
-on centered and scaled features z = (x - mean) / s. The common scale s is the square root of the total variance of x.
-The mean of |z|^2 is then 1, and one value of C suits backbones of any width. A scale per channel would amplify channels
-with little
-variation, such as those of rarely active ReLUs (docs/log.md has the comparison). The solution is returned for the
-unscaled features.
+w_i is the weight of image i, and z = (x - mean) / s are its centered and scaled features. All channels have the same
+scale s, the square root of the total variance of x. The mean of |z|^2 is then 1, and one value of C suits backbones of
+any width. A scale per channel would amplify channels with little variation, such as those of rarely active ReLUs
+(docs/log.md has the comparison). The returned solution applies to the unscaled features x.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,8 +21,8 @@ from medtune.config.errors import RunError
 from medtune.tasks.base import Objective
 from medtune.training.feature_store import FeatureStore
 
-CHUNK = 4096
-IN_MEMORY_BYTES = 2_000_000_000
+CHUNK = 4096  # largest number of images that are processed together
+IN_MEMORY_BYTES = 2_000_000_000  # larger features are read again in every iteration
 MAX_ITERATIONS = 2000
 TOLERANCE = 1e-7  # of the gradient of the mean loss
 
@@ -50,7 +49,7 @@ class LinearSolution:
 
 
 class FeatureProblem:
-    """Training problem on stored features, for any C. Each view of an image has weight 1 / number of views."""
+    """Training problem on stored features, for any C. The weight of an image is divided equally among its views."""
 
     def __init__(
         self,
@@ -61,7 +60,7 @@ class FeatureProblem:
         outputs: int,
         device: torch.device,
     ) -> None:
-        """Compute mean and scale of the features.
+        """Compute the mean and the scale of the features.
 
         Args:
             store: features (n, 1, D) in one or more views.
@@ -148,7 +147,7 @@ class FeatureProblem:
                 yield rows, x.to(self.device).double().flatten(1)
 
     def _scaled(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield targets and scaled features (B, D)."""
+        """Yield targets (B, ...) and centered and scaled features (B, D)."""
         for rows, x in self._stored():
             yield self._target(rows), (x - self.mean) / self.scale
 

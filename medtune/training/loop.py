@@ -1,4 +1,4 @@
-"""Training loop of both stages, with mixed precision, EMA, exact resume and distributed training.
+"""Training loop of both stages, with mixed precision, EMA (moving average of weights), resume and several processes.
 
 In distributed training, each process computes its rows of every batch. After each step, all processes have the same
 gradients, weights, EMA weights and scores. The main process writes checkpoints.
@@ -21,7 +21,7 @@ from medtune.training.schedule import epoch_order, lr_factor, stream_seed
 from medtune.training.trainer_config import TrainerConfig, TrainingState
 from medtune.training.transfer import to_device
 
-LOG_EVERY = 20
+LOG_EVERY = 20  # steps between two entries of the log
 WORST = -1e30  # score for undefined metrics; finite, because checkpoints contain JSON
 
 
@@ -49,14 +49,14 @@ class Trainer:
         self.ema: dict[str, Tensor] | None = None
         if config.params.ema_decay:
             self.ema = {k: v.detach().clone() for k, v in config.saved.state_dict().items()}
-        group = config.params.batch_size * config.params.gradient_accumulation_steps
+        images_per_step = config.params.batch_size * config.params.gradient_accumulation_steps
         self.repeats_per_epoch = config.params.repeats_for(len(config.train))
-        self.steps_per_epoch = math.ceil(len(config.train) * self.repeats_per_epoch / group)
+        self.steps_per_epoch = math.ceil(len(config.train) * self.repeats_per_epoch / images_per_step)
         self.steps = self.steps_per_epoch * config.params.epochs
         self.warmup = round(self.steps_per_epoch * config.params.warmup)
 
     def run(self) -> tuple[TrainingState, dict[str, Tensor]]:
-        """Train to the last epoch or until the metric has not improved for `patience` epochs.
+        """Train to the last epoch, or until the monitored metric has not improved for `patience` epochs.
 
         Returns:
             The final state, and the weights of the best epoch, or of the last epoch if there are no
@@ -89,20 +89,24 @@ class Trainer:
         return time.monotonic() - self.saved_at >= self.config.params.checkpoint_seconds
 
     def _begin_epoch(self) -> None:
+        """Seed the random numbers of the next epoch."""
         torch.manual_seed(stream_seed(self.config.seed, "torch", self.state.epoch))
         self.augment_rng.manual_seed(stream_seed(self.config.seed, "augment", self.state.epoch))
 
     def _epoch(self) -> dict[str, float]:
+        """Train to the end of the current epoch and return the row of the epoch in the training curve."""
         config, state = self.config, self.state
         generator = torch.Generator().manual_seed(stream_seed(config.seed, "order", state.epoch))
         order = np.concatenate([epoch_order(config.train, generator) for _ in range(self.repeats_per_epoch)])
-        group = config.params.batch_size * config.params.gradient_accumulation_steps
+        images_per_step = config.params.batch_size * config.params.gradient_accumulation_steps
         config.set_modes()
         started = time.monotonic()
         while state.batch < self.steps_per_epoch:
-            self.pending_losses.append(self._step(order[state.batch * group : (state.batch + 1) * group]))
+            first = state.batch * images_per_step
+            self.pending_losses.append(self._step(order[first : first + images_per_step]))
             state.batch += 1
             state.step += 1
+            # Processes may disagree about the time. With several processes, a save is due only at fixed steps.
             ended, due = state.batch == self.steps_per_epoch, distributed.world_size() == 1 and self._save_is_due()
             if ended or due or state.step % LOG_EVERY == 0:
                 self._flush_losses()
@@ -117,7 +121,7 @@ class Trainer:
         return self._finish_epoch(state.epoch, train_loss, self.optimizer.param_groups[0]["lr"])
 
     def _flush_losses(self) -> None:
-        """Read the pending losses from the device together, because each read synchronizes with it.
+        """Read all pending losses from the device at once, because every read waits for the device.
 
         Raises:
             DivergedError: a loss is not finite.
@@ -135,7 +139,7 @@ class Trainer:
             config.on_step(state.step, {"train/loss": value, "lr": self.optimizer.param_groups[0]["lr"]})
 
     def _step(self, rows: np.ndarray) -> Tensor:
-        """Run an optimizer step on the images `rows` and return its loss () on the device."""
+        """Run an optimizer step on the images `rows` and return its loss, a scalar on the device."""
         config, size = self.config, self.config.params.batch_size
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * lr_factor(self.state.step, self.steps, self.warmup)
@@ -165,7 +169,7 @@ class Trainer:
         return loss_sum
 
     def _loss(self, batch: np.ndarray) -> Tensor:
-        """Return the loss (), summed over the rows of `batch` that this process computes."""
+        """Return the loss, a scalar, summed over the rows of `batch` that this process computes."""
         rows, weight = replicas.local_slice(len(batch))
         inputs, transform = self.config.source.train(batch, self.augment_rng, rows)
         with self.accelerator.autocast():
@@ -179,6 +183,7 @@ class Trainer:
 
     @torch.no_grad()
     def _update_ema(self) -> None:
+        """Move the EMA weights toward the current weights, faster in the first steps."""
         assert self.ema is not None
         decay = self.config.params.ema_decay or 0.0
         decay = min(decay, (1 + self.state.step) / (10 + self.state.step))
@@ -191,6 +196,7 @@ class Trainer:
     def _finish_epoch(
         self, epoch: int, train_loss: float, lr: float, network: nn.Module | None = None
     ) -> dict[str, float]:
+        """Score the network, update the best weights and return the row of the epoch in the training curve."""
         config, state = self.config, self.state
         raw = None
         if self.ema is not None:
@@ -217,17 +223,18 @@ class Trainer:
 
     @torch.inference_mode()
     def _score(self, network: nn.Module) -> dict[str, float]:
+        """Return the scores on the validation images, with names such as `val/loss`."""
         network.eval()
         scores = self.objective.score(self._summary(network), self._targets(self.config.val).to(self.device))
         return {f"val/{name}": value for name, value in scores.items()}
 
     def _summary(self, network: nn.Module) -> Tensor:
-        """Compute the summary (n, k) of the validation images for scoring, with the batches split over processes."""
+        """Compute the summary (n, k) of the validation images for scoring. The processes share the batches."""
         val, size = self.config.val, self.config.score_batch_size
         starts = range(0, len(val), size)
         local_starts = starts[distributed.rank() :: distributed.world_size()]
         summaries = {}
-        for start in local_starts or starts[:1]:
+        for start in local_starts or starts[:1]:  # a process without batches needs k
             rows = val[start : start + size]
             with self.accelerator.autocast():
                 output = network(self.config.source.score(rows)).float()

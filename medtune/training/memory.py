@@ -25,7 +25,7 @@ class PeakMemory:
             CLEAR_REFS.write_text(RESET_PEAK)
             self.before = _resident_kib("VmRSS")
         except (OSError, AttributeError):
-            self.available = False  # not Linux, or the kernel does not allow a reset of the peak
+            self.available = False  # the system is not Linux, or the kernel does not allow a reset of the peak
 
     def megabytes(self) -> float | None:
         """Return the peak in MiB; None if the system does not report it."""

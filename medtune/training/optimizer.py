@@ -14,7 +14,7 @@ def build_accelerator(params: TrainingParams, device: str, unused: bool = False)
     Args:
         params: `precision` is read.
         device: cpu, cuda, cuda:1, ...
-        unused: True if the loss does not depend on some trained parameters. It matters only in distributed training.
+        unused: True if the loss does not depend on some trained parameters. Used only in distributed training.
 
     Returns:
         The Accelerator.
@@ -29,7 +29,7 @@ def build_accelerator(params: TrainingParams, device: str, unused: bool = False)
         precision = "bf16" if kind == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     if precision == "fp16" and kind == "cpu":
         raise RuntimeError("precision=fp16: it requires a GPU. Use fp32 or bf16 on a CPU")
-    # Buffers are not broadcast, because they depend only on gradients that all processes share.
+    # Buffers are not broadcast. They depend only on gradients, which are the same in all processes.
     ddp_kwargs = DistributedDataParallelKwargs(
         broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=unused
     )
@@ -47,8 +47,8 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """Build the optimizer of the trained parameters.
 
-    Weight decay does not apply to vectors: biases, scales of norm layers, and scales of channels in PEFT methods. It
-    would pull scales to 0, but a scale has no effect at 1.
+    Weight decay does not apply to vectors: biases, scales of norm layers, and scales of channels in PEFT methods. The
+    decay would pull a scale to 0, but the neutral value of a scale is 1.
 
     Args:
         network: parameters with requires_grad are trained.
@@ -84,7 +84,7 @@ def build_optimizer(
 
 
 def _vectors(network: nn.Module) -> list[nn.Parameter]:
-    """Return parameters with at most one dimension above 1, except weights of linear layers and convolutions."""
+    """Return parameters with at most one dimension of size above 1, except weights of linear and conv layers."""
     weights = {
         id(module._parameters.get("weight"))  # the attribute of a parametrized layer is a computed tensor
         for module in network.modules()

@@ -22,15 +22,15 @@ from medtune.runtime.device import device_name
 from medtune.training.malloc import retain_freed_memory
 from medtune.training.optimizer import build_accelerator, build_optimizer
 
-CLASSES = 4
+CLASSES = 4  # an example
 SECONDS = 5.0  # time limit per kind of step
 
 
 def measure(step: Callable[[int], None], batch_size: int, device: torch.device) -> dict[str, float]:
     """Measure the duration of a step.
 
-    A batch of two images is timed first. If the requested batch would exceed the time limit, the small batch is
-    measured instead.
+    A batch of two images is timed first. If a step with the requested batch would take more than half of the time
+    limit, the small batch is measured instead.
 
     Args:
         step: called with a batch size.
@@ -67,7 +67,8 @@ def profile_steps(params: Params) -> dict[str, Any]:
         params: all params.
 
     Returns:
-        Measurements by name: `forward`, `head` and `train` as from `measure`, `memory` in bytes, and the `device`.
+        `forward` (the backbone), `head` (a step of stage 1) and `train` (a step of stage 2), each as from `measure`.
+        `memory` in bytes, and the `device`.
     """
     retain_freed_memory()
     bare = params.model_copy(update={"model": params.model.model_copy(update={"weights": "none"})})
@@ -112,9 +113,9 @@ def trainer(
     Args:
         params: all params.
         stage: `frozen` or `finetune`.
-        network: network, of which the parameters with gradients are trained.
-        inputs: returns a batch of inputs.
-        targets: returns a batch of class indices.
+        network: its parameters with requires_grad are trained.
+        inputs: maps a batch size to a batch of inputs.
+        targets: maps a batch size to a batch of class indices.
 
     Returns:
         The step.

@@ -1,8 +1,8 @@
 """Learning-rate search of a training stage: train with every candidate and select the best on validation.
 
-Each candidate is a complete training run from the same initial weights. It writes a record next to its checkpoint. A
-search that continues after an interruption therefore does not train the candidate again. The initial weights and the
-weights of the best candidate are on disk. Memory therefore does not grow with the number of candidates.
+Each candidate is a complete training run from the same initial weights. A finished candidate has a record on disk, with
+its state and weights. After an interruption, the search reads the record and does not train the candidate again. The
+initial weights are on disk too, so memory does not grow with the number of candidates.
 """
 
 import atexit
@@ -88,7 +88,7 @@ class SearchResult:
 def search(
     rates: Sequence[float], configure: Configure, folder: Path, key: str, device: str, label: str
 ) -> SearchResult:
-    """Train with every learning rate and select the best validation score; the lower loss breaks ties.
+    """Train with every learning rate and select the best validation score. The lower loss breaks ties.
 
     Args:
         rates: candidates, ascending. A single candidate is trained in `folder` itself.
@@ -103,7 +103,7 @@ def search(
 
     Raises:
         DivergedError: the loss is not finite at any rate.
-        RunError: a record on disk is damaged.
+        RunError: the initial weights or the record of the selected candidate are damaged.
     """
     if len(rates) == 1:
         try:
@@ -137,11 +137,12 @@ def search(
 
 
 def _train(config: TrainerConfig, device: str) -> tuple[TrainingState, dict[str, Tensor]]:
+    """Train a candidate; return its state and the weights of its best epoch."""
     trainer = Trainer(config, device)
     try:
         return trainer.run()
     finally:
-        # The next candidate prepares the same network again, so the wrapper is removed.
+        # The next candidate prepares the same network again, so the wrapper of Accelerate is removed.
         trainer.accelerator.unwrap_model(trainer.network, keep_fp32_wrapper=False)
 
 
@@ -176,10 +177,12 @@ def _freeze_imported_objects() -> None:
 
 
 def _record(folder: Path, rate: float) -> Path:
+    """Return the path of a candidate's record."""
     return folder / f"lr-{rate!r}" / RECORD_FILE
 
 
 def _read(config: TrainerConfig, rate: float, key: str) -> Trial | None:
+    """Return the candidate in its record; None if there is no valid record with this key."""
     stored = checkpoint.read(config.checkpoint_dir / RECORD_FILE, key)
     if stored is None:
         return None
@@ -189,6 +192,7 @@ def _read(config: TrainerConfig, rate: float, key: str) -> Trial | None:
 
 
 def _write(path: Path, trial: Trial, weights: dict[str, Tensor], key: str) -> None:
+    """Write the record of a candidate."""
     state = None if trial.state is None else state_to_json(trial.state)
     checkpoint.save(path, weights, {"key": key, "state": state, "failure": trial.failure})
 
@@ -200,6 +204,7 @@ def _drop_weights(trial: Trial | None, folder: Path, key: str) -> None:
 
 
 def _all_diverged(rates: Sequence[float], failure: str, label: str) -> str:
+    """Return the message for a search in which every candidate diverged; `failure` is that of the first."""
     shown = ", ".join(f"{rate:g}" for rate in rates)
     stage = label.partition(".")[0]
     if len(rates) == 1:

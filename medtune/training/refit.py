@@ -12,13 +12,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RefitSettings:
-    """Settings from the folds.
+    """Settings of the network of all labeled images.
 
     Attributes:
         lr: learning rate; None for a solved head.
-        epochs: epoch after which training stops. The learning-rate schedule still covers all `epochs` of the params. 0
-            uses the network of the previous stage.
-        strength: C of a solved head.
+        epochs: epoch after which training stops; None for a solved head. The learning-rate schedule still covers all
+            `epochs` of the params. 0 selects the network of the previous stage.
+        strength: C of a solved head; None for other heads.
     """
 
     lr: float | None = None
@@ -26,14 +26,14 @@ class RefitSettings:
     strength: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the entries for result.json and the cache key."""
+        """Return the settings that are not None, for result.json and the cache key."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def refit_settings(results: Sequence[Mapping[str, Any]]) -> RefitSettings:
     """Compute the median over folds of the selected C, or of the selected learning rate and epochs.
 
-    For the learning rate and C, the lower median is used, because at least one fold has selected this value. The number
+    The lower median of the learning rate or C is used, so that at least one fold has selected the value. The number
     of epochs is the median of the best epochs of all folds at that rate, including folds that selected another rate.
 
     Args:

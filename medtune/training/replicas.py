@@ -1,4 +1,4 @@
-"""Distribution of batches over processes, and synchronization of their state.
+"""Distribution of batches over processes, and synchronization of the processes.
 
 With a single process, there is no communication.
 """
@@ -41,6 +41,8 @@ def sum_over_processes(values: Tensor) -> Tensor:
 
 
 class _SumWithGradient(torch.autograd.Function):
+    """Sum over processes. In the backward pass, the gradients are also summed over processes."""
+
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
         total = values.clone()
@@ -57,10 +59,10 @@ class _SumWithGradient(torch.autograd.Function):
 def sum_with_gradient(values: Tensor) -> Tensor:
     """Sum `values` over all processes, for a term of the loss that is not a sum over images.
 
-    Every process must call it as often as the others. Gradients are those of the sum of the losses of all processes.
+    All processes must call the function equally often. Gradients are those of the sum of the losses of all processes.
 
     Args:
-        values: any shape, the same in all processes.
+        values: tensor of any shape. The shape must be the same in all processes.
 
     Returns:
         The sums.
@@ -73,7 +75,7 @@ def sum_with_gradient(values: Tensor) -> Tensor:
 
 @torch.no_grad()
 def broadcast_state(module: nn.Module) -> None:
-    """Copy the state of the main process to all, because computations before training may be rounded differently."""
+    """Copy the state of the main process to all processes. Their earlier computations may be rounded differently."""
     if distributed.world_size() == 1:
         return
     state = module.state_dict()
@@ -85,7 +87,7 @@ def broadcast_state(module: nn.Module) -> None:
 
 
 def check_same_step(step: int, device: torch.device) -> None:
-    """Check that all processes are at the same step, which they are after reading the same checkpoint.
+    """Check that all processes are at the same step, because all must read the same checkpoint.
 
     Args:
         step: step of this process.
@@ -107,7 +109,7 @@ def check_same_step(step: int, device: torch.device) -> None:
 def has_unused_parameters(network: nn.Module, inputs: Tensor, penalty: Callable[[], Tensor] | None) -> bool:
     """Check for trained parameters that the loss does not depend on.
 
-    Distributed training must not wait for their gradients.
+    Distributed training must not wait for the gradients of these parameters.
 
     Args:
         network: network, which is switched to eval mode so that no random numbers are consumed.

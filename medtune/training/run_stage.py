@@ -39,7 +39,7 @@ class StageSpec:
         source: batch source of the inputs.
         set_modes: puts every module in its training mode.
         record: called at the end with the best epoch; returns additional entries of result.json.
-        start: network before training, as a candidate for the best epoch; None excludes it.
+        start: network before training, a candidate for the best epoch (epoch 0); None for no such candidate.
         upstream: trained artifacts from which the stage starts, for the record.
         penalty: as in `TrainerConfig`.
         after_step: as in `TrainerConfig`.
@@ -52,7 +52,7 @@ class StageSpec:
             `saved_part`.
         solve: function that replaces the training loop for a solved head; returns the same as `Trainer.run`.
         refit: settings of the network that is trained on all images; None for the network of a fold.
-        control: name of the control run that the stage belongs to; None for the run of the model.
+        control: name of the control run, trained only for comparison with the model; None for the run of the model.
     """
 
     stage: Literal["frozen", "finetune"]
@@ -94,12 +94,16 @@ def run_training_stage(
 
     Returns:
         The published artifact.
+
+    Raises:
+        DivergedError: the loss is not finite at any learning rate.
+        RuntimeError: a process does not find the artifact that the main process published.
     """
     section = getattr(params, spec.stage)
     rates = params.learning_rates(spec.stage)
     if spec.refit and spec.refit.lr is not None:
         rates = (spec.refit.lr,)
-    units = spec.slides or prepared
+    units = spec.slides or prepared  # slides or images
     rows = units.indices(fold)
     name = f"{spec.stage} {network_name(fold)}"
     tags = ("control", spec.control) if spec.control else ()

@@ -1,4 +1,4 @@
-"""Training run with a solved head: select C on validation, then solve again with the validation images if requested."""
+"""Training run of a head that L-BFGS solves: selection of C on validation, then an optional solution on all images."""
 
 import time
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class HeadSolver:
         Args:
             store: features (n, 1, D) of the training images in all views and the validation images in view 0. With
                 `refit`, it has both in all views.
-            candidates: values of C.
+            candidates: values of C, of which validation selects one.
             refit: True to solve the final head on training and validation images. The outputs for the validation images
                 still come from the head that was solved on the training images.
             device: torch device of the loss.
@@ -79,6 +79,7 @@ class HeadSolver:
         return state, solution.state_dict(list(head.state_dict()))
 
     def _problem(self, config: TrainerConfig, rows: np.ndarray) -> FeatureProblem:
+        """Return the training problem on the images `rows`. The bias of the head gives its number of outputs."""
         n_outputs = next(parameter for parameter in config.network.parameters() if parameter.ndim == 1).numel()
         return FeatureProblem(self.store, rows, config.targets, config.objective, n_outputs, self.device)
 

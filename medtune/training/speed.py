@@ -27,12 +27,12 @@ def use_channels_last(setting: bool | Literal["auto"], backbone: str, device: to
     """
     if setting != "auto":
         return setting
-    known = timm.is_model(backbone.partition(".")[0])  # networks of volumes are not timm models
+    known = timm.is_model(backbone.partition(".")[0])  # networks that read volumes are not timm models
     return device.type == "cuda" and known and family(backbone) in CNN_FAMILIES
 
 
 def to_channels_last(network: nn.Module) -> None:
-    """Convert the parameters and buffers of 2-D layers; those of 3-D layers stay as they are."""
+    """Convert the parameters and buffers of 2-D convolutions. Those of 3-D convolutions stay as they are."""
     for tensor in (*network.parameters(), *network.buffers()):
         if tensor.ndim == 4:
             tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from medtune.training.inputs import BatchSource
 from medtune.training.trainer_config import SCORE_BATCH_SIZE
 
+# Maps rows and a seed to batches of inputs and targets.
 Labeled = Callable[[npt.NDArray[Any], int], Iterator[tuple[Tensor, Tensor]]]
 
 
@@ -17,7 +18,8 @@ Labeled = Callable[[npt.NDArray[Any], int], Iterator[tuple[Tensor, Tensor]]]
 class StageInputs:
     """Batch source, network and scoring of the training loop of a stage.
 
-    The part `training` of a task may define two functions that return it, instead of the functions of the stages:
+    The part `training` of a task may define two functions that return `StageInputs`. The stages then call these
+    functions instead of their own:
 
         frozen_inputs(model, prepared, params, cache, fold, device)
         finetune_inputs(model, prepared, params, device)
@@ -29,8 +31,8 @@ class StageInputs:
         wrap: returns the network that maps these inputs to the task's output, for a network from the task's `build`.
         stored: True if the inputs are stored features of the frozen backbone.
         score_batch_size: validation images per batch.
-        labeled: iterates once over images without augmentation and their targets, in random order, for the `prepare`
-            of PEFT methods; arguments are rows and a seed. None in stage 1.
+        labeled: iterates once over inputs without augmentation and their targets, in random order, for the function
+            `prepare` of PEFT methods. None in stage 1.
     """
 
     source: BatchSource

@@ -35,7 +35,7 @@ def compute_trained_outputs(
         images: all images of the data set (n, H, W, 3), uint8.
         device: torch device.
         batch_size: images per batch.
-        advance: called with the number of finished images, out of `backbone_runs`.
+        advance: called after each batch with its number of images. `backbone_runs` returns the total.
 
     Yields:
         Outputs in the order of the requests.
@@ -56,6 +56,7 @@ def _computed(
     batch_size: int,
     advance: Callable[..., None],
 ) -> Iterator[Outputs]:
+    """Yield the outputs of the saved weights for each request."""
     if shares_backbone(requests):
         first, *others = requests
         model = load_trained(first.trained)

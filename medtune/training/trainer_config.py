@@ -11,7 +11,7 @@ from medtune.config.training import TrainingParams
 from medtune.tasks.base import Objective
 from medtune.training.inputs import BatchSource
 
-SCORE_BATCH_SIZE = 64
+SCORE_BATCH_SIZE = 64  # validation images per batch
 
 
 @dataclass
@@ -35,8 +35,8 @@ class TrainerConfig:
         key: cache key; a checkpoint with another key is ignored.
         checkpoint_dir: folder for the checkpoint.
         signs: sign of each metric that `monitor` may name: 1, or -1 if lower is better.
-        start: network before training, scored as epoch 0 and a candidate for the best epoch.
-        penalty: computes a term () that is added to the loss of every step.
+        start: network before training, scored as epoch 0 and a candidate for the best epoch; None for no epoch 0.
+        penalty: computes a scalar that is added to the loss of every step.
         after_step: called with (steps done, total steps) after every optimizer step, before gradients are cleared.
         compile: run training steps, but not scoring, through torch.compile.
         decay_vectors: as for `build_optimizer`.
@@ -79,8 +79,16 @@ class TrainingState:
     """Progress of a training run, the contents of a checkpoint except tensors.
 
     Attributes:
+        epoch: number of finished epochs.
+        batch: number of finished optimizer steps of the current epoch.
+        step: number of finished optimizer steps of all epochs.
+        loss_sum: sum of the losses of the current epoch.
+        best: monitored score and negative loss on validation in the best epoch; None before the first epoch.
+        best_epoch: number of the best epoch; -1 before the first epoch.
+        seconds: duration of training without validation.
+        history: training curve, one row per epoch.
         validation_outputs: (n, ...) outputs for the validation images, if the final weights were also trained on these
-            images. The outputs come from weights that were not. None in other runs.
+            images. The outputs come from weights that were trained without them. None in other runs.
     """
 
     epoch: int = 0

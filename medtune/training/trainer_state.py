@@ -54,7 +54,7 @@ def load_trainer(trainer: ResumableTrainer) -> bool:
         trainer: changed in place.
 
     Returns:
-        False if there is no checkpoint.
+        True if there is a valid checkpoint, otherwise False.
     """
     stored = checkpoint.read(trainer.config.checkpoint_dir / checkpoint.CHECKPOINT_FILE, trainer.config.key)
     if stored is None:
@@ -77,8 +77,8 @@ def load_trainer(trainer: ResumableTrainer) -> bool:
 
 
 def state_to_json(state: TrainingState) -> dict[str, Any]:
-    """Return `state` as JSON values."""
-    # Pairs, not an object, because writing sorts the keys of objects. The order of the pairs is that of the columns.
+    """Return `state` as JSON values, without `validation_outputs`."""
+    # Rows are lists of pairs, because writing sorts the keys of objects. The pairs have the order of the columns.
     history = [[(k, None if math.isnan(v) else v) for k, v in row.items()] for row in state.history]
     return {name: value for name, value in vars(state).items() if name != "validation_outputs"} | {"history": history}
 

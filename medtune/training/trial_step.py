@@ -1,4 +1,4 @@
-"""Trial step of each training stage on random images, which detects problems within seconds."""
+"""Trial step of each training stage on random inputs, which detects problems before training."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class TrialResult:
 
     Attributes:
         network: network with random weights, on the CPU in eval mode, ready for a trial export.
-        batch_of_one: error messages of stages that cannot train on a batch of one image.
+        batch_of_one: error message by stage, for stages that cannot train on a batch of one image.
     """
 
     network: Network
@@ -41,7 +41,7 @@ def run_trial_steps(params: Params, layout: Any) -> TrialResult:
 
     Args:
         params: all params; no weights are read.
-        layout: as in `Training.layout`, with a small patch for volumes.
+        layout: properties of the data as from `Training.layout`, with a small patch for volumes.
 
     Returns:
         The network and the stages that need more than one image per batch.
@@ -66,6 +66,7 @@ def run_trial_steps(params: Params, layout: Any) -> TrialResult:
 
 
 def _guard(params: Params, stage: str, run: Callable[[], None]) -> None:
+    """Call `run`, the step of a stage, and convert exceptions of any type to InputError."""
     try:
         run()
     except InputError:
@@ -111,9 +112,10 @@ def _train_head(params: Params, model: Network, inputs: Tensor, result: TrialRes
 
 
 def _finetune(params: Params, model: Network, inputs: Tensor, result: TrialResult) -> None:
-    innermost = use_channels_last(params.finetune.channels_last, params.model.backbone, inputs.device)
+    """Inject the PEFT method, train for one step and merge the method."""
+    channels_last = use_channels_last(params.finetune.channels_last, params.model.backbone, inputs.device)
     adapt(model, params).to(inputs.device)
-    if innermost:
+    if channels_last:
         to_channels_last(model)
     if params.finetune.gradient_checkpointing:
         model.backbone.set_grad_checkpointing(True)  # type: ignore[operator]
@@ -121,7 +123,7 @@ def _finetune(params: Params, model: Network, inputs: Tensor, result: TrialResul
     if params.model.batchnorm == "frozen":
         freeze_batchnorm(model.backbone)
     is_volume = inputs.ndim == 5
-    if innermost and not is_volume:
+    if channels_last and not is_volume:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
     if params.task.kind == DEFAULT_TASK or is_volume:  # other tasks have other targets
         targets = inputs.new_zeros(len(inputs), *(inputs.shape[2:] if is_volume else ()), dtype=torch.int64)
@@ -142,8 +144,10 @@ def _steps(
     extra: Callable[[], Tensor] | None = None,
     done: Callable[[int, int], None] | None = None,
 ) -> None:
+    # Trains for `STEPS` steps, then tries a batch of one image. `extra` is the penalty of the PEFT method, and `done`
+    # is its function `after_step`.
     section = getattr(params, stage)
-    lr = params.learning_rates(stage)[0]  # the search excludes higher candidates that diverge
+    lr = params.learning_rates(stage)[0]  # the lowest rate; the search excludes higher rates that diverge
     accelerator = build_accelerator(section, str(inputs.device), False)
     trained, optimizer = accelerator.prepare(network, build_optimizer(network, section, lr))
 
@@ -201,7 +205,7 @@ def _inputs(params: Params, model: Network, layout: Any, device: torch.device) -
 
 
 def _features(model: Network, inputs: Tensor) -> list[Tensor]:
-    """Return the features that stage 1 may store; a network of volumes has none."""
+    """Return the features that stage 1 may store; empty for a network that reads volumes."""
     if isinstance(model, Classifier):
         return [model.features(inputs)]
     return model.levels(inputs) if isinstance(model, SliceNetwork) else []

@@ -21,13 +21,14 @@ from medtune.training.profile import measure, peak_memory, trainer
 
 
 def profile_steps(params: Params) -> dict[str, Any]:
-    """Measure a forward pass of a window, and a training step of each stage in the schedule.
+    """Measure a forward pass of a patch, and a training step of each stage in the schedule.
 
     Args:
         params: all params, with `data.patch`.
 
     Returns:
-        Measurements by name: `forward`, `head` and `train` as from `measure`, `memory` in bytes, and the `device`.
+        `forward`, `head` (a step of stage 1) and `train` (a step of stage 2), each as from `measure`. `memory` in
+        bytes, and the `device`.
     """
     retain_freed_memory()
     source = registry.load_plugin("medtune.data.sources", params.data.source, "data.source")

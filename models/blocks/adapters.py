@@ -1,4 +1,4 @@
-"""Wrappers that attach an adapter in parallel to a frozen module or after it."""
+"""Wrappers that attach a trained adapter parallel to a frozen module, or after the module."""
 
 from typing import Any
 
@@ -31,9 +31,9 @@ class ParallelAdapter(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Linear layer to `hidden` channels, activation, linear layer `up`.
+    """Adapter: linear layer to `hidden` channels, activation, linear layer `up`.
 
-    `up` starts at zero, so that the network initially computes the same as the pretrained one.
+    `up` starts at zero, so that the network initially has the outputs of the pretrained network.
     """
 
     def __init__(self, channels: int, hidden: int, activation: nn.Module) -> None:

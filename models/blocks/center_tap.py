@@ -1,17 +1,20 @@
-"""1x1 convolution parallel to a k x k convolution, as an update of the center of the k x k kernel."""
+"""Parallel 1x1 convolution, implemented as an update of the center of a k x k kernel."""
 
 import torch
 from torch import Tensor, nn
 
 
 class CenterTapAdapter(nn.Module):
-    """Matrix (out, in) or diagonal (out,), which is trained from zero and added to the center of a kernel."""
+    """Trained matrix (out, in), initially zero, that is added to the center of a kernel.
+
+    With `channelwise`, only the diagonal of the matrix (out,) is trained.
+    """
 
     def __init__(self, weight: Tensor, channelwise: bool) -> None:
         super().__init__()
         out, inner = weight.shape[:2]
         self.residual = nn.Parameter(torch.zeros(out) if channelwise else torch.zeros(out, inner))
-        # From the last dimension to the first, before and after each dimension.
+        # Numbers of zeros before and after each spatial dimension, the last dimension first.
         self.padding = [size // 2 for size in reversed(weight.shape[2:]) for _ in range(2)]
 
     def forward(self, weight: Tensor) -> Tensor:

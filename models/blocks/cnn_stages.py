@@ -10,6 +10,7 @@ from medtune.config.errors import InputError
 # Names of blocks in ConvNeXt and ResNetV2, in ResNet, and in EfficientNet and MobileNet. Stems and downsampling layers
 # between stages do not match.
 BLOCK_NAME = re.compile(r"(stages\.\d+\.blocks|layer\d+|blocks\.\d+)\.\d+")
+# Side of the square image for `channel_counts` in pixels.
 PROBE_SIZE = 64
 
 
@@ -43,7 +44,7 @@ def spatial_convs(backbone: nn.Module) -> list[str]:
 
 
 def channel_counts(backbone: nn.Module, names: list[str]) -> dict[str, tuple[int, int]]:
-    """Measure the input and output channels of modules in a forward pass of an image of zeros in eval mode.
+    """Measure the input and output channels of modules in a forward pass in eval mode.
 
     Args:
         backbone: a timm CNN.

@@ -1,4 +1,4 @@
-"""Low-rank update of a 3-D convolution kernel by the peft library."""
+"""Corrected low-rank update of 3-D convolution kernels for the peft library."""
 
 import torch
 from peft.tuners.lora.layer import Conv3d

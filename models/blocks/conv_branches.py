@@ -24,7 +24,7 @@ class LiteResidual(nn.Module):
         nn.init.zeros_(self.project.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images (B, C, H, W) to the shape of the module's output."""
+        """Map feature maps (B, C, H, W) to feature maps in the shape of the module's output."""
         y = self.module(x)
         if min(x.shape[2:]) > 1:
             x = functional.avg_pool2d(x, 2)
@@ -35,8 +35,8 @@ class LiteResidual(nn.Module):
 class ConvBottleneck(nn.Module):
     """Convolution `down` to fewer channels, ReLU, 1x1 convolution `up` and a scale per channel.
 
-    `down` has the kernel and stride of `reference`. It is a grouped convolution with one output channel per group. The
-    number of groups divides the number of input channels, and is at most that number divided by `reduction`.
+    `down` is a grouped convolution with the kernel and stride of `reference`. Each group has one output channel. The
+    number of groups is a divisor of the number of input channels, at most 1 / `reduction` of this number.
     """
 
     def __init__(self, reference: nn.Conv2d, reduction: int) -> None:
@@ -58,5 +58,5 @@ class ConvBottleneck(nn.Module):
         nn.init.zeros_(self.up.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images (B, in, H, W) to (B, out, H', W')."""
+        """Map feature maps (B, in, H, W) to (B, out, H', W')."""
         return self.scale * self.up(torch.relu(self.down(x)))

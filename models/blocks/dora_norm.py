@@ -1,4 +1,4 @@
-"""Lower bound for the norms of output channels by which DoRA divides."""
+"""Lower bound for the weight norms of output channels, by which DoRA divides."""
 
 from peft.tuners.lora.dora import DoraConv2dLayer, DoraConv3dLayer, DoraLinearLayer
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ BOUNDED = {DoraLinearLayer: _BoundedLinear, DoraConv2dLayer: _BoundedConv2d, Dor
 def clamp_norms(backbone: nn.Module) -> nn.Module:
     """Bound the norm of every DoRA layer from below, in training and in merging.
 
-    A channel of zeros has magnitude 0, so the library computes 0 / 0. With the bound its output stays 0.
+    For a channel whose weights are all zero, the library would divide 0 by 0. With the bound, its output stays 0.
 
     Args:
         backbone: a network in which the peft library injected DoRA layers; changed in place.

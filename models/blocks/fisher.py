@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 def _negative_log_probability(logits: Tensor, label: Tensor) -> Tensor:
-    """Return the scalar loss for a class, for the classes of voxels, or for independently present findings.
+    """Return the negative log-probability of a label, a scalar.
 
-    The loss of voxels is their mean instead of their sum. This multiplies the Fisher information by a constant, and
-    `fishmask` uses only its ranking.
+    The label is a class, a class per voxel, or independent findings (0 or 1). For voxels, the mean is returned instead
+    of the sum. This changes the Fisher information only by a factor, and `fishmask` uses only the order of the values.
     """
     if logits.ndim == label.ndim + 1:
         return nn.functional.cross_entropy(logits, label.long())
@@ -21,11 +21,11 @@ def diagonal_fisher(model: nn.Module, tensors: Sequence[Tensor], examples: Itera
     """Compute the diagonal of the empirical Fisher information of frozen tensors.
 
     Args:
-        model: maps images or volumes to logits. It is put in eval mode, to exclude dropout and batch statistics.
+        model: maps images or volumes to logits. The function sets eval mode, to exclude dropout and batch statistics.
         tensors: frozen tensors of the model. They remain frozen and without gradient.
         examples: pairs of one image (1, 3, H, W) and its label (1,) or findings (1, K), or pairs of one volume
-            (1, C, X, Y, Z) and its mask (1, X, Y, Z). Batches of one are required, because the square of a sum of
-            gradients is not the sum of their squares.
+            (1, C, X, Y, Z) and its mask (1, X, Y, Z). A batch must have one example, because gradients are squared per
+            example.
 
     Returns:
         Fisher information (total,) of all entries of the flattened and concatenated tensors.

@@ -10,14 +10,14 @@ def shared_factors(terms: int) -> nn.Parameter:
 
 
 def kronecker_sum(left: Tensor, right: Tensor) -> Tensor:
-    """Return the matrix sum_i left_i (x) right_i, of shape (a c, b d), for factors (n, a, b) and (n, c, d)."""
+    """Return the matrix sum_i left_i (x) right_i (a c, b d) for `left` (n, a, b) and `right` (n, c, d)."""
     _, a, b = left.shape
     _, c, d = right.shape
     return torch.einsum("nab,ncd->acbd", left, right).reshape(a * c, b * d)
 
 
 class Hypercomplex(nn.Module):
-    """Linear layer with the weight sum_i A_i (x) (s_i t_i) (in, out) and shared A_i (n, n)."""
+    """Linear layer with the weight sum_i A_i (x) (s_i t_i) (in, out) and shared A_i (n, n); t starts at 0 if `zero`."""
 
     def __init__(self, inner: int, out: int, shared: nn.Parameter, zero: bool) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""PEFT methods of the peft library. A configuration class and its fields define a method."""
+"""PEFT methods of the peft library. A method needs only a configuration class of the library and its arguments."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ Merge = Callable[["nn.Module"], "nn.Module"]
 
 
 def method(config: str, fields: Callable[[Any], Mapping[str, Any]]) -> tuple[Inject, Merge]:
-    """Create `inject` and `merge` for a method that adapts the default target layers.
+    """Create `inject` and `merge` for a method that adapts the default target layers (`target_layers.py`).
 
     torch and peft are imported only when one of the two functions is called.
 

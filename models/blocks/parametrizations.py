@@ -1,4 +1,4 @@
-"""Trained updates of frozen weights as torch parametrizations, which can be merged into the weights.
+"""Trained updates of frozen weights, as parametrizations of torch.
 
 The forward method of a parametrization maps a frozen tensor to the updated tensor. `bake_in` writes the updated tensor
 into the layer and removes the parametrization.
@@ -19,7 +19,8 @@ AFFINE = (*MATRICES, *NORMS)
 def affine_layers(backbone: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yield name and module of every linear layer, convolution and norm layer with parameters.
 
-    Grouped transposed convolutions are left out. Their weights have no dimension of all output channels.
+    timm's classifier is left out. Grouped transposed convolutions are left out too, because no dimension of their
+    weights covers all output channels.
     """
     for name, module in backbone.named_modules():
         if name.startswith(CLASSIFIER_PREFIXES):

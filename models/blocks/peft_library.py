@@ -11,6 +11,7 @@ from medtune.models.blocks.conv3d_update import replace_update
 from medtune.models.blocks.target_layers import default_targets
 from medtune.serving.one_line import first_line
 
+# Attribute of a backbone that stores the object of the peft library that merges the adapters.
 TUNER_ATTRIBUTE = "_tuner"
 
 

@@ -9,7 +9,7 @@ class PrefixedAttention(nn.Module):
     """timm's attention with p = `tokens` additional learned keys and values per head.
 
     Attributes:
-        keys, values: (heads, p, head dim). If the attention has a key norm, it also normalizes `keys`.
+        keys, values: (heads, p, head dim). If the attention has a key norm, the norm also applies to `keys`.
     """
 
     def __init__(self, attention: nn.Module, tokens: int) -> None:
@@ -31,7 +31,7 @@ class PrefixedAttention(nn.Module):
             Tokens (B, N, C).
 
         Raises:
-            ValueError: there is a mask, which would not cover the learned keys.
+            ValueError: `attn_mask` or `is_causal` is set. A mask would not cover the learned keys.
         """
         if attn_mask is not None or is_causal:
             raise ValueError("attention with learned keys does not support a mask")

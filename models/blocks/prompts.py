@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 
 class PromptedBlocks(nn.Sequential):
-    """Blocks of a ViT with learned prompt tokens between its prefix and patch tokens.
+    """Blocks of a ViT with learned prompt tokens between the prefix (class and register tokens) and the patch tokens.
 
     Attributes:
-        prompts: p = `tokens` prompt tokens for the first block (1, p, C), or for every block (depth, p, C). They have
-            the uniform Xavier initialization of VPT.
+        prompts: p = `tokens` prompt tokens, (1, p, C) for the first block or, if `deep`, (depth, p, C) for every block.
+            The initialization is the uniform Xavier initialization of VPT.
     """
 
     def __init__(self, backbone: Any, tokens: int, deep: bool) -> None:
@@ -25,7 +25,7 @@ class PromptedBlocks(nn.Sequential):
         nn.init.uniform_(self.prompts, -limit, limit)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map prefix and patch tokens (B, P + N, C) to (B, P + N, C)."""
+        """Map prefix and patch tokens (B, P + N, C) to (B, P + N, C), without the prompt tokens."""
         start, count = self.prefix_tokens, self.prompts.shape[1]
         for index, block in enumerate(self):
             if index < len(self.prompts):

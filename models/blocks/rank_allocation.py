@@ -13,8 +13,8 @@ BETA = 0.85
 class SVDTriplets(nn.Module):
     """Update P diag(values) Q of an (out, in) matrix, a sum of `rank` triplets.
 
-    A triplet is a value, its column of P and its row of Q. Sensitivity and uncertainty define its importance. They are
-    buffers, so that a checkpoint contains them.
+    A triplet is a value, its column of P and its row of Q. The importance of a triplet is computed from sensitivity and
+    uncertainty. These two are buffers, so that a checkpoint contains them.
 
     Attributes:
         left: P (out, r).
@@ -41,7 +41,7 @@ class SVDTriplets(nn.Module):
         return (self.left * self.values) @ self.right
 
     def orthogonality_loss(self) -> Tensor:
-        """Return the mean Frobenius norm of P^T P - I and Q Q^T - I, which is zero if P and Q are orthonormal."""
+        """Return the mean of the Frobenius norms of P^T P - I and Q Q^T - I. It is zero if P and Q are orthonormal."""
         gram = torch.stack([self.left.T @ self.left, self.right @ self.right.T])
         return torch.linalg.matrix_norm(gram - torch.eye(len(self.values), device=gram.device)).mean()
 
@@ -68,7 +68,7 @@ class SVDTriplets(nn.Module):
 
     @torch.no_grad()
     def prune(self) -> None:
-        """Set the values of triplets that are not selected to zero. Their gradients can make them nonzero again."""
+        """Set the values of all triplets outside the selection to zero. A later step can make them nonzero again."""
         self.values.masked_fill_(~self.selected, 0)
 
 

@@ -1,4 +1,4 @@
-"""Selection of the trainable parameters of a backbone by layer type."""
+"""Selection of the parameters of a backbone that a PEFT method trains, by type and name of the layer."""
 
 from collections.abc import Callable, Iterator
 
@@ -44,21 +44,21 @@ def norm_names(backbone: nn.Module) -> set[str]:
 
 
 def vit_blocks(backbone: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield name and module of every block. It has norm1, attn (with qkv and proj), norm2, mlp (with fc1 and fc2)."""
+    """Yield name and module of every block of a ViT. A block has norm1, attn (qkv, proj), norm2 and mlp (fc1, fc2)."""
     for index, block in enumerate(backbone.blocks):
         yield f"blocks.{index}", block
 
 
 def is_attention(name: str) -> bool:
-    """Return True if a parameter belongs to the attention of a block; `patch_embed.proj` does not."""
+    """Return True if a parameter belongs to the attention of a block. `patch_embed.proj` does not belong to it."""
     return name.startswith("blocks.") and ".attn." in name and (".qkv." in name or ".proj." in name)
 
 
 def branch_ends(backbone: nn.Module) -> list[tuple[nn.Module, list[str]]]:
     """Find the last layer of every residual branch.
 
-    These layers are `attn.proj` and `mlp.fc2` of a ViT, the block of a ConvNeXt (with its parameter `gamma`), or the
-    last norm of a block of a ResNet or MobileNet.
+    In a ViT, these layers are `attn.proj` and `mlp.fc2`. In a ResNet or MobileNet, they are the last norms of the
+    blocks. In a ConvNeXt, the block itself is returned with its parameter `gamma`.
 
     Args:
         backbone: a timm model.

@@ -1,11 +1,11 @@
-"""Low-rank updates of many matrices with shared factors. A matrix consists of slices, blocks of C x C weights."""
+"""Low-rank updates of many matrices with shared factors. Each matrix is divided into slices of C x C weights."""
 
 import torch
 from torch import Tensor, nn
 
 
 class SharedFactors(nn.Module):
-    """Factors that all slices share: U (C, r), initially zero, V (C, r) and, in Tucker form, a core (r, r, r)."""
+    """Factors that all slices share: U (C, r), initially zero, V (C, r) and, if `tucker`, a core (r, r, r)."""
 
     def __init__(self, channels: int, rank: int, tucker: bool) -> None:
         super().__init__()
@@ -18,8 +18,8 @@ class SliceDelta(nn.Module):
     """Update (out, in) of a matrix. The update of its slice i is U S_i V^T.
 
     Attributes:
-        factors: S_i (slices, r, r). In Tucker form, weights (slices, r): S_i is the weighted sum of the r matrices of
-            the shared core.
+        factors: the matrices S_i (slices, r, r). In Tucker form, weights (slices, r). S_i is then the weighted sum
+            of the r matrices of the core.
     """
 
     def __init__(self, out: int, inner: int, shared: SharedFactors) -> None:

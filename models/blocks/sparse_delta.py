@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 
 class SparseDelta(nn.Module):
-    """Trained updates of `count` selected entries. All tensors are flattened and concatenated to number their entries.
+    """Trained updates of `count` entries of tensors with `sizes` entries. Entries are numbered across all tensors.
 
     Attributes:
-        values: (count,), initially zero.
+        values: trained updates (count,), initially zero.
         positions: (count,) numbers of the selected entries, ascending; evenly spaced before `select_entries`.
     """
 
@@ -27,12 +27,12 @@ class SparseDelta(nn.Module):
         self._update_spans()
 
     def select_entries(self, scores: Tensor) -> None:
-        """Select the entries with the largest `scores` (total,)."""
+        """Select the entries with the largest `scores`, one per entry of all tensors (total,)."""
         self.positions.copy_(scores.topk(len(self.positions)).indices.sort().values)
         self._update_spans()
 
     def _update_spans(self) -> None:
-        """Find the range of each tensor in `positions` once, so that no training step waits for the device."""
+        """Find the range of `positions` of each tensor once. A search in every step would wait for the device."""
         bounds = torch.searchsorted(self.positions, torch.tensor(self.starts, device=self.positions.device)).tolist()
         self.spans = list(pairwise(bounds))
 

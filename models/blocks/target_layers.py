@@ -1,4 +1,4 @@
-"""Search for the target layers of PEFT methods, such as the projections of the attention, in any timm network."""
+"""Search for the layers that PEFT methods adapt, such as the projections of the attention, in any timm network."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,18 +17,21 @@ PROJECTIONS = {
     "in_proj", "k", "k_proj", "key", "kv", "q", "q_proj", "qk", "qkv", "qkvm", "query", "to_kv", "to_q", "to_qkv", "v",
     "v_proj", "value",
 }  # fmt: skip
+# Name prefixes of the layers before the first stage.
 STEMS = ("stem", "conv_stem", "patch_embed")
 
 
 def default_targets(backbone: nn.Module) -> list[str]:
     """Return the names of the layers that are adapted by default.
 
-    In a transformer, these are the linear layers that project to queries, keys and values. Some attention modules use
-    the weights of these layers without calling the layers. An update of the layers would then have no effect.
-    Therefore all linear layers that a forward pass calls are returned instead. In a CNN, the linear layers and
-    convolutions of the stages are returned, except grouped and depthwise convolutions. In a network that reads volumes,
-    the linear projections are returned or, if it has none, all linear layers and 3-D convolutions, except grouped,
-    depthwise and transposed convolutions.
+    - Transformer: the linear layers that project to queries, keys and values. Some attention modules use the weights of
+      these layers without calling the layers. An update of such a layer would have no effect. The function then returns
+      all linear layers that a forward pass calls, except layers for position biases.
+    - CNN: all linear layers and convolutions of the stages.
+    - Network that reads volumes: the projections of a transformer or, without projections, all linear layers and 3-D
+      convolutions.
+
+    Grouped, depthwise and transposed convolutions are never returned.
 
     Args:
         backbone: a timm model, or a network that reads volumes.
@@ -43,7 +46,7 @@ def default_targets(backbone: nn.Module) -> list[str]:
         for name, module in backbone.named_modules()
         if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d | nn.Conv3d) and module.groups == 1)
     ]
-    if is_volume_network(backbone):  # its layers are called under their names
+    if is_volume_network(backbone):  # a forward pass calls all its layers
         return [name for name in layers if _projects(name)] or layers
     layers = [name for name in layers if "." in name and not name.startswith((*STEMS, *CLASSIFIER_PREFIXES))]
     linear = [name for name in layers if isinstance(backbone.get_submodule(name), nn.Linear)]
@@ -54,7 +57,7 @@ def default_targets(backbone: nn.Module) -> list[str]:
 
 
 def feedforward_targets(backbone: nn.Module) -> list[str]:
-    """Return the name of the second linear layer of the MLP of each transformer block."""
+    """Return the names of the second linear layers of the MLPs of a transformer; empty for other networks."""
     names = [name for name, module in backbone.named_modules() if isinstance(module, nn.Linear)]
     outputs = [name for name in names if name.endswith(".mlp.fc2")]
     in_blocks = [name for name in outputs if name.startswith("blocks.")]
@@ -66,7 +69,7 @@ def feedforward_targets(backbone: nn.Module) -> list[str]:
 
 
 def called_layers(backbone: nn.Module, names: list[str]) -> list[str]:
-    """Return those of the named layers that a forward pass calls.
+    """Return the layers in `names` that a forward pass calls.
 
     Args:
         backbone: a timm model.
@@ -80,10 +83,10 @@ def called_layers(backbone: nn.Module, names: list[str]) -> list[str]:
     """
     called: set[str] = set()
 
-    def record(name: str) -> Any:
+    def add_hook(name: str) -> Any:
         return backbone.get_submodule(name).register_forward_hook(lambda *_: called.add(name))
 
-    handles = [record(name) for name in names]
+    handles = [add_hook(name) for name in names]
     training = backbone.training
     try:
         run_features(backbone.eval())
@@ -136,11 +139,12 @@ def _sizes(backbone: nn.Module) -> Iterator[tuple[int, int]]:
 
 
 def _is_position(name: str) -> bool:
-    """Return True if a layer computes position biases, as the `cpb_mlp` of Swin V2 does."""
+    """Return True if the name is that of a layer for position biases, such as `cpb_mlp` of Swin V2."""
     return any(word in name for word in ("cpb_mlp", "rel_pos", "pos_embed", "pos_mlp"))
 
 
 def _projects(name: str) -> bool:
+    """Return True if the name is that of a projection to queries, keys or values."""
     parts = name.split(".")
     # A projection may be wrapped with its norm, as in LeViT: `attn.qkv.linear`.
     return parts[-1] in PROJECTIONS or (parts[-1] in ("linear", "proj") and parts[-2] in PROJECTIONS)

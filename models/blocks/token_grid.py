@@ -1,4 +1,4 @@
-"""Convolution over the grid of patch tokens."""
+"""Convolution over the grid of a ViT's patch tokens."""
 
 import math
 
@@ -14,8 +14,8 @@ def quick_gelu(x: Tensor) -> Tensor:
 class TokenGridConv(nn.Module):
     """Linear layer to `hidden` channels, 3x3 convolution over the square patch grid, linear layer `up`.
 
-    The output is initially zero. As in Convpass, the activations are QuickGELU. The convolution is also applied to each
-    prefix token, as a separate grid of 1x1.
+    A QuickGELU precedes and follows the convolution, as in Convpass. The convolution starts as the identity, and `up`
+    starts at zero. Each prefix token (class or register token) is convolved separately, as a grid of 1x1.
     """
 
     def __init__(self, channels: int, hidden: int, prefix_tokens: int) -> None:

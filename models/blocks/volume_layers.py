@@ -1,4 +1,4 @@
-"""Layers of networks that read volumes, for PEFT methods."""
+"""Search for layers of networks that read volumes, for PEFT methods."""
 
 from typing import Any
 
@@ -7,11 +7,13 @@ from torch import Tensor, nn
 
 from medtune.config.errors import InputError
 
-# Networks divide each side by at most 32. An instance norm of two voxels would pass almost no gradient.
+# X, Y and Z of a random volume in voxels. Networks divide each side by at most 32, so their deepest level has at least
+# four voxels. An instance norm of two voxels would pass almost no gradient.
 PROBE_SHAPE = (64, 64, 32)
-# Numerical noise is below 1e-5. The gradient of an effective shift is above 1e-3.
+# A shift with a smaller relative gradient has no effect. Noise is below 1e-5, and effective shifts are above 1e-3.
 NO_EFFECT = 1e-4
-# Norms and convolutions at the end of the residual branches of MONAI's blocks.
+# Ends of the residual branches of MONAI's blocks: paths of the last norm (empty: none) and of the layer before it.
+# {last} is the name of the last unit.
 BRANCHES = {
     "ResidualUnit": (("conv.{last}.adn.N", "conv.{last}.conv"),),
     "UnetResBlock": (("norm2", "conv2.conv"),),
@@ -26,10 +28,11 @@ def is_volume_network(backbone: nn.Module) -> bool:
 
 
 def normalized_layers(backbone: nn.Module) -> set[str]:
-    """Return the names of convolutions of volumes whose scale and shift per channel have no effect.
+    """Return the names of 3-D convolutions whose scale and shift per channel have no effect.
 
-    An instance norm removes scale and shift of every channel. The convolution must have no other reader, such as a
-    skip connection. Therefore the gradient of the shift is computed for a random volume, on an eval-mode network.
+    An instance norm after a convolution removes scale and shift of every channel. If a skip connection also reads the
+    output of the convolution, scale and shift still have an effect. Therefore the function computes the gradient of the
+    shift for a random volume, in eval mode.
 
     Args:
         backbone: any network. The result is empty for a network without 3-D convolutions.
@@ -70,7 +73,7 @@ def normalized_layers(backbone: nn.Module) -> set[str]:
 
 
 def bias_names(backbone: nn.Module) -> set[str]:
-    """Return the names of all biases, without biases of convolutions of volumes that have no effect."""
+    """Return the names of all biases except those of `normalized_layers`, which have no effect."""
     normalized = {f"{name}.bias" for name in normalized_layers(backbone)}
     return {name for name, _ in backbone.named_parameters() if name.endswith("bias")} - normalized
 
@@ -107,12 +110,15 @@ def volume_branch_ends(backbone: nn.Module) -> list[tuple[nn.Module, list[str]]]
 
 
 def _is_channelwise(module: nn.Module) -> bool:
+    """Return True if the module normalizes each channel of each volume separately."""
     if isinstance(module, nn.GroupNorm):
         return module.num_groups == module.num_channels
     return isinstance(module, nn.modules.instancenorm._InstanceNorm) and not module.track_running_stats
 
 
 def _recorder(outputs: dict[str, Tensor], name: str) -> Any:
+    """Return a forward hook that stores the output of a module under `name`."""
+
     def record(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
         outputs[name] = output
 
@@ -120,12 +126,13 @@ def _recorder(outputs: dict[str, Tensor], name: str) -> Any:
 
 
 def _shift_effect(gradient: Tensor) -> float:
-    """Return the largest gradient of a shift per channel, relative to the sum of absolute gradients."""
+    """Return the largest gradient of a channel's shift, relative to the sum of absolute gradients in the channel."""
     axes = (0, *range(2, gradient.dim()))
     return float((gradient.sum(axes).abs() / gradient.abs().sum(axes).clamp_min(1e-30)).max())
 
 
 def _find(module: nn.Module, path: str) -> nn.Module | None:
+    """Return the submodule at `path`; None if there is none."""
     try:
         return module.get_submodule(path)
     except AttributeError:

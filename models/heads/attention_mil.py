@@ -14,7 +14,7 @@ LR_GRID = (3e-4, 1e-3, 3e-3)
 
 
 class Params(HeadParams):
-    """Options of attention pooling. A training batch contains `frozen.batch_size` slides with all their tiles."""
+    """Options of attention pooling. A training batch has `frozen.batch_size` slides, each with all its tiles."""
 
     kind: Literal["attention_mil"] = "attention_mil"
     hidden: Annotated[int, Field(ge=1)] = Field(128, description="L, number of hidden units of the attention")
@@ -28,7 +28,7 @@ class Params(HeadParams):
 
 
 def build(params: Params, tokens: int, channels: int, classes: int) -> "nn.Module":
-    """Build a head from tile features (B, 1, C) to (B, classes + 1): evidence per class, then the attention score."""
+    """Build a head from tile features (B, 1, C) to outputs (B, classes + 1): the evidence per class, then the score."""
     from medtune.models.attention_pooling import GatedAttentionHead
 
     return GatedAttentionHead(channels, classes, params.hidden, params.norm, params.dropout)

@@ -40,9 +40,9 @@ def build(params: Params, tokens: int, channels: int, classes: int, class_tokens
     Args:
         params: options of the head.
         tokens: N, number of patch tokens.
-        channels: C.
+        channels: C, channels of a token.
         classes: number of classes.
-        class_tokens: number of class tokens before the patch tokens; used if `params.summary`.
+        class_tokens: number of class tokens before the patch tokens, 0 or 1. It is 0 without `params.summary`.
 
     Returns:
         The head.
@@ -54,5 +54,5 @@ def build(params: Params, tokens: int, channels: int, classes: int, class_tokens
 
 
 def reads(params: Params) -> str:
-    """Return the features that the head reads; overrides `INPUT`."""
+    """Return the kind of features that the head reads. It replaces `INPUT`."""
     return "all_tokens" if params.summary else INPUT

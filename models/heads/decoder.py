@@ -1,4 +1,4 @@
-"""Head `decoder`: a light 3-D decoder that maps a volume and features of its slices to a label per voxel."""
+"""Head `decoder`: a light 3-D decoder that maps a volume and the features of its slices to logits per voxel."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,7 +17,7 @@ AXES = "xyz"
 
 
 class Params(HeadParams):
-    """Slices that a timm backbone reads. Networks of volumes, such as `unet`, have their own decoder."""
+    """Options of the slices and of the decoder. Networks that read volumes, such as `unet`, have their own decoder."""
 
     kind: Literal["decoder"] = "decoder"
     slice_scale: Annotated[float, Field(ge=0.5, le=8)] = Field(
@@ -30,7 +30,7 @@ class Params(HeadParams):
 
     @property
     def reads_volumes(self) -> bool:
-        """True: the input is a volume."""
+        """True, because the head reads volumes, not images."""
         return True
 
 
@@ -42,18 +42,18 @@ def build(
     patch: Sequence[int],
     normalization: "Normalization | None" = None,
 ) -> "SliceNetwork":
-    """Build the decoder around a backbone.
+    """Build the network of backbone and decoder.
 
     Args:
         params: options of the head.
         backbone: timm model with its weights; None for the decoder alone.
         channels: number of channels of the volume.
         classes: number of classes including the background.
-        patch: X, Y and Z of a patch in voxels.
-        normalization: mean and standard deviation of the images that the weights require.
+        patch: largest X, Y and Z of a patch in voxels.
+        normalization: mean and standard deviation of images that the weights require. None: ImageNet's.
 
     Returns:
-        The network of backbone and decoder.
+        The network.
     """
     from medtune.models.slice_network import SliceNetwork
 
@@ -62,7 +62,7 @@ def build(
 
 
 def image_side(params: Params, patch: Sequence[int], patch_size: int) -> int:
-    """Return the side of the images in pixels with which a ViT reads the slices of a patch.
+    """Return the side in pixels of the images that a ViT reads for the slices of a patch.
 
     Args:
         params: options of the head.

@@ -1,4 +1,4 @@
-"""Head `linear`: a linear layer on the class token (ViT) or the token mean (CNN); the paper's baseline."""
+"""Head `linear`: a linear layer on the class token or, without one, on the token mean; the baseline of CDTM's paper."""
 
 from typing import TYPE_CHECKING, Literal
 

@@ -1,7 +1,7 @@
 """Head `logistic`: logistic regression on the class token and the mean patch feature, solved exactly.
 
-With a frozen backbone, L-BFGS finds the optimum, and there is no learning rate (`medtune.training.logistic`). With
-`schedule=full`, the head starts at zero and is trained like any other head.
+In stage 1, with a frozen backbone, L-BFGS finds the optimum without a learning rate (`medtune.training.logistic`). With
+`schedule=full`, there is no stage 1. The head then starts at zero and is trained like any other head.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal

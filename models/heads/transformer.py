@@ -14,7 +14,7 @@ LR_GRID = (3e-4, 1e-3, 3e-3)
 
 
 class Params(HeadParams):
-    """Options of the block. With the defaults, it has about as many parameters as `cdtm` (17.0 M for ViT-B)."""
+    """Options of the blocks. With the defaults, the head has about as many parameters as `cdtm` (17.0 M for ViT-B)."""
 
     kind: Literal["transformer"] = "transformer"
     layers: Annotated[int, Field(ge=1, le=12)] = 1

@@ -1,11 +1,12 @@
 """Method `adalora`: low-rank updates P diag(values) Q with ranks allocated by importance (arXiv 2303.10512).
 
-Zhang et al. 2023. MedTune implements the method itself, because the allocator of the peft library stores its state
-outside of the network. A triplet is a value, its column of P and its row of Q. Every layer begins with `start`
-triplets. After each step, the importance of every triplet is updated (equations 4 to 6). Every `interval` steps, the
-most important triplets of all layers are selected, and the values of the others are set to zero. The number of selected
-triplets shrinks along a cubic (equation 9) until the layers have `rank` triplets on average. The selection is then
-fixed. A penalty keeps P and Q close to orthonormal. The update merges into the weights.
+Zhang et al. 2023. A triplet is a value, its column of P and its row of Q. Every layer begins with `start` triplets.
+After each step, the importance of every triplet is updated (equations 4 to 6). Every `interval` steps, the most
+important triplets of all layers are selected, and the values of the other triplets are set to zero. The number of
+selected triplets shrinks along a cubic curve (equation 9) until the layers have `rank` triplets on average. The
+selection is then fixed. A penalty keeps P and Q close to orthonormal. The update merges into the weights.
+
+The peft library is not used, because its allocator stores the state of training outside of the network.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -73,7 +74,7 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
 
 
 def after_step(backbone: "nn.Module", params: Params, step: int, steps: int) -> None:
-    """Update the importance from the gradients of this step. Every `interval` steps, also update the ranks."""
+    """Update the importance of the triplets from the gradients. Every `interval` steps, also select triplets again."""
     from medtune.models.blocks.rank_allocation import allocate_ranks, cubic_budget
 
     layers = _triplets(backbone)
@@ -106,6 +107,7 @@ def merge(backbone: "nn.Module") -> "nn.Module":
 
 
 def _triplets(backbone: "nn.Module") -> "list[SVDTriplets]":
+    """Return the triplets of each adapted layer."""
     from medtune.models.blocks.rank_allocation import SVDTriplets
 
     return [module for module in backbone.modules() if isinstance(module, SVDTriplets)]

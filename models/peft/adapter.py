@@ -1,8 +1,8 @@
 """Method `adapter`: a bottleneck after attention and after the MLP (Houlsby et al. 2019, arXiv 1902.00751).
 
-The adapter computes y + up(GELU(down(y))). y is the output of attention or MLP, before the skip connection is added. As
-in the paper, the norm layers are trained too. `up` starts at zero, whereas the authors initialize it with a standard
-deviation of 0.01.
+The adapter computes y + up(GELU(down(y))), where y is the output of attention or MLP before the skip connection. As in
+the paper, the norm layers are also trained. `up` starts at zero. The authors initialize `up` with a standard deviation
+of 0.01.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal

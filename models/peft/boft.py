@@ -1,7 +1,7 @@
 """Method `boft`: rotations of the weight, each a product of sparse butterfly factors.
 
 Liu et al. 2024, arXiv 2311.06243. The peft library implements the method.
-W = R1 R2 ... W0, where each factor R is a permuted block-diagonal, orthogonal matrix.
+W = R1 R2 ... W0. Each factor R is an orthogonal matrix, block-diagonal after a permutation.
 """
 
 from typing import Annotated, Literal

@@ -1,9 +1,9 @@
 """Method `compacter`: adapters made of sums of Kronecker products with shared factors.
 
-Mahabadi et al. 2021, arXiv 2106.04647. A bottleneck follows attention and MLP. Its two layers are parametrized
-hypercomplex layers of rank 1, W = sum_i A_i (x) (s_i t_i), where (x) is the Kronecker product. All layers share the
-factors A_i (n, n). Each layer has separate s_i (C / n, 1) and t_i (1, h / n). The norm layers are trained too, and h is
-24, as in the paper. The second layer starts at zero, whereas the authors initialize it close to zero.
+Mahabadi et al. 2021, arXiv 2106.04647. A bottleneck of two layers, from C channels to h and back, follows attention and
+MLP. The weight of a layer is W = sum_i A_i (x) (s_i t_i) with n terms, where (x) is the Kronecker product. All layers
+share the factors A_i (n, n). The factors s_i (C / n, 1) and t_i (1, h / n) belong to one layer. As in the paper, the
+norm layers are also trained, and h is 24. The second layer starts at zero. The authors initialize it close to zero.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal

@@ -1,8 +1,8 @@
 """Method `conv_adapter`: a bottleneck parallel to every k x k convolution (Chen et al. 2022, arXiv 2208.07463).
 
-This is the convolution-parallel form of the paper, h = conv(x) + alpha * up(relu(down(x))), in every block. `down` is a
-grouped convolution with the kernel and stride of `conv`. It maps to 1/gamma of the input channels. `up` is a 1x1
-convolution that starts at zero. `alpha` is a trained scale per channel. The method cannot be merged.
+Each convolution of a block becomes conv(x) + alpha * up(relu(down(x))), the convolution-parallel form of the paper.
+`down` is a grouped convolution with the kernel and stride of `conv`. It returns 1/gamma as many channels as it reads.
+`up` is a 1x1 convolution that starts at zero. `alpha` is a trained scale per channel. The method cannot be merged.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal

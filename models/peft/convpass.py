@@ -2,8 +2,8 @@
 
 Jie & Deng 2022, arXiv 2207.07039. The branch is a linear layer to h channels, QuickGELU, a 3x3 convolution over the
 patch grid, QuickGELU and a linear layer `up`. The convolution is applied to the class token separately. The convolution
-starts as the identity, and `up` starts at zero. Unlike the authors' code, there is no dropout
-(theirs is 0.1 on the hidden values).
+starts as the identity, and `up` starts at zero. The authors' code has a dropout of 0.1 on the hidden values, which is
+left out here.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal

@@ -2,9 +2,8 @@
 
 Bini et al. 2025, arXiv 2503.18225. The peft library implements the method.
 W = W0 + (lambda / r) B Xi A ||W0|| (equation 8). The diagonal matrix Xi normalizes each of the r components to unit
-norm. ||W0|| is the norm per input channel. The strength lambda bounds the change relative to the weight. With the
-library's default of 15, the first step multiplies the loss by ten or more at any learning rate. Therefore lambda starts
-at 0.5 here.
+norm. ||W0|| is the norm per input channel. The strength lambda bounds the change relative to the weight. At first,
+lambda is 0.5. With the library's default of 15, the first step multiplies the loss by ten or more at any learning rate.
 """
 
 from typing import Annotated, Literal

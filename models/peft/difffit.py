@@ -1,9 +1,9 @@
 """Method `difffit`: biases, norms and a new scalar after each attention and MLP (Xie et al. 2023, arXiv 2304.06648).
 
-The scalar starts at 1 and multiplies the output of a residual branch. It is a parametrization of the last layer of the
-branch, and merges into the weights of that layer. In a ViT, the last layers are the attention projection and fc2. In a
-CNN block, the last layer is the last norm or the layer scale. A norm may precede an activation. The activation must
-then be positively homogeneous, as (leaky) ReLU and PReLU are.
+The scalar starts at 1 and multiplies the output of a residual branch. This is equivalent to a multiplication of the
+parameters of the branch's last layer, into which the scalar merges. In a ViT, the last layers are the attention
+projection and fc2. In a CNN block, the last layer is the last norm or the layer scale. An activation after the norm
+must be positively homogeneous, as (leaky) ReLU and PReLU are.
 """
 
 from typing import TYPE_CHECKING, Literal

@@ -1,10 +1,10 @@
 """Method `dora`: low-rank updates of the direction and a trained magnitude per output channel.
 
 Liu et al. 2024, arXiv 2402.09353. The peft library implements the method.
-W = m (W0 + (alpha / r) B A) / ||W0 + (alpha / r) B A||, with one norm per output channel. m (out,), A and B are
-trained. If all weights of a channel are zero, the library divides 0 by 0. MedTune therefore replaces smaller norms by
-1e-6, so that such a channel remains zero. An instance norm directly after a convolution removes the magnitude, which
-then stays frozen.
+W = m (W0 + (alpha / r) B A) / ||W0 + (alpha / r) B A||, with one norm per output channel. The magnitude m (out,), A and
+B are trained. For a channel whose weights are all zero, the library would divide 0 by 0. Therefore MedTune divides by
+at least 1e-6, and such a channel remains zero. If an instance norm follows a convolution, the magnitude has no effect
+and stays frozen.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal

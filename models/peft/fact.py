@@ -1,8 +1,8 @@
 """Method `fact`: all weight updates as one decomposed tensor (Jie & Deng 2023, arXiv 2212.03145).
 
-The weights of a ViT block are divided into twelve slices of C x C: q, k, v, the output projection, four of fc1 and four
-of fc2. The update of slice i is delta W_i = s U S_i V^T with the scale s. All slices share U (C, r) and V (C, r). In
-the form `tt` (equation 5), each slice has a matrix S_i (r, r). In the form `tk` (equation 7), each slice has r weights,
+The weights of a ViT block are divided into twelve slices of C x C weights: q, k, v, the output projection, four of fc1
+and four of fc2. The update of slice i is s U S_i V^T with the scale s. All slices share U (C, r) and V (C, r). In the
+form `tt` (equation 5), each slice has a matrix S_i (r, r). In the form `tk` (equation 7), each slice has r weights,
 and S_i is the weighted sum of the r matrices of a shared core (r, r, r). U starts at zero in both forms. The update
 merges into the weights.
 """

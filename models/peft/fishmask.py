@@ -1,10 +1,10 @@
 """Method `fishmask`: training of the weights with the most Fisher information (Sung et al. 2021, arXiv 2111.09839).
 
 Before training, the Fisher information of every weight is computed on training images (equation 4). It is the squared
-gradient of the log-probability of an image's label, averaged over the images. Of the weights and biases of all linear
-layers, convolutions and norms, the fraction with the highest Fisher information is selected. The trained parameters are
-differences from the frozen tensors, so that weight decay does not shrink the pretrained values. The differences merge
-into the weights.
+gradient of the log-probability of an image's label, averaged over the images. The method trains a fraction of all
+weights and biases of linear layers, convolutions and norms: those with the highest Fisher information. The trained
+parameters are differences from the frozen tensors, so that weight decay does not shrink the pretrained values. The
+differences merge into the weights.
 """
 
 from collections.abc import Iterable
@@ -79,7 +79,7 @@ def merge(backbone: "nn.Module") -> "nn.Module":
 
 
 def _frozen_tensors(backbone: "nn.Module") -> "list[Tensor]":
-    """Return the frozen tensors under the differences, in the order in which `inject` numbered them."""
+    """Return the frozen tensors to which differences are added, in the order of `inject`."""
     from torch.nn.utils.parametrize import is_parametrized
 
     from medtune.models.blocks.sparse_delta import SparseEntry

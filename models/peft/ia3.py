@@ -1,8 +1,8 @@
 """Method `ia3`: learned scales of keys, values and MLP hidden units (Liu et al. 2022, arXiv 2205.05638).
 
 The peft library implements the method. In timm, one layer projects to queries, keys and values. Its complete output is
-scaled (3 C numbers), so that the queries are scaled too. The input of fc2, the hidden units of the MLP, is scaled too.
-In a CNN, the outputs of the convolutions are scaled. The scales start at 1 and merge into the weights.
+scaled (3 C numbers), including the queries. The input of fc2, the hidden units of the MLP, is also scaled. In a CNN,
+the outputs of the convolutions are scaled. The scales start at 1 and merge into the weights.
 """
 
 from typing import TYPE_CHECKING, Literal

@@ -1,8 +1,8 @@
 """Method `kadaptation`: updates of the attention as sums of Kronecker products (He et al. 2022, arXiv 2203.16329).
 
-Delta W = sum_i A_i (x) (u_i v_i), where all layers share A_i (n, n), and u_i v_i has low rank. v_i starts at zero. The
-update merges into the weights. A single update covers queries, keys and values. The authors' code has separate updates
-for the queries and the values, and none for the keys.
+The update of a weight is sum_i A_i (x) (u_i v_i), where (x) is the Kronecker product. All layers share A_i (n, n).
+u_i v_i has low rank, and v_i starts at zero. The update merges into the weights. A single update covers queries, keys
+and values. The authors' code has separate updates for the queries and the values, and no update for the keys.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal

@@ -1,7 +1,7 @@
 """Method `loha`: updates that are Hadamard products of two low-rank matrices.
 
 Hyeon-Woo et al. 2022, arXiv 2108.06098. The peft library implements the method.
-W = W0 + (alpha / r) (B1 A1) * (B2 A2), where * multiplies elements.
+W = W0 + (alpha / r) (B1 A1) * (B2 A2), where * multiplies elements. All four matrices are trained.
 """
 
 from typing import Annotated, Literal

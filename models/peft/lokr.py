@@ -1,7 +1,7 @@
 """Method `lokr`: updates that are Kronecker products with a low-rank factor.
 
 Yeh et al. 2024, arXiv 2309.14859. The peft library implements the method.
-W = W0 + (alpha / r) C (x) (B A), where (x) is the Kronecker product.
+W = W0 + (alpha / r) C (x) (B A), where (x) is the Kronecker product. C, B and A are trained.
 """
 
 from typing import Annotated, Literal

@@ -20,7 +20,7 @@ class Params(PeftParams):
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     """Train all parameters except those of timm's classifier, which do not affect the features.
 
-    A backbone without parameters is that of `model.backbone=none`, where the head is the complete network.
+    With `model.backbone=none`, the backbone has no parameters and is returned unchanged.
 
     Args:
         backbone: changed in place.

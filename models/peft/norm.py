@@ -1,8 +1,8 @@
 """Method `norm`: training of the scale and shift of every norm layer.
 
 The norm layers are LayerNorm in a ViT (Basu et al. 2023, arXiv 2304.01917) and BatchNorm in most CNNs (Frankle et al.
-2021, arXiv 2003.00152). Networks that read volumes mostly have InstanceNorm or GroupNorm. BatchNorm statistics stay
-frozen unless `model.batchnorm=train`.
+2021, arXiv 2003.00152). Networks that read volumes mostly have InstanceNorm or GroupNorm. The statistics of BatchNorm
+are updated only with `model.batchnorm=train`.
 """
 
 from typing import TYPE_CHECKING, Literal

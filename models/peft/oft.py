@@ -2,8 +2,8 @@
 
 Qiu et al. 2023, arXiv 2306.07280. The peft library implements the method.
 W = R W0, where R is block-diagonal and orthogonal. R is the Cayley transform of a trained skew-symmetric matrix. In a
-CNN, only 1x1 convolutions are adapted, because the library's merge is wrong for larger kernels. Layers whose input
-channels are not a multiple of the block size are not adapted. A ResNet with basic blocks has few suitable layers.
+CNN, only 1x1 convolutions are adapted, because the library merges larger kernels incorrectly. The number of input
+channels of an adapted layer must be a multiple of the block size. A ResNet with basic blocks has few suitable layers.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal

@@ -1,7 +1,7 @@
 """Method `pissa`: low-rank updates that start as the principal components of the weight.
 
 Meng et al. 2024, arXiv 2404.02948. The peft library implements the method.
-W = W_res + B A, where B A starts as the r largest singular components of W0 and W_res is the remainder.
+W = W_res + B A, where B A starts as the r largest singular components of W0. W_res is the frozen remainder.
 """
 
 from typing import Annotated, Literal

@@ -1,8 +1,7 @@
 """Method `prefix`: learned keys and values in the attention of every block (Li & Liang 2021, arXiv 2101.00190).
 
-Every head of every block gets p additional keys and values, to which all tokens attend. They are trained directly. The
-paper computes them by a small network during training. No plain layer computes the same, so the method cannot be
-merged.
+Every head of every block gets p additional keys and values, to which all tokens attend. These keys and values are
+parameters. In the paper, a small network computes them during training. The method cannot be merged.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal

@@ -2,7 +2,7 @@
 
 Albert et al. 2025, arXiv 2502.00987. The peft library implements the method.
 W = W0 + sum_i diag(b_i) B_i diag(d_i) A_i, where A_i and B_i are random and frozen. The sum is scaled by
-alpha / r = 20, as in the paper. The library's default alpha would scale it by 640 / r.
+alpha / r = 20, as in the paper. The library's default alpha would scale the sum by 640 / r.
 """
 
 from typing import Annotated, Literal

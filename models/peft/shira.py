@@ -1,7 +1,7 @@
 """Method `shira`: sparse updates of the weight.
 
 Bhardwaj et al. 2024, arXiv 2406.13175. The peft library implements the method.
-W = W0 + S. S has trained entries at random positions. Their number is the number of parameters of LoRA with rank r.
+W = W0 + S. S has trained entries at random positions, as many as LoRA with rank r has parameters.
 """
 
 from typing import Annotated, Literal

@@ -1,9 +1,9 @@
 """Method `ssf`: y = gamma * x + beta after every layer (Lian et al. 2022, arXiv 2210.08823).
 
-The layers are the patch embedding, norms, qkv, proj, fc1 and fc2 of a ViT, or every convolution and norm of a CNN.
-Scaling and shifting the output of a layer is equivalent to scaling the rows of its weight and changing its bias. The
-scales and shifts are therefore parametrizations of weight and bias, and merge into them. In a network that reads
-volumes, a convolution directly before an instance norm is left out, because the norm removes scale and shift.
+The layers are the patch embedding, norms, qkv, proj, fc1 and fc2 of a ViT, or every convolution and norm of a CNN. A
+scale and shift of a layer's output is equivalent to a change of its weight and bias. Therefore scale and shift are
+parametrizations of weight and bias, and merge into them. In a network that reads volumes, a convolution directly before
+an instance norm is left out, because the norm removes scale and shift.
 """
 
 from typing import TYPE_CHECKING, Literal

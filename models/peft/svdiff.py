@@ -1,7 +1,8 @@
 """Method `svdiff`: W = U diag(relu(s + delta)) V^T with trained delta (Han et al. 2023, arXiv 2303.11305).
 
-This is equation 2 of the paper. U, s and V are the singular value decomposition of the pretrained weight. The kernel of
-a convolution is reshaped to (out, in * k * k), and the kernel of a transposed convolution to (in, out * k * k).
+This is equation 2 of the paper. U diag(s) V^T is the singular value decomposition of the pretrained weight. For the
+decomposition, the kernel of a convolution has the shape (out, in * k * k), and that of a transposed convolution the
+shape (in, out * k * k).
 """
 
 from typing import TYPE_CHECKING, Literal

@@ -1,9 +1,9 @@
 """Method `tinytl`: biases and a lite residual branch parallel to every block (Cai et al. 2020, arXiv 2007.11622).
 
 The branch downsamples the input of the block by 2, applies a grouped convolution and upsamples the result. Its last
-convolution starts at zero, so that training begins at the pretrained network. The paper's blocks have few input
-channels. Blocks of ResNet and ConvNeXt have many, so `hidden` limits the channels of the branch here. Shifts of norm
-layers count as biases. The method cannot be merged.
+convolution starts at zero, so that training begins at the pretrained network. `hidden` limits the channels of the
+branch, because blocks of ResNet and ConvNeXt have more input channels than those of the paper. Shifts of norm layers
+count as biases. The method cannot be merged.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal

@@ -2,9 +2,9 @@
 
 A is a full matrix or, with `form=channelwise`, one number per channel. A 1x1 convolution parallel to a k x k
 convolution of the same stride is equivalent to a change of the kernel's center. The adapter is therefore implemented as
-a parametrization of the kernel, and can be merged into it. There are three differences from the paper. A starts at zero
-(paper: 0.0001 I). The first convolution is adapted too if its shape allows it (paper: left out). The head is trained
-(paper: a linear map of the features, because its classifier has no weights).
+a parametrization of the kernel, and can be merged into it. There are three differences from the paper. A starts at
+zero. In the paper, it starts at 0.0001 I. If its shape allows it, the first convolution is also adapted. The paper
+leaves it out. The head is trained. The paper trains a linear map of the features, and its classifier has no weights.
 """
 
 from typing import TYPE_CHECKING, Literal

@@ -1,8 +1,8 @@
 """Method `vera`: trained scales of shared random low-rank matrices.
 
 Kopiczko et al. 2024, arXiv 2310.11454. The peft library implements the method.
-W = W0 + diag(b) B diag(d) A, where all layers share A and B, which are random and frozen. Only b (out,) and d (r,) are
-trained.
+W = W0 + diag(b) B diag(d) A. All layers share A and B, which are random and frozen. Only b (out,) and d (r,) are
+trained, separately in each layer.
 """
 
 from typing import Annotated, Literal

@@ -2,7 +2,7 @@
 
 With `depth=shallow`, p prompt tokens are added before the first block. With `depth=deep`, every block has p separate
 prompt tokens, which replace the prompt tokens in the output of the previous block. The prompt tokens are between the
-prefix tokens and the patch tokens. They are removed before the final norm.
+class and register tokens and the patch tokens. They are removed before the final norm.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
