@@ -84,7 +84,7 @@ def profile_steps(params: Params) -> dict[str, Any]:
         model.features(images(batch))
 
     result: dict[str, Any] = {"device": str(device), "forward": measure(forward, 32, device)}
-    base = peak_memory(device)
+    base = peak_memory()
     if "frozen" in params.training_stages:
         with torch.no_grad():
             shape = model.features(images(2)).shape[1:]
@@ -97,7 +97,7 @@ def profile_steps(params: Params) -> dict[str, Any]:
         result["train"] = measure(trainer(params, "finetune", model, images), params.finetune.batch_size, device)
     last = result.get("train") or result["forward"]
     batch_size = params.finetune.batch_size if "train" in result else last["batch"]
-    result["memory"] = base + max(peak_memory(device) - base, 0) * batch_size / last["batch"]
+    result["memory"] = base + max(peak_memory() - base, 0) * batch_size / last["batch"]
     return result
 
 
@@ -138,7 +138,7 @@ def trainer(
     return step
 
 
-def peak_memory(device: torch.device) -> float:
+def peak_memory() -> float:
     """Return the peak resident memory of this process in bytes."""
     import resource
 

@@ -59,9 +59,9 @@ def profile_steps(params: Params) -> dict[str, Any]:
         else:
             model.backbone.requires_grad_(True)
             model = adapt(model, bare)
-        before, size = peak_memory(device), getattr(params, stage).batch_size
+        before, size = peak_memory(), getattr(params, stage).batch_size
         result[name] = measure(trainer(params, stage, model, windows, labels), size, device)
-        step = max(peak_memory(device) - before, 0) * size / result[name]["batch"]
+        step = max(peak_memory() - before, 0) * size / result[name]["batch"]
         needed = max(needed, before + step)
     result["memory"] = needed
     return result
