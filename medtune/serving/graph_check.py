@@ -31,8 +31,7 @@ def check_graph(session: onnxruntime.InferenceSession, manifest: dict[str, Any],
     outputs, member_shape = session.get_outputs(), (None, members.count(manifest), *output)
     limit = manifest.get(VOLUMES, {}).get(KEY)
     if limit is not None:
-        shape = (None, members.count(manifest), limit["width"])
-        expected.append(("output", FEATURES, outputs, "tensor(float)", shape))
+        expected.append(("output", FEATURES, outputs, "tensor(float)", (None, members.count(manifest), limit["width"])))
     if members.MEMBERS in manifest:
         expected.append(("output", members.MEMBERS, outputs, "tensor(float)", member_shape))
     if manifest["output"]["name"] != members.MEMBERS:

@@ -28,6 +28,7 @@ TRAIN = "train"
 MAX_VOLUMES = 50
 # Smallest standard deviation of a feature as a fraction of the median. Rounding errors are larger than smaller ones.
 MIN_SPREAD = 0.01
+TINY = float(np.finfo(np.float32).tiny)
 # Fraction of patients whose volumes should not be flagged. Few validation patients only allow a smaller fraction, but
 # not below `MIN_SHARE`.
 SHARE, MIN_SHARE = 0.95, 0.85
@@ -52,7 +53,7 @@ class FeatureSpace:
 
         values = np.asarray(features, np.float64)
         center, spread = values.mean(axis=0), values.std(axis=0)
-        spread = np.maximum(spread, max(MIN_SPREAD * float(np.median(spread)), np.finfo(np.float32).tiny))
+        spread = np.maximum(spread, max(MIN_SPREAD * float(np.median(spread)), TINY))
         covariance, _ = ledoit_wolf((values - center) / spread)
         variances, axes = np.linalg.eigh(covariance)
         smallest = max(variances.max(), 1.0) * 1e-6  # for volumes that are all equal
@@ -73,7 +74,7 @@ def write_spaces(path: Path, spaces: Mapping[int, FeatureSpace | None]) -> None:
             arrays[f"fold{fold}_whitening"] = space.whitening.astype(np.float32)
     if arrays:
         with path.open("wb") as stream:
-            np.savez(stream, **arrays)
+            np.savez(stream, **arrays)  # type: ignore[arg-type]
 
 
 def read_space(path: Path, fold: int) -> FeatureSpace | None:
@@ -114,7 +115,7 @@ def feature_limit(distances: Floats, patients: npt.NDArray[np.generic], width: i
     lowest = lowest_probability(-distances, patients, share)
     assert lowest is not None  # `share` was chosen such that the number of patients is sufficient
     # A limit of 0 would be invalid. It occurs if the features of all volumes are equal.
-    return FeatureLimit(max(-lowest, float(np.finfo(np.float32).tiny)), share, count, width)
+    return FeatureLimit(max(-lowest, TINY), share, count, width)
 
 
 def stack(features: Sequence[np.ndarray | None]) -> Floats | None:
