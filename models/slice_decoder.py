@@ -100,6 +100,12 @@ class SliceDecoder(nn.Module):
         Returns:
             Logits (B, K, X, Y, Z).
         """
+        return self.forward_with_deepest(volume, levels, extent)[0]
+
+    def forward_with_deepest(
+        self, volume: Tensor, levels: Sequence[Tensor], extent: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Compute logits, and return them with the feature map of the coarsest resolution; see `forward`."""
         projected = [project(level) for project, level in zip(self.projections, levels, strict=True)]
         pyramid = [self.stem(volume)]
         for resolution, (down, fuse) in enumerate(zip(self.down, self.fuse, strict=True), 1):
@@ -115,7 +121,7 @@ class SliceDecoder(nn.Module):
             x = interpolate(x, size=skip.shape[2:], mode="trilinear")
             x = up(torch.cat([x, skip], dim=1))
         logits: Tensor = LOGIT_SCALE * self.output(x)
-        return logits
+        return logits, pyramid[-1]
 
 
 def _resize(level: Tensor, like: Tensor, extent: tuple[int, int], factor: int) -> Tensor:

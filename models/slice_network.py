@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from medtune.config.errors import InputError
-from medtune.models.network import Network
 from medtune.models.slice_decoder import WIDTH, SliceDecoder
 from medtune.models.slice_levels import level_features, level_shapes, remove_unused, uses_tokens
+from medtune.models.window_network import WindowNetwork, window_features
 
 Normalization = tuple[Sequence[float], Sequence[float]]  # mean and standard deviation per color channel
 
@@ -40,7 +40,7 @@ def slice_side(patch: Sequence[int], slice_scale: float, patch_size: int, slice_
     return _round_up(_round_up(longest, COARSEST) * slice_scale, patch_size)
 
 
-class SliceNetwork(Network):
+class SliceNetwork(WindowNetwork):
     """Backbone of slices and 3-D decoder.
 
     The backbone reads each channel of the volume separately. The three colors of an image are a slice and its two
@@ -120,6 +120,12 @@ class SliceNetwork(Network):
         """Map volumes (B, C, X, Y, Z) to logits (B, K, X, Y, Z)."""
         logits: Tensor = self.decode(volumes, self.levels(volumes))
         return logits
+
+    def forward_with_features(self, volumes: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute logits, and features of the coarsest resolution of the decoder and of the logits."""
+        levels, moved = self.levels(volumes), volumes.movedim(2 + self.axis, 4)
+        logits, deepest = self.head.forward_with_deepest(moved, levels, self.extent)  # type: ignore[operator]
+        return logits.movedim(4, 2 + self.axis), window_features([deepest, logits])
 
     def levels(self, volumes: Tensor) -> list[Tensor]:
         """Compute the features of the slices, which a run with a frozen backbone can store.

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from medtune.config import registry
 from medtune.config.errors import InputError, show_value, suggestion
 from medtune.models.brain_unet import BrainUNet, split_brain_unet
-from medtune.models.network import Network
 from medtune.models.peft_support import VOLUME, supported, supports
 from medtune.models.volume_parts import split_dynunet, split_segresnet, split_swinunetr, split_unet
 from medtune.models.volume_weights import load_parts
 from medtune.models.weights import read_weights
+from medtune.models.window_network import WindowNetwork, window_features
 from medtune.serving.one_line import first_line
 
 # MONAI's default instance norm has no scale and shift, which PEFT methods train.
@@ -87,7 +87,7 @@ ARCHITECTURES = {
 FIXED = ("spatial_dims", "in_channels", "out_channels", "deep_supervision", "use_conv_final")
 
 
-class VolumeNetwork(Network):
+class VolumeNetwork(WindowNetwork):
     """Encoder and decoder, which map a volume to logits.
 
     Attributes:
@@ -108,6 +108,12 @@ class VolumeNetwork(Network):
     def forward(self, volumes: Tensor) -> Tensor:
         """Map volumes (B, C, X, Y, Z) to logits (B, K, X, Y, Z)."""
         return self.head(self.backbone(volumes))
+
+    def forward_with_features(self, volumes: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute logits, and features of the deepest level of the encoder and of the logits."""
+        maps = self.backbone(volumes)
+        logits = self.head(maps)
+        return logits, window_features([maps[-1], logits])
 
 
 def create_volume_network(

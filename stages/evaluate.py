@@ -70,7 +70,8 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     with start_run("evaluate", key, steps.group, params, "evaluate") as tracked:
         lineage.log_inputs(tracked, prepared, trained)
         all_requests = [OutputsRequest.for_artifact(artifact, prepared) for artifact in trained]
-        all_requests = [request for request in all_requests if request.indices]
+        extend = getattr(task, "extend_request", lambda request, prepared: request)
+        all_requests = [extend(request, prepared) for request in all_requests if request.indices]
         all_requests.sort(key=lambda request: (request.fold == REFIT, request.fold))
         stored = network_outputs(task, all_requests, prepared, params, paths.cache)
         if not hasattr(task, "compute_outputs"):

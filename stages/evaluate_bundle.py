@@ -126,7 +126,7 @@ def _evaluate(
         "providers": bundle.providers,
         "rule": source.rule(bundle),
         "data": data.resolve().name,
-        **source.facts(bundle, prepared),
+        **source.facts(bundle, prepared, predictions),
         "training_overlap": overlap.as_dict(),
     }
     key = digest([document["files"], bundle.precision, prepared.digest, options.model_dump(mode="json"), params.seed])

@@ -59,7 +59,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         lineage.log_inputs(tracked, prepared, trained)
         task = base.export(params.task.kind)
         networks = [load_trained(artifact) for artifact in trained]
-        parts = input_export(params, prepared, networks)
+        parts = input_export(params, prepared, networks, evaluated.folder)
         rules = [record["refit"] if refit else record["folds"][str(fold)] for fold in folds]
         document = bundle_manifest.build_manifest(
             params, prepared, evaluated, trained, rules, metrics, parts.fields(folds, record["decision"]), key

@@ -59,7 +59,7 @@ class ImageInput(ExternalInput):
         """Describe the decision rule."""
         return str(bundle.task.summary(self.document))
 
-    def facts(self, bundle: Bundle, prepared: "PreparedDataset") -> dict[str, Any]:
+    def facts(self, bundle: Bundle, prepared: "PreparedDataset", predictions: Any) -> dict[str, Any]:
         """Return the number of images per class."""
         from medtune.data.external import class_counts
 

@@ -57,8 +57,8 @@ class ExternalInput(ABC):
         """Describe the decision rule or post-processing of the bundle."""
 
     @abstractmethod
-    def facts(self, bundle: Any, prepared: "PreparedDataset") -> dict[str, Any]:
-        """Return further entries of `external` in metrics.json."""
+    def facts(self, bundle: Any, prepared: "PreparedDataset", predictions: Any) -> dict[str, Any]:
+        """Return further entries of `external` in metrics.json, from the result of `Evaluation.from_bundle`."""
 
     def warnings(self, facts: Mapping[str, Any]) -> list[str]:
         """Return warnings about the result of `facts`, one sentence each."""

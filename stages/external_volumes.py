@@ -60,17 +60,13 @@ class VolumeInput(ExternalInput):
         """Describe the post-processing."""
         return str(bundle.task.rule(self.document)).rstrip(".")
 
-    def facts(self, bundle: VolumeBundle, prepared: "PreparedDataset") -> dict[str, Any]:
+    def facts(self, bundle: VolumeBundle, prepared: "PreparedDataset", predictions: Any) -> dict[str, Any]:
         """Return the volumes per label, those that differ from the training volumes, and results of the controls."""
         from medtune.data.external import class_counts
         from medtune.evaluation.control_comparison import training_controls
 
-        settings, found, unit = bundle.settings, [], wording(prepared.info).length
-        names, rules = settings.channels, settings.preparation.intensity
-        for path, entry in zip(prepared.paths, prepared.volumes.entries, strict=True):
-            shape, spacing, quantiles = entry.original_shape, entry.spacing, entry.quantiles
-            if differences := settings.training_range.differences(shape, spacing, quantiles, names, rules, unit):
-                found.append({"volume": path, "differences": differences})
+        flagged = zip(prepared.paths, predictions.flags, strict=True)
+        found = [{"volume": path, "differences": list(phrases)} for path, phrases in flagged if phrases]
         controls = training_controls(self.document)
         return {"volumes_by_label": class_counts(prepared), "unlike_training": found, "training_controls": controls}
 
@@ -80,7 +76,7 @@ class VolumeInput(ExternalInput):
         if not found:
             return []
         return [
-            f"{words.items.capitalize()} that differ from the training {words.items} in spacing, field of view or "
-            f"intensity: {len(found):,} "
+            f"{words.items.capitalize()} that differ from the training {words.items} in spacing, field of view, "
+            f"intensity or network features: {len(found):,} "
             f"(first: {found[0]['volume']}, {found[0]['differences'][0]}). The report lists them."
         ]

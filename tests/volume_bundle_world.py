@@ -17,6 +17,7 @@ from medtune.export.onnx_graph import to_onnx
 from medtune.export.volume_export import VolumeExport
 from medtune.runtime.paths import RunPaths
 from medtune.serving.manifest import dump_manifest
+from medtune.serving.members import REFIT
 from medtune.tasks.segmentation import export as task
 from tests.volume_world import write_prepared_volumes
 
@@ -63,16 +64,19 @@ def make_world(folder: Path) -> Any:
     return SimpleNamespace(params=params, paths=paths, prepared=prepared, parts=parts, folder=folder)
 
 
-def build(world: Any, networks: Sequence[nn.Module]) -> tuple[dict[str, Any], Any, Any]:
+def build(
+    world: Any, networks: Sequence[nn.Module], folds: Sequence[int] = (), feature_limit: dict[str, Any] | None = None
+) -> tuple[dict[str, Any], Any, Any]:
     """Return the document, the module and the graph of networks."""
-    decision = {"kind": "post_processing", "largest": [1], "min_volume_mm3": 0.0, "evidence": {}}
-    folds = list(range(len(networks)))
+    decision = {"kind": "post_processing", "largest": [1], "min_volume_mm3": 0.0, "evidence": {},
+                "feature_limit": feature_limit}  # fmt: skip
+    folds = folds or list(range(len(networks)))
     document = {
         "task": world.params.section("task"),
         "schema_version": 2,
         **task.describe(world.prepared, [{}], decision, 0),
         **world.parts.fields(folds, decision),
-        "members": [{"fold": fold} for fold in folds],
+        "members": [{"fold": None if fold == REFIT else fold} for fold in folds],
         "precisions": {},
         "parity": {},
     }

@@ -82,13 +82,16 @@ class InputExport(Protocol):
         """
 
 
-def input_export(params: Params, prepared: "PreparedDataset", networks: Sequence[Any]) -> InputExport:
+def input_export(
+    params: Params, prepared: "PreparedDataset", networks: Sequence[Any], evaluated: Path | None = None
+) -> InputExport:
     """Return the parts for the task's kind of input.
 
     Args:
         params: all params.
         prepared: the prepared data.
         networks: trained networks.
+        evaluated: folder of stage evaluate.
 
     Returns:
         The parts.
@@ -96,7 +99,7 @@ def input_export(params: Params, prepared: "PreparedDataset", networks: Sequence
     if getattr(base.export(params.task.kind), "INPUT", "images") == "volumes":
         from medtune.export.volume_export import VolumeExport
 
-        return VolumeExport(params, prepared)
+        return VolumeExport(params, prepared, evaluated)
     from medtune.export.image_export import ImageExport
 
     return ImageExport(params, prepared, networks[0].mean.tolist(), networks[0].std.tolist())

@@ -82,10 +82,26 @@ def open_graph(path: Path, external: list[str], busy_wait: bool = True) -> Predi
     return run_session(opened)
 
 
-def run_session(session: "onnxruntime.InferenceSession") -> Predict:
-    """Return a function from the only input of a session (b, ...) to the result of `stack_outputs`."""
-    names, (source,) = [node.name for node in session.get_outputs()], session.get_inputs()
-    return lambda inputs: stack_outputs(names, session.run(None, {source.name: inputs}))
+class RunningGraph:
+    """Function from the only input of a session (b, ...) to the result of `stack_outputs`."""
+
+    def __init__(self, session: "onnxruntime.InferenceSession") -> None:
+        self._session = session
+        self._names, (source,) = [node.name for node in session.get_outputs()], session.get_inputs()
+        self._source = source.name
+
+    def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        """Run the graph and stack its outputs."""
+        return stack_outputs(self._names, self._session.run(None, {self._source: inputs}))
+
+    def output(self, name: str, inputs: np.ndarray) -> np.ndarray:
+        """Run the graph and return one of its outputs."""
+        return np.asarray(self._session.run([name], {self._source: inputs})[0])
+
+
+def run_session(session: "onnxruntime.InferenceSession") -> RunningGraph:
+    """Return the graph of a session as a function."""
+    return RunningGraph(session)
 
 
 def predictor_of(graph: onnx.ModelProto, limit: int = MAX_INLINE_BYTES, busy_wait: bool = True) -> Predict:

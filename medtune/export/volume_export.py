@@ -14,17 +14,22 @@ from medtune.export.ensemble import Member
 from medtune.export.volume_ensemble import VolumeEnsemble
 from medtune.export.window_check import WindowCheck
 from medtune.runtime.artifact import Artifact
+from medtune.runtime.device import device_name
+from medtune.serving.members import REFIT
+from medtune.serving.members import folds as folds_of
 from medtune.serving.volumes.bundle import VolumeBundle
+from medtune.serving.volumes.network_features import KEY
 from medtune.serving.volumes.pipeline import PostProcessing
-from medtune.serving.volumes.training_range import TrainingRange
 from medtune.tasks.segmentation.export import MIN_AGREEMENT
+from medtune.tasks.segmentation.feature_space import FEATURES_FILE, FeatureSpace, read_space
+from medtune.tasks.segmentation.inference import training_features
 from medtune.tasks.segmentation.label_maps import FOLDER, file_name, output_suffix, read_label_map
+from medtune.tasks.segmentation.unlike_training import measure_range
 
 if TYPE_CHECKING:
     import onnxruntime
 
     from medtune.data.manifest import PreparedDataset
-    from medtune.data.volume_store import VolumeEntry
 
 
 # Entries of dataset.json that the bundle has too. Only images have the last one.
@@ -38,10 +43,12 @@ class VolumeExport:
     Attributes:
         params: all params.
         prepared: the prepared data.
+        evaluated: folder of stage evaluate, which has the feature spaces; None to export no features.
     """
 
     params: Params
     prepared: "PreparedDataset"
+    evaluated: Path | None = None
 
     @property
     def source(self) -> graph_input.GraphInput:
@@ -53,7 +60,7 @@ class VolumeExport:
         """Return the entries `input` and `volumes`."""
         info, source = self.prepared.info["volumes"], self.source
         train = np.unique(np.concatenate([self.prepared.indices(fold)["train"] for fold in folds]))
-        entries = [self.prepared.volumes.entries[row] for row in train.tolist()]
+        limit = decision.get(KEY) if self._spaces(folds) else None
         return {
             "input": {"name": source.name, "dtype": source.dtype, "layout": "NCXYZ", "orientation": "RAS",
                       "shape": ["N", *source.shape]},
@@ -63,13 +70,32 @@ class VolumeExport:
                 "mirror_views": list(getattr(self.params.task, "mirror_views")),  # noqa: B009
                 "temperature": float(decision.get("temperature", 1.0)),
                 "post_processing": post_processing(decision),
-                "training_range": measure(entries).document(),
+                "training_range": measure_range(self.prepared, train).document(),
+                **({KEY: limit} if limit else {}),
             },
         }  # fmt: skip
 
     def combine(self, members: Sequence[Member], document: Mapping[str, Any]) -> VolumeEnsemble:
-        """Return the ensemble."""
-        return VolumeEnsemble(members, document["output"]["name"])
+        """Return the ensemble. It computes features if the document has a limit for them."""
+        spaces: list[FeatureSpace] = []
+        if KEY in document["volumes"]:
+            found = self._spaces(folds_of(document))
+            spaces = [space or self._refit_space(member) for space, member in zip(found, members, strict=True)]
+        return VolumeEnsemble(members, document["output"]["name"], spaces)
+
+    def _spaces(self, folds: Sequence[int]) -> "list[FeatureSpace | None]":
+        """Return the space of each network; None for a refit network, and no space if that of another is unknown."""
+        if self.evaluated is None:
+            return []
+        found = [read_space(self.evaluated / FEATURES_FILE, fold) for fold in folds]
+        missing = any(space is None and fold != REFIT for space, fold in zip(found, folds, strict=True))
+        return [] if missing else found
+
+    def _refit_space(self, member: Member) -> "FeatureSpace":
+        """Compute the space of a network that was trained on all volumes. Stage evaluate does not use this network."""
+        task: Any = self.params.task
+        features = training_features(self.prepared, REFIT, member.network, device_name(), task.overlap, task.views)
+        return FeatureSpace.fit(features)
 
     def check(self, model: Any, tested: Sequence[int], document: dict[str, Any]) -> WindowCheck:
         """Return the parity check on windows and volumes of the test volumes."""
@@ -121,15 +147,6 @@ def _label_map(folder: Path, path: str, suffix: str) -> Path | None:
     name = file_name(path)
     found = folder / f"{name}{suffix}"
     return found if found.is_file() and not (folder / f"{name}-2{suffix}").exists() else None
-
-
-def measure(entries: "Sequence[VolumeEntry]") -> TrainingRange:
-    """Return the range of prepared volumes."""
-    return TrainingRange.measure(
-        [entry.original_shape for entry in entries],
-        [entry.spacing for entry in entries],
-        [entry.quantiles for entry in entries],
-    )
 
 
 def post_processing(decision: Mapping[str, Any]) -> dict[str, Any]:

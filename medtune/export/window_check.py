@@ -10,10 +10,12 @@ from medtune.config.schema import ExportParams
 from medtune.data.wording import wording
 from medtune.export import parity
 from medtune.export.check import Predict
+from medtune.export.onnx_file import RunningGraph
 from medtune.export.onnx_outputs import stack_outputs
 from medtune.export.parity_windows import limit_windows, sample_windows
 from medtune.runtime.progress import progress
 from medtune.serving.volumes.document import VolumeSettings
+from medtune.serving.volumes.network_features import FEATURES, KEY
 from medtune.serving.volumes.pipeline import segment
 from medtune.serving.volumes.sliding_window import Run
 from medtune.tasks import base
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 MAX_VOLUMES = 4
 # Outputs of the windows in memory.
 MAX_BYTES = 256 << 20
+# Windows whose features are compared.
+N_FEATURES = 8
+# Largest change of the distance of features as a fraction of its limit.
+MAX_DISTANCE_CHANGE = {"fp32": 1e-3, "fp16": 0.1}
 # Voxels of a batch of windows. Larger batch sizes are left out.
 MAX_BATCH_VOXELS = 2 << 20
 
@@ -42,6 +48,7 @@ class WindowCheck:
         reference: (n, 1 + M, K, X, Y, Z) outputs of the exported module in eager fp32 on the CPU.
         rows: rows of the volumes that are segmented completely; empty to compare windows only.
         labels: label map of each volume on the grid of its file, without post-processing.
+        features: (m, M, F) whitened features of the first windows; None if the module computes none.
     """
 
     prepared: "PreparedDataset"
@@ -51,6 +58,7 @@ class WindowCheck:
     reference: np.ndarray
     rows: tuple[int, ...] = ()
     labels: tuple[np.ndarray, ...] = ()
+    features: np.ndarray | None = None
 
     scale = 1.0
 
@@ -94,7 +102,11 @@ class WindowCheck:
             for window in windows:
                 parts.append(outputs(window[None]))
                 advance(1)
-        check = cls(prepared, document, windows, masks, np.concatenate(parts))
+        features = None
+        if FEATURES in model.names:
+            with torch.inference_mode():
+                features = model(torch.from_numpy(windows[:N_FEATURES]))[model.names.index(FEATURES)].numpy()
+        check = cls(prepared, document, windows, masks, np.concatenate(parts), features=features)
         chosen = parity.stratified_sample(prepared.labels, order, MAX_VOLUMES).tolist()
         chosen = limit_windows(prepared.volumes, chosen, settings.patch, settings.overlap)
         labels = check.segment_all(lambda inputs: outputs(inputs)[:, 0], chosen, "export: reference")
@@ -113,7 +125,13 @@ class WindowCheck:
     def subset(self, n: int) -> "WindowCheck":
         """Return a check with at most `n` of the windows and without volumes."""
         return replace(
-            self, images=self.images[:n], masks=self.masks[:n], reference=self.reference[:n], rows=(), labels=()
+            self,
+            images=self.images[:n],
+            masks=self.masks[:n],
+            reference=self.reference[:n],
+            rows=(),
+            labels=(),
+            features=None if self.features is None else self.features[:n],
         )
 
     def evaluate(self, predict: Predict, precision: str, params: ExportParams) -> tuple[dict[str, Any], str | None]:
@@ -139,6 +157,11 @@ class WindowCheck:
         sizes = [size for size in params.batch_sizes if size * voxels <= MAX_BATCH_VOXELS] or [min(params.batch_sizes)]
         metrics = parity.compare_outputs(self.reference, predict, self.images, agreement, sizes)
         metrics = {"windows": metrics.pop("images"), **metrics}
+        if self.features is not None:
+            metrics["features"] = self._compare_features(predict, self.features)
+            change = metrics["features"]["distance_change"]
+            if change is None or change > MAX_DISTANCE_CHANGE[precision]:
+                return metrics, f"features differ by {change} of the limit of their distance"
         if metrics["nan"] or precision == "fp32":
             reason = parity.rejection_reason(metrics, precision, params, lambda *_: None)
             if reason is not None:
@@ -147,6 +170,18 @@ class WindowCheck:
             labels = self.segment_all(lambda inputs: predict(inputs)[:, 0], self.rows, f"export: {precision}")
             metrics["volumes"] = task.compare_volumes(self.prepared, self.rows, self.labels, labels)  # type: ignore[attr-defined]
         return metrics, task.rejection_reason(metrics, precision, params)
+
+    def _compare_features(self, predict: Predict, expected: np.ndarray) -> dict[str, Any]:
+        """Return the largest difference of a feature, and of the distance as a fraction of its limit."""
+        assert isinstance(predict, RunningGraph)
+        difference = predict.output(FEATURES, self.images[: len(expected)]) - expected
+        limit = self.document["volumes"][KEY]["limit"]
+        change = float(np.sqrt((difference.astype(np.float64) ** 2).sum(axis=-1)).max()) / limit
+        return {
+            "windows": len(expected),
+            "max_abs_diff": float(np.abs(difference).max()) if np.isfinite(change) else None,
+            "distance_change": change if np.isfinite(change) else None,
+        }
 
     def segment_all(self, run: Run, rows: Sequence[int], text: str) -> tuple[np.ndarray, ...]:
         """Segment complete volumes without post-processing.

@@ -9,6 +9,7 @@ from medtune.serving import members, tasks
 from medtune.serving.field_error import show_json
 from medtune.serving.manifest import BundleError
 from medtune.serving.manifest_fields import VOLUMES
+from medtune.serving.volumes.network_features import FEATURES, KEY
 
 
 def check_graph(session: onnxruntime.InferenceSession, manifest: dict[str, Any], file: str) -> None:
@@ -28,6 +29,9 @@ def check_graph(session: onnxruntime.InferenceSession, manifest: dict[str, Any],
     dtype, source, described_input = _input(manifest)
     expected = [("input", manifest["input"]["name"], session.get_inputs(), dtype, (None, *source))]
     outputs, member_shape = session.get_outputs(), (None, members.count(manifest), *output)
+    limit = manifest.get(VOLUMES, {}).get(KEY)
+    if limit is not None:
+        expected.append(("output", FEATURES, outputs, "tensor(float)", (None, members.count(manifest), limit["width"])))
     if members.MEMBERS in manifest:
         expected.append(("output", members.MEMBERS, outputs, "tensor(float)", member_shape))
     if manifest["output"]["name"] != members.MEMBERS:

@@ -1,19 +1,25 @@
 """Export of volume networks: the graph equals the networks, and the parity check notices differences."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from medtune.export.onnx_file import RunningGraph
 from medtune.export.precisions import FILES, PrecisionExporter, predictor, session
 from medtune.export.volume_export import VolumeExport
+from medtune.models.slice_network import SliceNetwork
+from medtune.serving.members import REFIT
 from medtune.serving.volumes.bundle import VolumeBundle
+from medtune.serving.volumes.network_features import FeatureLimit, FeatureSums, distance
 from medtune.serving.volumes.nifti import write_label_map
 from medtune.serving.volumes.nifti_space import NiftiSpace
 from medtune.serving.volumes.pipeline import segment
 from medtune.serving.volumes.volume import make_grid
-from medtune.tasks.segmentation.inference import mean_run, segment_volume, torch_run
+from medtune.tasks.segmentation.feature_space import FEATURES_FILE, FeatureSpace, write_spaces
+from medtune.tasks.segmentation.inference import mean_run, segment_volume, torch_run, training_features
 from tests.volume_bundle_world import PATCH, Threshold, build, make_world, write_bundle
 
 
@@ -79,6 +85,51 @@ def test_export__a_different_graph_is_rejected(world):
     assert (reason is not None) == (drop > 0.001)
     broken = lambda windows: np.full_like(predictor(other.SerializeToString())(windows), np.nan)  # noqa: E731
     assert "NaN" in check.evaluate(broken, "fp16", world.params.export)[1]
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_bundle__features_equal_those_of_the_networks(world, refit):
+    folds = [REFIT] if refit else [0, 1]
+    networks, spaces = [SliceNetwork(None, 1, 4, PATCH, width=4).eval() for _ in folds], {}
+    for fold, network in zip(folds, networks, strict=True):
+        features = training_features(world.prepared, fold, network, "cpu", 0.5, ())
+        # Without whitening, differences are those of the features themselves.
+        spaces[fold] = FeatureSpace.fit(features) if refit else FeatureSpace(features.mean(axis=0), np.eye(40))
+    write_spaces(world.folder / FEATURES_FILE, {} if refit else spaces)
+    world.parts = VolumeExport(world.params, world.prepared, world.folder)
+    limit = FeatureLimit(0.01, 0.9, 9, 2 * (16 + 4)).document()
+    document, model, graph = build(world, networks, folds, limit)
+    bundle = world.parts.open(world.folder, document, session(graph.SerializeToString()))
+    check = world.parts.check(model, [0, 1], document)
+    output, features = bundle.run_with_features(check.images[:8])
+    assert features.shape == (8, len(folds), 40)
+    tolerance = 1e-4 * np.abs(check.features).max() if refit else 1e-4
+    assert np.abs(features - check.features).max() < tolerance
+    assert np.array_equal(output, bundle.run(check.images[:8]))
+    running = RunningGraph(bundle.session)
+    metrics, _ = check.subset(8).evaluate(running, "fp32", world.params.export)
+    assert metrics["features"]["max_abs_diff"] < tolerance
+    shifted = replace(check.subset(2), features=check.features[:2] + 0.1)
+    assert shifted.evaluate(running, "fp32", world.params.export)[1].startswith("features differ by")
+    for row in (0, 4):
+        entry, image = world.prepared.volumes.entries[row], world.prepared.volumes.image(row)
+        found = bundle.segment_prepared(image, tuple(entry.original_shape), entry.spacing)
+        sums = [FeatureSums() for _ in folds]
+        run = mean_run([torch_run(network, "cpu", part) for network, part in zip(networks, sums, strict=True)])
+        raw = segment_volume(world.prepared, row, run, PATCH, 0.5, features=sums).features
+        expected = [spaces[fold].whiten(values) for fold, values in zip(folds, raw, strict=True)]
+        assert np.abs(found.features - expected).max() < tolerance
+        flags = bundle.settings.differences(entry.original_shape, entry.spacing, entry.quantiles, found.features)
+        assert flags[-1] == f"network features: distance {distance(found.features):.4g} (limit 0.01)"
+
+
+def test_fields__without_the_features_of_a_fold_have_no_limit(world):
+    write_spaces(world.folder / FEATURES_FILE, {0: FeatureSpace(np.zeros(2), np.eye(2))})
+    parts = VolumeExport(world.params, world.prepared, world.folder)
+    decision = {"largest": [], "min_volume_mm3": 0.0, "feature_limit": FeatureLimit(1.0, 0.9, 9, 2).document()}
+    assert parts.fields([0], decision)["volumes"]["feature_limit"]["limit"] == 1
+    for found in (parts.fields([0, 1], decision), parts.fields([0], {**decision, "feature_limit": None})):
+        assert "feature_limit" not in found["volumes"]
 
 
 def test_bundle__mirrored_views_and_temperature_equal_the_training_code(world):

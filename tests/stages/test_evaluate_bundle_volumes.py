@@ -24,7 +24,8 @@ CLASSES = {"organ": 1, "lesion": 2}
 def world(tmp_path, monkeypatch):
     """Write a bundle and an nnU-Net folder of four volumes of three patients."""
     monkeypatch.chdir(tmp_path)
-    write_bundle(tmp_path / "bundle", post_processing={"largest": [1], "min_volume_mm3": 0.0})
+    limit = {"limit": 0.05, "share": 0.95, "patients": 20, "width": 1}
+    write_bundle(tmp_path / "bundle", post_processing={"largest": [1], "min_volume_mm3": 0.0}, feature_limit=limit)
     write_nnunet(tmp_path / "data")
     return tmp_path
 
@@ -112,6 +113,12 @@ def test_evaluate__equals_predictions_of_the_bundle_without_torch(world):
     (unlike,) = external["unlike_training"]
     assert unlike["volume"] == "imagesTr/P2_a_0000.nii.gz"
     assert unlike["differences"][0].startswith("spacing z 6 mm (training 2 to 3 mm)")
+    assert unlike["differences"][-1] == "network features: distance 0.1281 (limit 0.05)"
+    assert metrics["unlike_training"]["by_difference"] == {
+        "spacing": 1, "field of view": 1, "intensity": 0, "network features": 1,
+    }  # fmt: skip
+    assert {row["volume"]: row["flags"].split("; ") for row in csv.DictReader((result / "cases.csv").open(newline=""))
+            if row["flags"]} == {unlike["volume"]: unlike["differences"]}  # fmt: skip
     assert external["volumes_by_label"] == {"organ": 4, "lesion": 4}
     assert external["training_controls"] == ["The backbone adds nothing"]
     # Copies of training volumes are found, although spacing, names and one mask differ.
@@ -124,6 +131,7 @@ def test_evaluate__equals_predictions_of_the_bundle_without_torch(world):
         "<h2>Volumes unlike the training volumes</h2>",
         "spacing z 6 mm",
         "<li>The backbone adds nothing.</li>",
+        "network features: distance 0.1281",
         'class="warning">Leak: ',
     ):
         assert text in page

@@ -73,7 +73,17 @@ def test_run__evaluates_the_volumes_of_all_folds(make_volume_world, capsys):
         for case in cases:
             assert float(rows[path][f"dice_{case.label}"]) == case.dice
             assert float(rows[path][f"nsd_{case.label}"]) == case.nsd
-    assert len(read_csv(artifact, "cases.csv")) == 27
+    cases = read_csv(artifact, "cases.csv")
+    assert len(cases) == 27
+
+    # Volumes unlike the training volumes of their fold, in features too.
+    unlike = metrics["unlike_training"]
+    flagged = {row["volume"] for row in cases if row["flags"]}
+    assert (unlike["n_volumes"], unlike["n_flagged"]) == (9, len(flagged))
+    assert [limit["patients"] for limit in unlike["feature_limits"]] == [6, 6, 6]  # not the patients of the test fold
+    assert result["decision"]["feature_limit"]["patients"] == 9
+    with np.load(artifact.folder / "features.npz") as stored:
+        assert sorted(stored) == sorted(f"fold{k}_{name}" for k in range(3) for name in ("center", "whitening"))
     assert read_csv(artifact, "plots/history.csv")[1]["val/dice"] == "0.3"
 
 
@@ -91,6 +101,11 @@ def test_run__writes_a_report_that_names_the_baseline_and_needs_no_network(make_
     names = {path.stem for path in (artifact.folder / "images").iterdir()}
     assert names == {"dice", "sizes", "reliability", "history", "case_worst", "case_median", "case_best", "subgroups"}
     assert "<h2>Calibration of the voxels</h2>" in page
+    section = page.partition("<h2>Volumes unlike the training volumes</h2>")[2].partition("<h2>")[0]
+    names = {row["volume"] for row in read_csv(artifact, "cases.csv") if row["flags"]}
+    assert all(f"<td>{name}</td>" in section for name in names)
+    assert bool(names) != ("No test volume differs from the training volumes in spacing, field of view, int" in section)
+    assert "About 14 % of patients like the validation patients exceed it by chance." in section
     groups = {group["value"]: group["n_images"] for group in read_json(artifact)["subgroups"][0]["subgroups"]}
     assert groups == {"no": 3, "yes": 6}
     assert "Labels: upper organ, lower organ, lesion. Masks are used" in (artifact.folder / "checklist.md").read_text()

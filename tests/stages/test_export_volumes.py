@@ -33,7 +33,11 @@ def test_run__bundle_segments_like_the_evaluation(make_volume_world):
     assert parity["consumer"]["label_agreement_min"] >= 0.999
     assert document["precisions"]["int8"]["reason"].startswith("int8 is not supported for volumes")
     assert folds(document) == [0, 1, 2]
+    assert parity["features"]["distance_change"] < 1e-3
+    assert document["volumes"]["feature_limit"] == evaluated.result()["decision"]["feature_limit"]
+    assert document["volumes"]["feature_limit"]["patients"] == 9
     bundle = VolumeBundle.load(artifact.folder)
+    assert bundle.settings.feature_limit is not None
     assert bundle.self_test() < 1e-4
     written = sorted((evaluated.folder / "segmentations").iterdir())
     assert 0 < parity["consumer"]["volumes"] <= len(written) == 3

@@ -5,6 +5,7 @@ pydicom. Some image files need other libraries (see `medtune.serving.decode`).
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +24,7 @@ from medtune.serving.volumes import pipeline
 from medtune.serving.volumes.dicom_series import read_series
 from medtune.serving.volumes.document import VolumeSettings
 from medtune.serving.volumes.image_file import read_image
+from medtune.serving.volumes.network_features import FEATURES, FeatureSums
 from medtune.serving.volumes.nifti import read_volume
 from medtune.serving.volumes.nifti_space import INSTALL
 from medtune.serving.volumes.resampling import Shape
@@ -72,6 +74,27 @@ class VolumeBundle(LoadedBundle):
         """Run the model and return the probabilities of one of its networks; see `run`."""
         self._check_windows(windows)
         return np.ascontiguousarray(run_model(self.session, [members.MEMBERS], self._feed(windows))[0][:, member])
+
+    def run_with_features(self, windows: np.ndarray, member: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Run the model, and return the probabilities and the whitened features of each window.
+
+        Args:
+            windows: float32 (N, C, *patch).
+            member: return the outputs of only this network instead of the mean probabilities and all features.
+
+        Returns:
+            float32 (N, 1 + labels, *patch) and (N, M, F).
+
+        Raises:
+            BundleError: the array has another type or shape.
+            RuntimeError: onnxruntime failed.
+        """
+        self._check_windows(windows)
+        name = self.manifest["output"]["name"] if member is None else members.MEMBERS
+        output, features = run_model(self.session, [name, FEATURES], self._feed(windows))
+        if member is None:
+            return output, features
+        return np.ascontiguousarray(output[:, member]), features[:, member : member + 1]
 
     def read(self, source: Source) -> Volume:
         """Read a volume with the channels of the bundle.
@@ -137,11 +160,7 @@ class VolumeBundle(LoadedBundle):
         """
         volume = self.read(source)
         settings, spacing = self.settings, volume.spacing.tolist()
-        names, rules = settings.channels, settings.preparation.intensity
-        flags = settings.training_range.differences(
-            volume.shape, spacing, quantiles_of(volume.data), names, rules, settings.length_unit
-        )
-        grid, shape = volume.grid, volume.shape
+        grid, shape, quantiles = volume.grid, volume.shape, quantiles_of(volume.data)
         try:
             image = settings.preparation.apply(volume.data, spacing)
             del volume  # the values of the file are no longer needed
@@ -154,7 +173,8 @@ class VolumeBundle(LoadedBundle):
         except ValueError as error:  # NaN or infinite probabilities
             raise RuntimeError(f"{self.folder}: {error}") from None
         volumes_ml = label_volumes(labels, len(self.classes), spacing)
-        return SegmentedVolume(labels, grid, volumes_ml, result.uncertainty, tuple(flags))
+        flags = settings.differences(shape, spacing, quantiles, result.features)
+        return SegmentedVolume(labels, grid, volumes_ml, result.uncertainty, flags)
 
     def segment_prepared(
         self,
@@ -178,17 +198,25 @@ class VolumeBundle(LoadedBundle):
             on_slab: called with the probabilities of each finished slab of `image`, before temperature scaling.
 
         Returns:
-            The label map on the grid of the volume in RAS, and the uncertainty of each label.
+            The label map on the grid of the volume in RAS, the uncertainty of each label, and the features.
 
         Raises:
             ValueError: the model returned a value that is not finite.
         """
-        settings = self.settings
-        run = self.run if member is None else (lambda windows: self.run_member(windows, member))
-        return pipeline.segment(
+        settings, sums = self.settings, FeatureSums()
+
+        def run(windows: np.ndarray) -> np.ndarray:
+            if settings.feature_limit is None:
+                return self.run(windows) if member is None else self.run_member(windows, member)
+            output, features = self.run_with_features(windows, member)
+            sums.add(features)
+            return output
+
+        result = pipeline.segment(
             image, shape, spacing, settings.preparation, run, settings.patch, settings.overlap, len(self.classes),
             batch_size, on_progress, settings.views, settings.temperature, on_slab,
         )  # fmt: skip
+        return replace(result, features=sums.take()) if sums else result
 
     def rows(self, results: Sequence[SegmentedVolume]) -> list[list[Any]]:
         """Convert results to one list per volume, with one value per entry of the task's `columns`."""

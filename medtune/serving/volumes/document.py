@@ -1,13 +1,17 @@
 """Entry `volumes` of bundle.json: how a bundle reads volumes and writes label maps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from medtune.serving.field_error import FieldError
 from medtune.serving.manifest_fields import VOLUMES
 from medtune.serving.volumes.confidence import parse_temperature
+from medtune.serving.volumes.network_features import KEY, FeatureLimit
 from medtune.serving.volumes.pipeline import PostProcessing, Preparation
+from medtune.serving.volumes.resampling import Shape
 from medtune.serving.volumes.training_range import TrainingRange
 from medtune.serving.volumes.windows import Patch
 
@@ -32,6 +36,8 @@ class VolumeSettings:
         pixel_mm: spacing of the pixels of images along X and Y in mm; None if the training images differ in it.
         views: axes, 0 to 2, whose mirrored windows are also predicted.
         temperature: divisor of the logarithms of the probabilities, for the uncertainty.
+        feature_limit: limit of the distance of the features from the training volumes; None in older bundles, whose
+            graph has no features.
     """
 
     preparation: Preparation
@@ -44,6 +50,7 @@ class VolumeSettings:
     pixel_mm: tuple[float, float] | None = None
     views: tuple[int, ...] = ()
     temperature: float = 1.0
+    feature_limit: FeatureLimit | None = None
 
     @property
     def length_unit(self) -> str:
@@ -83,6 +90,7 @@ class VolumeSettings:
             pixel_mm = _parse_images(values["images"], patch) if "images" in values else None
             views = parse_views(values.get("mirror_views", []))
             temperature = parse_temperature(values.get("temperature"))
+            feature_limit = FeatureLimit.from_document(values.get(KEY))
         except FieldError as error:
             raise error.within(VOLUMES) from None
         return cls(
@@ -96,7 +104,28 @@ class VolumeSettings:
             pixel_mm,
             views,
             temperature,
+            feature_limit,
         )
+
+    def differences(
+        self, shape: Shape, spacing: Sequence[float], quantiles: Sequence[Sequence[float]], features: np.ndarray | None
+    ) -> tuple[str, ...]:
+        """Describe how a volume differs from the training volumes.
+
+        Args:
+            shape: (3,) voxels per axis of the file, in RAS.
+            spacing: (3,) spacing of the file in mm.
+            quantiles: (C, 5) result of `quantiles_of`.
+            features: (M, F) whitened features of M networks; None without features.
+
+        Returns:
+            One phrase per difference.
+        """
+        rules, unit = self.preparation.intensity, self.length_unit
+        found = self.training_range.differences(shape, spacing, quantiles, self.channels, rules, unit)
+        if self.feature_limit is not None and features is not None:
+            found += self.feature_limit.differences(features)
+        return tuple(found)
 
 
 def parse_views(names: Any) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ normalized, resampled to the spacing of the training volumes, predicted in windo
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -118,10 +118,12 @@ class Segmentation:
         labels: uint8 (X, Y, Z) on the grid of the volume in RAS, 0 is the background.
         uncertainty: for each label, the mean of 1 - p over its voxels before resampling, where p is the probability of
             the predicted label after temperature scaling; NaN for a label that was not predicted.
+        features: (M, F) mean features of M networks over the windows; None if they were not computed.
     """
 
     labels: np.ndarray
     uncertainty: tuple[float, ...]
+    features: np.ndarray | None = field(default=None, kw_only=True)
 
 
 def segment(

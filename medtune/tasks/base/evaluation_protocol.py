@@ -23,6 +23,8 @@ class Evaluation(Protocol):
     A task whose outputs are not arrays of one row per image defines these functions:
 
         compute_outputs(requests, prepared, params, device, cache)  outputs of each network by split
+        extend_request(request, prepared)                           request with further images whose outputs the
+                                                                    evaluation of a model needs
         combine_networks(outputs)                                   output of the exported model on external images
         bundle_outputs(bundle, prepared, folder)                    output of a bundle for all volumes, as `from_bundle`
                                                                     reads it; `folder` is for files

@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from medtune.config.errors import RunError
 from medtune.data.wording import wording
 from medtune.runtime.progress import progress
@@ -30,7 +32,8 @@ def bundle_outputs(bundle: "VolumeBundle", prepared: "PreparedDataset", folder: 
         folder: existing folder for the label maps, in use as long as the result.
 
     Returns:
-        The label maps without post-processing, in the order of the manifest. Their options are those of the training.
+        The label maps without post-processing and their flags, in the order of the manifest. Their options are those of
+        the training.
 
     Raises:
         RunError: the model returns values that are not finite, or the memory is not sufficient.
@@ -38,6 +41,7 @@ def bundle_outputs(bundle: "VolumeBundle", prepared: "PreparedDataset", folder: 
     names, entries, words = prepared.paths, prepared.volumes.entries, wording(prepared.info)
     batch = 1 if bundle.providers[0] == "CPUExecutionProvider" else WINDOWS_ON_GPU
     loaders: list[Callable[[], Segmentation]] = []
+    flags = np.empty(len(entries), object)
     with progress(f"evaluate: {bundle.precision}", len(entries), words.items) as advance:
         for row, entry in enumerate(entries):
             x, y, z = entry.original_shape
@@ -50,12 +54,13 @@ def bundle_outputs(bundle: "VolumeBundle", prepared: "PreparedDataset", folder: 
                 raise RunError(f"{bundle.folder}: {names[row]}: {error}") from None
             except MemoryError:
                 raise RunError(f"{names[row]}: not enough memory to segment the {words.item}. Leave it out") from None
+            flags[row] = bundle.settings.differences((x, y, z), entry.spacing, entry.quantiles, found.features)
             path = folder / f"{row}.npz"
             store_segmentation(path, recorder.result(found))
             loaders.append(partial(_load, path, (x, y, z), len(prepared.classes), names[row]))
             advance()
     options = (bundle.manifest.get("params") or {}).get("task") or {}
-    return SegmentedVolumes(loaders, Params(**options))
+    return SegmentedVolumes(loaders, Params(**options), flags=flags)
 
 
 def _load(path: Path, shape: tuple[int, int, int], n_labels: int, name: str) -> Segmentation:

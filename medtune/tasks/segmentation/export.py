@@ -11,6 +11,7 @@ from medtune.data.class_selection import list_names
 from medtune.data.wording import Wording, wording
 from medtune.evaluation.metric_notes import TEMPERATURE_NOTE
 from medtune.serving.tasks.segmentation import rule
+from medtune.serving.volumes.network_features import KEY
 from medtune.tasks.segmentation.case_metrics import case_metrics
 from medtune.tasks.segmentation.metrics import score
 
@@ -23,6 +24,7 @@ INPUT = "volumes"
 MIN_AGREEMENT = 0.999
 EXAMPLE_FOLD: dict[str, Any] = {}
 IMAGE_NOTE = "\n- Volume errors in ml are area errors in {size}, and distances are in {length}."
+FEATURES_NOTE = ". `features` describes the window, and its mean over the windows shows unlike inputs"
 UNKNOWN_PIXELS = " The side of a pixel is unknown or 1 mm."
 
 
@@ -153,7 +155,7 @@ def card(document: Mapping[str, Any]) -> dict[str, str]:
         "purpose": f"Segments {list_names(document['classes'])} in {words.items} of {list_names(volumes['channels'])}.",
         "inside": "The networks, the softmax and their mean",
         "output": f"`probabilities` per {words.point} of a window, the background first, and `members`, those of each "
-        "network",
+        "network" + (FEATURES_NOTE if KEY in volumes else ""),
         "decision": f"Each {words.point} gets its most probable label. {rule(document)}",
         "agreement": "labels agree",
         "calibration": _calibration(volumes.get("temperature", 1.0), words),

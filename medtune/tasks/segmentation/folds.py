@@ -14,6 +14,7 @@ from medtune.runtime.progress import progress
 from medtune.tasks.segmentation import Params
 from medtune.tasks.segmentation.outputs import SegmentedVolumes
 from medtune.tasks.segmentation.rules import Evidence, Rules
+from medtune.tasks.segmentation.unlike_training import TrainingVolumes, choose_limit
 from medtune.tasks.segmentation.volume_predictions import VolumePredictions, predict
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class SegmentationFold:
         val: predictions of the validation volumes.
         test: predictions of the test volumes.
         evidence: validation results of this fold, from which rules are chosen (see `rules.Evidence`).
+        training: training volumes of this fold, with which test volumes are compared.
     """
 
     fold: int
@@ -42,6 +44,7 @@ class SegmentationFold:
     val: VolumePredictions
     test: VolumePredictions
     evidence: Evidence
+    training: TrainingVolumes
 
     def calibrate(self, logits: Any) -> Any:
         """Return the argument unchanged. It consists of label maps, and `from_bundle` applies the rules."""
@@ -60,8 +63,9 @@ def evaluate_folds(
 ) -> list[SegmentationFold]:
     """Choose the rules of each fold, and compute the metrics of its validation and test volumes.
 
-    The choice of the post-processing uses the validation volumes of all folds, except volumes of the fold's test
-    patients. A temperature belongs to one network, so its fit uses only the validation volumes of the fold.
+    The choice of the post-processing and of the limit of the features uses the validation volumes of all folds, except
+    volumes of the fold's test patients. A temperature belongs to one network, so its fit uses only the validation
+    volumes of the fold.
 
     Args:
         requests: one per fold.
@@ -73,23 +77,26 @@ def evaluate_folds(
         One result per fold.
     """
     evidence = _all_evidence(requests, outputs, prepared)
-    pooled = Evidence.pool(evidence).effects
+    pooled, training = Evidence.pool(evidence).effects, _all_training(requests, outputs, prepared)
     volumes = sum(len(request.indices[split]) for request in requests for split in ("val", "test"))
     folds = []
     with progress("evaluate: metrics", volumes, wording(prepared.info).items) as advance:
-        for request, by_split, own in zip(requests, outputs, evidence, strict=True):
+        for request, by_split, own, seen in zip(requests, outputs, evidence, training, strict=True):
             tested, task = request.indices["test"], by_split["val"].options
             effects = pooled.select(np.flatnonzero(without_tested_patients(prepared, pooled.rows, tested)))
             voxels = own.voxels.select(np.flatnonzero(without_tested_patients(prepared, own.voxels.rows, tested)))
-            rules = Rules.choose(effects, voxels, prepared.classes, task, options.calibration)
+            limit = choose_limit(training, prepared, tested)
+            rules = Rules.choose(effects, voxels, prepared.classes, task, options.calibration, limit)
+            flags = {"test": seen.flags(prepared, tested, by_split["test"], limit)}
             val, test = (
                 predict(
                     prepared, request.indices[split], by_split[split], rules.post_processing, advance,
-                    rules.temperature.value,
+                    rules.temperature.value, flags.get(split),
                 )
                 for split in ("val", "test")
             )  # fmt: skip
-            folds.append(SegmentationFold(request.fold, request.trained.result()["kept"], rules, val, test, own))
+            kept = request.trained.result()["kept"]
+            folds.append(SegmentationFold(request.fold, kept, rules, val, test, own, seen))
     return folds
 
 
@@ -111,8 +118,8 @@ def fit_rules(
         The rules.
     """
     pooled = Evidence.pool(_all_evidence(requests, outputs, prepared))
-    task = outputs[0]["val"].options
-    return Rules.choose(pooled.effects, pooled.voxels, prepared.classes, task, options.calibration)
+    task, limit = outputs[0]["val"].options, choose_limit(_all_training(requests, outputs, prepared), prepared)
+    return Rules.choose(pooled.effects, pooled.voxels, prepared.classes, task, options.calibration, limit)
 
 
 def _all_evidence(
@@ -120,6 +127,15 @@ def _all_evidence(
 ) -> list[Evidence]:
     return [
         Evidence.measure(prepared, request.indices["val"], by_split["val"])
+        for request, by_split in zip(requests, outputs, strict=True)
+    ]
+
+
+def _all_training(
+    requests: Sequence[OutputsRequest], outputs: Sequence[VolumeOutputs], prepared: "PreparedDataset"
+) -> list[TrainingVolumes]:
+    return [
+        TrainingVolumes.measure(prepared, request, by_split)
         for request, by_split in zip(requests, outputs, strict=True)
     ]
 
@@ -145,4 +161,5 @@ def choose_decision(
     mode, size = folds[0].rules.evidence["mode"], folds[0].rules.post_processing.min_volume_mm3
     task = Params(largest_component=mode, min_volume_mm3=size)
     pooled = Evidence.pool([fold.evidence for fold in folds])
-    return Rules.choose(pooled.effects, pooled.voxels, prepared.classes, task, options.calibration).decision()
+    limit = choose_limit([fold.training for fold in folds], prepared)
+    return Rules.choose(pooled.effects, pooled.voxels, prepared.classes, task, options.calibration, limit).decision()

@@ -1,28 +1,35 @@
 """Label map of a prepared volume, predicted by torch networks with overlapping windows."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
+from medtune.data.wording import wording
 from medtune.evaluation.outputs import without_tf32
+from medtune.models.window_network import WindowNetwork
+from medtune.runtime.progress import progress
+from medtune.serving.volumes.network_features import FeatureSums
 from medtune.serving.volumes.pipeline import Preparation, segment
 from medtune.serving.volumes.sliding_window import Run
 from medtune.serving.volumes.windows import Patch
+from medtune.tasks.segmentation.feature_space import training_rows
 from medtune.tasks.segmentation.slab_recorder import RecordedSegmentation, SlabRecorder
 
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
 
-def torch_run(network: nn.Module, device: str) -> Run:
+def torch_run(network: nn.Module, device: str, features: FeatureSums | None = None) -> Run:
     """Return the network as a function from windows to probabilities, without TF32.
 
     Args:
         network: maps windows (B, C, *patch) to logits (B, K, *patch). It is moved to the device.
         device: torch device.
+        features: gets the features of the windows, if the network computes them.
 
     Returns:
         Function from float32 windows to float32 probabilities, as `segment` needs it.
@@ -31,7 +38,12 @@ def torch_run(network: nn.Module, device: str) -> Run:
 
     def run(windows: np.ndarray) -> np.ndarray:
         with torch.inference_mode(), without_tf32():
-            logits = network(torch.from_numpy(np.ascontiguousarray(windows)).to(device))
+            inputs = torch.from_numpy(np.ascontiguousarray(windows)).to(device)
+            if features is not None and isinstance(network, WindowNetwork):
+                logits, found = network.forward_with_features(inputs)
+                features.add(found[:, None].float().cpu().numpy())
+            else:
+                logits = network(inputs)
             return np.asarray(logits.float().softmax(dim=1).cpu().numpy())
 
     return run
@@ -51,6 +63,7 @@ def segment_volume(
     batch: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
     views: Sequence[int] = (),
+    features: Sequence[FeatureSums] = (),
 ) -> RecordedSegmentation:
     """Predict the label map of a prepared volume on the grid of its file, without post-processing.
 
@@ -63,9 +76,10 @@ def segment_volume(
         batch: windows per call of `run`.
         on_progress: called with the number of finished windows and the total number of windows.
         views: axes whose mirrored windows are also predicted.
+        features: features that `run` collects, one per network.
 
     Returns:
-        The label map, with the values that the calibration needs.
+        The label map, with the values that the calibration needs, and the features.
 
     Raises:
         ValueError: `run` returns another shape, NaN or infinity.
@@ -87,4 +101,35 @@ def segment_volume(
         views,
         on_slab=recorder,
     )
+    if features and all(features):
+        segmentation = replace(segmentation, features=np.concatenate([sums.take() for sums in features]))
     return recorder.result(segmentation)
+
+
+def training_features(
+    prepared: "PreparedDataset", fold: int, network: nn.Module, device: str, overlap: float, views: Sequence[int]
+) -> np.ndarray:
+    """Compute the features of the volumes that `training_rows` selects.
+
+    Args:
+        prepared: prepared dataset.
+        fold: test fold of the network, or `REFIT`.
+        network: the network, a `WindowNetwork`. It is on the CPU afterwards.
+        device: torch device.
+        overlap: overlap of neighboring windows, fraction of the patch.
+        views: axes whose mirrored windows are also predicted.
+
+    Returns:
+        (n, F) features.
+    """
+    x, y, z = prepared.info["volumes"]["patch"]
+    rows, sums, found = training_rows(prepared, fold), FeatureSums(), []
+    run = torch_run(network, device, sums)
+    with progress(f"features on {device}", len(rows), wording(prepared.info).items) as advance:
+        for row in rows:
+            segmentation = segment_volume(prepared, row, run, (x, y, z), overlap, views=views, features=[sums])
+            assert segmentation.features is not None
+            found.append(segmentation.features[0])
+            advance()
+    network.cpu()
+    return np.stack(found)

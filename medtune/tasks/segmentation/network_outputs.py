@@ -14,6 +14,7 @@ from medtune.runtime.artifact import Artifact, digest
 from medtune.runtime.progress import progress
 from medtune.runtime.source_hash import source_fingerprint
 from medtune.serving.members import REFIT, network_name
+from medtune.serving.volumes.network_features import FeatureSums
 from medtune.serving.volumes.pipeline import Segmentation
 from medtune.serving.volumes.windows import Patch
 from medtune.tasks.segmentation import Params
@@ -164,7 +165,9 @@ def _predict_missing(
             if not rows:
                 continue
             job = jobs[key]
-            run = mean_run([torch_run(load_trained(artifact), device) for artifact in job.networks])
+            features = [FeatureSums() for _ in job.networks]
+            networks = zip(job.networks, features, strict=True)
+            run = mean_run([torch_run(load_trained(artifact), device, sums) for artifact, sums in networks])
             for row in rows:
                 done = 0
 
@@ -175,7 +178,7 @@ def _predict_missing(
 
                 try:
                     found = segment_volume(
-                        prepared, row, run, patch, options.overlap, batch, on_progress, options.views
+                        prepared, row, run, patch, options.overlap, batch, on_progress, options.views, features
                     )
                 except ValueError as error:
                     raise RunError(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from medtune.runtime.artifact import atomic_write
 from medtune.serving.checksum import add_bytes_checksum, strip_bytes_checksum
@@ -30,17 +31,26 @@ class SegmentedVolumes:
     Attributes:
         options: params of the task, for post-processing and metrics.
         cases: cache of the metrics of these label maps.
+        flags: (n,) differences from the training volumes, a tuple of phrases for each volume; None if unknown.
     """
 
-    def __init__(self, loaders: Sequence[Loader], options: Params, cases: CaseCache | None = None) -> None:
+    def __init__(
+        self,
+        loaders: Sequence[Loader],
+        options: Params,
+        cases: CaseCache | None = None,
+        flags: npt.NDArray[np.object_] | None = None,
+    ) -> None:
         """Create the sequence.
 
         Args:
             loaders: one function per volume, which returns its label map on the grid of the file.
             options: params of the task.
             cases: cache of the metrics; None to compute them each time.
+            flags: (n,) tuples of phrases; None if the volumes were not compared with the training volumes.
         """
         self._loaders, self.options, self.cases = tuple(loaders), options, cases or CaseCache(None)
+        self.flags = flags
 
     def __len__(self) -> int:
         """Number of volumes."""
@@ -77,6 +87,8 @@ def case_cache(cache: Path) -> CaseCache:
 def store_segmentation(path: Path, segmentation: Segmentation) -> None:
     """Write a label map, and its recorded values if it has them, atomically and with a checksum."""
     arrays = {"labels": segmentation.labels, "uncertainty": np.array(segmentation.uncertainty, np.float64)}
+    if segmentation.features is not None:
+        arrays["features"] = segmentation.features
     if isinstance(segmentation, RecordedSegmentation):
         arrays |= {
             "uncertainties": segmentation.uncertainties,
@@ -113,6 +125,6 @@ def load_segmentation(path: Path, shape: Sequence[int], n_labels: int) -> Segmen
         return None
     doubt = tuple(uncertainty.tolist())
     if "uncertainties" not in arrays:
-        return Segmentation(labels, doubt)
+        return Segmentation(labels, doubt, features=arrays.get("features"))
     voxels = VoxelSample(arrays["voxel_truth"], arrays["voxel_probabilities"])
-    return RecordedSegmentation(labels, doubt, arrays["uncertainties"], voxels)
+    return RecordedSegmentation(labels, doubt, arrays["uncertainties"], voxels, features=arrays.get("features"))

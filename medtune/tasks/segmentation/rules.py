@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from medtune.serving.volumes.network_features import KEY, FeatureLimit
 from medtune.serving.volumes.pipeline import PostProcessing
 from medtune.tasks.segmentation import Params
 from medtune.tasks.segmentation.calibration import (
@@ -56,15 +57,23 @@ class Rules:
         post_processing: removal of components.
         temperature: temperature of the probabilities, and the result of its fit.
         evidence: reasons for the post-processing, as JSON values.
+        feature_limit: limit of the distance of network features from the training volumes; None if it is unknown.
     """
 
     post_processing: PostProcessing
     temperature: Temperature
     evidence: dict[str, Any]
+    feature_limit: FeatureLimit | None = None
 
     @classmethod
     def choose(
-        cls, effects: ComponentEffects, voxels: TemperatureEvidence, names: Sequence[str], task: Params, kind: str
+        cls,
+        effects: ComponentEffects,
+        voxels: TemperatureEvidence,
+        names: Sequence[str],
+        task: Params,
+        kind: str,
+        limit: FeatureLimit | None = None,
     ) -> "Rules":
         """Choose the rules.
 
@@ -74,12 +83,13 @@ class Rules:
             names: names of the labels.
             task: params of the task.
             kind: `evaluate.calibration`.
+            limit: limit of the distance of network features.
 
         Returns:
             The rules.
         """
         post_processing, evidence = choose_components(effects, names, task)
-        return cls(post_processing, fit_temperature(voxels, kind), evidence)
+        return cls(post_processing, fit_temperature(voxels, kind), evidence, limit)
 
     def calibrate(self, logits: Any) -> Any:
         """Return the argument unchanged. It consists of label maps, and `from_bundle` applies the rules."""
@@ -89,12 +99,13 @@ class Rules:
         """Return the decision rule of a model for JSON files.
 
         Returns:
-            The fields of `PostProcessing`, `temperature`, `kind`, `chosen_on` and `evidence`.
+            The fields of `PostProcessing`, `temperature`, `feature_limit`, `kind`, `chosen_on` and `evidence`.
         """
         return {
             "kind": "post_processing",
             **self.post_processing.document(),
             "temperature": self.temperature.value,
+            KEY: self.feature_limit.document() if self.feature_limit else None,
             "chosen_on": "validation",
             "evidence": {**self.evidence, "calibration": self.temperature.document()},
         }

@@ -66,4 +66,5 @@ class SlabRecorder:
         """Return a label map with the recorded values of its volume."""
         mean = np.divide(self._doubt, self._count, out=np.full_like(self._doubt, np.nan), where=self._count > 0)
         sample = VoxelSample(self._truth, self._probabilities)
-        return RecordedSegmentation(segmentation.labels, segmentation.uncertainty, mean[:, 1:], sample)
+        labels, uncertainty, features = segmentation.labels, segmentation.uncertainty, segmentation.features
+        return RecordedSegmentation(labels, uncertainty, mean[:, 1:], sample, features=features)

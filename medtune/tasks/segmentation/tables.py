@@ -8,6 +8,7 @@ import numpy as np
 
 from medtune.evaluation.intervals import intervals
 from medtune.evaluation.tables import write_csv
+from medtune.serving.tasks.segmentation import SEPARATOR
 from medtune.tasks.classification.class_metrics import reasons
 from medtune.tasks.segmentation.case_metrics import LabelMetrics
 from medtune.tasks.segmentation.metrics import REPORTED, label_metrics
@@ -28,27 +29,39 @@ COLUMNS = {
 
 
 def write_cases(
-    path: Path, volumes: Sequence[str], patients: Sequence[str], cases: Sequence[Sequence[LabelMetrics]]
+    path: Path,
+    volumes: Sequence[str],
+    patients: Sequence[str],
+    cases: Sequence[Sequence[LabelMetrics]],
+    flags: Sequence[Sequence[str]],
 ) -> None:
-    """Write `volume,patient,label,outcome` and the metrics, one line per volume and label.
+    """Write `volume,patient,label,outcome`, the metrics and `flags`, one line per volume and label.
 
-    Numbers have six significant digits. Undefined values are empty cells.
+    Numbers have six significant digits. Undefined values are empty cells. Flags have the format of volumes.csv.
 
     Args:
         path: cases.csv.
         volumes: name of each volume.
         patients: patient id of each volume.
         cases: metrics of every label, per volume.
+        flags: differences from the training volumes, per volume.
 
     Raises:
-        ValueError: the numbers of names, patient ids and volumes differ.
+        ValueError: the numbers of names, patient ids, volumes and flags differ.
     """
     rows = [
-        [volume, patient, case.label, case.outcome, *(_cell(getattr(case, name)) for name in COLUMNS.values())]
-        for volume, patient, labels in zip(volumes, patients, cases, strict=True)
+        [
+            volume,
+            patient,
+            case.label,
+            case.outcome,
+            *(_cell(getattr(case, name)) for name in COLUMNS.values()),
+            SEPARATOR.join(differences),
+        ]
+        for volume, patient, labels, differences in zip(volumes, patients, cases, flags, strict=True)
         for case in labels
     ]
-    write_csv(path, ["volume", "patient", "label", "outcome", *COLUMNS], rows)
+    write_csv(path, ["volume", "patient", "label", "outcome", *COLUMNS, "flags"], rows)
 
 
 def per_label(stats: SegmentationStats, confidence: float) -> list[dict[str, Any]]:

@@ -35,6 +35,7 @@ class VolumePredictions(ImageArrays):
         uncertainty: (n, labels) mean of 1 - p over the voxels of each predicted label, NaN for a label that is not
             predicted (see `Segmentation.uncertainty`). p is the probability after temperature scaling.
         calibration: (n, WIDTH) results of `calibration_sums`, NaN for volumes without a voxel sample.
+        flags: (n,) differences from the training volumes, a tuple of phrases for each volume.
         maps: (n,) functions that return the label map (X, Y, Z) uint8 after post-processing, on the grid of the file.
         tolerance_mm: tolerance of the normalized surface distance, or one per label.
     """
@@ -44,6 +45,7 @@ class VolumePredictions(ImageArrays):
     cases: npt.NDArray[Any]
     uncertainty: npt.NDArray[np.float64]
     calibration: npt.NDArray[np.float64]
+    flags: npt.NDArray[np.object_]
     maps: npt.NDArray[Any]
     tolerance_mm: float | dict[str, float]
 
@@ -77,7 +79,8 @@ def from_bundle(
         output = SegmentedVolumes([partial(_same, segmentation) for segmentation in output], Params(**task))
     rules = document["volumes"] if "volumes" in document else document["decision"]
     post_processing = PostProcessing.from_document(rules.get("post_processing", rules))
-    return predict(prepared, np.asarray(rows), output, post_processing, temperature=stored_temperature(rules))
+    temperature = stored_temperature(rules)
+    return predict(prepared, np.asarray(rows), output, post_processing, temperature=temperature, flags=output.flags)
 
 
 def predict(
@@ -87,6 +90,7 @@ def predict(
     post_processing: PostProcessing,
     advance: Callable[..., None] | None = None,
     temperature: float = 1.0,
+    flags: npt.NDArray[np.object_] | None = None,
 ) -> VolumePredictions:
     """Apply the post-processing, and compute the metrics on the grids of the files.
 
@@ -98,6 +102,7 @@ def predict(
         advance: called after each volume.
         temperature: temperature of the probabilities of `outputs`. It has no effect on label maps without recorded
             voxels, whose uncertainty already includes it.
+        flags: (n,) tuples of phrases; None if the volumes were not compared with the training volumes.
 
     Returns:
         The predictions.
@@ -119,7 +124,11 @@ def predict(
         maps[position] = partial(_label_map, outputs.loader(position), post_processing, len(labels), spacing)
         if advance:
             advance()
-    return VolumePredictions(rows, prepared.patient_ids[rows], cases, uncertainty, calibration, maps, tolerance)
+    if flags is None:
+        flags = np.empty(len(rows), object)
+        flags[:] = [()] * len(rows)
+    patients = prepared.patient_ids[rows]
+    return VolumePredictions(rows, patients, cases, uncertainty, calibration, flags, maps, tolerance)
 
 
 def _label_map(

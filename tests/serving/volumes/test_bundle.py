@@ -84,6 +84,29 @@ def test_segment__flags_differences_from_the_training_volumes(tmp_path, bundle):
     assert any(flag.startswith("intensity of CT, percentile 95: ") for flag in flags)
 
 
+def test_segment__flags_network_features(tmp_path):
+    limit = {"limit": 1.0, "share": 0.95, "patients": 20, "width": 1}
+    bundle = VolumeBundle.load(tiny.write_bundle(tmp_path / "bundle", feature_limit=limit))
+    values = tiny.draw((16, 16, 8))
+    like = bundle.segment(write_nifti(tmp_path / "a.nii", values, make_affine(tiny.SPACING)))
+    assert like.flags == ()
+    # Intensities of this volume are in the range of the training volumes.
+    bright = np.where(np.indices(values.shape).sum(axis=0) % 4 == 0, values, values + 190)
+    unlike = bundle.segment(write_nifti(tmp_path / "b.nii", bright, make_affine(tiny.SPACING)), batch_size=3)
+    image = bundle.settings.preparation.apply(bright[None], tiny.SPACING)
+    starts = [(x, y) for x in (0, 4, 8) for y in (0, 4, 8)]
+    mean = np.mean([image[0, x : x + 8, y : y + 8].astype(np.float64).mean() for x, y in starts])
+    assert unlike.flags[-1] == f"network features: distance {mean:.4g} (limit 1)"
+    one = bundle.segment_prepared(image, (16, 16, 8), tiny.SPACING, member=1)
+    np.testing.assert_allclose(one.features, [[mean]], rtol=1e-5)
+
+
+def test_load__bundles_without_features_have_no_limit(tmp_path, bundle):
+    assert bundle.settings.feature_limit is None
+    assert "features" not in {node.name for node in bundle.session.get_outputs()}
+    assert bundle.segment_prepared(np.zeros((1, 8, 8, 8), np.float16), (8, 8, 8), tiny.SPACING).features is None
+
+
 def test_segment__reads_a_dicom_series(tmp_path, bundle):
     values = tiny.draw((16, 18, 9)).astype(np.int16)
     folder = write_series(tmp_path / "series", values, make_affine(tiny.SPACING))
@@ -135,6 +158,9 @@ def test_load__image_and_volume_bundles_are_distinguished(tmp_path, bundle):
         ({"overlap": 1.0}, r"volumes\.overlap\" is 1\.0: expected a number from 0 to 0\.9"),
         ({"post_processing": {"largest": [3], "min_volume_mm3": 0}}, r"post_processing\.largest\" is \[3\]"),
         ({"training_range": {}}, r"volumes\.training_range\.spacing\" is missing or null"),
+        ({"feature_limit": {"limit": 0, "share": 0.9, "patients": 9, "width": 1}}, r"feature_limit\.limit\" is 0: exp"),
+        ({"feature_limit": {"limit": 1, "share": 0.9, "patients": 9}}, r"feature_limit\.width\" is missing or null"),
+        ({"feature_limit": {"limit": 1, "share": 0.9, "patients": 9, "width": 2}}, r"requires \(batch, 2, 2\)"),
         ({"images": {"pixel_mm": None}}, r"patch\" is \[8, 8, 8\]: expected one slice, because key \"volumes.images\""),
         ({"images": {"pixel_mm": [1]}, "patch": [8, 8, 1]}, r"images\" is .* expected the key \"pixel_mm\" with null"),
     ],

@@ -22,8 +22,11 @@ RANGE = {
 }
 
 
-def model(channels: int = 1) -> bytes:
-    """Return an ONNX network of two members: a softmax of linear functions of the first channel."""
+def model(channels: int = 1, features: bool = False) -> bytes:
+    """Return an ONNX network of two members: a softmax of linear functions of the first channel.
+
+    The only feature of a member is the mean of the window.
+    """
     weights, biases = np.zeros((3, channels, 1, 1, 1), np.float32), np.zeros((2, 3), np.float32)
     weights[1, 0], weights[2, 0] = 8, 16
     biases[:, 1], biases[:, 2] = -8 * ORGAN, -8 * ORGAN - 8 * LESION
@@ -41,12 +44,20 @@ def model(channels: int = 1) -> bytes:
     nodes.append(helper.make_node("Concat", names, ["members"], axis=1))
     nodes.append(helper.make_node("ReduceMean", ["members", "axis"], ["probabilities"], keepdims=0))
     value = helper.make_tensor_value_info
+    outputs = []
+    if features:
+        tensors.append(numpy_helper.from_array(np.array([2, 3, 4], np.int64), "space"))
+        nodes.append(helper.make_node("ReduceMean", ["windows", "space"], ["means"], keepdims=0))
+        nodes.append(helper.make_node("ReduceMean", ["means", "axis"], ["mean"]))
+        nodes.append(helper.make_node("Unsqueeze", ["mean", "axis"], ["feature"]))
+        nodes.append(helper.make_node("Concat", ["feature", "feature"], ["features"], axis=1))
+        outputs.append(value("features", TensorProto.FLOAT, ["n", 2, 1]))
     graph = helper.make_graph(
         nodes,
         "tiny",
         [value("windows", TensorProto.FLOAT, ["n", channels, *PATCH])],
         [value("probabilities", TensorProto.FLOAT, ["n", 3, *PATCH]),
-         value("members", TensorProto.FLOAT, ["n", 2, 3, *PATCH])],
+         value("members", TensorProto.FLOAT, ["n", 2, 3, *PATCH]), *outputs],
         tensors,
     )  # fmt: skip
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10).SerializeToString()
@@ -69,9 +80,9 @@ def expected_labels(values: np.ndarray) -> np.ndarray:
 
 
 def write_bundle(folder: Path, names: tuple[str, ...] = ("CT",), **changes: object) -> Path:
-    """Write a bundle; `changes` replace entries of `volumes` in bundle.json."""
+    """Write a bundle; `changes` replace entries of `volumes`. The graph has features if they have a limit."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.onnx").write_bytes(model(len(names)))
+    (folder / "model.onnx").write_bytes(model(len(names), bool(changes.get("feature_limit"))))
     samples = np.random.default_rng(0).normal(1, 1, (1, len(names), *PATCH)).astype(np.float32)
     np.save(folder / "sample_input.npy", samples)
     np.save(folder / "sample_output.npy", probabilities(samples))

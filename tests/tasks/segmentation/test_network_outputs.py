@@ -8,8 +8,9 @@ import pytest
 from medtune.config.errors import RunError
 from medtune.data.manifest import load_prepared
 from medtune.evaluation.outputs import EXTERNAL, OutputsRequest
-from medtune.tasks.segmentation.inference import mean_run, segment_volume, torch_run
+from medtune.tasks.segmentation.inference import mean_run, segment_volume, torch_run, training_features
 from medtune.tasks.segmentation.network_outputs import compute_outputs
+from medtune.tasks.segmentation.unlike_training import extend_request
 from medtune.training.checkpoint import load_trained
 
 PATCH = (16, 16, 16)
@@ -40,8 +41,21 @@ def test_compute_outputs__external_volumes_get_the_mean_of_all_networks(world, p
         assert by_split["test"][0].uncertainty == pytest.approx(expected.uncertainty, nan_ok=True)
         mean = segment_volume(prepared, 8, mean_run(runs), PATCH, 0.5)
         assert (by_split[EXTERNAL][0].labels == mean.labels).all()
+        assert by_split[EXTERNAL][0].features.shape == (2, 2 * (64 + 4))
+        assert by_split["test"][0].features.shape == (1, 2 * (64 + 4))
     files = sorted(path.name for path in tmp_path.rglob("*.npz"))
     assert files == ["0.npz", "0.npz", "1.npz", "2.npz", "8.npz"]
+
+
+def test_training_features__are_those_of_stage_evaluate(world, prepared, tmp_path):
+    request = extend_request(request_of(world, prepared, 0, val=[0]), prepared)
+    assert request.indices["train"].tolist() == prepared.indices(0)["train"].tolist()
+    (outputs,) = compute_outputs([request], prepared, world.params, "cpu", tmp_path)
+    network = load_trained(world.trained[0])
+    found = training_features(prepared, 0, network, "cpu", 0.5, ())
+    expected = np.stack([outputs["train"][k].features[0] for k in range(3)])
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert expected.std(axis=0).max() > 0
 
 
 def test_compute_outputs__computes_only_missing_and_damaged_files(world, prepared, tmp_path):

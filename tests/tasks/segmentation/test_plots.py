@@ -56,7 +56,8 @@ def predictions(case) -> VolumePredictions:
         truth = case.truth if position < 4 else np.zeros_like(case.truth)
         cases[position] = case_metrics(truth, np.roll(truth, position, 0), (2, 2, 6), LABELS)
     doubt, unknown = np.full((5, 2), 0.1), np.full((5, 1), np.nan)
-    return VolumePredictions(np.arange(5), np.array(list("abcde")), cases, doubt, unknown, np.empty(5, object), 1.0)
+    nothing = np.empty(5, object)
+    return VolumePredictions(np.arange(5), np.array(list("abcde")), cases, doubt, unknown, nothing, nothing, 1.0)
 
 
 def decode(text: str) -> Image.Image:

@@ -23,7 +23,7 @@ def cases():
 
 
 def test_write_cases__one_row_per_volume_and_label(tmp_path, cases):
-    write_cases(tmp_path / "cases.csv", ["a.nii.gz", "b.nii.gz"], ["p1", "p2"], cases)
+    write_cases(tmp_path / "cases.csv", ["a.nii.gz", "b.nii.gz"], ["p1", "p2"], cases, [(), ("spacing z", "intensity")])
     with (tmp_path / "cases.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [(row["volume"], row["patient"], row["label"], row["outcome"]) for row in rows] == [
@@ -32,6 +32,7 @@ def test_write_cases__one_row_per_volume_and_label(tmp_path, cases):
         ("b.nii.gz", "p2", "organ", "both"),
         ("b.nii.gz", "p2", "lesion", "spurious"),
     ]
+    assert [row.pop("flags") for row in rows] == ["", "", "spacing z; intensity", "spacing z; intensity"]
     organ, empty, _, spurious = ({name: row[name] for name in list(row)[4:]} for row in rows)
     assert {name: float(value) for name, value in organ.items()} == pytest.approx(
         {
@@ -58,7 +59,7 @@ def test_write_cases__one_row_per_volume_and_label(tmp_path, cases):
 
 def test_write_cases__lists_of_different_lengths(tmp_path, cases):
     with pytest.raises(ValueError, match="zip"):
-        write_cases(tmp_path / "cases.csv", ["a", "b"], ["p1"], cases)
+        write_cases(tmp_path / "cases.csv", ["a", "b"], ["p1"], cases, [(), ()])
     assert not list(tmp_path.iterdir())
 
 
