@@ -59,6 +59,12 @@ def shifted(affine):
     return affine
 
 
+def append_zeros(path):
+    """Append zeros that the compressed file hardly shows."""
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(content + bytes(10_000_000)))
+
+
 def truncate(path):
     path.write_bytes(path.read_bytes()[:-40])
 
@@ -81,6 +87,7 @@ HEADERS = {
 }
 VOXELS = {
     "truncated": (IMAGE, truncate, "truncated"),
+    "gzip bomb with more bytes": (IMAGE, append_zeros, "more bytes than"),
     "NaN": (IMAGE, replace_voxel(np.nan), "voxels are NaN or infinite"),
     "infinite": (IMAGE, replace_voxel(np.inf), "voxels are NaN or infinite"),
     "constant": (IMAGE, lambda path: change(path, np.full_like(values(path), 7)), "constant"),
