@@ -84,6 +84,21 @@ def test_method__gives_a_gradient_to_every_trained_tensor(case):
     assert [name for name, value in largest.items() if not value] == []
 
 
+def test_method__gradient_checkpointing_keeps_the_gradients(case):
+    _, network, volumes, largest = case
+    gradients = []
+    for checkpointing in (False, True):
+        network.backbone.set_grad_checkpointing(checkpointing)
+        network.zero_grad()
+        network(volumes).square().mean().backward()
+        gradients.append({name: value.grad for name, value in network.named_parameters() if name in largest})
+    network.backbone.set_grad_checkpointing(False)
+    for name, expected in gradients[0].items():
+        assert (gradients[1][name] is None) is (expected is None), name
+        if expected is not None:
+            torch.testing.assert_close(gradients[1][name], expected, msg=name)
+
+
 def test_method__merge_keeps_the_outputs(case):
     (method, family), network, volumes, _ = case
     if not hasattr(plugin(method), "merge"):
