@@ -10,7 +10,7 @@ from torch import nn
 
 from medtune.config.errors import InputError
 from medtune.config.load import load
-from medtune.models.peft import none
+from medtune.models.peft import none, ssf
 from medtune.models.segmenter import build
 from medtune.models.segmenter_check import check_segmenter
 
@@ -63,6 +63,17 @@ def test_levels__have_the_shapes_of_the_family_and_pass_gradients(name):
     trained = {key: value for key, value in network.named_parameters() if value.requires_grad}
     assert any(key.startswith("backbone.") for key in trained)
     assert [key for key, value in trained.items() if value.grad is None] == []
+
+
+@pytest.mark.parametrize("name", ["eva02_tiny_patch14_224", "beit_base_patch16_224"])
+def test_ssf__scales_and_shifts_only_layers_with_an_effect(name):
+    """The attention of these models ignores the bias of qkv, and `fc_norm` belongs to the classifier."""
+    network = network_of(name)
+    ssf.inject(network.backbone, ssf.Params())
+    network(volumes()).square().mean().backward()
+    trained = {key: value for key, value in network.backbone.named_parameters() if value.requires_grad}
+    assert any("qkv.parametrizations.weight" in key for key in trained)
+    assert [key for key, value in trained.items() if value.grad is None or not value.grad.any()] == []
 
 
 class Levels(nn.Module):

@@ -126,3 +126,7 @@ def test_gate__scores_the_metric_of_the_params_or_refuses_a_refit(world):
     assert decision.n_images == (4 if fixed else 12)
     expected = (metrics["test"] if fixed else metrics["cross_validation"]["metrics"])[decision.metric]["value"]
     assert decision.challenger.score.value == pytest.approx(expected, abs=1e-3)
+    champion = gate.Champion("old", world.bundle, (world.paths.prepared / "manifest.csv").read_text(encoding="utf-8"))
+    same = gate.run(world.params, world.paths, champion)
+    assert not same.promoted
+    assert same.difference.value == 0
