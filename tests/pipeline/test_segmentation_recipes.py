@@ -32,7 +32,9 @@ def test_segmentation__finds_the_organs_and_names_the_decoder_alone(tmp_path):
     assert metrics["test"]["dice"]["value"] >= 0.6
     assert min(row["n_truth"] for row in metrics["per_label"]) > 0
     (control,) = [entry for entry in metrics["controls"] if entry["name"] == "decoder_only"]
-    print(json.dumps(control)[:2000], metrics["test"]["dice"])
+    assert control["test"]["dice"]["value"] >= 0.6
+    difference = control["difference"]["dice"]
+    assert difference["lo"] < difference["value"] < difference["hi"]
 
 
 @pytest.mark.real
