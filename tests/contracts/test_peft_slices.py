@@ -19,7 +19,7 @@ METHODS = [name for name in registry.plugin_names("medtune.models.peft") if name
 BACKBONES = {"vit": "test_vit", "resnet": "test_resnet"}
 PATCH = (20, 24, 5)
 # Methods that keep layers or tokens after merging. The other methods restore the architecture of the backbone.
-KEEPS_LAYERS = {"adapter", "adaptformer", "compacter", "convpass", "prefix", "vpt"}
+KEEPS_LAYERS = {"adapter", "adaptformer", "compacter", "conv_adapter", "convpass", "prefix", "tinytl", "vpt"}
 
 
 def plugin(method):
