@@ -52,6 +52,7 @@ def benchmark(
     """
     grid, tree = load_grid(grid_file, sets or ())
     params = jobs.list_trials(grid, tree)
+    tracked = jobs.summary_params(tree, next(iter(params.values())))
     selected = set(filter_trials(list(params), only or ()))
     jobs.check(grid, {trial: params[trial] for trial in selected})
     paths = RunPaths.from_env(out)
@@ -67,7 +68,7 @@ def benchmark(
         errors = _compute(grid, missing, paths, records, prefect) if missing else {}
         lines = summary_files.write_summary(grid, all_jobs, records, errors, paths)
         if missing:
-            summary_files.log_summary(tree, records, lines, grid.metric)
+            summary_files.log_summary(tracked, records, lines, grid.metric)
     for trial, error in errors.items():
         print(f"error: {trial.name} failed: {error}", file=sys.stderr)
     if errors:

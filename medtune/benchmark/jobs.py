@@ -98,6 +98,24 @@ def list_trials(grid: BenchmarkParams, tree: dict[str, Any]) -> dict[TrialId, Pa
     return params
 
 
+def summary_params(tree: dict[str, Any], first: Params) -> Params:
+    """Return the params of the W&B run of the benchmark: those of a trial, with section `tracking` of the tree.
+
+    The tree alone may be invalid, because it lacks the sections of the grid.
+
+    Args:
+        tree: params tree that the trials share.
+        first: params of the first trial, which has no W&B run.
+
+    Returns:
+        The params.
+
+    Raises:
+        InputError: section `tracking` is invalid.
+    """
+    return validate({**first.model_dump(mode="json"), "tracking": tree.get("tracking", {})})
+
+
 def build_jobs(grid: BenchmarkParams, params: dict[TrialId, Params], paths: RunPaths) -> list[TrialJob]:
     """Prepare the data of all trials and build their jobs; each dataset is prepared once."""
     datasets: dict[str, tuple[Path, PreparedDataset]] = {}

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from medtune.benchmark.grid import BenchmarkParams, TrialId
 from medtune.benchmark.jobs import TrialJob
 from medtune.benchmark.report.page import write_report
 from medtune.benchmark.report.records import TrialRecord
 from medtune.benchmark.report.results import write_results
-from medtune.config.load import validate
+from medtune.config.schema import Params
 from medtune.runtime.artifact import Artifact, digest
 from medtune.runtime.console import info
 from medtune.runtime.paths import RunPaths
@@ -49,18 +48,15 @@ def write_summary(
     return findings
 
 
-def log_summary(
-    params_tree: dict[str, Any], records: dict[TrialId, Artifact | None], findings: Sequence[str], metric: str
-) -> None:
+def log_summary(params: Params, records: dict[TrialId, Artifact | None], findings: Sequence[str], metric: str) -> None:
     """Log one W&B run for the grid, with a table of its trials and the findings of the report.
 
     Args:
-        params_tree: params as nested dicts, before validation. The grid overrides them per trial.
+        params: params from `summary_params`.
         records: record by trial; None if the trial is not finished.
         findings: recommendations and warnings of the report, from `write_summary`.
         metric: name of the compared metric.
     """
-    params = validate(params_tree)
     done = {trial: record.result() for trial, record in records.items() if record}
     key = digest(sorted(record.key for record in records.values() if record))
     columns = ("data", "backbone", "method", "percent", "seed", "lr", metric, "lo", "hi", "trainable", "seconds")

@@ -23,7 +23,7 @@ def affine_layers(backbone: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     weights covers all output channels.
     """
     for name, module in backbone.named_modules():
-        if name.startswith(CLASSIFIER_PREFIXES):
+        if f"{name}.".startswith(CLASSIFIER_PREFIXES):
             continue
         if isinstance(module, nn.ConvTranspose3d) and module.groups > 1:
             continue

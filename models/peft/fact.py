@@ -30,7 +30,19 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """Add a trainable decomposed update to the matrices of every block and freeze everything else."""
+    """Add a trainable decomposed update to the matrices of every block and freeze everything else.
+
+    Args:
+        backbone: a ViT, changed in place.
+        params: options of the method.
+
+    Returns:
+        The same backbone.
+
+    Raises:
+        InputError: a matrix does not consist of slices of C x C weights (for example in the SwiGLU of EVA-02).
+    """
+    from medtune.config.errors import InputError
     from medtune.models.blocks.parametrizations import AdditiveUpdate, parametrize_tensor
     from medtune.models.blocks.selection import vit_blocks
     from medtune.models.blocks.shared_factors import SharedFactors, SliceDelta
@@ -39,6 +51,11 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     shared = SharedFactors(backbone.embed_dim, params.rank, tucker=params.form == "tk")
     for _, block in vit_blocks(backbone):
         for layer in (block.attn.qkv, block.attn.proj, block.mlp.fc1, block.mlp.fc2):
+            if any(size % backbone.embed_dim for size in layer.weight.shape):
+                raise InputError(
+                    f"model.peft.method=fact: it does not support the layers of {type(backbone).__name__}, whose "
+                    f"widths are not multiples of {backbone.embed_dim}. Choose another method"
+                )
             parametrize_tensor(layer, "weight", AdditiveUpdate(SliceDelta(*layer.weight.shape, shared), params.scale))
     return backbone
 

@@ -34,16 +34,19 @@ def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
     from medtune.models.blocks.volume_layers import normalized_layers
 
     normalized = normalized_layers(backbone)
+    # The attention of BEiT and EVA adds the biases of q and v itself and ignores that of qkv.
+    without_bias = {module.qkv for module in backbone.modules() if getattr(module, "q_bias", None) is not None}
     backbone.requires_grad_(False)
     for name, layer in list(parametrizations.affine_layers(backbone)):
         if name in normalized:
             continue
-        parametrizations.ensure_bias(layer)
         dim = parametrizations.output_dim(layer)
         out = layer.weight.shape[dim]
         scale, shift = nn.Parameter(torch.ones(out)), nn.Parameter(torch.zeros(out))
         parametrizations.parametrize_tensor(layer, "weight", parametrizations.Scale(scale, dim))
-        parametrizations.parametrize_tensor(layer, "bias", parametrizations.ScaleShift(scale, shift))
+        if layer not in without_bias:
+            parametrizations.ensure_bias(layer)
+            parametrizations.parametrize_tensor(layer, "bias", parametrizations.ScaleShift(scale, shift))
     return backbone
 
 

@@ -27,9 +27,28 @@ class Params(PeftParams):
 
 
 def inject(backbone: "nn.Module", params: Params) -> "nn.Module":
-    """Add the trainable prompt tokens and freeze everything else."""
+    """Add the trainable prompt tokens and freeze everything else.
+
+    Args:
+        backbone: a ViT, changed in place.
+        params: options of the method.
+
+    Returns:
+        The same backbone.
+
+    Raises:
+        InputError: the blocks of the backbone need the position of every token (for example BEiT and EVA).
+    """
+    from timm.models.vision_transformer import VisionTransformer
+
+    from medtune.config.errors import InputError
     from medtune.models.blocks.prompts import PromptedBlocks
 
+    if not isinstance(backbone, VisionTransformer):
+        raise InputError(
+            f"model.peft.method=vpt: it does not support the position embedding of {type(backbone).__name__}. Choose "
+            "another method"
+        )
     backbone.requires_grad_(False)
     backbone.blocks = PromptedBlocks(backbone, params.tokens, deep=params.depth == "deep")
     return backbone

@@ -45,9 +45,10 @@ def test_to_onnx__decoder_without_a_backbone(axis):
 def test_to_onnx__slice_networks(name):
     import timm
 
-    patch = (16, 16, 5)
+    patch, channels = (16, 16, 5), 2 if name == "test_efficientnet" else 1
     size = {"img_size": slice_side(patch, 2.0, 16)} if name == "test_vit" else {}
-    compare(SliceNetwork(timm.create_model(name, num_classes=0, **size), 1, 3, patch), patch)
+    backbone = timm.create_model(name, num_classes=0, **size)
+    compare(SliceNetwork(backbone, channels, 3, patch), patch, channels)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,7 @@
-"""2.5-D network: shapes, slices, alignment, the control without a backbone, and ONNX export."""
+"""2.5-D network: shapes, slices, alignment, and the control without a backbone."""
 
 from itertools import pairwise
 
-import numpy as np
-import onnxruntime
 import pytest
 import timm
 import torch
@@ -11,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from medtune.config import registry
 from medtune.config.errors import InputError
 from medtune.config.load import validate
 from medtune.models.backbones import create_backbone
@@ -174,26 +171,6 @@ def test_network__refuses_images_that_are_too_small_and_larger_slices():
         SliceNetwork(swin, 1, 2, (16, 16, 8))
     with pytest.raises(InputError, match=r"model\.backbone=Sequential: it has no feature maps at several levels"):
         SliceNetwork(nn.Sequential(nn.Conv2d(3, 3, 1)), 1, 2, (16, 16, 8))
-
-
-@pytest.mark.parametrize(("name", "method"), [("test_vit", "vpt"), ("test_efficientnet", "none"), (None, "none")])
-def test_network__exports_to_onnx_with_equal_outputs(name, method, tmp_path):
-    patch, path = (16, 12, 6), tmp_path / "patch.onnx"
-    model = network(name, patch, channels=2)
-    if method == "vpt":  # a method that cannot be merged
-        plugin = registry.load_plugin("medtune.models.peft", method, "method")
-        model.backbone = plugin.inject(model.backbone, plugin.Params())
-    model.eval()
-    batch = torch.export.Dim("batch", min=1, max=64)
-    example = volume(2, 2, *patch)
-    torch.onnx.export(model, (example,), path, dynamo=True, dynamic_shapes=[{0: batch}], verbose=False)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    for count in (1, 3):
-        volumes = volume(count, 2, *patch)
-        with torch.no_grad():
-            expected = model(volumes).numpy()
-        output = session.run(None, {session.get_inputs()[0].name: volumes.numpy()})[0]
-        assert np.abs(output - expected).max() < 1e-4
 
 
 @pytest.mark.real

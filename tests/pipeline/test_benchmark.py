@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from medtune.benchmark.report.results import COST_COLUMNS
+from tests.pipeline.dask_cluster import dask_cluster
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Checkout
@@ -95,27 +95,9 @@ def test_repro__does_not_include_the_benchmark(benchmark_checkout: "Checkout") -
 
 @pytest.fixture
 def cluster(benchmark_checkout: "Checkout", tmp_path: Path) -> Iterator[tuple[str, list["subprocess.Popen[bytes]"]]]:
-    """Start a scheduler and two workers as processes with the commands of Dask."""
-    scheduler_file = tmp_path / "scheduler.json"
-    environment = {**benchmark_checkout.environment(), "PYTHONPATH": str(benchmark_checkout.folder)}
-    dask = str(Path(sys.executable).parent / "dask")
-
-    def start(*arguments: str) -> "subprocess.Popen[bytes]":
-        with (tmp_path / f"{arguments[0]}.log").open("ab") as log:
-            command = [dask, *arguments, "--scheduler-file", str(scheduler_file), "--no-dashboard"]
-            return subprocess.Popen(command, cwd=benchmark_checkout.folder, env=environment, stdout=log, stderr=log)
-
-    scheduler = start("scheduler", "--port", "0", "--host", "127.0.0.1")
-    while not scheduler_file.is_file():
-        assert scheduler.poll() is None, (tmp_path / "scheduler.log").read_text()
-        time.sleep(0.1)
-    workers = [start("worker", "--nthreads", "1", "--no-nanny") for _ in range(2)]
-    address = re.search(r'"address": "(tcp://[\d.:]+)"', scheduler_file.read_text())
-    assert address is not None
-    yield address[1], workers
-    for process in (*workers, scheduler):
-        process.kill()
-        process.wait()
+    """Start a scheduler and two workers."""
+    with dask_cluster(benchmark_checkout, tmp_path) as running:
+        yield running
 
 
 def test_dask__killed_worker_loses_no_trial_and_only_deleted_trials_are_repeated(

@@ -7,10 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from medtune.cli.main import call
 from medtune.config.errors import InputError
-from medtune.runtime.artifact import partial_dir
-from tests.stages.volume_folder import change, prepare, report, write_example
+from tests.stages.volume_folder import change, prepare, refusal, report, write_example
 
 IMAGE, MASK = "images/4.nii.gz", "masks/4.nii.gz"
 
@@ -61,6 +59,12 @@ def shifted(affine):
     return affine
 
 
+def append_zeros(path):
+    """Append zeros that the compressed file hardly shows."""
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(content + bytes(10_000_000)))
+
+
 def truncate(path):
     path.write_bytes(path.read_bytes()[:-40])
 
@@ -83,6 +87,7 @@ HEADERS = {
 }
 VOXELS = {
     "truncated": (IMAGE, truncate, "truncated"),
+    "gzip bomb with more bytes": (IMAGE, append_zeros, "more bytes than"),
     "NaN": (IMAGE, replace_voxel(np.nan), "voxels are NaN or infinite"),
     "infinite": (IMAGE, replace_voxel(np.inf), "voxels are NaN or infinite"),
     "constant": (IMAGE, lambda path: change(path, np.full_like(values(path), 7)), "constant"),
@@ -95,20 +100,14 @@ VOXELS = {
 
 
 @pytest.mark.parametrize("name", [*HEADERS, *VOXELS])
-def test_damaged_volume__is_named_in_one_line(section, tmp_path, name):
+def test_damaged_volume__is_named_in_one_line_with_exit_code_2(section, tmp_path, capsys, name):
     path, damage, problem = {**HEADERS, **VOXELS}[name]
     damage(tmp_path / "raw" / path)
-    with pytest.raises(InputError) as error:
-        prepare(section, tmp_path / "out")
-    text = str(error.value)
-    assert text.startswith("1 of 12 volumes cannot be used: images/4.nii.gz: ")
-    assert path in text
-    assert problem in text
-    assert "\n" not in text
-    assert str(tmp_path) not in text
-    folder = tmp_path / "out" / "data" / "prepared"
-    assert not folder.exists()
-    assert not partial_dir(folder).exists()
+    line = refusal(section, tmp_path, capsys)
+    assert line.startswith("1 of 12 volumes cannot be used: images/4.nii.gz: ")
+    assert path in line
+    assert problem in line
+    assert str(tmp_path) not in line
 
 
 def test_header__is_checked_before_voxels_are_read(section, tmp_path):
@@ -137,20 +136,22 @@ def test_damaged_volumes__of_all_patients_are_an_error(section, tmp_path):
         prepare({**section, "on_bad_image": "reject"}, tmp_path / "out")
 
 
+@pytest.mark.parametrize("layout", ["table", "folders"])
 @pytest.mark.parametrize("missing", [IMAGE, MASK])
-def test_missing_file__is_named(section, tmp_path, missing):
+def test_missing_file__is_named(section, tmp_path, capsys, missing, layout):
     (tmp_path / "raw" / missing).unlink()
-    with pytest.raises(InputError, match=rf"1 of 12 cases lack a file: .*{missing}"):
-        prepare(section, tmp_path / "out")
+    if layout == "folders":
+        section |= {"csv": None, "split": {"protocol": "image", "folds": 3}}
+    line = refusal(section, tmp_path, capsys)
+    assert line.startswith("1 of 12 cases lack a file: ")
+    assert missing in line
 
 
-def test_command__exits_with_2(section, tmp_path, capsys):
-    HEADERS["5-D"][1](tmp_path / "raw" / IMAGE)
-    sets = ["task.kind=segmentation", "frozen.monitor=loss", "finetune.monitor=loss", "gate.metric=dice",
-            "data.source=volumes", f"data.root={section['root']}", "data.csv=volumes.csv",
-            "data.class_names=[a, b, c]", "data.split.folds=3"]  # fmt: skip
-    arguments = [word for assignment in sets for word in ("--set", assignment)]
-    assert call(["data", *arguments, "--out", str(tmp_path / "out")]) == 2
-    printed = capsys.readouterr().err
-    assert printed.startswith("error: ")
-    assert printed.count("\n") == 1
+def test_label__that_no_training_volume_has_is_named(section, tmp_path, capsys):
+    for number in range(12):
+        path = tmp_path / "raw" / "masks" / f"{number}.nii.gz"
+        if number not in (2, 3):  # one patient
+            change(path, np.where(values(path) == 3, 0, values(path)).astype(np.uint8))
+    line = refusal(section, tmp_path, capsys)
+    assert line.startswith("data.split.protocol=patient: ")
+    assert "no training volume has the label lesion (2 volumes have it). Add volumes with it" in line

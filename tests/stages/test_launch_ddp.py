@@ -11,6 +11,7 @@ import time
 
 import psutil
 import pytest
+import torch
 
 from medtune.cli.main import call
 from medtune.config.load import validate
@@ -21,6 +22,7 @@ from medtune.serving.checksum import dump_with_checksum
 from medtune.stages import finetune, frozen
 from medtune.training import checkpoint
 from tests.forked_ranks import run_ranks
+from tests.tasks.segmentation.prepared_volumes import segmentation_params, write
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ddp")]
 
@@ -128,6 +130,28 @@ def test_launch__two_processes_have_the_losses_of_one_after_a_kill(world, tmp_pa
     model = checkpoint.load_trained(find_artifact(paths.stage("finetune", 1)))
     assert not model.training
     assert not [p for p in paths.out.rglob("*") if p.name.endswith((".tmp", ".training", ".partial"))]
+
+
+def test_launch__segmentation_in_two_processes_has_the_weights_of_one(tmp_path):
+    """Three training volumes in batches of two: the second process has no volume in the last batch."""
+    model = {"peft": {"method": "lora"}, "backbone_args": {"depth": 1}, "head": {"kind": "decoder", "width": 4}}
+    params = segmentation_params("test_vit", schedule="full", model=model, finetune={"lr": 1e-3})
+    paths = RunPaths(tmp_path, tmp_path / "cache")
+    prepared = write(tmp_path, params, data_key(params))
+    assert len(prepared.indices(0)["train"]) == 3
+    single = RunPaths(tmp_path / "alone", tmp_path / "alone" / "cache", data=paths.prepared)
+    expected = finetune.run(params, single, 0)
+    (tmp_path / "params.yaml").write_text(params.model_dump_json())
+    arguments = ("medtune", "stage", "finetune", "--fold", "0", "--params", str(tmp_path / "params.yaml"))
+    arguments += ("--out", str(tmp_path))
+    run_ranks(tmp_path / "printed", *arguments, MEDTUNE_CACHE=str(paths.cache))
+    found = find_artifact(paths.stage("finetune", 0))
+    assert_same_curve(history(found.folder), history(expected.folder))
+    for left, right in zip(history(found.folder), history(expected.folder), strict=True):
+        assert float(left["val/dice"]) == pytest.approx(float(right["val/dice"]), abs=1e-3)
+    weights = [checkpoint.load_trained(artifact).state_dict() for artifact in (found, expected)]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.allclose(value, weights[1][name], atol=1e-4) for name, value in weights[0].items())
 
 
 @pytest.mark.parametrize(

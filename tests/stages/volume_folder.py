@@ -5,11 +5,14 @@ import json
 import nibabel as nib
 import numpy as np
 
+from medtune.cli.main import call
 from medtune.config import registry
 from medtune.config.load import validate
 from medtune.data.manifest import load_prepared
+from medtune.runtime.artifact import partial_dir
 from medtune.runtime.paths import RunPaths
 from medtune.stages import data
+from tests.robustness.volumes.commands import PARAMS
 
 PHANTOM = {"source": "phantom", "patients": 15, "size": 16}
 # Start of the note about settings that depend on all volumes.
@@ -46,6 +49,20 @@ def write_example(source, root):
 def prepare(section, out, **sections):
     """Run stage data and return the prepared data set."""
     return load_prepared(data.run(volume_params(section, **sections), RunPaths.from_env(out)).folder)
+
+
+def refusal(section, folder, capsys):
+    """Run `medtune data`, which must end with exit code 2 and one line, and return this line without `error: `."""
+    file, out = folder / "params.json", folder / "out"
+    file.write_text(json.dumps({**PARAMS, "data": section}))
+    capsys.readouterr()
+    assert call(["data", "--params", str(file), "--out", str(out)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    prepared = out / "data" / "prepared"
+    assert not prepared.exists()
+    assert not partial_dir(prepared).exists()
+    return line.removeprefix("error: ")
 
 
 def report(prepared):

@@ -23,7 +23,7 @@ def stored(folder, *files):
         (b"PK\3\4".ljust(128) + b"DICM", "DICOM"),
         (b"\x08\x00\x05\x00CS", "DICOM"),
         (b"PK\3\4", "ZIP"),
-        (gzip.compress(b""), "NIfTI"),
+        (gzip.compress(b"", mtime=0), "NIfTI"),
         ((348).to_bytes(4, "big"), "NIfTI"),
         ((540).to_bytes(4, "little"), "NIfTI"),
     ],
