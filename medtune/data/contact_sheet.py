@@ -1,4 +1,4 @@
-"""Contact sheet of a data set, and sample images to try a bundle on."""
+"""Contact sheet of a data set of images, and sample images to try an exported model (bundle) on."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,16 +8,18 @@ from PIL import Image, ImageDraw
 
 from medtune.data.class_selection import most_frequent
 
+# Images per class, and sizes in pixels.
 _COLUMNS = 8
 _TILE = 128
 _LINE = 16
+# Sample images per class.
 _FILES = 4
 
 
 def write_contact_sheet(file: Path, images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> None:
-    """Write a PNG with up to eight images per class, evenly spaced through the set.
+    """Write a PNG with up to eight images per class, evenly spaced in the order of the set.
 
-    The `MAX_CLASSES` (of `class_selection`) most frequent classes are shown. A last line counts the others.
+    Only the `class_selection.MAX_CLASSES` most frequent classes are shown. A last line counts the other classes.
 
     Args:
         file: path of the PNG.
@@ -50,7 +52,7 @@ def write_sample_files(
 ) -> None:
     """Write up to four packed images per class to `<folder>/<class>-<row>.png`.
 
-    Only the `MAX_CLASSES` (of `class_selection`) classes with the most images in `rows` are written.
+    Only the `class_selection.MAX_CLASSES` classes with the most images in `rows` are written.
 
     Args:
         folder: folder to create.

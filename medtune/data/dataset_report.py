@@ -23,15 +23,16 @@ def check_duplicates(duplicates: dict[str, Any], protocol: str, unit: str) -> li
     """Reject identical images of different patients in different splits.
 
     Args:
-        duplicates: from `medtune.data.duplicates.duplicate_report`.
+        duplicates: result of `medtune.data.duplicates.duplicate_report`.
         protocol: `data.split.protocol`.
-        unit: name of an image in the plural.
+        unit: what a sample is, in the plural, such as "slides".
 
     Returns:
-        A warning for readers of the metrics if the user assigned identical images to several splits.
+        A warning for readers of the metrics if protocol `column` puts identical images into several splits. Otherwise
+        an empty list.
 
     Raises:
-        InputError: the protocol must separate patients, and identical images are in different splits.
+        InputError: the protocol is `patient` or `site`, and identical images are in different splits.
     """
     exact = duplicates["exact"]
     if not exact["across_splits"]:
@@ -45,6 +46,7 @@ def check_duplicates(duplicates: dict[str, Any], protocol: str, unit: str) -> li
 
 
 def _reject_duplicates(exact: dict[str, Any], unit: str) -> None:
+    """Raise InputError with examples of identical images in different splits."""
     examples = "; ".join(" = ".join(entry["paths"][:4]) for entry in exact["first"][:3] if entry["across_splits"])
     raise InputError(
         f"identical {unit} belong to different patients, who are in different splits: {examples} "
@@ -65,13 +67,13 @@ def describe_dataset(
     Args:
         data: section data.
         listed: the listing of the source.
-        selected: prepared samples. `labels` of a volume are the labels of its mask.
+        selected: prepared samples. For volumes, `Sample.findings` contains the labels of the mask.
         splits: (n, folds) split of each sample.
-        leaked: patients in several splits.
-        notes: warnings for readers of the metrics.
+        leaked: patients with images in several splits of a fold.
+        notes: warnings for readers of the metrics, one sentence each.
 
     Returns:
-        JSON values by name.
+        JSON values by key.
     """
     source, classes = listed.source, listed.classes
     known = selected[0].patient_id is not None
@@ -124,14 +126,14 @@ def finish_dataset(
     """Write report.json, turn the partial folder of the data set into the artifact, and print a summary.
 
     Args:
-        prepared: folder of the artifact. All other files are in its partial folder.
+        prepared: folder of the artifact. Its partial folder already contains all other files.
         key: cache key of the artifact.
         params: all params.
         listed: the listing of the source.
         rejected: (path, reason) of each sample that was left out.
-        info: dataset.json.
+        info: content of dataset.json.
         entries: further entries of report.json: duplicates and speed.
-        start_time: start of the stage.
+        start_time: `time.perf_counter()` at the start of the stage, in seconds.
 
     Returns:
         The finished artifact.
@@ -197,9 +199,8 @@ def _print_summary(info: dict[str, Any], report: dict[str, Any]) -> None:
             )
     if report["n_rejected"]:
         console.info(f"data: {report['n_rejected']:,} {unit} left out, listed in report.json")
-    twice = report["duplicates"]
-    if twice["exact"]["sets"] or twice["near"]["pairs"]:
-        exact, near = twice["exact"], twice["near"]
+    exact, near = report["duplicates"]["exact"], report["duplicates"]["near"]
+    if exact["sets"] or near["pairs"]:
         console.info(
             f"data: {exact['sets']:,} sets of identical {unit} ({exact['across_splits']:,} across splits), "
             f"{near['pairs']:,} nearly identical pairs ({near['across_splits']:,} across splits)"

@@ -25,7 +25,7 @@ class DicomSamples:
     Attributes:
         samples: one sample per frame, with patients and the column `pixel_spacing_mm`.
         notes: warnings for readers of the results, one sentence each.
-        from_headers: True if `patient_id` is the original PatientID, which `hide_patients` must replace by a digest.
+        from_headers: True if `patient_id` is the PatientID of the header. `hide_patients` must then replace it.
     """
 
     samples: list[Sample]
@@ -36,19 +36,19 @@ class DicomSamples:
 def add_dicom_headers(samples: Sequence[Sample], root: Path | None, frames: Literal["error", "expand"]) -> DicomSamples:
     """Add patients, frames and pixel spacing from the headers of DICOM files.
 
-    If the source names no patients, PatientID is the patient. Call `hide_patients` after the checks of identifiers. It
-    replaces PatientID by a digest, so that PatientID is not written to any file.
+    If the source names no patients, PatientID is the patient. Call `hide_patients` after the checks of patients, so
+    that PatientID is not written to any file.
 
     Args:
         samples: the samples of a source.
-        root: the data root.
+        root: the data root; None if the samples are not files.
         frames: error: reject files of several frames; expand: one sample per frame.
 
     Returns:
-        The samples, which are unchanged if no file is DICOM. Series of volumes only get their patients.
+        The samples, which are unchanged if no file is DICOM. DICOM series only get their patients.
 
     Raises:
-        InputError: a file has several frames, or only some of the images have a PatientID.
+        InputError: a file has several frames and `frames` is error, or only some of the images have a PatientID.
     """
     if series := dict(_series_headers(samples)):
         patients = _patients(samples, series)
@@ -89,10 +89,7 @@ def hide_patients(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def _headers(samples: Sequence[Sample], root: Path) -> Iterator[tuple[int, DicomHeader]]:
-    """Yield index and header of each DICOM file; volumes and damaged files are skipped.
-
-    Decoding reports damaged files.
-    """
+    """Yield the index and the header of each DICOM image. Skip damaged files, which decoding reports."""
     for number, sample in enumerate(samples):
         if sample.volume is not None:
             continue
@@ -106,7 +103,7 @@ def _headers(samples: Sequence[Sample], root: Path) -> Iterator[tuple[int, Dicom
 
 
 def _series_headers(samples: Sequence[Sample]) -> Iterator[tuple[int, DicomHeader]]:
-    """Yield index and header of the first readable slice of each DICOM series."""
+    """Yield the index of each DICOM series and the header of its first readable slice."""
     for number, sample in enumerate(samples):
         for file in sample.volume.slices if sample.volume is not None else ():
             if not is_dicom_file(file):
@@ -119,6 +116,7 @@ def _series_headers(samples: Sequence[Sample]) -> Iterator[tuple[int, DicomHeade
 
 
 def _patients(samples: Sequence[Sample], headers: dict[int, DicomHeader]) -> dict[int, str]:
+    """Return PatientID by the index of the sample; empty if the source or no header names patients."""
     if any(sample.patient_id is not None for sample in samples):
         return {}
     known = {n: header.patient_id for n, header in headers.items() if header.patient_id is not None}
@@ -135,6 +133,7 @@ def _patients(samples: Sequence[Sample], headers: dict[int, DicomHeader]) -> dic
 
 
 def _notes(headers: list[DicomHeader]) -> Iterator[str]:
+    """Yield warnings about pixel spacing, text and overlays in the files."""
     spacings = {header.spacing_mm for header in headers}
     if len(spacings) > 1:
         yield (
