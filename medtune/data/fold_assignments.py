@@ -79,7 +79,7 @@ def read_assignments(path: Path, source: str, n_folds: int) -> FoldAssignments:
         The recorded folds, empty if there is no file.
 
     Raises:
-        InputError: the file is not a table of patients and folds, or was changed by another program.
+        InputError: the file is not a table of patients and folds, or was changed after MedTune wrote it.
     """
     if not path.is_file():
         return FoldAssignments(source, n_folds)

@@ -20,8 +20,8 @@ _BRACKETS = "()[]{}<>\"'"
 _PLACEHOLDER = re.compile(r"[-._?*/\\#~|!,;:=&()\[\]{}<>'\"]*")
 # Cyrillic letters that look like Latin ones.
 _LOOKALIKES = str.maketrans("авекмнорстухіјѕАВЕКМНОРСТУХІЈЅ", "abekmhopctyxijsABEKMHOPCTYXIJS")
-# Numbers in scientific notation, in which Excel writes rounded numbers. The pattern requires a sign or decimals, because
-# 1E5 can be a code.
+# Scientific notation, in which Excel writes rounded numbers. The pattern requires a sign or decimals, because 1E5 can
+# be a code.
 _ROUNDED = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+|\d[.,]\d+[eE]\d+")
 _ASCII_BLANKS = dict.fromkeys((*range(33), 127))
 
