@@ -65,7 +65,7 @@ def describe_dataset(
     """Return the entries of dataset.json that images, slides and volumes share.
 
     Args:
-        data: section data.
+        data: section `data` of params.yaml.
         listed: the listing of the source.
         selected: prepared samples. For volumes, `Sample.findings` contains the labels of the mask.
         splits: (n, folds) split of each sample.

@@ -60,7 +60,7 @@ class Fit(NamedTuple):
         size: side of the resized image in pixels.
         resize: how an image becomes a square.
         apply_voi: apply the display window (VOI LUT) of DICOM files.
-        intensity: section data.intensity, or the intensity range of an earlier data set.
+        intensity: section `data.intensity`, or the intensity range of an earlier data set.
     """
 
     size: int

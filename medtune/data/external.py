@@ -84,7 +84,7 @@ def external_dataset(
 
     Args:
         listing: all samples, including those that were left out.
-        params: section data.
+        params: section `data` of params.yaml.
         folder: folder with the prepared samples.
         name: name of the data, for the report.
         samples: the prepared samples.

@@ -29,7 +29,7 @@ def list_images(params: DataParams, classes: Sequence[str], positive: str | None
     """List the images and check their patients and labels, as the stage `data` does.
 
     Args:
-        params: section data.
+        params: section `data` of params.yaml.
         classes: classes of the bundle, in index order.
         positive: positive class of the bundle; None if there is none.
 
@@ -123,7 +123,7 @@ def prepare_external_images(
 
     Args:
         listing: result of `list_images`.
-        params: section data.
+        params: section `data` of params.yaml.
         intensity: intensity range of the bundle.
         folder: existing folder for the pixels, which must exist as long as the set is in use.
         name: name of the data, for the report.

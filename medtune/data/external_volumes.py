@@ -61,7 +61,7 @@ def list_volumes(
     """List the volumes, and check their patients, labels and channels.
 
     Args:
-        params: section data.
+        params: section `data` of params.yaml.
         classes: classes of the bundle, in index order.
         channels: channels of the bundle.
         label_map: class of the bundle, or `background`, by the name of a label.
@@ -122,7 +122,7 @@ def prepare_external_volumes(
 
     Args:
         listing: result of `list_volumes`.
-        params: section data.
+        params: section `data` of params.yaml.
         settings: entry `volumes` of bundle.json.
         folder: existing folder for the volumes, which must exist as long as the set is in use.
         name: name of the data, for the report.

@@ -42,7 +42,7 @@ def measure(image: DecodedImage, params: IntensityParams | Intensity) -> PixelRa
 
     Args:
         image: the image.
-        params: section data.intensity, or the intensity range of an earlier data set.
+        params: section `data.intensity`, or the intensity range of an earlier data set.
 
     Returns:
         The range, or None for an image of 8 bits.
@@ -80,7 +80,7 @@ def resolve(params: IntensityParams, ranges: Sequence[PixelRange | None]) -> Int
     """Determine the intensity range of a data set.
 
     Args:
-        params: section data.intensity.
+        params: section `data.intensity` of params.yaml.
         ranges: one range per image; None for images of 8 bits.
 
     Returns:

@@ -65,7 +65,7 @@ def pack(
         size: side of a packed image in pixels.
         resize: see medtune.serving.resize.resize_square.
         on_bad_image: error: reject the data set; reject: leave the image out and report it.
-        intensity: section data.intensity, or the intensity range of an earlier data set. An image that does not fit
+        intensity: section `data.intensity`, or the intensity range of an earlier data set. An image that does not fit
             an earlier range is a bad image. None: the default of the section.
         workers: number of worker processes, see `decode_all`.
 

@@ -21,7 +21,7 @@ def find_positive(classes: Sequence[str], params: DataParams, source: ModuleType
 
     Args:
         classes: class names of the data set, after `data.label_map`.
-        params: section data.
+        params: section `data` of params.yaml.
         source: module of the source, which can define `positive_class(params)`.
 
     Returns:

@@ -36,7 +36,7 @@ def check_samples(
 
     Args:
         samples: all images of a source.
-        params: section data.
+        params: section `data` of params.yaml.
         classes: class names that the source or the user defines; empty if the labels determine them.
         name_patients: True if messages may contain the patients. False if the patients come from DICOM headers.
 
@@ -167,7 +167,7 @@ def _check_patients(samples: list[Sample], params: DataParams, show: bool) -> tu
 
     Args:
         samples: the samples.
-        params: section data.
+        params: section `data` of params.yaml.
         show: True if messages may contain the patients.
 
     Returns:

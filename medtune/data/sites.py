@@ -40,7 +40,7 @@ def order_sites(samples: Sequence[Sample], params: SplitParams, source: str) -> 
 
     Args:
         samples: all images.
-        params: section data.split.
+        params: section `data.split` of params.yaml.
         source: name of the source, for messages.
 
     Returns:

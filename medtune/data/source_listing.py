@@ -51,7 +51,7 @@ def list_source(params: DataParams, has_positive: bool) -> SourceListing:
     """List and check the images of a source, without importing torch and without decoding.
 
     Args:
-        params: section data.
+        params: section `data` of params.yaml.
         has_positive: True if the task needs a positive class for two classes (`Targets.HAS_POSITIVE`).
 
     Returns:

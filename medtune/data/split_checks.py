@@ -31,7 +31,7 @@ def check_classes(
         labels: (n,) class indices, or (n, classes + 1) bool from `medtune.data.findings.encode_labels`.
         patient_ids: (n,) patients; empty strings if the source has none.
         classes: names of the classes or findings.
-        params: section data.split.
+        params: section `data.split` of params.yaml.
         source: name of the source, for error messages.
         min_classes: minimum number of classes in each training split.
 

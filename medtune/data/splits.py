@@ -53,7 +53,7 @@ def split_samples(
     Args:
         samples: all images, in the order of the source.
         classes: class names in index order.
-        params: section data.split.
+        params: section `data.split` of params.yaml.
         source: name of the source, for error messages.
         assigned: recorded folds of the patients, which protocol `patient` keeps; None: no patient has a fold yet.
         min_classes: minimum number of classes, in total and in each training split.

@@ -16,7 +16,7 @@ def check_table(table: Table, params: LabelParams) -> None:
 
     Args:
         table: the table.
-        params: section data.
+        params: section `data` of params.yaml.
 
     Raises:
         InputError: the table has no rows, `columns.split` is set without protocol `column`, or `columns.site` is set

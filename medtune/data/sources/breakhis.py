@@ -97,7 +97,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
     Args:
         root: the data root: a folder or the official archive.
-        params: section data.
+        params: section `data` of params.yaml.
 
     Returns:
         One sample per image, sorted by path.

@@ -62,7 +62,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
     Args:
         root: the data root, which contains dataset.json.
-        params: section data.
+        params: section `data` of params.yaml.
 
     Returns:
         One sample per volume, sorted by path.

@@ -45,7 +45,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
     Args:
         root: the data root, see medtune.data.sample.
-        params: section data.
+        params: section `data` of params.yaml.
 
     Returns:
         One sample per series, sorted by the path of its folder.

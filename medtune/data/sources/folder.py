@@ -84,7 +84,7 @@ def list_samples(root: Path | None, params: Params, suffixes: tuple[str, ...] = 
 
     Args:
         root: the data root, see medtune.data.sample.
-        params: section data.
+        params: section `data` of params.yaml.
         suffixes: lower-case file suffixes of images.
 
     Returns:

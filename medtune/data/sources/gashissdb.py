@@ -79,7 +79,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
     Args:
         root: the data root.
-        params: section data.
+        params: section `data` of params.yaml.
 
     Returns:
         One sample per crop, sorted by path.

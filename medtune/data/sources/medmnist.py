@@ -158,7 +158,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
     Args:
         root: the data root: the file, or the folder that contains it.
-        params: section data.
+        params: section `data` of params.yaml.
 
     Returns:
         One sample per image, with the path `<split>/<row>`, in the order of the file.

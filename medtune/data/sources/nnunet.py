@@ -57,7 +57,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
     Args:
         root: the data root, which contains dataset.json, imagesTr and labelsTr.
-        params: section data.
+        params: section `data` of params.yaml.
 
     Returns:
         One sample per case, sorted by path.

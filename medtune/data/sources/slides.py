@@ -80,7 +80,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
     Args:
         root: the data root.
-        params: section data.
+        params: section `data` of params.yaml.
 
     Returns:
         One sample per slide, sorted by path.
@@ -114,7 +114,7 @@ def cut(slides: Sequence[Sample], root: Path, params: Params) -> SlideTiles:
     Args:
         slides: one sample per slide.
         root: the data root.
-        params: section data.
+        params: section `data` of params.yaml.
 
     Returns:
         The slides and their tiles.
@@ -146,7 +146,7 @@ def given_mpp(sample: Sample, params: Params) -> float | None:
 
     Args:
         sample: the slide.
-        params: section data.
+        params: section `data` of params.yaml.
 
     Returns:
         The value of the table. If the table has none, the value of `data.tiles.mpp`, or None.
