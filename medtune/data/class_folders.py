@@ -90,7 +90,7 @@ def by_class(root: Path, classes: Collection[str], suffixes: tuple[str, ...] = S
 
     Args:
         root: the data root.
-        classes: class names that the user set; a folder with such a name is a class in any case.
+        classes: class names that the user set. A folder with such a name is always a class.
         suffixes: lower-case file suffixes of images.
 
     Returns:

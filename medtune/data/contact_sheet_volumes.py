@@ -99,7 +99,7 @@ def draw_slice(image: np.ndarray, mask: np.ndarray, spacing: tuple[float, float]
 
 
 def _radiological(plane: np.ndarray) -> np.ndarray:
-    """Return a slice (X, Y) in RAS as rows and columns, with anterior up and the patient's left on the right."""
+    """Turn a slice (X to the patient's right, Y to the front) into an image with the front up and left on the right."""
     return np.ascontiguousarray(plane.swapaxes(0, 1)[::-1, ::-1])
 
 

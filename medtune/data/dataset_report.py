@@ -25,7 +25,7 @@ def check_duplicates(duplicates: dict[str, Any], protocol: str, unit: str) -> li
     Args:
         duplicates: result of `medtune.data.duplicates.duplicate_report`.
         protocol: `data.split.protocol`.
-        unit: what a sample is, in the plural, such as "slides".
+        unit: plural word for the samples in messages, such as "slides".
 
     Returns:
         A warning for readers of the metrics if protocol `column` puts identical images into several splits. Otherwise
@@ -123,11 +123,11 @@ def finish_dataset(
     entries: dict[str, Any],
     start_time: float,
 ) -> Artifact:
-    """Write report.json, turn the partial folder of the data set into the artifact, and print a summary.
+    """Write report.json, complete the output folder of the stage (artifact), and print a summary.
 
     Args:
-        prepared: folder of the artifact. Its partial folder already contains all other files.
-        key: cache key of the artifact.
+        prepared: output folder. Its other files are in a partial folder, which gets this path when it is complete.
+        key: cache key of the output.
         params: all params.
         listed: the listing of the source.
         rejected: (path, reason) of each sample that was left out.

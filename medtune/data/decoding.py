@@ -25,7 +25,7 @@ from medtune.serving.intensity import Intensity, shrink
 from medtune.serving.pixels import DecodedImage, DecodeError
 from medtune.serving.resize import Resize
 
-# Starting worker processes takes one or two seconds, so a pool is used only if decoding is expected to take longer.
+# A pool of processes is used only if decoding is expected to take longer, because its start takes one or two seconds.
 MIN_SECONDS_FOR_POOL = 15.0
 # Images that a worker process decodes at once.
 _CHUNK = 16
@@ -131,7 +131,7 @@ def _decode_chunk(jobs: Sequence[DecodeJob], fit: Fit) -> list[FittedImage | str
 
 
 def decode_all(jobs: Sequence[DecodeJob], fit: Fit, workers: int | None) -> Iterator[FittedImage | str]:
-    """Decode images in order. Only a few images are decoded before they are consumed, so memory use is constant.
+    """Decode images in order. Few images are decoded in advance, so memory use does not depend on their number.
 
     Args:
         jobs: the images.

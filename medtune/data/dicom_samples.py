@@ -81,7 +81,7 @@ def add_dicom_headers(samples: Sequence[Sample], root: Path | None, frames: Lite
 
 
 def hide_patients(samples: Sequence[Sample]) -> list[Sample]:
-    """Replace each patient by a digest."""
+    """Replace each patient by a hash of the patient."""
     return [
         replace(sample, patient_id=f"dicom-{hashlib.sha256((sample.patient_id or '').encode()).hexdigest()[:16]}")
         for sample in samples

@@ -21,8 +21,8 @@ def grouped_stratified_folds(
     with equal fractions are in random order. Of several tried orders, the best is used: it has the fewest classes
     absent from a fold, and then the most even fractions.
 
-    Folds that lack a class get the lowest numbers. By default, these folds are validation (0) and test (1), so train
-    has every class. Equal arguments give equal results.
+    Folds that lack a class get the lowest numbers. By default, folds 0 and 1 are validation and test, so that train
+    has every class if possible. Equal arguments give equal results.
 
     Patients in `assigned` keep their fold, and the folds are then not renumbered.
 

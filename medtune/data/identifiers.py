@@ -77,7 +77,7 @@ def is_missing(text: str) -> bool:
 
 
 def is_rounded_number(text: str) -> bool:
-    """Return True for a number that Excel rounded, such as 1.23457E+15. Such numbers may have been different before."""
+    """Return True for a number that Excel rounded, such as 1.23457E+15. Different numbers may have become equal."""
     return _ROUNDED.fullmatch(text.strip()) is not None
 
 

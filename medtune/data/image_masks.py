@@ -56,7 +56,7 @@ def read_image_mask(
         image: name of the image, for messages.
 
     Returns:
-        uint8 (X, Y, 1) label numbers in RAS.
+        uint8 (X, Y, 1) label numbers, with the axes in RAS order (right, anterior, superior).
 
     Raises:
         DecodeError: the file cannot be used, has another size, or has a value without a label. The message names the

@@ -1,4 +1,7 @@
-"""Intensity range for images with more than 8 bits, determined once from all images of a data set."""
+"""Intensity range of images with more than 8 bits ("deep" images): the values that become 0 and 255.
+
+One range is determined from all images of a data set.
+"""
 
 from collections import Counter
 from collections.abc import Sequence

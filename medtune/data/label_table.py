@@ -68,7 +68,7 @@ def from_cells(samples: Sequence[Sample], separator: str, no_finding: str, named
         samples: samples with the cell as `label`.
         separator: separator between two findings.
         no_finding: cell of an image without findings. Case and blanks are ignored.
-        named: findings that the user listed. The checks accept these names in any case.
+        named: findings that the user listed. The checks always accept these names.
 
     Returns:
         The samples with findings, in the same order.

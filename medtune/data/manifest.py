@@ -36,8 +36,8 @@ class PreparedDataset:
     """Prepared set with one row per image, in the order of the manifest.
 
     Attributes:
-        folder: data/prepared.
-        info: dataset.json.
+        folder: folder of the set, data/prepared.
+        info: content of dataset.json.
         classes: class names in index order.
         paths: path of each image as in manifest.csv.
         labels: (n,) int64 indices into `classes`. If an image can have several findings, the index of its rarest
@@ -48,7 +48,7 @@ class PreparedDataset:
         splits: (n, folds) of train, val, test, external, unused. Column k is the split with test fold k.
         images: (n, H, W, 3) uint8, memory-mapped. If the samples are volumes, the shape is (n, 0, 0, 3), and the data
             are in the property `volumes`.
-        sha256: digest of the pixels of each image.
+        sha256: digest of the pixels of each image, or of each prepared volume and its masks.
         names: label of each image as in manifest.csv: its class, or its findings.
         metadata_cells: further columns of the source (sex, site, scanner) by name, one cell per image.
         file_digests: the `DIGEST_COLUMNS` of volumes by name, one digest per volume; empty for images.
@@ -96,7 +96,7 @@ class PreparedDataset:
 
     @cached_property
     def volumes(self) -> VolumeStore:
-        """The prepared volumes. InputError if a file is damaged, ValueError if the samples are images."""
+        """The prepared volumes. Raises InputError for a damaged file, and ValueError if the samples are images."""
         if not self.has_volumes:
             raise ValueError(f"{self.folder} contains images, not volumes")
         return VolumeStore(self.folder)
@@ -172,7 +172,7 @@ class PreparedDataset:
 
 
 def load_prepared(folder: Path) -> PreparedDataset:
-    """Load a prepared set. Verify the sha256 of every file before.
+    """Verify the sha256 of every file of a prepared set, and load the set.
 
     Args:
         folder: folder of the set.

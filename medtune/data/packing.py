@@ -137,7 +137,7 @@ def check_rejected(
         total: number of images.
         on_bad_image: error or reject.
         some_left: True if other images can be used.
-        unit: name of an image in the plural.
+        unit: plural word for the images in messages.
 
     Raises:
         InputError: there are unusable images and `on_bad_image` is error, or no image is left.

@@ -26,7 +26,7 @@ def open_prepared(paths: RunPaths) -> PreparedDataset:
 
 @lru_cache(maxsize=8)
 def _open(folder: Path, state: tuple[State, ...], subset: TrainSubset | None) -> PreparedDataset:
-    """Load a set, and reduce the training patients of every fold. A new `state` of the files reads the set again."""
+    """Load a set and reduce the training patients of every fold. Files with a new `state` are read again."""
     if subset is None:
         return load_prepared(folder)
     prepared = _open(folder, state, None)

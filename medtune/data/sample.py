@@ -65,6 +65,7 @@ import numpy as np
 
 from medtune.data.volume_files import VolumeFiles
 
+# Values of `Sample.published_splits`. `external` images are tested separately and do not affect model selection.
 SPLITS = ("train", "val", "test", "external", "unused")
 
 

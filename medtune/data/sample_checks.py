@@ -67,7 +67,18 @@ def _first(locations: Sequence[str]) -> str:
 
 
 def _check_names(samples: Sequence[Sample], params: DataParams) -> tuple[list[Sample], tuple[tuple[str, str], ...]]:
-    """Return the samples with valid file names, and (path, reason) of the others, unless `on_bad_image` is error."""
+    """Return the samples with valid file names, and (path, reason) of the others.
+
+    Args:
+        samples: the samples.
+        params: section `data` of params.yaml.
+
+    Returns:
+        Both kinds of samples.
+
+    Raises:
+        InputError: a name is invalid and `on_bad_image` is error, or all names are invalid.
+    """
     bad = [sample for sample in samples if printable(sample.path) != sample.path]
     if not bad:
         return list(samples), ()

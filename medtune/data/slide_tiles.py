@@ -69,7 +69,7 @@ class SlideTiles:
         return replace(duplicates, near=duplicates.near[same])
 
     def select(self, rows: Sequence[int]) -> "SlideTiles":
-        """Select tiles by index, and the slides that still have a tile."""
+        """Keep the tiles with these indices, and the slides of these tiles."""
         slides, index = np.unique(self.slide_index[list(rows)], return_inverse=True)
         return replace(
             self,
@@ -119,7 +119,7 @@ def cut_slides(
     reject: bool = False,
     table_mpp_of: Callable[[Sample], float | None] = lambda slide: None,
 ) -> SlideTiles:
-    """Choose the tiles of every slide without reading their pixels.
+    """Choose the tiles of every slide by their tissue. The pixels of the tiles are read later.
 
     Args:
         slides: samples whose files are slides.

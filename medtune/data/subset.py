@@ -51,7 +51,7 @@ def nested_subset(
         patient_ids: (n,) patients.
         percent: percentage of the patients, 1 to 100. The number of patients is rounded up.
         seed: seed of the order in which patients are selected.
-        limit: maximum number of patients; None: no limit. One patient per class is selected in any case.
+        limit: maximum number of patients; None: no limit. One patient per class is always selected.
 
     Returns:
         (m,) int64 indices of the selected images, ascending.

@@ -16,7 +16,7 @@ from medtune.config.errors import InputError, set_option
 from medtune.data.table_text import RawTable
 from medtune.serving.one_line import first_line
 
-# Excel stores 15 digits. Different numbers from this value on may have become equal.
+# Excel stores 15 digits, so different numbers of at least this value may have become equal.
 EXACT = 10**15
 
 

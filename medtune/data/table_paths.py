@@ -50,7 +50,7 @@ class ImageFiles:
     def guess(self, path: str) -> str | None:
         """Return the file that a missing path probably means.
 
-        Files that differ only in case are tried first, then in the extension, then in the folder.
+        Files that differ only in case are tried first, then those with another extension, then those in another folder.
 
         Args:
             path: posix path without a file.

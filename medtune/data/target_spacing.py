@@ -19,10 +19,10 @@ _THICK_PERCENTILE = 10.0
 def target_spacing(spacings: Sequence[Sequence[float]]) -> Spacing:
     """Return the spacing to which all volumes are resampled.
 
-    The spacing of an axis is the median of the training volumes, except for an axis of thick slices. Its median
-    exceeds `THICK_RATIO` times the larger median of the other two axes. With the median, half of the volumes would
-    lose some of their few slices. Its spacing is therefore the 10th percentile, but at least that larger median. Unlike
-    nnU-Net, this function does not require that the axis has few voxels.
+    The spacing of an axis is the median of the training volumes, except for an axis of thick slices. An axis has thick
+    slices if its median exceeds `THICK_RATIO` times the larger median of the other two axes. The spacing of this axis
+    is the 10th percentile, but at least that larger median. With its median, half of the volumes would lose some of
+    their few slices. Unlike nnU-Net, this function does not require that the axis has few voxels.
 
     Args:
         spacings: spacing in mm of each training volume, (N, 3), in RAS orientation.

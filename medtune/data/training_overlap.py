@@ -22,10 +22,10 @@ class Overlap:
     Attributes:
         known: True if the training data are available. Otherwise, the numbers are 0.
         images: number of external images with the same pixels as a training or validation image.
-        tested: number of external images with the same pixels as an image that was only a test image.
+        tested: number of external images with the same pixels as an image that was used only for tests.
         patients: number of external patients with the name of a training or validation patient.
         first: paths of the first external images that are counted in `images`.
-        unit: name of an image in the plural.
+        unit: plural word for the images in warnings.
     """
 
     known: bool

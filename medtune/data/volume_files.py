@@ -17,7 +17,7 @@ class DrawnVolume(NamedTuple):
     Attributes:
         image: (C, X, Y, Z) float32 intensities of C channels.
         mask: (X, Y, Z) uint8 label numbers; 0 is the background.
-        affine: (4, 4) float64, maps voxel indices to RAS millimeters.
+        affine: (4, 4) float64, maps voxel indices to millimeters along the RAS axes (right, anterior, superior).
     """
 
     image: np.ndarray

@@ -84,7 +84,7 @@ def list_cases(
         root: the data root, or None if `data.root` is null.
         params: section `data` of params.yaml.
         by_folder: function of the data root and `params` that lists the cases of the two folders.
-        absent: end of the message "no ..." if there are no cases, with what to add.
+        absent: for the message if there are no cases: what is absent, and the fix.
 
     Returns:
         The data root, the cases, and the names of the table or of the two folders for messages.

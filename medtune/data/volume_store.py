@@ -86,7 +86,7 @@ class VolumeStore:
 
     @cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
-        """The memory-mapped array of each file. InputError if a file does not fit volumes.json."""
+        """The memory-mapped array of each file. Raises InputError if a file does not fit volumes.json."""
         arrays: dict[str, np.ndarray] = {}
         for name, ends in self._ends.items():
             path = self.folder / name

@@ -75,5 +75,5 @@ def wording(info: Mapping[str, Any]) -> Wording:
 
 
 def wording_of_params(data: DataParams) -> Wording:
-    """Return the words for section `data`. Unlike `wording`, it does not know slides or the pixel spacing."""
+    """Return the words for section `data`. Unlike `wording`, this function ignores slides and the pixel spacing."""
     return VOLUMES if data.has_volumes and not getattr(data, "is_planar", False) else Wording("image")

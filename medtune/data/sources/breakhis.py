@@ -134,7 +134,7 @@ def inputs(root: Path | None, params: Params) -> list[Path]:
 
 
 def image_name(path: str) -> re.Match[str] | None:
-    """Parse the file name of a path. Return None for another name, or if kind (B or M) and subtype contradict."""
+    """Parse the file name of a path. Return None for another name, or if kind (B or M) and subtype do not match."""
     match = _IMAGE.fullmatch(path.rpartition("/")[2])
     return match if match and (match["code"] in MALIGNANT) == (match["kind"] == "M") else None
 

@@ -52,7 +52,7 @@ def classes(params: Params) -> tuple[str, ...]:
 
 
 def channels(params: Params) -> tuple[str, ...]:
-    """Return the modalities in channel order; an empty tuple if `root` is null."""
+    """Return the names of the channels (modalities) in order; an empty tuple if `root` is null."""
     root = data_root(params)
     return () if root is None else channel_names(_read(root), "modality")
 

@@ -122,7 +122,7 @@ def _by_folder(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterato
 
 
 def _by_table(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator[Sample]:
-    """Yield one sample per row of the table, with the file that the path of the row means."""
+    """Yield one sample per row of the table, with the image file that the row names."""
     assert params.csv is not None
     if params.split.protocol == "folders":
         raise InputError(

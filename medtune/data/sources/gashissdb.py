@@ -75,7 +75,7 @@ def expected(params: Params) -> dict[str, int]:
 
 
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
-    """List the crops of `params.size` in folders called Normal or Abnormal (in any case).
+    """List the crops of `params.size` in folders called Normal or Abnormal, in upper or lower case.
 
     Args:
         root: the data root.

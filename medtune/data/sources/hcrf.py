@@ -42,7 +42,7 @@ def expected(params: Params) -> dict[str, int]:
 
 
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
-    """List the images in folders called normal or abnormal (in any case, at any depth).
+    """List the images in folders called normal or abnormal, in upper or lower case and at any depth.
 
     Args:
         root: the data root.
@@ -67,7 +67,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
         )
     if gashissdb.is_layout(root, [sample.path for sample in samples]):
         raise InputError(
-            f"data.source=hcrf: {root} looks like GasHisSDB, which contains the same images as crops of 80, 120 and "
+            f"data.source=hcrf: {root} looks like GasHisSDB, which contains every image as crops of 80, 120 and "
             "160 pixels. Use data.source=gashissdb and data.size to read one size."
         )
     return samples

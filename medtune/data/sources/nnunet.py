@@ -63,8 +63,8 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
         One sample per case, sorted by path.
 
     Raises:
-        InputError: dataset.json is damaged, labels are regions, the files do not match dataset.json, or
-            `patient_pattern` does not match.
+        InputError: dataset.json is damaged, a label is a region (several numbers), the files do not match
+            dataset.json, or `patient_pattern` does not match.
     """
     root = require_folder(root, params.source)
     content = _read(root)

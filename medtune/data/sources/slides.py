@@ -99,7 +99,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
 
 def inputs(root: Path | None, params: Params) -> list[Path]:
-    """Return the table, if there is one."""
+    """Return the table if `params.csv` names one, otherwise an empty list."""
     return folder.inputs(root, params)
 
 

@@ -86,7 +86,7 @@ class Anatomy:
         # The contact point is inside both organs, at 0.9 of the distance from the center to the surface.
         reach = [0.9 / np.sqrt(((axis / radii) ** 2).sum()) for radii in (upper, lower)]
         organs = (Ellipsoid(contact + reach[0] * axis, upper), Ellipsoid(contact - reach[1] * axis, lower))
-        # The lesion is drawn in any case, so that `lesion` does not change the other random numbers.
+        # The lesion is always drawn, so that `lesion` does not change the other random numbers.
         levels = np.array([_TISSUE, *_ORGANS]) + rng.uniform(-0.04, 0.04, 3)
         host, contrast = int(rng.integers(2)), rng.choice([-_LESION_CONTRAST, _LESION_CONTRAST])
         offset = rng.normal(0, 1, 3)

@@ -17,8 +17,8 @@ class Grid:
 
     Attributes:
         shape: number of voxels along the stored axes.
-        affine: (4, 4) float64, maps voxel indices to RAS millimeters.
-        center: (3,) center of the field of view in RAS millimeters.
+        affine: (4, 4) float64, maps voxel indices to millimeters along the RAS axes (right, anterior, superior).
+        center: (3,) center of the field of view in these millimeters.
         half: half of the field of view in millimeters.
     """
 

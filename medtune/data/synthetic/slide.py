@@ -65,7 +65,7 @@ def write_slide(
 
 
 def write_pyramid(path: Path, image: np.ndarray, mpp: float | None, levels: int) -> None:
-    """Write an image as a pyramidal TIFF; the arguments are those of `write_slide`."""
+    """Write an image as a pyramidal TIFF. `write_slide` explains the other arguments."""
     import tifffile
 
     unit: dict[str, Any] = {"resolution": (10_000 / mpp, 10_000 / mpp), "resolutionunit": "CENTIMETER"} if mpp else {}

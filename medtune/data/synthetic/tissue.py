@@ -106,7 +106,7 @@ class Canvas:
         self.nuclei.append(np.stack([points[:, 0], points[:, 1], radius, stretch, angle, dark], axis=1))
 
     def tint(self, weight: np.ndarray, hematoxylin: float, eosin: float) -> None:
-        """Blend the canvas with these concentrations. `weight` (size, size), 0 to 1, is the fraction of the new ones.
+        """Blend the canvas with concentrations. `weight` (size, size) is their fraction, 0 to 1.
 
         Pixels with a weight above 0.5 become occupied.
         """
