@@ -148,9 +148,9 @@ def find_columns(table: Table, chosen: Mapping[str, str | None], labels: Sequenc
     if missing:
         raise InputError(_describe_missing(table, missing))
     exact = exact_names(table, labels).values()
-    if taken := [name for name in exact if table.columns.index(name) in positions.values()]:
+    if used_twice := [name for name in exact if table.columns.index(name) in positions.values()]:
         raise InputError(
-            f"data.columns.labels: column {taken[0]} of {table.name} is the path or the patient. Remove it"
+            f"data.columns.labels: column {used_twice[0]} of {table.name} is the path or the patient. Remove it"
         )
     _check_renamed(table, [position for what, position in positions.items() if not chosen.get(what)])
     if len(set(positions.values())) < len(positions):

@@ -35,11 +35,11 @@ def write_contact_sheet(file: Path, images: np.ndarray, labels: np.ndarray, clas
     if left_out:
         text = f"{left_out:,} other classes, with fewer images, are not shown"
         pen.text((2, height - _LINE + 2), text, fill="black")
-    for line, number in enumerate(shown.tolist()):
-        rows = np.flatnonzero(labels == number)
+    for line, label in enumerate(shown.tolist()):
+        rows = np.flatnonzero(labels == label)
         top = line * (_TILE + _LINE)
         # Pillow's built-in font has Latin letters only.
-        title = f"{classes[number]}: {len(rows)} images".encode("ascii", "replace").decode()
+        title = f"{classes[label]}: {len(rows)} images".encode("ascii", "replace").decode()
         pen.text((2, top + 2), title, fill="black")
         for column, row in enumerate(rows[np.unique(np.linspace(0, len(rows) - 1, _COLUMNS).astype(int))]):
             tile = Image.fromarray(images[row]).resize((_TILE, _TILE), Image.Resampling.BICUBIC)
@@ -62,7 +62,7 @@ def write_sample_files(
         rows: indices of the images to choose from, for example the test images.
     """
     folder.mkdir()
-    for number in most_frequent(np.bincount(labels[rows], minlength=len(classes))).tolist():
-        safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in classes[number])
-        for row in rows[labels[rows] == number][:_FILES]:
-            Image.fromarray(images[row]).save(folder / f"{safe}-{row}.png")
+    for label in most_frequent(np.bincount(labels[rows], minlength=len(classes))).tolist():
+        safe_name = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in classes[label])
+        for row in rows[labels[rows] == label][:_FILES]:
+            Image.fromarray(images[row]).save(folder / f"{safe_name}-{row}.png")

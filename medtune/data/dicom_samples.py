@@ -57,10 +57,10 @@ def add_dicom_headers(samples: Sequence[Sample], root: Path | None, frames: Lite
     headers = {} if root is None else dict(_headers(samples, root))
     if not headers:
         return DicomSamples(list(samples), ())
-    if frames == "error" and (several := [n for n, header in headers.items() if header.frames > 1]):
-        first = several[0]
+    if frames == "error" and (multi_frame := [n for n, header in headers.items() if header.frames > 1]):
+        first = multi_frame[0]
         raise InputError(
-            f"data.frames=error: {len(several)} DICOM files have several frames, for example "
+            f"data.frames=error: {len(multi_frame)} DICOM files have several frames, for example "
             f"{printable(samples[first].path)} with {headers[first].frames} frames. Set data.frames=expand to use "
             "every frame as an image of its patient"
         )

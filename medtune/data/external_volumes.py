@@ -78,12 +78,12 @@ def list_volumes(
     listed = list_source(params, has_positive=False)
     if images is not None:
         listed = replace(listed, samples=[_with_spacing(sample, images.get("pixel_mm")) for sample in listed.samples])
-    found = tuple(listed.source.channels(params))
-    if channel_names and len(channel_names) != len(found):
+    in_data = tuple(listed.source.channels(params))
+    if channel_names and len(channel_names) != len(in_data):
         raise InputError(
-            f"data.channel_names={list(channel_names)}: the data have {len(found)} channels. Name each once"
+            f"data.channel_names={list(channel_names)}: the data have {len(in_data)} channels. Name each once"
         )
-    check_channels(channel_names or found, channels)
+    check_channels(channel_names or in_data, channels)
     numbers = match_labels(listed.classes, classes, label_map)
     common = ExternalListing.from_source(listed, classes, getattr(params, "csv", None))
     return ExternalVolumes(common.listed, common.classes, common.columns, None, numbers, images)

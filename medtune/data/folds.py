@@ -53,11 +53,13 @@ def grouped_stratified_folds(
         fold_of_patient, fractions_per_fold = _assign_greedily(
             fractions, n_folds, fixed, np.random.default_rng(SEED + attempt)
         )
-        lacking = (fractions_per_fold[:, :-1] == 0).sum(1)
-        score = (int(lacking.sum()), float(((fractions_per_fold - 1 / n_folds) ** 2).sum()))
+        absent_classes = (fractions_per_fold[:, :-1] == 0).sum(1)
+        score = (int(absent_classes.sum()), float(((fractions_per_fold - 1 / n_folds) ** 2).sum()))
         if best is None or score < best[0]:
-            number = np.arange(n_folds) if (fixed >= 0).any() else np.argsort(np.argsort(-lacking, kind="stable"))
-            best = (score, number[fold_of_patient])
+            new_numbers = (
+                np.arange(n_folds) if (fixed >= 0).any() else np.argsort(np.argsort(-absent_classes, kind="stable"))
+            )
+            best = (score, new_numbers[fold_of_patient])
     assert best is not None
     return best[1][patient_index]
 

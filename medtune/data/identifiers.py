@@ -102,6 +102,8 @@ def similar(values: Iterable[str], key: Callable[[str], str]) -> list[list[str]]
 def spell(*values: str) -> list[str]:
     """Quote values for a message. If the values look the same on a screen, write special characters as code points."""
     shown = ("".join(c for c in value if not _is_invisible(c)) for value in values)
-    seen = {unicodedata.normalize("NFKC", value).translate(_LOOKALIKES) for value in shown}
-    hidden = len(seen) < len(values) or any(unicodedata.category(c) in ("Cf", "Cc") for value in values for c in value)
-    return [ascii(value) if hidden else repr(value) for value in values]
+    appearances = {unicodedata.normalize("NFKC", value).translate(_LOOKALIKES) for value in shown}
+    as_code_points = len(appearances) < len(values) or any(
+        unicodedata.category(c) in ("Cf", "Cc") for value in values for c in value
+    )
+    return [ascii(value) if as_code_points else repr(value) for value in values]

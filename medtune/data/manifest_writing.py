@@ -48,8 +48,8 @@ def check_metadata(names: Iterable[str], n_folds: int, volumes: bool = False) ->
         raise InputError(
             "column 'split' of the table is not used: add --set data.split.protocol=column to split by it, or rename it"
         )
-    if taken := [name for name in names if name in reserved or name.startswith("role_") or not name]:
-        shown = ", ".join(map(repr, taken))
+    if conflicts := [name for name in names if name in reserved or name.startswith("role_") or not name]:
+        shown = ", ".join(map(repr, conflicts))
         raise InputError(f"column {shown} of the table: this name is reserved for manifest.csv. Rename or remove it")
 
 

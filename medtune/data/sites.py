@@ -61,10 +61,10 @@ def order_sites(samples: Sequence[Sample], params: SplitParams, source: str) -> 
             f"data.split.protocol=site: {len(unknown):,} images have no site, for example {_location(unknown[0])}. "
             f"{fill_in(len(unknown))}"
         )
-    if same := similar(sites, label_key):
+    if spellings := similar(sites, label_key):
         raise InputError(
-            f"data.split.protocol=site: sites {' and '.join(spell(*same[0]))} differ only in case, blanks, Unicode "
-            "form or a final dot. Write each site in one way"
+            f"data.split.protocol=site: sites {' and '.join(spell(*spellings[0]))} differ only in case, blanks, "
+            "Unicode form or a final dot. Write each site in one way"
         )
     _check_patients(samples)
     counts = Counter(sites)

@@ -61,18 +61,18 @@ def check_classes(
             for label in sorted(set(range(len(classes))) - set(present)):
                 missing.setdefault(label, []).append(f"{split} of test fold {test_fold}")
     known = bool(patient_ids[0])
-    notes, units = [], {}
+    notes, sizes = [], {}
     for label, absent_from in missing.items():
         rows = labels == label if labels.ndim == 1 else labels[:, label]
         images, patients = int(rows.sum()), len(set(patient_ids[rows]))
-        units[label] = patients if known else images
+        sizes[label] = patients if known else images
         how_many = f" ({patients} patients, {images} images)" if known else f" ({images} images)"
         more = f" and {len(absent_from) - _MAX_SPLITS} more" if len(absent_from) > _MAX_SPLITS else ""
         shown = ", ".join(absent_from[:_MAX_SPLITS]) + more
         what = "Class" if labels.ndim == 1 else "Finding"
         notes.append(f"{what} {classes[label]}{how_many} is absent from {shown}.")
     if notes and not params.allow_missing_classes:
-        small = [classes[label] for label, count in units.items() if count < len(SPLITS)]
+        small = [classes[label] for label, count in sizes.items() if count < len(SPLITS)]
         fix = _enlarge(small, "patient" if known else "image", source) if small else _fewer_folds(params)
         raise InputError(f"{' '.join(_first(notes, _SHOWN))} {fix}")
     return _first(notes, MAX_CLASSES)

@@ -121,12 +121,12 @@ def find_overlap(external: PreparedDataset, training: PreparedDataset | None, fo
     tested_rows = np.unique(np.concatenate([indices["test"] for indices in splits]))
     seen = {trained[row] for row in seen_rows.tolist()}
     tested = {trained[row] for row in tested_rows.tolist()} - seen
-    same = [path for path, sha in zip(external.paths, digests, strict=True) if sha in seen]
+    seen_paths = [path for path, sha in zip(external.paths, digests, strict=True) if sha in seen]
     patients: set[str] = set()
     if external.info["patients_known"] and training.info["patients_known"]:
         patients = set(external.patient_ids.tolist()) & set(training.patient_ids[seen_rows].tolist())
-    copies = sum(sha in tested for sha in digests)
-    return Overlap(True, len(same), copies, len(patients), tuple(same[:_FIRST]), unit)
+    n_tested = sum(sha in tested for sha in digests)
+    return Overlap(True, len(seen_paths), n_tested, len(patients), tuple(seen_paths[:_FIRST]), unit)
 
 
 def image_digests(prepared: PreparedDataset, columns: Collection[str]) -> tuple[str, tuple[str, ...]]:

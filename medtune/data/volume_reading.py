@@ -67,8 +67,8 @@ def check_headers(volume: VolumeFiles, channels: int) -> None:
     headers = [_read_header(path) for path in volume.channels]
     grid, first = headers[0].grid, volume.channels[0]
     with file_errors(first):
-        if (found := sum(header.channels for header in headers)) != channels:
-            raise DecodeError(f"{found} channels; expected {channels}")
+        if (n_channels := sum(header.channels for header in headers)) != channels:
+            raise DecodeError(f"{n_channels} channels; expected {channels}")
     for path, header in zip(volume.channels[1:], headers[1:], strict=True):
         _check_same(path, header.grid, grid, first)
     _check_mask(volume.mask, grid, first)

@@ -43,9 +43,9 @@ class Grid:
         """
         field_of_view = float(rng.uniform(*_FIELD_OF_VIEW_MM))
         counts = np.full(3, size)
-        thick, ratio = int(rng.integers(3)), rng.uniform(2, 3)
+        thick_axis, ratio = int(rng.integers(3)), rng.uniform(2, 3)
         if anisotropic:
-            counts[thick] = round(size / ratio)
+            counts[thick_axis] = round(size / ratio)
         order, signs = rng.permutation(3), rng.choice([-1.0, 1.0], 3)
         axis, angle = rng.normal(0, 1, 3), rng.uniform(-_MAX_TILT, _MAX_TILT) * rng.integers(2)
         rotation = _rotation(axis / np.sqrt((axis**2).sum()), float(angle))

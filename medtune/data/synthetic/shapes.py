@@ -144,6 +144,6 @@ def draw_nuclei(nuclei: np.ndarray, size: int, rng: np.random.Generator) -> np.n
     chromatin = 1 + 0.15 * rng.normal(0, 1, inside.shape)
     value = nuclei[:, 5, None, None] * inside * membrane * chromatin
     rows, columns = np.broadcast_arrays(rows, columns)
-    seen = (rows >= 0) & (rows < size) & (columns >= 0) & (columns < size)
-    np.maximum.at(canvas, (rows[seen], columns[seen]), value[seen])
+    visible = (rows >= 0) & (rows < size) & (columns >= 0) & (columns < size)
+    np.maximum.at(canvas, (rows[visible], columns[visible]), value[visible])
     return canvas

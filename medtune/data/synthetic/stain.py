@@ -58,10 +58,10 @@ class Stain:
             (size, size, 3) uint8 image.
         """
         size = len(hematoxylin)
-        thick = rng.normal(1, 0.04, 2)
+        thickness = rng.normal(1, 0.04, 2)
         sigma = self.blur * size / 128
-        h = gaussian_filter(hematoxylin * thick[0], sigma)[..., None]
-        e = gaussian_filter(eosin * thick[1], sigma)[..., None]
+        h = gaussian_filter(hematoxylin * thickness[0], sigma)[..., None]
+        e = gaussian_filter(eosin * thickness[1], sigma)[..., None]
         light = self.light * np.exp(-(h * self.hematoxylin + e * self.eosin))
         light = light + rng.normal(0, self.grain, (size, size, 1))
         image: np.ndarray = np.clip(np.rint(light * 255), 0, 255).astype(np.uint8)
