@@ -59,7 +59,7 @@ class VolumeFiles:
         if [bool(self.channels), self.series is not None, self.read is not None].count(True) != 1:
             raise ValueError("exactly one of channels, series and read is needed")
         if self.read is not None and self.mask is not None:
-            raise ValueError("a drawn volume draws its mask")
+            raise ValueError("a drawn volume must not have a mask file")
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -149,7 +149,7 @@ def _check_pixels(root: Path, samples: Sequence[Sample], size: int) -> None:
     ]
     if mismatches:
         path, (width, height) = mismatches[0]
-        fix = f" Use data.size={width} for a folder of that size alone." if width in SIZES else ""
+        fix = f" If all images have {width} pixels, use data.size={width}." if width in SIZES else ""
         raise InputError(
             f"data.size={size}: {len(mismatches):,} of {len(samples):,} images have another size; {path} has {width} x "
             f"{height} pixels. Crops of different sizes show the same tissue and must not be mixed.{fix}"
