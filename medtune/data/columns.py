@@ -161,19 +161,7 @@ def find_columns(table: Table, chosen: Mapping[str, str | None], labels: Sequenc
 
 
 def _earlier_column(table: Table, what: str, position: int | None) -> int | None:
-    """Return the index of a column that can have its current or its earlier default name.
-
-    Args:
-        table: the table.
-        what: current default name.
-        position: index of the column with the current name; None if there is none.
-
-    Returns:
-        The index, or None if the table has neither column.
-
-    Raises:
-        InputError: the table has both columns.
-    """
+    """Return the index of the column `what`: `position` or, if this is None, that of its earlier name, if any."""
     earlier = find_column(table, EARLIER_NAMES[what])
     if position is not None and earlier is not None:
         first, second = table.columns[position], table.columns[earlier]
@@ -185,17 +173,8 @@ def _earlier_column(table: Table, what: str, position: int | None) -> int | None
 
 
 def _check_renamed(table: Table, used: Iterable[int]) -> None:
-    """Reject a used column `name` if there is a column `name.1` with other values.
-
-    pandas and R write `name.1` for the second column `name`. It is then unclear which of the two the user means.
-
-    Args:
-        table: the table.
-        used: indices of the columns to check.
-
-    Raises:
-        InputError: there is such a column.
-    """
+    """Reject a used column `name` if there is a column `name.1` with other values."""
+    # pandas and R write `name.1` for a second column `name`. It is then unclear which of the two the user means.
     by_name = {casefold_name(column): position for position, column in enumerate(table.columns)}
     for position in used:
         name = table.columns[position]

@@ -62,18 +62,7 @@ def download(url: str, target: Path, md5: str | None = None, pause_s: float = 1.
 
 
 def _transfer(url: str, part: Path) -> str | None:
-    """Download the file, or the rest of it, to `part`.
-
-    Args:
-        url: http or https address.
-        part: path of the partial file.
-
-    Returns:
-        None if `part` is complete, otherwise the reason why it is not.
-
-    Raises:
-        InputError: the address is wrong.
-    """
+    """Download the file, or the rest of it, to `part`. Return None, or the reason why `part` is not complete."""
     import httpx
 
     received = part.stat().st_size if part.exists() else 0

@@ -90,18 +90,7 @@ def list_volumes(
 
 
 def _with_spacing(sample: Sample, pixel_mm: Sequence[float] | None) -> Sample:
-    """Add the pixel spacing of the training images, as `medtune predict` does, unless the sample has a spacing.
-
-    Args:
-        sample: the image.
-        pixel_mm: spacing of the training images in mm; None if they have different spacings.
-
-    Returns:
-        The image with a spacing.
-
-    Raises:
-        InputError: neither the sample nor the training states a spacing.
-    """
+    """Return an image with a spacing: its own or, as in `medtune predict`, that of the training images in mm."""
     files = volume_files(sample)
     if files.spacing is not None:
         return sample

@@ -67,18 +67,7 @@ def _first(locations: Sequence[str]) -> str:
 
 
 def _check_names(samples: Sequence[Sample], params: DataParams) -> tuple[list[Sample], tuple[tuple[str, str], ...]]:
-    """Return the samples with valid file names, and (path, reason) of the others.
-
-    Args:
-        samples: the samples.
-        params: section `data` of params.yaml.
-
-    Returns:
-        Both kinds of samples.
-
-    Raises:
-        InputError: a name is invalid and `on_bad_image` is error, or all names are invalid.
-    """
+    """Return the samples with valid file names, and (path, reason) of the others if `on_bad_image` is reject."""
     bad = [sample for sample in samples if printable(sample.path) != sample.path]
     if not bad:
         return list(samples), ()
@@ -174,19 +163,7 @@ def _check_labels(samples: Sequence[Sample], classes: Sequence[str]) -> None:
 
 
 def _check_patients(samples: list[Sample], params: DataParams, show: bool) -> tuple[list[Sample], tuple[str, ...]]:
-    """Find patients with several spellings, and treat them as `data.similar_patients` states.
-
-    Args:
-        samples: the samples.
-        params: section `data` of params.yaml.
-        show: True if messages may contain the patients.
-
-    Returns:
-        The samples, whose patients may be merged, and a note about merged patients.
-
-    Raises:
-        InputError: a patient has several spellings and `data.similar_patients` is error.
-    """
+    """Reject or merge several spellings of a patient (`data.similar_patients`). Return the samples and a note."""
     sets = similar((sample.patient_id for sample in samples if sample.patient_id is not None), patient_key)
     if not sets or params.similar_patients == "different":
         return samples, ()

@@ -104,16 +104,7 @@ def _has_formulas(path: Path) -> bool:
 def _check_formulas(
     rows: Iterable[tuple[int, list[Any]]], formulas: Iterable[tuple[int, list[Any]]], path: Path
 ) -> None:
-    """Reject a formula whose value the workbook does not store.
-
-    Args:
-        rows: number and values of each row.
-        formulas: number and cells of each row, with formulas instead of their values.
-        path: the workbook, for the message.
-
-    Raises:
-        InputError: there is such a formula.
-    """
+    """Reject a formula whose value the workbook does not store. `formulas` are `rows` with formulas for values."""
     values = dict(rows)
     for number, row in formulas:
         stored = values.get(number, [])

@@ -142,21 +142,8 @@ def _try(text: str, separator: str) -> tuple[list[str], set[int]]:
 
 
 def _choose(tried: dict[str, tuple[list[str], set[int]]], name: str, known: Collection[str]) -> str:
-    """Return the separator that gives the best header and rows.
-
-    The number of known names in the header counts first, then equal lengths of all rows, then the number of fields.
-
-    Args:
-        tried: result of `_try` by separator.
-        name: name of the file, for messages.
-        known: lower-case column names by which a header is recognized.
-
-    Returns:
-        The separator.
-
-    Raises:
-        InputError: several separators are equally good.
-    """
+    """Return the separator with the best result of `_try`. Raise InputError if several are equally good."""
+    # Known names in the header count first, then equal lengths of all rows, then the number of fields.
 
     def rank(separator: str) -> tuple[int, bool, int]:
         header, lengths = tried[separator]

@@ -27,15 +27,7 @@ FAST_SUFFIX = ".nii"
 
 @dataclass(frozen=True, eq=False)
 class _Kept:
-    """A decoded volume on the disk.
-
-    Attributes:
-        image: file with the image.
-        mask: file with the mask.
-        affine: see `LabeledVolume`.
-        orientation: see `LabeledVolume`.
-        size: size of both arrays in bytes.
-    """
+    """A decoded volume (`LabeledVolume`) on the disk. `size` is that of both arrays in bytes."""
 
     image: Path
     mask: Path

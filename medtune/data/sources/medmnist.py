@@ -207,20 +207,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
 
 def _findings(labels: np.ndarray, n: int, subset: str, what: str) -> list[tuple[str, ...]]:
-    """Convert an (n, findings) array of 0 and 1 to the names of the findings per image.
-
-    Args:
-        labels: the array from the file.
-        n: number of images.
-        subset: data set of MedMNIST.
-        what: name of the array, for messages.
-
-    Returns:
-        Names of the findings that each image shows.
-
-    Raises:
-        InputError: the array has another shape, type or value.
-    """
+    """Convert an (n, findings) array of 0 and 1 to the names of the findings per image. `what` is for messages."""
     names = FINDINGS[subset]
     if labels.shape != (n, len(names)) or labels.dtype.kind not in "iub":
         raise InputError(
