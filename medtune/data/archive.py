@@ -23,12 +23,15 @@ from medtune.runtime.progress import progress
 
 SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
 MAX_FILES = 1_000_000
-# Images are already compressed, so an unpacked archive of images is not 20 times larger than the archive.
+# An archive may unpack to `MAX_GROWTH` times its size, or to `MAX_SMALL` bytes if this is more. Images are already
+# compressed, so an archive of images stays far below this limit.
 MAX_GROWTH = 20
 MAX_SMALL = 64 << 20
+# Bytes that are read at once.
 _CHUNK = 1 << 20
 _UNPACK_YOURSELF = "If you trust it, unpack it and set data.root to the folder"
 _REPLACE = "Download it again, or use another archive"
+# Size of a tar block in bytes.
 _BLOCK = 512
 _OPENERS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _DAMAGE_ERRORS = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError)
@@ -49,7 +52,7 @@ def first_member(archive: Path) -> str:
         Name of the first file in the archive.
 
     Raises:
-        InputError: the archive is damaged or empty, or `unpack` rejects its first members.
+        InputError: the archive is damaged or contains no files, or `unpack` would reject its first members.
     """
     with _report_damage(archive):
         for name, stream in _members(archive):
@@ -81,6 +84,7 @@ def unpack_cached(archive: Path) -> Path:
 
 
 def _unpack_atomically(archive: Path, folder: Path) -> None:
+    """Unpack to a temporary folder, which gets its name only when it is complete."""
     tmp_dir = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(tmp_dir, ignore_errors=True)
     tmp_dir.mkdir(parents=True)
@@ -95,9 +99,13 @@ def _unpack_atomically(archive: Path, folder: Path) -> None:
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack a tar or zip archive to an existing, empty folder.
 
+    Args:
+        archive: the archive.
+        folder: the folder.
+
     Raises:
-        InputError: the file is damaged or not an archive, the contents are too large, or a member is not allowed.
-            Duplicates, absolute paths, paths with `..`, links, devices and other special files are not allowed.
+        InputError: the file is damaged or not an archive, the contents are too many or too large, or a member is not
+            allowed. Duplicates, paths outside of the folder, links and special files are not allowed.
     """
     limit, written, count = _size_limit(archive), 0, 0
     with progress(f"unpack {archive.name}", archive.stat().st_size / 1e6, "MB") as advance, _report_damage(archive):
@@ -119,10 +127,12 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def _size_limit(archive: Path) -> int:
+    """Return the number of bytes to which the archive may unpack."""
     return max(MAX_SMALL, MAX_GROWTH * archive.stat().st_size)
 
 
 def _create_file(archive: Path, folder: Path, name: str) -> IO[bytes]:
+    """Create and open the file of a member. Raise InputError if it exists or its name is not allowed."""
     target = folder.joinpath(*_safe_parts(archive, name))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -145,12 +155,13 @@ def _report_damage(archive: Path) -> Iterator[None]:
     except _DAMAGE_ERRORS as error:
         raise InputError(f"{archive}: damaged or not an archive: {error}. {_REPLACE}") from error
     except OSError as error:
-        if error.errno is None:  # errors of gzip have no errno; a full disk does
+        if error.errno is None:  # an error of gzip, unlike the error of a full disk
             raise InputError(f"{archive}: damaged or not an archive: {error}. {_REPLACE}") from error
         raise
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """Yield the name and the content of each file in the archive. Raise InputError for a member that is not allowed."""
     if zipfile.is_zipfile(archive) and not archive.name.lower().endswith((".gz", ".tgz", ".tar")):
         with zipfile.ZipFile(archive) as bundle:
             for entry in bundle.infolist():
@@ -166,6 +177,7 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 def _tar_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """Yield what `_members` yields, for a tar archive. Also check that the archive is complete."""
     with archive.open("rb") as raw:
         start = raw.read(6)
     opener = next((opener for magic, opener in _OPENERS.items() if start.startswith(magic)), None)
@@ -190,7 +202,7 @@ def _tar_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 class _Stream:
-    """Stream for tarfile that stores the last block it read. It rejects names and headers of more than 1 MiB."""
+    """Stream that tarfile reads. It keeps the last block, and rejects a name or header of more than 1 MiB."""
 
     def __init__(self, content: IO[bytes]) -> None:
         self._content = content
@@ -205,6 +217,7 @@ class _Stream:
 
 
 def _safe_parts(archive: Path, name: str) -> tuple[str, ...]:
+    """Return the parts of a member's path. Raise InputError if the path could be outside of the folder."""
     if not name:
         raise InputError(f"{archive}: a member has no name. Remove it")
     path = PurePosixPath(name.replace("\\", "/"))

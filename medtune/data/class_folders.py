@@ -17,6 +17,7 @@ SPLIT_NAMES = {
     "test": "test", "testing": "test", "tst": "test", "testset": "test", "holdout": "test", "eval": "test",
     "evaluation": "test",
 }  # fmt: skip
+# Names of folders such as fold1, split-2 and cv_3.
 _FOLD = re.compile(r"(fold|split|cv)[-_ ]?\d+", re.IGNORECASE)
 # Words that may accompany the name of a split: test_set, train_images, seg_train.
 _NEUTRAL = {"set", "data", "dataset", "images", "image", "imgs", "img", "split", "folder", "fold", "part", "seg", "all"}
@@ -39,13 +40,13 @@ class LabeledPath:
 
 
 def split_name(folder: str) -> str | None:
-    """Return the split (train, val or test) that a folder name means, or None."""
+    """Return the split (train, val or test) that the name of a folder means, or None for another name."""
     split, others = _parse(folder)
     return split if not others - _NEUTRAL else None
 
 
 def _parse(folder: str) -> tuple[str | None, frozenset[str]]:
-    """Return the split that the words of a folder name mean (None if not exactly one), and the other words."""
+    """Return the split that the words of a folder name mean (None if none or several), and the other words."""
     name = re.sub(r"hold[-_ ]?out", "holdout", folder.lower())
     words = [word for word in re.split(r"[^a-z]+", name) if word]
     splits = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}
@@ -53,7 +54,10 @@ def _parse(folder: str) -> tuple[str | None, frozenset[str]]:
 
 
 def split_folders(images: Sequence[str]) -> dict[str, str]:
-    """Return the split of each top-level folder that is named like a split: train, or lung_train next to lung_test."""
+    """Return the split of each top-level folder that is named like a split.
+
+    A name with other words, such as lung_train, counts only next to a name of another split, such as lung_test.
+    """
     tops = sorted({parts[0] for path in images if len(parts := PurePosixPath(path).parts) > 1})
     by_words: defaultdict[frozenset[str], set[str]] = defaultdict(set)
     for name in tops:
@@ -69,7 +73,7 @@ def split_folders(images: Sequence[str]) -> dict[str, str]:
 
 
 def inner_folder(images: Sequence[str]) -> str | None:
-    """Return the folder below the data root whose split folders contain all images, or None."""
+    """Return the folder inside the data root whose split folders contain all images, or None if there is none."""
     here = PurePosixPath()
     while True:
         below = [PurePosixPath(path).relative_to(here).as_posix() for path in images]
@@ -82,11 +86,11 @@ def inner_folder(images: Sequence[str]) -> str | None:
 
 
 def by_class(root: Path, classes: Collection[str], suffixes: tuple[str, ...] = SUFFIXES) -> list[LabeledPath]:
-    """List the images with the name of their top-level folder as label.
+    """List the images. The label of an image is the name of its top-level folder.
 
     Args:
         root: the data root.
-        classes: class names set by the user.
+        classes: class names that the user set. A folder with such a name is always a class.
         suffixes: lower-case file suffixes of images.
 
     Returns:
@@ -123,6 +127,7 @@ def by_class(root: Path, classes: Collection[str], suffixes: tuple[str, ...] = S
 
 
 def _describe_splits(root: Path, splits: Sequence[str], images: Sequence[str]) -> str:
+    """Return the message for class folders that are named like splits."""
     deeper = sorted({parts[1] for path in images if len(parts := PurePosixPath(path).parts) > 2 and parts[0] in splits})
     inside = f", with the folders {', '.join(deeper[:_SHOWN])}" if deeper else ""
     train = next((name for name in splits if _parse(name)[0] == "train"), splits[0])
@@ -134,7 +139,7 @@ def _describe_splits(root: Path, splits: Sequence[str], images: Sequence[str]) -
 
 
 def by_split(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[LabeledPath]:
-    """List the images with the name of the class folder inside a split folder as label.
+    """List the images in split folders. The label of an image is the name of the class folder in its split folder.
 
     Args:
         root: the data root.

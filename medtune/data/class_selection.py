@@ -17,13 +17,13 @@ def most_frequent(counts: npt.NDArray[np.int64], limit: int = MAX_CLASSES) -> np
         limit: maximum number of classes.
 
     Returns:
-        (at most limit,) class indices, ascending. Of classes with equal counts, the first are selected.
+        Up to `limit` class indices, ascending. Of classes with equal counts, the first are selected.
     """
     return np.sort(np.argsort(-np.asarray(counts), kind="stable")[:limit])
 
 
 def list_names(names: Sequence[str], limit: int = MAX_CLASSES) -> str:
-    """Join names with commas; after `limit` names, add the number of the others."""
+    """Join the first `limit` names with commas, and add the number of the other names."""
     more = f", and {len(names) - limit:,} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
 

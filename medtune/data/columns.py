@@ -1,4 +1,4 @@
-"""Detection of the table columns that contain the image, its label and its patient."""
+"""Search for the columns of a table, above all those of the image path, the label and the patient."""
 
 import re
 import unicodedata
@@ -8,7 +8,7 @@ from medtune.config.errors import InputError, pluralize, set_option
 from medtune.data.table import Table
 from medtune.serving.decode import SUFFIXES as IMAGE_SUFFIXES
 
-# Other common names of each column in lower case, the most specific first.
+# Other common names of each column in lower case. If a table has several of them, the first one is proposed.
 ALIASES = {
     "path": (
         "image_path", "img_path", "filepath", "file_path", "filename", "file_name", "file", "image", "img",
@@ -22,8 +22,9 @@ ALIASES = {
         "participant_id", "case", "case_id", "caseid", "pid", "slide", "slide_id",
     ),
 }  # fmt: skip
-# Default names of columns in earlier versions, which are still read.
+# Default names of columns in earlier versions. Tables with these names are still read.
 EARLIER_NAMES = {"patient": "group"}
+# Every default, other and earlier name.
 KNOWN = frozenset(EARLIER_NAMES.values()) | frozenset(
     name for column, others in ALIASES.items() for name in (column, *others)
 )
@@ -33,16 +34,16 @@ def known_names(chosen: Mapping[str, str | None]) -> frozenset[str]:
     """Return the column names by which the header of a table is recognized.
 
     Args:
-        chosen: name that the user set for each of the columns path, label and patient, or None.
+        chosen: name that the user set for a column, by the default name of the column; None if the user set none.
 
     Returns:
-        Names in lower case.
+        The names of the user and `KNOWN`, in lower case.
     """
     return KNOWN | {casefold_name(name) for name in chosen.values() if name}
 
 
 def casefold_name(name: str) -> str:
-    """Normalize the case, Unicode form and outer blanks of a column name."""
+    """Return a column name in lower case and normal Unicode form, without outer blanks."""
     return unicodedata.normalize("NFKC", name).strip().casefold()
 
 
@@ -54,10 +55,10 @@ def find_column(table: Table, name: str) -> int | None:
         name: name of the column.
 
     Returns:
-        Index of the column, or None.
+        Index of the column, or None if there is none.
 
     Raises:
-        InputError: several columns differ only in case.
+        InputError: several columns have this name and differ only in case.
     """
     matches = [i for i, column in enumerate(table.columns) if casefold_name(column) == casefold_name(name)]
     if len(matches) > 1:
@@ -71,15 +72,15 @@ def require_column(table: Table, what: str, name: str | None, protocol: str) -> 
 
     Args:
         table: the table.
-        what: default name of the column, and its key in `data.columns`.
-        name: the name that the user set, or None.
-        protocol: `data.split.protocol`.
+        what: default name of the column, which is also its key in `data.columns`.
+        name: the name that the user set; None: the default name.
+        protocol: `data.split.protocol`, for the message.
 
     Returns:
         Index into `table.columns`.
 
     Raises:
-        InputError: there is no such column.
+        InputError: there is no such column, or several columns differ only in case.
     """
     position = find_column(table, name or what)
     if position is None:
@@ -104,10 +105,10 @@ def exact_names(table: Table, names: Sequence[str]) -> dict[str, str]:
         names: names of the columns.
 
     Returns:
-        The spelling of each name in the table.
+        The spelling in the table, by the given name.
 
     Raises:
-        InputError: a column is missing.
+        InputError: a column is missing, or several columns differ only in case.
     """
     positions = {
         name: table.columns.index(name) if name in table.columns else find_column(table, name) for name in names
@@ -121,15 +122,15 @@ def exact_names(table: Table, names: Sequence[str]) -> dict[str, str]:
 
 
 def find_columns(table: Table, chosen: Mapping[str, str | None], labels: Sequence[str] = ()) -> dict[str, int]:
-    """Find the columns path and label, and the column patient if there is one.
+    """Find the columns path, label and patient. The column patient is optional, unless the user named it.
 
     Args:
         table: the table.
-        chosen: name that the user set for each of the columns path, label and patient. None means the default name.
+        chosen: name that the user set for a column, by the default name of the column; None: the default name.
         labels: names of the columns of findings, which replace the column label.
 
     Returns:
-        Index of the columns path, label and patient.
+        Index of each column by its default name, without columns that are not in the table or not needed.
 
     Raises:
         InputError: a required column is missing or ambiguous, or one column is used for two purposes.
@@ -147,9 +148,9 @@ def find_columns(table: Table, chosen: Mapping[str, str | None], labels: Sequenc
     if missing:
         raise InputError(_describe_missing(table, missing))
     exact = exact_names(table, labels).values()
-    if taken := [name for name in exact if table.columns.index(name) in positions.values()]:
+    if used_twice := [name for name in exact if table.columns.index(name) in positions.values()]:
         raise InputError(
-            f"data.columns.labels: column {taken[0]} of {table.name} is the path or the patient. Remove it"
+            f"data.columns.labels: column {used_twice[0]} of {table.name} is the path or the patient. Remove it"
         )
     _check_renamed(table, [position for what, position in positions.items() if not chosen.get(what)])
     if len(set(positions.values())) < len(positions):
@@ -160,11 +161,7 @@ def find_columns(table: Table, chosen: Mapping[str, str | None], labels: Sequenc
 
 
 def _earlier_column(table: Table, what: str, position: int | None) -> int | None:
-    """Return `position`, or if it is None, the index of the column with the name that earlier versions used.
-
-    Raises:
-        InputError: the table has both columns.
-    """
+    """Return the index of the column `what`: `position` or, if this is None, that of its earlier name, if any."""
     earlier = find_column(table, EARLIER_NAMES[what])
     if position is not None and earlier is not None:
         first, second = table.columns[position], table.columns[earlier]
@@ -176,7 +173,8 @@ def _earlier_column(table: Table, what: str, position: int | None) -> int | None
 
 
 def _check_renamed(table: Table, used: Iterable[int]) -> None:
-    """Reject a column `name` next to `name.1` with other values; pandas and R write `name.1` for a repeated name."""
+    """Reject a used column `name` if there is a column `name.1` with other values."""
+    # pandas and R write `name.1` for a second column `name`. It is then unclear which of the two the user means.
     by_name = {casefold_name(column): position for position, column in enumerate(table.columns)}
     for position in used:
         name = table.columns[position]
@@ -193,6 +191,7 @@ def _check_renamed(table: Table, used: Iterable[int]) -> None:
 
 
 def _describe_missing(table: Table, missing: list[tuple[str, str]]) -> str:
+    """Return the message about missing columns, which are pairs of a default name and the expected name."""
     names = " and ".join(repr(name) for _, name in missing)
     what = f"column {names} is missing" if len(missing) == 1 else f"columns {names} are missing"
     options = [

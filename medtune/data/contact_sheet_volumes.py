@@ -9,8 +9,10 @@ from PIL import Image, ImageDraw
 from medtune.data.image_colors import CHANNELS, restore_colors
 from medtune.data.volume_store import VolumeStore
 
+# Outline colors of the labels 1, 2, ...; further labels repeat them.
 COLORS = ((230, 60, 60), (60, 190, 75), (70, 130, 255), (255, 190, 30), (190, 90, 220), (60, 210, 210))
 _COLUMNS, _MAX = 6, 24
+# Sizes in pixels.
 _TILE = 160
 _LINE = 16
 
@@ -23,9 +25,9 @@ def write_contact_sheet(
     labels: Sequence[str],
     has_images: bool = False,
 ) -> None:
-    """Write a PNG with up to 24 volumes, evenly spaced through the set.
+    """Write a PNG with up to 24 volumes, evenly spaced in the order of the set.
 
-    The axial slice with the most labels is shown, with the patient's left side on the right.
+    The sheet shows the axial slice with the most labels, with the patient's left side on the right.
 
     Args:
         file: path of the PNG.
@@ -33,7 +35,7 @@ def write_contact_sheet(
         names: name of each volume.
         spacing: spacing of the prepared volumes in mm.
         labels: label names without the background.
-        has_images: the volumes are images. Three channels are then colors.
+        has_images: True if the volumes are two-dimensional images. Three channels are then colors.
     """
     store = VolumeStore(folder)
     rows = np.unique(np.linspace(0, len(store) - 1, min(_MAX, len(store))).astype(int)).tolist()
@@ -58,7 +60,10 @@ def write_contact_sheet(
 
 
 def fullest_slice(mask: np.ndarray) -> int:
-    """Return the index along Z of the slice with the most labels, and of these with the most labeled voxels."""
+    """Return the index along Z of the slice with the most different labels.
+
+    Of several such slices, the one with the most labeled voxels is returned. Without labels, it is the middle slice.
+    """
     if not mask.any():
         return int(mask.shape[2] // 2)
     labels = np.unique(mask[mask > 0])
@@ -76,7 +81,7 @@ def draw_slice(image: np.ndarray, mask: np.ndarray, spacing: tuple[float, float]
         spacing: spacing in mm along X and Y.
 
     Returns:
-        An image of at most 160 x 160 pixels. Its upper side is anterior.
+        An RGB image of at most 160 x 160 pixels. Its upper side is anterior.
     """
     drawn = image
     if image.ndim == 2:
@@ -94,7 +99,7 @@ def draw_slice(image: np.ndarray, mask: np.ndarray, spacing: tuple[float, float]
 
 
 def _radiological(plane: np.ndarray) -> np.ndarray:
-    """Return a slice (X, Y) in RAS as rows and columns, with anterior up and the patient's left on the right."""
+    """Turn a slice (X to the patient's right, Y to the front) into an image with the front up and left on the right."""
     return np.ascontiguousarray(plane.swapaxes(0, 1)[::-1, ::-1])
 
 
@@ -107,5 +112,5 @@ def _outline(region: np.ndarray) -> np.ndarray:
 
 
 def _latin(text: str) -> str:
-    """Return the text in ASCII, because Pillow's built-in font has Latin letters only."""
+    """Return the text in ASCII, with ? for other letters, because Pillow's built-in font has Latin letters only."""
     return text.encode("ascii", "replace").decode()

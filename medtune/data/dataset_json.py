@@ -28,7 +28,14 @@ def inputs(root: Path | None, params: DataParams) -> list[Path]:
 
 
 def find_source(root: Path) -> str | None:
-    """Return the source that reads dataset.json, `nnunet` or `decathlon`; None if there is no such file."""
+    """Return the source (`nnunet` or `decathlon`) that reads dataset.json in this folder.
+
+    Args:
+        root: the folder.
+
+    Returns:
+        The name of the source; None if the file is missing, damaged or of neither layout.
+    """
     try:
         content = json.loads((root / FILE).read_bytes().decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError):
@@ -42,6 +49,7 @@ def find_source(root: Path) -> str | None:
 
 
 def _lists_masks(training: Any) -> bool:
+    """Return True if the value of the key `training` lists at least one NIfTI mask."""
     entries = training if isinstance(training, list) else []
     labels = [entry.get("label") for entry in entries if isinstance(entry, dict)]
     return any(isinstance(label, str) and strip_suffix(label) is not None for label in labels)
@@ -52,21 +60,21 @@ def read_dataset_json(root: Path | None, source: str, keys: Sequence[str], other
 
     Args:
         root: the data root.
-        source: name of the source.
+        source: name of the source that reads the file.
         keys: required keys.
-        other: a key of the other layout with this file name, and the source for that layout.
+        other: a key that only dataset.json of another source has, and the name of that source.
 
     Returns:
         The content.
 
     Raises:
-        InputError: the file is missing, is not a JSON object, repeats a key, or has no required key.
+        InputError: the file is missing or unreadable, is not a JSON object, repeats a key, or lacks a required key.
     """
     root = require_folder(root, source)
     file = root / FILE
     try:
         content = json.loads(file.read_bytes().decode("utf-8-sig"), object_pairs_hook=_without_duplicates)
-        json.dumps(content, ensure_ascii=False).encode()  # a half of a surrogate pair cannot be encoded
+        json.dumps(content, ensure_ascii=False).encode()  # raises ValueError for half of a surrogate pair
     except FileNotFoundError:
         raise InputError(_describe_missing(root)) from None
     except OSError as error:
@@ -86,7 +94,7 @@ def read_dataset_json(root: Path | None, source: str, keys: Sequence[str], other
 
 
 def require_keys(content: Mapping[str, Any], keys: Sequence[str]) -> None:
-    """Raise InputError if dataset.json lacks a key."""
+    """Raise InputError if the content of dataset.json lacks one of the keys."""
     if missing := [key for key in keys if key not in content]:
         needed = f"key {show_json(missing[0])} is" if len(missing) == 1 else f"keys {_quoted(missing)} are"
         fix = "Add it" if len(missing) == 1 else "Add them"
@@ -102,6 +110,7 @@ class _DuplicateKeyError(Exception):
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the pairs of a JSON object as a dict. Raise `_DuplicateKeyError` if a key is repeated."""
     content: dict[str, Any] = {}
     for key, value in pairs:
         if key in content:
@@ -111,6 +120,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _describe_missing(root: Path) -> str:
+    """Return the message about a missing dataset.json, with its folder if it is one level deeper."""
     below = sorted(path.parent for path in root.glob(f"*/{FILE}"))
     if len(below) == 1:
         return f"data.root={root}: {FILE} is in {below[0].name}. Use {set_option('data.root', str(below[0]))}"
@@ -118,33 +128,34 @@ def _describe_missing(root: Path) -> str:
 
 
 def numbered_labels(labels: Mapping[str, Any], number_first: bool) -> list[tuple[object, object]]:
-    """Return number and name of each label.
+    """Return the number and the name of each label.
 
     Args:
         labels: mapping from numbers to names, or from names to numbers.
-        number_first: the order of the layout. The other order is read too if the numbers are unambiguous.
+        number_first: True if the layout maps numbers to names. If only the other side contains numbers, the mapping is
+            read in the other direction.
 
     Returns:
-        The pairs as the file spells them.
+        Pairs of number and name, as the file spells them.
     """
     keys, values = ([_to_number(value) is not None for value in side] for side in (labels, labels.values()))
-    first, second = (keys, values) if number_first else (values, keys)
-    reverse = all(second) and not any(first)
-    return [pair if number_first != reverse else pair[::-1] for pair in labels.items()]
+    expected, other = (keys, values) if number_first else (values, keys)
+    is_reversed = all(other) and not any(expected)
+    return [pair if number_first != is_reversed else pair[::-1] for pair in labels.items()]
 
 
 def label_names(numbered: Sequence[tuple[object, object]]) -> tuple[str, ...]:
     """Check the labels and sort them by number.
 
     Args:
-        numbered: number and name of each label, as the file spells them.
+        numbered: pairs of number and name, as the file spells them.
 
     Returns:
         The names of the labels 1, 2, ..., without the background.
 
     Raises:
-        InputError: a number is unknown, repeated or missing, 0 is not the background, a name is empty or repeated, or
-            there are no labels or too many.
+        InputError: a number is invalid, repeated or missing, 0 is not the background, a name is invalid or repeated,
+            or there is no label except the background.
     """
     by_number: dict[int, str] = {}
     for number, name in numbered:
@@ -187,7 +198,7 @@ def read_mapping(content: Mapping[str, Any], key: str, example: str) -> dict[str
         The mapping.
 
     Raises:
-        InputError: the value is not a mapping, or is empty.
+        InputError: the value is not a mapping, or the mapping is empty.
     """
     value = content[key]
     if not isinstance(value, dict) or not value:
@@ -203,10 +214,10 @@ def channel_names(content: Mapping[str, Any], key: str) -> tuple[str, ...]:
         key: key of the channels, a mapping from the numbers 0, 1, ... to names.
 
     Returns:
-        The names in order.
+        The names of the channels 0, 1, ...
 
     Raises:
-        InputError: the value is not such a mapping, or there are too many channels.
+        InputError: the value is not such a mapping, or it has more than `MAX_CHANNELS` channels.
     """
     example = '{"0": "MRI"}'
     channels = read_mapping(content, key, example)
@@ -223,7 +234,7 @@ def channel_names(content: Mapping[str, Any], key: str) -> tuple[str, ...]:
 
 
 def _to_number(value: object) -> int | None:
-    """Return a label or channel number, or None if it is not an integer of at least 0."""
+    """Return the number of a label or channel; None if the value is not an integer of at least 0, or its text."""
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 6:
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -23,15 +23,16 @@ def check_duplicates(duplicates: dict[str, Any], protocol: str, unit: str) -> li
     """Reject identical images of different patients in different splits.
 
     Args:
-        duplicates: from `medtune.data.duplicates.duplicate_report`.
+        duplicates: result of `medtune.data.duplicates.duplicate_report`.
         protocol: `data.split.protocol`.
-        unit: name of an image in the plural.
+        unit: plural word for the samples in messages, such as "slides".
 
     Returns:
-        A warning for readers of the metrics if the user assigned identical images to several splits.
+        A warning for readers of the metrics if protocol `column` puts identical images into several splits. Otherwise
+        an empty list.
 
     Raises:
-        InputError: the protocol must separate patients, and identical images are in different splits.
+        InputError: the protocol is `patient` or `site`, and identical images are in different splits.
     """
     exact = duplicates["exact"]
     if not exact["across_splits"]:
@@ -45,6 +46,7 @@ def check_duplicates(duplicates: dict[str, Any], protocol: str, unit: str) -> li
 
 
 def _reject_duplicates(exact: dict[str, Any], unit: str) -> None:
+    """Raise InputError with examples of identical images in different splits."""
     shown = [" = ".join(entry["paths"][:4]) for entry in exact["first"][:3] if entry["across_splits"]]
     others = exact["across_splits"] - len(shown)
     more = f"; and {others:,} more" if others else ""
@@ -65,15 +67,15 @@ def describe_dataset(
     """Return the entries of dataset.json that images, slides and volumes share.
 
     Args:
-        data: section data.
+        data: section `data` of params.yaml.
         listed: the listing of the source.
-        selected: prepared samples. `labels` of a volume are the labels of its mask.
+        selected: prepared samples. For volumes, `Sample.findings` contains the labels of the mask.
         splits: (n, folds) split of each sample.
-        leaked: patients in several splits.
-        notes: warnings for readers of the metrics.
+        leaked: patients with images in several splits of a fold.
+        notes: warnings for readers of the metrics, one sentence each.
 
     Returns:
-        JSON values by name.
+        JSON values by key.
     """
     source, classes = listed.source, listed.classes
     known = selected[0].patient_id is not None
@@ -123,17 +125,17 @@ def finish_dataset(
     entries: dict[str, Any],
     start_time: float,
 ) -> Artifact:
-    """Write report.json, turn the partial folder of the data set into the artifact, and print a summary.
+    """Write report.json, complete the output folder of the stage (artifact), and print a summary.
 
     Args:
-        prepared: folder of the artifact. All other files are in its partial folder.
-        key: cache key of the artifact.
+        prepared: output folder. Its other files are in a partial folder, which gets this path when it is complete.
+        key: cache key of the output.
         params: all params.
         listed: the listing of the source.
         rejected: (path, reason) of each sample that was left out.
-        info: dataset.json.
+        info: content of dataset.json.
         entries: further entries of report.json: duplicates and speed.
-        start_time: start of the stage.
+        start_time: `time.perf_counter()` at the start of the stage, in seconds.
 
     Returns:
         The finished artifact.
@@ -199,9 +201,8 @@ def _print_summary(info: dict[str, Any], report: dict[str, Any]) -> None:
             )
     if report["n_rejected"]:
         console.info(f"data: {report['n_rejected']:,} {unit} left out, listed in report.json")
-    twice = report["duplicates"]
-    if twice["exact"]["sets"] or twice["near"]["pairs"]:
-        exact, near = twice["exact"], twice["near"]
+    exact, near = report["duplicates"]["exact"], report["duplicates"]["near"]
+    if exact["sets"] or near["pairs"]:
         console.info(
             f"data: {exact['sets']:,} sets of identical {unit} ({exact['across_splits']:,} across splits), "
             f"{near['pairs']:,} nearly identical pairs ({near['across_splits']:,} across splits)"

@@ -1,4 +1,4 @@
-"""Decoding and resizing of images, in this process or in a process pool."""
+"""Decoding and resizing of images, in this process or in several processes."""
 
 import errno
 import hashlib
@@ -25,23 +25,24 @@ from medtune.serving.intensity import Intensity, shrink
 from medtune.serving.pixels import DecodedImage, DecodeError
 from medtune.serving.resize import Resize
 
-# Starting worker processes takes one or two seconds, so a pool is used only if decoding is expected to take longer.
+# A pool of processes is used only if decoding is expected to take longer, because its start takes one or two seconds.
 MIN_SECONDS_FOR_POOL = 15.0
+# Images that a worker process decodes at once.
 _CHUNK = 16
 
 
 @dataclass(frozen=True)
 class FittedImage:
-    """Decoded square image, with properties of the original.
+    """Image after decoding and resizing to a square, with properties of the original.
 
     Attributes:
-        pixels: (S, S, 3) uint8; float32 (S, S) or (S, S, 3) for images of more than 8 bits.
+        pixels: (S, S, 3) uint8; for images of more than 8 bits, (S, S) or (S, S, 3) float32.
         size: width and height of the original.
         sha256: digest of `pixels`.
         values: range of the original pixel values; None for images of 8 bits.
         inverted: True if the lowest value is white.
-        value_range: values that become 0 and 255, if the intensity range of an earlier data set determines them.
-            Otherwise None.
+        value_range: values that become 0 and 255; None if all images together determine them, see
+            `medtune.data.intensity.resolve`.
     """
 
     pixels: np.ndarray
@@ -53,7 +54,14 @@ class FittedImage:
 
 
 class Fit(NamedTuple):
-    """Options for decoding, checking and resizing images."""
+    """Options for decoding, checking and resizing images.
+
+    Attributes:
+        size: side of the resized image in pixels.
+        resize: how an image becomes a square.
+        apply_voi: apply the display window (VOI LUT) of DICOM files.
+        intensity: section `data.intensity`, or the intensity range of an earlier data set.
+    """
 
     size: int
     resize: Resize
@@ -63,7 +71,13 @@ class Fit(NamedTuple):
 
 @dataclass(frozen=True)
 class DecodeJob:
-    """Image to decode, from a file inside the data root or from the sample's `read` function."""
+    """Image to decode.
+
+    Attributes:
+        sample: the sample.
+        file: image file; None if `sample.read` returns the pixels.
+        root: absolute data root, which must contain the file; None: the file may be anywhere.
+    """
 
     sample: Sample
     file: Path | None
@@ -117,12 +131,13 @@ def _decode_chunk(jobs: Sequence[DecodeJob], fit: Fit) -> list[FittedImage | str
 
 
 def decode_all(jobs: Sequence[DecodeJob], fit: Fit, workers: int | None) -> Iterator[FittedImage | str]:
-    """Decode images in order, at most a few chunks ahead of the consumer.
+    """Decode images in order. Few images are decoded in advance, so memory use does not depend on their number.
 
     Args:
         jobs: the images.
         fit: options for decoding and resizing.
-        workers: number of processes. None: the duration of the first images determines whether a pool is used.
+        workers: number of worker processes; below 2: this process only. None: one per CPU if the first images are
+            slow, otherwise this process only.
 
     Yields:
         The resized image, or the reason why it cannot be used.

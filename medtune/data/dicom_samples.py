@@ -25,7 +25,7 @@ class DicomSamples:
     Attributes:
         samples: one sample per frame, with patients and the column `pixel_spacing_mm`.
         notes: warnings for readers of the results, one sentence each.
-        from_headers: True if `patient_id` is the original PatientID, which `hide_patients` must replace by a digest.
+        from_headers: True if `patient_id` is the PatientID of the header. `hide_patients` must then replace it.
     """
 
     samples: list[Sample]
@@ -36,19 +36,19 @@ class DicomSamples:
 def add_dicom_headers(samples: Sequence[Sample], root: Path | None, frames: Literal["error", "expand"]) -> DicomSamples:
     """Add patients, frames and pixel spacing from the headers of DICOM files.
 
-    If the source names no patients, PatientID is the patient. Call `hide_patients` after the checks of identifiers. It
-    replaces PatientID by a digest, so that PatientID is not written to any file.
+    If the source names no patients, PatientID is the patient. Call `hide_patients` after the checks of patients, so
+    that PatientID is not written to any file.
 
     Args:
         samples: the samples of a source.
-        root: the data root.
+        root: the data root; None if the samples are not files.
         frames: error: reject files of several frames; expand: one sample per frame.
 
     Returns:
-        The samples, which are unchanged if no file is DICOM. Series of volumes only get their patients.
+        The samples, which are unchanged if no file is DICOM. DICOM series only get their patients.
 
     Raises:
-        InputError: a file has several frames, or only some of the images have a PatientID.
+        InputError: a file has several frames and `frames` is error, or only some of the images have a PatientID.
     """
     if series := dict(_series_headers(samples)):
         patients = _patients(samples, series)
@@ -57,10 +57,10 @@ def add_dicom_headers(samples: Sequence[Sample], root: Path | None, frames: Lite
     headers = {} if root is None else dict(_headers(samples, root))
     if not headers:
         return DicomSamples(list(samples), ())
-    if frames == "error" and (several := [n for n, header in headers.items() if header.frames > 1]):
-        first = several[0]
+    if frames == "error" and (multi_frame := [n for n, header in headers.items() if header.frames > 1]):
+        first = multi_frame[0]
         raise InputError(
-            f"data.frames=error: {len(several)} DICOM files have several frames, for example "
+            f"data.frames=error: {len(multi_frame)} DICOM files have several frames, for example "
             f"{printable(samples[first].path)} with {headers[first].frames} frames. Set data.frames=expand to use "
             "every frame as an image of its patient"
         )
@@ -81,7 +81,7 @@ def add_dicom_headers(samples: Sequence[Sample], root: Path | None, frames: Lite
 
 
 def hide_patients(samples: Sequence[Sample]) -> list[Sample]:
-    """Replace each patient by a digest."""
+    """Replace each patient by a hash of the patient."""
     return [
         replace(sample, patient_id=f"dicom-{hashlib.sha256((sample.patient_id or '').encode()).hexdigest()[:16]}")
         for sample in samples
@@ -89,10 +89,7 @@ def hide_patients(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def _headers(samples: Sequence[Sample], root: Path) -> Iterator[tuple[int, DicomHeader]]:
-    """Yield index and header of each DICOM file; volumes and damaged files are skipped.
-
-    Decoding reports damaged files.
-    """
+    """Yield the index and the header of each DICOM image. Skip damaged files, which decoding reports."""
     for number, sample in enumerate(samples):
         if sample.volume is not None:
             continue
@@ -106,7 +103,7 @@ def _headers(samples: Sequence[Sample], root: Path) -> Iterator[tuple[int, Dicom
 
 
 def _series_headers(samples: Sequence[Sample]) -> Iterator[tuple[int, DicomHeader]]:
-    """Yield index and header of the first readable slice of each DICOM series."""
+    """Yield the index of each DICOM series and the header of its first readable slice."""
     for number, sample in enumerate(samples):
         for file in sample.volume.slices if sample.volume is not None else ():
             if not is_dicom_file(file):
@@ -119,6 +116,7 @@ def _series_headers(samples: Sequence[Sample]) -> Iterator[tuple[int, DicomHeade
 
 
 def _patients(samples: Sequence[Sample], headers: dict[int, DicomHeader]) -> dict[int, str]:
+    """Return PatientID by the index of the sample; empty if the source or no header names patients."""
     if any(sample.patient_id is not None for sample in samples):
         return {}
     known = {n: header.patient_id for n, header in headers.items() if header.patient_id is not None}
@@ -135,6 +133,7 @@ def _patients(samples: Sequence[Sample], headers: dict[int, DicomHeader]) -> dic
 
 
 def _notes(headers: list[DicomHeader]) -> Iterator[str]:
+    """Yield warnings about pixel spacing, text and overlays in the files."""
     spacings = {header.spacing_mm for header in headers}
     if len(spacings) > 1:
         yield (

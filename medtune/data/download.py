@@ -1,4 +1,7 @@
-"""HTTP downloads that resume after an interruption and verify a checksum. Only a complete file gets its name."""
+"""HTTP downloads that resume after an interruption and verify a checksum.
+
+A partial file is named `<name>.part`. Only a complete file gets its name.
+"""
 
 import hashlib
 import time
@@ -17,8 +20,8 @@ TIMEOUT_S = 30.0
 def download(url: str, target: Path, md5: str | None = None, pause_s: float = 1.0) -> Path:
     """Download a file, unless it exists.
 
-    Partial content is stored in `<target>.part`. The next attempt or run requests the rest with HTTP Range, if the
-    server still has the same version of the file.
+    After an interruption, the next attempt or run requests only the rest (HTTP Range), if the server still has the
+    same version of the file.
 
     Args:
         url: http or https address.
@@ -30,8 +33,8 @@ def download(url: str, target: Path, md5: str | None = None, pause_s: float = 1.
         The path of the file.
 
     Raises:
-        InputError: the address is wrong, the server does not answer after `ATTEMPTS` attempts, or the checksum is
-            wrong. A downloaded file with a wrong checksum is deleted.
+        InputError: the address is wrong, all `ATTEMPTS` attempts fail, or the checksum is wrong. A new file with a
+            wrong checksum is deleted, an existing file is not.
     """
     if target.exists():
         if md5 is not None and (actual := _md5(target)) != md5.lower():
@@ -59,7 +62,7 @@ def download(url: str, target: Path, md5: str | None = None, pause_s: float = 1.
 
 
 def _transfer(url: str, part: Path) -> str | None:
-    """Download to `part`. Return None if the file is complete, otherwise the reason why it is not."""
+    """Download the file, or the rest of it, to `part`. Return None, or the reason why `part` is not complete."""
     import httpx
 
     received = part.stat().st_size if part.exists() else 0
@@ -102,11 +105,15 @@ def _transfer(url: str, part: Path) -> str | None:
 
 
 def _version_file(part: Path) -> Path:
+    """Return the file that stores which version of the file on the server `part` belongs to."""
     return part.with_name(part.name + ".version")
 
 
 def _strong_validator(headers: Mapping[str, str]) -> str:
-    """Return a strong validator for If-Range, or an empty string; weak ones are not allowed (RFC 9110, 13.1.5)."""
+    """Return the version of the file for the header If-Range, or an empty string if the server states none.
+
+    A weak ETag (W/) is not allowed there (RFC 9110, 13.1.5).
+    """
     etag = headers.get("etag", "")
     return etag if etag and not etag.startswith("W/") else headers.get("last-modified", "")
 

@@ -9,10 +9,12 @@ import numpy as np
 
 from medtune.runtime.progress import progress
 
-# Perceptual hashes have 64 bits. The hashes of unrelated images differ in about 32 bits. The hashes of an image and of
-# a re-encoded or slightly resized copy differ in 0 to 4 bits.
+# Images are near duplicates if their perceptual hashes differ in at most this many of 64 bits. The hashes of unrelated
+# images differ in about 32 bits. Those of an image and its re-encoded or slightly resized copy differ in 0 to 4 bits.
 NEAR_BITS = 4
+# Images whose hashes are compared at once.
 _BLOCK = 2048
+# Examples in report.json.
 _SHOWN = 20
 MAX_PAIRS = 1_000_000
 
@@ -24,7 +26,7 @@ class Duplicates:
     Attributes:
         exact: sets of two or more images with equal pixels.
         near: (pairs, 3) int64: first image, second image, number of bits in which their hashes differ (0 to
-            NEAR_BITS). Images with equal pixels are in `exact` only.
+            NEAR_BITS). Pairs with equal pixels are in `exact` only.
     """
 
     exact: tuple[tuple[int, ...], ...]
@@ -64,11 +66,11 @@ def crosses_splits(rows: Sequence[int], splits: np.ndarray, test_folds: Sequence
 
     Args:
         rows: indices of the images.
-        splits: (n, folds) split of each image per test fold.
-        test_folds: the columns of `splits` to compare.
+        splits: (n, folds) split of each image, for each test fold.
+        test_folds: the columns of `splits` to check.
 
     Returns:
-        True if at least one fold separates the images. Unused images are ignored.
+        True if the images are in different splits of at least one fold. Unused images are ignored.
     """
     return any(len(set(splits[list(rows), fold].tolist()) - {"unused"}) > 1 for fold in test_folds)
 
@@ -76,7 +78,18 @@ def crosses_splits(rows: Sequence[int], splits: np.ndarray, test_folds: Sequence
 def duplicate_report(
     duplicates: Duplicates, paths: Sequence[str], labels: Sequence[str], splits: np.ndarray, test_folds: Sequence[int]
 ) -> dict[str, Any]:
-    """Return the entry `duplicates` of report.json: counts and examples. Duplicates in different splits come first."""
+    """Return the entry `duplicates` of report.json.
+
+    Args:
+        duplicates: result of `find_duplicates` or `find_equal`.
+        paths: path of each image.
+        labels: label of each image.
+        splits: (n, folds) split of each image, for each test fold.
+        test_folds: the columns of `splits` to check.
+
+    Returns:
+        Counts and examples. The examples begin with duplicates in different splits.
+    """
     exact = sorted(duplicates.exact, key=lambda rows: not crosses_splits(rows, splits, test_folds))
     across = np.zeros(len(duplicates.near), bool)
     for fold in test_folds:
@@ -111,7 +124,8 @@ def duplicate_report(
 def _hashes(images: np.ndarray) -> np.ndarray:
     """Return (n,) uint64 perceptual hashes, computed by phash of ImageHash.
 
-    A bit is 1 if a low frequency of the 32 x 32 DCT is above the median of the low frequencies.
+    The hash has one bit for each of the 64 lowest frequencies of the 32 x 32 DCT. The bit is 1 if the coefficient is
+    above the median.
     """
     import imagehash
     from PIL import Image

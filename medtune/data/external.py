@@ -1,4 +1,4 @@
-"""External data: labeled images or volumes on which a bundle is evaluated, as one test set."""
+"""External data: labeled images or volumes, as one test set, on which an exported model (bundle) is evaluated."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,12 +22,12 @@ _REJECTED = "Left out: "
 
 @dataclass(frozen=True)
 class ExternalListing:
-    """External samples that are checked but not read.
+    """External samples after all checks that do not read pixels.
 
     Attributes:
         listed: the samples and their labels.
         classes: classes of the bundle, in index order.
-        columns: metadata of each sample, by column.
+        columns: metadata cells of all samples, by name of the column.
         positive: positive class of the bundle, which has index 1; None if there is none.
     """
 
@@ -40,13 +40,13 @@ class ExternalListing:
     def from_source(
         cls, listed: SourceListing, classes: Sequence[str], table: str | None, positive: str | None = None
     ) -> "ExternalListing":
-        """Return the listing with the columns of the table.
+        """Add the classes of the bundle and the metadata columns to the listing of a source.
 
         Args:
             listed: the samples.
             classes: classes of the bundle, in index order.
-            table: the table; None for folders.
-            positive: positive class of the bundle.
+            table: name of the table, for messages; None for folders.
+            positive: positive class of the bundle; None if there is none.
 
         Returns:
             The listing.
@@ -84,17 +84,17 @@ def external_dataset(
 
     Args:
         listing: all samples, including those that were left out.
-        params: section data.
+        params: section `data` of params.yaml.
         folder: folder with the prepared samples.
         name: name of the data, for the report.
         samples: the prepared samples.
         rejected: path and reason of samples that were left out during the preparation.
         notes: notes about the preparation.
         entries: further entries of dataset.json.
-        labels: see `PreparedDataset`, as for the remaining arguments.
-        images: see `PreparedDataset`.
-        sha256: see `PreparedDataset`.
-        file_digests: see `PreparedDataset`.
+        labels: `PreparedDataset.labels`.
+        images: `PreparedDataset.images`.
+        sha256: `PreparedDataset.sha256`.
+        file_digests: `PreparedDataset.file_digests`.
 
     Returns:
         A prepared set in which all samples are test samples of fold 0.
@@ -138,7 +138,7 @@ def external_dataset(
 
 
 def external_warnings(prepared: PreparedDataset) -> list[str]:
-    """Return warnings about metrics on these images: unknown patients, rejected images and duplicates."""
+    """Return warnings for readers of the metrics: unknown patients, samples that were left out, and duplicates."""
     info, warnings = prepared.info, []
     unit, pattern = wording(info).item, " or data.patient_pattern" if prepared.has_volumes else ""
     if not info["patients_known"]:
@@ -156,12 +156,12 @@ def external_warnings(prepared: PreparedDataset) -> list[str]:
 
 
 def class_counts(prepared: PreparedDataset) -> Mapping[str, int]:
-    """Return the number of images per class or finding of the bundle."""
+    """Return the number of samples that have each class, finding or label of the bundle."""
     return {name: int(prepared.has(index).sum()) for index, name in enumerate(prepared.classes)}
 
 
 def _rejected_note(rejected: Sequence[tuple[str, str]], total: int, unit: str) -> list[str]:
-    """Return a note about the (path, reason) of samples that were left out; empty without any."""
+    """Return one note about the samples that were left out, or an empty list without such samples."""
     if not rejected:
         return []
     path, reason = rejected[0]

@@ -1,4 +1,4 @@
-"""Preparation of external images: labeled images on which a bundle is evaluated."""
+"""Preparation of external images: labeled images on which an exported model (bundle) is evaluated."""
 
 import shlex
 from collections import Counter
@@ -29,7 +29,7 @@ def list_images(params: DataParams, classes: Sequence[str], positive: str | None
     """List the images and check their patients and labels, as the stage `data` does.
 
     Args:
-        params: section data.
+        params: section `data` of params.yaml.
         classes: classes of the bundle, in index order.
         positive: positive class of the bundle; None if there is none.
 
@@ -37,8 +37,8 @@ def list_images(params: DataParams, classes: Sequence[str], positive: str | None
         The images.
 
     Raises:
-        InputError: as for `medtune.data.source_listing.list_source`; or a label is not a class of the bundle, the
-            positive class differs, or the table has a column split.
+        InputError: see `medtune.data.source_listing.list_source`; or a label is not a class of the bundle, a finding
+            of the bundle has no column, the positive class differs, or the table has a column split.
     """
     if params.positive not in (None, positive):
         raise InputError(
@@ -54,7 +54,7 @@ def list_images(params: DataParams, classes: Sequence[str], positive: str | None
 
 
 def _check_findings(params: DataParams, classes: Sequence[str]) -> None:
-    """Reject a table that lacks a column for a finding of the bundle. The finding would be unknown, not absent."""
+    """Reject a table without a column for each finding of the bundle. A finding without a column is unknown."""
     columns = getattr(params, "columns", None)
     if columns is None or columns.labels is None:
         return
@@ -69,7 +69,7 @@ def _check_findings(params: DataParams, classes: Sequence[str]) -> None:
 
 
 def _with_known_labels(params: DataParams, classes: Sequence[str]) -> DataParams:
-    """Return params that accept every label, so that `_check_labels` can report all unknown labels together."""
+    """Return params with which `list_source` accepts every label. `_check_labels` reports all unknown labels later."""
     changes: dict[str, Any] = {
         "positive": None,  # the bundle determines the positive class and the order of the classes
         "allow_values": [*params.allow_values, *(name for name in classes if is_missing(name))],
@@ -96,6 +96,7 @@ def _check_depth(samples: Sequence[Sample], classes: Sequence[str], root: Path) 
 
 
 def _check_labels(samples: Sequence[Sample], classes: Sequence[str]) -> None:
+    """Reject labels that are not classes of the bundle, and propose a `data.label_map`."""
     counts = Counter(label for sample in samples for label in sample.labels)
     unknown = [label for label in sorted(counts) if label not in classes]
     if not unknown:
@@ -118,13 +119,13 @@ def prepare_external_images(
     name: str,
     targets: Any,
 ) -> PreparedDataset:
-    """Decode the images in the same way as a prediction with the bundle does, and return them as one test set.
+    """Decode the images in the same way as `medtune predict` does, and return them as one test set.
 
     Args:
         listing: result of `list_images`.
-        params: section data.
+        params: section `data` of params.yaml.
         intensity: intensity range of the bundle.
-        folder: existing folder for the pixels. It must exist as long as the set is in use.
+        folder: existing folder for the pixels, which must exist as long as the set is in use.
         name: name of the data, for the report.
         targets: targets module of the task (`medtune.tasks.base.Targets`).
 

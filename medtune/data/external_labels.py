@@ -1,4 +1,4 @@
-"""Labels and channels of external volumes: those of the data and those of a bundle."""
+"""Comparison of the labels and channels of external volumes with those of an exported model (bundle)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,23 +10,25 @@ from medtune.data.label_names import is_background
 _SHOWN = 5
 # Value of `data.label_map` for a label that counts as background.
 BACKGROUND = "background"
-# Channel of data that do not name it.
+# Channels of data with one channel that has no name.
 UNNAMED = ("image",)
 
 
 def match_labels(labels: Sequence[str], classes: Sequence[str], label_map: Mapping[str, str]) -> tuple[int, ...]:
-    """Find the number of the bundle for each number in the masks. Names are compared without case and blanks.
+    """Find the label number of the bundle for each label number of the masks, by the names of the labels.
+
+    Case and blanks of the names are ignored.
 
     Args:
         labels: names of the labels 1, 2, ... of the masks.
         classes: classes of the bundle, which are its labels 1, 2, ...
-        label_map: class of the bundle, or `background`, for names of labels that differ from the classes.
+        label_map: class of the bundle, or `background`, by the name of a label that is called differently.
 
     Returns:
-        The numbers of the bundle for the numbers 0, 1, 2, ... of the masks.
+        The number of the bundle for each number 0, 1, 2, ... of the masks.
 
     Raises:
-        InputError: the map has unknown names, a label is not a class of the bundle, or no label is a class.
+        InputError: the map has unknown names, a label is not a class of the bundle, or a class has no label.
     """
     for name, target in label_map.items():
         if name not in labels:
@@ -58,7 +60,9 @@ def match_labels(labels: Sequence[str], classes: Sequence[str], label_map: Mappi
 
 
 def check_channels(found: Sequence[str], channels: Sequence[str]) -> None:
-    """Check the channels. Names are compared without case and blanks if both data sets have names.
+    """Check that the data have the channels of the bundle.
+
+    Case and blanks of the names are ignored. A single channel without a name (`UNNAMED`) matches any name.
 
     Args:
         found: names of the channels of the data.

@@ -1,4 +1,4 @@
-"""Params for the evaluation of a finished bundle on external volumes."""
+"""Params for the evaluation of an exported model (bundle) on external volumes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,10 +11,11 @@ from medtune.data.dataset_json import FILE, find_source
 from medtune.data.volume_listing import ListedVolumeParams
 from medtune.data.volume_params import VolumeFileParams
 
-# Source of a table or of two folders.
+# Source that reads volumes from a table or from two folders.
 LISTED = "volumes"
+# Keys that the user must not set, by section of params.yaml.
 FIXED_VOLUMES = {**FIXED, "data": ("csv", "root", "spacing", "patch", "intensity", "split")}
-# Keys of two-dimensional images that define how files were read in training.
+# Keys that define how files of two-dimensional images are read. Their values in training are kept.
 IMAGE_KEYS = ("color", "mask_values")
 _SHOWN = 6
 
@@ -30,10 +31,12 @@ def external_volume_params(document: Mapping[str, Any], data: Path, sets: Sequen
             the bundle. `data.channel_names` replaces the names of the channels in dataset.json.
 
     Returns:
-        Validated params. Without names of their own, the labels of a table or of folders have those of the bundle.
+        Validated params. The labels of a table or of two folders get the names of the classes of the bundle, unless
+        `sets` names them.
 
     Raises:
-        InputError: the data do not exist, or an assignment is invalid or sets a key that the bundle decides.
+        InputError: the data do not exist or do not fit the source, an assignment is invalid, or it sets a key that the
+            bundle determines.
     """
     if not data.exists():
         raise InputError(
@@ -78,19 +81,31 @@ def external_volume_params(document: Mapping[str, Any], data: Path, sets: Sequen
 
 
 def _check_map(label_map: Any) -> dict[str, str]:
+    """Return `data.label_map`. Raise InputError unless it maps text to text."""
     if not isinstance(label_map, dict) or not all(isinstance(name, str) for pair in label_map.items() for name in pair):
         raise InputError(f"data.label_map={label_map}: expected names of labels and classes, such as {{tumour: tumor}}")
     return label_map
 
 
 def _check_channel_names(names: Any) -> tuple[str, ...]:
+    """Return `data.channel_names`. Raise InputError unless it is a list of text."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"data.channel_names={names}: expected a list of names, such as [T1, T2]")
     return tuple(names)
 
 
 def _source(document: Mapping[str, Any], path: Path, chosen: Any) -> str:
-    """Return the source: that of the user, of dataset.json, of the training if it lists files, or `LISTED`."""
+    """Return the name of the source.
+
+    Args:
+        document: content of bundle.json.
+        path: the data.
+        chosen: source that the user set, or None.
+
+    Returns:
+        The first of these that exists: the source that the user set, the source that reads dataset.json in `path`, the
+        source of the training if it reads a table or two folders, and `LISTED`.
+    """
     if chosen is not None:
         return str(chosen)
     if path.is_dir() and (found := find_source(path)):

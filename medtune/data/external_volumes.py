@@ -1,4 +1,4 @@
-"""Preparation of external volumes: labeled volumes on which a bundle is evaluated."""
+"""Preparation of external volumes: labeled volumes on which an exported model (bundle) is evaluated."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,11 +39,11 @@ from medtune.serving.volumes.volume_intensity import PER_VOLUME
 
 @dataclass(frozen=True)
 class ExternalVolumes(ExternalListing):
-    """External volumes that are checked but not read.
+    """External volumes after all checks that do not read voxels.
 
     Attributes:
-        numbers: number of the bundle for each number 0, 1, 2, ... in the masks.
-        images: entry `volumes.images` of bundle.json; None for a bundle that does not read two-dimensional images.
+        numbers: label number of the bundle for each label number 0, 1, 2, ... of the masks.
+        images: entry `volumes.images` of bundle.json; None if the bundle does not read two-dimensional images.
     """
 
     numbers: tuple[int, ...] = ()
@@ -61,36 +61,36 @@ def list_volumes(
     """List the volumes, and check their patients, labels and channels.
 
     Args:
-        params: section data.
+        params: section `data` of params.yaml.
         classes: classes of the bundle, in index order.
         channels: channels of the bundle.
-        label_map: classes of the bundle by names of labels.
-        channel_names: names of the channels that replace those of the data.
-        images: entry `volumes.images` of bundle.json; None for a bundle that does not read two-dimensional images.
+        label_map: class of the bundle, or `background`, by the name of a label.
+        channel_names: names that replace the channel names of the data; empty: no replacement.
+        images: entry `volumes.images` of bundle.json; None if the bundle does not read two-dimensional images.
 
     Returns:
         The volumes.
 
     Raises:
-        InputError: as for `medtune.data.source_listing.list_source`; or labels or channels differ from those of the
+        InputError: see `medtune.data.source_listing.list_source`; or labels or channels differ from those of the
             bundle, the table has a column split, or the pixel spacing of images is unknown.
     """
     listed = list_source(params, has_positive=False)
     if images is not None:
         listed = replace(listed, samples=[_with_spacing(sample, images.get("pixel_mm")) for sample in listed.samples])
-    found = tuple(listed.source.channels(params))
-    if channel_names and len(channel_names) != len(found):
+    in_data = tuple(listed.source.channels(params))
+    if channel_names and len(channel_names) != len(in_data):
         raise InputError(
-            f"data.channel_names={list(channel_names)}: the data have {len(found)} channels. Name each once"
+            f"data.channel_names={list(channel_names)}: the data have {len(in_data)} channels. Name each once"
         )
-    check_channels(channel_names or found, channels)
+    check_channels(channel_names or in_data, channels)
     numbers = match_labels(listed.classes, classes, label_map)
     common = ExternalListing.from_source(listed, classes, getattr(params, "csv", None))
     return ExternalVolumes(common.listed, common.classes, common.columns, None, numbers, images)
 
 
 def _with_spacing(sample: Sample, pixel_mm: Sequence[float] | None) -> Sample:
-    """Return an image whose pixels have the spacing of the training, as in `medtune predict`, if none is stated."""
+    """Return an image with a spacing: its own or, as in `medtune predict`, that of the training images in mm."""
     files = volume_files(sample)
     if files.spacing is not None:
         return sample
@@ -105,15 +105,15 @@ def _with_spacing(sample: Sample, pixel_mm: Sequence[float] | None) -> Sample:
 def prepare_external_volumes(
     listing: ExternalVolumes, params: VolumeParams, settings: VolumeSettings, folder: Path, name: str, targets: Any
 ) -> PreparedDataset:
-    """Prepare the volumes in the same way as a prediction with the bundle does, and return them as one test set.
+    """Prepare the volumes in the same way as `medtune predict` does, and return them as one test set.
 
-    Every problem of the files is found before the first volume is prepared.
+    All files are checked before the first volume is prepared.
 
     Args:
         listing: result of `list_volumes`.
-        params: section data.
+        params: section `data` of params.yaml.
         settings: entry `volumes` of bundle.json.
-        folder: existing folder for the volumes. It must exist as long as the set is in use.
+        folder: existing folder for the volumes, which must exist as long as the set is in use.
         name: name of the data, for the report.
         targets: targets module of the task (`medtune.tasks.base.Targets`).
 
@@ -121,7 +121,7 @@ def prepare_external_volumes(
         A prepared set in which all volumes are test volumes of fold 0.
 
     Raises:
-        InputError: volumes or masks cannot be used.
+        InputError: volumes or masks cannot be used and `params.on_bad_image` is error, or none can be used.
     """
     listed, channels, labels = listing.listed, len(settings.channels), len(listing.numbers) - 1
     unit = wording_of_params(params).items
@@ -174,13 +174,14 @@ def prepare_external_volumes(
 
 
 def _keep(samples: Sequence[Sample], inspection: Inspection, params: VolumeParams) -> list[Sample]:
+    """Return the samples that passed an inspection. Raise InputError as `check_rejected` does."""
     unit = wording_of_params(params).items
     check_rejected(inspection.rejected, len(samples), params.on_bad_image, bool(inspection.selected), unit)
     return [samples[row] for row in inspection.selected]
 
 
 def _check_preparation(samples: Sequence[Sample], inspection: Inspection, preparation: Preparation) -> Inspection:
-    """Reject volumes that the settings of the bundle cannot prepare."""
+    """Move volumes that the settings of the bundle cannot prepare to the rejected volumes."""
     kept: list[tuple[int, VolumeFacts]] = []
     rejected = list(inspection.rejected)
     for row, fact in zip(inspection.selected, inspection.facts, strict=True):
@@ -192,6 +193,7 @@ def _check_preparation(samples: Sequence[Sample], inspection: Inspection, prepar
 
 
 def _problem(fact: VolumeFacts, preparation: Preparation) -> str | None:
+    """Return why the settings of the bundle cannot prepare a volume, or None if they can."""
     try:
         resampled_shape(fact.shape, fact.spacing, preparation.spacing)
     except DecodeError as error:
@@ -204,7 +206,7 @@ def _problem(fact: VolumeFacts, preparation: Preparation) -> str | None:
 
 
 def _renumber(fact: VolumeFacts, numbers: Sequence[int], classes: int) -> VolumeFacts:
-    """Return the facts with the number of voxels of each class of the bundle."""
+    """Convert the number of voxels per label of the mask to the number per class of the bundle."""
     voxels = np.zeros(classes + 1, np.int64)
     np.add.at(voxels, list(numbers[1:]), fact.voxels)
     return replace(fact, voxels=tuple(voxels[1:].tolist()))

@@ -1,4 +1,4 @@
-"""Several findings per image: names, targets and labels for stratified splits."""
+"""Images with several findings each: names of the findings, targets, and labels by which splits are stratified."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ NO_FINDING = "No Finding"
 
 
 def join_findings(findings: Sequence[str], no_finding: str) -> str:
-    """Return the label of an image in tables: its findings separated by `|`, or `no_finding` without any."""
+    """Return the label of an image: its findings separated by `|`, or `no_finding` if it has none."""
     return SEPARATOR.join(findings) or no_finding
 
 
@@ -25,7 +25,7 @@ def all_labels(samples: Sequence[Sample]) -> tuple[str, ...]:
 
 
 def rename_labels(sample: Sample, names: Mapping[str, str]) -> Sample:
-    """Rename the labels of a sample; two findings with the same new name become one."""
+    """Rename the labels of a sample. Two findings with the same new name become one."""
     if sample.findings is None:
         return replace(sample, label=names.get(sample.label, sample.label))
     return replace(sample, findings=tuple(dict.fromkeys(names.get(name, name) for name in sample.findings)))
@@ -98,11 +98,11 @@ def encode_labels(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarr
 
     Args:
         samples: images with one class each, or with findings.
-        classes: class names, or names of the findings.
+        classes: names of the classes or of the findings.
 
     Returns:
-        (n,) int64 class indices. For findings, (n, findings + 1) bool; the last column is True for images without
-            findings.
+        (n,) int64 class indices. For findings, (n, findings + 1) bool. The last column is True for images without
+        findings.
     """
     index = {name: k for k, name in enumerate(classes)}
     if not samples or samples[0].findings is None:
@@ -114,7 +114,15 @@ def encode_labels(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarr
 
 
 def display_groups(samples: Sequence[Sample], classes: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    """Group images for display by class or rarest finding; return group names and (n,) the group of each image."""
+    """Group images for display by their class or their rarest finding.
+
+    Args:
+        samples: images with one class each, or with findings.
+        classes: names of the classes or of the findings.
+
+    Returns:
+        Names of the groups, and (n,) the index of the group of each image.
+    """
     labels = encode_labels(samples, classes)
     if labels.ndim == 1:
         return tuple(classes), labels
@@ -130,7 +138,7 @@ def rarest_finding(targets: np.ndarray) -> np.ndarray:
         targets: (n, findings) 1 if the image shows the finding, otherwise 0.
 
     Returns:
-        (n,) int64 index of the rarest finding, or the number of findings for images without any.
+        (n,) int64 index of the rarest finding. For images without findings, the number of findings.
     """
     targets = np.asarray(targets, bool)
     order = np.argsort(targets.sum(0), kind="stable")

@@ -1,7 +1,7 @@
-"""Assignment of patients to folds in data/folds.csv. Patients keep their fold when data are added.
+"""Folds of the patients in data/folds.csv, so that patients keep their fold when data are added.
 
-A new assignment would move patients between folds. A model would then be compared with an earlier model on patients
-that the earlier model was trained on. The file contains hashes of the patients, because git tracks it.
+If a patient moved to another fold, a test patient of a new model could be a training patient of an earlier model. The
+comparison of both models would then be unfair. git tracks the file, so it contains hashes instead of patients.
 """
 
 import csv
@@ -24,13 +24,13 @@ CHECKSUM_PREFIX = "# sha256 of what follows: %s"
 
 @dataclass(frozen=True)
 class FoldAssignments:
-    """Assignment of patients to folds.
+    """Recorded folds of the patients.
 
     Attributes:
-        source: data source. Source and number of folds are part of the hash, so that assignments of different data sets
-            do not mix.
+        source: data source. The hash of a patient includes the source and the number of folds, so that data sets do
+            not mix.
         n_folds: number of folds.
-        fold_by_hash: fold by hashed patient, for all data sets in the file.
+        fold_by_hash: fold by hash of the patient, for all data sets in the file.
     """
 
     source: str
@@ -38,17 +38,17 @@ class FoldAssignments:
     fold_by_hash: Mapping[str, int] = field(default_factory=dict)
 
     def lookup(self, patient_ids: Iterable[str]) -> dict[str, int]:
-        """Return the fold by patient, for those patients that have a fold."""
+        """Return the recorded fold by patient, without patients that have none."""
         known = {patient_id: self.fold_by_hash.get(self._hash(patient_id)) for patient_id in set(patient_ids)}
         return {patient_id: fold for patient_id, fold in known.items() if fold is not None and 0 <= fold < self.n_folds}
 
     def is_consistent_with(self, patient_ids: Iterable[str], folds: Iterable[int]) -> bool:
-        """Return True if these folds do not contradict the recorded folds."""
+        """Return True if every patient with a recorded fold has this fold."""
         given = {str(patient_id): int(fold) for patient_id, fold in zip(patient_ids, folds, strict=True)}
         return all(given[patient_id] == fold for patient_id, fold in self.lookup(given).items())
 
     def write(self, path: Path, patient_ids: Iterable[str], folds: Iterable[int]) -> bool:
-        """Add patients and their folds to the file; return False if it already contains them."""
+        """Write the file with additional patients. Return False, without writing, if all of them are recorded."""
         new = {self._hash(str(patient_id)): int(fold) for patient_id, fold in zip(patient_ids, folds, strict=True)}
         rows = {**new, **self.fold_by_hash}  # recorded folds do not change
         if rows == dict(self.fold_by_hash):
@@ -63,7 +63,7 @@ class FoldAssignments:
 
 
 def assignments_path(paths: RunPaths) -> Path:
-    """Return the path of the file in an output folder. In the project folder, git tracks it."""
+    """Return the path of folds.csv in the output folder of a run."""
     return paths.out / "data" / FILE
 
 
@@ -79,7 +79,7 @@ def read_assignments(path: Path, source: str, n_folds: int) -> FoldAssignments:
         The recorded folds, empty if there is no file.
 
     Raises:
-        InputError: the file is not a table of patient and fold, or was changed.
+        InputError: the file is not a table of patients and folds, or was changed after MedTune wrote it.
     """
     if not path.is_file():
         return FoldAssignments(source, n_folds)

@@ -1,4 +1,4 @@
-"""Assignment of patients to folds with balanced class proportions (stratified group k-fold)."""
+"""Assignment of patients to folds, with balanced classes in each fold (stratified group k-fold)."""
 
 from collections.abc import Mapping
 
@@ -6,6 +6,7 @@ import numpy as np
 
 # The split belongs to the data, not to a training run, so it does not depend on `params.seed`.
 SEED = 1
+# Limits of the number of tried assignments, and of assigned patients in all of them.
 _MAX_ATTEMPTS = 64
 _MAX_STEPS = 20_000
 
@@ -13,21 +14,21 @@ _MAX_STEPS = 20_000
 def grouped_stratified_folds(
     labels: np.ndarray, patient_ids: np.ndarray, n_folds: int, assigned: Mapping[str, int] | None = None
 ) -> np.ndarray:
-    """Assign patients to folds with balanced class proportions (stratified group k-fold).
+    """Assign patients to folds, with balanced classes in each fold.
 
-    The assignment is greedy, as in scikit-learn's StratifiedGroupKFold. Patients with the largest fraction of the
-    images of a class come first. Each patient is assigned to the fold that has the smallest fractions of the patient's
-    classes. Patients with equal fractions are in random order, and several orders are tried. The selected assignment
-    has the fewest classes absent from a fold, and among these the most even fractions.
+    The assignment is greedy, as in scikit-learn's StratifiedGroupKFold. A patient who has a large fraction of the
+    images of a class is assigned early, to the fold with the smallest fractions of the patient's classes. Patients
+    with equal fractions are in random order. Of several tried orders, the best is used: it has the fewest classes
+    absent from a fold, and then the most even fractions.
 
-    Folds that lack a class get the lowest numbers. With the default (test fold 1, validation fold 0), a class of few
-    patients is then at least in train. The result depends on the arguments only.
+    Folds that lack a class get the lowest numbers. By default, folds 0 and 1 are validation and test, so that train
+    has every class if possible. Equal arguments give equal results.
 
-    Patients in `assigned` keep their fold, and folds are then not renumbered.
+    Patients in `assigned` keep their fold, and the folds are then not renumbered.
 
     Args:
         labels: (n,) class indices, or (n, classes) bool if an image can have several classes.
-        patient_ids: (n,) patient per image; a patient can have several classes.
+        patient_ids: (n,) patient of each image. A patient can have images of several classes.
         n_folds: number of folds, at most the number of patients.
         assigned: fold by patient of an earlier assignment. Patients without images in this set are ignored.
 
@@ -44,19 +45,21 @@ def grouped_stratified_folds(
         np.add.at(counts, patient_index, labels)
     counts = counts[:, counts.sum(0) > 0]
     images = np.bincount(patient_index)
-    # The patient's fraction of the images of each class. The last column is the fraction of all images, so that the
-    # sizes of the folds are balanced like a class.
+    # The fraction of the images of each class that a patient has. The last column is the fraction of all images, so
+    # that the sizes of the folds are balanced like a class.
     fractions = np.column_stack([counts / counts.sum(0), images / images.sum()])
     best: tuple[tuple[int, float], np.ndarray] | None = None
     for attempt in range(max(1, min(_MAX_ATTEMPTS, _MAX_STEPS // len(names)))):
         fold_of_patient, fractions_per_fold = _assign_greedily(
             fractions, n_folds, fixed, np.random.default_rng(SEED + attempt)
         )
-        lacking = (fractions_per_fold[:, :-1] == 0).sum(1)
-        score = (int(lacking.sum()), float(((fractions_per_fold - 1 / n_folds) ** 2).sum()))
+        absent_classes = (fractions_per_fold[:, :-1] == 0).sum(1)
+        score = (int(absent_classes.sum()), float(((fractions_per_fold - 1 / n_folds) ** 2).sum()))
         if best is None or score < best[0]:
-            number = np.arange(n_folds) if (fixed >= 0).any() else np.argsort(np.argsort(-lacking, kind="stable"))
-            best = (score, number[fold_of_patient])
+            new_numbers = (
+                np.arange(n_folds) if (fixed >= 0).any() else np.argsort(np.argsort(-absent_classes, kind="stable"))
+            )
+            best = (score, new_numbers[fold_of_patient])
     assert best is not None
     return best[1][patient_index]
 
@@ -64,6 +67,17 @@ def grouped_stratified_folds(
 def _assign_greedily(
     fractions: np.ndarray, n_folds: int, fixed: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Assign the patients once.
+
+    Args:
+        fractions: (patients, classes + 1) fractions of the images of each class, and of all images.
+        n_folds: number of folds.
+        fixed: (patients,) fold of an earlier assignment; -1 if there is none.
+        rng: generator of the order of the patients.
+
+    Returns:
+        (patients,) fold of each patient, and (n_folds, classes + 1) sums of the fractions.
+    """
     order = rng.permutation(len(fractions))
     order = order[np.argsort(-fractions[order, :-1].max(1), kind="stable")]
     fractions_per_fold = np.zeros((n_folds, fractions.shape[1]))

@@ -5,7 +5,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 
-# Markers of missing values in R, SQL, pandas, Excel and handwritten tables; compared without case and blanks.
+# Markers of missing values in R, SQL, pandas, Excel and manual tables, as `squeeze` returns them.
 _MARKERS = (
     "na n/a n.a. n.a #n/a #na <na> nan -nan nat null nil none \\n n\\a 1.#ind -1.#ind 1.#qnan -1.#qnan",
     "#n/an/a #null! #ref! #value! #name? #div/0! #num! (blank) (empty) (leer) (vide)",
@@ -16,12 +16,12 @@ _MARKERS = (
 )
 MISSING_MARKERS = frozenset(marker for line in _MARKERS for marker in line.split())
 _BRACKETS = "()[]{}<>\"'"
-# Punctuation only. `+` is not included, because it can be a class.
+# Punctuation only, without `+`, which can be a class.
 _PLACEHOLDER = re.compile(r"[-._?*/\\#~|!,;:=&()\[\]{}<>'\"]*")
 # Cyrillic letters that look like Latin ones.
 _LOOKALIKES = str.maketrans("авекмнорстухіјѕАВЕКМНОРСТУХІЈЅ", "abekmhopctyxijsABEKMHOPCTYXIJS")
-# Numbers in scientific notation, which Excel rounds to at most 15 digits. The pattern requires a sign or decimals,
-# because 1E5 can be a code.
+# Scientific notation, in which Excel writes rounded numbers. The pattern requires a sign or decimals, because 1E5 can
+# be a code.
 _ROUNDED = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+|\d[.,]\d+[eE]\d+")
 _ASCII_BLANKS = dict.fromkeys((*range(33), 127))
 
@@ -46,9 +46,9 @@ def _is_invisible(character: str) -> bool:
 
 
 def patient_key(text: str) -> str:
-    """Return the key that spellings of one patient share: `squeeze` without leading zeros and a trailing `.0`.
+    """Return the key that spellings of one patient share: `squeeze` without leading zeros and without a trailing `.0`.
 
-    Cyrillic letters that look like Latin letters are replaced by them, because keyboards differ between sites.
+    Cyrillic letters become the Latin letters that look the same, because keyboards differ between sites.
 
     Args:
         text: the patient as typed.
@@ -61,7 +61,7 @@ def patient_key(text: str) -> str:
 
 
 def label_key(text: str) -> str:
-    """Return the key that spellings of one label share: `squeeze` without a trailing `.0` and a final dot."""
+    """Return the key that spellings of one label share: `squeeze` without a trailing `.0` or final dots."""
     key = squeeze(text)
     return re.sub(r"(?<=[0-9])[.,]0+$", "", key.rstrip(".")) or key
 
@@ -77,7 +77,7 @@ def is_missing(text: str) -> bool:
 
 
 def is_rounded_number(text: str) -> bool:
-    """Return True for a number that Excel rounded (1.23457E+15). Different numbers may have become equal."""
+    """Return True for a number that Excel rounded, such as 1.23457E+15. Different numbers may have become equal."""
     return _ROUNDED.fullmatch(text.strip()) is not None
 
 
@@ -86,10 +86,10 @@ def similar(values: Iterable[str], key: Callable[[str], str]) -> list[list[str]]
 
     Args:
         values: one value per image.
-        key: `patient_key` or `label_key`.
+        key: function that returns the key of a value: `patient_key` or `label_key`.
 
     Returns:
-        Sets of values with the same key, sorted. The most frequent value of each set comes first.
+        Lists of two or more different values with the same key. Each list begins with its most frequent value.
     """
     counts = Counter(values)
     by_key: defaultdict[str, list[str]] = defaultdict(list)
@@ -100,8 +100,10 @@ def similar(values: Iterable[str], key: Callable[[str], str]) -> list[list[str]]
 
 
 def spell(*values: str) -> list[str]:
-    """Quote values; use code points if the values would look the same on a screen."""
+    """Quote values for a message. If the values look the same on a screen, write special characters as code points."""
     shown = ("".join(c for c in value if not _is_invisible(c)) for value in values)
-    seen = {unicodedata.normalize("NFKC", value).translate(_LOOKALIKES) for value in shown}
-    hidden = len(seen) < len(values) or any(unicodedata.category(c) in ("Cf", "Cc") for value in values for c in value)
-    return [ascii(value) if hidden else repr(value) for value in values]
+    appearances = {unicodedata.normalize("NFKC", value).translate(_LOOKALIKES) for value in shown}
+    as_code_points = len(appearances) < len(values) or any(
+        unicodedata.category(c) in ("Cf", "Cc") for value in values for c in value
+    )
+    return [ascii(value) if as_code_points else repr(value) for value in values]

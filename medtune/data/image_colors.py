@@ -1,4 +1,4 @@
-"""Colors of prepared images, for plots. Their channels are normalized, so the colors are not those of the file."""
+"""Restoration of the colors of prepared images for plots, because their channels are normalized."""
 
 from collections.abc import Sequence
 
@@ -14,14 +14,15 @@ _WHITE = 255.0
 def restore_colors(image: npt.NDArray[np.floating], quantiles: Sequence[Sequence[float]]) -> npt.NDArray[np.uint8]:
     """Undo the normalization of each channel, so that a plot has the colors of the file.
 
-    Each channel was normalized by a linear function. It maps the percentiles of the file to those of the image.
+    The normalization of a channel was linear. The first and the last percentile of the file and of the image determine
+    its slope and offset.
 
     Args:
         image: (3, X, Y, Z) normalized red, green and blue.
         quantiles: (3, 5) `PERCENTILES` of the channels in the file.
 
     Returns:
-        uint8 (X, Y, Z, 3). Images with 16 bits are scaled to their 99th percentile.
+        (X, Y, Z, 3) uint8. For images of 16 bits, the 99th percentile of the values becomes white.
     """
     colors = np.empty((*image.shape[1:], CHANNELS), np.float32)
     for channel, known in enumerate(quantiles):

@@ -16,7 +16,7 @@ MAX_VALUE = 65535
 _SHOWN = 5
 # EXIF orientations that exchange width and height.
 _TURNED = (5, 6, 7, 8)
-# Value of the only label in masks for the eye.
+# Value of the label in masks that are drawn in black and white.
 _WHITE = 255
 
 
@@ -28,7 +28,7 @@ def check_pair(image: Path, mask: Path) -> None:
         mask: its mask.
 
     Raises:
-        DecodeError: they differ. The message names the mask.
+        DecodeError: the sizes or the orientations differ, or a file cannot be read. The message names the mask.
     """
     with file_errors(mask):
         turned = orientation(image), orientation(mask)
@@ -50,32 +50,33 @@ def read_image_mask(
     Args:
         path: mask file.
         labels: number of labels without the background.
-        values: label number of each value in the file, `data.mask_values`. 0 is the background unless it is listed.
-            None: the values are the label numbers.
+        values: label number of each value in the file (`data.mask_values`). A value 0 that is not listed is the
+            background. None: the values are the label numbers.
         size: width and height of the image, upright.
         image: name of the image, for messages.
 
     Returns:
-        uint8 (X, Y, 1) label numbers in RAS.
+        uint8 (X, Y, 1) label numbers, with the axes in RAS order (right, anterior, superior).
 
     Raises:
-        DecodeError: the file cannot be used, has another size, or has values that are no labels. The message names the
+        DecodeError: the file cannot be used, has another size, or has a value without a label. The message names the
             file.
     """
     with file_errors(path):
-        found = decode_labels(path)
-        height, width = found.shape
+        pixels = decode_labels(path)
+        height, width = pixels.shape
         _check_size((width, height), size, image)
         known = {0: 0, **values} if values is not None else {label: label for label in range(labels + 1)}
-        mask = np.zeros(found.shape, np.uint8)
-        for value in (present := np.unique(found)).tolist():
+        mask = np.zeros(pixels.shape, np.uint8)
+        for value in (present := np.unique(pixels)).tolist():
             if int(value) not in known:
                 raise DecodeError(_describe_unknown(present.astype(np.int64).tolist(), known, values is not None))
-            mask[found == value] = known[int(value)]
+            mask[pixels == value] = known[int(value)]
         return np.ascontiguousarray(to_volume(mask))
 
 
 def _describe_unknown(present: list[int], known: Mapping[int, int], is_mapped: bool) -> str:
+    """Return the message about values without a label. `is_mapped` is True if the user set `data.mask_values`."""
     unknown = [value for value in present if value not in known]
     if not is_mapped and set(present) <= {0, _WHITE}:
         return f"the values are 0 and {_WHITE}. If {_WHITE} is label 1, add --set 'data.mask_values={{{_WHITE}: 1}}'"
@@ -94,7 +95,7 @@ def _check_size(size: tuple[int, int], other: tuple[int, int], image: str) -> No
 
 
 def _size(path: Path) -> tuple[int, int] | None:
-    """Return the upright width and height, or None if Pillow cannot open the file; `decode` reports damaged files."""
+    """Return the upright width and height, or None for a damaged file, which decoding reports."""
     try:
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size

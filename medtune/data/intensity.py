@@ -1,4 +1,7 @@
-"""Intensity range for images with more than 8 bits, determined once from all images of a data set."""
+"""Intensity range of images with more than 8 bits ("deep" images): the values that become 0 and 255.
+
+One range is determined from all images of a data set.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,8 +15,9 @@ from medtune.data.class_selection import list_names
 from medtune.serving.intensity import Intensity
 from medtune.serving.pixels import DecodedImage, DecodeError
 
+# Bit depths of cameras and scanners. The smallest one that contains all values is used.
 USUAL_BITS = (8, 10, 12, 14, 16)
-# If no image has a value of at least this, the images are black or masks.
+# If the highest value of all images is below this value, the images are black or masks.
 LEAST_HIGH = 16
 _SHOWN = 5
 _FIX = "Set data.intensity.bits, data.intensity.window or data.intensity.percentiles"
@@ -27,7 +31,7 @@ class PixelRange:
         low: lowest value.
         high: highest value.
         declared: lowest and highest value according to the file; None if the file does not declare them.
-        counts: number of pixels by rounded value; None if percentiles are not needed.
+        counts: number of pixels by rounded value; None unless the params set percentiles.
     """
 
     low: float
@@ -41,14 +45,14 @@ def measure(image: DecodedImage, params: IntensityParams | Intensity) -> PixelRa
 
     Args:
         image: the image.
-        params: section data.intensity, or the intensity range of an earlier data set.
+        params: section `data.intensity`, or the intensity range of an earlier data set.
 
     Returns:
         The range, or None for an image of 8 bits.
 
     Raises:
-        DecodeError: a value is NaN or infinite. Or the params set neither a window nor percentiles, and the range is
-            unknown, because values are negative, floating-point or above 65535.
+        DecodeError: a value is NaN or infinite. Also if the params set neither a window nor percentiles, and values
+            are negative, floating-point, above 65535 or above the range that the file declares.
     """
     if not image.is_deep:
         return None
@@ -71,7 +75,7 @@ def measure(image: DecodedImage, params: IntensityParams | Intensity) -> PixelRa
 
 
 def applies_voi(params: IntensityParams) -> bool:
-    """Return True if the display window of DICOM files is applied, because the params set no other range."""
+    """Return True if the display window (VOI) of DICOM files is applied, because the params set no range."""
     return params.bits is None and params.window is None and params.percentiles is None
 
 
@@ -79,30 +83,30 @@ def resolve(params: IntensityParams, ranges: Sequence[PixelRange | None]) -> Int
     """Determine the intensity range of a data set.
 
     Args:
-        params: section data.intensity.
+        params: section `data.intensity` of params.yaml.
         ranges: one range per image; None for images of 8 bits.
 
     Returns:
         The intensity range.
 
     Raises:
-        InputError: the range is ambiguous, or values exceed the range in the params.
+        InputError: the range is unknown or ambiguous, or values exceed the range in the params.
     """
     deep = [pixel_range for pixel_range in ranges if pixel_range is not None]
-    voi, eight = applies_voi(params), len(deep) < len(ranges)
+    voi, some_8_bit = applies_voi(params), len(deep) < len(ranges)
     if not deep:
         return Intensity(apply_voi=voi)
     if params.window is not None:
         low, high = params.window
-        return Intensity(low, high, clip=True, from_8_bit=eight, from_deep=True, apply_voi=voi)
+        return Intensity(low, high, clip=True, from_8_bit=some_8_bit, from_deep=True, apply_voi=voi)
     if params.percentiles is not None:
         low, high = _percentiles(deep, params.percentiles)
-        return Intensity(low, high, clip=True, from_8_bit=eight, from_deep=True, apply_voi=voi)
+        return Intensity(low, high, clip=True, from_8_bit=some_8_bit, from_deep=True, apply_voi=voi)
     low, high = 0.0, float(2**params.bits - 1) if params.bits is not None else _usual_high(deep)
     largest = max(pixel_range.high for pixel_range in deep)
     if largest > high:
         raise InputError(f"data.intensity.bits={params.bits}: values up to {largest:g} exceed {high:g}. Set more bits")
-    return Intensity(low, high, from_8_bit=eight, from_deep=True, apply_voi=voi)
+    return Intensity(low, high, from_8_bit=some_8_bit, from_deep=True, apply_voi=voi)
 
 
 def describe(intensity: Intensity, ranges: Sequence[PixelRange | None]) -> str | None:
@@ -120,6 +124,7 @@ def describe(intensity: Intensity, ranges: Sequence[PixelRange | None]) -> str |
 
 
 def _usual_high(deep: Sequence[PixelRange]) -> float:
+    """Return the highest value that the files declare. If none declares one, return that of the usual bit depth."""
     declared = Counter(pixel_range.declared for pixel_range in deep if pixel_range.declared is not None)
     if len(declared) > 1:
         shown = ", ".join(f"{count} images {low:g} to {high:g}" for (low, high), count in declared.most_common())
@@ -142,6 +147,7 @@ def _usual_high(deep: Sequence[PixelRange]) -> float:
 
 
 def _percentiles(deep: Sequence[PixelRange], percentiles: tuple[float, float]) -> tuple[float, float]:
+    """Return the values of two percentiles of the pixels of all images."""
     total: Counter[int] = Counter()
     for pixel_range in deep:
         total.update(pixel_range.counts or {})
@@ -163,7 +169,7 @@ def describe_confounding(labels: Sequence[str], ranges: Sequence[PixelRange | No
         ranges: range of each image; None for an image of 8 bits.
 
     Returns:
-        The warning, or None.
+        The warning; None unless some labels have only images of 8 bits and others have none.
     """
     counts: dict[str, Counter[bool]] = {}
     for label, values in zip(labels, ranges, strict=True):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from medtune.data.identifiers import squeeze
 
-# Masks are uint8, 0 is the background, and training does not count voxels of 255.
+# Masks are uint8. 0 is the background, and training ignores voxels with the value 255.
 MAX_LABELS = 254
 _BACKGROUND = {"background", "bg", "clearlabel", "unlabeled", "unlabelled"}
 
@@ -15,13 +15,14 @@ def is_background(name: str) -> bool:
 
 
 def check_names(names: Sequence[str]) -> str:
-    """Return the problem of the names of labels and its fix, or an empty string.
+    """Check the names of labels.
 
     Args:
         names: names of the labels 1, 2, ..., without the background.
 
     Returns:
-        The first problem: an empty name, the name of the background, or names that differ only in case and blanks.
+        The first problem and its fix: an empty name, a name of the background, or names that differ only in case and
+        blanks. An empty string if there is no problem.
     """
     first: dict[str, str] = {}
     for name in names:

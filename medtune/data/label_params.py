@@ -1,4 +1,4 @@
-"""Parameters of the labels in a user's table: column names, class names and label type."""
+"""Parameters of labels from a table or from class folders: columns, class names and label type."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -62,7 +62,7 @@ class LabelParams(DataParams):
 
     @property
     def multi_label(self) -> str | None:
-        """Setting that allows several findings per image, as `key=value`. None if an image has one class."""
+        """The setting `data.label_type=multi` if images can show several findings, otherwise None."""
         return "data.label_type=multi" if self.label_type == "multi" else None
 
     @model_validator(mode="after")
@@ -82,7 +82,7 @@ class LabelParams(DataParams):
         return self
 
     def named_classes(self) -> tuple[str, ...]:
-        """Return the classes in the user's order; an empty tuple if the table determines them."""
+        """Return the classes in the user's order; an empty tuple if the table or the folders determine them."""
         if self.class_names is None and self.columns.labels is not None:
             return tuple(dict.fromkeys(self.label_map.get(name, name) for name in self.columns.labels))
         return tuple(self.class_names or ())

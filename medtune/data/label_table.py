@@ -9,6 +9,7 @@ from medtune.config.errors import InputError, pluralize, set_option
 from medtune.data.identifiers import squeeze
 from medtune.data.sample import Sample
 
+# Examples in a message.
 SHOWN = 3
 # Labels that mean "no finding", in the form that `squeeze` returns.
 NO_LABEL = {
@@ -16,20 +17,20 @@ NO_LABEL = {
     "noabnormality", "nodisease", "withoutfinding", "withoutfindings", "ohnebefund", "o.b.", "unauffällig", "gesund",
 }  # fmt: skip
 VALUES = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
-# Common separators, to recognize a table that uses another one than `data.label_separator`.
+# Common separators. They reveal a table whose separator is not `data.label_separator`.
 OTHER_SEPARATORS: tuple[str, ...] = ("|", ";", ",", "/", "+", "&", "｜", "\\")
 # Common separators that never occur in the name of a finding.
 PLAIN_SEPARATORS = ("|", ";", "｜", "\\")
-# Words that join two findings.
+# Words between two findings.
 _JOINING = ("and", "with", "und", "mit", "et", "avec", "y", "con", "e")
 
 
 def from_columns(samples: Sequence[Sample], columns: Mapping[str, str]) -> list[Sample]:
-    """Set the findings of each sample to the columns that contain a 1.
+    """Set the findings of each sample from one column of 0 and 1 per finding.
 
     Args:
         samples: samples with the cells of the columns in `metadata`.
-        columns: column name per finding.
+        columns: name of the column, by finding.
 
     Returns:
         The samples with findings, in the same order.
@@ -61,21 +62,20 @@ def from_columns(samples: Sequence[Sample], columns: Mapping[str, str]) -> list[
 
 
 def from_cells(samples: Sequence[Sample], separator: str, no_finding: str, named: Collection[str] = ()) -> list[Sample]:
-    """Parse the findings that the label of each sample lists.
+    """Set the findings of each sample from one cell that lists them.
 
     Args:
         samples: samples with the cell as `label`.
         separator: separator between two findings.
         no_finding: cell of an image without findings. Case and blanks are ignored.
-        named: findings listed by the user. The checks accept their names, even if a name contains another separator or
-            usually means "no finding".
+        named: findings that the user listed. The checks always accept these names.
 
     Returns:
         The samples with findings, in the same order.
 
     Raises:
-        InputError: a cell has an empty name, a finding together with `no_finding`, another separator, brackets, or
-            another name that means "no finding".
+        InputError: a cell has an empty name, a finding together with `no_finding`, another separator, brackets, or a
+            name that usually means "no finding".
     """
     _check_brackets(samples)
     empty, both, labeled = [], [], []
@@ -129,7 +129,7 @@ def _check_none(samples: Sequence[Sample], no_finding: str, named: Collection[st
 
 
 def _check_separator(samples: Sequence[Sample], separator: str, no_finding: str, named: Collection[str]) -> None:
-    """Reject labels that contain a common separator but not `separator`."""
+    """Reject another common separator, if no label contains `separator`."""
     cells = {sample.label for sample in samples if sample.label not in named}
     if any(separator in cell for cell in cells):
         return
@@ -147,7 +147,7 @@ def _check_separator(samples: Sequence[Sample], separator: str, no_finding: str,
 
 
 def _check_joined(samples: Sequence[Sample], separator: str, named: Collection[str]) -> None:
-    """Reject a finding whose name consists of other findings. It is probably a list with another separator."""
+    """Reject a finding whose name consists of the names of other findings, because it is probably a list."""
     counts = Counter(name for sample in samples for name in sample.labels)
     by_words = {_words(name): name for name in counts}
     for name, count in counts.items():
@@ -162,6 +162,7 @@ def _check_joined(samples: Sequence[Sample], separator: str, named: Collection[s
 
 
 def _words(name: str) -> tuple[str, ...]:
+    """Return the words of a name in lower case, without joining words such as "and"."""
     return tuple(word for word in re.findall(r"\w+", name.casefold()) if word not in _JOINING)
 
 
@@ -177,4 +178,5 @@ def _divide(words: tuple[str, ...], known: Mapping[tuple[str, ...], str]) -> lis
 
 
 def _first(locations: Sequence[str]) -> str:
+    """Join the first locations, and add the number of the others."""
     return ", ".join(locations[:SHOWN]) + (f" and {len(locations) - SHOWN:,} more" if len(locations) > SHOWN else "")

@@ -1,4 +1,4 @@
-"""Unused files under a data root, counted per folder and type."""
+"""Files under the data root that no sample uses, counted by folder and type."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -11,18 +11,19 @@ from medtune.data.sample import Sample
 from medtune.serving.folder_scan import count_types, file_type, format_counts, printable
 from medtune.serving.masks import find_masks
 
+# Examples in report.json, and folders in a message.
 _FIRST = 20
 _SHOWN = 6
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Unused files.
+    """Files that no sample uses.
 
     Attributes:
-        files: number of files per folder and type. The key of the data root is an empty string.
-        system: number of hidden files and files of the operating system, per type.
-        images: image files without a sample.
+        files: number of files by folder and type. The key of the data root is an empty string.
+        system: number of hidden files and files of the operating system, by type.
+        images: paths of image files without a sample.
         table: name of the table that lists the images; empty if class folders contain them.
     """
 
@@ -93,4 +94,5 @@ def count_left_out(
 
 
 def _is_drawn(sample: Sample) -> bool:
+    """Return True if a function returns the pixels or voxels, so the sample has no file."""
     return sample.read is not None or (sample.volume is not None and sample.volume.read is not None)

@@ -31,11 +31,11 @@ def require_root(root: Path | None) -> Path:
 
 
 def find_files(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[str]:
-    """List the files with one of these suffixes.
+    """List the files under the data root that have one of these suffixes.
 
     Args:
         root: the data root.
-        suffixes: file suffixes in lower case. Files with suffixes in upper case are found too.
+        suffixes: file suffixes in lower case. The case of a file's suffix is ignored.
 
     Returns:
         Posix paths relative to `root`, sorted, without hidden files.
@@ -54,7 +54,7 @@ def scan_root(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> FolderContent
         suffixes: lower-case file suffixes of images.
 
     Returns:
-        The files by kind.
+        Images, other files, system files and links to folders.
 
     Raises:
         InputError: a folder cannot be read, or is a link. Links are refused, because their files could be missed or
@@ -98,10 +98,10 @@ def index_hash(
         samples: the samples.
         root: the data root; None if the samples are not files.
         inputs: further files that the source reads.
-        unused: further values to include, such as the list of unused files.
+        unused: further values of the digest, such as the list of unused files.
 
     Returns:
-        The digest, which changes if a sample or one of the files changes.
+        The digest. It changes if a sample, a file or a further value changes.
     """
     entries: list[object] = []
     for sample in samples:
@@ -114,10 +114,12 @@ def index_hash(
 
 
 def _volume_signature(volume: VolumeFiles) -> list[object]:
+    """Return the file names and the stated spacing of a volume."""
     return [[file.name for file in volume.files], volume.spacing]
 
 
 def _file_signature(path: Path) -> list[int]:
+    """Return size in bytes and modification time in nanoseconds of a file; empty if there is no such file."""
     try:
         stat = path.stat()
     except OSError:  # a broken link, which decoding reports

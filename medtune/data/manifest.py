@@ -1,4 +1,4 @@
-"""Prepared set of images or volumes, read from manifest.csv, dataset.json and the packed samples."""
+"""Prepared set of images or volumes, which stage data writes: manifest.csv, dataset.json and the packed samples."""
 
 import csv
 import json
@@ -21,8 +21,9 @@ from medtune.runtime.artifact import digest, file_sha256, find_artifact
 from medtune.serving.members import REFIT
 from medtune.serving.one_line import first_line
 
+# Columns of every manifest.csv. A column `role_<k>` for each test fold k follows, with the split of the sample.
 COLUMNS = ("path", "label", "patient", "fold", "split", "sha256", "width", "height")
-# Digests of the values and of the mask of a file, in RAS. They do not depend on spacing and normalization.
+# Digests of the values and of the mask in the files of a volume, before resampling and normalization.
 DIGEST_COLUMNS = ("image_sha256", "mask_sha256")
 # Further columns of volumes.
 VOLUME_COLUMNS = ("depth", "spacing", "orientation", *DIGEST_COLUMNS)
@@ -35,19 +36,19 @@ class PreparedDataset:
     """Prepared set with one row per image, in the order of the manifest.
 
     Attributes:
-        folder: data/prepared.
-        info: dataset.json.
+        folder: folder of the set, data/prepared.
+        info: content of dataset.json.
         classes: class names in index order.
         paths: path of each image as in manifest.csv.
-        labels: (n,) int64 indices into `classes`. If an image can have several labels (findings), the index of its
-            rarest finding, or len(classes) if it has none. For volumes, indices into `info["volumes"]["strata"]`.
-        patient_ids: (n,) patients. An image without a patient has its path as patient.
+        labels: (n,) int64 indices into `classes`. If an image can have several findings, the index of its rarest
+            finding, or len(classes) if it has none. For volumes, indices into `info["volumes"]["strata"]`.
+        patient_ids: (n,) patients. If the patient of an image is unknown, its path is the patient.
         folds: (n,) int64 fold whose test set contains the image. With published splits, -1 if the image is in no test
             set or in several.
-        splits: (n, folds) of train, val, test, external, unused.
+        splits: (n, folds) of train, val, test, external, unused. Column k is the split with test fold k.
         images: (n, H, W, 3) uint8, memory-mapped. If the samples are volumes, the shape is (n, 0, 0, 3), and the data
             are in the property `volumes`.
-        sha256: digest of the pixels of each image.
+        sha256: digest of the pixels of each image, or of each prepared volume and its masks.
         names: label of each image as in manifest.csv: its class, or its findings.
         metadata_cells: further columns of the source (sex, site, scanner) by name, one cell per image.
         file_digests: the `DIGEST_COLUMNS` of volumes by name, one digest per volume; empty for images.
@@ -71,14 +72,14 @@ class PreparedDataset:
         """Return the values of a metadata column.
 
         Args:
-            name: name of the column. Upper and lower case are equivalent unless several columns differ only in case.
+            name: name of the column. Case is ignored if no column has exactly this name.
             key: the params key that contains the name, for the message.
 
         Returns:
             One value per image; None if it is missing.
 
         Raises:
-            InputError: there is no such column.
+            InputError: there is no such column, or several columns differ only in case.
         """
         column = find_metadata_column(tuple(self.metadata_cells), name, key)
         return metadata_values(self.metadata_cells[column], self.info.get("allow_values", ()))
@@ -95,7 +96,7 @@ class PreparedDataset:
 
     @cached_property
     def volumes(self) -> VolumeStore:
-        """The prepared volumes; raises InputError if a file is damaged, and ValueError if the samples are images."""
+        """The prepared volumes. Raises InputError for a damaged file, and ValueError if the samples are images."""
         if not self.has_volumes:
             raise ValueError(f"{self.folder} contains images, not volumes")
         return VolumeStore(self.folder)
@@ -112,7 +113,7 @@ class PreparedDataset:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of pixels, geometry, paths, labels, patients and classes, without the splits."""
+        """Digest of the set without its splits: pixels, geometry, paths, labels, patients and classes."""
         targets = self.folder / TARGETS
         return digest(
             [self.images.shape, self.sha256, self.paths, self.labels.tolist(), self.patient_ids.tolist(), self.classes]
@@ -123,17 +124,14 @@ class PreparedDataset:
 
     @cached_property
     def targets(self) -> np.ndarray:
-        """(n, ...) targets of the task.
-
-        Row numbers for volumes, otherwise targets.npy (memory-mapped) if it exists, otherwise the labels.
-        """
+        """(n, ...) targets of the task: for volumes, row indices; for images, targets.npy if it exists, or `labels`."""
         if self.has_volumes:
             return np.arange(len(self.paths))
         path = self.folder / TARGETS
         return np.lib.format.open_memmap(path, mode="r") if path.is_file() else self.labels
 
     def has(self, index: int) -> np.ndarray:
-        """Return (n,) bool: whether each sample has the class, the finding or the label with this index."""
+        """Return (n,) bool, True for samples that have the class, the finding or the label with this index."""
         if self.has_volumes:
             return np.array([entry.voxels[index] > 0 for entry in self.volumes.entries])
         return self.targets[:, index] > 0 if self.info.get("label_type") == "multi" else self.labels == index
@@ -141,13 +139,15 @@ class PreparedDataset:
     def indices(self, test_fold: int) -> dict[str, np.ndarray]:
         """Return the rows of train, val and test of a fold.
 
-        `REFIT` is the network that is trained on all folds. Its training images are train, val or test in any fold.
-
         Args:
-            test_fold: test fold, or `REFIT`.
+            test_fold: test fold, or `REFIT` for the network that is trained on all folds. It is trained on the images
+                that are train, val or test in any fold.
 
         Returns:
             Row indices by split, ascending.
+
+        Raises:
+            InputError: there is no such fold.
         """
         column = self._column(test_fold)
         return {split: np.flatnonzero(column == split) for split in SPLITS}
@@ -161,6 +161,7 @@ class PreparedDataset:
         return digest([self.paths, self._column(test_fold).tolist()])
 
     def _column(self, test_fold: int) -> np.ndarray:
+        """Return the (n,) splits of a fold or of `REFIT`."""
         if test_fold == REFIT:
             labeled = np.isin(self.splits, SPLITS).any(axis=1) & (self.splits != "external").all(axis=1)
             external = np.where((self.splits == "external").any(axis=1), "external", "unused")
@@ -171,7 +172,7 @@ class PreparedDataset:
 
 
 def load_prepared(folder: Path) -> PreparedDataset:
-    """Load a prepared set and verify the sha256 of every file.
+    """Verify the sha256 of every file of a prepared set, and load the set.
 
     Args:
         folder: folder of the set.
@@ -218,6 +219,7 @@ def load_prepared(folder: Path) -> PreparedDataset:
 
 
 def _open_images(path: Path, rows: int) -> np.ndarray:
+    """Map images.npy into memory. Raise InputError unless it has the expected type and shape."""
     try:
         images = np.lib.format.open_memmap(path, mode="r")  # accepts .npy files only, unlike np.load
     except Exception as error:  # numpy parses the header as Python code, so the tokenizer's errors are possible

@@ -16,7 +16,7 @@ from medtune.runtime.artifact import write_text
 
 
 class Packed(Protocol):
-    """Digest and size of each packed sample."""
+    """Result of packing: digest and original size of each sample."""
 
     @property
     def sha256(self) -> Sequence[str]:
@@ -28,6 +28,7 @@ class Packed(Protocol):
 
 
 def _reserved_columns(n_folds: int) -> list[str]:
+    """Return the columns of every manifest.csv, including the column `role_<k>` of each test fold k."""
     return [*COLUMNS, *(f"role_{column}" for column in range(n_folds))]
 
 
@@ -35,13 +36,13 @@ def check_metadata(names: Iterable[str], n_folds: int, table: str, volumes: bool
     """Reject a column of the source whose name the manifest uses.
 
     Args:
-        names: further columns of the source.
+        names: metadata columns of the source.
         n_folds: number of folds.
         table: setting that names the table or the source, as `key=value`.
-        volumes: True if the samples are volumes, which have more columns.
+        volumes: True if the samples are volumes, whose manifest has `VOLUME_COLUMNS`.
 
     Raises:
-        InputError: a name is empty or used by the manifest.
+        InputError: a name is empty or used by manifest.csv.
     """
     reserved = [*_reserved_columns(n_folds), *(VOLUME_COLUMNS if volumes else ())]
     if "split" in names:
@@ -70,8 +71,11 @@ def write_manifest(
         samples: the packed samples, in the order of the packed images.
         packed: digest and size of each packed sample.
         split: splits of the samples.
-        test_fold: the selected test fold, or all.
-        volume_cells: cells of `VOLUME_COLUMNS` of each volume; empty for images.
+        test_fold: `data.split.test_fold`, a fold or `all`. It determines the column `split`.
+        volume_cells: cells of the `VOLUME_COLUMNS` of each volume; empty for images.
+
+    Raises:
+        InputError: a column of the source has a reserved name.
     """
     n_folds = split.splits.shape[1]
     split_columns = _reserved_columns(n_folds)[len(COLUMNS) :]
@@ -95,11 +99,11 @@ def write_manifest(
 
 
 def write_targets(folder: Path, targets: Iterable[np.ndarray | None], n: int) -> None:
-    """Write targets.npy, (n, ...), row by row; write nothing if the targets are None.
+    """Write targets.npy, (n, ...), row by row.
 
     Args:
         folder: existing folder.
-        targets: one target per image.
+        targets: one target per image. If they are None, no file is written.
         n: number of images.
 
     Raises:

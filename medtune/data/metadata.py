@@ -1,4 +1,4 @@
-"""Lookup and values of metadata columns such as sex, site and scanner."""
+"""Search for metadata columns such as sex, site and scanner, and conversion of their cells to values."""
 
 from collections.abc import Collection, Iterable, Sequence
 
@@ -37,11 +37,11 @@ def metadata_values(cells: Iterable[str], allowed: Collection[str] = ()) -> tupl
 
     Args:
         cells: one cell per image.
-        allowed: values that are not missing, although they look like a marker of a missing value
+        allowed: texts such as NA that are values of this data set, not markers of a missing value
             (`data.allow_values`).
 
     Returns:
-        Text without outer blanks; None if the value is missing (empty, NA, unknown, -).
+        One text without outer blanks per cell; None if the value is missing (empty, NA, unknown, -).
     """
     not_missing = {squeeze(value) for value in allowed} - {""}
     by_cell: dict[str, str | None] = {}

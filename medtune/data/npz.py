@@ -1,4 +1,4 @@
-"""Reader for the arrays of an .npz file, row by row with constant memory and without pickle."""
+"""Reader for the arrays of an .npz file, row by row in constant memory. It never executes pickled code."""
 
 import math
 import threading
@@ -13,7 +13,7 @@ from medtune.serving.decode import MAX_PIXELS
 from medtune.serving.one_line import first_line
 
 MAX_ROW_BYTES = 3 * MAX_PIXELS
-# Limit of memory use, because every row becomes a sample. The largest published set has 250,000 images.
+# Every row becomes a sample in memory, so the number is limited. The largest published set has 250,000 images.
 MAX_ROWS = 5_000_000
 FIX = "Download or write the file again"
 
@@ -46,6 +46,15 @@ class RowReader:
     """
 
     def __init__(self, file: Path, name: str):
+        """Open the file and read the header of the array.
+
+        Args:
+            file: the .npz file.
+            name: name of the array.
+
+        Raises:
+            InputError: the array is missing, damaged, too large or does not contain rows of numbers.
+        """
         self.file, self.name = file, name
         self._stream: IO[bytes] | None = None
         self._next = 0
@@ -53,7 +62,7 @@ class RowReader:
         self._rewind()
 
     def read_row(self, index: int) -> np.ndarray:
-        """Read a row; consecutive rows are fast.
+        """Read a row. Reading the rows in ascending order is fast.
 
         Args:
             index: index of the row.
@@ -62,7 +71,7 @@ class RowReader:
             The row, with shape[1:] and dtype of the array.
 
         Raises:
-            InputError: the file is truncated, or its checksum is wrong.
+            InputError: the file is truncated or damaged.
         """
         with self._lock:
             if index < self._next or self._stream is None:
@@ -93,6 +102,7 @@ class RowReader:
         return hash((self.file, self.name))
 
     def _rewind(self) -> None:
+        """Open the array again at its first row, and check its header."""
         if self._stream is not None:
             self._stream.close()
         try:

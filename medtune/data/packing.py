@@ -27,7 +27,7 @@ class PackResult:
     """Result of `pack`.
 
     Attributes:
-        selected: indices of the packed samples, ascending; row i of the array is sample selected[i].
+        selected: indices of the packed samples, ascending. Row i of the array contains sample `selected[i]`.
         sha256: digest of the pixels of each packed image, hexadecimal.
         original_sizes: (width, height) of each original in pixels.
         rejected: (path, reason) of each image that was left out.
@@ -53,27 +53,27 @@ def pack(
     intensity: IntensityParams | Intensity | None = None,
     workers: int | None = None,
 ) -> PackResult:
-    """Decode the images once and write `folder`/images.npy: (selected, size, size, 3) uint8 in the order of `samples`.
+    """Decode every image once and write images.npy, (selected, size, size, 3) uint8, in the order of `samples`.
 
-    Memory use does not depend on the number of images. Images of more than 8 bits are stored in a temporary file until
-    all are decoded, because their scaling depends on the values of all images.
+    Memory use does not depend on the number of images. The scaling of images of more than 8 bits depends on the values
+    of all images. A temporary file therefore stores them until all images are decoded.
 
     Args:
         samples: images to pack.
         root: the data root. A link to a file outside of it is a bad image.
-        folder: existing folder.
-        size: side in pixels.
+        folder: existing folder for images.npy.
+        size: side of a packed image in pixels.
         resize: see medtune.serving.resize.resize_square.
         on_bad_image: error: reject the data set; reject: leave the image out and report it.
-        intensity: section data.intensity, or the intensity range of an earlier data set. Images that do not fit this
-            range are bad images.
-        workers: number of processes. None: one per CPU if the first images are slow, otherwise this process only.
+        intensity: section `data.intensity`, or the intensity range of an earlier data set. An image that does not fit
+            an earlier range is a bad image. None: the default of the section.
+        workers: number of worker processes, see `decode_all`.
 
     Returns:
         The packed images.
 
     Raises:
-        InputError: there are bad images and `on_bad_image` is error, no image is left, or the range of the values is
+        InputError: there are bad images and `on_bad_image` is error, all images are bad, or the range of the values is
             unknown.
         RuntimeError: the header of the array file changed its length.
     """
@@ -137,7 +137,7 @@ def check_rejected(
         total: number of images.
         on_bad_image: error or reject.
         some_left: True if other images can be used.
-        unit: name of an image in the plural.
+        unit: plural word for the images in messages.
 
     Raises:
         InputError: there are unusable images and `on_bad_image` is error, or no image is left.
@@ -152,7 +152,17 @@ def check_rejected(
 
 
 def _scale_deep(file: Path, waiting: Path, images: Sequence[FittedImage], intensity: Intensity) -> Iterator[str]:
-    """Scale images of more than 8 bits, write them to their rows, and yield the sha256 of every image."""
+    """Scale the images of more than 8 bits, write them to images.npy, and yield the sha256 of every image.
+
+    Args:
+        file: images.npy.
+        waiting: temporary file with the images of more than 8 bits, in order.
+        images: properties of all images.
+        intensity: scaling of the images.
+
+    Yields:
+        Digest of the pixels, hexadecimal.
+    """
     if all(image.values is None for image in images):
         yield from (image.sha256 for image in images)
         return
@@ -169,5 +179,5 @@ def _scale_deep(file: Path, waiting: Path, images: Sequence[FittedImage], intens
 
 
 def _write_header(out: BinaryIO, rows: int, size: int) -> None:
-    # numpy pads its headers so that the first axis can change without moving the data.
+    # numpy pads the header, so its length does not change with the number of rows.
     np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": (rows, size, size, 3)})

@@ -1,4 +1,4 @@
-"""Patients from a regular expression for the path, and its consistency with the patients in a table."""
+"""Patients from a regular expression for the path (`data.patient_pattern`), and its comparison with a table."""
 
 import re
 from collections import defaultdict
@@ -17,7 +17,7 @@ def check_regex(pattern: str | None) -> str | None:
     """Check that a pattern is a regular expression with a group.
 
     Args:
-        pattern: `data.patient_pattern`.
+        pattern: `data.patient_pattern`; None is valid.
 
     Returns:
         The pattern.
@@ -46,7 +46,7 @@ def with_patient(sample: Sample, pattern: str) -> Sample:
         The sample with its patient.
 
     Raises:
-        InputError: the pattern does not match.
+        InputError: the pattern does not match, or the group is empty.
     """
     match = re.search(pattern, sample.path)
     if match is None or not match[1]:
@@ -58,17 +58,17 @@ def with_patient(sample: Sample, pattern: str) -> Sample:
 
 
 def check_pattern(pattern: str, table: Table, found: Collection[str], samples: Sequence[Sample]) -> None:
-    """Reject a pattern if the table also names the patients, because either could determine the split.
+    """Reject a pattern if the table also names the patients.
 
     Args:
         pattern: `data.patient_pattern`.
         table: the table.
-        found: columns that were found (path, label, patient, split).
+        found: default names of the columns that are used (path, label, patient, split).
         samples: samples of the rows, with the cells of other columns as metadata.
 
     Raises:
-        InputError: the table has a column of patients. Or a column's name suggests patients, and the pattern assigns
-            images with the same value in this column to different patients.
+        InputError: the table has a column of patients. Also if the name of another column suggests patients, and the
+            pattern divides the images with one value in this column into several patients.
     """
     without = set_option("data.patient_pattern", None)
     if "patient" in found:

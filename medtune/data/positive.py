@@ -1,4 +1,4 @@
-"""Positive class of a binary data set, and the resulting order of its classes.
+"""Positive class of a data set with two classes, and the order of its classes.
 
 Sensitivity, specificity, the decision threshold and the direction of AUROC depend on the positive class. MedTune
 therefore never guesses it: `data.positive` names it, or the source declares the published positive class. The positive
@@ -17,15 +17,15 @@ KEY = "data.positive"
 
 
 def find_positive(classes: Sequence[str], params: DataParams, source: ModuleType) -> str | None:
-    """Return the positive class of the data set.
+    """Determine the positive class of a data set.
 
     Args:
         classes: class names of the data set, after `data.label_map`.
-        params: section data.
+        params: section `data` of params.yaml.
         source: module of the source, which can define `positive_class(params)`.
 
     Returns:
-        The positive class, or None unless there are two classes.
+        The positive class of two classes; None for another number of classes.
 
     Raises:
         InputError: there are two classes and no positive class, `data.positive` is not a class, or `data.positive` is
@@ -59,5 +59,5 @@ def declared_positive(params: DataParams, source: ModuleType) -> str | None:
 
 
 def order_classes(classes: Sequence[str], positive: str | None) -> tuple[str, ...]:
-    """Return the classes with the positive class last; unchanged if `positive` is None."""
+    """Move the positive class to the end. If `positive` is None, the order does not change."""
     return tuple(sorted(classes, key=lambda name: name == positive))

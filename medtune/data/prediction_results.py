@@ -1,20 +1,24 @@
-"""Results of `medtune predict` in a data root: label maps and their table, which are not training data."""
+"""Results of `medtune predict` under a data root, which are not training data.
+
+The results are one label map (predicted mask) per volume, and a table in the same folder.
+"""
 
 import csv
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+# Suffix of the table, beginnings of the columns with sizes of labels, and last columns.
 _SUFFIX, _SIZES, _LAST = ".csv", ("ml_", "pixels_"), ("flags", "seconds")
 
 
 def is_results_table(columns: Sequence[str]) -> bool:
-    """Return True for the columns of the table of label maps, such as `path,ml_liver,uncertainty_liver,flags,seconds`.
+    """Return True for the table of label maps, which has columns such as `path,ml_liver,flags,seconds`.
 
     Args:
         columns: column names of a table.
 
     Returns:
-        False for a table of volumes and masks.
+        True for the table of label maps, False for any other table.
     """
     sizes = [column for column in columns if column.startswith(_SIZES)]
     return bool(sizes) and columns[0] == "path" and tuple(columns[-len(_LAST) :]) == _LAST
@@ -34,7 +38,7 @@ def find_results(root: Path, files: Sequence[str]) -> list[str]:
 
 
 def without_label_maps(files: Sequence[str], tables: Sequence[str]) -> list[str]:
-    """Leave out the label maps, which are in the folder of their table.
+    """Leave out label maps: the files in the folder of a table of label maps.
 
     Args:
         files: NIfTI files, relative to the data root.
@@ -54,12 +58,13 @@ def describe_results(tables: Sequence[str]) -> list[tuple[str, str]]:
         tables: result of `find_results`.
 
     Returns:
-        One pair of a name and a sentence; an empty list if there is no table.
+        One pair of a title and a sentence; an empty list if there is no table.
     """
     return [("results", f"{table} was written by `medtune predict` and is not used") for table in tables[:1]]
 
 
 def _header(file: Path) -> list[str]:
+    """Return the fields of the first line of a file; empty if the file cannot be read as a table."""
     try:
         with file.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
             return next(csv.reader(stream), [])

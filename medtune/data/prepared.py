@@ -1,4 +1,4 @@
-"""Prepared set of a run, verified once per process unless its files change."""
+"""Prepared set of a run. Its files are verified once per process, and again only if they change."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +10,7 @@ from medtune.runtime.paths import RunPaths, TrainSubset
 
 
 def open_prepared(paths: RunPaths) -> PreparedDataset:
-    """Return the verified set at `paths.prepared`. If `paths.subset` is set, reduce the training patients to it.
+    """Return the verified set at `paths.prepared`. If `paths.subset` is set, reduce the training patients.
 
     Args:
         paths: paths of the run.
@@ -26,6 +26,7 @@ def open_prepared(paths: RunPaths) -> PreparedDataset:
 
 @lru_cache(maxsize=8)
 def _open(folder: Path, state: tuple[State, ...], subset: TrainSubset | None) -> PreparedDataset:
+    """Load a set and reduce the training patients of every fold. Files with a new `state` are read again."""
     if subset is None:
         return load_prepared(folder)
     prepared = _open(folder, state, None)

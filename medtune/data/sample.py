@@ -31,7 +31,7 @@ The file may define:
 
     def example(root: Path) -> dict[str, object]
         Write a tiny data set in the layout of the source to `root`, and return the params that read it. The contract
-        tests use this data set. Sources that draw their images do not need this function.
+        tests use this data set. A source that draws its images can do without this function.
 
     def positive_class(params) -> str | None
         Positive class of a set with two classes, as published; `data.positive` overrides it. Without this function,
@@ -41,12 +41,13 @@ The file may define:
         Further entries of dataset.json.
 
     def cut(samples, root, params) -> medtune.data.slide_tiles.SlideTiles
-        Tiles of samples that are whole-slide images. The tiles replace the samples; patients, labels and splits are
-        those of the slides. Called after all checks that do not need pixels.
+        Tiles of samples that are whole-slide images. The tiles replace the samples. Their patients, labels and splits
+        are those of the slides. MedTune calls this function after all checks that do not need pixels.
 
 A source of volumes sets `volume` of each sample, and derives its `Params` from
 `medtune.data.volume_params.VolumeParams`. `classes` then returns the names of the labels 1, 2, ... of the masks.
-`label` of a sample is a property to stratify by, or `medtune.data.volume_files.NO_STRATUM`. The file must also define:
+The splits are stratified by `label` of a sample, which can be any property, or
+`medtune.data.volume_files.NO_STRATUM` for none. The file must also define:
 
     def channels(params) -> tuple[str, ...]
         Names of the channels in order, for example ("T1", "T2"). Empty if the source needs a root and has none.
@@ -64,6 +65,7 @@ import numpy as np
 
 from medtune.data.volume_files import VolumeFiles
 
+# Values of `Sample.published_splits`. `external` images are tested separately and do not affect model selection.
 SPLITS = ("train", "val", "test", "external", "unused")
 
 
@@ -79,14 +81,14 @@ class Sample:
         metadata: further columns of manifest.csv.
         published_splits: split in each published fold (values of `SPLITS`), for protocols `official`, `folders` and
             `column`.
-        read: function that returns the (h, w, 3) uint8 pixels if they are not in an image file. It is called in the
-            order of the samples, so that it can read an array file sequentially.
-        where: location of the label, such as "labels.csv line 7", for error messages; empty if the path is enough.
-        target: function that returns the target of a task other than classification (a mask, a number). The `targets`
-            module of the task defines its format.
+        read: function that returns the (h, w, 3) uint8 pixels if they are not in an image file. MedTune calls it in
+            the order of the samples, so that it can read an array file sequentially.
         file: image file, if it is not `root / path`, for example in an unpacked archive.
-        site: hospital or site, for protocol site; None if unknown.
-        frame: frame of a multi-frame DICOM file, starting at 0.
+        target: function that returns the target of a task other than classification (a mask, a number). The `targets`
+            module of the task defines the format of the target.
+        frame: frame of a multi-frame DICOM file, starting at 0; None for other files.
+        where: location of the label, such as "labels.csv line 7", for error messages; empty if the path is enough.
+        site: hospital or site, for protocol `site`; None if unknown.
         findings: findings that the image shows, in any order; None if the image has one class.
         volume: volume and mask instead of an image; None for an image.
     """

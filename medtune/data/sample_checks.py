@@ -36,16 +36,16 @@ def check_samples(
 
     Args:
         samples: all images of a source.
-        params: section data.
+        params: section `data` of params.yaml.
         classes: class names that the source or the user defines; empty if the labels determine them.
-        name_patients: messages may contain the patients. False if they are the PatientID of DICOM files.
+        name_patients: True if messages may contain the patients. False if the patients come from DICOM headers.
 
     Returns:
         The valid samples.
 
     Raises:
         InputError: a file name is not UTF-8 (unless `on_bad_image` is reject), a patient or label is a marker of a
-            missing value, patients or labels differ in spelling only, or a label is not a class.
+            missing value, patients or labels differ only in spelling, or a label is not a class.
     """
     named, rejected = _check_names(samples, params)
     allowed = {squeeze(value) for value in params.allow_values}
@@ -57,14 +57,17 @@ def check_samples(
 
 
 def _where(sample: Sample) -> str:
+    """Return the location of a sample, for messages."""
     return sample.where or printable(sample.path)
 
 
 def _first(locations: Sequence[str]) -> str:
+    """Join the first locations, and add the number of the others."""
     return ", ".join(locations[:_SHOWN]) + (f" and {len(locations) - _SHOWN:,} more" if len(locations) > _SHOWN else "")
 
 
 def _check_names(samples: Sequence[Sample], params: DataParams) -> tuple[list[Sample], tuple[tuple[str, str], ...]]:
+    """Return the samples with valid file names, and (path, reason) of the others if `on_bad_image` is reject."""
     bad = [sample for sample in samples if printable(sample.path) != sample.path]
     if not bad:
         return list(samples), ()
@@ -87,6 +90,18 @@ def _check_missing(
     allowed: set[str],
     show: bool = True,
 ) -> None:
+    """Reject markers of missing values, and patients that a spreadsheet rounded.
+
+    Args:
+        samples: the samples.
+        what: label or patient.
+        values_of: returns the labels or the patient of a sample.
+        allowed: markers that are real values, as `squeeze` returns them.
+        show: True if messages may contain a rounded value.
+
+    Raises:
+        InputError: there is such a value.
+    """
     locations: defaultdict[str, list[str]] = defaultdict(list)
     missing: dict[str, bool] = {}
     values = ((sample, value) for sample in samples for value in values_of(sample))
@@ -120,6 +135,7 @@ def _check_missing(
 
 
 def _check_labels(samples: Sequence[Sample], classes: Sequence[str]) -> None:
+    """Reject labels that differ only in spelling, and labels that are not in `classes` (if there are any)."""
     counts = Counter(label for sample in samples for label in sample.labels)
     sets = [labels for labels in similar(counts.elements(), label_key) if not set(labels) <= set(classes)]
     if sets:
@@ -150,6 +166,7 @@ def _check_labels(samples: Sequence[Sample], classes: Sequence[str]) -> None:
 
 
 def _check_patients(samples: list[Sample], params: DataParams, show: bool) -> tuple[list[Sample], tuple[str, ...]]:
+    """Reject or merge several spellings of a patient (`data.similar_patients`). Return the samples and a note."""
     sets = similar((sample.patient_id for sample in samples if sample.patient_id is not None), patient_key)
     if not sets or params.similar_patients == "different":
         return samples, ()

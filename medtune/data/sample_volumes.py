@@ -1,4 +1,4 @@
-"""Sample volumes to try a bundle on, for sources that draw their volumes."""
+"""Sample volumes to try an exported model (bundle) on. Sources that draw their volumes have no files for this."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,7 +11,7 @@ _FILES = 4
 
 
 def write_sample_volumes(folder: Path, names: Iterable[tuple[int, str]], read: Callable[[int], LabeledVolume]) -> None:
-    """Write up to four volumes to `<folder>/<name>.nii.gz`, with the values of the source, in RAS.
+    """Write up to four volumes to `<folder>/<name>.nii.gz`, in RAS, before any normalization or resampling.
 
     Args:
         folder: folder to create.

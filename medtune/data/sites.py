@@ -1,4 +1,4 @@
-"""Site of each image and test fold of each site, for protocol site (leave one site out)."""
+"""Site of each image and test fold of each site, for protocol `site` (leave one site out)."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ NAME = "site"
 
 
 def add_sites(rows: Sequence[Sample], table: Table, name: str | None) -> list[Sample]:
-    """Add the sites from a column of the table to the samples.
+    """Set the site of each sample from a column of the table.
 
     Args:
         rows: one sample per row of `table`.
@@ -40,14 +40,14 @@ def order_sites(samples: Sequence[Sample], params: SplitParams, source: str) -> 
 
     Args:
         samples: all images.
-        params: section data.split.
+        params: section `data.split` of params.yaml.
         source: name of the source, for messages.
 
     Returns:
-        The sites, sorted. If `test_fold` is a site, it comes first.
+        The sites, sorted. If `params.test_fold` is the name of a site, this site comes first.
 
     Raises:
-        InputError: sites are missing or differ in spelling only, there are fewer than two sites, a patient is at
+        InputError: sites are missing or differ only in spelling, there are fewer than two sites, a patient is at
             several sites, or `folds` or `test_fold` does not match the sites.
     """
     sites = [sample.site for sample in samples if sample.site is not None]
@@ -62,10 +62,10 @@ def order_sites(samples: Sequence[Sample], params: SplitParams, source: str) -> 
             f"{_location(unknown[0])}. "
             f"{fill_in(len(unknown))}"
         )
-    if same := similar(sites, label_key):
+    if spellings := similar(sites, label_key):
         raise InputError(
-            f"data.split.protocol=site: sites {' and '.join(spell(*same[0]))} differ only in case, blanks, Unicode "
-            "form or a final dot. Write each site in one way"
+            f"data.split.protocol=site: sites {' and '.join(spell(*spellings[0]))} differ only in case, blanks, "
+            "Unicode form or a final dot. Write each site in one way"
         )
     _check_patients(samples)
     counts = Counter(sites)
@@ -98,13 +98,15 @@ def order_sites(samples: Sequence[Sample], params: SplitParams, source: str) -> 
 
 
 def _check_patients(samples: Sequence[Sample]) -> None:
-    rows_by_site: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    """Reject patients with images from several sites."""
+    # For each patient, the location of the first image by site.
+    locations: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for sample in samples:
         if sample.patient_id is not None and sample.site is not None:
-            rows_by_site[sample.patient_id].setdefault(sample.site, _location(sample))
-    moved = [patient for patient, rows in rows_by_site.items() if len(rows) > 1]
+            locations[sample.patient_id].setdefault(sample.site, _location(sample))
+    moved = [patient for patient, by_site in locations.items() if len(by_site) > 1]
     if moved:
-        sites = " and ".join(f"{site} ({location})" for site, location in rows_by_site[moved[0]].items())
+        sites = " and ".join(f"{site} ({location})" for site, location in locations[moved[0]].items())
         more = f"; {len(moved) - 1:,} more patients are at several sites" if len(moved) > 1 else ""
         raise InputError(
             f"data.split.protocol=site: patient {moved[0]} is at {sites}{more}. Assign each patient to one site, or "
@@ -113,4 +115,5 @@ def _check_patients(samples: Sequence[Sample]) -> None:
 
 
 def _location(sample: Sample) -> str:
+    """Return the location of a sample, for messages."""
     return sample.where or printable(sample.path)

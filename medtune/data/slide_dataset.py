@@ -1,4 +1,4 @@
-"""Conversion of a prepared set of tiles to a set of slides, on which metrics are computed."""
+"""Conversion of a prepared set of tiles to a prepared set of slides, on which metrics are computed."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,11 +10,11 @@ from medtune.data.manifest import PreparedDataset
 
 @dataclass(frozen=True)
 class SlideDataset(PreparedDataset):
-    """Prepared set with one row per slide; `images` contains the first tile of each slide.
+    """Prepared set with one row per slide. `images` contains the first tile of each slide.
 
     Attributes:
         tiles: the set of tiles.
-        slide_index: for each tile, the row of its slide in this set, int64 (number of tiles,).
+        slide_index: (number of tiles,) int64, the row of each tile's slide in this set.
     """
 
     tiles: PreparedDataset | None = None
@@ -33,11 +33,11 @@ class SlideDataset(PreparedDataset):
 
 
 def by_slide(prepared: PreparedDataset, aggregation: str | None = None) -> SlideDataset:
-    """Convert a set of tiles to a set of slides, in the order of their first tiles.
+    """Convert a set of tiles to a set of slides. The slides are in the order of their first tiles.
 
     Args:
         prepared: a set of tiles. All tiles of a slide have the same label, patient and split.
-        aggregation: method that combined the model outputs of a slide's tiles. It is stored in `info`. None if there
+        aggregation: method that combined the model outputs of a slide's tiles, which `info` then states. None if there
             are no outputs.
 
     Returns:
@@ -69,8 +69,8 @@ def slide_rows(slide_of_tile: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
         slide_of_tile: for each tile, the path of its slide.
 
     Returns:
-        For each slide, the index of its first tile, ascending (number of slides,). For each tile, the index of its
-        slide (number of tiles,).
+        (number of slides,) index of the first tile of each slide, ascending. (number of tiles,) index of the slide of
+        each tile.
     """
     _, first, inverse = np.unique(np.array(slide_of_tile), return_index=True, return_inverse=True)
     order = np.argsort(first)

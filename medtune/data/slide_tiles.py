@@ -23,10 +23,11 @@ from medtune.serving.slides.tile_settings import TileSettings
 from medtune.serving.slides.tiling import TilePlan
 
 COLUMNS = (SLIDE_COLUMN, "tile_x", "tile_y")
+# Fix for a slide without micrometers per pixel (mpp).
 MPP_FIX = "Set it with data.tiles.mpp, or per slide in a column of the table with data.tiles.mpp_column"
-_THUMBNAIL = 128
-_SAME_OVERVIEW = 4.0  # mean pixel difference, 0 to 255; recompressed slides differ by less
-_SAME_MPP = 0.05  # relative difference; a scanner states 0.2527, a person writes 0.25
+_THUMBNAIL = 128  # pixels
+_SAME_OVERVIEW = 4.0  # mean difference of the pixels, 0 to 255. Recompressed slides differ by less
+_SAME_MPP = 0.05  # relative difference. A scanner may state 0.2527 and a person 0.25
 _SHOWN = 5
 
 
@@ -38,7 +39,7 @@ class SlideTiles:
         slides: slides that have tiles, in the original order.
         tiles: tiles of all slides, slide by slide.
         slide_index: (tiles,) int64 index into `slides` of each tile.
-        plans: tile positions and tissue mask per slide.
+        plans: tile positions, tissue mask and overview (small image) of each slide.
         rejected: (path, reason) of each slide that was left out.
     """
 
@@ -49,14 +50,14 @@ class SlideTiles:
     rejected: tuple[tuple[str, str], ...] = ()
 
     def thumbnails(self) -> np.ndarray:
-        """Return the overviews as (slides, 128, 128, 3) uint8, to find duplicate slides."""
+        """Return the overviews, resized to (slides, 128, 128, 3) uint8, to find duplicate slides."""
         return np.stack([resize_square(plan.overview, _THUMBNAIL, "pad") for plan in self.plans])
 
     def copies(self) -> Duplicates:
-        """Find duplicate slides, with equal content or nearly equal overviews.
+        """Find slides with equal content or nearly equal overviews.
 
-        Overviews of different slides often have similar hashes, because all show tissue on glass. Therefore the
-        pixels of near duplicates must also be similar.
+        Overviews of different slides often have similar hashes, because all show tissue on glass. The pixels of near
+        duplicates must therefore be similar, too.
 
         Returns:
             The duplicates, as indices into `slides`.
@@ -68,7 +69,7 @@ class SlideTiles:
         return replace(duplicates, near=duplicates.near[same])
 
     def select(self, rows: Sequence[int]) -> "SlideTiles":
-        """Select tiles by index, and the slides that still have a tile."""
+        """Keep the tiles with these indices, and the slides of these tiles."""
         slides, index = np.unique(self.slide_index[list(rows)], return_inverse=True)
         return replace(
             self,
@@ -79,7 +80,7 @@ class SlideTiles:
         )
 
     def notes(self) -> list[str]:
-        """Return warnings for readers of the metrics: a sentence about stored tiles that are absent from the files."""
+        """Return a warning for readers of the metrics if slide files lack some of their pixels, otherwise nothing."""
         incomplete = [
             (slide.path, plan.absent) for slide, plan in zip(self.slides, self.plans, strict=True) if plan.absent[0]
         ]
@@ -118,15 +119,15 @@ def cut_slides(
     reject: bool = False,
     table_mpp_of: Callable[[Sample], float | None] = lambda slide: None,
 ) -> SlideTiles:
-    """Choose the tiles of every slide without reading their pixels.
+    """Choose the tiles of every slide by their tissue. The pixels of the tiles are read later.
 
     Args:
         slides: samples whose files are slides.
         root: the data root.
         settings: size, overlap and selection of tiles.
-        mpp_of: returns the micrometers per pixel that the user set for a slide, or None.
+        mpp_of: returns the micrometers per pixel that the user set for a slide, or None. The file takes precedence.
         reject: True: leave out slides that cannot be used; False: raise an error.
-        table_mpp_of: returns the micrometers per pixel in the user's table, or None. The value must match the file.
+        table_mpp_of: returns the micrometers per pixel in the user's table, or None. It must agree with the file.
 
     Returns:
         The slides and their tiles.
@@ -167,6 +168,7 @@ def cut_slides(
 
 
 def _check_mpp(given: float | None, stated: tuple[float, float] | None) -> None:
+    """Reject a slide if the table and the file state different micrometers per pixel."""
     if given is not None and stated is not None and max(abs(mpp / given - 1) for mpp in stated) > _SAME_MPP:
         raise DecodeError(
             f"the table states {given:g} micrometers per pixel (data.tiles.mpp_column), but the file states "
@@ -209,6 +211,7 @@ def draw_overview(plan: TilePlan) -> Image.Image:
 def _tile(
     slide: Sample, file: Path, position: tuple[int, int], settings: TileSettings, mpp: tuple[float, float]
 ) -> Sample:
+    """Return the sample of the tile at a position (x, y) in pixels of the slide."""
     x, y = position
     return replace(
         slide,

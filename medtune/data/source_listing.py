@@ -27,10 +27,10 @@ class SourceListing:
         samples: images to decode.
         classes: class names in index order, with the positive class last.
         positive: positive class of a set with two classes; None if there is none.
-        split_classes: class names in an order that does not depend on the positive class. The splits use this order, so
-            that they do not change with the positive class. For volumes, the values of `Sample.label`.
-        rejected: (path, reason) of each image that was left out.
-        left_out: files under the data root that are not used.
+        split_classes: class names by which the splits are stratified. Their order does not depend on the positive
+            class, so that it does not affect the splits. For volumes, the values of `Sample.label`.
+        rejected: (path, reason) of each image of the source that was left out.
+        left_out: files under the data root that the source does not use.
         notes: changes of the samples, one sentence each.
         hash: digest that changes if a sample, its file or the list of unused files changes.
     """
@@ -51,14 +51,14 @@ def list_source(params: DataParams, has_positive: bool) -> SourceListing:
     """List and check the images of a source, without importing torch and without decoding.
 
     Args:
-        params: section data.
-        has_positive: True if two classes need a positive class (`Targets.HAS_POSITIVE` of the task).
+        params: section `data` of params.yaml.
+        has_positive: True if the task needs a positive class for two classes (`Targets.HAS_POSITIVE`).
 
     Returns:
         The images.
 
     Raises:
-        InputError: the files, the table, the labels, the patients or the positive class are invalid.
+        InputError: files, table, labels, patients or the positive class are missing or invalid.
     """
     source = registry.load_plugin("medtune.data.sources", params.source, "data.source")
     root = (PROJECT / params.root).resolve() if params.root else None

@@ -9,6 +9,7 @@ from medtune.config.errors import InputError, pluralize
 from medtune.data.class_selection import MAX_CLASSES, list_names
 
 SPLITS = ("train", "val", "test")
+# Classes in a message.
 _SHOWN = 5
 # Maximum number of splits listed per class.
 _MAX_SPLITS = 3
@@ -29,13 +30,13 @@ def check_classes(
         splits: (n, folds) of train, val, test, unused.
         labels: (n,) class indices, or (n, classes + 1) bool from `medtune.data.findings.encode_labels`.
         patient_ids: (n,) patients; empty strings if the source has none.
-        classes: class names.
-        params: section data.split.
+        classes: names of the classes or findings.
+        params: section `data.split` of params.yaml.
         source: name of the source, for error messages.
         min_classes: minimum number of classes in each training split.
 
     Returns:
-        One sentence per absent class. One sentence counts the classes after the first `MAX_CLASSES`.
+        One sentence for each of the first `MAX_CLASSES` absent classes, and one sentence that counts the others.
 
     Raises:
         InputError: a split has no images, train has too few classes, or a class is absent and
@@ -51,6 +52,7 @@ def check_classes(
                     f"{_setting(params)}: with test fold {test_fold}, the {split} split has {only}. "
                     f"{_refill(params, split)}"
                 )
+            # The index len(classes) means no finding.
             if split == "train" and labels.ndim > 1 and present[0] == len(classes):
                 raise InputError(
                     f"{_setting(params)}: with test fold {test_fold}, the train split has no image with a finding. "
@@ -59,11 +61,11 @@ def check_classes(
             for label in sorted(set(range(len(classes))) - set(present)):
                 missing.setdefault(label, []).append(f"{split} of test fold {test_fold}")
     known = bool(patient_ids[0])
-    notes, units = [], {}
+    notes, sizes = [], {}
     for label, absent_from in missing.items():
         rows = labels == label if labels.ndim == 1 else labels[:, label]
         images, patients = int(rows.sum()), len(set(patient_ids[rows]))
-        units[label] = patients if known else images
+        sizes[label] = patients if known else images
         counts = [pluralize(patients, "patient")] if known else []
         how_many = f" ({', '.join([*counts, pluralize(images, 'image')])})"
         more = f" and {len(absent_from) - _MAX_SPLITS} more" if len(absent_from) > _MAX_SPLITS else ""
@@ -71,7 +73,7 @@ def check_classes(
         what = "Class" if labels.ndim == 1 else "Finding"
         notes.append(f"{what} {classes[label]}{how_many} is absent from {shown}.")
     if notes and not params.allow_missing_classes:
-        small = [classes[label] for label, count in units.items() if count < len(SPLITS)]
+        small = [classes[label] for label, count in sizes.items() if count < len(SPLITS)]
         fix = _enlarge(small, "patient" if known else "image", source) if small else _fewer_folds(params)
         raise InputError(f"{' '.join(_first(notes, _SHOWN))} {fix}")
     return _first(notes, MAX_CLASSES)
@@ -85,6 +87,7 @@ def _setting(params: SplitParams) -> str:
 
 
 def _refill(params: SplitParams, split: str) -> str:
+    """Return the fix for a split without images or with too few classes."""
     if params.protocol == "column":
         return f"Assign more rows to {split} in the column"
     if params.protocol == "folders":
@@ -101,11 +104,13 @@ def _present(labels: np.ndarray) -> np.ndarray:
 
 
 def _first(notes: list[str], limit: int) -> list[str]:
+    """Return the first notes, and a sentence with the number of the others."""
     more = f"{len(notes) - limit:,} more classes are absent from a split."
     return [*notes[:limit], more] if len(notes) > limit else notes
 
 
 def _fewer_folds(params: SplitParams) -> str:
+    """Return the fix for absent classes that are large enough for train, val and test."""
     if params.protocol in ("folders", "column"):
         where = "The folders determine" if params.protocol == "folders" else "The column determines"
         return f"{where} the splits. Add images of the class, or accept it with data.split.allow_missing_classes=true"

@@ -1,4 +1,4 @@
-"""Split of each image from a column of the table, for protocol column: train, val, test or external."""
+"""Split of each image (train, val, test or external) from a column of the table, for protocol `column`."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from medtune.serving.folder_scan import printable
 
 NAME = "split"
 SPLITS = ("train", "val", "test", "external")
-# Common synonyms, which the error message translates.
+# Common other names of the splits, for which the error message proposes the fix.
 ALIASES = {
     "train": ("training", "trn", "tr"),
     "val": ("valid", "validation", "validate", "dev", "development", "tune", "tuning"),
@@ -75,6 +75,9 @@ def read_splits(table: Table, position: int) -> list[str]:
 
 def check_patients(samples: Sequence[Sample]) -> None:
     """Reject patients with images in several splits.
+
+    Args:
+        samples: samples with `published_splits` of one fold.
 
     Raises:
         InputError: a patient is in several splits. The message names the first patient with its splits and rows.

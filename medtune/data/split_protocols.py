@@ -1,4 +1,4 @@
-"""Protocols of `data.split.protocol`. A protocol assigns the images to folds, and to train, validation and test."""
+"""Protocols of `data.split.protocol`. A protocol assigns images to folds, and in each fold to train, val or test."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,8 @@ PATIENT_COLUMN_HINT = {"folder": NAME_PATIENTS, "slides": NAME_PATIENTS}
 def splits_by_fold(folds: np.ndarray, params: SplitParams) -> np.ndarray:
     """Return the splits (n, folds).
 
-    Column k describes the network that is tested on fold k, validated on another fold and trained on the other folds.
+    Column k describes the network that is tested on fold k. One other fold is its validation split, and the remaining
+    folds are its training split.
     """
     splits = np.full((len(folds), params.folds), "train", SPLIT_DTYPE)
     for fold in range(params.folds):
@@ -58,13 +59,13 @@ def split_by_patient(
 
 
 def split_by_image(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, source: str) -> ProtocolResult:
-    """Assign images to folds with balanced classes, without regard to patients."""
+    """Assign images to folds with balanced classes. Images of one patient can be in several folds."""
     folds = stratified_folds(labels, params.folds, source)
     return folds, splits_by_fold(folds, params), []
 
 
 def hcrf_split(samples: Sequence[Sample], labels: np.ndarray, params: SplitParams, source: str) -> ProtocolResult:
-    """Train on one of four folds, validate on one and test on two."""
+    """Assign images to four folds with balanced classes: one for training, one for validation and two for test."""
     folds = stratified_folds(labels, params.folds, source)
     splits = splits_by_fold(folds, params)
     for test_fold in range(params.folds):
@@ -128,7 +129,7 @@ def published_split(samples: Sequence[Sample], labels: np.ndarray, params: Split
                 rows[hold_out_validation(labels[rows], [samples[row] for row in rows.tolist()], source)], test_fold
             ] = "val"
     tested = splits == "test"
-    # An image that is tested in no fold or in several folds has no fold (-1).
+    # The fold of an image is the only fold that tests it; -1 if there is no such fold or several.
     folds = np.where(tested.sum(1) == 1, tested.argmax(1), -1).astype(np.int64)
     if (left_out := int((splits == "unused").all(1).sum())) > 0:
         notes.append(f"{left_out} images are in none of the published folds.")
@@ -136,7 +137,7 @@ def published_split(samples: Sequence[Sample], labels: np.ndarray, params: Split
 
 
 def split_by_site(samples: Sequence[Sample], labels: np.ndarray, sites: Sequence[str], source: str) -> ProtocolResult:
-    """Test each site with networks that were trained on the others."""
+    """Test each site with a network that is trained on the other sites. `sites` is in the order of the test folds."""
     number = {site: fold for fold, site in enumerate(sites)}
     folds = np.array([number[sample.site or ""] for sample in samples], np.int64)
     splits = np.full((len(folds), len(sites)), "train", SPLIT_DTYPE)

@@ -1,4 +1,4 @@
-"""Assignment of images to train, validation and test of each fold, by a named protocol (docs/protocols.md)."""
+"""Assignment of images to train, validation and test in each fold, by a protocol (docs/protocols.md)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ class SplitResult:
     """Splits of a data set.
 
     Attributes:
-        folds: (n,) int64 fold of each image. With published splits, -1 if no fold or several
-            folds test the image.
-        splits: (n, folds) of train, val, test, external, unused; column k is the split with test fold k.
-        leaked_patients: sorted patients with images in more than one split of any trained fold.
+        folds: (n,) int64 fold whose test split contains the image. With published splits, -1 if there is no such fold
+            or several.
+        splits: (n, folds) of train, val, test, external, unused. Column k is the split with test fold k.
+        leaked_patients: sorted patients with images in several splits of a trained fold.
         notes: warnings for readers of the metrics, one sentence each.
-        sites: site of each test fold, for protocol site.
+        sites: site of each test fold for protocol `site`; empty for other protocols.
     """
 
     folds: np.ndarray
@@ -53,9 +53,9 @@ def split_samples(
     Args:
         samples: all images, in the order of the source.
         classes: class names in index order.
-        params: section data.split.
+        params: section `data.split` of params.yaml.
         source: name of the source, for error messages.
-        assigned: earlier folds of the patients, which protocol `patient` preserves.
+        assigned: recorded folds of the patients, which protocol `patient` keeps; None: no patient has a fold yet.
         min_classes: minimum number of classes, in total and in each training split.
 
     Returns:
@@ -63,7 +63,7 @@ def split_samples(
 
     Raises:
         InputError: the source lacks information that the protocol needs, a class has no images, there are too few
-            patients or images, or a class is absent from a split (unless `allow_missing_classes`).
+            patients or images, or a class is absent from a split and `allow_missing_classes` is false.
     """
     labels = encode_labels(samples, classes)
     if labels.ndim > 1:
@@ -112,6 +112,7 @@ def _inside(samples: Sequence[Sample]) -> str:
 
 
 def _leaked_patients(splits: np.ndarray, patient_ids: np.ndarray, test_folds: Sequence[int]) -> tuple[str, ...]:
+    """Return the sorted patients with images in several of train, val and test of a fold."""
     leaked: set[str] = set()
     for fold in test_folds:
         train, val, test = (set(patient_ids[splits[:, fold] == split]) for split in SPLITS)

@@ -1,4 +1,7 @@
-"""Nested subsets of the training and validation patients, stratified by class and reproducible by seed."""
+"""Subsets of the training and validation patients, to train with less data.
+
+The subsets are stratified by class and nested: a smaller subset is contained in a larger one of the same seed.
+"""
 
 import math
 from dataclasses import replace
@@ -10,15 +13,15 @@ from medtune.runtime.paths import TrainSubset
 
 
 def subset_patients(prepared: PreparedDataset, test_fold: int, subset: TrainSubset) -> PreparedDataset:
-    """Reduce the training patients of one test fold to a fraction. The images of the others become `unused`.
+    """Reduce the training patients of one test fold. The images of the other training patients become `unused`.
 
-    With `subset.with_validation`, the validation patients are reduced to the same fraction, and to at most the number
-    of remaining training patients. The test patients do not change.
+    With `subset.with_validation`, the validation patients are reduced to the same percentage, but to no more patients
+    than the reduced training split has. The test patients do not change.
 
     Args:
         prepared: the complete set.
         test_fold: the fold whose training patients are reduced.
-        subset: fraction and seed.
+        subset: percentage and seed.
 
     Returns:
         The set with the reduced splits.
@@ -46,9 +49,9 @@ def nested_subset(
     Args:
         labels: (n,) class indices.
         patient_ids: (n,) patients.
-        percent: percentage of the patients, 1 to 100; the number of patients is rounded up.
+        percent: percentage of the patients, 1 to 100. The number of patients is rounded up.
         seed: seed of the order in which patients are selected.
-        limit: maximum number of patients, unless one patient per class needs more; None: no limit.
+        limit: maximum number of patients; None: no limit. One patient per class is always selected.
 
     Returns:
         (m,) int64 indices of the selected images, ascending.
@@ -65,16 +68,16 @@ def nested_subset(
 def _selection_order(counts: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, int]:
     """Order the patients for selection.
 
-    The order begins with one patient per class, the rarest class first. Patients with the same rarest class form a
-    stratum. Every stratum is spread evenly over the rest of the order. The first n patients therefore have about the
-    same class fractions for every n.
+    The order begins with one patient per class, the rarest class first. All other patients follow. The rarest class of
+    a patient is the patient's stratum, and every stratum is spread evenly over the order. The first n patients
+    therefore have about the same class fractions for every n.
 
     Args:
         counts: (patients, classes) number of images.
         rng: random generator.
 
     Returns:
-        Indices of the patients in order. Number of patients at the beginning of the order that cover every class.
+        Indices of the patients in order, and the number of patients at the beginning that together have every class.
     """
     rarity = np.argsort(counts.sum(0), kind="stable")
     rank = np.empty_like(rarity)

@@ -1,4 +1,4 @@
-"""Reading of table files as rows of text: CSV with any common separator and encoding, Excel workbooks and Parquet."""
+"""Reading of tables as rows of text: CSV files with common separators and encodings, Excel workbooks and Parquet."""
 
 import re
 from collections import Counter
@@ -14,7 +14,9 @@ TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".tab")
 SUFFIXES = (*TEXT_SUFFIXES, ".xlsx", ".xlsm", ".parquet")
 # Names that pandas assigns to columns without a name.
 _NAMELESS = re.compile(r"|Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
+# Rows below the first one that are searched for a header.
 _HEADER_ROWS = 10
+# Invisible characters around names of columns.
 _EDGES = "\ufeff\u200b\u200c\u200d\u2060\u200e\u200f"
 
 
@@ -26,8 +28,8 @@ class Table:
         name: file name, for messages.
         unit: unit of the numbers in `rows`: line or row.
         columns: unique names, without outer blanks.
-        rows: number in the file and cells of each row, as text; an empty cell is an empty string.
-        notes: assumptions and ignored content, one sentence each.
+        rows: for each row, its number in the file and its cells as text. An empty cell is an empty string.
+        notes: assumptions about the file and content that is ignored, one sentence each.
     """
 
     name: str
@@ -43,6 +45,9 @@ class Table:
 
 def check_file(file: Path) -> None:
     """Check that the table of data.csv exists.
+
+    Args:
+        file: path of the table.
 
     Raises:
         InputError: the table does not exist. The message lists other tables in the folder.
@@ -85,14 +90,14 @@ def read_table(path: Path, known: Collection[str], sheet: str | None = None) -> 
 
     Args:
         path: an existing file.
-        known: lower-case column names by which a header is recognized.
-        sheet: sheet of a workbook; None: the only sheet that is not empty.
+        known: lower-case column names. A row with at least two of them is a header.
+        sheet: sheet of a workbook; None: the only sheet with values.
 
     Returns:
         The table.
 
     Raises:
-        InputError: the file is not a table, is damaged, or its format is ambiguous.
+        InputError: the file is not a table, is damaged, its format is ambiguous, or its rows do not fit the header.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -117,7 +122,7 @@ def read_table(path: Path, known: Collection[str], sheet: str | None = None) -> 
 
 
 def _clean(raw: RawTable, name: str, known: Collection[str]) -> Table:
-    """Remove empty rows and unnamed columns, and pad every row to one cell per column."""
+    """Remove empty rows and unnamed columns, and fill every row to one cell per column. Reject rows that do not fit."""
     rows = [(number, row) for number, row in raw.rows if any(cell.strip() for cell in row)]
     notes = list(raw.notes)
     if not rows:
@@ -158,14 +163,12 @@ def _clean(raw: RawTable, name: str, known: Collection[str]) -> Table:
 
 
 def _is_header(row: list[str], known: Collection[str]) -> bool:
+    """Return True if a row contains at least two known column names."""
     return len({cell.strip().casefold() for cell in row} & set(known)) > 1
 
 
 def _has_row_names(header: list[str], body: list[list[str]]) -> bool:
-    """Return True if the rows begin with row names, as R writes them.
-
-    Every row then has one more field than the header, and the first fields are not file names.
-    """
+    """Return True if each row begins with a row name without a column in the header, as R writes tables."""
     if not body or not header or not header[-1].strip() or any(len(row) != len(header) + 1 for row in body):
         return False
     names = [row[0].strip() for row in body]

@@ -16,7 +16,7 @@ from medtune.config.errors import InputError, set_option
 from medtune.data.table_text import RawTable
 from medtune.serving.one_line import first_line
 
-# Excel stores 15 digits, so different numbers with more digits may have become equal.
+# Excel stores 15 digits, so different numbers of at least this value may have become equal.
 EXACT = 10**15
 
 
@@ -28,7 +28,7 @@ def read_workbook(path: Path, sheet: str | None) -> RawTable:
         sheet: name of the sheet; None: the only sheet with values.
 
     Returns:
-        The rows as text, padded to equal length.
+        The rows as text, filled to equal length.
 
     Raises:
         InputError: openpyxl is not installed, the workbook is damaged or protected, the sheet does not exist or is
@@ -72,6 +72,7 @@ def _hidden_rows(path: Path, sheet: Any) -> int:
 
 
 def _choose_sheet(workbook: Any, path: Path, sheet: str | None) -> str:
+    """Return the name of the sheet to read. Raise InputError if it does not exist or is ambiguous."""
     names: list[str] = [worksheet.title for worksheet in workbook.worksheets]
     if sheet is not None:
         if sheet not in names:
@@ -85,7 +86,7 @@ def _choose_sheet(workbook: Any, path: Path, sheet: str | None) -> str:
 
 
 def _sheet_rows(sheet: Any) -> Iterator[tuple[int, list[Any]]]:
-    """Yield number and values of each row that is not empty, up to its last value."""
+    """Yield the number and the values of each row that is not empty, without empty cells at its end."""
     sheet.reset_dimensions()  # some programs store wrong dimensions
     for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
         length = max((i for i, value in enumerate(row, 1) if value not in (None, "")), default=0)
@@ -94,7 +95,7 @@ def _sheet_rows(sheet: Any) -> Iterator[tuple[int, list[Any]]]:
 
 
 def _has_formulas(path: Path) -> bool:
-    """Return True if a sheet contains a formula. Only then is the workbook read a second time."""
+    """Return True if a sheet contains a formula. `read_workbook` then reads the workbook a second time."""
     with zipfile.ZipFile(path) as archive:
         sheets = [name for name in archive.namelist() if name.startswith("xl/worksheets/")]
         return any(b"<f" in archive.read(name) for name in sheets)
@@ -103,6 +104,7 @@ def _has_formulas(path: Path) -> bool:
 def _check_formulas(
     rows: Iterable[tuple[int, list[Any]]], formulas: Iterable[tuple[int, list[Any]]], path: Path
 ) -> None:
+    """Reject a formula whose value the workbook does not store. `formulas` are `rows` with formulas for values."""
     values = dict(rows)
     for number, row in formulas:
         stored = values.get(number, [])
@@ -181,6 +183,7 @@ def to_text(value: Any) -> str:
 
 
 def _library(name: str, path: Path) -> ModuleType:
+    """Import a library that is not always installed. Raise InputError if it is missing."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError:

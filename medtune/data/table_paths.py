@@ -1,4 +1,4 @@
-"""Lookup of the image files that a table names, and suggestions for missing files."""
+"""Search for the files that a table names, and suggestions for missing files."""
 
 import os
 import unicodedata
@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from medtune.config.errors import set_option
 from medtune.serving.folder_scan import FolderContent, printable
 
+# Examples in a message.
 SHOWN = 3
 PATH = "{path}"  # placeholder for the cell in data.path_format
 
@@ -29,9 +30,9 @@ class ImageFiles:
         self._guesses: dict[int, dict[str, list[str]]] = {}
 
     def find(self, path: str) -> str | None:
-        """Find the file of a path.
+        """Find the file of a path. Paths that differ only in Unicode form count as equal.
 
-        macOS stores accents as separate characters, so paths that differ only in Unicode form are equal.
+        macOS, for example, stores accents as separate characters.
 
         Args:
             path: posix path relative to the data root.
@@ -47,7 +48,16 @@ class ImageFiles:
         return path if os.path.isfile(self.root / path) else None  # False for names that cannot exist
 
     def guess(self, path: str) -> str | None:
-        """Return the only file that differs from a missing path in no more than case, extension or folder, or None."""
+        """Return the file that a missing path probably means.
+
+        Files that differ only in case are tried first, then those with another extension, then those in another folder.
+
+        Args:
+            path: posix path without a file.
+
+        Returns:
+            Path of the file, or None unless exactly one file is similar.
+        """
         for number, key in enumerate((_folded, _stem, _name)):
             if number not in self._guesses:
                 self._guesses[number] = _index(self._files, key)
@@ -75,7 +85,7 @@ class ImageFiles:
         return formats.pop() if formats else None
 
     def describe(self, missing: Sequence[tuple[str, str]], total: int) -> str:
-        """Return the error message for rows without a file, including a fix.
+        """Return the error message about rows without a file, with a fix.
 
         Args:
             missing: (location in the table, path) of each row without a file.
@@ -99,10 +109,12 @@ class ImageFiles:
 
 
 def _form(path: str) -> str:
+    """Return the path in normal Unicode form."""
     return unicodedata.normalize("NFC", path)
 
 
 def _folded(path: str) -> str:
+    """Return the path in normal Unicode form and lower case."""
     return _form(path).casefold()
 
 
@@ -117,6 +129,7 @@ def _name(path: str) -> str:
 
 
 def _index(paths: Iterable[str], key: Callable[[str], str]) -> dict[str, list[str]]:
+    """Return the paths by their key."""
     paths_by_key: defaultdict[str, list[str]] = defaultdict(list)
     for path in paths:
         paths_by_key[key(path)].append(path)

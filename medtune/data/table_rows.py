@@ -12,10 +12,15 @@ from medtune.data.table_paths import PATH, SHOWN
 
 
 def check_table(table: Table, params: LabelParams) -> None:
-    """Reject a table without rows, and column names that the protocol does not use.
+    """Reject a table without rows, and params that name a column which the protocol does not use.
+
+    Args:
+        table: the table.
+        params: section `data` of params.yaml.
 
     Raises:
-        InputError: the table has no rows, or `columns.split` or `columns.site` is set for another protocol.
+        InputError: the table has no rows, `columns.split` is set without protocol `column`, or `columns.site` is set
+            without protocol `site`.
     """
     check_rows(table, f"data.csv={params.csv}", "path,label", "image")
     for what, protocol in (("split", "column"), ("site", "site")):
@@ -32,15 +37,16 @@ def read_rows(table: Table, positions: Mapping[str, int], root: Path, path_forma
 
     Args:
         table: the table.
-        positions: column index of path and, if the table has them, of label, patient and split.
+        positions: index of the column path and of any of the columns label, patient and split, by default name.
         root: the data root.
-        path_format: `data.path_format`.
+        path_format: `data.path_format`, in which the cell of the column path replaces {path}.
 
     Returns:
         One sample per row, in the order of the table.
 
     Raises:
-        InputError: a cell is empty, or contains a formula or several lines; or a path is outside of the data root.
+        InputError: a cell of these columns is empty, or contains a formula, a tab or several lines. Also if a path is
+            outside of the data root.
     """
     samples: list[Sample] = []
     empty: dict[str, list[str]] = {}

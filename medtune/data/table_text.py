@@ -1,4 +1,4 @@
-"""Tables in text files: detection of encoding and separator, and parsing."""
+"""Parsing of tables in text files, after detection of their encoding and separator."""
 
 import codecs
 import csv
@@ -15,14 +15,16 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
 )  # fmt: skip
+# Description of other types of files, and the fix, by the first bytes of the file.
 _OTHER_FILES = {
     b"PK\x03\x04": "an Excel workbook or zip file. Rename it to .xlsx, or save it as CSV",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls). Save it as .xlsx or CSV",
     b"PAR1": "a Parquet file. Rename it to .parquet",
 }
-# Bytes of a non-ASCII character in UTF-8. In Windows-1252, the same bytes are an accented capital letter followed by
-# symbols, which does not occur in words.
+# Bytes of a non-ASCII character in UTF-8. In Windows-1252, these bytes mean an accented capital letter and symbols, a
+# sequence that does not occur in words.
 _UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+# First line for Excel that states the separator: sep=;
 _SEP_LINE = re.compile(r'"?sep=(.)"?[;,\t|]*\r?\n?', re.IGNORECASE)
 # Line under the header, as SQL clients print it: +------+-----+ or ------,-----.
 _RULE = re.compile(r"[\s,;|+=:-]*-{2,}[\s,;|+=:-]*")
@@ -55,7 +57,8 @@ def read_text(content: bytes, name: str, known: Collection[str]) -> RawTable:
         The rows.
 
     Raises:
-        InputError: the file is not text, or its encoding or separator is unknown or ambiguous.
+        InputError: the file is not a text file or not a valid CSV, or its encoding or separator is unknown or
+            ambiguous.
     """
     text, notes = _decode(content, name)
     first = 1
@@ -76,6 +79,7 @@ def read_text(content: bytes, name: str, known: Collection[str]) -> RawTable:
 
 
 def _decode(content: bytes, name: str) -> tuple[str, tuple[str, ...]]:
+    """Return the text of a file, and a note if its encoding is a guess. Raise InputError if there is no good guess."""
     for magic, what in _OTHER_FILES.items():
         if content.startswith(magic):
             raise InputError(f"{name}: it is {what}")
@@ -95,9 +99,9 @@ def _decode(content: bytes, name: str) -> tuple[str, tuple[str, ...]]:
     except UnicodeDecodeError as error:
         position = error.start
     if match := _UTF8.search(content):
-        good, bad = (content.count(b"\n", 0, at) + 1 for at in (match.start(), position))
+        valid, invalid = (content.count(b"\n", 0, start) + 1 for start in (match.start(), position))
         raise InputError(
-            f"{name}: line {good} has UTF-8 characters, but line {bad} is not UTF-8. Save the table as UTF-8"
+            f"{name}: line {valid} has UTF-8 characters, but line {invalid} is not UTF-8. Save the table as UTF-8"
         )
     try:
         text = content.decode("cp1252")
@@ -109,13 +113,14 @@ def _decode(content: bytes, name: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _without_nul(text: str, name: str) -> str:
+    """Return the text. Raise InputError if it contains a NUL character."""
     if "\0" in text:
         raise InputError(f"{name}: not text. Save it as UTF-8")
     return text
 
 
 def _parse(text: str, separator: str, first: int) -> list[tuple[int, list[str]]]:
-    """Return number and fields of every line that is not blank."""
+    """Return the number and the fields of every row that is not blank. `first` is the number of the first line."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     rows, start = [], 0
     for row in reader:
@@ -126,7 +131,7 @@ def _parse(text: str, separator: str, first: int) -> list[tuple[int, list[str]]]
 
 
 def _try(text: str, separator: str) -> tuple[list[str], set[int]]:
-    """Return the header and the set of row lengths for a separator; the set is empty if the text cannot be parsed."""
+    """Return the header and the different row lengths with a separator. If the parser fails, there are no lengths."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     header: list[str] = []
     try:
@@ -137,7 +142,8 @@ def _try(text: str, separator: str) -> tuple[list[str], set[int]]:
 
 
 def _choose(tried: dict[str, tuple[list[str], set[int]]], name: str, known: Collection[str]) -> str:
-    """Choose the separator by known names in the header, then equal length of all rows, then number of fields."""
+    """Return the separator with the best result of `_try`. Raise InputError if several are equally good."""
+    # Known names in the header count first, then equal lengths of all rows, then the number of fields.
 
     def rank(separator: str) -> tuple[int, bool, int]:
         header, lengths = tried[separator]
@@ -152,11 +158,12 @@ def _choose(tried: dict[str, tuple[list[str], set[int]]], name: str, known: Coll
 
 
 def _known(header: list[str], known: Collection[str]) -> set[str]:
+    """Return the known column names in a header."""
     return {column.strip().strip("\ufeff").casefold() for column in header} & set(known)
 
 
 def _check_exported(text: str, name: str, known: Collection[str]) -> None:
-    """Reject tables that a program printed to the screen instead of exporting them."""
+    """Reject a table that a program printed for the screen, with lines of dashes or columns of spaces."""
     lines = [line for line in text.splitlines() if line.strip()][:2]
     if any(_RULE.fullmatch(line) for line in lines):
         raise InputError(f"{name}: has a line of dashes, as printed by SQL clients. Export the table as CSV instead")

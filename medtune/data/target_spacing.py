@@ -1,6 +1,6 @@
-"""Spacing and patch size of a data set of volumes, from its training volumes.
+"""Spacing and patch size of a data set of volumes, computed from its training volumes.
 
-The rules follow nnU-Net (Isensee et al., Nature Methods 18:203, 2021). `target_spacing` states one exception.
+The rules follow nnU-Net (Isensee et al., Nature Methods 18:203, 2021), with one exception in `target_spacing`.
 """
 
 import math
@@ -11,7 +11,7 @@ import numpy as np
 from medtune.config.errors import InputError
 from medtune.serving.volumes.resampling import THICK_RATIO, Shape, Spacing, resampled_shape
 
-# The first patch of a volume is a cube in mm with at least this many voxels, before it is limited to the median shape.
+# Voxels of the cube in mm from which the patch of a volume is reduced.
 _FIRST_VOXELS = 256**3
 _THICK_PERCENTILE = 10.0
 
@@ -19,10 +19,10 @@ _THICK_PERCENTILE = 10.0
 def target_spacing(spacings: Sequence[Sequence[float]]) -> Spacing:
     """Return the spacing to which all volumes are resampled.
 
-    It is the median spacing of each axis. If the median of one axis exceeds `THICK_RATIO` times the larger median of
-    the other two axes, the 10th percentile of this axis is used instead. It is never below that larger median. With the
-    median, half of the volumes would lose some of their few slices. nnU-Net also requires that the axis has few voxels,
-    which is not checked here.
+    The spacing of an axis is the median of the training volumes, except for an axis of thick slices. An axis has thick
+    slices if its median exceeds `THICK_RATIO` times the larger median of the other two axes. The spacing of this axis
+    is the 10th percentile, but at least that larger median. With its median, half of the volumes would lose some of
+    their few slices. Unlike nnU-Net, this function does not require that the axis has few voxels.
 
     Args:
         spacings: spacing in mm of each training volume, (N, 3), in RAS orientation.
@@ -59,7 +59,7 @@ def median_shape(shapes: Sequence[Sequence[int]], spacings: Sequence[Sequence[fl
         Rounded median of each axis.
 
     Raises:
-        DecodeError: a volume exceeds the largest size after resampling.
+        DecodeError: a volume would exceed the size limit after resampling.
     """
     resampled = [resampled_shape(shape, spacing, target) for shape, spacing in zip(shapes, spacings, strict=True)]
     x, y, z = np.rint(np.median(resampled, axis=0)).astype(int).tolist()
@@ -69,16 +69,16 @@ def median_shape(shapes: Sequence[Sequence[int]], spacings: Sequence[Sequence[fl
 def patch_size(spacing: Spacing, shape: Shape, strides: Shape, max_voxels: int) -> Shape:
     """Return the size of a patch.
 
-    The first patch has equal sides in mm. Each side is limited to the median shape and then rounded up to a multiple
-    of its stride. The side that is longest relative to the median shape shrinks by its stride until the patch has at
-    most `max_voxels` voxels. For images, the patch has one slice, and the equal sides give about `max_voxels` pixels.
+    The patch begins as a cube: equal sides in mm. For images, it begins as a square of about `max_voxels` pixels. Each
+    side is limited to the median shape, and then rounded up to a multiple of its stride. While the patch has more than
+    `max_voxels` voxels, its longest side relative to the median shape shrinks by one stride.
 
     Args:
         spacing: spacing of the resampled volumes in mm.
         shape: median shape of the resampled volumes, from `median_shape`.
-        strides: divisor of the patch along each axis: the product of all strides of the network. The last one is 1
+        strides: product of all strides of the network along each axis, which must divide the patch. The last one is 1
             for images.
-        max_voxels: largest number of voxels of a patch.
+        max_voxels: maximum number of voxels of a patch.
 
     Returns:
         Voxels per axis, multiples of `strides`.

@@ -1,4 +1,4 @@
-"""Overlap of external data with the training data of a bundle: equal images and equal names of patients."""
+"""Overlap of external data and the training data of an exported model (bundle): equal images and patient names."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ class Overlap:
     """Overlap of external data and the training data of a bundle.
 
     Attributes:
-        known: True if the training data are available; the other fields are meaningless without them.
+        known: True if the training data are available. Otherwise, the numbers are 0.
         images: number of external images with the same pixels as a training or validation image.
-        tested: number of external images with the same pixels as a test image of the bundle.
+        tested: number of external images with the same pixels as an image that was used only for tests.
         patients: number of external patients with the name of a training or validation patient.
         first: paths of the first external images that are counted in `images`.
-        unit: name of an image in the plural.
+        unit: plural word for the images in warnings.
     """
 
     known: bool
@@ -69,16 +69,16 @@ def find_training_data(bundle: Path, document: Mapping[str, Any], given: Path | 
     """Find the prepared set that a bundle was trained on.
 
     Args:
-        bundle: folder of the bundle. In a project, it is a folder in `artifacts`, and the prepared set is
-            `data/prepared`.
-        document: bundle.json.
-        given: folder of the prepared set that the user names, or None.
+        bundle: folder of the bundle, such as artifacts/export. The set is then expected in `data/prepared` next to
+            `artifacts`.
+        document: content of bundle.json.
+        given: folder of the prepared set that the user named, or None.
 
     Returns:
-        The prepared set, or None if it is not available.
+        The prepared set. None if the user named none, and the expected folder does not contain it.
 
     Raises:
-        InputError: the user's folder is not a prepared set, or is a different one.
+        InputError: the user's folder is not a prepared set, or not that of the bundle.
     """
     digest = document.get("data_digest")
     if given is not None:
@@ -101,12 +101,12 @@ def find_training_data(bundle: Path, document: Mapping[str, Any], given: Path | 
 def find_overlap(external: PreparedDataset, training: PreparedDataset | None, folds: Sequence[int]) -> Overlap:
     """Compare the pixels and patient names of external and training data.
 
-    Volumes are compared by the values of their files, so that another mask or spacing does not hide a copy.
+    Volumes are compared by the values in their files, so that a copy with another mask or spacing is found.
 
     Args:
-        external: the external images, packed like the training images.
+        external: the external images, prepared like the training images.
         training: the training data of the bundle; None if they are not available.
-        folds: test folds of the bundle's models.
+        folds: test fold of each model of the bundle.
 
     Returns:
         The overlap.
@@ -121,24 +121,24 @@ def find_overlap(external: PreparedDataset, training: PreparedDataset | None, fo
     tested_rows = np.unique(np.concatenate([indices["test"] for indices in splits]))
     seen = {trained[row] for row in seen_rows.tolist()}
     tested = {trained[row] for row in tested_rows.tolist()} - seen
-    same = [path for path, sha in zip(external.paths, digests, strict=True) if sha in seen]
+    seen_paths = [path for path, sha in zip(external.paths, digests, strict=True) if sha in seen]
     patients: set[str] = set()
     if external.info["patients_known"] and training.info["patients_known"]:
         patients = set(external.patient_ids.tolist()) & set(training.patient_ids[seen_rows].tolist())
-    copies = sum(sha in tested for sha in digests)
-    return Overlap(True, len(same), copies, len(patients), tuple(same[:_FIRST]), unit)
+    n_tested = sum(sha in tested for sha in digests)
+    return Overlap(True, len(seen_paths), n_tested, len(patients), tuple(seen_paths[:_FIRST]), unit)
 
 
 def image_digests(prepared: PreparedDataset, columns: Collection[str]) -> tuple[str, tuple[str, ...]]:
-    """Return the digests by which copies of images in other data are found.
+    """Return the digests by which images are compared with those of another data set.
 
     Args:
-        prepared: prepared data.
-        columns: columns that the manifest.csv of the other data has.
+        prepared: the prepared set.
+        columns: columns of the other data set with digests of files (`PreparedDataset.file_digests`).
 
     Returns:
-        Name of the column and one digest per image: for volumes the digest of the values in the file if both data sets
-        have it, otherwise `sha256`, which also depends on the preparation and on the mask.
+        Name of the column, and one digest per image. The digest is that of the values in the files if both data sets
+        have it. Otherwise it is `sha256`, which also depends on the preparation and the mask.
     """
     column = DIGEST_COLUMNS[0]
     if column in prepared.file_digests and column in columns:

@@ -1,4 +1,4 @@
-"""Stratified folds of images, and the validation split for protocols that define only training and test."""
+"""Stratified folds of images, and the validation split for protocols that define only train and test."""
 
 import warnings
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from medtune.data.sample import Sample
 def hold_out_validation(labels: np.ndarray, samples: Sequence[Sample], source: str) -> np.ndarray:
     """Select a fifth of the images of a training split for validation.
 
-    The images are split into five folds, by patient if the patients are known. The fold that shares the most classes
-    with the other folds is selected. If several folds share equally many, the first of them is selected.
+    The images are split into five folds, by patient if the patients are known. The selected fold is the first of those
+    that have the most classes in common with the other folds.
 
     Args:
         labels: (n,) class indices, or (n, classes + 1) bool from `medtune.data.findings.encode_labels`.
@@ -53,12 +53,13 @@ def hold_out_validation(labels: np.ndarray, samples: Sequence[Sample], source: s
 
 
 def _images_per_class(labels: np.ndarray) -> np.ndarray:
+    """Return the number of images of each class or finding."""
     counts: np.ndarray = np.bincount(labels) if labels.ndim == 1 else labels.sum(0)
     return counts
 
 
 def stratified_folds(labels: np.ndarray, folds: int, source: str) -> np.ndarray:
-    """Assign images to folds with balanced classes, without regard to patients.
+    """Assign images to folds with balanced classes. Images of one patient can be in several folds.
 
     Args:
         labels: (n,) class indices, or (n, classes + 1) bool from `medtune.data.findings.encode_labels`.

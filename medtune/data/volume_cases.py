@@ -1,4 +1,7 @@
-"""Cases of a data set of volumes: checks of their files, and conversion to samples."""
+"""Cases of a data set of volumes: checks of their files, and conversion to samples.
+
+A case is one volume with its mask, as a table, a JSON file or two folders list it.
+"""
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,9 +16,10 @@ from medtune.data.table_paths import ImageFiles
 from medtune.data.volume_files import NO_STRATUM, VolumeFiles
 from medtune.serving.folder_scan import printable
 
-# Suffixes of the files that can be read.
+# Suffixes of NIfTI files.
 SUFFIXES = (".nii.gz", ".nii")
 MAX_CHANNELS = 4
+# Cases in a message.
 _SHOWN = 3
 
 
@@ -25,14 +29,14 @@ class VolumeCase:
 
     Attributes:
         name: name of the case, for messages.
-        images: paths of the channels relative to the data root, as the data set spells them; or the folder of a series.
+        images: path of each channel, or the path of the folder of a DICOM series. Paths are relative to the data root.
         mask: path of the mask.
         where: location of the case, such as "volumes.csv line 7"; empty if the name is enough.
         patient: patient; None if unknown.
-        spacing: millimeters per voxel that the data set states; None if it states none.
+        spacing: millimeters per voxel that the table states; None if it states none.
         metadata: further columns of manifest.csv.
         site: hospital or site; None if unknown.
-        splits: published split; None if there is none.
+        splits: split in each published fold, see `Sample.published_splits`; None if there is none.
     """
 
     name: str
@@ -85,7 +89,7 @@ def show_name(name: str) -> str:
 
 
 def strip_suffix(path: str, suffixes: tuple[str, ...] = SUFFIXES) -> str | None:
-    """Return a path without its suffix, or None if it has none of `suffixes`."""
+    """Return a path without its suffix, or None if the path has another suffix."""
     suffix = next((suffix for suffix in suffixes if path.lower().endswith(suffix)), None)
     return None if suffix is None else path[: -len(suffix)]
 
@@ -105,17 +109,17 @@ def to_samples(
         root: the data root.
         cases: the cases, in the order of the data set.
         listed_in: file or folder that lists the cases, for messages.
-        patient_pattern: `data.patient_pattern`.
-        series: the image of each case is a folder with a DICOM series.
-        suffixes: suffixes of the files. Other suffixes than those of NIfTI files mean that a volume is an image.
-        mask_values: `data.mask_values` of the masks of images.
+        patient_pattern: `data.patient_pattern`; None: the cases name the patients, if they are known.
+        series: True if the volume of each case is the folder of a DICOM series.
+        suffixes: allowed suffixes. The default is that of volumes, and any other value that of two-dimensional images.
+        mask_values: `data.mask_values`, for images.
 
     Returns:
         One sample per case. Its path is that of the first channel, or of the folder.
 
     Raises:
-        InputError: a path leaves the data root, has another suffix, is used twice or does not exist, or the pattern
-            does not match.
+        InputError: a path is outside of the data root, has another suffix, is used twice or does not exist, or the
+            pattern does not match.
     """
     files = ImageFiles(root, scan_root(root, suffixes))
     cases = [replace(case, images=tuple(map(_normalize, case.images)), mask=_normalize(case.mask)) for case in cases]
@@ -156,6 +160,7 @@ def _sample(
     is_image: bool,
     mask_values: tuple[tuple[int, int], ...] | None,
 ) -> Sample:
+    """Convert a case to a sample. `files` contains the file of each path."""
     mask = files[case.mask]
     if series:
         volume = VolumeFiles(mask=mask, series=files[case.images[0]])
@@ -180,11 +185,12 @@ def _normalize(path: str) -> str:
 
 
 def _is_outside(path: str) -> bool:
+    """Return True if a path is absolute or contains `..`."""
     return path.startswith("/") or path[1:2] == ":" or ".." in PurePosixPath(path).parts
 
 
 def _refuse(cases: Sequence[VolumeCase], is_bad: Callable[[str], bool], problem: str, fix: str) -> None:
-    """Raise InputError if a path is bad. The message names the first case and counts the cases."""
+    """Raise InputError if any path is bad. The message names the first bad path and counts the cases."""
     bad = [(case, paths) for case in cases if (paths := [path for path in case.paths if is_bad(path)])]
     if bad:
         case, paths = bad[0]
@@ -198,9 +204,9 @@ def _check_unique(cases: Sequence[VolumeCase]) -> None:
     used: dict[str, VolumeCase] = {}
     repeated: list[tuple[str, VolumeCase, VolumeCase]] = []
     for case in cases:
-        first = [(path, used[path]) for path in case.paths if path in used]
-        first += [(path, case) for path in set(case.paths) if case.paths.count(path) > 1]
-        repeated += [(path, other, case) for path, other in first[:1]]
+        shared = [(path, used[path]) for path in case.paths if path in used]
+        shared += [(path, case) for path in set(case.paths) if case.paths.count(path) > 1]
+        repeated += [(path, other, case) for path, other in shared[:1]]
         used.update(dict.fromkeys(case.paths, case))
     if repeated:
         path, other, case = repeated[0]
@@ -214,8 +220,8 @@ def _check_unique(cases: Sequence[VolumeCase]) -> None:
 def _check_existing(
     root: Path, cases: Sequence[VolumeCase], files: ImageFiles, listed_in: str, folders: Collection[str]
 ) -> None:
-    """Reject cases without an image or a mask."""
-    lacking, listed = [], {path for case in cases for path in case.paths}
+    """Reject cases with a file or folder that does not exist."""
+    incomplete, listed = [], {path for case in cases for path in case.paths}
 
     def exists(path: str) -> bool:
         return os.path.isdir(root / path) if path in folders else os.path.isfile(root / (files.find(path) or path))
@@ -226,10 +232,11 @@ def _check_existing(
             what = "mask" if missing == [case.mask] else "image"
             guess = files.guess(missing[0])
             hint = f" (there is {printable(guess)!r})" if guess and guess not in listed else ""
-            lacking.append(f"{show_name(case.name)} has no {what} {printable(missing[0])!r}{hint}")
-    if lacking:
-        shown = "; ".join(lacking[:_SHOWN]) + (f"; and {len(lacking) - _SHOWN:,} more" if len(lacking) > _SHOWN else "")
+            incomplete.append(f"{show_name(case.name)} has no {what} {printable(missing[0])!r}{hint}")
+    if incomplete:
+        more = f"; and {len(incomplete) - _SHOWN:,} more" if len(incomplete) > _SHOWN else ""
+        shown = "; ".join(incomplete[:_SHOWN]) + more
         raise InputError(
-            f"{len(lacking):,} of {len(cases):,} cases lack a file: {shown}. Add the files, or remove these cases from "
-            f"{listed_in}"
+            f"{len(incomplete):,} of {len(cases):,} cases lack a file: {shown}. Add the files, or remove these cases "
+            f"from {listed_in}"
         )

@@ -8,10 +8,10 @@ from medtune.data.synthetic.phantom import draw_phantom
 
 
 def write_case(images: list[Path], mask: Path, seed: int) -> None:
-    """Write a drawn volume of about 16 voxels along each axis as NIfTI files, and create their folders.
+    """Write a drawn volume of at most 16 voxels along each axis as NIfTI files, and create their folders.
 
     Args:
-        images: one file per channel. Each further channel has the inverted contrast of the previous one.
+        images: one file per channel. Every second channel has an inverted contrast.
         mask: file of the mask, with the labels 0 to 3.
         seed: seed of the drawing.
     """
@@ -26,7 +26,7 @@ def write_case(images: list[Path], mask: Path, seed: int) -> None:
 
 
 def write_series_case(folder: Path, mask: Path, seed: int, patient: str) -> None:
-    """Write a drawn volume as a DICOM series of about 16 slices, and its mask as NIfTI file.
+    """Write a drawn volume as a DICOM series of 16 slices, and its mask as a NIfTI file.
 
     Args:
         folder: folder of the series, which is created.
@@ -46,6 +46,7 @@ def write_series_case(folder: Path, mask: Path, seed: int, patient: str) -> None
 
 
 def _write_slice(file: Path, values: np.ndarray, affine: np.ndarray, index: int, uid: str, patient: str) -> None:
+    """Write the slice `index` along the last axis as a DICOM file. `uid` is the SeriesInstanceUID."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
     from pydicom.valuerep import format_number_as_ds

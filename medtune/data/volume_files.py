@@ -1,4 +1,4 @@
-"""Volumes and masks of a sample, as files or drawn."""
+"""Volume and mask of a sample: their files, or the function that draws them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,17 +7,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Value of `Sample.label` if the source knows no property to stratify the volumes by.
+# Value of `Sample.label` if the source knows no property by which the volumes can be stratified.
 NO_STRATUM = "volume"
 
 
 class DrawnVolume(NamedTuple):
-    """Volume in the orientation of its affine, as a file stores it.
+    """Drawn volume, in any orientation that the affine states.
 
     Attributes:
-        image: (C, X, Y, Z) float32 intensities, one volume per channel.
+        image: (C, X, Y, Z) float32 intensities of C channels.
         mask: (X, Y, Z) uint8 label numbers; 0 is the background.
-        affine: (4, 4) float64, maps voxel indices to RAS millimeters.
+        affine: (4, 4) float64, maps voxel indices to millimeters along the RAS axes (right, anterior, superior).
     """
 
     image: np.ndarray
@@ -33,12 +33,13 @@ class VolumeFiles:
         channels: one file per channel, in channel order, or one file that contains all channels in its fourth axis.
             Empty for a drawn volume and a series.
         mask: file with the label numbers; None if the volume is drawn or has no mask.
-        spacing: millimeters per voxel along the stored axes, if the data set states it next to the file. None: the
-            header of the file states it.
+        spacing: millimeters per voxel along the axes of the file, if a table states them. None: the header of the file
+            states them.
         read: function that draws the volume and its mask; None if they are files.
-        series: folder of a DICOM series, which is one channel; None if the volume is no series.
-        is_image: True if the only file in `channels` is an image, such as a PNG file, which is a volume of one slice.
-        mask_values: label number of each value in the mask of an image; None if the values are the label numbers.
+        series: folder of a DICOM series, which is one channel; None for other volumes.
+        is_image: True if `channels` is a single two-dimensional image, such as a PNG file: a volume of one slice.
+        mask_values: pairs of a value in the mask of an image and its label number; None if the values are the label
+            numbers.
     """
 
     channels: tuple[Path, ...] = ()
@@ -58,7 +59,7 @@ class VolumeFiles:
         if [bool(self.channels), self.series is not None, self.read is not None].count(True) != 1:
             raise ValueError("exactly one of channels, series and read is needed")
         if self.read is not None and self.mask is not None:
-            raise ValueError("a drawn volume draws its mask")
+            raise ValueError("a drawn volume must not have a mask file")
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -1,4 +1,4 @@
-"""Inspection of all volumes before they are prepared: every problem is found before anything is written."""
+"""Inspection of all volumes before the first one is prepared, so that problems are reported early."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes.resampling import Shape, Spacing
 from medtune.serving.volumes.volume_intensity import PER_VOLUME, PERCENTILES
 
-# Percentiles of the values of each channel, with which a bundle recognizes volumes unlike those of the training.
+# Percentiles of the values of each channel. With them, a model recognizes volumes that differ from the training data.
 QUANTILES = (5.0, 25.0, 50.0, 75.0, 95.0)
 
 T = TypeVar("T")
@@ -30,16 +30,16 @@ class VolumeFacts:
     """Properties of a valid volume.
 
     Attributes:
-        shape: voxels per axis of the file, in RAS.
-        spacing: spacing of the file in mm, in RAS.
-        affine: (4, 4), indices of the file in RAS to mm.
-        orientation: orientation of the file's axes, for example LPS.
+        shape: voxels per axis, after the axes were reordered to RAS (right, anterior, superior).
+        spacing: mm per voxel along the RAS axes.
+        affine: (4, 4), maps voxel indices in RAS to mm.
+        orientation: orientation of the axes in the file, for example LPS.
         voxels: number of voxels of each label, without the background.
         quantiles: `QUANTILES` of the values of each channel.
         ranges: difference between the percentiles 99.5 and 0.5 of each channel.
         limits: smallest and largest value of each channel.
         sha256: digest of the values in RAS, hexadecimal.
-        mask_sha256: digest of the mask in RAS.
+        mask_sha256: digest of the mask in RAS, hexadecimal.
     """
 
     shape: Shape
@@ -74,11 +74,11 @@ def inspect_headers(samples: Sequence[Sample], root: Path | None, channels: int)
 
     Args:
         samples: the volumes.
-        root: the data root, which messages leave out.
+        root: the data root, which is removed from messages; None if the volumes are not files.
         channels: number of channels of the data set.
 
     Returns:
-        The volumes whose files have valid headers and the same grid.
+        The valid volumes, without their properties. All files of a valid volume have the same grid.
     """
     return _inspect(samples, root, lambda sample: check_headers(volume_files(sample), channels))[0]
 
@@ -96,12 +96,12 @@ def inspect_volumes(
 
     Args:
         samples: volumes with valid headers.
-        root: the data root, which messages leave out.
+        root: the data root, which is removed from messages; None if the volumes are not files.
         channels: number of channels of the data set.
         labels: number of labels without the background.
-        rule: section data.intensity.
+        rule: section `data.intensity` of params.yaml.
         read: function that reads a volume; None for `read_labeled`.
-        unit: name of the volumes in messages.
+        unit: plural word for the volumes in messages.
 
     Returns:
         The valid volumes and their properties.
@@ -140,9 +140,9 @@ def describe(volume: LabeledVolume, labels: int) -> VolumeFacts:
 
 
 def pixel_mm(facts: Sequence[VolumeFacts]) -> list[float] | None:
-    """Return the spacing of the pixels of images if it is the same in all of them, otherwise None."""
-    found = {fact.spacing[:2] for fact in facts}
-    return list(found.pop()) if len(found) == 1 else None
+    """Return the pixel spacing [x, y] in mm if it is the same in all images, otherwise None."""
+    spacings = {fact.spacing[:2] for fact in facts}
+    return list(spacings.pop()) if len(spacings) == 1 else None
 
 
 def file_problem(error: DecodeError, sample: Sample, root: Path | None) -> str:
@@ -160,15 +160,26 @@ def _inspect(
     inspect: Callable[[Sample], T],
     advance: Callable[..., None] = lambda by, note: None,
 ) -> tuple[Inspection, list[T]]:
-    selected, found, rejected = [], [], []
+    """Inspect each volume.
+
+    Args:
+        samples: the volumes.
+        root: the data root, which is removed from messages.
+        inspect: function that raises DecodeError for an invalid volume.
+        advance: function that is called after each volume, to show the progress.
+
+    Returns:
+        Valid and rejected volumes, and the result of `inspect` for each valid volume.
+    """
+    selected, results, rejected = [], [], []
     for position, sample in enumerate(samples):
         try:
-            found.append(inspect(sample))
+            results.append(inspect(sample))
             selected.append(position)
         except DecodeError as error:
             rejected.append((sample.path, file_problem(error, sample, root)))
         advance(1, f"{len(rejected)} unusable" if rejected else "")
-    return Inspection(tuple(selected), tuple(rejected)), found
+    return Inspection(tuple(selected), tuple(rejected)), results
 
 
 def volume_files(sample: Sample) -> VolumeFiles:
@@ -178,7 +189,7 @@ def volume_files(sample: Sample) -> VolumeFiles:
 
 
 def _find_problem(facts: VolumeFacts, rule: VolumeIntensityParams) -> str | None:
-    """Return why the rule cannot normalize a volume, or None."""
+    """Return why the rule cannot normalize a volume, or None if it can."""
     if rule.rule in PER_VOLUME and 0 in facts.ranges:
         return "constant: 99 % of the voxels have the same value"
     if rule.rule == "window" and rule.level is not None and rule.width is not None:

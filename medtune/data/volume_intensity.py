@@ -1,4 +1,4 @@
-"""Numbers of the rule `foreground`, determined from the training volumes, and the check of their scale."""
+"""Normalization by the rule `foreground`, whose numbers depend on the training volumes, and a check of their scale."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,8 +7,9 @@ import numpy as np
 from medtune.config.errors import InputError
 from medtune.serving.volumes.volume_intensity import PER_VOLUME, PERCENTILES, Rule, VolumeIntensity
 
-# Volumes whose values have a common unit, such as Hounsfield units, differ less in their range of values.
+# The ranges of volumes with a common unit, such as Hounsfield units, differ by a smaller factor.
 MAX_RANGE_RATIO = 50.0
+# Foreground voxels that a volume contributes at most.
 _SAMPLES = 10_000
 _FIX = "Set data.intensity.rule=zscore"
 
@@ -20,14 +21,14 @@ def value_range(channel: np.ndarray) -> float:
 
 
 def check_scale(rule: Rule, ranges: Mapping[str, float]) -> None:
-    """Check that all volumes have the same scale if a rule applies the same numbers to all of them.
+    """Check that all volumes have the same scale. Rules with separate numbers for each volume do not need this.
 
     Args:
         rule: the rule.
-        ranges: `value_range` of one channel by name of the training volume.
+        ranges: `value_range` of one channel, by name of the training volume.
 
     Raises:
-        InputError: the ranges differ more than `MAX_RANGE_RATIO`-fold. The message names two volumes.
+        InputError: the ranges differ by more than the factor `MAX_RANGE_RATIO`. The message names two volumes.
     """
     if rule in PER_VOLUME or not ranges:
         return
@@ -42,20 +43,20 @@ def check_scale(rule: Rule, ranges: Mapping[str, float]) -> None:
 def fit_foreground(volumes: Iterable[tuple[str, np.ndarray, np.ndarray]], seed: int) -> tuple[VolumeIntensity, ...]:
     """Determine the numbers of the rule `foreground`.
 
-    Each volume contributes at most 10,000 random foreground voxels, so that large structures of one patient do not
-    dominate. Percentiles 0.5 and 99.5, mean and standard deviation are those of all selected voxels (Isensee et al.,
-    nnU-Net, Nature Methods 18:203, 2021). One volume at a time is in memory.
+    The numbers are the percentiles 0.5 and 99.5, the mean and the standard deviation of foreground voxels (Isensee et
+    al., nnU-Net, Nature Methods 18:203, 2021). Each volume contributes at most 10,000 random foreground voxels, so
+    that large structures of one patient do not dominate. One volume at a time is in memory.
 
     Args:
         volumes: name, image (C, X, Y, Z) and mask (X, Y, Z) of each training volume. Labels above 0 are foreground.
         seed: seed of the selection.
 
     Returns:
-        One rule per channel.
+        The rule with its numbers, for each channel.
 
     Raises:
-        InputError: no volume has foreground, or the foreground is constant. Also if the volumes have different scales
-            or numbers of channels.
+        InputError: no volume has foreground, the foreground is constant, or the volumes have different scales or
+            numbers of channels.
     """
     samples: list[np.ndarray] = []
     ranges: list[dict[str, float]] = []
@@ -80,6 +81,7 @@ def fit_foreground(volumes: Iterable[tuple[str, np.ndarray, np.ndarray]], seed: 
 
 
 def _rule(values: np.ndarray) -> VolumeIntensity:
+    """Return the rule with the numbers of the foreground voxels of one channel."""
     low, high = np.percentile(values, PERCENTILES).tolist()
     if low >= high:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Check that the masks of every training split contain every label."""
+"""Check that the masks of every split contain every label."""
 
 from collections.abc import Sequence
 
@@ -20,16 +20,16 @@ def check_labels(
 
     Args:
         facts: properties of each volume.
-        splits: (n, folds) split of each volume.
+        splits: (n, folds) split of each volume, for each test fold.
         labels: label names without the background.
-        params: section data.split.
-        unit: name of a volume in messages.
+        params: section `data.split` of params.yaml.
+        unit: singular word for a volume in messages.
 
     Returns:
         One sentence per label that is absent from train, validation or test of a fold.
 
     Raises:
-        InputError: no volume has a label, or no training volume of a fold has it and `allow_missing_classes` is false.
+        InputError: a label is in no mask, or it is in no training mask of a fold and `allow_missing_classes` is false.
     """
     present = np.array([fact.voxels for fact in facts]) > 0
     if unused := [name for name, volumes in zip(labels, present.sum(0).tolist(), strict=True) if not volumes]:

@@ -1,4 +1,4 @@
-"""Volumes that a table or two folders list, for the sources `volumes`, `dicom` and `masks`."""
+"""Listing of volumes from a table or from two folders, for the sources `volumes`, `dicom` and `masks`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -81,23 +81,23 @@ def classes(params: ListedVolumeParams) -> tuple[str, ...]:
 
 
 def inputs(root: Path | None, params: ListedVolumeParams) -> list[Path]:
-    """Return the table, if there is one."""
+    """Return the table if `params.csv` names one, otherwise an empty list."""
     return [listing.require_root(root) / params.csv] if params.csv else []
 
 
 def list_cases(
     root: Path | None, params: ListedVolumeParams, by_folder: Callable[[Path, Any], list[VolumeCase]], absent: str
 ) -> tuple[Path, list[VolumeCase], str]:
-    """List the cases of the table, or of the folders without one.
+    """List the cases of the table. If `params.csv` is null, list the cases of the two folders.
 
     Args:
-        root: the data root.
-        params: section data.
-        by_folder: function that lists the cases of the folders in the data root.
-        absent: what is absent if there are no cases, and what to add, for the message.
+        root: the data root, or None if `data.root` is null.
+        params: section `data` of params.yaml.
+        by_folder: function of the data root and `params` that lists the cases of the two folders.
+        absent: for the message if there are no cases: what is absent, and the fix.
 
     Returns:
-        The data root, the cases, and the names of the table or the folders for messages.
+        The data root, the cases, and the names of the table or of the two folders for messages.
 
     Raises:
         InputError: there is no data root, the labels have no names, the table or a folder cannot be used, or there are
@@ -147,7 +147,7 @@ def check_folder(root: Path, key: str, folder: str) -> None:
         folder: the folder, relative to `root`.
 
     Raises:
-        InputError: it does not exist, or is not inside of the data root.
+        InputError: the folder does not exist, or is not inside of the data root.
     """
     if not (root / folder).resolve().is_relative_to(root.resolve()) or not (root / folder).is_dir():
         found = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir())[:6]) or "none"
@@ -161,12 +161,12 @@ def files_by_name(root: Path, key: str, folder: str, suffixes: tuple[str, ...] =
 
     Args:
         root: the data root.
-        key: key of section data that names the folder.
+        key: images or masks, the key of section `data` that names the folder.
         folder: the folder, relative to `root`.
         suffixes: suffixes of the files.
 
     Returns:
-        Path relative to `root` of each file, by its path in the folder without suffix.
+        Path of each file relative to `root`. The key is its path relative to the folder, without suffix.
 
     Raises:
         InputError: the folder does not exist, or two files have the same name.

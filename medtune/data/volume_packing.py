@@ -1,4 +1,4 @@
-"""Writing of the prepared volumes, one volume in memory at a time."""
+"""Preparation and writing of all volumes, with one volume in memory at a time."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -28,10 +28,11 @@ def pack_volumes(
         facts: properties of each volume.
         read: reads a volume by its index.
         preparation: normalization and spacing.
-        unit: name of the volumes in messages.
+        unit: plural word for the volumes in messages.
 
     Returns:
-        The digest of each prepared volume, of its mask and of the mask of the file, hexadecimal.
+        One hexadecimal digest per volume. It covers the prepared volume, its mask, and the mask on the grid of the
+        file.
 
     Raises:
         DecodeError: a volume cannot be read or normalized.

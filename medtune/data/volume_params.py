@@ -64,12 +64,12 @@ class VolumeParams(DataParams):
 
     @property
     def has_volumes(self) -> bool:
-        """True: the samples are volumes with masks."""
+        """True, because the samples are volumes with masks."""
         return True
 
     @property
     def is_planar(self) -> bool:
-        """True if every volume is an image, which has one slice."""
+        """True if every volume is a two-dimensional image, which has one slice."""
         return False
 
 

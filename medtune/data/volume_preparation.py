@@ -1,4 +1,4 @@
-"""Spacing, normalization and patch of a data set of volumes, from its training volumes."""
+"""Spacing, normalization and patch of a data set of volumes, from the params or from its training volumes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from medtune.serving.volumes.pipeline import Preparation
 from medtune.serving.volumes.resampling import Shape, Spacing, resampled_shape
 from medtune.serving.volumes.volume_intensity import VolumeIntensity
 
-# Most networks need patches whose sides are multiples of STRIDES. MAX_PATCH_VOXELS is the size of the largest patch
-# that can be trained on a CPU.
+# Most networks need patches whose sides are multiples of STRIDES. Larger patches than MAX_PATCH_VOXELS take too long on
+# a CPU.
 STRIDES = (8, 8, 8)
 MAX_PATCH_VOXELS = 64**3
 # The same limits for images, which have one slice.
 PLANAR_STRIDES = (8, 8, 1)
 MAX_PATCH_PIXELS = 256**2
-# The prepared data do not depend on params.seed, so they are not prepared again for a new seed.
+# Seed of the voxels that rule `foreground` selects. It is not params.seed, so a new seed does not change the data.
 _SEED = 0
 
 
@@ -34,7 +34,7 @@ class PreparationPlan:
     Attributes:
         preparation: normalization and spacing.
         patch: voxels of a training patch per axis.
-        derived: names of the settings that depend on the training volumes.
+        derived: those of the names spacing, patch and normalization that depend on the training volumes.
     """
 
     preparation: Preparation
@@ -52,10 +52,10 @@ def plan_preparation(
     """Determine spacing, normalization and patch.
 
     Args:
-        params: section data.
+        params: section `data` of params.yaml.
         names: name of each volume.
         facts: properties of each volume.
-        training: indices of the volumes that may affect the settings.
+        training: indices of the training volumes, the only ones that affect the settings.
         read: reads a volume by its index.
 
     Returns:
@@ -95,7 +95,7 @@ def default_patch(spacing: Spacing, shape: Shape, is_planar: bool) -> Shape:
     Args:
         spacing: spacing of the resampled volumes in mm.
         shape: median shape of the resampled volumes.
-        is_planar: the volumes are images.
+        is_planar: True if the volumes are two-dimensional images.
 
     Returns:
         Voxels per axis.
@@ -108,6 +108,7 @@ def default_patch(spacing: Spacing, shape: Shape, is_planar: bool) -> Shape:
 def _volumes(
     names: Sequence[str], rows: Sequence[int], read: Callable[[int], LabeledVolume], unit: str
 ) -> Iterator[tuple]:  # type: ignore[type-arg]
+    """Yield the name, the image and the mask of the volumes `rows`."""
     with progress("foreground", len(rows), unit) as advance:
         for row in rows:
             volume = read(row)

@@ -1,4 +1,4 @@
-"""Reading of a sample's volume and mask in RAS, and the check of their headers."""
+"""Reading of a volume and its mask in RAS (axes to the right, front and head), and the check of their headers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ class LabeledVolume:
     Attributes:
         image: float32 (C, X, Y, Z), with the values of the file.
         mask: uint8 (X, Y, Z) label numbers, 0 is the background.
-        affine: float64 (4, 4), indices in RAS to mm.
-        orientation: orientation of the file's axes, for example LPS.
+        affine: float64 (4, 4), maps voxel indices in RAS to mm.
+        orientation: orientation of the axes in the file, for example LPS.
     """
 
     image: np.ndarray
@@ -48,12 +48,12 @@ def check_headers(volume: VolumeFiles, channels: int) -> None:
     """Check the headers of all files of a volume, without reading voxels.
 
     Args:
-        volume: the files. A drawn volume has no headers.
+        volume: the files. A drawn volume is always accepted.
         channels: number of channels of the data set.
 
     Raises:
-        DecodeError: a header cannot be used, or the files differ in shape, affine or number of channels. The message
-            names the file.
+        DecodeError: a header cannot be used, the mask is missing, the number of channels is wrong, or the files differ
+            in shape or affine. The message names the file.
     """
     if volume.read is not None:
         return
@@ -67,8 +67,8 @@ def check_headers(volume: VolumeFiles, channels: int) -> None:
     headers = [_read_header(path) for path in volume.channels]
     grid, first = headers[0].grid, volume.channels[0]
     with file_errors(first):
-        if (found := sum(header.channels for header in headers)) != channels:
-            raise DecodeError(f"{found} channels; expected {channels}")
+        if (n_channels := sum(header.channels for header in headers)) != channels:
+            raise DecodeError(f"{n_channels} channels; expected {channels}")
     for path, header in zip(volume.channels[1:], headers[1:], strict=True):
         _check_same(path, header.grid, grid, first)
     _check_mask(volume.mask, grid, first)
@@ -86,8 +86,8 @@ def read_labeled(volume: VolumeFiles, channels: int, labels: int) -> LabeledVolu
         The volume in RAS.
 
     Raises:
-        DecodeError: a file cannot be used. The message names it.
-        ValueError: a drawn volume is invalid.
+        DecodeError: a file cannot be used. The message names the file.
+        ValueError: a drawn volume does not fit `channels` and `labels`.
     """
     if volume.read is not None:
         return _draw(volume, channels, labels)
@@ -100,7 +100,7 @@ def read_labeled(volume: VolumeFiles, channels: int, labels: int) -> LabeledVolu
 
 
 def spacing_notes(volumes: Sequence[VolumeFiles]) -> list[str]:
-    """Return a note if the data set states another spacing than the headers of the files; otherwise nothing."""
+    """Return a note if the table and the headers of the files state different spacings, otherwise an empty list."""
     other = sum(map(_states_other_spacing, volumes))
     if not other:
         return []
@@ -111,10 +111,11 @@ def spacing_notes(volumes: Sequence[VolumeFiles]) -> list[str]:
 
 
 def _states_other_spacing(volume: VolumeFiles) -> bool:
+    """Return True if the table states another spacing than the header of the first channel."""
     if volume.spacing is None or not volume.channels or volume.is_image:
         return False
-    found = geometry.spacing(_read_header(volume.channels[0]).grid.affine)
-    return not np.allclose(found, volume.spacing, rtol=_SAME_SPACING, atol=0)
+    in_header = geometry.spacing(_read_header(volume.channels[0]).grid.affine)
+    return not np.allclose(in_header, volume.spacing, rtol=_SAME_SPACING, atol=0)
 
 
 def _read_pair(volume: VolumeFiles, mask: Path, channels: int, labels: int) -> LabeledVolume:
@@ -123,16 +124,18 @@ def _read_pair(volume: VolumeFiles, mask: Path, channels: int, labels: int) -> L
     image = read_image(path, channels, (x, y))
     width, height, _ = image.grid.shape
     values = None if volume.mask_values is None else dict(volume.mask_values)
-    found = read_image_mask(mask, labels, values, (width, height), path.name)
-    return LabeledVolume(image.data, found, image.affine, image.grid.orientation)
+    label_numbers = read_image_mask(mask, labels, values, (width, height), path.name)
+    return LabeledVolume(image.data, label_numbers, image.affine, image.grid.orientation)
 
 
 def _read_header(path: Path) -> NiftiHeader:
+    """Read the header of a NIfTI file. The message of a DecodeError names the file."""
     with file_errors(path), open_nifti(path) as (header, _):
         return header
 
 
 def _check_mask(path: Path | None, grid: Grid, image: Path) -> None:
+    """Reject a missing mask, a mask of 4 axes, and a mask on another grid than its volume. `image` is for messages."""
     if path is None:
         with file_errors(image):
             raise DecodeError("the volume has no mask")
@@ -144,12 +147,13 @@ def _check_mask(path: Path | None, grid: Grid, image: Path) -> None:
 
 
 def _check_same(path: Path, grid: Grid, other: Grid, name: Path) -> None:
+    """Reject the file `path` if its grid differs from the grid `other` of the file `name`."""
     with file_errors(path):
         grid.check_same(other, f"the volume {name.name}")
 
 
 def _affine(volume: Volume, spacing: tuple[float, float, float] | None) -> np.ndarray:
-    """Return the affine in RAS. The spacing that the data set states replaces that of the header."""
+    """Return the affine in RAS. A spacing from the table replaces that of the header."""
     if spacing is None:
         return volume.affine
     affine, grid = volume.grid.affine.copy(), volume.grid
@@ -158,6 +162,7 @@ def _affine(volume: Volume, spacing: tuple[float, float, float] | None) -> np.nd
 
 
 def _draw(volume: VolumeFiles, channels: int, labels: int) -> LabeledVolume:
+    """Draw a volume and convert it to RAS. Raise ValueError if it does not fit `channels` and `labels`."""
     assert volume.read is not None  # checked by the caller
     drawn = volume.read()
     if len(drawn.image) != channels or drawn.image.shape[1:] != drawn.mask.shape or drawn.mask.max() > labels:

@@ -1,8 +1,9 @@
-"""Decoded volumes on disk, so that stage data decodes each file once.
+"""Decoded volumes on disk, so that stage data decodes each file only once.
 
-Stage data reads a volume up to three times: for the inspection, for the rule `foreground`, and to prepare it. All
-volumes together may not fit into memory. Decoded volumes are therefore written to memory-mapped files, if the disk has
-enough space. Other volumes are decoded again, and so are NIfTI files without compression, which are fast to read.
+Stage data reads a volume up to three times: for the inspection, for the rule `foreground`, and for the preparation.
+Decoded volumes may not fit into memory. They are therefore written to memory-mapped files, as long as the disk has
+enough space. Later volumes are decoded at each reading. NIfTI files without compression are also decoded at each
+reading, because this is fast.
 """
 
 import os
@@ -20,12 +21,13 @@ from medtune.data.volume_reading import LabeledVolume
 
 # Fraction of the free disk space that decoded volumes may use.
 DISK_SHARE = 0.5
+# Suffix of NIfTI files without compression.
 FAST_SUFFIX = ".nii"
 
 
 @dataclass(frozen=True, eq=False)
 class _Kept:
-    """A decoded volume on the disk."""
+    """A decoded volume (`LabeledVolume`) on the disk. `size` is that of both arrays in bytes."""
 
     image: Path
     mask: Path
@@ -34,12 +36,13 @@ class _Kept:
     size: int
 
     def open(self) -> LabeledVolume:
+        """Map the arrays into memory."""
         image, mask = (np.asarray(np.load(path, mmap_mode="r")) for path in (self.image, self.mask))
         return LabeledVolume(image, mask, self.affine, self.orientation)
 
 
 class VolumeScratch:
-    """Reader that keeps decoded volumes in a folder, which is removed with this object."""
+    """Reader that keeps decoded volumes in a folder. The folder is removed together with this object."""
 
     def __init__(self, folder: Path, decode: Callable[[VolumeFiles], LabeledVolume], budget: int | None = None) -> None:
         """Create the folder.
@@ -47,7 +50,7 @@ class VolumeScratch:
         Args:
             folder: folder to create. It must not exist.
             decode: reads a volume from its files.
-            budget: largest size of all files in bytes; None for `DISK_SHARE` of the free space.
+            budget: maximum size of all kept volumes in bytes; None: `DISK_SHARE` of the free disk space.
         """
         folder.mkdir(parents=True)
         self._folder, self._decode = folder, decode
@@ -78,7 +81,7 @@ class VolumeScratch:
         return volume
 
     def read_last(self, sample: Sample) -> LabeledVolume:
-        """Read a volume and remove it from the disk. Its arrays stay valid, because they map the removed files."""
+        """Read a volume and remove it from the disk. Its arrays keep the removed files open."""
         kept = self._kept.pop(sample.path, None)
         if kept is None:
             assert sample.volume is not None  # checked by the task
@@ -95,6 +98,7 @@ class VolumeScratch:
         self._remove()
 
     def _keep(self, path: str, volume: LabeledVolume, size: int) -> None:
+        """Write a decoded volume to the disk. If the disk is full, keep no further volumes."""
         name, self._number = self._number, self._number + 1
         kept = _Kept(
             self._folder / f"{name}.image.npy",
@@ -106,7 +110,7 @@ class VolumeScratch:
         try:
             np.save(kept.image, volume.image)
             np.save(kept.mask, volume.mask)
-        except OSError:  # the disk is full: the files can still be decoded again
+        except OSError:  # the disk is full, so `read` decodes the files again
             kept.image.unlink(missing_ok=True)
             kept.mask.unlink(missing_ok=True)
             self._free = 0
@@ -116,10 +120,11 @@ class VolumeScratch:
 
 
 def _is_fast(files: VolumeFiles) -> bool:
-    """Return True for files without compression."""
+    """Return True if all channels are NIfTI files without compression."""
     return bool(files.channels) and all(path.name.lower().endswith(FAST_SUFFIX) for path in files.channels)
 
 
 def _remove(folder: Path, owner: int) -> None:
-    if os.getpid() == owner:  # not at the end of a forked process
+    """Remove a folder if this is the process `owner`, not a forked one."""
+    if os.getpid() == owner:
         shutil.rmtree(folder, ignore_errors=True)

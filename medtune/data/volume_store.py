@@ -1,8 +1,8 @@
-"""Prepared volumes: memory-mapped images and masks of different shapes.
+"""Storage of the prepared volumes, whose shapes differ, in four files of the folder data/prepared.
 
-`volumes.npy` has the normalized and resampled images of all volumes, one after another, float16. `masks.npy` has their
-masks on the same grids, uint8. `truth.npy` has the masks on the grids of the files in RAS, on which metrics are
-computed. `volumes.json` has one entry per volume with its shapes and its geometry.
+`volumes.npy` contains the normalized and resampled images of all volumes, one after another, as float16. `masks.npy`
+contains their masks on the same grids, as uint8. `truth.npy` contains the masks on the grids of the files, in RAS
+(axes to the right, front and head), with which metrics are computed. `volumes.json` describes each volume.
 """
 
 import json
@@ -31,9 +31,9 @@ class VolumeEntry:
     Attributes:
         shape: voxels per axis after resampling, in RAS.
         original_shape: voxels per axis of the file, in RAS.
-        spacing: spacing of the file in mm, in RAS.
-        affine: (4, 4), indices of the file in RAS to mm.
-        orientation: orientation of the file's axes, for example LPS.
+        spacing: mm per voxel of the file along the RAS axes.
+        affine: (4, 4), maps voxel indices of the file in RAS to mm.
+        orientation: orientation of the axes in the file, for example LPS.
         voxels: number of voxels of each label on the grid of the file, without the background.
         quantiles: percentiles 5, 25, 50, 75 and 95 of the values of each channel in the file.
     """
@@ -51,14 +51,19 @@ class VolumeStore:
     """Reader of the prepared volumes.
 
     Attributes:
+        folder: folder of the files.
+        channels: number of channels of every volume.
         entries: one per volume, in the order of manifest.csv.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Open the files of `folder`, data/prepared.
+        """Read volumes.json. The first access to an array opens the other files and can also raise InputError.
+
+        Args:
+            folder: folder of the files.
 
         Raises:
-            InputError: a file is missing, invalid or has another size than volumes.json states.
+            InputError: volumes.json is missing or invalid.
         """
         self.folder = folder
         try:
@@ -81,6 +86,7 @@ class VolumeStore:
 
     @cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
+        """The memory-mapped array of each file. Raises InputError if a file does not fit volumes.json."""
         arrays: dict[str, np.ndarray] = {}
         for name, ends in self._ends.items():
             path = self.folder / name
@@ -107,12 +113,13 @@ class VolumeStore:
         return self._read(TRUTH_FILE, row, self.entries[row].original_shape)
 
     def _read(self, name: str, row: int, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the part of a file that belongs to the volume `row`, in its shape."""
         start = int(self._ends[name][row - 1]) if row else 0
         return self._arrays[name][start : int(self._ends[name][row])].reshape(shape)
 
 
 class VolumeWriter:
-    """Writer of the prepared volumes, one volume after another; see `write_volumes`."""
+    """Writer of the prepared volumes, one volume after another. `write_volumes` creates it."""
 
     def __init__(self, streams: dict[str, Any], channels: int) -> None:
         self._streams, self.channels = streams, channels
@@ -146,7 +153,7 @@ def write_volumes(folder: Path, channels: int) -> Iterator[VolumeWriter]:
 
     Args:
         folder: existing folder.
-        channels: channels of every volume.
+        channels: number of channels of every volume.
 
     Yields:
         The writer. The files are complete when the context ends without an exception.

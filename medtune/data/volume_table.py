@@ -1,4 +1,4 @@
-"""Table of volumes: one row per case with the columns path and mask, and optionally patient and spacing."""
+"""Table of volumes: one row per volume, with the columns path and mask, and optionally patient and spacing."""
 
 import math
 import re
@@ -30,7 +30,7 @@ def header_names(chosen: Mapping[str, str | None]) -> frozenset[str]:
     """Return the column names by which the header of a table is recognized.
 
     Args:
-        chosen: name that the user set for each of the columns path, mask, patient and spacing, or None.
+        chosen: name that the user set for a column, by the default name of the column; None if the user set none.
 
     Returns:
         Names in lower case.
@@ -43,13 +43,13 @@ def find_columns(table: Table, chosen: Mapping[str, str | None]) -> dict[str, in
 
     Args:
         table: the table.
-        chosen: name that the user set for each column. None means the default name.
+        chosen: name that the user set for a column, by the default name of the column; None: the default name.
 
     Returns:
-        Index of each column that was found.
+        Index of each column that the table has, by default name.
 
     Raises:
-        InputError: a required column is missing or ambiguous, or one column is used for two purposes.
+        InputError: a required or named column is missing or ambiguous, or one column is used for two purposes.
     """
     mask = columns.find_column(table, chosen[MASK] or MASK)
     if mask is None:
@@ -60,7 +60,7 @@ def find_columns(table: Table, chosen: Mapping[str, str | None]) -> dict[str, in
             f"data.columns.mask={table.columns[mask]}: this column of {table.name} is also the path or the patient. "
             "Name another column"
         )
-    # The mask takes the place of the label, which a table of volumes does not have.
+    # A table of volumes has no label. The mask takes its place, as a column of findings does in a table of images.
     positions = columns.find_columns(table, others, (table.columns[mask],))
     spacing = columns.find_column(table, chosen[SPACING] or SPACING)
     if spacing is None and chosen[SPACING]:
@@ -72,6 +72,7 @@ def find_columns(table: Table, chosen: Mapping[str, str | None]) -> dict[str, in
 
 
 def _describe_missing_mask(table: Table, name: str) -> str:
+    """Return the message about a missing column `name` of masks."""
     by_name = {columns.casefold_name(column): column for column in table.columns}
     alias = next((by_name[other] for other in MASK_ALIASES if other in by_name), "NAME")
     return (
@@ -92,11 +93,11 @@ def read_cases(
 
     Args:
         table: the table.
-        positions: column index of path and mask and, if the table has them, of patient and spacing.
+        positions: index of the columns path and mask and, if the table has them, patient and spacing.
         root: the data root.
-        protocol: `data.split.protocol`. Protocols site and column use the columns site and split.
-        patient_pattern: `data.patient_pattern`.
-        is_planar: the volumes are images, whose spacing is one number or two.
+        protocol: `data.split.protocol`. `site` needs the column site, and `column` needs the column split.
+        patient_pattern: `data.patient_pattern`, or None.
+        is_planar: True if the volumes are two-dimensional images, whose spacing is one number or two.
 
     Returns:
         One case per row, in the order of the table, with the cells of all other columns as metadata.
@@ -124,6 +125,7 @@ def read_cases(
 
 
 def _check_masks(rows: Sequence[Sample], column: str, item: str) -> None:
+    """Reject rows with an empty cell in the column of masks. `item` is the word for a volume in the message."""
     if empty := [row.where for row in rows if not row.metadata[column].strip()]:
         more = f" and {len(empty) - _SHOWN:,} more" if len(empty) > _SHOWN else ""
         raise InputError(
@@ -133,6 +135,7 @@ def _check_masks(rows: Sequence[Sample], column: str, item: str) -> None:
 
 
 def _case(row: Sample, mask: str, spacing: str | None, root: Path, is_planar: bool) -> VolumeCase:
+    """Convert a row to a case. `mask` and `spacing` are names of columns, whose cells are in the metadata of `row`."""
     cell = PurePosixPath(row.metadata[mask].strip().replace("\\", "/"))
     cell = cell.relative_to(root.as_posix()) if cell.is_relative_to(root.as_posix()) else cell
     return VolumeCase(
@@ -152,15 +155,15 @@ def parse_spacing(cell: str, where: str, is_planar: bool = False) -> tuple[float
     """Read the spacing of a volume.
 
     Args:
-        cell: three numbers of millimeters, separated by blanks, commas, semicolons or x; empty if unknown.
+        cell: three numbers in mm, separated by blanks, commas, semicolons or x; empty if unknown.
         where: location of the cell, for the message.
-        is_planar: the volume is an image. The cell has one number, or those along its rows and columns.
+        is_planar: True for a two-dimensional image. Its cell has one number, or one along x and one along y.
 
     Returns:
-        Millimeters per voxel along the stored axes, or None for an empty cell. An image is 1 mm thick.
+        Millimeters per voxel along the axes of the file, or None for an empty cell. An image is 1 mm thick.
 
     Raises:
-        InputError: the cell has another count of numbers, or they are not above 0 and at most 100.
+        InputError: the cell has another count of numbers, or a number is not above 0 and at most 100.
     """
     if not cell.strip():
         return None

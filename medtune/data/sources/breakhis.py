@@ -39,7 +39,7 @@ SUBTYPES = {
 }  # fmt: skip
 MALIGNANT = ("DC", "LC", "MC", "PC")
 MAGNIFICATIONS = (40, 100, 200, 400)
-# Published images at magnification 40, 100, 200 and 400.
+# Number of published images of each subtype at magnification 40, 100, 200 and 400.
 COUNTS = {
     "A": (114, 113, 111, 106), "F": (253, 260, 264, 237), "PT": (109, 121, 108, 115), "TA": (149, 150, 140, 130),
     "DC": (864, 903, 896, 788), "LC": (156, 170, 163, 137), "MC": (205, 222, 196, 169), "PC": (145, 142, 135, 138),
@@ -90,16 +90,27 @@ def expected(params: Params) -> dict[str, int]:
 
 
 def fetch(root: Path, params: Params) -> None:
-    """Download the archive to `root`, unless the images exist."""
+    """Download the archive to `root`, unless `root` contains images or is itself an archive."""
     if is_archive(root) or (root.is_dir() and any(map(image_name, listing.find_files(root)))):
         return
     fetch_file(params.url, root / ARCHIVE, params.md5)
 
 
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
-    """List the images of the labels and magnification, sorted by path."""
-    given = listing.require_root(root)
-    root = _image_files(given)
+    """List the images that `params.labels` and `params.magnification` select.
+
+    Args:
+        root: the data root: a folder or the official archive.
+        params: section `data` of params.yaml.
+
+    Returns:
+        One sample per image, sorted by path.
+
+    Raises:
+        InputError: no image is selected, an image occurs twice, or a published list is missing or damaged.
+    """
+    data_root = listing.require_root(root)
+    root = _image_folder(data_root)
     by_name: dict[str, Sample] = {}
     for path in listing.find_files(root):
         match = image_name(path)
@@ -118,27 +129,29 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
             "folder that contains the data set BreakHis"
         )
     samples = sorted(by_name.values(), key=lambda sample: sample.path)
-    return _with_published_splits(samples, given) if params.split.protocol == "official" else samples
+    return _with_published_splits(samples, data_root) if params.split.protocol == "official" else samples
 
 
 def inputs(root: Path | None, params: Params) -> list[Path]:
-    """Return the published fold lists, if the protocol needs them."""
+    """Return the published fold lists for the protocol `official`, otherwise an empty list."""
     return list(_fold_lists(listing.require_root(root)).values()) if params.split.protocol == "official" else []
 
 
 def image_name(path: str) -> re.Match[str] | None:
-    """Parse the file name of a path. Return None if it is not a file name of BreakHis."""
+    """Parse the file name of a path. Return None for another name, or if kind (B or M) and subtype do not match."""
     match = _IMAGE.fullmatch(path.rpartition("/")[2])
     return match if match and (match["code"] in MALIGNANT) == (match["kind"] == "M") else None
 
 
 def _label(code: str, params: Params) -> str | None:
+    """Return the class of a subtype code, or None if `params.labels` leaves the subtype out."""
     if params.labels == "binary":
         return "malignant" if code in MALIGNANT else "benign"
     return SUBTYPES[code] if params.labels == "subtypes8" or code in MALIGNANT else None
 
 
-def _image_files(root: Path) -> Path:
+def _image_folder(root: Path) -> Path:
+    """Return the folder with the images: `root`, or the folder to which the archive was unpacked."""
     if is_archive(root):
         return unpack_cached(root)
     archive = root / ARCHIVE
@@ -148,9 +161,9 @@ def _image_files(root: Path) -> Path:
 
 
 def _fold_lists(root: Path) -> dict[int, Path]:
-    """Return the five lists by fold number, from `root` or from the archive in it."""
+    """Return the files of the five lists by fold number, from `root` or from the unpacked archive."""
     lists: dict[int, Path] = {}
-    for folder in dict.fromkeys([root, _image_files(root)]):
+    for folder in dict.fromkeys([root, _image_folder(root)]):
         for path in listing.find_files(folder, (".txt",)) if folder.is_dir() else []:
             if match := re.fullmatch(r"dsfold([1-5])\.txt", path.rpartition("/")[2]):
                 lists.setdefault(int(match[1]), folder / path)
@@ -163,19 +176,19 @@ def _fold_lists(root: Path) -> dict[int, Path]:
 
 
 def _with_published_splits(samples: list[Sample], root: Path) -> list[Sample]:
-    """Add the five published splits. They are random divisions: an image can be in several test sets or in none."""
-    columns = [_read_list(file) for file in _fold_lists(root).values()]
+    """Add the five published splits. Each split is random, so an image can be in several test sets or in none."""
+    split_by_name = [_read_list(file) for file in _fold_lists(root).values()]
 
     def splits(sample: Sample) -> tuple[str, ...]:
-        # The images of this patient have two labels, so they are not used for training or testing.
+        # The images of this patient have two labels. The empty name is in no list, so they are unused.
         name = "" if sample.patient_id == MISLABELED_PATIENT else _stem(sample.path)
-        return tuple(column.get(name, "unused") for column in columns)
+        return tuple(fold.get(name, "unused") for fold in split_by_name)
 
     return [replace(sample, published_splits=splits(sample)) for sample in samples]
 
 
 def _read_list(file: Path) -> dict[str, str]:
-    """Read the split by image name, from lines `name|magnification|fold|train or test`."""
+    """Return the split (train or test) by image name. A line is `name|magnification|fold|split`."""
     splits = {}
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         fields = [field.strip() for field in line.split("|")]
@@ -191,6 +204,7 @@ def _read_list(file: Path) -> dict[str, str]:
 
 
 def _stem(path: str) -> str:
+    """Return the file name of a path without its suffix."""
     return path.rpartition("/")[2].rpartition(".")[0]
 
 

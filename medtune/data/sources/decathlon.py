@@ -1,7 +1,7 @@
-"""Source `decathlon`: volumes in the layout of the Medical Segmentation Decathlon, read from dataset.json unchanged.
+"""Source `decathlon`: volumes in the layout of the Medical Segmentation Decathlon, which dataset.json lists.
 
-nnU-Net version 1 has the same dataset.json, but one file per channel: imagesTr/CASE_0000.nii.gz for the entry
-imagesTr/CASE.nii.gz.
+The source also reads the layout of nnU-Net version 1. Its dataset.json is the same, but each channel has its own file:
+imagesTr/CASE_0000.nii.gz for the entry imagesTr/CASE.nii.gz.
 """
 
 import os
@@ -35,6 +35,7 @@ KNOWN_ISSUES = (
     "There are no patient ids. Volumes of one patient may be in both train and test. In the hippocampus task, 394 "
     "volumes show 195 patients.",
 )
+# A key that only dataset.json of the source `nnunet` has, and the name of this source.
 _OTHER = ("channel_names", "nnunet")
 
 
@@ -51,7 +52,7 @@ def classes(params: Params) -> tuple[str, ...]:
 
 
 def channels(params: Params) -> tuple[str, ...]:
-    """Return the modalities in channel order; an empty tuple if `root` is null."""
+    """Return the names of the channels (modalities) in order; an empty tuple if `root` is null."""
     root = data_root(params)
     return () if root is None else channel_names(_read(root), "modality")
 
@@ -61,7 +62,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
     Args:
         root: the data root, which contains dataset.json.
-        params: section data.
+        params: section `data` of params.yaml.
 
     Returns:
         One sample per volume, sorted by path.
@@ -71,7 +72,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
     """
     root = require_folder(root, params.source)
     content = _read(root)
-    _labels(content)
+    _labels(content)  # raises InputError for wrong labels
     n_channels = len(channel_names(content, "modality"))
     cases = [_with_channel_files(root, case, n_channels) for case in _cases(content["training"])]
     if not cases:
@@ -84,11 +85,13 @@ def _read(root: Path) -> dict[str, Any]:
 
 
 def _labels(content: dict[str, Any]) -> tuple[str, ...]:
+    """Check the labels and return their names, without the background."""
     labels = read_mapping(content, "labels", '{"0": "background"}')
     return label_names(numbered_labels(labels, number_first=True))
 
 
 def _cases(training: Any) -> Iterator[VolumeCase]:
+    """Yield a case for each entry of the list `training` in dataset.json."""
     if not isinstance(training, list):
         raise InputError(f"{FILE}: {wrong_field('training', training, 'a list of volumes')}. Correct it")
     for number, entry in enumerate(training):
@@ -100,12 +103,12 @@ def _cases(training: Any) -> Iterator[VolumeCase]:
                 "Correct it"
             )
         name = PurePosixPath(image).name
-        if not name.startswith("._"):  # file of macOS that describes another file
+        if not name.startswith("._"):  # macOS stores the metadata of NAME in ._NAME
             yield VolumeCase(strip_suffix(name) or name, (image,), label, where)
 
 
 def _with_channel_files(root: Path, case: VolumeCase, n_channels: int) -> VolumeCase:
-    """Return a case with one file per channel if the files are named as in nnU-Net."""
+    """Return the case with one file per channel if the files are named as in nnU-Net, otherwise unchanged."""
     (image,) = case.images
     base = strip_suffix(image)
     if base is None or os.path.isfile(root / image) or not os.path.isfile(root / f"{base}_0000{image[len(base) :]}"):

@@ -45,7 +45,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
     Args:
         root: the data root, see medtune.data.sample.
-        params: section data.
+        params: section `data` of params.yaml.
 
     Returns:
         One sample per series, sorted by the path of its folder.
@@ -60,7 +60,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
 
 def _by_folder(root: Path, params: Params) -> list[VolumeCase]:
-    """Return a case for each folder with files, or mask."""
+    """Return one case for each folder that contains files, and for each mask without such a folder."""
     check_folder(root, "images", params.images)
     content = listing.scan_root(root / params.images, DICOM_SUFFIXES)
     folders = {PurePosixPath(path).parent.as_posix() for path in (*content.images, *content.others)}

@@ -1,4 +1,4 @@
-"""Source `folder`: local images, with labels from class folders or from a table with path, label and patient."""
+"""Source `folder`: local images. Class folders or a table with the columns path and label determine the labels."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -88,7 +88,7 @@ def list_samples(root: Path | None, params: Params, suffixes: tuple[str, ...] = 
 
     Args:
         root: the data root, see medtune.data.sample.
-        params: section data.
+        params: section `data` of params.yaml.
         suffixes: lower-case file suffixes of images.
 
     Returns:
@@ -111,11 +111,12 @@ def list_samples(root: Path | None, params: Params, suffixes: tuple[str, ...] = 
 
 
 def inputs(root: Path | None, params: Params) -> list[Path]:
-    """Return the table, if there is one."""
+    """Return the table if `params.csv` names one, otherwise an empty list."""
     return [listing.require_root(root) / params.csv] if params.csv else []
 
 
 def _by_folder(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator[Sample]:
+    """Yield the images in class folders, labeled by their folders."""
     if params.split.protocol == "folders":
         images = class_folders.by_split(root, suffixes)
     else:
@@ -125,6 +126,7 @@ def _by_folder(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterato
 
 
 def _by_table(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator[Sample]:
+    """Yield one sample per row of the table, with the image file that the row names."""
     assert params.csv is not None
     if params.split.protocol == "folders":
         raise InputError(
@@ -133,15 +135,15 @@ def _by_table(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator
         )
     file = root / params.csv
     check_file(file)
-    chosen, several = params.columns.model_dump(exclude={"labels"}), params.columns.labels or ()
+    chosen, finding_columns = params.columns.model_dump(exclude={"labels"}), params.columns.labels or ()
     table = read_table(
-        file, columns.known_names(chosen) | {columns.casefold_name(name) for name in several}, params.sheet
+        file, columns.known_names(chosen) | {columns.casefold_name(name) for name in finding_columns}, params.sheet
     )
     for note in table.notes:
         info(note)
     check_table(table, params)
     by_column = params.split.protocol == "column"
-    positions = columns.find_columns(table, chosen, several)
+    positions = columns.find_columns(table, chosen, finding_columns)
     if "patient" not in positions and params.patient_pattern is None:
         other = columns.similar_column(table, "patient")
         fix = f". If {other} is the patient, add {set_option('data.columns.patient', other)}" if other else ""
@@ -162,8 +164,8 @@ def _by_table(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator
         rows = [replace(row, published_splits=(split,)) for row, split in zip(rows, splits, strict=True)]
     if params.label_type == "multi":
         rows = (
-            label_table.from_columns(rows, columns.exact_names(table, several))
-            if several
+            label_table.from_columns(rows, columns.exact_names(table, finding_columns))
+            if finding_columns
             else label_table.from_cells(rows, params.label_separator, params.no_finding, params.class_names or ())
         )
     files = ImageFiles(root, listing.scan_root(root, suffixes))
@@ -186,6 +188,7 @@ def _by_table(root: Path, params: Params, suffixes: tuple[str, ...]) -> Iterator
 
 
 def _without_masks(samples: list[Sample], params: Params) -> list[Sample]:
+    """Find images whose names mark them as masks of other images, and treat them as `params.masks` states."""
     if params.masks == "use" or not (masks := set(find_masks([sample.path for sample in samples]))):
         return samples
     if params.masks == "error":
@@ -198,6 +201,7 @@ def _without_masks(samples: list[Sample], params: Params) -> list[Sample]:
 
 
 def _rename_labels(samples: list[Sample], params: Params) -> list[Sample]:
+    """Rename labels as `params.label_map` states. Raise InputError if a label of the map does not occur."""
     if not params.label_map:
         return samples
     labels = {*findings.all_labels(samples), *(params.columns.labels or ())}
@@ -210,7 +214,7 @@ def _rename_labels(samples: list[Sample], params: Params) -> list[Sample]:
 
 
 def metadata(params: Params) -> dict[str, object]:
-    """Return the entries of dataset.json: the label type unless it is nominal, and the label for no finding."""
+    """Return further entries of dataset.json: the label type unless it is nominal, and the label without findings."""
     if params.label_type == "nominal":
         return {}
     no_finding = {"no_finding": params.no_finding} if params.label_type == "multi" else {}

@@ -1,7 +1,8 @@
-"""Source `gashissdb`: crops of gastric histopathology (Hu et al. 2022), `<size>/Abnormal` and `<size>/Normal`.
+"""Source `gashissdb`: crops of gastric histopathology (Hu et al. 2022) in `<size>/Abnormal` and `<size>/Normal`.
 
-The set contains the same 600 images three times, cropped to squares of 80, 120 and 160 pixels. Only one size is read.
-Crops of different sizes show the same tissue, which would then be in both training and test.
+The set contains the same 600 images three times, cropped to squares of 80, 120 and 160 pixels. The source reads only
+one size, because crops of different sizes show the same tissue. With several sizes, the same tissue would be in both
+training and test.
 """
 
 import re
@@ -76,11 +77,11 @@ def expected(params: Params) -> dict[str, int]:
 
 
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
-    """List the crops of `params.size` in folders called Normal or Abnormal (in any case).
+    """List the crops of `params.size` in folders called Normal or Abnormal, in upper or lower case.
 
     Args:
         root: the data root.
-        params: section data.
+        params: section `data` of params.yaml.
 
     Returns:
         One sample per crop, sorted by path.
@@ -115,7 +116,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
 
 def folder_sizes(folders: Iterable[str]) -> list[int]:
-    """Return the crop sizes in folder names such as 160 and 160x160."""
+    """Return the crop sizes (80, 120 or 160) that folder names such as 160, 160x160 and 160px state."""
     return [int(match[1]) for folder in folders if (match := _SIZE.fullmatch(folder))]
 
 
@@ -131,16 +132,18 @@ def is_layout(root: Path, paths: Sequence[str]) -> bool:
 
 
 def _patient(path: str, pattern: str | None) -> str | None:
+    """Return the patient that the pattern finds in a path, or None without a pattern."""
     if pattern is None:
         return None
     match = re.search(pattern, path)
     patient = match and (match[1] if match.re.groups else match[0])
     if not patient:
-        raise InputError(f"data.patient_pattern={pattern}: finds nothing in {path}. Change it, or set it to null.")
+        raise InputError(f"data.patient_pattern={pattern}: finds nothing in {path}. Change the pattern, or set null.")
     return patient
 
 
 def _check_pixels(root: Path, samples: Sequence[Sample], size: int) -> None:
+    """Reject images that are not `size` pixels wide and high."""
     mismatches = [
         (sample.path, pixels)
         for sample in samples
@@ -148,7 +151,7 @@ def _check_pixels(root: Path, samples: Sequence[Sample], size: int) -> None:
     ]
     if mismatches:
         path, (width, height) = mismatches[0]
-        fix = f" Use data.size={width} for a folder of that size alone." if width in SIZES else ""
+        fix = f" If all images have {width} pixels, use data.size={width}." if width in SIZES else ""
         raise InputError(
             f"data.size={size}: {len(mismatches):,} of {len(samples):,} images have another size; {path} has {width} x "
             f"{height} pixels. Crops of different sizes show the same tissue and must not be mixed.{fix}"
@@ -156,7 +159,7 @@ def _check_pixels(root: Path, samples: Sequence[Sample], size: int) -> None:
 
 
 def _pixels(file: Path) -> tuple[int, int] | None:
-    """Return width and height from the file header, or None for an unreadable file, which decoding reports."""
+    """Return width and height from the file header, or None for an unreadable file. Decoding reports such files."""
     try:
         with file.open("rb") as stream:
             head = stream.read(24)

@@ -21,7 +21,7 @@ CLASSES = ("normal", "abnormal")
 
 
 class Params(DataParams):
-    """No further parameters. `data.split.protocol` must be image or hcrf-1-1-2."""
+    """No further parameters. `data.split.protocol` must be image or hcrf-1-1-2 (`medtune/data/split_protocols.py`)."""
 
     source: Literal["hcrf"] = "hcrf"
 
@@ -42,11 +42,11 @@ def expected(params: Params) -> dict[str, int]:
 
 
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
-    """List the images in folders called normal or abnormal (in any case, at any depth).
+    """List the images in folders called normal or abnormal, in upper or lower case and at any depth.
 
     Args:
         root: the data root.
-        params: section data.
+        params: section `data` of params.yaml.
 
     Returns:
         One sample per image, sorted by path.
@@ -67,8 +67,8 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
         )
     if gashissdb.is_layout(root, [sample.path for sample in samples]):
         raise InputError(
-            f"data.source=hcrf: {root} looks like GasHisSDB, whose crops of 80, 120 and 160 pixels come from the same "
-            "600 source images, so the three sizes must not be mixed. Use data.source=gashissdb and data.size."
+            f"data.source=hcrf: {root} looks like GasHisSDB, which contains every image as crops of 80, 120 and "
+            "160 pixels. Use data.source=gashissdb and data.size to read one size."
         )
     return samples
 

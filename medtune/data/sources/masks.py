@@ -1,4 +1,7 @@
-"""Source `masks`: two-dimensional images and masks, from a table with path, mask and patient or from two folders."""
+"""Source `masks`: two-dimensional images and masks, from two folders or from a table that names both.
+
+MedTune reads an image as a volume of one slice.
+"""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -27,7 +30,7 @@ _COLORS = {"rgb": ("red", "green", "blue"), "gray": ("gray",)}
 
 
 class Params(ListedVolumeParams):
-    """Parameters of the files, the labels, the colors and the patients. An image is a volume of one slice."""
+    """Parameters of the files, the labels, the colors and the patients."""
 
     source: Literal["masks"] = "masks"
     color: Literal["rgb", "gray"] = Field(
@@ -60,7 +63,7 @@ class Params(ListedVolumeParams):
 
     @property
     def is_planar(self) -> bool:
-        """True: every volume is an image."""
+        """True, because every volume is an image."""
         return True
 
 
@@ -74,14 +77,14 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
     Args:
         root: the data root, see medtune.data.sample.
-        params: section data.
+        params: section `data` of params.yaml.
 
     Returns:
         One sample per image, sorted by path.
 
     Raises:
         InputError: the labels have no names, there are no images, the table cannot be used, an image or a mask is
-            missing, a mask is compressed with loss, or `patient_pattern` does not match.
+            missing, a mask has a lossy format, only some rows state a spacing, or `patient_pattern` does not match.
     """
     absent = f"images ({', '.join(SUFFIXES)}). Add images and masks"
     root, cases, listed_in = list_cases(root, params, _by_folder, absent)
@@ -91,17 +94,18 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
 
 def _by_folder(root: Path, params: Params) -> list[VolumeCase]:
-    """Return a case for each name in the folder of images or of masks."""
+    """Return one case for each name that the folder of images or the folder of masks contains."""
     images = files_by_name(root, "images", params.images, SUFFIXES)
     masks = files_by_name(root, "masks", params.masks, SUFFIXES)
-    by_image = {image: masks.pop(mask) for mask, image in pair_names(images, masks).items()}
-    pairs = {name: (path, by_image.get(name) or f"{params.masks}/{name}.png") for name, path in images.items()}
+    mask_by_image = {image: masks.pop(mask) for mask, image in pair_names(images, masks).items()}
+    # A missing file gets its expected path, which `to_samples` then reports as missing.
+    pairs = {name: (path, mask_by_image.get(name) or f"{params.masks}/{name}.png") for name, path in images.items()}
     pairs |= {name: (f"{params.images}/{name}.png", path) for name, path in masks.items()}
     return [VolumeCase(name, (image,), mask) for name, (image, mask) in sorted(pairs.items())]
 
 
 def _check_masks(cases: list[VolumeCase]) -> None:
-    """Refuse masks in formats that change the label numbers."""
+    """Refuse masks in formats that can change the label numbers, such as JPEG."""
     if lossy := [case for case in cases if strip_suffix(case.mask, MASK_SUFFIXES) is None]:
         raise InputError(
             f"{lossy[0].place}: the mask {printable(lossy[0].mask)!r} is not one of {', '.join(MASK_SUFFIXES)} "
@@ -110,7 +114,7 @@ def _check_masks(cases: list[VolumeCase]) -> None:
 
 
 def _check_spacing(cases: list[VolumeCase]) -> None:
-    """Refuse a table that states the spacing of some images only, because the files do not state it."""
+    """Refuse a table that states the spacing of only some images. The image files do not state a spacing."""
     unknown = [case for case in cases if case.spacing is None]
     if unknown and len(unknown) < len(cases):
         raise InputError(

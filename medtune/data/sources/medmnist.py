@@ -55,8 +55,8 @@ CLASSES: dict[str, tuple[str, ...]] = {
     **FINDINGS,
 }  # fmt: skip
 URL = "https://zenodo.org/records/10519652/files/{file}?download=1"
-# Published md5 of <subset>.npz, <subset>_64.npz, <subset>_128.npz and <subset>_224.npz. An empty string: the published
-# list has the same md5 for two different files.
+# Published md5 of <subset>.npz, <subset>_64.npz, <subset>_128.npz and <subset>_224.npz. A string is empty if the
+# published list states the same md5 for two different files.
 MD5 = {
     "bloodmnist": ("7053d0359d879ad8a5505303e11de1dc", "2b94928a2ae4916078ca51e05b6b800b",
                    "adace1e0ed228fccda1f39692059dd4c", "b718ff6835fcbdb22ba9eacccd7b2601"),
@@ -83,9 +83,10 @@ MD5 = {
     "tissuemnist": ("ebe78ee8b05294063de985d821c1c34b", "123ece2eba09d0aa5d698fda57103344",
                     "61b955355d7425a89687b06cca3ce0c2", "b077128c4a949f0a4eb01517f9037b9c"),
 }  # fmt: skip
+# Sides of the images in pixels.
 SIZES = (28, 64, 128, 224)
-# Sets of MedMNIST that this source cannot read, with the reason.
 _VOLUMES = ("adrenalmnist3d", "fracturemnist3d", "nodulemnist3d", "organmnist3d", "synapsemnist3d", "vesselmnist3d")
+# Reason why this source cannot read a set of MedMNIST.
 UNSUPPORTED = {
     **dict.fromkeys(_VOLUMES, "its images are volumes, and 3-D images are not supported yet"),
 }
@@ -112,7 +113,7 @@ class Params(DataParams):
 
     @property
     def multi_label(self) -> str | None:
-        """The current setting, as `key=value`, if it allows several findings per image; otherwise None."""
+        """The setting `data.subset=VALUE` if images of the subset can show several findings, otherwise None."""
         return f"data.subset={self.subset}" if self.subset in FINDINGS else None
 
     @field_validator("subset", mode="before")
@@ -134,14 +135,14 @@ def positive_class(params: Params) -> str | None:
 
 
 def metadata(params: Params) -> dict[str, object]:
-    """Return the entries of dataset.json: the label type, unless it is nominal."""
+    """Return further entries of dataset.json: the label type, unless it is nominal."""
     if params.subset in FINDINGS:
         return {"label_type": "multi"}
     return {"label_type": "ordinal"} if params.subset in ORDINAL else {}
 
 
 def fetch(root: Path, params: Params) -> None:
-    """Download the file of the subset to `root` unless it exists, and check its published md5."""
+    """Download the file of the subset to `root`, unless it exists. Check the md5, except for a file of `params.url`."""
     if root.suffix == ".npz" or (root.is_dir() and _candidates(root, params)):
         return
     name = _file_name(params)
@@ -155,14 +156,25 @@ def inputs(root: Path | None, params: Params) -> list[Path]:
 
 
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
-    """List the images of the file as `<split>/<row>`, in the order of the file."""
+    """List the images of the .npz file.
+
+    Args:
+        root: the data root: the file, or the folder that contains it.
+        params: section `data` of params.yaml.
+
+    Returns:
+        One sample per image, with the path `<split>/<row>`, in the order of the file.
+
+    Raises:
+        InputError: the file is missing or unsupported, or an array has a wrong shape, type or value.
+    """
     file = _find_file(require_root(root), params)
     splits = [split for split in SPLITS if f"{split}_images" in array_names(file)]
     if not splits:
         raise InputError(f"{file}: has no train_images, val_images or test_images. Use a file of MedMNIST")
     if params.split.protocol == "official" and len(splits) < len(SPLITS):
-        lacking = ", ".join(split for split in SPLITS if split not in splits)
-        raise InputError(f"data.split.protocol=official: {file.name} has no {lacking} images. Use protocol image")
+        missing = ", ".join(split for split in SPLITS if split not in splits)
+        raise InputError(f"data.split.protocol=official: {file.name} has no {missing} images. Use protocol image")
     samples = []
     _check_supported(file)
     for split in splits:
@@ -197,7 +209,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
 
 def _findings(labels: np.ndarray, n: int, subset: str, what: str) -> list[tuple[str, ...]]:
-    """Convert an (n, findings) array of 0 and 1 to the names of the findings per image."""
+    """Convert an (n, findings) array of 0 and 1 to the names of the findings per image. `what` is for messages."""
     names = FINDINGS[subset]
     if labels.shape != (n, len(names)) or labels.dtype.kind not in "iub":
         raise InputError(
@@ -212,13 +224,14 @@ def _findings(labels: np.ndarray, n: int, subset: str, what: str) -> list[tuple[
 
 
 def _check_supported(file: Path) -> None:
-    """Reject a set by the name of its file, which can be data.root itself."""
+    """Reject a file whose name belongs to an unsupported set. `data.root` can be such a file."""
     for name, reason in UNSUPPORTED.items():
         if file.name.lower().startswith(name):
             raise InputError(f"data.root={file}: {name} cannot be used: {reason}. Choose another set of MedMNIST.")
 
 
 def _image(rows: RowReader, row: int) -> np.ndarray:
+    """Return the (h, w, 3) pixels of an image. The three channels of a gray image are equal."""
     pixels = rows.read_row(row)
     return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
 
@@ -228,6 +241,7 @@ def _file_name(params: Params) -> str:
 
 
 def _candidates(root: Path, params: Params) -> list[Path]:
+    """Return the file of the subset and size, or else the files `<subset>*.npz` whose names state no size."""
     exact = root / _file_name(params)
     if exact.is_file():
         return [exact]
@@ -236,6 +250,7 @@ def _candidates(root: Path, params: Params) -> list[Path]:
 
 
 def _find_file(root: Path, params: Params) -> Path:
+    """Return the .npz file. Raise InputError if there is none, or if several files match."""
     if root.is_file():
         return root
     candidates = _candidates(root, params)

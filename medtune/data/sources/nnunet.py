@@ -29,6 +29,7 @@ CITATION = (
 )
 KNOWN_ISSUES = ("The layout has no patient ids. Without data.patient_pattern, the patients are unknown.",)
 IMAGES, MASKS = "imagesTr", "labelsTr"
+# A key that only dataset.json of the source `decathlon` has, and the name of this source.
 _OTHER = ("training", "decathlon")
 _SHOWN = 3
 
@@ -56,18 +57,18 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
     Args:
         root: the data root, which contains dataset.json, imagesTr and labelsTr.
-        params: section data.
+        params: section `data` of params.yaml.
 
     Returns:
         One sample per case, sorted by path.
 
     Raises:
-        InputError: dataset.json is damaged, labels are regions, the files do not match dataset.json, or
-            `patient_pattern` does not match.
+        InputError: dataset.json is damaged, a label is a region (several numbers), the files do not match
+            dataset.json, or `patient_pattern` does not match.
     """
     root = require_folder(root, params.source)
     content = _read(root)
-    _labels(content)
+    _labels(content)  # raises InputError for wrong labels
     names = _channels(content)
     ending = content["file_ending"]
     if ending not in SUFFIXES:
@@ -94,20 +95,21 @@ def _read(root: Path) -> dict[str, Any]:
 
 
 def _channels(content: dict[str, Any]) -> tuple[str, ...]:
-    """Return the names of the channels. nnU-Net also reads the earlier key `modality`."""
+    """Return the names of the channels. Like nnU-Net, also read the key `modality` of earlier versions."""
     key = "modality" if "modality" in content and "channel_names" not in content else "channel_names"
     require_keys(content, (key,))
     return channel_names(content, key)
 
 
 def _labels(content: dict[str, Any]) -> tuple[str, ...]:
+    """Check the labels and return their names, without the background. Reject regions and the label `ignore`."""
     labels = read_mapping(content, "labels", '{"background": 0}')
     regions = [name for name, number in labels.items() if isinstance(number, list)]
     if regions or "regions_class_order" in content:
-        named = 'key "regions_class_order" is set'
+        problem = 'key "regions_class_order" is set'
         if regions:
-            named = f"label {show_json(regions[0])} is a region of several numbers"
-        raise InputError(f"{FILE}: {named}, and overlapping labels are not supported. Give each label one number")
+            problem = f"label {show_json(regions[0])} is a region of several numbers"
+        raise InputError(f"{FILE}: {problem}, and overlapping labels are not supported. Give each label one number")
     if "ignore" in labels:
         raise InputError(
             f'{FILE}: the label "ignore" is not supported. Label these voxels, or remove the cases and the label'
@@ -116,7 +118,7 @@ def _labels(content: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _cases(root: Path, ending: str, n_channels: int) -> list[VolumeCase]:
-    """Return a case for each name in imagesTr or labelsTr, with all files that it needs."""
+    """Return one case for each name in imagesTr or labelsTr, with the expected paths of its channels and its mask."""
     images, masks = (_names(root, folder, ending) for folder in (IMAGES, MASKS))
     parsed = {name: re.fullmatch(r"(.+)_(\d{4})", name) for name in images}
     if wrong := [name for name, match in parsed.items() if match is None]:
@@ -145,7 +147,7 @@ def _cases(root: Path, ending: str, n_channels: int) -> list[VolumeCase]:
 
 
 def _names(root: Path, folder: str, ending: str) -> list[str]:
-    """Return the names without ending of the files in a folder, sorted; hidden files are left out."""
+    """Return the sorted names of the files in a folder, without their ending. Hidden files are left out."""
     if not (root / folder).is_dir():
         found = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir())[:_SHOWN]) or "no folders"
         raise InputError(f"data.root={root}: no folder {folder}; found {found}. Set data.root to the data set's folder")

@@ -44,11 +44,11 @@ def channels(params: Params) -> tuple[str, ...]:
 
 
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
-    """List one sample per patient; the volume is drawn when its `read` is called."""
+    """List one sample per patient, sorted by path. `VolumeFiles.read` draws the volume."""
     samples = []
     for patient in range(params.patients):
         lesion = patient % 3 != 0
-        thick = (patient + patient // 3) % 3 == 0  # in nine patients, every combination with a lesion occurs
+        thick = (patient + patient // 3) % 3 == 0  # nine patients have all combinations of lesion and slices
         stratum = "lesion" if lesion else "no lesion"
         samples.append(
             Sample(
@@ -63,5 +63,5 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
 
 def example(root: Path) -> dict[str, object]:
-    """Return the params of the smallest volumes; the source needs no files."""
+    """Return params of a tiny data set. The source needs no files in `root`."""
     return {"patients": 15, "size": 16}

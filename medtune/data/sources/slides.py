@@ -1,4 +1,7 @@
-"""Source `slides`: whole-slide images, cut into tiles; labels from class folders or a table, as for source folder."""
+"""Source `slides`: whole-slide images, which are cut into tiles.
+
+As for the source `folder`, class folders or a table determine the labels.
+"""
 
 import math
 from collections.abc import Sequence
@@ -79,17 +82,18 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
     Args:
         root: the data root.
-        params: section data.
+        params: section `data` of params.yaml.
 
     Returns:
         One sample per slide, sorted by path.
 
     Raises:
-        InputError: as for source `folder`; or a file is not a slide, or the pixel size in the table is invalid.
+        InputError: see `folder.list_samples`; or a file is not a slide, the table has a column that is reserved for
+            tiles, or a pixel size is invalid (see `given_mpp`).
     """
     samples = folder.list_samples(root, params, (*SUFFIXES, *OTHER_SUFFIXES))
-    if taken := [name for name in samples[0].metadata if name in COLUMNS]:
-        raise InputError(f"{params.csv}: the column name {taken[0]!r} is reserved for tiles. Rename the column")
+    if reserved := [name for name in samples[0].metadata if name in COLUMNS]:
+        raise InputError(f"{params.csv}: the column name {reserved[0]!r} is reserved for tiles. Rename the column")
     for sample in samples:
         _check_suffix(sample)
         given_mpp(sample, params)
@@ -97,12 +101,12 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
 
 def inputs(root: Path | None, params: Params) -> list[Path]:
-    """Return the table, if there is one."""
+    """Return the table if `params.csv` names one, otherwise an empty list."""
     return folder.inputs(root, params)
 
 
 def metadata(params: Params) -> dict[str, object]:
-    """Return the entries of dataset.json: tile settings and label type."""
+    """Return further entries of dataset.json: those of the source `folder`, and the tile settings."""
     return {**folder.metadata(params), "tiles": settings(params).document()}
 
 
@@ -112,7 +116,7 @@ def cut(slides: Sequence[Sample], root: Path, params: Params) -> SlideTiles:
     Args:
         slides: one sample per slide.
         root: the data root.
-        params: section data.
+        params: section `data` of params.yaml.
 
     Returns:
         The slides and their tiles.
@@ -132,7 +136,7 @@ def cut(slides: Sequence[Sample], root: Path, params: Params) -> SlideTiles:
 
 
 def settings(params: Params) -> TileSettings:
-    """Return the tile settings."""
+    """Convert the params to the tile settings that serving also uses."""
     tiles = params.tiles
     return TileSettings(
         tiles.size_um, params.image_size, tiles.overlap, tiles.max_per_slide, tiles.min_tissue, tiles.seed
@@ -144,26 +148,26 @@ def given_mpp(sample: Sample, params: Params) -> float | None:
 
     Args:
         sample: the slide.
-        params: section data.
+        params: section `data` of params.yaml.
 
     Returns:
-        The value of the table or of the params, or None.
+        The value of the table. If the table has none, the value of `data.tiles.mpp`, or None.
 
     Raises:
-        InputError: the column is missing, or its cell is not a valid number.
+        InputError: the table has no column `data.tiles.mpp_column`, or the cell is not a number within `MPP_RANGE`.
     """
     mpp = table_mpp(sample, params)
     return params.tiles.mpp if mpp is None else mpp
 
 
 def table_mpp(sample: Sample, params: Params) -> float | None:
-    """Return the micrometers per pixel in the table, or None; raise the errors of `given_mpp`."""
+    """Return the micrometers per pixel that the table states for a slide, or None. Raise the errors of `given_mpp`."""
     column = params.tiles.mpp_column
     if column is None:
         return None
     if column not in sample.metadata:
         others = (
-            f"other columns: {', '.join(sample.metadata)}" if sample.metadata else "path, label and patient are all"
+            f"other columns: {', '.join(sample.metadata)}" if sample.metadata else "found only path, label and patient"
         )
         raise InputError(f"data.tiles.mpp_column={column}: {params.csv} has no such column; {others}. Correct the name")
     cell = sample.metadata[column].strip().replace(",", ".")
@@ -182,12 +186,13 @@ def table_mpp(sample: Sample, params: Params) -> float | None:
 
 
 def _check_suffix(sample: Sample) -> None:
-    suffix, name = PurePosixPath(sample.path).suffix.lower(), sample.where or printable(sample.path)
+    """Reject a file that is not a readable whole-slide image."""
+    suffix, place = PurePosixPath(sample.path).suffix.lower(), sample.where or printable(sample.path)
     if suffix in OTHER_SUFFIXES:
-        raise InputError(f"{name}: {suffix} files cannot be read. {CONVERT}")
+        raise InputError(f"{place}: {suffix} files cannot be read. {CONVERT}")
     if suffix not in SUFFIXES:
         raise InputError(
-            f"{name}: {printable(sample.path)} is not a whole-slide image ({', '.join(SUFFIXES)}). For other images "
+            f"{place}: {printable(sample.path)} is not a whole-slide image ({', '.join(SUFFIXES)}). For other images "
             f"use {set_option('data.source', 'folder')}"
         )
 

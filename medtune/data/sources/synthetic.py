@@ -1,8 +1,8 @@
 """Source `synthetic`: drawn images of hematoxylin and eosin stains, shipped with the project.
 
-Tissues differ in structure, and patients differ in stain. The stain identifies the patient. Each patient has one
-tissue, so the stain of a known patient also reveals the class. A split by image therefore leaks. A split by patient
-does not.
+Tissues differ in structure, and patients differ in stain. Each patient has one tissue, so the stain of a known patient
+reveals the class. A split by image has images of one patient in both training and test, so its metrics are too good.
+A split by patient avoids this.
 """
 
 from functools import partial
@@ -21,7 +21,7 @@ CITATION = "Drawn by medtune/data/sources/synthetic.py; the images do not show r
 KNOWN_ISSUES: tuple[str, ...] = ()
 
 TISSUES = ("glands", "nests", "cords", "pools")
-# Binary label of each tissue: with or without open spaces between or around the cells.
+# Binary label of each tissue. Open tissues have spaces between or around the cells, and solid tissues have none.
 BINARY = {"glands": "open", "pools": "open", "nests": "solid", "cords": "solid"}
 
 
@@ -52,7 +52,7 @@ def positive_class(params: Params) -> str | None:
 
 
 def list_samples(root: Path | None, params: Params) -> list[Sample]:
-    """List one sample per image; the pixels are drawn when `read` is called."""
+    """List one sample per image, sorted by path. `Sample.read` draws the pixels."""
     samples = []
     for patient in range(params.patients):
         tissue = TISSUES[patient % len(TISSUES)]
@@ -70,7 +70,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
 
 def draw(tissue: str, patient: int, image: int, size: int, stain_spread: float, seed: int) -> np.ndarray:
-    """Draw a (size, size, 3) uint8 image; equal arguments give equal bytes in every process."""
+    """Draw a (size, size, 3) uint8 image. Equal arguments give equal bytes in every process."""
     from medtune.data.synthetic.stain import Stain
     from medtune.data.synthetic.tissue import CellStyle, paint
 

@@ -1,4 +1,4 @@
-"""Source `volumes`: local volumes and masks, from a table with path, mask and patient or from two folders."""
+"""Source `volumes`: local volumes and masks, from two folders or from a table that names both."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -48,7 +48,7 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
     Args:
         root: the data root, see medtune.data.sample.
-        params: section data.
+        params: section `data` of params.yaml.
 
     Returns:
         One sample per volume, sorted by path.
@@ -63,10 +63,11 @@ def list_samples(root: Path | None, params: Params) -> list[Sample]:
 
 
 def _by_folder(root: Path, params: Params) -> list[VolumeCase]:
-    """Return a case for each name in the folder of volumes or of masks."""
+    """Return one case for each name that the folder of volumes or the folder of masks contains."""
     images, masks = (files_by_name(root, key, getattr(params, key)) for key in ("images", "masks"))
     cases = []
     for name in sorted(images | masks):
+        # A missing file gets its expected path, which `to_samples` then reports as missing.
         image, mask = (files.get(name) or f"{folder}/{name}{SUFFIXES[0]}"
                        for files, folder in ((images, params.images), (masks, params.masks)))  # fmt: skip
         cases.append(VolumeCase(name, (image,), mask))

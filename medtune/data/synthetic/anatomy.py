@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 LABELS = ("upper organ", "lower organ", "lesion")
+# Mean relative intensities of the body and of the two organs; 0 is air.
 _TISSUE = 0.3
 _ORGANS = (0.55, 0.75)
 _LESION_CONTRAST = 0.2
 
+# x, y and z coordinates of the points, in three arrays of one shape.
 Points = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -20,14 +22,14 @@ class SmoothField:
     """Smooth scalar field: a sum of plane waves that are longer than the organs.
 
     Attributes:
-        waves: (K, 5): amplitude, phase, and three angular frequencies.
+        waves: (K, 5): amplitude, phase, and angular frequency along each of the three axes.
     """
 
     waves: np.ndarray
 
     @classmethod
     def draw(cls, rng: np.random.Generator, amplitude: float, count: int = 3) -> "SmoothField":
-        """Draw a field whose values rarely exceed `amplitude`."""
+        """Draw a field of `count` waves. Its absolute values rarely exceed `amplitude`."""
         sizes = amplitude * rng.uniform(0.5, 1.0, (count, 1)) / count**0.5
         return cls(np.hstack([sizes, rng.uniform(0, 2 * np.pi, (count, 1)), rng.uniform(-5, 5, (count, 3))]))
 
@@ -48,7 +50,7 @@ class Ellipsoid:
     radii: np.ndarray
 
     def rho(self, points: Points) -> np.ndarray:
-        """Return the distance from the center relative to the surface: below 1 inside, 1 on the surface."""
+        """Return the distance from the center as a fraction of the distance to the surface, which has the value 1."""
         parts = zip(points, self.center.tolist(), self.radii.tolist(), strict=True)
         squares = [((axis - center) / radius) ** 2 for axis, center, radius in parts]
         rho: np.ndarray = np.sqrt(squares[0] + squares[1] + squares[2])
@@ -61,10 +63,10 @@ class Anatomy:
 
     Attributes:
         body: outline of the body.
-        organs: upper and lower organ, which overlap. A voxel belongs to the organ whose center is relatively closer.
+        organs: upper and lower organ, which overlap. A voxel in both belongs to the organ with the smaller `rho`.
         lesion: lesion within one of the organs; None without a lesion.
-        intensities: (4,) intensity of the body, of both organs and of the lesion; 0 is air.
-        warp: displacement along the three axes.
+        intensities: (4,) relative intensity of the body, of both organs and of the lesion; 0 is air.
+        warp: displacement of the points along each of the three axes.
     """
 
     body: Ellipsoid
@@ -84,6 +86,7 @@ class Anatomy:
         # The contact point is inside both organs, at 0.9 of the distance from the center to the surface.
         reach = [0.9 / np.sqrt(((axis / radii) ** 2).sum()) for radii in (upper, lower)]
         organs = (Ellipsoid(contact + reach[0] * axis, upper), Ellipsoid(contact - reach[1] * axis, lower))
+        # The lesion is always drawn, so that `lesion` does not change the other random numbers.
         levels = np.array([_TISSUE, *_ORGANS]) + rng.uniform(-0.04, 0.04, 3)
         host, contrast = int(rng.integers(2)), rng.choice([-_LESION_CONTRAST, _LESION_CONTRAST])
         offset = rng.normal(0, 1, 3)
@@ -105,7 +108,7 @@ class Anatomy:
         Every structure covers at least the voxel nearest to its center, so that small volumes contain all labels.
 
         Args:
-            points: three arrays of one shape (X, Y, Z), in fractions of half the field of view.
+            points: centers of the voxels, three arrays of shape (X, Y, Z), in fractions of half the field of view.
 
         Returns:
             Intensities (X, Y, Z) float64, and label numbers (X, Y, Z) uint8.

@@ -1,4 +1,4 @@
-"""Phantom: drawn volume of one patient, with the geometry and the scanner of the patient."""
+"""Phantom: drawn volume of one patient. Each patient has a random anatomy, voxel grid and scanner."""
 
 from dataclasses import dataclass
 
@@ -17,8 +17,8 @@ class Grid:
 
     Attributes:
         shape: number of voxels along the stored axes.
-        affine: (4, 4) float64, maps voxel indices to RAS millimeters.
-        center: (3,) center of the field of view in RAS millimeters.
+        affine: (4, 4) float64, maps voxel indices to millimeters along the RAS axes (right, anterior, superior).
+        center: (3,) center of the field of view in these millimeters.
         half: half of the field of view in millimeters.
     """
 
@@ -36,16 +36,16 @@ class Grid:
         Args:
             rng: generator of the patient.
             size: number of voxels along an axis.
-            anisotropic: make the voxels 2 to 3 times longer along one axis, which then has fewer voxels.
+            anisotropic: make the voxels 2 to 3 times longer along one axis. This axis then has fewer voxels.
 
         Returns:
             The grid.
         """
         field_of_view = float(rng.uniform(*_FIELD_OF_VIEW_MM))
         counts = np.full(3, size)
-        thick, ratio = int(rng.integers(3)), rng.uniform(2, 3)
+        thick_axis, ratio = int(rng.integers(3)), rng.uniform(2, 3)
         if anisotropic:
-            counts[thick] = round(size / ratio)
+            counts[thick_axis] = round(size / ratio)
         order, signs = rng.permutation(3), rng.choice([-1.0, 1.0], 3)
         axis, angle = rng.normal(0, 1, 3), rng.uniform(-_MAX_TILT, _MAX_TILT) * rng.integers(2)
         rotation = _rotation(axis / np.sqrt((axis**2).sum()), float(angle))
@@ -71,9 +71,9 @@ class Scanner:
     """Scanner settings of one patient.
 
     Attributes:
-        gain: factor between relative and stored intensities. Gains differ by a factor of up to 300.
+        gain: factor from relative to stored intensities, 10 to 3,200.
         noise: standard deviation of the noise in each of the two receiver channels, relative to the gain.
-        bias: logarithm of the bias field.
+        bias: logarithm of the bias field, a smooth factor of the intensity.
     """
 
     gain: float
@@ -105,7 +105,7 @@ class Scanner:
 def draw_phantom(patient: int, size: int, lesion: bool, anisotropic: bool, seed: int) -> DrawnVolume:
     """Draw the volume of one patient.
 
-    The function uses no library with threads, so that equal arguments give equal bytes in every process.
+    Equal arguments give equal bytes in every process, because the function uses no library with threads.
 
     Args:
         patient: number of the patient.
@@ -117,7 +117,7 @@ def draw_phantom(patient: int, size: int, lesion: bool, anisotropic: bool, seed:
     Returns:
         A volume of one channel, with the labels of `medtune.data.synthetic.anatomy.LABELS`, in a random orientation.
     """
-    # Each part has its own generator, so that the lesion and the slices do not change the other parts.
+    # Each part has its own generator, so that `lesion` and `anisotropic` do not change the other parts.
     streams = np.random.SeedSequence([seed, patient]).spawn(4)
     body, geometry, settings, noise = (np.random.default_rng(stream) for stream in streams)
     anatomy, grid = Anatomy.draw(body, lesion), Grid.draw(geometry, size, anisotropic)

@@ -1,4 +1,7 @@
-"""Shapes of synthetic tissue: noise fields, rounded blobs and nuclei. Lengths are in 1/128 of the image side."""
+"""Shapes of synthetic tissue: noise fields, rounded blobs and nuclei.
+
+Lengths are in 1/128 of the image side, and angles are in radians.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +20,7 @@ def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def noise(rng: np.random.Generator, size: int, period: float) -> np.ndarray:
-    """Return (size, size) smooth noise: mean 0, standard deviation about 1, and bumps of about `period`."""
+    """Return (size, size) smooth noise with mean 0, standard deviation about 1, and bumps about `period` wide."""
     knots = int(np.ceil(SIDE / period)) + 3
     coarse = rng.normal(0, 1.4, (knots, knots))
     fine = zoom(coarse, size / (knots - 2), order=2)
@@ -31,12 +34,12 @@ class Blob:
     """Rounded, lobed and elongated outline.
 
     Attributes:
-        y: center.
-        x: center.
+        y: vertical coordinate of the center.
+        x: horizontal coordinate of the center.
         radius: mean radius.
         aspect: ratio of length to width.
         angle: direction of the long axis.
-        lobes: (number of lobes, relative height, phase) of each wave that is added to the radius.
+        lobes: waves that are added to the radius. A wave is (number of lobes, height relative to the radius, phase).
     """
 
     y: float
@@ -48,16 +51,17 @@ class Blob:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, y: float, x: float, radius: float, irregular: float) -> "Blob":
-        """Create a random blob at (y, x) with about this radius; `irregular` is 0 for a circle."""
+        """Draw a random blob with the mean radius `radius`. `irregular` is 0 for a circle and about 0.2 at most."""
         lobes = tuple((k, irregular * rng.uniform(0.4, 1) / k**0.5, rng.uniform(0, 2 * np.pi)) for k in (2, 3, 5))
         return cls(y, x, radius, 1 + irregular * rng.uniform(0, 3), rng.uniform(0, np.pi), lobes)
 
     def _reach(self, theta: np.ndarray) -> np.ndarray:
+        """Return the distance from the center to the outline in the directions `theta`, before stretching."""
         lobes: np.ndarray = np.sum([a * np.cos(k * theta + phase) for k, a, phase in self.lobes], axis=0)
         return self.radius * (1 + lobes)
 
     def rho(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Return the distance from the center relative to the outline: below 1 inside, 1 on the outline."""
+        """Return the distance from the center as a fraction of the distance to the outline, which has the value 1."""
         c, s, stretch = np.cos(self.angle), np.sin(self.angle), self.aspect**0.5
         u = (c * (x - self.x) + s * (y - self.y)) / stretch
         v = (c * (y - self.y) - s * (x - self.x)) * stretch
@@ -65,7 +69,7 @@ class Blob:
         return rho
 
     def ring(self, rng: np.random.Generator, rho: float, spacing: float) -> np.ndarray:
-        """Return points on the outline, scaled by `rho`, about `spacing` apart: (m, 3) y, x and outward direction."""
+        """Return points about `spacing` apart on the outline scaled by `rho`: (m, 3) y, x and outward direction."""
         theta = np.arange(0, 2 * np.pi, 0.02) + rng.uniform(0, 0.02)
         c, s, stretch = np.cos(self.angle), np.sin(self.angle), self.aspect**0.5
         reach = rho * self._reach(theta)
@@ -80,7 +84,17 @@ class Blob:
 def place_circles(
     rng: np.random.Generator, radii: Sequence[float], gap: float, margin: float = 12.0
 ) -> list[np.ndarray]:
-    """Place circles at random, largest first and at least `gap` apart; return (y, x, radius) of those that fit."""
+    """Place circles at random, largest first.
+
+    Args:
+        rng: generator of the positions.
+        radii: radius of each circle.
+        gap: minimum distance between the outlines of two circles.
+        margin: distance that a center may be outside of the image.
+
+    Returns:
+        (y, x, radius) of each circle. Circles that do not fit are left out.
+    """
     placed: list[np.ndarray] = []
     for radius in sorted(radii, reverse=True):
         for y, x in rng.uniform(-margin, SIDE + margin, (12, 2)):
@@ -91,7 +105,7 @@ def place_circles(
 
 
 def hexagonal_points(rng: np.random.Generator, spacing: float) -> np.ndarray:
-    """Return (m, 2) points that fill the field in a jittered hexagonal grid."""
+    """Return (m, 2) points, y and x, of a hexagonal grid that fills the image. Each point is moved at random."""
     rows = np.arange(-8, SIDE + 8, spacing * 0.87)
     columns = np.arange(-8, SIDE + 8, spacing)
     y, x = np.meshgrid(rows, columns, indexing="ij")
@@ -101,7 +115,7 @@ def hexagonal_points(rng: np.random.Generator, spacing: float) -> np.ndarray:
 
 
 def draw_nuclei(nuclei: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw nuclei; where they overlap, the darkest value is used.
+    """Draw nuclei. Where nuclei overlap, the darkest value is used.
 
     Args:
         nuclei: (m, 6): y, x, radius, aspect, direction of the long axis, darkness.
@@ -130,6 +144,6 @@ def draw_nuclei(nuclei: np.ndarray, size: int, rng: np.random.Generator) -> np.n
     chromatin = 1 + 0.15 * rng.normal(0, 1, inside.shape)
     value = nuclei[:, 5, None, None] * inside * membrane * chromatin
     rows, columns = np.broadcast_arrays(rows, columns)
-    seen = (rows >= 0) & (rows < size) & (columns >= 0) & (columns < size)
-    np.maximum.at(canvas, (rows[seen], columns[seen]), value[seen])
+    visible = (rows >= 0) & (rows < size) & (columns >= 0) & (columns < size)
+    np.maximum.at(canvas, (rows[visible], columns[visible]), value[visible])
     return canvas

@@ -16,7 +16,7 @@ def draw_slide(seed: int, side: int, kind: int) -> np.ndarray:
     Args:
         seed: seed of all random numbers.
         side: width and height in pixels.
-        kind: 0: scattered small nuclei; 1: fibers in one direction; 2: large clumps of nuclei.
+        kind: pattern of the tissue. 0: scattered small nuclei; 1: fibers in one direction; 2: large clumps of nuclei.
 
     Returns:
         (side, side, 3) uint8 image.
@@ -51,8 +51,8 @@ def write_slide(
         path: file to write; its folder is created.
         seed: seed of the drawing.
         side: width and height of level 0 in pixels.
-        kind: see `draw_slide`; None: 0 or 1, depending on the seed.
-        mpp: micrometers per pixel stored in the file; None: not stored.
+        kind: see `draw_slide`; None: 0 for an even seed, 1 for an odd one.
+        mpp: micrometers per pixel to store in the file; None: none is stored.
         levels: number of levels; each has half the width and height of the previous level.
 
     Returns:
@@ -65,7 +65,7 @@ def write_slide(
 
 
 def write_pyramid(path: Path, image: np.ndarray, mpp: float | None, levels: int) -> None:
-    """Write an image as a pyramidal TIFF; the arguments are those of `write_slide`."""
+    """Write an image as a pyramidal TIFF. `write_slide` explains the other arguments."""
     import tifffile
 
     unit: dict[str, Any] = {"resolution": (10_000 / mpp, 10_000 / mpp), "resolutionunit": "CENTIMETER"} if mpp else {}

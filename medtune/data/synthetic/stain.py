@@ -15,11 +15,11 @@ class Stain:
     """Stain and camera of one patient, shared by all images of the patient.
 
     Attributes:
-        hematoxylin: (3,) optical density per unit of hematoxylin in R, G, B.
-        eosin: (3,) optical density per unit of eosin in R, G, B.
+        hematoxylin: (3,) optical density in R, G, B of a hematoxylin concentration of 1.
+        eosin: (3,) optical density in R, G, B of an eosin concentration of 1.
         light: (3,) R, G, B of bare glass, 0 to 1.
-        blur: standard deviation of the blur, in units of 1/128 of the image side.
-        grain: standard deviation of the sensor noise, 0 to 1.
+        blur: standard deviation of the blur, in 1/128 of the image side.
+        grain: standard deviation of the sensor noise, as a fraction of the full intensity range.
     """
 
     hematoxylin: np.ndarray
@@ -30,7 +30,7 @@ class Stain:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, spread: float) -> "Stain":
-        """Draw a patient's stain; `spread` is 0 for identical stains and 1 for the variation between laboratories."""
+        """Draw the stain of a patient. A `spread` of 0 gives identical stains, 1 the variation between laboratories."""
 
         def dye(vector: tuple[float, float, float], low: float, high: float) -> np.ndarray:
             turned = np.clip(np.array(vector) + spread * rng.normal(0, 0.11, 3), 0.02, None)
@@ -52,16 +52,16 @@ class Stain:
         Args:
             hematoxylin: (size, size) concentration, 0 or more.
             eosin: (size, size) concentration, 0 or more.
-            rng: generator for the thickness of the section and the noise.
+            rng: generator of the section thickness and of the noise.
 
         Returns:
             (size, size, 3) uint8 image.
         """
         size = len(hematoxylin)
-        thick = rng.normal(1, 0.04, 2)
+        thickness = rng.normal(1, 0.04, 2)
         sigma = self.blur * size / 128
-        h = gaussian_filter(hematoxylin * thick[0], sigma)[..., None]
-        e = gaussian_filter(eosin * thick[1], sigma)[..., None]
+        h = gaussian_filter(hematoxylin * thickness[0], sigma)[..., None]
+        e = gaussian_filter(eosin * thickness[1], sigma)[..., None]
         light = self.light * np.exp(-(h * self.hematoxylin + e * self.eosin))
         light = light + rng.normal(0, self.grain, (size, size, 1))
         image: np.ndarray = np.clip(np.rint(light * 255), 0, 255).astype(np.uint8)

@@ -14,7 +14,17 @@ from medtune.data.synthetic.shapes import SIDE, Blob, draw_nuclei, grid, hexagon
 
 @dataclass(frozen=True)
 class CellStyle:
-    """Appearance of one patient's cells, independent of the tissue. Lengths are in 1/128 of the image side."""
+    """Appearance of one patient's cells, independent of the tissue. Lengths are in 1/128 of the image side.
+
+    Attributes:
+        nucleus: mean radius of a nucleus.
+        aspect: mean ratio of length to width of a nucleus.
+        darkness: mean hematoxylin concentration of a nucleus.
+        structure: factor of the radius of glands, nests, pools and gaps.
+        irregular: irregularity of outlines; 0 for circles.
+        fiber_period: distance between neighboring fibers.
+        secretion: relative eosin concentration of the secretion in lumens and pools.
+    """
 
     nucleus: float
     aspect: float
@@ -40,7 +50,20 @@ class CellStyle:
 
 @dataclass
 class Canvas:
-    """Image to draw on: dye concentrations, nuclei, fiber direction (`bend`) and covered pixels (`occupied`)."""
+    """Image to draw on. All images are (size, size).
+
+    Attributes:
+        size: side of the image in pixels.
+        rng: generator of the image.
+        style: cells of the patient.
+        y: vertical coordinates of the pixels, in 1/128 of the image side.
+        x: horizontal coordinates of the pixels.
+        hematoxylin: concentration, without nuclei.
+        eosin: concentration.
+        bend: direction of the fibers in radians.
+        occupied: True where a structure covers the fibers.
+        nuclei: arrays of nuclei, see `draw_nuclei`.
+    """
 
     size: int
     rng: np.random.Generator
@@ -54,7 +77,7 @@ class Canvas:
     nuclei: list[np.ndarray] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Fill the field with fibers that follow one bent direction."""
+        """Fill the image with fibers that follow one bent direction."""
         self.y, self.x = grid(self.size)
         self.occupied = np.zeros((self.size, self.size), bool)
         angle = self.rng.uniform(0, np.pi)
@@ -67,7 +90,14 @@ class Canvas:
         self.hematoxylin = 0.05 + 0.02 * noise(self.rng, self.size, 16)
 
     def cells(self, points: np.ndarray, direction: np.ndarray | float, scale: float = 1.0, aspect: float = 0) -> None:
-        """Add nuclei at (m, 2) `points`, with their long axes along `direction`."""
+        """Add nuclei.
+
+        Args:
+            points: (m, 2) y and x of the centers.
+            direction: direction of the long axes in radians, one value or (m,).
+            scale: factor of the radius.
+            aspect: mean ratio of length to width; 0: that of the style.
+        """
         m, style, rng = len(points), self.style, self.rng
         radius = scale * style.nucleus * rng.lognormal(0, 0.13, m)
         stretch = np.maximum(1, rng.normal(aspect or style.aspect, 0.15, m))
@@ -76,13 +106,16 @@ class Canvas:
         self.nuclei.append(np.stack([points[:, 0], points[:, 1], radius, stretch, angle, dark], axis=1))
 
     def tint(self, weight: np.ndarray, hematoxylin: float, eosin: float) -> None:
-        """Blend the canvas with these concentrations by `weight` (size, size), 0 to 1. Pixels above 0.5 are covered."""
+        """Blend the canvas with concentrations. `weight` (size, size) is their fraction, 0 to 1.
+
+        Pixels with a weight above 0.5 become occupied.
+        """
         self.hematoxylin += weight * (hematoxylin - self.hematoxylin)
         self.eosin += weight * (eosin - self.eosin)
         self.occupied |= weight > 0.5
 
     def sample(self, values: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """Return (m,) the values of the pixels nearest to (m, 2) `points`."""
+        """Return the (m,) values of the pixels at the (m, 2) points."""
         index = np.clip(np.floor(points * (self.size / SIDE)).astype(int), 0, self.size - 1)
         sampled: np.ndarray = values[index[:, 0], index[:, 1]]
         return sampled
@@ -94,7 +127,7 @@ def below(rho: np.ndarray, limit: float, soft: float) -> np.ndarray:
 
 
 def blobs(view: Canvas, low: float, high: float, count: int, gap: float) -> list[Blob]:
-    """Draw up to `count` outlines with radius `low` to `high` that do not touch."""
+    """Draw up to `count` outlines that are about `gap` apart, with radii from `low` to `high` times the structure."""
     radii = view.style.structure * view.rng.uniform(low, high, count)
     circles = place_circles(view.rng, radii.tolist(), gap)
     return [Blob.draw(view.rng, y, x, radius, view.style.irregular) for y, x, radius in circles]
@@ -139,12 +172,12 @@ def cords(view: Canvas, amount: float) -> None:
             point = point + spacing * np.array([np.sin(angle), np.cos(angle)])
         if len(line) < 3:
             continue
-        file = np.array(line)
-        near = np.full((view.size, view.size), np.inf)
-        for y, x, _ in file:
-            near = np.minimum(near, (view.y - y) ** 2 + (view.x - x) ** 2)
-        view.tint(below(np.sqrt(near), 1.9 * view.style.nucleus, 1.5), 0.1, 0.6)
-        view.cells(file[:, :2] + view.rng.normal(0, 0.4, (len(file), 2)), file[:, 2])
+        cells = np.array(line)
+        squared_distance = np.full((view.size, view.size), np.inf)
+        for y, x, _ in cells:
+            squared_distance = np.minimum(squared_distance, (view.y - y) ** 2 + (view.x - x) ** 2)
+        view.tint(below(np.sqrt(squared_distance), 1.9 * view.style.nucleus, 1.5), 0.1, 0.6)
+        view.cells(cells[:, :2] + view.rng.normal(0, 0.4, (len(cells), 2)), cells[:, 2])
 
 
 def pools(view: Canvas, amount: float) -> None:
@@ -164,11 +197,12 @@ def pools(view: Canvas, amount: float) -> None:
             view.cells(points, view.rng.uniform(0, np.pi, len(points)))
 
 
+# Each function draws one tissue. `amount` is a factor of the number of structures.
 PAINTERS = {"glands": glands, "nests": nests, "cords": cords, "pools": pools}
 
 
 def paint(tissue: str, size: int, style: CellStyle, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one field of view; return hematoxylin and eosin concentrations, each (size, size), 0 or more."""
+    """Draw one image of a tissue. Return hematoxylin and eosin concentrations, each (size, size), 0 or more."""
     view = Canvas(size, rng, style)
     gaps(view)
     PAINTERS[tissue](view, rng.uniform(0.75, 1.1))
