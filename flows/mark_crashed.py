@@ -1,9 +1,11 @@
-"""Marking of dead runs, whose process has ended although their state is Running, as Crashed.
+"""Marking of dead runs as Crashed. A run is dead if its process has ended, but its state is still Running.
 
-Two processes can detect dead runs. The process that holds the lock of a folder (medtune.runtime.lock.output_lock)
-knows that all other runs of this folder have ended. A new worker knows that the runs of its predecessor have ended
-(flows/exit_with_parent.py). Subflow runs and task runs are marked too. For scheduled runs, this module
-also sends a notification (flows/hooks.py), because the ended process cannot send it.
+Two processes can detect dead runs:
+    - A run that holds the lock of a folder (medtune.runtime.lock.output_lock): all other runs of the folder have ended.
+    - A new worker: the runs of the earlier worker have ended with it (flows/exit_with_parent.py).
+
+The subflow runs and task runs of a dead run are marked too. For dead scheduled runs, this module also sends the
+notification (flows/hooks.py).
 """
 
 import logging
@@ -28,14 +30,15 @@ def tag(out: str) -> str:
 
 
 def mark_crashed(out: str, keep: set[UUID]) -> list[str]:
-    """Mark unfinished flow runs of other processes in a folder as Crashed. The caller must hold the folder's lock.
+    """Mark the dead flow runs of a folder as Crashed. The caller must hold the folder's lock.
 
-    Runs that wait for the lock are alive and not tagged yet. If the server does not answer, a warning is logged.
+    A run gets the tag of the folder only when it holds the lock, so a run that waits for the lock is not marked. If the
+    server does not answer, a warning is logged.
 
     Args:
         out: folder that contains artifacts/.
-        keep: flow runs of the caller. They are tagged with the folder. These runs, their parents and their subflow
-            runs are not marked.
+        keep: ids of the caller's flow runs, which get the tag of the folder. These runs, their parents and their
+            subflow runs are not marked.
 
     Returns:
         Names of the marked flow runs.
@@ -56,11 +59,11 @@ def mark_crashed(out: str, keep: set[UUID]) -> list[str]:
 def mark_crashed_of_worker(
     client: "SyncPrefectClient", claimed: Callable[["FlowRun"], bool], report: bool = True
 ) -> list[str]:
-    """Mark unfinished runs of an earlier worker as Crashed. Call this before the new worker starts.
+    """Mark unfinished runs of an earlier worker as Crashed. Call this function before the new worker starts.
 
     Args:
         client: client of the Prefect server.
-        claimed: predicate for the flow runs of the earlier worker.
+        claimed: function that returns True for the flow runs of the earlier worker.
         report: send notifications about scheduled runs.
 
     Returns:
@@ -70,7 +73,14 @@ def mark_crashed_of_worker(
 
 
 class _ServerRuns:
-    """Flow runs and task runs of a server, with a cache of the flow runs."""
+    """Unfinished runs of a server, and the rule which of them are dead. Flow runs are read only once.
+
+    Attributes:
+        is_gone: function that returns True if the process of a flow run has ended.
+        known: flow runs that were already read, by id.
+        keep: ids of flow runs that are alive, with their subflow runs.
+        ancestors: ids of the runs in `keep` and of their parents, which are alive too.
+    """
 
     def __init__(self, client: "SyncPrefectClient", is_gone: Callable[["FlowRun"], bool], keep: set[UUID]) -> None:
         self.client = client
@@ -80,6 +90,7 @@ class _ServerRuns:
         self.ancestors = {run.id for id in keep for run in self._lineage(self._flow_run(id))}
 
     def mark_crashed(self, report: bool) -> list[str]:
+        """Mark all dead runs, notify about scheduled ones if `report` is True, and return the names of flow runs."""
         self._end_tasks()
         dead = self._end_flows()
         for run in dead if report else ():
@@ -101,7 +112,7 @@ class _ServerRuns:
         return dead
 
     def _end_tasks(self) -> None:
-        """Mark task runs, also of flow runs that are already marked: workers and automations mark only flow runs."""
+        """Mark the task runs of dead flow runs, also of those that a worker or an automation has marked before."""
         from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterState, TaskRunFilterStateType
         from prefect.client.schemas.objects import StateType
         from prefect.states import Crashed
@@ -118,7 +129,7 @@ class _ServerRuns:
         return not is_own and any(map(self.is_gone, lineage))
 
     def _lineage(self, run: "FlowRun") -> Iterator["FlowRun"]:
-        """Yield `run` and all its parent flow runs."""
+        """Yield `run`, its parent flow run, the parent of the parent, and so on."""
         while True:
             yield run
             task = self.client.read_task_run(run.parent_task_run_id) if run.parent_task_run_id else None

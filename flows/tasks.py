@@ -1,4 +1,4 @@
-"""Pipeline as a Prefect flow, with one task per step and MedTune's cache keys."""
+"""Pipeline as a Prefect flow: one task per step (one run of a stage), with MedTune's cache keys."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from medtune.stages.steps import Step, Steps
 def train(steps: Steps, name: str = "train") -> list[pipeline.StepResult]:
     """Run every step of the pipeline as a task of one flow run.
 
-    The parameters of the flow are only displayed. The tasks use the validated params of `steps`.
+    Prefect displays the parameters of the flow. The tasks use only the validated params of `steps`.
 
     Args:
         steps: the steps of the pipeline.
