@@ -6,13 +6,13 @@ from medtune.config.errors import pluralize
 from medtune.evaluation.facts import IMAGE_LEVEL_PROTOCOLS
 from medtune.evaluation.intervals import FEW_PATIENTS, too_few
 
-# Fraction of trials with the lowest or highest learning rate that causes a warning. With three rates, two thirds of the
-# trials have such a rate by chance.
+# A warning appears if a larger fraction of the trials selected the lowest or highest learning rate. With three rates,
+# two thirds of the trials select such a rate by chance.
 EDGE_FRACTION = 0.75
 
 
 def comparison_warnings(comparison: Comparison) -> list[str]:
-    """Return the warnings, the most important first."""
+    """Return the warnings about a comparison, one sentence or two each, the most important first."""
     if comparison.is_empty:
         return []
     return [
