@@ -22,7 +22,9 @@ def data(
 ) -> None:
     """Find, check, split and pack the images or volumes into data/prepared.
 
-    Reuses the result if params, code and image files are unchanged.
+    The section data of params.yaml selects the files and the split into
+    training, validation and test patients.
+    The result is reused if the params, the code and the files are unchanged.
     """
     import json
 

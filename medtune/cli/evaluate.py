@@ -13,7 +13,7 @@ from medtune.cli.json_output import print_json, progress_on_stderr
 app = options.program()
 Bundle = Annotated[
     Path | None,
-    typer.Argument(metavar="BUNDLE", help="Bundle to evaluate on --data. Default: the trained folds."),
+    typer.Argument(metavar="BUNDLE", help="Bundle to evaluate on --data. Default: the networks of the project."),
 ]
 
 
@@ -31,29 +31,41 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="With BUNDLE: table of labels, or folder of class folders. For volumes: folder with dataset.json, "
-            "folder with images and masks, or table with the columns path and mask.",
+            help="With BUNDLE: table of labels, or folder with one subfolder per class. For segmentation: folder with "
+            "dataset.json, folder with images and masks, or table with the columns path and mask.",
         ),
     ] = None,
-    by: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Column of subgroups. Repeatable.")] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Also evaluate the subgroups in this column of the table. Repeatable."),
+    ] = None,
     params: options.ParamsFile = None,
     overrides: options.Overrides = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Put artifacts under DIR. With BUNDLE: write the result to DIR."),
+        typer.Option(
+            metavar="DIR",
+            help="Folder that contains artifacts. With BUNDLE: folder for the result (default: evaluation-DATA).",
+        ),
     ] = None,
     precision: options.Precision = "fp32",
     provider: options.Provider = "cpu",
     training_data: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="With BUNDLE: data/prepared that it was trained on, to find training images."),
+        typer.Option(
+            metavar="DIR", help="With BUNDLE: data/prepared of its training, to find images that the model has seen."
+        ),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Evaluate the trained folds on their test images, or a bundle on external images or volumes.
 
-    Writes metrics.json, predictions, plots and report.html to artifacts/evaluate. With BUNDLE and --data, onnxruntime
-    evaluates the bundle with its own decision rule, and the result is written to --out.
+    Without BUNDLE, the command evaluates the networks of the project.
+    It writes metrics.json, predictions, plots and report.html to
+    artifacts/evaluate.
+
+    With BUNDLE and --data, the command evaluates a bundle on other data,
+    with the decision rule of the bundle. It needs no project.
     """
     sets = [*(overrides or ())]
     if by:

@@ -1,4 +1,4 @@
-"""Entry point of `medtune` with the table of its commands, which are imported on demand."""
+"""Entry point of `medtune`, and the table of its commands. The module of a command is imported when it is called."""
 
 import importlib
 import os
@@ -14,7 +14,7 @@ from medtune.cli.options import examples
 
 
 class Entry(NamedTuple):
-    """One command of `medtune --help`: module that defines `app`, help panel and summary."""
+    """Entry of `medtune --help`: module of the command, title of its panel on the page, and summary."""
 
     module: str
     panel: str
@@ -99,14 +99,18 @@ Version = Annotated[
     epilog=examples("medtune init", "medtune train --set finetune.epochs=3", "medtune predict artifacts/export scans/")
 )
 def medtune(version: Version = False) -> None:
-    """Fine-tune vision backbones on small sets of medical images and export a verified ONNX bundle."""
+    """Fine-tune vision backbones on small sets of medical images and export a verified ONNX bundle.
+
+    A project is a folder with params.yaml, which contains all settings.
+    A bundle is a folder with an ONNX model, its preprocessing and its metrics.
+    """
 
 
 def call(words: Sequence[str] | None = None) -> int:
     """Run one command in this process.
 
     Args:
-        words: arguments of `medtune`. None uses the arguments of this process.
+        words: arguments of `medtune`; None for the arguments of this process.
 
     Returns:
         Exit code: 0 success, 1 failed run, 2 invalid input or usage.
@@ -122,6 +126,6 @@ def main() -> NoReturn:
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # the reader closed the pipe, as in `medtune predict ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python reports this error at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise, Python prints the error at exit
         sys.exit(code or 1)
     sys.exit(code)

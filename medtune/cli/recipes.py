@@ -18,8 +18,9 @@ app.info.no_args_is_help = False
 def recipes(context: typer.Context, as_json: options.AsJson = False) -> None:
     """List the shipped recipes.
 
-    A recipe is an overlay on params.yaml. `medtune params apply NAME` writes it to the file. `--params FILE` uses it
-    for a single command.
+    A recipe is a file with settings that override params.yaml.
+    `medtune params apply NAME` writes the settings to params.yaml.
+    The option --params FILE of other commands uses them only once.
     """
     if context.invoked_subcommand is None:
         _list(as_json)

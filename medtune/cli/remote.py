@@ -29,8 +29,10 @@ def remote(
 ) -> None:
     """Set the DVC remote for data and results.
 
-    DVC verifies every file that it pulls. The remote is set only if a small file can be written, read back and deleted
-    there.
+    The remote is a shared folder or server. `dvc push` and `dvc pull` copy
+    data and results to it and from it.
+    The command first writes, reads and deletes a small file there. If that
+    fails, nothing is changed.
     """
     from medtune.registry.remote import configure_remote as run
 
