@@ -91,7 +91,7 @@ class ExternalInput(ABC):
 
     @abstractmethod
     def facts(self, bundle: Any, prepared: "PreparedDataset") -> dict[str, Any]:
-        """Return the entries of `external` in metrics.json that depend on the input."""
+        """Return further entries of `external` in metrics.json."""
 
     def warnings(self, facts: Mapping[str, Any]) -> list[str]:
         """Return warnings about `facts`, the entries of `external` in metrics.json."""

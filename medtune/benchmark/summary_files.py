@@ -55,7 +55,7 @@ def log_summary(
     """Log one W&B run for the grid, with a table of its trials and the findings of the report.
 
     Args:
-        params_tree: params that the trials share, as nested dicts.
+        params_tree: params as nested dicts, before validation. The grid overrides them per trial.
         records: record by trial; None if the trial is not finished.
         findings: recommendations and warnings of the report, from `write_summary`.
         metric: name of the compared metric.

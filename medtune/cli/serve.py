@@ -22,29 +22,19 @@ app = options.program()
 def serve(
     bundle: options.BundleFolder,
     host: Annotated[str, typer.Option(help="Address to listen on. There is no authentication.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on. 0: any free port.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
     precision: options.Precision = "fp32",
     provider: options.Provider = "cpu",
     threads: Annotated[int, typer.Option(min=0, max=1024, help="CPU threads. 0: all cores.")] = 0,
     max_mb: Annotated[int, typer.Option(min=1, max=4096, help="Largest request in MB.")] = 64,
-    max_connections: Annotated[int, typer.Option(min=1, max=65535, help="Maximum number of open connections.")] = 32,
+    max_connections: Annotated[int, typer.Option(min=1, max=65535, help="Concurrent connections.")] = 32,
 ) -> None:
     """Serve a bundle over HTTP.
 
-    POST /predict returns predictions. GET /docs describes the interface.
-    GET /healthz and GET /metadata describe the server and the bundle.
-
-    Classification. Body: one image, or several as multipart/form-data.
-    Response: JSON.
-
-    Segmentation of volumes. Body: one NIfTI file, or one per channel as
-    multipart/form-data. Response: the label map as NIfTI.
-
-    Segmentation of images. Body: one image.
-    Response: the label map as PNG.
-
-    With `Accept: application/json`, segmentation returns the size of each
-    label instead of the label map.
+    POST /predict accepts an image as the body, or several as multipart/form-data. GET /healthz, /metadata and /docs.
+    A bundle for volumes accepts one NIfTI file, or one per channel as multipart/form-data. It returns the label map as
+    NIfTI, or the volumes of the labels for `Accept: application/json`. A bundle that segments images accepts one image
+    and returns the label map as PNG, or the number of pixels of each label.
     """
     from medtune.serving.any_bundle import load_bundle
     from medtune.serving.http import serve as run

@@ -90,7 +90,16 @@ class InputExport(Protocol):
 
 
 def input_export(params: Params, prepared: "PreparedDataset", networks: Sequence[Any]) -> InputExport:
-    """Return the steps of the export for the input of the task: images or volumes."""
+    """Return the parts for the task's kind of input.
+
+    Args:
+        params: all params.
+        prepared: the prepared data.
+        networks: trained networks.
+
+    Returns:
+        The parts.
+    """
     if getattr(base.export(params.task.kind), "INPUT", "images") == "volumes":
         from medtune.export.volume_export import VolumeExport
 

@@ -15,8 +15,8 @@ def stack_outputs(names: Sequence[str], outputs: Sequence[np.ndarray]) -> np.nda
         outputs: (n, ...) output per name.
 
     Returns:
-        (n, 1 + M, ...): the mean, then the outputs of the M member networks. Without a mean, the shape is (n, M, ...).
-        Without the output `members`, it is (n, ...).
+        (n, 1 + M, ...) with the mean first and then the M members. The shape is (n, M, ...) without a mean, and
+        (n, ...) for a graph without members.
     """
     by_name = dict(zip(names, outputs, strict=True))
     by_name.pop(DECISION, None)

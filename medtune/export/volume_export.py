@@ -133,7 +133,7 @@ def _label_map(folder: Path, path: str, suffix: str) -> Path | None:
 
 
 def measure(entries: "Sequence[VolumeEntry]") -> TrainingRange:
-    """Return the range of the sizes, spacings and intensities of prepared volumes."""
+    """Return the range of prepared volumes."""
     return TrainingRange.measure(
         [entry.original_shape for entry in entries],
         [entry.spacing for entry in entries],

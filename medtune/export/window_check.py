@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MAX_VOLUMES = 4
 # Maximum size of the outputs of all windows in memory, in bytes.
 MAX_BYTES = 256 << 20
-# Maximum number of voxels of a batch of windows. Larger batch sizes are not checked.
+# Voxels of a batch of windows. Larger batch sizes are left out.
 MAX_BATCH_VOXELS = 2 << 20
 
 
@@ -44,8 +44,7 @@ class WindowCheck:
         masks: (n, X, Y, Z) uint8 masks of the windows.
         reference: (n, 1 + M, K, X, Y, Z) outputs of the PyTorch module in fp32 on the CPU: the mean and M networks.
         rows: rows of the volumes that are segmented completely; empty to compare windows only.
-        labels: label map of each of these volumes on the grid of its file, without post-processing.
-        scale: factor for the tolerances.
+        labels: label map of each volume on the grid of its file, without post-processing.
     """
 
     prepared: "PreparedDataset"

@@ -1,8 +1,9 @@
 """HTTP service for a bundle (`medtune serve`).
 
-POST /predict accepts one image as the body, or several images as multipart/form-data. A bundle for segmentation accepts
-one volume or image (see `medtune.serving.volumes.uploads`). GET /healthz reports the status. GET /metadata describes
-the model. There is no authentication, so the service listens only on this machine by default.
+POST /predict accepts one image as the body, or several images as multipart/form-data. A bundle for volumes accepts one
+volume (see `medtune.serving.volumes.uploads`). GET /healthz reports the status and GET /metadata describes the model.
+The extra `serve` installs FastAPI and uvicorn. There is no authentication, so the service listens only on this machine
+by default.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -46,8 +47,7 @@ MODEL_INFO_KEYS = (
     "sha256",
 )
 
-# Description of the request body for /docs. The endpoint parses the body itself, because FastAPI cannot accept both a
-# single image and multipart/form-data.
+# The endpoint parses the body itself, because FastAPI cannot accept both a single image and multipart/form-data.
 _BINARY = {"type": "string", "format": "binary"}
 REQUEST_BODY = {
     "required": True,
@@ -72,7 +72,7 @@ def predict_uploads(bundle: Bundle, files: Sequence[tuple[str, bytes]]) -> list[
         files: name and bytes per image.
 
     Returns:
-        One dictionary per image, in order, with the key `name` and either `error` or the keys of the prediction.
+        One dictionary per image, in order. It has `name`, and either `error` or the keys of the task's `entry`.
     """
     if bundle.is_for_slides:
         return [_predict_slide(bundle, name, content) for name, content in files]
@@ -182,7 +182,7 @@ def create_app(bundle: "Bundle | VolumeBundle", max_bytes: int = 64 << 20, max_i
             info["data"] = {key: value for key, value in info["data"].items() if key != "leaked_patients"}
         return info
 
-    # FastAPI reads the annotation `Request`, so this module must not use `from __future__ import annotations`.
+    # No `from __future__ import annotations` here: FastAPI could not resolve the local name `Request` from a string.
     app.post("/predict", openapi_extra={"requestBody": REQUEST_BODY})(predict)
     app.get("/healthz")(healthz)
     app.get("/metadata")(metadata)
@@ -190,7 +190,7 @@ def create_app(bundle: "Bundle | VolumeBundle", max_bytes: int = 64 << 20, max_i
 
 
 def serve(bundle: "Bundle | VolumeBundle", host: str, port: int, max_bytes: int, max_connections: int) -> None:
-    """Run the service until the process is interrupted.
+    """Answer requests until the process is interrupted.
 
     Args:
         bundle: the loaded bundle.
@@ -207,5 +207,5 @@ def serve(bundle: "Bundle | VolumeBundle", host: str, port: int, max_bytes: int,
         import uvicorn
     except ImportError:
         raise BundleError(INSTALL) from None
-    # The number of connections is limited, because each may need memory for a large request and a decoded image.
+    # Each connection may need memory for a request of maximum size and a decoded image of 50 million pixels.
     uvicorn.run(app, host=host, port=port, log_level="warning", limit_concurrency=max_connections + 1)

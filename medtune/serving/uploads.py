@@ -1,4 +1,4 @@
-"""Reading of the files in a multipart/form-data request, with Starlette and python-multipart."""
+"""Files of a multipart/form-data request, parsed by Starlette and python-multipart."""
 
 from collections.abc import AsyncGenerator
 
@@ -11,14 +11,9 @@ class TooManyFilesError(ValueError):
 
 
 class _StrictParser(MultiPartParser):
-    """Parser that detects truncated bodies. It stores files in memory, because a container may have no writable folder.
+    """Parser that detects truncated bodies and stores files in memory, as a container may have no writable folder."""
 
-    Attributes:
-        spool_max_size: 0 means that no temporary file is written.
-        is_complete: True after the final boundary.
-    """
-
-    spool_max_size = 0
+    spool_max_size = 0  # never write to a temporary file; the request has a maximum size
     is_complete = False
 
     def on_end(self) -> None:
