@@ -67,7 +67,7 @@ def benchmark(
         missing = [job for job in all_jobs if job.trial in selected and records[job.trial] is None][:max_trials]
         n_finished = sum(record is not None for record in records.values())
         info(f"benchmark: {len(records)} trials, {n_finished} already finished, {len(missing)} to run")
-        errors = _compute(grid, missing, paths, records, prefect) if missing else {}
+        errors = _run_missing(grid, missing, paths, records, prefect) if missing else {}
         lines = summary_files.write_summary(grid, all_jobs, records, errors, paths)
         if missing:
             summary_files.log_summary(tree, records, lines, grid.metric)
@@ -77,7 +77,7 @@ def benchmark(
         raise SystemExit(1)
 
 
-def _compute(
+def _run_missing(
     grid: BenchmarkParams,
     missing: Sequence[jobs.TrialJob],
     paths: RunPaths,

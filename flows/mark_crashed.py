@@ -76,29 +76,29 @@ class _ServerRuns:
     """Unfinished runs of a server, and the rule which of them are dead. Flow runs are read only once.
 
     Attributes:
-        is_gone: function that returns True if the process of a flow run has ended.
+        has_ended: function that returns True if the process of a flow run has ended.
         known: flow runs that were already read, by id.
         keep: ids of flow runs that are alive, with their subflow runs.
         ancestors: ids of the runs in `keep` and of their parents, which are alive too.
     """
 
-    def __init__(self, client: "SyncPrefectClient", is_gone: Callable[["FlowRun"], bool], keep: set[UUID]) -> None:
+    def __init__(self, client: "SyncPrefectClient", has_ended: Callable[["FlowRun"], bool], keep: set[UUID]) -> None:
         self.client = client
-        self.is_gone = is_gone
+        self.has_ended = has_ended
         self.known: dict[UUID, FlowRun] = {}
         self.keep = keep
         self.ancestors = {run.id for id in keep for run in self._lineage(self._flow_run(id))}
 
     def mark_crashed(self, report: bool) -> list[str]:
         """Mark all dead runs, notify about scheduled ones if `report` is True, and return the names of flow runs."""
-        self._end_tasks()
-        dead = self._end_flows()
+        self._mark_tasks()
+        dead = self._mark_flows()
         for run in dead if report else ():
             if run.deployment_id and run.state:
                 notify_by_name(self.client.read_flow(run.flow_id).name, run, run.state)
         return [run.name for run in dead]
 
-    def _end_flows(self) -> list["FlowRun"]:
+    def _mark_flows(self) -> list["FlowRun"]:
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
         from prefect.client.schemas.objects import StateType
         from prefect.states import Crashed
@@ -111,7 +111,7 @@ class _ServerRuns:
             self.client.set_flow_run_state(run.id, run.state, force=True)
         return dead
 
-    def _end_tasks(self) -> None:
+    def _mark_tasks(self) -> None:
         """Mark the task runs of dead flow runs, also of those that a worker or an automation has marked before."""
         from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterState, TaskRunFilterStateType
         from prefect.client.schemas.objects import StateType
@@ -126,7 +126,7 @@ class _ServerRuns:
     def _is_dead(self, run: "FlowRun") -> bool:
         lineage = list(self._lineage(run))
         is_own = run.id in self.ancestors or any(ancestor.id in self.keep for ancestor in lineage)
-        return not is_own and any(map(self.is_gone, lineage))
+        return not is_own and any(map(self.has_ended, lineage))
 
     def _lineage(self, run: "FlowRun") -> Iterator["FlowRun"]:
         """Yield `run`, its parent flow run, the parent of the parent, and so on."""

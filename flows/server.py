@@ -48,12 +48,12 @@ def server_connection(cache: Path) -> Iterator[None]:
     import prefect.settings
 
     if url := prefect.settings.PREFECT_API_URL.value():
-        _check(url)
+        _require_answer(url)
         yield
         return
     if url := service_address.running_address(cache):
-        _check(url)
-        with _using(url):
+        _require_answer(url)
+        with _api_url(url):
             yield
         return
     log = cache / "prefect" / "server.log"
@@ -67,14 +67,15 @@ def server_connection(cache: Path) -> Iterator[None]:
             start_new_session=True,  # Ctrl-C must stop only the flow, which then stops the server
         )
     try:
-        with _using(_address(process, log)):
+        with _api_url(_address(process, log)):
             yield
     finally:
         _stop(process)
 
 
 @contextmanager
-def _using(url: str) -> Iterator[None]:
+def _api_url(url: str) -> Iterator[None]:
+    """Set PREFECT_API_URL to `url` in the block."""
     from prefect.context import refresh_global_settings_context
 
     os.environ["PREFECT_API_URL"] = url
@@ -91,7 +92,7 @@ def is_alive() -> bool:
     import prefect.settings
 
     try:
-        _check(prefect.settings.PREFECT_API_URL.value() or "")
+        _require_answer(prefect.settings.PREFECT_API_URL.value() or "")
     except ServerUnavailable:
         return False
     return True
@@ -110,7 +111,7 @@ def wait_until_settled(flow_run_name: str) -> None:
     from prefect.logging.handlers import APILogWorker
 
     try:
-        _check(prefect.settings.PREFECT_API_URL.value() or "")
+        _require_answer(prefect.settings.PREFECT_API_URL.value() or "")
         EventsWorker.drain_all(timeout=SETTLE_TIMEOUT_S)
         APILogWorker.drain_all(timeout=SETTLE_TIMEOUT_S)
         end = time.monotonic() + SETTLE_TIMEOUT_S
@@ -147,7 +148,7 @@ def _is_settled(flow_run_name: str) -> bool:
     return bool(runs) and all(run.state is not None and run.state.is_final() for run in runs)
 
 
-def _check(url: str) -> None:
+def _require_answer(url: str) -> None:
     """Raise ServerUnavailable if no server answers at `url` within 10 s."""
     import httpx
 

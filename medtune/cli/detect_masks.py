@@ -28,7 +28,7 @@ FILES_READ = 8
 WHITE = 255  # value of the only label in masks that are meant to be viewed
 # Names of folders whose images are not used for training.
 _UNUSED = re.compile(r"(?i)(?:images?|labels?|masks?|imgs?)?[-_ ]?(?:ts|te|test(?:ing)?|val(?:id(?:ation)?)?)")
-# Images are segmented at their own pixel size. The default for volumes would enlarge them.
+# Images are not enlarged for the backbone. The default of this setting enlarges small volumes.
 SETTINGS: dict[str, Any] = {"model.head.slice_scale": 1.0}
 
 

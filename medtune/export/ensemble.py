@@ -17,7 +17,7 @@ class Member:
     """Trained network of an ensemble.
 
     Attributes:
-        network: network in eval mode on the CPU: a `Classifier`, or a network for volumes. PEFT weights are merged.
+        network: network in eval mode on the CPU: a `Classifier`, or a network for volumes.
         output_layer: layer from the logits (B, ...) to the calibrated output.
     """
 

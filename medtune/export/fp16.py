@@ -2,7 +2,7 @@
 
 The converter of onnxruntime has three problems that this module avoids:
     - It rounds tensors between two fp32 operators to fp16.
-    - It cannot convert graphs in which two nodes share weights.
+    - onnxruntime cannot load its result if two nodes share weights.
     - It silently clips weights beyond the range of fp16.
 """
 

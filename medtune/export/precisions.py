@@ -105,7 +105,7 @@ class PrecisionExporter:
         return graph, metrics, reason or reason_on_cpu
 
     def _int8(self, entry: dict[str, Any]) -> ExportedPrecision:
-        """Quantize the graph. It is shipped if it passes the parity check and is faster than fp32."""
+        """Quantize the graph. It is shipped if it passes the parity check and is fast enough compared with fp32."""
         from medtune.export import latency
         from medtune.export.int8 import to_int8
 
