@@ -95,6 +95,7 @@ def _run_missing(
     with progress("benchmark", len(missing), "trials") as advance:
 
         def on_result(job: jobs.TrialJob, record: Artifact | None, error: str | None) -> str:
+            """Store and log the result of a trial, and return the logged line."""
             records[job.trial] = record
             if error is not None:
                 errors[job.trial] = error
@@ -143,5 +144,6 @@ def _with_prefect(
 
 
 def _metric_text(record: Artifact | None, metric: str) -> str:
+    """Format the metric of a record."""
     value = record.result()["metrics"][metric]["value"] if record else None
     return f"{metric} undefined" if value is None else f"{metric} {value:.3f}"

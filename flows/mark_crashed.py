@@ -99,6 +99,7 @@ class _ServerRuns:
         return [run.name for run in dead]
 
     def _mark_flows(self) -> list["FlowRun"]:
+        """Mark the dead flow runs as Crashed, and return them."""
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
         from prefect.client.schemas.objects import StateType
         from prefect.states import Crashed
@@ -124,6 +125,7 @@ class _ServerRuns:
                 self.client.set_task_run_state(task.id, Crashed(message=MESSAGE), force=True)
 
     def _is_dead(self, run: "FlowRun") -> bool:
+        """Return True if the process of a flow run, or of one of its parents, has ended."""
         lineage = list(self._lineage(run))
         is_own = run.id in self.ancestors or any(ancestor.id in self.keep for ancestor in lineage)
         return not is_own and any(map(self.has_ended, lineage))
@@ -138,6 +140,7 @@ class _ServerRuns:
             run = self._flow_run(task.flow_run_id)
 
     def _flow_run(self, id: UUID) -> "FlowRun":
+        """Return a flow run, from the server only if it is not known yet."""
         if id not in self.known:
             self.known[id] = self.client.read_flow_run(id)
         return self.known[id]

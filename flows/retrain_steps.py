@@ -133,6 +133,7 @@ def direct() -> Executor:
     """Return an executor that calls the steps directly, without Prefect."""
 
     def step(name: str, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function, after a line with its name."""
         pipeline.log_line(f"retrain: {name}")
         return function(*args)
 

@@ -17,7 +17,7 @@ from medtune.runtime.paths import RunPaths
 from medtune.stages.steps import Steps
 
 DAY_S = 24 * 3600
-# Only steps that use the network are retried. The failure of another step would repeat.
+# Only steps that contact remote servers are retried. The failure of another step would repeat.
 RETRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [10, 60]}
 NETWORK = {"pull": RETRIES, "record": RETRIES, "publish": RETRIES}
 
@@ -60,6 +60,7 @@ def _schedule_rerun() -> str:
 
 
 def _step(name: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function as a Prefect task. The steps in `NETWORK` are retried."""
     configured: Task[..., Any] = Task(
         function, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False, **NETWORK.get(name, {})
     )
@@ -72,6 +73,7 @@ def _train(steps: Steps) -> list[pipeline.StepResult]:
 
 
 def _show(outcome: promotion.PromotionRecord) -> None:
+    """Publish the decision of the gate on the page of the flow run."""
     create_markdown_artifact(promotion.markdown(outcome), key="gate", description="decision about the new model")
     if rows := outcome.decision.rows():
         create_table_artifact(rows, key="gate-metrics", description="both models on the same patients")

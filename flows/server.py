@@ -135,6 +135,7 @@ def exit_without_server(code: int) -> None:
 
 
 def _is_settled(flow_run_name: str) -> bool:
+    """Return True if the server has a final state for each task of a flow run."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
     from prefect.client.schemas.sorting import TaskRunSort
@@ -177,6 +178,7 @@ def _address(process: "subprocess.Popen[bytes]", log: Path) -> str:
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """Stop the temporary server."""
     assert process.stdin is not None
     process.stdin.close()  # the server exits at the end of its stdin
     try:

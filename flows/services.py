@@ -147,6 +147,7 @@ def _follow(worker: Daemon) -> None:
 
 
 def _stop_worker(worker: Daemon) -> None:
+    """Stop the worker, and mark its runs as Crashed if the server answers."""
     url = worker.note  # `start_worker` stores the address of the server here
     _stop(worker, start_services.STOP_S)
     if url and service_address.is_healthy(url):

@@ -27,6 +27,8 @@ def train(steps: Steps, name: str = "train") -> list[pipeline.StepResult]:
     params, paths = steps.params, steps.paths
 
     def execute(step: Step) -> Artifact:
+        """Run a step as a task, or read its result from Prefect's cache."""
+
         def run_step(name: str, stage: str, fold: int | None, key: str, cache_key: str) -> dict[str, str]:
             return pipeline.run_stage(step, steps).as_dict()
 

@@ -81,6 +81,7 @@ def prepare_volumes(
     channels, labels, words = tuple(listed.source.channels(data)), listed.classes, wording_of_params(data)
 
     def split(samples: Sequence[Sample]) -> SplitResult:
+        """Split samples into training, validation and test."""
         strata = findings.all_labels(samples)
         return split_samples(samples, strata, data.split, data.source, assignments, task.MIN_CLASSES)
 
@@ -111,6 +112,7 @@ def prepare_volumes(
     leaks = check_duplicates(twice, data.split.protocol, words.items)
 
     def read(row: int, last: bool = False) -> LabeledVolume:
+        """Read the volume and the mask of a row. With `last`, the stored copy is deleted."""
         try:
             return (decoded.read_last if last else decoded.read)(samples[row])
         except DecodeError as error:  # the file has changed since the inspection
@@ -184,6 +186,7 @@ def _with_labels(sample: Sample, fact: VolumeFacts, labels: Sequence[str]) -> Sa
 def _notes(
     samples: Sequence[Sample], plan: PreparationPlan, split: SplitResult, training: Sequence[int], words: Wording
 ) -> list[str]:
+    """Return notes about settings that were determined from all volumes, and about spacings."""
     notes = []
     if plan.derived and (split.splits[list(training)] == "test").any():
         notes.append(

@@ -105,6 +105,7 @@ def _evaluate(
     folder: Path,
     data: Path,
 ) -> Artifact:
+    """Evaluate a loaded bundle, and write the result to `folder`."""
     from medtune.data.external import external_warnings
     from medtune.data.training_overlap import find_overlap
     from medtune.evaluation.external import external_facts

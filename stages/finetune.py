@@ -80,11 +80,13 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
 
     def set_modes() -> None:
+        """Set the training modes of all modules."""
         model.train()
         if params.model.batchnorm == "frozen":
             classifier.freeze_batchnorm(model.backbone)
 
     def finish(best_epoch: int, best: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], str]:
+        """Return the weights to store, and their kind: `all` or `adapted`."""
         if start is not None and best_epoch == 0:
             return start.state_dict(), "all"
         model.load_state_dict(best)
@@ -92,6 +94,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         return model.state_dict(), "all" if merged else "adapted"
 
     def record(best_epoch: int) -> dict[str, Any]:
+        """Return additional entries of result.json."""
         return {
             "kept": "frozen" if best_epoch == 0 else "finetune",  # epoch 0 is the network of stage 1
             "trainable": trainable,

@@ -70,12 +70,14 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     _prepare_head(model, inputs.source, inputs.stored, prepared.indices(fold)["train"], params.seed)
 
     def set_modes() -> None:
+        """Set the training modes of all modules."""
         model.eval()
         model.head.train()
 
     solver = None
 
     def record(best_epoch: int) -> dict[str, Any]:
+        """Return additional entries of result.json. Raise RuntimeError if the backbone has changed."""
         if state_sha256(model.backbone) != before:
             raise RuntimeError(f"{step.name}: training changed the frozen backbone, so the result was discarded")
         return {

@@ -87,6 +87,7 @@ def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecis
             return rejection([f"{changed}. {ACCEPT}"], params.gate, notes)
 
     def measure(folder: Path, name: str, document: dict[str, Any], networks: np.ndarray) -> ModelStats:
+        """Predict the test images with a bundle, and return its statistics."""
         problems = _problems(folder, document, params)
         if prepared.has_volumes:
             predictions = gate_volumes.predict_volumes(folder, name, document, prepared, indices, networks, params)

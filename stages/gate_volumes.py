@@ -131,6 +131,7 @@ def _images(
         raise InputError(f"{missing[0]}: the source has no such volume any more. Run `medtune data`")
 
     def read(row: int) -> np.ndarray:
+        """Read a volume from its original files, and prepare it for the bundle."""
         volume = _read(samples[prepared.paths[row]], prepared)
         same_mask = np.array_equal(volume.mask, prepared.volumes.truth(row))
         sha256 = prepared.file_digests.get(DIGEST_COLUMNS[0])

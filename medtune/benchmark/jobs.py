@@ -216,6 +216,7 @@ def _family(backbone: str) -> str:
 
 
 def _is_compatible(spec: MethodSpec, kind: str) -> bool:
+    """Return True if a backbone of the family `kind` supports a method."""
     if kind == NO_BACKBONE:
         return spec.peft == "none" and spec.schedule != "staged"
     return spec.peft == "none" or supports(_plugin(spec), kind)
@@ -226,6 +227,7 @@ def _plugin(spec: MethodSpec) -> ModuleType:
 
 
 def _merged(tree: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy of `tree` with the values of `overlay`."""
     base = copy.deepcopy(tree)
     merge(base, overlay)
     return base

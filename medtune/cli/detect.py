@@ -69,6 +69,7 @@ def _npz_files(root: Path) -> list[Path]:
 
 
 def _medmnist(files: list[Path]) -> DetectedData:
+    """Return the settings for files of MedMNIST. The first file with a known name is used."""
     names = {file: next((name for name in medmnist.CLASSES if file.stem.startswith(name)), None) for file in files}
     detected = DetectedData(findings=[("MedMNIST", ", ".join(file.name for file in files))])
     file, subset = next(((file, name) for file, name in names.items() if name), (files[0], None))
@@ -99,6 +100,7 @@ def _medmnist(files: list[Path]) -> DetectedData:
 
 
 def _breakhis(images: list[str], detected: DetectedData) -> None:
+    """Set the settings for images with names of BreakHis."""
     matches = [match for path in images if (match := breakhis.image_name(path))]
     magnifications = Counter(int(match["magnification"]) for match in matches)
     kinds = {match["kind"] for match in matches}
@@ -121,6 +123,7 @@ def _breakhis(images: list[str], detected: DetectedData) -> None:
 
 
 def _by_folders(root: Path, images: list[str], detected: DetectedData) -> None:
+    """Set the settings for class folders, or for a folder without classes, and suggest patients."""
     image_parts = [PurePosixPath(path).parts for path in images]
     names = {parts[0] for parts in image_parts if len(parts) > 1}
     broken = detected.settings.pop("data.csv", None)  # the name of a table that could not be read

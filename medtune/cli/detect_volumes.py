@@ -215,6 +215,7 @@ def set_split(samples: Sequence[Sample], layout: volume_layouts.Layout, detected
 
 
 def _suggest_patients(paths: list[str], others: Sequence[str], detected: DetectedData) -> None:
+    """Suggest a column of patients, or a pattern in the file names."""
     by_patient = "data.split.protocol=patient"
     if others:
         detected.warnings.append(f"column {others[0]!r} may contain patient ids. If so, set data.columns.patient")

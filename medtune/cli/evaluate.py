@@ -80,6 +80,7 @@ def evaluate(
 
 
 def _reject(bundle_options: Mapping[str, object]) -> None:
+    """Raise InputError if an option that needs a bundle is given without a bundle."""
     from medtune.config.errors import InputError
 
     if wrong := [name for name, value in bundle_options.items() if value is not None]:
@@ -87,6 +88,7 @@ def _reject(bundle_options: Mapping[str, object]) -> None:
 
 
 def _require_data(data: Path | None, params: Path | None) -> Path:
+    """Return the option --data, which is required for a bundle."""
     from medtune.config.errors import InputError
 
     if data is None:
@@ -100,6 +102,7 @@ def _require_data(data: Path | None, params: Path | None) -> Path:
 
 
 def _folds(params: Path | None, sets: list[str], out: Path | None, as_json: bool) -> Path:
+    """Evaluate the networks of the project, and return the folder of the result."""
     from medtune.config.load import load
     from medtune.runtime.console import info
     from medtune.runtime.lock import output_lock
@@ -123,6 +126,7 @@ def _bundle(
     training_data: Path | None,
     as_json: bool,
 ) -> Path:
+    """Evaluate a bundle, and return the folder of the result."""
     from medtune.api import evaluate_bundle
     from medtune.runtime.console import info
 

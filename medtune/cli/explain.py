@@ -94,6 +94,7 @@ def lines(entries: list[Field]) -> Iterator[str]:
 
 
 def _fields_of(section: BaseModel, prefix: str, params: Params) -> Iterator[Field]:
+    """Yield the fields of a section with the dotted name `prefix`."""
     model = type(section)
     schema = model.model_json_schema(mode="validation")
     for name, entry in schema.get("properties", {}).items():

@@ -105,10 +105,12 @@ def init(
 
 
 def _segments(detected: "DetectedData") -> bool:
+    """Return True if the task is segmentation."""
     return detected.settings.get("task.kind") == "segmentation"
 
 
 def _check_new(folder: Path) -> None:
+    """Raise InputError if the folder already contains params.yaml."""
     from medtune.config.errors import InputError
     from medtune.config.project import PARAMS_FILE
 
@@ -117,6 +119,7 @@ def _check_new(folder: Path) -> None:
 
 
 def _detect(folder: Path, data: Path | None) -> "DetectedData":
+    """Search the data folder, and detect its properties. Without data, return those of the synthetic set."""
     from medtune.cli.data_folder import find_data_folder
     from medtune.cli.detect import detect
     from medtune.cli.detected import DetectedData

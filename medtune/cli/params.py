@@ -134,6 +134,7 @@ def explain(
 
 
 def _check(overlays: list[Path], overrides: list[str], as_json: bool) -> None:
+    """Validate params.yaml with overlays and overrides, and print the result."""
     from medtune.cli.params_file import require_root
     from medtune.config import load
     from medtune.config.errors import InputError
@@ -151,6 +152,7 @@ def _check(overlays: list[Path], overrides: list[str], as_json: bool) -> None:
 
 
 def _write(recipes: list[str], overrides: list[str], target: Path | None) -> None:
+    """Merge recipes and overrides into the target file, and print what changed."""
     from medtune.cli.params_file import change
     from medtune.cli.recipe_files import find
     from medtune.config.errors import InputError

@@ -164,6 +164,7 @@ def _segment(
 
 
 def _reject_options(bundle: Path, action: str, options: Mapping[str, object]) -> None:
+    """Raise InputError if an option is given that the bundle does not support."""
     from medtune.config.errors import InputError
 
     if given := [f"{name}={value}" for name, value in options.items() if value is not None]:

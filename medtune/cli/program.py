@@ -77,6 +77,7 @@ def _failed(message: str, code: int) -> int:
 
 
 def _format_usage_error(error: Any, name: str) -> int:
+    """Print a message about wrong usage, and return the exit code."""
     if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help page
         error.show()
         return 2

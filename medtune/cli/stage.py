@@ -71,6 +71,7 @@ def _train(
     overrides: list[str] | None,
     out: Path | None,
 ) -> None:
+    """Run one training stage for one fold or for all folds."""
     import importlib
 
     from medtune.config.errors import InputError

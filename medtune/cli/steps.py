@@ -60,6 +60,7 @@ def _choices_of(artifact: Artifact, stage: str) -> dict[str, Any]:
 
 
 def _data(params: Params, paths: RunPaths) -> StepStatus:
+    """Return the status of stage data."""
     try:
         result = read_result(paths.prepared)
     except (OSError, ValueError):

@@ -101,6 +101,7 @@ def _names_files(table: Table, column: str, suffixes: tuple[str, ...]) -> bool:
 
 
 def _table_layout(table: Table, files: Sequence[str], source: str) -> Layout:
+    """Return the layout of a table, given its columns that contain file names."""
     masks = [column for column in files if MASK_WORDS.search(column)]
     mask = _only(table, "mask", [column for column in masks if column.casefold() == "mask"] or masks)
     rest = [column for column in files if column != mask]

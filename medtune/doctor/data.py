@@ -98,6 +98,7 @@ def _find_archive(root: Path) -> Path | None:
 
 
 def _check_archive(archive: Path, root: Path) -> CheckResult:
+    """Check that an archive can be read."""
     try:
         member = first_member(archive)
         size = archive.stat().st_size

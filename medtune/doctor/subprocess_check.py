@@ -100,6 +100,7 @@ class Questions:
         return code or 1, "", err
 
     def _start(self) -> "subprocess.Popen[str]":
+        """Start the server process."""
         self._errors = TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self._server = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "medtune.doctor.fork_server", *self.preloaded],

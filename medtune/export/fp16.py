@@ -139,6 +139,7 @@ class _Conversion:
             self._as_dtype(name, half=False)
 
     def _is_float(self, name: str) -> bool:
+        """Return True if a tensor is float32. Raise ValueError if its type is unknown."""
         if name and name not in self._types:
             raise ValueError(f"the type of tensor {name!r} cannot be inferred")
         return bool(name) and self._types[name] == TensorProto.FLOAT

@@ -90,6 +90,7 @@ class PrecisionExporter:
         return self.fp32, *self.check.evaluate(self._open(self.fp32), "fp32", self.params)
 
     def _fp16(self, entry: dict[str, Any]) -> ExportedPrecision:
+        """Convert the graph to fp16. An emulation of it is compared on all inputs, and its file on some."""
         from medtune.export.fp16 import to_half
 
         # On a CPU, onnxruntime computes fp16 graphs in fp32. The emulation gives the results of a GPU.
@@ -135,6 +136,7 @@ class PrecisionExporter:
         return graph, metrics, "; ".join(filter(None, (reason, self._too_slow(entry["speedup"])))) or None
 
     def _too_slow(self, speedup: float) -> str | None:
+        """Return the reason if the speedup of int8 is too small, otherwise None."""
         if speedup >= self.params.int8_min_speedup:
             return None
         return (

@@ -129,6 +129,7 @@ class Bundle(LoadedBundle):
         return (members.count(self.manifest), *self._shape)
 
     def _run(self, images: np.ndarray, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Check the images, compute the output `name`, and check its shape and values."""
         size = self.image_size
         if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
             raise BundleError(f"images are {images.dtype} {images.shape}; expected uint8 (N, {size}, {size}, 3)")
@@ -146,6 +147,7 @@ class Bundle(LoadedBundle):
         return output
 
     def _prepare_named(self, source: ImageSource, index: int) -> np.ndarray:
+        """Prepare an image. Errors contain the path or the number of the image."""
         try:
             return self.prepare(source)
         except DecodeError as error:
@@ -153,6 +155,7 @@ class Bundle(LoadedBundle):
             raise DecodeError(f"{name}: {error}") from None
 
     def _predict_function(self, output: str) -> Callable[[np.ndarray], np.ndarray]:
+        """Return the function that computes an output on the active provider."""
         input_name = self.manifest["input"]["name"]
         if self.providers[0] == PROVIDERS["cpu"]:
             return lambda images: self.session.run([output], {input_name: np.ascontiguousarray(images)})[0]

@@ -100,6 +100,7 @@ def orientation(path: Path) -> int:
 
 
 def _content(source: Path | bytes | bytearray | memoryview) -> bytes:
+    """Return the bytes of a source. Raise DecodeError if it is empty."""
     content = _read(source) if isinstance(source, Path) else bytes(source)
     if not content:
         raise DecodeError("the file is empty")
@@ -166,6 +167,7 @@ def _read(path: Path) -> bytes:
 
 
 def _open(content: bytes) -> Image.Image:
+    """Open an image with Pillow, and check its size and its number of pages."""
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:
@@ -185,6 +187,7 @@ def _open(content: bytes) -> Image.Image:
 
 
 def _from_pillow(image: Image.Image) -> DecodedImage:
+    """Convert an image to RGB, or keep the values of an image of more than 8 bits."""
     orientation = image.getexif().get(_ORIENTATION, 1)
     if image.mode in _DEEP_MODES:
         return DecodedImage(tiff.orient(np.asarray(image), orientation))

@@ -192,6 +192,7 @@ def _palette(pixels: np.ndarray, dataset: "Dataset") -> np.ndarray:
 
 
 def _color(pixels: np.ndarray, kind: str, dataset: "Dataset") -> DecodedImage:
+    """Return RGB pixels of 8 or 16 bits. Raise DecodeError for other colors."""
     if pixels.shape[2] != 3 or not (kind == "RGB" or kind.startswith("YBR_")):
         raise DecodeError(f"DICOM pixels of kind {kind or 'unknown'} with {pixels.shape[2]} channels are not supported")
     if pixels.dtype == np.uint8:
@@ -202,6 +203,7 @@ def _color(pixels: np.ndarray, kind: str, dataset: "Dataset") -> DecodedImage:
 
 
 def _gray(pixels: np.ndarray, inverted: bool, dataset: "Dataset", apply_voi: bool) -> DecodedImage:
+    """Return gray pixels, after the modality LUT and, with `apply_voi`, the display window."""
     from pydicom.pixels.processing import apply_modality_lut
 
     try:

@@ -141,6 +141,7 @@ def check_file(folder: Path, document: dict[str, Any], name: str) -> None:
 
 
 def _path(folder: Path, document: dict[str, Any], name: str) -> Path:
+    """Return the path of a file that bundle.json lists. Raise BundleError for other files."""
     if name not in document["files"]:
         raise BundleError(f"{folder}: {MANIFEST_FILE} does not list the file {name!r}. {COPY_AGAIN}")
     if Path(name).name != name:

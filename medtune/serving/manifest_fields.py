@@ -51,6 +51,7 @@ def _check_images(document: dict[str, Any]) -> str | None:
 
 
 def _lookup(document: dict[str, Any], path: str) -> Any:
+    """Return the value of a dotted key, or None."""
     value: Any = document
     for key in path.split("."):
         value = value.get(key) if isinstance(value, dict) else None

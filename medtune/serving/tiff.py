@@ -88,6 +88,7 @@ def _check_segments(page: "tifffile.TiffPage", size: int) -> None:
 
 
 def _to_image(page: "tifffile.TiffPage") -> DecodedImage:
+    """Read the pixels of a page, and convert them to gray or RGB."""
     if page.photometric in (_PALETTE, _CMYK, _YCBCR):
         raise DecodeError("TIFF palette, CMYK or YCbCr pixels with separate planes are not supported. Convert to RGB")
     pixels = page.asarray()

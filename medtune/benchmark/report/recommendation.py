@@ -26,6 +26,7 @@ def recommendations(comparison: Comparison) -> list[str]:
 
 
 def _line(comparison: Comparison, percent: int) -> str:
+    """Return the recommendation for the percentage with index `percent`."""
     cube, best = comparison.cube, comparison.best[percent]
     assert best is not None
     trained = {result["patients"]["train"] for result in cube.results_of(best, percent)}

@@ -148,6 +148,7 @@ class Slide:
             return stored_tiles(self._series.levels[level])
 
     def _array(self, level: int) -> Any:
+        """Return the pixels of a level as an array that is read on access."""
         if level not in self._arrays:
             require_reader()
             import zarr

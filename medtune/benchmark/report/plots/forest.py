@@ -32,6 +32,7 @@ def forest_plot(path: Path | BinaryIO, comparison: Comparison, percent_indices: 
 
 
 def _panel(axes: Any, comparison: Comparison, percent_index: int) -> None:
+    """Draw the differences from the best method at one percentage."""
     methods, best = comparison.cube.methods, comparison.best[percent_index]
     assert best is not None
     rows = sorted(

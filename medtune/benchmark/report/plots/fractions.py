@@ -61,6 +61,7 @@ def _gains(comparison: Comparison) -> Floats | None:
 def _panel(
     axes: Any, comparison: Comparison, heights: Floats, shown: Sequence[int], styles: dict[int, dict[str, Any]]
 ) -> None:
+    """Draw lines by percentage: those in `shown` in their style, and the others in gray."""
     percents = np.array(comparison.cube.percents, np.float64)
     for m in range(len(heights)):
         if m not in styles:

@@ -48,6 +48,7 @@ def pareto_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
 
 
 def _panel(axes: Any, comparison: Comparison, percent_index: int, on_front: Any) -> None:
+    """Draw the points of the methods and the front at one percentage."""
     cost, mean = comparison.trainable, comparison.summary.mean[:, percent_index]
     _axis(axes, cost[~np.isnan(mean)])
     line = steps([(cost[m], mean[m]) for m in np.flatnonzero(on_front)], axes.get_xlim()[1])
