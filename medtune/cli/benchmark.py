@@ -36,7 +36,7 @@ def benchmark(
     resume: Annotated[bool, typer.Option("--resume/--fresh", help="Reuse finished trials, or run them again.")] = True,
     prefect: options.WithPrefect = True,
 ) -> None:
-    """Compare methods on the grid of benchmark.yaml.
+    """Train and compare the methods in benchmark.yaml.
 
     The grid lists data, backbones, methods, percentages of the training
     patients, and seeds. A trial trains and tests one combination.

@@ -58,7 +58,7 @@ def evaluate(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Evaluate the trained folds on their test images, or a bundle on external images or volumes.
+    """Evaluate the trained networks on test images, or a bundle on other data.
 
     Without BUNDLE, the command evaluates the networks of the project.
     It writes metrics.json, predictions, plots and report.html to

@@ -27,7 +27,7 @@ def remote(
     local: Annotated[bool, typer.Option("--local", help="Write to .dvc/config.local, which is not committed.")] = False,
     show: Annotated[bool, typer.Option("--show", help="Show the current remote. Changes nothing.")] = False,
 ) -> None:
-    """Set the DVC remote for data and results.
+    """Set the DVC remote, the shared storage for data and results.
 
     The remote is a shared folder or server. `dvc push` and `dvc pull` copy
     data and results to it and from it.

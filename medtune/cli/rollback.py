@@ -28,7 +28,7 @@ def rollback(
     because: Annotated[str, typer.Option(metavar="TEXT", help="Reason, recorded in the history.")] = "",
     list_only: Annotated[bool, typer.Option("--list", help="List bundles and decisions. Changes nothing.")] = False,
 ) -> None:
-    """Make an earlier accepted bundle the current one.
+    """Replace the accepted model by an earlier accepted model.
 
     `medtune retrain` publishes accepted bundles. If there is no earlier
     bundle, or it is damaged, nothing changes and the exit code is 2.

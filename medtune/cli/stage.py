@@ -24,9 +24,9 @@ Control = Annotated[
     )
 )
 def stage() -> None:
-    """Run one training stage, in one process or in several.
+    """Run only one training stage, for example on several GPUs.
 
-    Use this command for several GPUs, or for one job per fold.
+    Another use is one job per fold.
     `medtune train` reuses the results, then evaluates and exports.
     """
 
