@@ -1,4 +1,8 @@
-"""Comparison of methods on the grid of benchmark.yaml. Trials with a record are not run again."""
+"""Run of a benchmark: all trials of the grid in benchmark.yaml, followed by results.csv and report.html.
+
+A trial is one combination of data, backbone, method, training percentage and seed. A finished trial has a record on
+disk (an artifact) and is not run again.
+"""
 
 import logging
 import shutil
@@ -32,23 +36,22 @@ def benchmark(
     resume: bool = True,
     prefect: bool = True,
 ) -> None:
-    """Compare methods on the grid of benchmark.yaml and write results.csv and report.html to artifacts/benchmark.
+    """Run the trials of the grid and write results.csv and report.html to artifacts/benchmark.
 
-    Unfinished trials that `only` and `max_trials` exclude stay pending. The exit code is 0 if no trial failed, 1 if a
-    trial failed after all retries, and 2 if the input is invalid.
+    The report shows trials that were excluded or not reached as pending.
 
     Args:
         grid_file: file with the grid; None for benchmark.yaml.
-        sets: overrides as `key=value`.
-        out: folder for artifacts/.
-        only: filters that select trials.
-        max_trials: maximum number of trials to run.
-        resume: keep the records of earlier trials.
+        sets: overrides of params as `key=value`.
+        out: folder that will contain artifacts/; None for the default folder.
+        only: filters `field=value[,value]` that select trials; None for all trials.
+        max_trials: maximum number of trials to run; None for no limit.
+        resume: keep the records of earlier runs. If False, the records of the selected trials are deleted first.
         prefect: run the trials as a Prefect flow.
 
     Raises:
-        InputError: the grid or an override is invalid.
-        SystemExit: a trial failed (exit code 1).
+        InputError: the grid, an override or a filter is invalid, or no Dask scheduler answers.
+        SystemExit: a trial failed after all retries (exit code 1).
     """
     grid, tree = load_grid(grid_file, sets or ())
     params = jobs.list_trials(grid, tree)
@@ -65,7 +68,7 @@ def benchmark(
         missing = [job for job in all_jobs if job.trial in selected and records[job.trial] is None][:max_trials]
         n_finished = sum(record is not None for record in records.values())
         info(f"benchmark: {len(records)} trials, {n_finished} already finished, {len(missing)} to run")
-        errors = _compute(grid, missing, paths, records, prefect) if missing else {}
+        errors = _run_missing(grid, missing, paths, records, prefect) if missing else {}
         lines = summary_files.write_summary(grid, all_jobs, records, errors, paths)
         if missing:
             summary_files.log_summary(tracked, records, lines, grid.metric)
@@ -75,20 +78,25 @@ def benchmark(
         raise SystemExit(1)
 
 
-def _compute(
+def _run_missing(
     grid: BenchmarkParams,
     missing: Sequence[jobs.TrialJob],
     paths: RunPaths,
     records: dict[TrialId, Artifact | None],
     prefect: bool,
 ) -> dict[TrialId, str]:
-    """Run the missing trials, fill `records`, and return the errors of trials that failed after all retries."""
+    """Run the missing trials and add their records to `records`.
+
+    Returns:
+        The error message of each trial that failed after all retries.
+    """
     errors: dict[TrialId, str] = {}
     if prefect and isinstance(grid.runner, DaskRunner):
         _require_scheduler(grid.runner.address)
     with progress("benchmark", len(missing), "trials") as advance:
 
         def on_result(job: jobs.TrialJob, record: Artifact | None, error: str | None) -> str:
+            """Store and log the result of a trial, and return the logged line."""
             records[job.trial] = record
             if error is not None:
                 errors[job.trial] = error
@@ -106,7 +114,7 @@ def _compute(
 
 
 def _require_scheduler(address: str) -> None:
-    """Check that a Dask scheduler answers, before a Prefect server starts.
+    """Check that a Dask scheduler answers. The check is quicker than the start of a Prefect server.
 
     Raises:
         InputError: no Dask scheduler answers at `address`.
@@ -125,7 +133,7 @@ def _require_scheduler(address: str) -> None:
 def _with_prefect(
     grid: BenchmarkParams, missing: Sequence[jobs.TrialJob], paths: RunPaths, on_result: worker.OnResult
 ) -> None:
-    """Run the missing trials as one flow run. If Prefect or Dask fails, the caller runs the remaining trials."""
+    """Run the missing trials as one flow run. If Prefect or Dask fails, return early without an error."""
     name = f"benchmark {len(missing)} trials {time.strftime('%H:%M:%S')}"
 
     def run_flow() -> None:
@@ -137,5 +145,6 @@ def _with_prefect(
 
 
 def _metric_text(record: Artifact | None, metric: str) -> str:
+    """Format the metric of a record."""
     value = record.result()["metrics"][metric]["value"] if record else None
     return f"{metric} undefined" if value is None else f"{metric} {value:.3f}"

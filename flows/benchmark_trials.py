@@ -1,4 +1,4 @@
-"""Benchmark as a Prefect flow, with one task per missing trial, on local processes or a Dask cluster."""
+"""Benchmark as a Prefect flow: one task per trial, run by local processes or by a Dask cluster."""
 
 import logging
 import warnings
@@ -19,18 +19,28 @@ from medtune.runtime.artifact import Artifact
 from medtune.runtime.paths import RunPaths
 
 RETRY_AFTER_S = 2
-# Dask warns if a second benchmark runs, because its dashboard needs another port. The dashboard is not used.
+# Dask warns if the port of its dashboard is in use. MedTune does not use this dashboard.
 warnings.filterwarnings("ignore", "Port 8787 is already in use", UserWarning)
 
 
 @task(task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False, retry_delay_seconds=RETRY_AFTER_S)
 def run_trial(name: str, work: dict[str, Any], out: str, cache: str) -> dict[str, str]:
-    """Run one trial and return its record as `Artifact.as_dict()`."""
+    """Run one trial.
+
+    Args:
+        name: name of the trial, which Prefect shows.
+        work: the trial, as `TrialJob.as_dict()`.
+        out: folder that contains artifacts/.
+        cache: cache folder.
+
+    Returns:
+        The record of the trial, as `Artifact.as_dict()`.
+    """
     return run_job(work, out, cache)
 
 
 def task_runner(grid: BenchmarkParams) -> TaskRunner[Any]:
-    """Return the task runner: local processes, or the cluster of `benchmark.runner`."""
+    """Return the Prefect task runner that `benchmark.runner` selects: local processes or a Dask cluster."""
     if isinstance(grid.runner, DaskRunner):
         return DaskTaskRunner(address=grid.runner.address)
     options = {
@@ -47,7 +57,16 @@ def task_runner(grid: BenchmarkParams) -> TaskRunner[Any]:
 def run(
     jobs: Sequence[TrialJob], paths: RunPaths, retries: int, on_result: OnResult, runner: TaskRunner[Any], name: str
 ) -> None:
-    """Run all jobs as one flow run and call `on_result` for each job when it ends."""
+    """Run all jobs as one flow run.
+
+    Args:
+        jobs: the trials to run, at least one.
+        paths: where to read and write.
+        retries: number of retries of a failed trial.
+        on_result: function that is called for each job when it ends. It returns the line for Prefect's page.
+        runner: result of `task_runner`.
+        name: name of the flow run.
+    """
 
     @flow(name="benchmark", flow_run_name=name, task_runner=runner, persist_result=False)
     def benchmark(trials: int) -> None:

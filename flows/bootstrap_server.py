@@ -1,4 +1,8 @@
-"""Setup of a Prefect server for the worker: work pool, deployments and automations."""
+"""Setup of a Prefect server: the work pool of the worker, the deployments and the automations.
+
+The worker is the process that starts scheduled runs. The work pool is its queue. A deployment is a flow that can be
+scheduled. An automation is a rule of the server (flows/stale_run_automation.py).
+"""
 
 import subprocess
 import sys
@@ -18,8 +22,8 @@ POOL = "medtune"
 def bootstrap() -> None:
     """Create the work pool, the automations and the deployments of prefect.yaml.
 
-    Unfinished runs of an earlier worker are marked as Crashed. Paused schedules stay paused. Call this before a worker
-    of the pool starts.
+    Unfinished runs of an earlier worker are marked as Crashed. Paused schedules stay paused. Call this function before
+    a worker of the pool starts.
 
     Raises:
         subprocess.CalledProcessError: `prefect deploy` failed. Its output is on stdout.
@@ -36,7 +40,10 @@ def bootstrap() -> None:
 
 
 def ensure_pool(client: "SyncPrefectClient") -> None:
-    """Create the work pool if necessary, limited to one flow run at a time because all runs write to one checkout."""
+    """Create the work pool if it does not exist, and limit it to one flow run at a time.
+
+    Two runs at a time would write to the same checkout. A limit that the user has set is kept.
+    """
     from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
     from prefect.exceptions import ObjectNotFound
     from prefect.workers.process import ProcessWorker
@@ -52,13 +59,18 @@ def ensure_pool(client: "SyncPrefectClient") -> None:
 
 
 def mark_dead_runs(client: "SyncPrefectClient", report: bool = True) -> None:
-    """Mark unfinished runs of the pool as Crashed. Call this only while no worker of the pool runs."""
+    """Mark unfinished runs of the pool as Crashed. Call this function only while no worker of the pool runs.
+
+    Args:
+        client: client of the Prefect server.
+        report: send notifications about scheduled runs.
+    """
     for name in mark_crashed.mark_crashed_of_worker(client, lambda run: run.work_pool_name == POOL, report):
         info(f"{name}: crashed, {mark_crashed.MESSAGE}")
 
 
 def _paused(client: "SyncPrefectClient") -> set[tuple[UUID, str | None]]:
-    """Return deployment and slug of every paused schedule, because redeploying activates schedules."""
+    """Return the deployment id and the slug of every paused schedule. `prefect deploy` would activate them."""
     return {
         (deployment.id, schedule.slug)
         for deployment in client.read_deployments()
@@ -68,6 +80,7 @@ def _paused(client: "SyncPrefectClient") -> set[tuple[UUID, str | None]]:
 
 
 def _pause(client: "SyncPrefectClient", paused: set[tuple[UUID, str | None]]) -> None:
+    """Pause the schedules of `paused` again."""
     for deployment in client.read_deployments():
         for schedule in deployment.schedules:
             if schedule.active and (deployment.id, schedule.slug) in paused:

@@ -1,4 +1,4 @@
-"""Cache policy of Prefect tasks, which follows the finished artifacts on disk."""
+"""Cache policy of Prefect tasks: a task counts as finished if MedTune's artifact on disk is finished."""
 
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from medtune.runtime.artifact import digest
 class CacheByKey(CachePolicy):
     """Cache policy that uses the task's input `cache_key` as the key.
 
-    Prefect's policies are unsuitable. DEFAULT includes the run id, so it never hits across runs. INPUTS + TASK_SOURCE
-    hits even if an imported file was edited or the output was deleted.
+    Prefect's own policies are unsuitable. `DEFAULT` includes the run id, so no later run finds the result.
+    `INPUTS + TASK_SOURCE` finds an outdated result after an imported file was edited or the output was deleted.
     """
 
     def compute_key(
@@ -24,5 +24,10 @@ class CacheByKey(CachePolicy):
 
 
 def prefect_key(key: str, folder: Path) -> str:
-    """Return Prefect's cache key of a step. It includes the folder, because the result contains the folder's path."""
+    """Return Prefect's cache key of a step.
+
+    Args:
+        key: MedTune's cache key of the step.
+        folder: folder of the artifact. It is part of the key, because the result of the task contains its path.
+    """
     return digest([key, str(folder)])

@@ -1,4 +1,7 @@
-"""Environment variables for Prefect, set before `import prefect`. The file prefect.toml configures its command line."""
+"""Environment variables for Prefect, which must be set before `import prefect`.
+
+The file prefect.toml contains the settings of the command `prefect`.
+"""
 
 import os
 import sys
@@ -12,8 +15,7 @@ LOOPBACK = ("127.0.0.1", "localhost")
 def bypass_proxy_for_loopback() -> None:
     """Add the loopback addresses to NO_PROXY, because a proxy cannot reach a server on this machine.
 
-    Without a proxy, nothing is changed. Both NO_PROXY and no_proxy are set, because the lower-case variable takes
-    precedence.
+    If no proxy is configured, nothing changes. Some libraries read NO_PROXY and others read no_proxy, so both are set.
     """
     proxies = ("http_proxy", "https_proxy", "all_proxy")
     if not any(os.environ.get(name) or os.environ.get(name.upper()) for name in proxies):
@@ -27,10 +29,10 @@ def bypass_proxy_for_loopback() -> None:
 def child_environment() -> dict[str, str]:
     """Return an environment in which a child process finds this installation of MedTune and its tools.
 
-    The user's project is not on the path, because the names of its modules could collide.
+    The user's project is not on the path of Python, because one of its modules could have the name of a package.
 
     Returns:
-        Environment variables for `subprocess`.
+        All environment variables for `subprocess`.
     """
     installed = PACKAGE.parent.name in ("site-packages", "dist-packages")
     modules = [*([] if installed else [str(PACKAGE.parent)]), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -41,11 +43,13 @@ def child_environment() -> dict[str, str]:
 
 
 def configure_prefect(cache: Path, console: str = "CRITICAL") -> None:
-    """Set Prefect's environment variables unless the user has set them: files in the cache, no telemetry, quiet.
+    """Set Prefect's environment variables unless the user has set them.
+
+    Prefect then stores its files in the cache folder, sends no telemetry, and prints no messages.
 
     Args:
         cache: cache folder of the project.
-        console: minimum level of Prefect's messages on the console.
+        console: minimum level of Prefect's messages on the console; by default, none are printed.
     """
     bypass_proxy_for_loopback()
     home = cache / "prefect"
@@ -55,14 +59,15 @@ def configure_prefect(cache: Path, console: str = "CRITICAL") -> None:
         "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(home / "results"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
-        # The start of a server takes 10-30 s on two slow cores, and 50 s without compiled bytecode.
+        # In seconds. The start of a server takes 10-30 s on two slow cores, and 50 s without compiled bytecode.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         # A server that stopped or does not answer must not delay a run for minutes.
         "PREFECT_CLIENT_MAX_RETRIES": "1",
         "PREFECT_API_REQUEST_TIMEOUT": "20",
-        # Prefect's minimum in s. flows/stale_run_automation.py marks a run as crashed after four missing heartbeats.
+        # In seconds; Prefect allows no less. After four missing heartbeats, flows/stale_run_automation.py marks a run
+        # as Crashed.
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-        # These loggers send the messages of a run to Prefect, in addition to stdout.
+        # The loggers whose messages Prefect stores.
         "PREFECT_LOGGING_EXTRA_LOGGERS": "medtune",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": console,
         "PREFECT_LOGGING_HANDLERS_DEBUG_LEVEL": console,
@@ -72,10 +77,10 @@ def configure_prefect(cache: Path, console: str = "CRITICAL") -> None:
 
 
 def configure_patience() -> None:
-    """Let this process and its flow runs wait for a busy server, unless the user has set Prefect's variables.
+    """Set long limits for requests to a busy server, unless the user has set Prefect's variables.
 
-    A scheduled run cannot finish without its server. With the short limits of `configure_prefect`, it fails when the
-    server of a busy machine needs more than 40 s for a request. Call this before `configure_prefect`.
+    A scheduled run cannot finish without its server. With the short limits of `configure_prefect`, the run would fail
+    if a request takes more than 40 s. Call this function before `configure_prefect`, which keeps existing variables.
     """
-    os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "6")  # with 2, 4, ... 64 s between them
+    os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "6")  # with pauses of 2, 4, ... 64 s
     os.environ.setdefault("PREFECT_API_REQUEST_TIMEOUT", "60")

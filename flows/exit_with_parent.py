@@ -1,6 +1,6 @@
-"""Termination of a scheduled run together with the worker that started it.
+"""Termination of a scheduled run together with the Prefect worker that started it.
 
-Without the worker, nobody could cancel the run, and `medtune services down` would not stop it.
+A run that outlives its worker cannot be canceled, and `medtune services down` does not stop it.
 """
 
 import logging
@@ -13,10 +13,10 @@ POLL_S = 0.2
 
 
 def exit_with_worker() -> None:
-    """Send SIGTERM to this process when the worker that started it for a flow run has ended.
+    """Watch the worker in a thread, and send SIGTERM to this process when the worker has ended.
 
-    Prefect's engine then marks the run as Crashed. Checkpoints are kept, and the next run resumes. Does nothing if no
-    worker started this process.
+    Prefect's engine then marks the run as Crashed. The next run resumes from the checkpoints. The function does nothing
+    if no worker started this process.
     """
     if not os.environ.get("PREFECT__FLOW_RUN_ID"):
         return
@@ -34,8 +34,8 @@ def exit_with_worker() -> None:
 def _remove_console_handlers() -> None:
     """Silence Prefect's console handlers. Messages still go to the server and the log file.
 
-    After the worker has ended, the console handler would end the process at its first message. Prefect's engine could
-    then not mark the run as Crashed.
+    The console is a pipe to the worker. After the worker has ended, the first message would end this process, before
+    Prefect's engine can mark the run as Crashed.
     """
     from prefect.logging.handlers import PrefectConsoleHandler
 

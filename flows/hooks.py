@@ -1,7 +1,7 @@
-"""Failure notifications: a hook for Prefect's `on_failure` and `on_crashed`.
+"""Notifications about failed runs, for the hooks `on_failure` and `on_crashed` of a Prefect flow.
 
 `$MEDTUNE_ALERT_URL` is a webhook that accepts {"text": ...}, as in Slack, Mattermost and Rocket.Chat.
-`$MEDTUNE_ALERT_TEMPLATE` is a file that replaces alert.txt.
+`$MEDTUNE_ALERT_TEMPLATE` is a text file that replaces alert.txt, the template of the message.
 """
 
 import os
@@ -19,12 +19,12 @@ TIMEOUT_S = 10.0
 
 
 def notify(flow: "Flow[..., Any]", flow_run: "FlowRun", state: "State[Any]") -> None:
-    """Log the message and send it to the webhook, if there is one. Never raises."""
+    """Log that a run failed, and send the message to the webhook if there is one. Delivery problems are only logged."""
     notify_by_name(flow.name, flow_run, state)
 
 
 def notify_by_name(flow: str, flow_run: "FlowRun", state: "State[Any]") -> None:
-    """Notify about a run (see `notify`), given only the name of its flow."""
+    """Notify about a run, as `notify` does, given the name of its flow instead of the flow."""
     from prefect.logging.loggers import flow_run_logger
     from prefect.utilities.urls import url_for
 
@@ -46,7 +46,7 @@ def notify_by_name(flow: str, flow_run: "FlowRun", state: "State[Any]") -> None:
 
 
 def template() -> tuple[str, str | None]:
-    """Return the text of the template, and a warning if the user's template cannot be read."""
+    """Return the text of the template and a warning. The warning is None unless the user's file cannot be read."""
     user_template = os.environ.get("MEDTUNE_ALERT_TEMPLATE")
     try:
         return Path(user_template or TEMPLATE).read_text(encoding="utf-8"), None
@@ -56,12 +56,16 @@ def template() -> tuple[str, str | None]:
 
 
 def message(text: str, fields: dict[str, str]) -> str:
-    """Replace $flow, $run, $state, $message and $url in `text`; other occurrences of $ are kept."""
+    """Replace the placeholders $flow, $run, $state, $message and $url in `text`. Any other $ is kept."""
     return Template(text).safe_substitute(fields).strip()
 
 
 def send(url: str, text: str) -> str | None:
-    """Post {"text": text} and return an error message or None. The message omits the address, which is a secret."""
+    """Post {"text": text} to the webhook.
+
+    Returns:
+        An error message without the address, which is a secret. None after success.
+    """
     import httpx
 
     try:

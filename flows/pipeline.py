@@ -1,4 +1,7 @@
-"""Pipeline of stages, identical with and without Prefect. Finished steps are reused."""
+"""Execution of the steps of a pipeline, in the same way with and without Prefect.
+
+A step is one run of a stage, for example stage finetune for test fold 1. The artifact of a finished step is reused.
+"""
 
 import importlib
 import logging
@@ -26,7 +29,7 @@ class StepResult:
     Attributes:
         step: the step.
         cached: True if the artifact is from an earlier run.
-        seconds: wall time in seconds.
+        seconds: wall time of this run in seconds; almost 0 if cached.
         artifact: the finished artifact.
     """
 
@@ -40,12 +43,12 @@ class StageError(RunError):
     """Failure of a stage. `__cause__` is the original exception."""
 
 
-# Returns the finished artifact of a step. Called for finished steps too, so that Prefect records them.
+# Function that returns the finished artifact of a step. It is called for cached steps too, so that Prefect shows them.
 Execute = Callable[[Step], Artifact]
 
 
 def run(steps: Steps, execute: Execute) -> list[StepResult]:
-    """Execute all steps in order and print a line when a step starts or ends.
+    """Execute all steps in order. Print a line when a step starts and when it ends.
 
     Args:
         steps: the steps of the pipeline.
@@ -74,7 +77,7 @@ def run(steps: Steps, execute: Execute) -> list[StepResult]:
 
 
 def run_directly(steps: Steps) -> list[StepResult]:
-    """Execute every step in this process, without Prefect."""
+    """Execute every step in this process, without Prefect. The exceptions are those of `run`."""
     return run(steps, lambda step: step.artifact or run_stage(step, steps))
 
 
@@ -83,7 +86,7 @@ def run_stage(step: Step, steps: Steps) -> Artifact:
 
     Args:
         step: the step.
-        steps: the steps of the pipeline, which have the params and paths of the step.
+        steps: the steps of the pipeline, with their params and paths.
 
     Returns:
         The finished artifact.
@@ -107,7 +110,7 @@ def run_stage(step: Step, steps: Steps) -> Artifact:
 
 
 def is_complete(steps: Steps) -> bool:
-    """Return True if every step has a verified artifact, without importing torch."""
+    """Return True if every step has a verified artifact. The check does not import torch."""
     return all(steps.resolve(*step_id).artifact is not None for step_id in steps.order())
 
 
@@ -118,16 +121,16 @@ def log_line(line: str) -> None:
 
 
 def prune_outputs(params: Params, paths: RunPaths) -> None:
-    """Remove the outputs of earlier pipelines from artifacts/. Call this only after the pipeline has finished.
+    """Remove the outputs of earlier pipelines from artifacts/. Call this function after the pipeline has finished.
 
-    DVC requires the folder of every stage and of the controls. The folder of a stage that `schedule` omits, and the
-    folder of the controls if there are none, contain only a README.txt.
+    DVC requires one folder per stage, and one for the control runs (trainings that the model is compared with). If
+    there is nothing to store in such a folder, it contains only a README.txt.
 
     Args:
         params: all params.
         paths: where the pipeline wrote.
     """
-    for stage in ("evaluate", "export"):  # partial output of a run with other params that was killed
+    for stage in ("evaluate", "export"):  # remove the partial output of a killed run
         shutil.rmtree(partial_dir(paths.stage(stage)), ignore_errors=True)
     for stage in ("frozen", "finetune"):
         is_omitted = stage not in params.training_stages
@@ -152,7 +155,7 @@ def _networks(stage: str, params: Params, paths: RunPaths) -> set[str]:
 
 
 def _keep(folder: Path, names: set[str]) -> None:
-    """Create a folder if it does not exist, and remove everything else than `names` from it."""
+    """Create a folder if it does not exist. Remove all its entries except those in `names`."""
     folder.mkdir(parents=True, exist_ok=True)
     for entry in [entry for entry in folder.iterdir() if entry.name not in names]:
         shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()

@@ -1,4 +1,4 @@
-"""Execution with Prefect, and without it if Prefect fails."""
+"""Execution with Prefect. If Prefect fails, the work continues without it."""
 
 import logging
 from collections.abc import Callable
@@ -15,18 +15,16 @@ T = TypeVar("T")
 
 
 def with_prefect(name: str, cache: Path, run_flow: Callable[[], T], run_directly: Callable[[], T]) -> T:
-    """Run work as a Prefect flow, or directly if Prefect fails.
-
-    The fallback does not repeat finished steps.
+    """Run work as a Prefect flow. If Prefect fails, run the rest of the work directly.
 
     Args:
         name: name of the flow run.
         cache: cache folder of the project, which contains Prefect's files.
         run_flow: function that runs the work as a flow and imports Prefect.
-        run_directly: function that does the same work without Prefect.
+        run_directly: function that does the same work without Prefect, but skips finished steps.
 
     Returns:
-        The result of one of the functions.
+        The result of `run_flow`, or of `run_directly` if Prefect failed.
 
     Raises:
         InputError: the work failed because of invalid input.
@@ -48,7 +46,7 @@ def with_prefect(name: str, cache: Path, run_flow: Callable[[], T], run_directly
                 server.wait_until_settled(name)
     except (InputError, RunError, CommandError, BundleError):
         raise
-    except Exception as error:  # any Prefect failure falls back to running without it
+    except Exception as error:  # only Prefect raises other exceptions
         log.warning("Prefect failed", exc_info=True)
         log_line(f"Prefect: {first_line(error, with_type=True)}; continuing without it")
         return run_directly()

@@ -1,6 +1,7 @@
-"""Promotion of a trained model: decision of the gate, publication and history.
+"""Promotion of a new model: the decision of the gate, the publication and the history of decisions.
 
-The challenger is the newly trained model. The champion is the current accepted bundle.
+The champion is the accepted model, which is currently in use. The challenger is the newly trained model. The gate
+compares both on test images (stages/gate.py). Models are published as bundles in the model store.
 """
 
 import hashlib
@@ -30,9 +31,9 @@ class PromotionRecord:
     """Decision about a challenger.
 
     Attributes:
-        name: id of the challenger. If it is promoted, its bundle has this name in the model store.
+        name: id of the challenger. If the challenger is promoted, its bundle has this name in the model store.
         key: cache key of the challenger's export.
-        champion: id of the accepted bundle; None if there is no accepted bundle yet.
+        champion: id of the champion; None if no model has been accepted yet.
         decision: decision of the gate.
         time: time of the decision, ISO 8601.
     """
@@ -45,7 +46,7 @@ class PromotionRecord:
 
     @property
     def line(self) -> str:
-        """Decision in one sentence."""
+        """Decision with its reasons on one line."""
         return f"{self.verdict}: {'; '.join(self.decision.reasons)}"
 
     @property
@@ -54,7 +55,7 @@ class PromotionRecord:
         return "promoted" if self.decision.promoted else "refused"
 
     def record(self) -> dict[str, Any]:
-        """Return the entry for bundle.json and the history."""
+        """Return the decision as JSON values, for bundle.json and the history."""
         decision = self.decision.as_dict()
         metrics = {side: decision.pop(side) for side in ("challenger", "champion")}
         del decision["promoted"]
@@ -73,14 +74,14 @@ def git_tag(name: str) -> str:
 
 
 def already_judged(paths: RunPaths, store: ModelStore) -> str | None:
-    """Find an earlier decision between the bundle in artifacts/export and the current champion.
+    """Find an earlier decision about the bundle in artifacts/export and the current champion.
 
     Args:
         paths: where the bundle is.
         store: store of accepted bundles.
 
     Returns:
-        The decision in one sentence, or None if there is none.
+        The decision as a clause. None if no such decision exists, or if there is no bundle or no champion.
     """
     exported, current = find_artifact(paths.stage("export")), store.current()
     if exported is None or current is None:
@@ -102,7 +103,7 @@ def evaluate_challenger(
         params: all params.
         paths: where the bundle and the data are.
         store: store of accepted bundles.
-        repo: repository with the training data of the champion.
+        repo: repository whose tags record the training data of each accepted model.
         accept: reason for promoting the challenger even if the gate rejects it; None to follow the gate.
 
     Returns:
@@ -130,15 +131,19 @@ def evaluate_challenger(
 
 
 def _manifest(repo: "GitDvcRepo", name: str) -> str:
-    """Read manifest.csv of the accepted model's training data and verify its checksum.
+    """Read manifest.csv of the accepted model's training data, and verify its checksum.
 
-    DVC and git do not verify it.
+    DVC and git do not verify the checksum.
+
+    Args:
+        repo: repository with the git tags of the accepted models.
+        name: id of the accepted model.
 
     Returns:
         The content of manifest.csv.
 
     Raises:
-        CommandError: the manifest or the result.json with its checksum is missing, or the manifest has changed.
+        CommandError: manifest.csv or result.json is missing, or the checksum in result.json does not match.
     """
     from medtune.registry.git_dvc import CommandError
 
@@ -156,7 +161,7 @@ def publish_bundle(params: Params, paths: RunPaths, store: ModelStore, outcome: 
     """Upload the bundle with the decision, make it the current bundle, and remove old bundles.
 
     Args:
-        params: all params; `handoff.keep_last` bundles are kept.
+        params: all params. The newest `handoff.keep_last` bundles and the previous champion are kept.
         paths: where the bundle is.
         store: store of accepted bundles.
         outcome: the decision.
@@ -186,7 +191,7 @@ def append_history(store: ModelStore, outcome: PromotionRecord) -> None:
 
 
 def log_decision(params: Params, paths: RunPaths, outcome: PromotionRecord) -> None:
-    """Log the decision as a W&B run, with metrics in the summary and the table `gate`."""
+    """Log the decision as a W&B run, with its fields in the summary and the metrics in the table `gate`."""
     from medtune.runtime.artifact import digest
     from medtune.tracking.run import start_run
 

@@ -1,4 +1,4 @@
-"""Summary of a finished pipeline: steps, test metrics, and links to the outputs."""
+"""Summary of a finished pipeline for Prefect and W&B: steps, test metrics, and links to the outputs."""
 
 import json
 from pathlib import Path
@@ -14,13 +14,13 @@ COLUMNS = ("step", "state", "key", "seconds", "wandb_run")
 
 
 def step_row(result: StepResult) -> list[Any]:
-    """Return the values of `COLUMNS` for a step. A cached step refers to the W&B run that computed it."""
+    """Return the values of `COLUMNS` for a step. For a cached step, `wandb_run` is the run that computed it."""
     key, state = result.step.key, "cached" if result.cached else "ran"
     return [result.step.name, state, key[:12], round(result.seconds, 1), run_id(key)]
 
 
 def test_metrics(paths: RunPaths) -> dict[str, dict[str, float]]:
-    """Read the test metrics of artifacts/evaluate, with `value`, `lo` and `hi` per metric."""
+    """Read the test metrics of artifacts/evaluate: `value`, and the confidence interval `lo` to `hi`, by metric."""
     text = (paths.stage("evaluate") / "metrics.json").read_text(encoding="utf-8")
     return {name: metric for name, metric in json.loads(text)["test"].items() if isinstance(metric, dict)}
 
@@ -37,7 +37,7 @@ def markdown(paths: RunPaths) -> str:
 
 
 def fold_rows(params: Params, paths: RunPaths) -> list[dict[str, Any]]:
-    """Return one row per fold: the fold, the selected stage, the temperature and the validation metrics."""
+    """Return one row per fold: fold, stage with the selected weights, calibration temperature, validation metrics."""
     folds = read_result(paths.stage("evaluate")).get("folds", {})
     rows = []
     for fold in params.data.split.trained_folds:
@@ -48,13 +48,20 @@ def fold_rows(params: Params, paths: RunPaths) -> list[dict[str, Any]]:
 
 
 def artifact_links(paths: RunPaths) -> dict[str, Path]:
-    """Return the existing files to link to, by the key of the Prefect artifact."""
+    """Return the report and the model card, if they exist, by the key of the Prefect artifact that links to them."""
     files = {"report": paths.stage("evaluate") / "report.html", "model-card": paths.stage("export") / "MODEL_CARD.md"}
     return {name: file for name, file in files.items() if file.is_file()}
 
 
 def log_to_wandb(params: Params, paths: RunPaths, group: str, steps: list[StepResult]) -> None:
-    """Log a W&B run that links to the runs of all steps. Does nothing if all steps were cached."""
+    """Log a W&B run with a table of the steps and the test metrics, unless all steps were cached.
+
+    Args:
+        params: all params.
+        paths: where the pipeline wrote.
+        group: W&B group of the pipeline, which is also the key of the run.
+        steps: results of all steps.
+    """
     if all(step.cached for step in steps):
         return
     with start_run("train", group, group, params, "train") as run:

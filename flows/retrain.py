@@ -19,15 +19,15 @@ log = logging.getLogger("medtune.flow")
 def retrain(prefect: bool = True, accept: str | None = None) -> None:
     """Fetch new data and code, train, compare with the accepted model, and publish the new model if it is better.
 
-    The exit code is 0 after success, 1 if a step failed, and 2 if the input is invalid. A rejected model counts as
-    success, and so do unchanged inputs. The accepted model is replaced only after the new one is uploaded completely.
+    If nothing has changed, or the new model is rejected, the function returns normally. The accepted model is replaced
+    only after the new model is uploaded completely. If the code changed, the process restarts.
 
     Args:
         prefect: run the steps as a Prefect flow.
         accept: reason for publishing the new model even if the gate rejects it; None to follow the gate.
 
     Raises:
-        InputError: the params, the data or the model store are invalid.
+        InputError: the params, the data or a bundle are invalid.
         SystemExit: a step failed (exit code 1).
     """
     from medtune.serving.manifest import BundleError

@@ -1,7 +1,7 @@
 """Steps of a retraining: fetch data and code, train, compare with the accepted model, publish the better model.
 
-A retraining reads only the checkout: params.yaml, files tracked by DVC, and git. Only one retraining runs at a time. If
-it crashes, the accepted model is unchanged and the next run resumes.
+A retraining reads only the checkout: params.yaml, files tracked by DVC, and git. Only one retraining runs at a time. A
+crash does not affect the accepted model, and the next retraining resumes.
 """
 
 from collections.abc import Callable
@@ -29,9 +29,9 @@ class Executor:
     """Execution of the steps, either by plain calls or with Prefect.
 
     Attributes:
-        step: function that calls another function under a given name.
+        step: function of a name, a function and its arguments. It calls the function as a step of this name.
         train: function that trains, evaluates and exports, and returns one result per step.
-        show: function that publishes a decision.
+        show: function that displays the decision about the new model.
         on_start: function that is called after the checkout is locked.
     """
 
@@ -52,7 +52,8 @@ def run(executor: Executor, accept: str | None = None) -> str:
         The outcome in one sentence, or `RESTART_REQUIRED` if the process must restart with new code.
 
     Raises:
-        InputError: the params, the data or the checkout are invalid.
+        InputError: the params, the data or the checkout are invalid, or the required packages changed.
+        StageError: training, evaluation or export failed.
         CommandError: git or dvc failed.
         BundleError: the model store cannot be used.
     """
@@ -73,13 +74,13 @@ def run(executor: Executor, accept: str | None = None) -> str:
 
 
 def check_final(params: Params) -> None:
-    """Check that the gate can compare the final model.
+    """Check that the gate can compare the model, which needs patients that a network has not seen.
 
     Args:
         params: all params.
 
     Raises:
-        InputError: the final model has seen every patient.
+        InputError: `final` is `refit`: the network would be trained on all patients.
     """
     if params.final == "refit":
         raise InputError(
@@ -89,6 +90,7 @@ def check_final(params: Params) -> None:
 
 
 def _with_data(executor: Executor, repo: GitDvcRepo, paths: RunPaths, accept: str | None) -> str:
+    """Run the steps that follow the fetch of data and code, and return the outcome in one sentence."""
     from medtune.flows import train
     from medtune.stages import data
 
@@ -131,6 +133,7 @@ def direct() -> Executor:
     """Return an executor that calls the steps directly, without Prefect."""
 
     def step(name: str, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function, after a line with its name."""
         pipeline.log_line(f"retrain: {name}")
         return function(*args)
 

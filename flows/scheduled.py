@@ -1,4 +1,4 @@
-"""Flows of the deployments in prefect.yaml: retraining and benchmark."""
+"""Flows of the deployments in prefect.yaml: retraining and benchmark. A schedule or a user starts them."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ from medtune.runtime.paths import RunPaths
 from medtune.stages.steps import Steps
 
 DAY_S = 24 * 3600
-# Only steps that use the network are retried, because other failures are permanent.
+# Only steps that contact remote servers are retried. The failure of another step would repeat.
 RETRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [10, 60]}
 NETWORK = {"pull": RETRIES, "record": RETRIES, "publish": RETRIES}
 
@@ -32,14 +32,21 @@ NETWORK = {"pull": RETRIES, "record": RETRIES, "publish": RETRIES}
     on_crashed=[hooks.notify],
 )
 def retrain(accept: str | None = None) -> str:
-    """Run a retraining (see flows/retrain_steps.py) and return the outcome in one sentence."""
+    """Run a retraining (see flows/retrain_steps.py). If the code changed, a deployment schedules another run.
+
+    Args:
+        accept: reason for publishing the new model even if the gate rejects it; None to follow the gate.
+
+    Returns:
+        The outcome in one sentence. `RESTART_REQUIRED` if the code changed and the run has no deployment.
+    """
     exit_with_parent.exit_with_worker()
     outcome = retrain_steps.run(retrain_steps.Executor(_step, _train, _show, _on_start), accept)
     return _schedule_rerun() if outcome == retrain_steps.RESTART_REQUIRED else outcome
 
 
 def _on_start() -> None:
-    """Mark other runs of this folder as Crashed: this run holds the lock, so they have ended."""
+    """Mark unfinished runs of this folder as Crashed. This run holds the lock, so the other runs have ended."""
     for name in mark_crashed.mark_crashed(str(RunPaths.from_env().out), {UUID(flow_run.id)}):
         pipeline.log_line(f"retrain: {name} crashed: {mark_crashed.MESSAGE}")
 
@@ -53,6 +60,7 @@ def _schedule_rerun() -> str:
 
 
 def _step(name: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function as a Prefect task. The steps in `NETWORK` are retried."""
     configured: Task[..., Any] = Task(
         function, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False, **NETWORK.get(name, {})
     )
@@ -65,6 +73,7 @@ def _train(steps: Steps) -> list[pipeline.StepResult]:
 
 
 def _show(outcome: promotion.PromotionRecord) -> None:
+    """Publish the decision of the gate on the page of the flow run."""
     create_markdown_artifact(promotion.markdown(outcome), key="gate", description="decision about the new model")
     if rows := outcome.decision.rows():
         create_table_artifact(rows, key="gate-metrics", description="both models on the same patients")
@@ -79,7 +88,18 @@ def _show(outcome: promotion.PromotionRecord) -> None:
     on_crashed=[hooks.notify],
 )
 def benchmark(grid: str | None = None, sets: list[str] | None = None) -> str:
-    """Compare methods on a grid (see flows/benchmark.py) and return the path of the report."""
+    """Run a benchmark (see flows/benchmark.py).
+
+    Args:
+        grid: file with the grid; None for benchmark.yaml.
+        sets: overrides of params as `key=value`.
+
+    Returns:
+        The path of the report, relative to the default output folder.
+
+    Raises:
+        RuntimeError: a trial failed after all retries.
+    """
     from medtune.flows.benchmark import benchmark as compare
 
     exit_with_parent.exit_with_worker()

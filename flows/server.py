@@ -1,7 +1,7 @@
-"""Temporary Prefect server for one flow run (`python -m medtune.flows.server`).
+"""Connection of a flow run to a Prefect server, and a temporary server if no other server runs.
 
-Prefect's own temporary server outlives a killed parent, prints its messages to the console, and does not wait for the
-last task states. This server ends with its parent, writes to server.log, and stops after all task states are stored.
+The temporary server is the process `python -m medtune.flows.server`. It replaces Prefect's own temporary server, which
+continues to run after its parent was killed, prints messages to the console, and may lose the last task states.
 """
 
 import logging
@@ -25,7 +25,7 @@ log = logging.getLogger("medtune.flow")
 
 START_TIMEOUT_S = float(os.environ.get("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS") or 180)
 SETTLE_TIMEOUT_S = 10.0
-_server_lost = False  # the server stopped before all states of the flow run were stored
+_server_lost = False  # True after the server stopped before it had stored all states of the flow run
 
 
 class ServerUnavailable(Exception):
@@ -48,12 +48,12 @@ def server_connection(cache: Path) -> Iterator[None]:
     import prefect.settings
 
     if url := prefect.settings.PREFECT_API_URL.value():
-        _check(url)
+        _require_answer(url)
         yield
         return
     if url := service_address.running_address(cache):
-        _check(url)
-        with _using(url):
+        _require_answer(url)
+        with _api_url(url):
             yield
         return
     log = cache / "prefect" / "server.log"
@@ -67,14 +67,15 @@ def server_connection(cache: Path) -> Iterator[None]:
             start_new_session=True,  # Ctrl-C must stop only the flow, which then stops the server
         )
     try:
-        with _using(_address(process, log)):
+        with _api_url(_address(process, log)):
             yield
     finally:
         _stop(process)
 
 
 @contextmanager
-def _using(url: str) -> Iterator[None]:
+def _api_url(url: str) -> Iterator[None]:
+    """Set PREFECT_API_URL to `url` in the block."""
     from prefect.context import refresh_global_settings_context
 
     os.environ["PREFECT_API_URL"] = url
@@ -87,37 +88,46 @@ def _using(url: str) -> Iterator[None]:
 
 
 def is_alive() -> bool:
-    """Return True if the server answers. Check this before several requests, each of which may wait for a timeout."""
+    """Return True if the server of PREFECT_API_URL answers. Otherwise, every request would wait for a timeout."""
     import prefect.settings
 
     try:
-        _check(prefect.settings.PREFECT_API_URL.value() or "")
+        _require_answer(prefect.settings.PREFECT_API_URL.value() or "")
     except ServerUnavailable:
         return False
     return True
 
 
 def wait_until_settled(flow_run_name: str) -> None:
-    """Wait up to 10 s until the server has stored all task states and log messages of a finished flow run."""
+    """Wait until the server has stored all task states and log messages of a finished flow run.
+
+    Each of these waits ends after 10 s. A failure is only logged.
+
+    Args:
+        flow_run_name: name of the flow run.
+    """
     import prefect.settings
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 
     try:
-        _check(prefect.settings.PREFECT_API_URL.value() or "")
+        _require_answer(prefect.settings.PREFECT_API_URL.value() or "")
         EventsWorker.drain_all(timeout=SETTLE_TIMEOUT_S)
         APILogWorker.drain_all(timeout=SETTLE_TIMEOUT_S)
         end = time.monotonic() + SETTLE_TIMEOUT_S
         while time.monotonic() < end and not _is_settled(flow_run_name):
             time.sleep(0.1)
-    except Exception:  # an incomplete record must not fail a finished run
+    except Exception:  # the run itself has finished, so the error is not raised
         global _server_lost
         _server_lost = True
         log.warning("the Prefect server stopped before it had stored all states and logs of the run", exc_info=True)
 
 
 def exit_without_server(code: int) -> None:
-    """Exit immediately if the server has stopped, because Prefect's threads would wait for it for minutes."""
+    """Exit immediately with `code` if the server has stopped. Otherwise, do nothing.
+
+    A normal exit would take minutes, because Prefect's threads wait for the server.
+    """
     if _server_lost:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -125,6 +135,7 @@ def exit_without_server(code: int) -> None:
 
 
 def _is_settled(flow_run_name: str) -> bool:
+    """Return True if the server has a final state for each task of a flow run."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
     from prefect.client.schemas.sorting import TaskRunSort
@@ -138,7 +149,8 @@ def _is_settled(flow_run_name: str) -> bool:
     return bool(runs) and all(run.state is not None and run.state.is_final() for run in runs)
 
 
-def _check(url: str) -> None:
+def _require_answer(url: str) -> None:
+    """Raise ServerUnavailable if no server answers at `url` within 10 s."""
     import httpx
 
     try:
@@ -150,7 +162,11 @@ def _check(url: str) -> None:
 
 
 def _address(process: "subprocess.Popen[bytes]", log: Path) -> str:
-    """Wait for the API address that the temporary server prints when it is ready."""
+    """Return the API address of the temporary server, which the server prints when it is ready.
+
+    Raises:
+        ServerUnavailable: the server exited or was not ready in time.
+    """
     info("starting a Prefect server for this run (10-30 s)")
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], START_TIMEOUT_S)
@@ -162,6 +178,7 @@ def _address(process: "subprocess.Popen[bytes]", log: Path) -> str:
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """Stop the temporary server."""
     assert process.stdin is not None
     process.stdin.close()  # the server exits at the end of its stdin
     try:
@@ -191,7 +208,7 @@ def main() -> None:
 
     def end_with_parent() -> None:
         sys.stdin.read()
-        os._exit(0)  # the parent has waited for the states; a regular shutdown would take 3 s more
+        os._exit(0)  # the parent has waited until all states are stored; a regular shutdown would take 3 s more
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     server.run(sockets=[listening])

@@ -1,4 +1,4 @@
-"""Address of this project's Prefect server. Does not import Prefect."""
+"""Address of this project's Prefect server. This module does not import Prefect."""
 
 import errno
 import os
@@ -15,18 +15,22 @@ LOCAL_HOSTS = ("", "0.0.0.0", "127.0.0.1", "localhost", "::")
 
 
 def service_daemons(cache: Path) -> tuple[Daemon, Daemon]:
-    """Return the daemons of the server and the worker, which may be stopped."""
+    """Return the daemons of the server and of the worker. They need not be running.
+
+    Args:
+        cache: cache folder of the project, which contains the files of the daemons.
+    """
     folder = cache / "services"
     return Daemon("server", folder), Daemon("worker", folder)
 
 
 def running_address(cache: Path) -> str | None:
-    """Return the API address of this project's server, or None if it does not run."""
+    """Return the API address of this project's server, or None if the server does not run."""
     return service_daemons(cache)[0].note
 
 
 def bind_address() -> tuple[str, int]:
-    """Return host and port for a server on this machine, from Prefect's settings or 127.0.0.1 and 4200.
+    """Return the host and port for a server on this machine: Prefect's settings, by default 127.0.0.1 and 4200.
 
     Returns:
         (host, port).
@@ -55,7 +59,7 @@ def check_port_free() -> None:
     """Check that no other program uses the port of the server.
 
     Raises:
-        InputError: the port is in use, or the host is invalid.
+        InputError: the port is invalid or in use, or the host is invalid.
     """
     host, port = bind_address()
     with socket.socket() as attempt:
@@ -86,11 +90,11 @@ def wait_until(condition: Callable[[], bool], is_alive: Callable[[], bool], seco
 
     Args:
         condition: condition to wait for.
-        is_alive: condition that must stay true while waiting.
-        seconds: maximum time to wait.
+        is_alive: condition to continue waiting, for example that a process still runs.
+        seconds: maximum time to wait in seconds.
 
     Returns:
-        True if the condition became true in time.
+        True if `condition` became true in time; False if `is_alive` became false or the time is over.
     """
     end = time.monotonic() + seconds
     while not condition():

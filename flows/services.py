@@ -1,6 +1,7 @@
 """Prefect server and worker of this project (`medtune services`).
 
-`server` and `worker` run in the foreground, for systemd and containers. `up` starts both as daemons.
+The server stores and shows runs. The worker starts scheduled runs. `up` starts both as daemons. `server` and `worker`
+run one of them in the foreground, for systemd and containers.
 """
 
 import os
@@ -24,8 +25,12 @@ POLL_S = 0.5
 def up() -> None:
     """Start the server and the worker unless they run already, and deploy prefect.yaml.
 
-    $PREFECT_SERVER_API_PORT sets the port of the server (default 4200), $MEDTUNE_DATABASE the database (default SQLite
-    under .cache). If $PREFECT_API_URL refers to another server, only the worker is started.
+    $PREFECT_SERVER_API_PORT is the port of the server (default 4200). $MEDTUNE_DATABASE is the address of its database
+    (default: SQLite in .cache). If $PREFECT_API_URL is the address of another server, only the worker is started.
+
+    Raises:
+        InputError: the port is invalid or in use.
+        SystemExit: the server or the worker did not start (exit code 1).
     """
     cache = RunPaths.from_env().cache
     server, worker = service_address.service_daemons(cache)
@@ -47,12 +52,13 @@ def down() -> None:
 
 
 def serve() -> None:
-    """Run the services, with the log of the worker on the console, until Ctrl-C or SIGTERM.
+    """Run the services until Ctrl-C or SIGTERM. The console shows the log of the worker.
 
-    At the end, the worker is stopped, and the server too if it was started here.
+    At the end, the worker is stopped. The server is stopped too, unless it was running before.
 
     Raises:
         InputError: a worker runs already.
+        SystemExit: a service did not start, or the worker ended (exit code 1).
     """
     server, worker = service_address.service_daemons(RunPaths.from_env().cache)
     if worker.pid:
@@ -92,7 +98,11 @@ def status() -> None:
 
 
 def server() -> None:
-    """Run the server in the foreground."""
+    """Run the server in the foreground. The function does not return, because Prefect replaces this process.
+
+    Raises:
+        InputError: the port is invalid or in use.
+    """
     service_address.check_port_free()
     host, port = service_address.bind_address()
     os.environ.setdefault("PREFECT_UI_URL", service_address.local_address().removesuffix("/api"))  # for links in alerts
@@ -103,6 +113,8 @@ def server() -> None:
 
 def worker() -> None:
     """Wait for the server, deploy prefect.yaml, and run the worker in the foreground.
+
+    The function does not return, because Prefect replaces this process.
 
     Raises:
         SystemExit: no server answers (exit code 1).
@@ -124,7 +136,7 @@ def worker() -> None:
 
 
 def _follow(worker: Daemon) -> None:
-    """Print the log of the worker until the worker ends. Its end is an error."""
+    """Print the log of the worker until the worker ends. Then exit with code 1, because the end was not requested."""
     with start_services.report_errors(), worker.log.open() as log:
         running = True
         while running:
@@ -135,7 +147,8 @@ def _follow(worker: Daemon) -> None:
 
 
 def _stop_worker(worker: Daemon) -> None:
-    url = worker.note  # `start_worker` stores the address of the server in it
+    """Stop the worker, and mark its runs as Crashed if the server answers."""
+    url = worker.note  # `start_worker` stores the address of the server here
     _stop(worker, start_services.STOP_S)
     if url and service_address.is_healthy(url):
         _mark_dead(url)
@@ -146,7 +159,7 @@ def _stop(daemon: Daemon, timeout_s: float) -> None:
 
 
 def _mark_dead(url: str) -> None:
-    """Mark the runs of the stopped worker as Crashed, because a worker kills its runs without reporting their end."""
+    """Mark the runs of the stopped worker as Crashed. A worker that stops kills its runs, but does not mark them."""
     os.environ["PREFECT_API_URL"] = url
     _prepare()
     from prefect.client.orchestration import get_client
@@ -158,11 +171,12 @@ def _mark_dead(url: str) -> None:
 
 
 def _prepare() -> None:
+    """Set the working directory and the environment variables of this process for Prefect."""
     os.chdir(PROJECT)
     os.environ.update(environment.child_environment())
     environment.configure_prefect(RunPaths.from_env().cache, console="INFO")
 
 
 def _exec(*words: str, **variables: str) -> None:
-    """Replace this process by Prefect's command line."""
+    """Replace this process by the command `prefect WORDS`, with additional environment variables."""
     os.execve(sys.executable, [sys.executable, "-m", "prefect", *words], {**os.environ, **variables})

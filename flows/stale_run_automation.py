@@ -1,7 +1,7 @@
 """Automations of the Prefect server that mark runs without heartbeats as Crashed and send a notification.
 
-They are needed if both the process and the worker of a run have ended, and no new worker starts. If a new worker
-starts, it marks the run (flows/mark_crashed.py).
+An automation is a rule that the server applies to its events. A run sends a heartbeat regularly while its process
+lives. The automations are needed if no worker runs. A new worker marks the dead runs itself (flows/mark_crashed.py).
 """
 
 import os
@@ -22,12 +22,14 @@ HEARTBEAT = "prefect.flow-run.heartbeat"
 STATES = ("Completed", "Failed", "TimedOut", "Crashed", "Cancelled", "AwaitingRetry")
 ENDED = {f"prefect.flow-run.{state}" for state in STATES}
 MARK_NAME = "MedTune: mark runs without a heartbeat"
-NOTIFY_NAME = "MedTune: tell of runs without a heartbeat"  # servers store this name
+NOTIFY_NAME = "MedTune: tell of runs without a heartbeat"  # the name must not change, because servers store it
 REASON = "no heartbeat for {} s: the process has ended"
 
 
 def ensure_automations(silent: timedelta = HEARTBEAT_TIMEOUT) -> None:
     """Create or update the automations on the server of Prefect's settings. Disabled automations stay disabled.
+
+    Without $MEDTUNE_ALERT_URL, the automation that sends notifications is deleted.
 
     Args:
         silent: time without a heartbeat after which a run is marked as Crashed. It must be several times the interval
@@ -45,7 +47,7 @@ def ensure_automations(silent: timedelta = HEARTBEAT_TIMEOUT) -> None:
 
 
 def _upsert(client: "SyncPrefectClient", automation: "Automation") -> None:
-    """Create an automation, or update it only if it differs: an update resets the timers of the server."""
+    """Create an automation, or update it if it differs. An unneeded update would reset the timers of the server."""
     existing = next(iter(client.read_automations_by_name(automation.name)), None)
     if existing is None:
         automation.create()
@@ -113,5 +115,5 @@ def _notify_automation(url: str) -> "Automation":
 
 
 def _matching(flows: list[str]) -> dict[str, Any]:
-    """Restrict an automation to the given flows, because other flows on the server may not send heartbeats."""
+    """Return the filter for events of the given flows. Other flows on the server may not send heartbeats."""
     return {"prefect.resource.role": "flow", "prefect.resource.name": flows}

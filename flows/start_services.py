@@ -31,16 +31,16 @@ def report_errors() -> Iterator[None]:
 
 
 def start_server(server: Daemon) -> str:
-    """Start the server unless it runs already or PREFECT_API_URL refers to another server.
+    """Start the server, unless it runs already or PREFECT_API_URL is the address of another server.
 
     Args:
         server: daemon of the server.
 
     Returns:
-        API address of the server.
+        API address of the server that is used.
 
     Raises:
-        InputError: another program uses the port.
+        InputError: the port is invalid, or another program uses it.
         ServiceError: the server does not answer.
     """
     if running := server.note:
@@ -87,7 +87,7 @@ def start_worker(worker: Daemon, url: str) -> None:
 
 
 def _is_online(url: str, since: float) -> bool:
-    """Return True if a worker of the pool has sent a heartbeat since the given time."""
+    """Return True if a worker of the pool has sent a heartbeat after `since`, in seconds since 1970."""
     import httpx
 
     try:
@@ -99,6 +99,7 @@ def _is_online(url: str, since: float) -> bool:
 
 
 def _give_up(daemon: Daemon) -> None:
+    """Stop a daemon that did not become ready, and raise ServiceError."""
     exited = daemon.pid is None
     daemon.stop(STOP_S)
     raise ServiceError(

@@ -1,7 +1,7 @@
 """Daemon processes: start, status and stop.
 
-A daemon holds a lock on its pid file until it ends. A stale pid file or a reused process id is therefore never mistaken
-for a running daemon.
+A daemon holds a lock on its pid file until it ends. Only a locked pid file counts as a running daemon, so an old pid
+file is harmless.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ class Daemon:
 
     Attributes:
         name: name of the daemon and its files.
-        folder: folder of `<name>.pid`, `<name>.log`, and `<name>.old.log`, the log of the previous start.
+        folder: folder with `<name>.pid`, `<name>.log`, and `<name>.old.log`, which is the log of the previous start.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Daemon:
         return read[1] if (read := self._read()) else None
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], note: str = "") -> None:
-        """Start the daemon in a new session. It must not be running.
+        """Start the daemon in a new session. The daemon must not be running.
 
         Args:
             command: the command line.
@@ -88,7 +88,7 @@ class Daemon:
             family = {process, *process.children(recursive=True)}
             process.terminate()
         end = time.monotonic() + timeout_s
-        # New child processes can start at any time, so the processes are listed again in each iteration.
+        # Child processes can start at any time, so the processes are listed again in each iteration.
         while alive := [process for process in family | _session(pid) if _is_alive(process)]:
             if time.monotonic() > end:
                 for process in alive:
@@ -103,6 +103,7 @@ class Daemon:
         return self.folder / f"{self.name}.pid"
 
     def _read(self) -> tuple[str, str] | None:
+        """Return the process id and the note of the running daemon, or None if the daemon does not run."""
         try:
             with self._file.open() as file:
                 try:
@@ -126,7 +127,7 @@ def _session(leader: int) -> set[psutil.Process]:
 
 
 def _is_alive(process: psutil.Process) -> bool:
-    """Return True if a process runs. Zombies count as ended, because a container may have no process to reap them."""
+    """Return True if a process runs. A zombie counts as ended, because in a container it may remain forever."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

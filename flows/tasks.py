@@ -1,4 +1,4 @@
-"""Pipeline as a Prefect flow, with one task per step and MedTune's cache keys."""
+"""Pipeline as a Prefect flow: one task per step (one run of a stage), with MedTune's cache keys."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from medtune.stages.steps import Step, Steps
 def train(steps: Steps, name: str = "train") -> list[pipeline.StepResult]:
     """Run every step of the pipeline as a task of one flow run.
 
-    The parameters of the flow are only displayed. The tasks use the validated params of `steps`.
+    Prefect displays the parameters of the flow. The tasks use only the validated params of `steps`.
 
     Args:
         steps: the steps of the pipeline.
@@ -27,6 +27,8 @@ def train(steps: Steps, name: str = "train") -> list[pipeline.StepResult]:
     params, paths = steps.params, steps.paths
 
     def execute(step: Step) -> Artifact:
+        """Run a step as a task, or read its result from Prefect's cache."""
+
         def run_step(name: str, stage: str, fold: int | None, key: str, cache_key: str) -> dict[str, str]:
             return pipeline.run_stage(step, steps).as_dict()
 

@@ -1,4 +1,7 @@
-"""Training pipeline with the stages frozen, finetune, evaluate and export. Finished steps are reused."""
+"""Training pipeline with the stages frozen, finetune, evaluate and export (the command `medtune train`).
+
+A step is one run of a stage, for example stage finetune for test fold 1. Finished steps are reused.
+"""
 
 import logging
 import time
@@ -20,7 +23,7 @@ log = logging.getLogger("medtune.flow")
 
 
 def train(params: Params, paths: RunPaths, prefect: bool = True) -> list[pipeline.StepResult]:
-    """Train, evaluate and export; finished steps are reused.
+    """Train, evaluate and export. Finished steps are reused.
 
     Args:
         params: all params.
@@ -70,7 +73,7 @@ def train(params: Params, paths: RunPaths, prefect: bool = True) -> list[pipelin
 
 
 def describe(params: Params) -> str:
-    """Describe in one sentence which networks are trained."""
+    """Describe on one line which networks are trained and what follows."""
     folds, stages = params.data.split.trained_folds, " and ".join(params.training_stages)
     refit = params.final == "refit"
     names = list(base.trained_controls(params))

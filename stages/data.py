@@ -1,4 +1,7 @@
-"""Stage data: find, check, split and pack the images into data/prepared."""
+"""Stage data: list, check, split and pack the images into data/prepared.
+
+To pack means to decode and resize all images and to write them to one array.
+"""
 
 import shutil
 import time
@@ -20,12 +23,13 @@ from medtune.tasks import base
 
 
 def run(params: Params, paths: RunPaths, before_decoding: Callable[[], None] = lambda: None) -> Artifact:
-    """Prepare the data unless params, source code and image files are unchanged.
+    """Prepare the data. If the params, the source code and the files are unchanged, return the finished artifact.
 
     Args:
         params: all params.
         paths: where to write.
-        before_decoding: function that is called after all checks except those of the pixels. It may raise InputError.
+        before_decoding: function that is called before the pixels are decoded, after all other checks. It may raise
+            InputError.
 
     Returns:
         The finished artifact data/prepared.
@@ -65,6 +69,7 @@ def run(params: Params, paths: RunPaths, before_decoding: Callable[[], None] = l
 
 
 def _check_columns(samples: Sequence[Sample], params: Params) -> None:
+    """Check the names of the metadata columns, and the columns that `evaluate.by` selects."""
     from medtune.data.manifest_writing import check_metadata
     from medtune.stages.preflight import check_subgroups
 
@@ -77,7 +82,7 @@ def _check_columns(samples: Sequence[Sample], params: Params) -> None:
 
 
 def _matches_assignments(params: Params, paths: RunPaths, assignments: FoldAssignments) -> bool:
-    """Return True if the folds of the prepared data agree with data/folds.csv."""
+    """Return True if the folds of the prepared data agree with `assignments`, the content of data/folds.csv."""
     from medtune.data.manifest import load_prepared
 
     if params.data.split.protocol != "patient" or not assignments.fold_by_hash:
@@ -95,6 +100,7 @@ def _prepare(
     start_time: float,
     before_decoding: Callable[[], None],
 ) -> Artifact:
+    """Prepare a data set of images or whole-slide images. Slides are cut into tiles, which are packed like images."""
     import numpy as np
 
     from medtune.data import contact_sheet, duplicates, findings, manifest_writing
@@ -128,7 +134,7 @@ def _prepare(
     decoded_time = time.perf_counter()
 
     images = np.load(folder / IMAGES_FILE, mmap_mode="r")
-    # Tiles of glass or fat look alike, so complete slides are compared.
+    # Tiles without tissue look alike, so complete slides are compared instead of tiles.
     copies = duplicates.find_duplicates(images, packed.sha256) if slides is None else slides.copies()
     names, unit_labels = [unit.path for unit in units], [unit.label for unit in units]
     twice = duplicates.duplicate_report(copies, names, unit_labels, unit_splits, data.split.trained_folds)

@@ -1,4 +1,4 @@
-"""Volumes in stage data: check all files, then split, normalize, resample and pack them into data/prepared."""
+"""Preparation of volumes in stage data: check, split, normalize and resample them, and write them to data/prepared."""
 
 import shutil
 import time
@@ -39,7 +39,12 @@ from medtune.tasks import base
 
 @dataclass(frozen=True)
 class PackedVolumes:
-    """Digest and in-plane size of each packed volume, for manifest.csv."""
+    """Facts about the packed volumes for manifest.csv, one entry per volume.
+
+    Attributes:
+        sha256: digests of the packed volumes.
+        original_sizes: numbers of voxels of the original volumes along the first two axes.
+    """
 
     sha256: tuple[str, ...]
     original_sizes: tuple[tuple[int, int], ...]
@@ -59,23 +64,24 @@ def prepare_volumes(
     Args:
         params: all params.
         paths: where to write.
-        listed: the listing of the source.
+        listed: the volumes that the source contains.
         assignments: earlier folds of the patients.
         key: cache key of the artifact.
-        start_time: start of the stage, for the report.
-        before_decoding: function that is called after all checks of names, headers and splits.
+        start_time: start of the stage on the clock `time.perf_counter`, in seconds.
+        before_decoding: function that is called before the voxels are decoded, after all other checks.
 
     Returns:
         The finished artifact data/prepared.
 
     Raises:
-        InputError: the volumes, the masks or the requested split are invalid.
+        InputError: the volumes, the masks or the requested split are invalid, or a file changed during the stage.
     """
     data, task = params.data, base.targets(params.task.kind)
-    assert isinstance(data, VolumeParams)  # `has_volumes` of the section
+    assert isinstance(data, VolumeParams)  # the caller has checked `has_volumes`
     channels, labels, words = tuple(listed.source.channels(data)), listed.classes, wording_of_params(data)
 
     def split(samples: Sequence[Sample]) -> SplitResult:
+        """Split samples into training, validation and test."""
         strata = findings.all_labels(samples)
         return split_samples(samples, strata, data.split, data.source, assignments, task.MIN_CLASSES)
 
@@ -106,6 +112,7 @@ def prepare_volumes(
     leaks = check_duplicates(twice, data.split.protocol, words.items)
 
     def read(row: int, last: bool = False) -> LabeledVolume:
+        """Read the volume and the mask of a row. With `last`, the stored copy is deleted."""
         try:
             return (decoded.read_last if last else decoded.read)(samples[row])
         except DecodeError as error:  # the file has changed since the inspection
@@ -151,25 +158,27 @@ def prepare_volumes(
 
 
 def _keep(samples: Sequence[Sample], inspection: Inspection, data: VolumeParams) -> list[Sample]:
+    """Return the samples that passed the inspection. Raise InputError if `data.on_bad_image` forbids rejections."""
     unit = wording_of_params(data).items
     check_rejected(inspection.rejected, len(samples), data.on_bad_image, bool(inspection.selected), unit)
     return [samples[row] for row in inspection.selected]
 
 
 def _training_rows(split: SplitResult, folds: Sequence[int]) -> list[int]:
-    """Return the rows that are a training volume of any trained fold, and never external."""
+    """Return the rows of volumes that train the network of at least one fold, without external test volumes."""
     rows = range(len(split.splits))
     columns = split.splits[:, list(folds)]
     return [row for row in rows if "train" in columns[row] and "external" not in split.splits[row]]
 
 
 def _cells(fact: VolumeFacts) -> tuple[object, ...]:
+    """Return the additional columns of manifest.csv for a volume."""
     spacing = "x".join(f"{value:.6g}" for value in fact.spacing)
     return fact.shape[2], spacing, fact.orientation, fact.sha256, fact.mask_sha256
 
 
 def _with_labels(sample: Sample, fact: VolumeFacts, labels: Sequence[str]) -> Sample:
-    """Return a sample whose `labels` are those that its mask contains, for the counts."""
+    """Return a sample whose findings are the labels that its mask contains, to count volumes per label."""
     present = tuple(name for name, voxels in zip(labels, fact.voxels, strict=True) if voxels)
     return replace(sample, findings=present, label="background only")
 
@@ -177,6 +186,7 @@ def _with_labels(sample: Sample, fact: VolumeFacts, labels: Sequence[str]) -> Sa
 def _notes(
     samples: Sequence[Sample], plan: PreparationPlan, split: SplitResult, training: Sequence[int], words: Wording
 ) -> list[str]:
+    """Return notes about settings that were determined from all volumes, and about spacings."""
     notes = []
     if plan.derived and (split.splits[list(training)] == "test").any():
         notes.append(

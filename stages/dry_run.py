@@ -1,6 +1,7 @@
-"""Quick check of weights, training steps and export, so that problems appear before hours of decoding and training.
+"""Quick check that the weights load and that the network can be trained and exported.
 
-The result is cached until the network, the packages or the code change.
+Problems then appear before hours of decoding and training. The result is cached until the params, the packages, the
+device or the code change.
 """
 
 import json
@@ -37,7 +38,7 @@ def check_network(params: Params, paths: RunPaths, prepared: "PreparedDataset | 
     Args:
         params: all params.
         paths: where the result is cached.
-        prepared: the prepared data, if available. It shows whether the last batch of an epoch has a single image.
+        prepared: the prepared data; None if not available. With it, the size of the last batch is checked too.
 
     Raises:
         InputError: a check failed. The message names the param, the problem and a fix.
@@ -47,7 +48,7 @@ def check_network(params: Params, paths: RunPaths, prepared: "PreparedDataset | 
         for control in base.trained_controls(params).values():  # their training starts only after that of the model
             check_architecture(control, prepared)
     check_hub(params)
-    if distributed.world_size() > 1:  # training steps in one of several processes would wait for the others
+    if distributed.world_size() > 1:  # a training step would wait for the other processes
         check_architecture(params, prepared)
         return
     folder, key = _cache_entry(params, paths)
@@ -62,14 +63,14 @@ def check_network(params: Params, paths: RunPaths, prepared: "PreparedDataset | 
 
 
 def check_architecture(params: Params, prepared: "PreparedDataset | None" = None) -> None:
-    """Check that backbone, size of the input and PEFT method fit together, without loading weights.
+    """Check that the backbone, the input size and the PEFT method are compatible. No weights are loaded.
 
     Args:
         params: all params.
-        prepared: the prepared data, if available. It has the channels and the patch of volumes.
+        prepared: the prepared data; None if not available. For volumes, it contains the channels and the patch size.
 
     Raises:
-        InputError: they do not fit, or the weights do not exist.
+        InputError: they are not compatible, or the backbone does not exist.
     """
     if not params.data.has_volumes:
         from medtune.models.backbones import check_backbone
@@ -105,7 +106,11 @@ def check_hub(params: Params) -> None:
 
 
 def _check(params: Params) -> dict[str, str]:
-    """Check weights, training steps and export; return by stage why a batch of one image cannot be trained on."""
+    """Check the weights, some training steps and the export.
+
+    Returns:
+        Reason why a batch of one image cannot be trained on, by stage. Stages without this limit are omitted.
+    """
     from medtune.models.weights_check import check_weights
     from medtune.stages.trial_export import trial_layout, try_export
     from medtune.training.trial_step import run_trial_steps
@@ -119,6 +124,7 @@ def _check(params: Params) -> dict[str, str]:
 
 
 def _check_batches_of_one(params: Params, reasons: "Mapping[str, str]", prepared: "PreparedDataset | None") -> None:
+    """Raise InputError if a stage in `reasons` would train on a batch of one image (see `_check`)."""
     for stage, reason in reasons.items():
         section = getattr(params, stage)
         size = section.batch_size
@@ -171,7 +177,7 @@ def _cache_entry(params: Params, paths: RunPaths) -> tuple[Path, str]:
 def main() -> None:
     """Run the check for `medtune doctor` without writing to the cache.
 
-    The function reads the params as JSON from stdin and writes the error (or null) as JSON to stdout.
+    Stdin contains the params as JSON. Stdout receives {"fault": message}, or {"fault": null} without an error.
     """
     params, message = validate(json.load(sys.stdin)), None
     try:

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
-    """Evaluate the trained networks on the test images of the selected test folds and of all folds.
+    """Evaluate the trained networks on test images.
+
+    The main metrics are from the test folds in `data.split.test_fold`. If more folds are trained, the metrics of all
+    folds are computed too (cross-validation).
 
     Args:
         params: all params.
@@ -35,6 +38,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
 
     Raises:
         InputError: a fold is not trained yet.
+        ValueError: `fold` is not None.
         RuntimeError: a network returns logits that are not finite.
     """
     steps = Steps(params, paths)
@@ -147,7 +151,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
 def _subgroups(
     result: "EvaluationResult", params: Params, metrics: "Sequence[Metric]", class_averages: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Compute the metrics per subgroup, one entry per column of `evaluate.by`."""
+    """Compute the metrics per subgroup of the test images, one entry per column of `evaluate.by`."""
     from medtune.evaluation.subgroup_result import evaluate_subgroups
 
     options = params.evaluate
@@ -160,7 +164,11 @@ def _subgroups(
 def _histories(
     paths: RunPaths, params: Params, prepared: "PreparedDataset", requests: "Sequence[OutputsRequest]"
 ) -> list[tuple[str, Any]]:
-    """Read history.csv of every stage and fold, in the order of the stages."""
+    """Read history.csv (the losses and metrics per epoch) of every stage and fold.
+
+    Returns:
+        One entry per stage, in the order of training: the name, and one history per fold.
+    """
     from medtune.evaluation.tables import read_history
 
     stages = []
@@ -180,6 +188,7 @@ def _result(
     metrics: "Sequence[Metric]",
     seconds: float,
 ) -> dict[str, Any]:
+    """Return the content of result.json."""
     from medtune.evaluation.metric import values
 
     return {

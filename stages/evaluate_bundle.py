@@ -1,4 +1,7 @@
-"""Evaluation of a bundle on external labeled images or volumes with onnxruntime, without a project."""
+"""Evaluation of a bundle with onnxruntime on labeled images or volumes from another source than the training data.
+
+The evaluation needs only the bundle and the data, not the project in which the model was trained.
+"""
 
 import shutil
 from collections.abc import Sequence
@@ -43,8 +46,8 @@ def run(
         sets: overrides of data.* and evaluate.* as `key=value`.
         precision: precision of the model.
         provider: cpu, cuda or tensorrt.
-        training_data: folder `data/prepared` of the bundle's training, to find images that the model has seen. If
-            None, the folder is searched next to the bundle.
+        training_data: folder `data/prepared` of the training, to find images that the model has seen. None to search
+            the folder next to the bundle.
 
     Returns:
         The artifact with metrics.json, predictions.csv, plots and report.html, as in artifacts/evaluate.
@@ -82,7 +85,7 @@ def run(
 
 
 def _external_input(bundle: Path, document: dict[str, Any]) -> ExternalInput:
-    """Return the parts for the kind of input of a bundle."""
+    """Return the steps of the evaluation that depend on the input of the bundle: images or volumes."""
     if VOLUMES in document:
         from medtune.stages.external_volumes import VolumeInput
 
@@ -102,6 +105,7 @@ def _evaluate(
     folder: Path,
     data: Path,
 ) -> Artifact:
+    """Evaluate a loaded bundle, and write the result to `folder`."""
     from medtune.data.external import external_warnings
     from medtune.data.training_overlap import find_overlap
     from medtune.evaluation.external import external_facts
@@ -155,10 +159,7 @@ def _evaluate(
 
 
 def _result_folder(out: Path | None, data: Path, bundle: Path) -> Path:
-    """Determine the folder for the result.
-
-    Returns:
-        The absolute path.
+    """Return the absolute path of the folder for the result: `out`, or `evaluation-<data>` in the current folder.
 
     Raises:
         InputError: the folder contains other files, or overlaps with the bundle or the data.
@@ -175,6 +176,7 @@ def _result_folder(out: Path | None, data: Path, bundle: Path) -> Path:
 
 
 def _is_replaceable(folder: Path) -> bool:
+    """Return True if a folder is empty or contains an earlier result of this command."""
     if not folder.is_dir():
         return False
     if not any(folder.iterdir()):

@@ -1,4 +1,7 @@
-"""Comparison of the model with its baselines and control runs in stage evaluate."""
+"""Comparison of the model with baselines and control runs in stage evaluate.
+
+A control run trains a variant of the model, for example from random weights. A baseline is a simpler method.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +25,18 @@ if TYPE_CHECKING:
 def compare_controls(
     task: Any, steps: Steps, prepared: "PreparedDataset", tested: Any, metrics: Sequence[Metric]
 ) -> list[dict[str, Any]]:
-    """Evaluate the control runs on the test images of all folds; return [] for a task without controls."""
+    """Evaluate the control runs on the test images of all folds.
+
+    Args:
+        task: evaluation module of the task (`medtune.tasks.base.Evaluation`).
+        steps: the steps of the pipeline, with those of the control runs.
+        prepared: the prepared data.
+        tested: pooled test predictions of the model.
+        metrics: metrics to compare.
+
+    Returns:
+        One entry per control run, including those that were not trained. [] for a task without control runs.
+    """
     params, compared = steps.params, []
     for control in base.controls(params):
         if control.params is None:
@@ -48,7 +62,20 @@ def compare_linear_baselines(
     metrics: Sequence[Metric],
     cache: Path,
 ) -> list[dict[str, Any]]:
-    """Evaluate logistic regression on features of the frozen backbone; return [] for a task without a baseline."""
+    """Evaluate the baseline of the task on features of the frozen backbone, for example logistic regression.
+
+    Args:
+        task: evaluation module of the task (`medtune.tasks.base.Evaluation`).
+        params: all params.
+        prepared: the prepared data.
+        requests: one per network, with its fold.
+        tested: pooled test predictions of the model.
+        metrics: metrics to compare.
+        cache: folder of the cache.
+
+    Returns:
+        Entries of the report. [] for a task without a baseline.
+    """
     from medtune.training.frozen_features import compute_frozen_features
 
     fit_baseline = getattr(task, "baseline", None)

@@ -20,7 +20,7 @@ def network_outputs(
 
     Args:
         task: evaluation module of the task (`medtune.tasks.base.Evaluation`).
-        requests: one per network.
+        requests: the networks, each with the indices of its images.
         prepared: the prepared data.
         params: all params.
         cache: folder of the cache.

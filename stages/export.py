@@ -1,4 +1,7 @@
-"""Stage export: export of the final model to an ONNX bundle, with parity checks against the PyTorch networks."""
+"""Stage export: export of the final model to an ONNX bundle.
+
+The parity check compares the outputs of the ONNX graph with those of the PyTorch networks.
+"""
 
 import json
 import shutil
@@ -17,7 +20,10 @@ from medtune.tasks import base
 
 
 def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
-    """Export one graph, which averages the calibrated outputs of all folds or contains one refit network.
+    """Export one ONNX graph.
+
+    The graph averages the calibrated outputs of the networks of all folds. With `final=refit`, it contains only the
+    network that was trained on all images.
 
     Args:
         params: all params.
@@ -30,6 +36,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     Raises:
         InputError: the folds are not trained and evaluated yet.
         RuntimeError: outputs of the fp32 graph differ from the networks or from the predictions of stage evaluate.
+        ValueError: `fold` is not None.
     """
     steps = Steps(params, paths)
     step = steps.resolve("export", fold)

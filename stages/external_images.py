@@ -1,4 +1,4 @@
-"""Parts of the evaluation of a bundle that classifies images."""
+"""Evaluation of a bundle on external data: the steps that differ for images (see stages/external_input.py)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ImageInput(ExternalInput):
-    """Parts for images."""
+    """The steps for bundles that classify images."""
 
     def params(self, data: Path, sets: Sequence[str]) -> ExternalParams:
         """Return the params."""
@@ -38,13 +38,13 @@ class ImageInput(ExternalInput):
     def prepare(
         self, listing: "ExternalListing", params: ExternalParams, bundle: Bundle, folder: Path, name: str
     ) -> "PreparedDataset":
-        """Decode the images."""
+        """Decode the images, and return them as a test set."""
         from medtune.data.external_images import prepare_external_images
 
         return prepare_external_images(listing, params.data, bundle.intensity, folder, name, self.targets)
 
     def outputs(self, bundle: Bundle, prepared: "PreparedDataset", options: EvaluateParams, folder: Path) -> np.ndarray:
-        """Compute the outputs, float32 (n, ...), for packed images."""
+        """Compute the outputs of the bundle, float32 (n, ...), for the n prepared images."""
         images, outputs = prepared.images, list[np.ndarray]()
         with progress(f"evaluate: {bundle.precision}", len(images), "images") as advance:
             for start in range(0, len(images), options.batch_size):

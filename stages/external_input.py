@@ -1,4 +1,4 @@
-"""Parts of the evaluation of a bundle that depend on the kind of input: images or volumes."""
+"""Steps of the evaluation of a bundle on external data that depend on its input: images or volumes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExternalInput(ABC):
-    """Reading of external data, and prediction of a bundle for them.
+    """Interface of these steps: read the external data, and predict them with the bundle.
 
     Attributes:
         folder: folder of the bundle.
@@ -34,23 +34,56 @@ class ExternalInput(ABC):
 
     @abstractmethod
     def params(self, data: Path, sets: Sequence[str]) -> ExternalParams:
-        """Return the params; raises InputError if the data do not exist or an assignment is invalid."""
+        """Return the params of the evaluation.
+
+        Args:
+            data: folder or table of the external data.
+            sets: overrides as `key=value`.
+
+        Raises:
+            InputError: the data do not exist, or an override is invalid.
+        """
 
     @abstractmethod
     def listing(self, params: ExternalParams) -> "ExternalListing":
-        """List and check the data without reading pixels; raises InputError if they do not fit the bundle."""
+        """List and check the data without reading pixels.
+
+        Raises:
+            InputError: the data are invalid or do not match the bundle.
+        """
 
     @abstractmethod
     def load(self, precision: str, provider: str) -> Any:
-        """Load the bundle."""
+        """Load the bundle with a precision, such as fp32, on a provider: cpu, cuda or tensorrt."""
 
     @abstractmethod
     def prepare(self, listing: Any, params: ExternalParams, bundle: Any, folder: Path, name: str) -> "PreparedDataset":
-        """Prepare the data in `folder` as a test set; raises InputError if files cannot be used."""
+        """Prepare the data as a test set.
+
+        Args:
+            listing: result of `listing`.
+            params: params of the evaluation.
+            bundle: result of `load`.
+            folder: folder for the prepared pixels.
+            name: name of the data set.
+
+        Raises:
+            InputError: a file cannot be used.
+        """
 
     @abstractmethod
     def outputs(self, bundle: Any, prepared: "PreparedDataset", options: EvaluateParams, folder: Path) -> Any:
-        """Return the output of the bundle, as `Evaluation.from_bundle` reads it; raises RunError if it is NaN."""
+        """Return the outputs of the bundle, in the format that `Evaluation.from_bundle` of the task reads.
+
+        Args:
+            bundle: result of `load`.
+            prepared: result of `prepare`.
+            options: section evaluate of the params.
+            folder: folder of the prepared pixels.
+
+        Raises:
+            RunError: an output is not finite.
+        """
 
     @abstractmethod
     def rule(self, bundle: Any) -> str:
@@ -61,5 +94,5 @@ class ExternalInput(ABC):
         """Return further entries of `external` in metrics.json, from the result of `Evaluation.from_bundle`."""
 
     def warnings(self, facts: Mapping[str, Any]) -> list[str]:
-        """Return warnings about the result of `facts`, one sentence each."""
+        """Return warnings about `facts`, the entries of `external` in metrics.json."""
         return []

@@ -1,4 +1,4 @@
-"""Steps of the evaluation of a bundle that differ for volumes: listing, preparation, prediction and warnings."""
+"""Evaluation of a bundle on external data: the steps that differ for volumes (see stages/external_input.py)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

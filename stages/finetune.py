@@ -1,4 +1,7 @@
-"""Stage finetune (stage 2): training of the complete network, or of a PEFT method, from the best epoch of stage 1."""
+"""Stage finetune (stage 2): training of the complete network, or of a PEFT method such as LoRA.
+
+Training starts from the best epoch of stage 1, which trained the head.
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -24,9 +27,9 @@ if TYPE_CHECKING:
 
 
 def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
-    """Train the network of one fold from the best epoch of stage 1, and resume after an interruption.
+    """Train the network of one fold. After an interruption, training resumes.
 
-    With `schedule=full`, training starts from the pretrained weights and a new head.
+    Without stage 1 (`schedule=full`), training starts from the pretrained weights and a new head.
 
     Args:
         params: all params.
@@ -34,7 +37,8 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         fold: test fold. None if the params select a single fold. `REFIT` trains on all images.
 
     Returns:
-        The artifact artifacts/finetune/fold-<k> with the better network of stage 1 and stage 2 on validation.
+        The artifact artifacts/finetune/fold-<k>. It contains the network of stage 1 or 2, whichever is better on
+        validation.
 
     Raises:
         InputError: the data is not prepared with these params, or stage 1 has not run.
@@ -60,7 +64,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     retain_freed_memory()
     prepared, options = steps.prepared, params.finetune
     device = torch.device(device_name())
-    start = load_trained(frozen) if frozen else None  # unmodified, because some PEFT methods change the initial output
+    start = load_trained(frozen) if frozen else None  # for epoch 0; some PEFT methods change the initial output
     task = base.training(params.task.kind)
     model = load_trained(frozen) if frozen else task.build(params, task.layout(prepared))
     torch.manual_seed(params.seed)  # new parameters must not depend on whether stage 1 ran in this process
@@ -76,11 +80,13 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
 
     def set_modes() -> None:
+        """Set the training modes of all modules."""
         model.train()
         if params.model.batchnorm == "frozen":
             classifier.freeze_batchnorm(model.backbone)
 
     def finish(best_epoch: int, best: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], str]:
+        """Return the weights to store, and their kind: `all` or `adapted`."""
         if start is not None and best_epoch == 0:
             return start.state_dict(), "all"
         model.load_state_dict(best)
@@ -88,6 +94,7 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
         return model.state_dict(), "all" if merged else "adapted"
 
     def record(best_epoch: int) -> dict[str, Any]:
+        """Return additional entries of result.json."""
         return {
             "kept": "frozen" if best_epoch == 0 else "finetune",  # epoch 0 is the network of stage 1
             "trainable": trainable,
@@ -141,11 +148,11 @@ def _finetune_inputs(
 
 
 def _head_rate(params: Params, frozen: Artifact | None) -> float | None:
-    """Return the maximum learning rate for the head, which is needed because PEFT methods use rates of up to 0.05.
+    """Return the maximum learning rate for the head. PEFT methods use rates up to 0.05, which are too high for a head.
 
     Returns:
-        The rate of stage 1, or without stage 1 the highest rate in the head's grid. None if stage 1 solved the head,
-        because a solved head has no learning rate.
+        The rate of stage 1. Without stage 1, the highest rate in the grid of the head. None if stage 1 solved the head
+        in closed form, because then no rate is known.
     """
     if frozen is not None:
         rate: float | None = frozen.result()["lr"]

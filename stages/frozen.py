@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
-    """Train the head of one fold, and resume after an interruption.
+    """Train the head of one fold. After an interruption, training resumes.
 
     Args:
         params: all params.
@@ -70,12 +70,14 @@ def run(params: Params, paths: RunPaths, fold: int | None = None) -> Artifact:
     _prepare_head(model, inputs.source, inputs.stored, prepared.indices(fold)["train"], params.seed)
 
     def set_modes() -> None:
+        """Set the training modes of all modules."""
         model.eval()
         model.head.train()
 
     solver = None
 
     def record(best_epoch: int) -> dict[str, Any]:
+        """Return additional entries of result.json. Raise RuntimeError if the backbone has changed."""
         if state_sha256(model.backbone) != before:
             raise RuntimeError(f"{step.name}: training changed the frozen backbone, so the result was discarded")
         return {
@@ -113,7 +115,8 @@ def _frozen_inputs(
     """Create the inputs of a task of images (see `StageInputs`).
 
     Returns:
-        Cached features and the head. If the cache is disabled or too small, images and the complete network.
+        Cached features as input of the head. If the cache is disabled or too small, images as input of the complete
+        network.
 
     Raises:
         InputError: the head needs cached features, but they exceed the limit.
@@ -155,12 +158,15 @@ def _frozen_inputs(
 
 
 def _refits(params: Params) -> bool:
-    """Return True if the head is solved again with the validation images. Stage 2 would still need unseen ones."""
+    """Return True if the solved head is solved again on training and validation images.
+
+    Stage 2 needs unseen validation images, so this happens only if stage 1 is the last stage.
+    """
     return params.model.head.solved and params.training_stages[-1] == "frozen"
 
 
 def _prepare_head(model: "Classifier", source: "BatchSource", stored: bool, train: "np.ndarray", seed: int) -> None:
-    """Pass the features of the training images to a head with a method `prepare`."""
+    """Call `prepare` of the head with the features of the training images, if the head has this method."""
     import torch
 
     if prepare := getattr(model.head, "prepare", None):

@@ -1,4 +1,7 @@
-"""Stage gate: comparison of the new bundle with the accepted bundle, both run with onnxruntime."""
+"""Stage gate: comparison of the new model (challenger) with the accepted model (champion) on test images.
+
+Both models are bundles and run with onnxruntime.
+"""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,21 +44,22 @@ class Champion:
 def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecision:
     """Decide whether the bundle in artifacts/export replaces the champion.
 
-    The average of the networks has seen every patient, so single networks are compared. The challenger predicts a test
-    image with the network of the image's fold. The champion uses a network that has not seen the patient in training
-    or validation. Without patient ids, every image counts as a patient. If labels or masks have changed since the
-    champion was accepted, a person must decide.
+    A bundle averages the networks of all folds, and the average has seen every patient. Therefore, each test image is
+    predicted with a single network. The challenger uses the network of the image's test fold. The champion uses a
+    network that has not seen the patient in training or validation. Without patient ids, every image counts as a
+    patient. If labels or masks have changed since the champion was accepted, the challenger is rejected.
 
     Args:
         params: all params.
         paths: where the bundle and the data are.
-        champion: the accepted model, or None if there is none.
+        champion: the accepted model; None if no model has been accepted yet.
 
     Returns:
         The decision.
 
     Raises:
         BundleError: a bundle is damaged.
+        InputError: the data is not prepared, or a file of the data has changed.
     """
     prepared, folder = open_prepared(paths), paths.stage("export")
     document = bundle_document.read_manifest(folder)
@@ -83,6 +87,7 @@ def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecis
             return rejection([f"{changed}. {ACCEPT}"], params.gate, notes)
 
     def measure(folder: Path, name: str, document: dict[str, Any], networks: np.ndarray) -> ModelStats:
+        """Predict the test images with a bundle, and return its statistics."""
         problems = _problems(folder, document, params)
         if prepared.has_volumes:
             predictions = gate_volumes.predict_volumes(folder, name, document, prepared, indices, networks, params)
@@ -109,7 +114,7 @@ def run(params: Params, paths: RunPaths, champion: Champion | None) -> GateDecis
 
 
 def _problems(folder: Path, document: dict[str, Any], params: Params) -> tuple[str, ...]:
-    """Return the problems that the self-test and the parity check of a bundle found."""
+    """Return the problems of a bundle: failed self-tests, and a difference from the trained network."""
     problems = []
     for precision, entry in document["precisions"].items():
         if not entry["shipped"]:

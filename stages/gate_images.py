@@ -37,7 +37,7 @@ def predict_images(
         document: content of bundle.json.
         prepared: the prepared data.
         indices: (n,) indices of the images.
-        networks: (n,) number of the network for each image.
+        networks: (n,) index of the network in the bundle, for each image.
         images: (n, H, W, 3) uint8, the images for this bundle.
         params: all params.
 
@@ -67,7 +67,12 @@ def member_document(document: dict[str, Any], member: int) -> dict[str, Any]:
 
 
 def incompatibility(document: Mapping[str, Any], champion: Mapping[str, Any]) -> str | None:
-    """Return why two bundles for images cannot be compared, or None."""
+    """Return why two bundles for images cannot be compared, or None if they can.
+
+    Args:
+        document: content of bundle.json of the challenger.
+        champion: content of bundle.json of the champion.
+    """
     for name in ("task", "classes", "output", "tiles", "aggregation"):
         if name == "output" and "tiles" in document:  # the shape contains the number of networks, which may differ
             continue
@@ -85,9 +90,17 @@ def incompatibility(document: Mapping[str, Any], champion: Mapping[str, Any]) ->
 def images_for_champion(
     params: Params, paths: RunPaths, prepared: PreparedDataset, indices: np.ndarray, document: dict[str, Any]
 ) -> np.ndarray:
-    """Return the test images for the champion, repacked if its image size, resizing or intensity range differs.
+    """Return the test images for the champion.
 
-    Tiles of slides need no repacking, because the settings of both models are equal and resizing does not apply.
+    If the champion has another image size, resizing or intensity range, the images are decoded again from their files.
+    Tiles of slides are never decoded again, because `incompatibility` requires equal tile settings.
+
+    Args:
+        params: all params.
+        paths: where to write the decoded images.
+        prepared: the prepared data.
+        indices: (n,) indices of the images.
+        document: content of bundle.json of the champion.
 
     Returns:
         Images, uint8 (n, H, W, 3).

@@ -1,4 +1,7 @@
-"""Selection of test images, and of networks that have not seen their patients, in stage gate."""
+"""Selection of test images in stage gate, and of networks that have not seen the patients of these images.
+
+The challenger is the new model, and the champion is the accepted model.
+"""
 
 import csv
 import io
@@ -15,7 +18,12 @@ SEEN_SPLITS = ("train", "val")
 
 
 def select_tested(prepared: PreparedDataset, folds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of all test images, and for each image the position in `folds` of its first test fold."""
+    """Return the indices of all test images, and for each image the position in `folds` of its first test fold.
+
+    Args:
+        prepared: the prepared data.
+        folds: test fold of each network.
+    """
     is_test = prepared.splits[:, folds] == "test"
     indices = np.flatnonzero(is_test.any(axis=1))
     return indices, is_test[indices].argmax(axis=1)
@@ -28,16 +36,18 @@ def common_images(
 
     Args:
         prepared: the prepared data.
-        indices: indices (n,) of the test images.
-        networks: number (n,) of the challenger's network for each image. The champion's network with the same number is
+        indices: (n,) indices of the test images.
+        networks: (n,) index of the challenger's network for each image. The champion's network with the same index is
             preferred.
         manifest: content of manifest.csv of the champion's training data.
         folds: test fold of each network of the champion.
 
     Returns:
-        A tuple of four values. The first is the positions (m,) in `indices` of the images that have such a network. The
-        second is the number (m,) of this network. The third is notes about excluded images. The fourth is a message if
-        labels or masks have changed, otherwise an empty string.
+        A tuple of four values:
+            - (m,) positions in `indices` of the images for which such a network exists.
+            - (m,) index of this network in the champion.
+            - Notes about excluded images.
+            - A message if labels or masks have changed, otherwise an empty string.
     """
     reader = csv.DictReader(io.StringIO(manifest))
     old_rows = {row["path"]: row for row in reader}
@@ -51,7 +61,7 @@ def common_images(
         seen_patients, seen_hashes = {row[patient_column] for row in seen}, {row[column] for row in seen}
         new_patient[:, member] = [patient not in seen_patients for patient in ids]
         unseen[:, member] = new_patient[:, member]
-        if not prepared.slide_of_tile:  # tiles of glass can be identical
+        if not prepared.slide_of_tile:  # tiles without tissue can be identical, so tiles are not compared
             unseen[:, member] &= [sha256 not in seen_hashes for sha256 in hashes]
     notes = []
     trained = ~new_patient.any(axis=1)
@@ -83,4 +93,5 @@ def _count(n: int, noun: str) -> str:
 
 
 def _label(manifest: Mapping[str, Mapping[str, str]], path: str) -> str | None:
+    """Return the label of an image in a manifest, or None if the manifest does not contain the image."""
     return manifest[path]["label"] if path in manifest else None

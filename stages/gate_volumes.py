@@ -37,7 +37,7 @@ def predict_volumes(
 ) -> list[Any]:
     """Segment test volumes with single networks of a bundle.
 
-    A bundle with another preparation than data/prepared reads the volumes from the files of the source.
+    If the bundle normalizes or resamples volumes differently than data/prepared, the original files are read again.
 
     Args:
         folder: folder of the bundle.
@@ -45,14 +45,14 @@ def predict_volumes(
         document: content of bundle.json.
         prepared: the prepared data.
         rows: (n,) rows of the volumes.
-        networks: (n,) number of the network for each volume.
+        networks: (n,) index of the network in the bundle, for each volume.
         params: all params.
 
     Returns:
         Predictions of the task, one entry per network in use.
 
     Raises:
-        InputError: a file of the source has changed.
+        InputError: an original file is missing or has changed.
     """
     bundle, task, predictions = VolumeBundle.load(folder), base.evaluation(params.task.kind), []
     image = _images(bundle, prepared, rows, params)
@@ -76,7 +76,14 @@ def member_document(document: Mapping[str, Any], member: int) -> dict[str, Any]:
 
 
 def incompatibility(document: Mapping[str, Any], champion: Mapping[str, Any]) -> str | None:
-    """Return why two bundles for volumes cannot be compared, or None. Patch and preparation may differ."""
+    """Return why two bundles for volumes cannot be compared, or None if they can.
+
+    The patch size, the normalization and the spacing may differ.
+
+    Args:
+        document: content of bundle.json of the challenger.
+        champion: content of bundle.json of the champion.
+    """
     pairs = {
         "task.kind": [each["task"]["kind"] for each in (document, champion)],
         "classes": [each.get("classes") for each in (document, champion)],
@@ -95,11 +102,11 @@ def changed_masks(
 
     Args:
         prepared: the prepared data.
-        rows: rows of the volumes.
-        earlier: rows of an earlier manifest.csv by path. Without a digest of the mask, nothing is compared.
+        rows: rows of the volumes to check.
+        earlier: rows of an earlier manifest.csv, by path of the volume.
 
     Returns:
-        Those of `rows` whose volume is in the earlier data with another mask.
+        The rows with a changed mask. Volumes that are not in the earlier data, or without a digest, are omitted.
     """
     column = DIGEST_COLUMNS[1]
     digests = prepared.file_digests.get(column, ())
@@ -110,7 +117,11 @@ def changed_masks(
 def _images(
     bundle: VolumeBundle, prepared: PreparedDataset, rows: np.ndarray, params: Params
 ) -> Callable[[int], np.ndarray]:
-    """Return the function that prepares a volume for the bundle, given its row."""
+    """Return a function that prepares the volume of a row for the bundle.
+
+    Raises:
+        InputError: an original file is missing. The returned function raises it if a file has changed.
+    """
     preparation = bundle.settings.preparation
     if preparation == Preparation.from_document(prepared.info["volumes"]):
         return prepared.volumes.image
@@ -120,6 +131,7 @@ def _images(
         raise InputError(f"{missing[0]}: the source has no such volume any more. Run `medtune data`")
 
     def read(row: int) -> np.ndarray:
+        """Read a volume from its original files, and prepare it for the bundle."""
         volume = _read(samples[prepared.paths[row]], prepared)
         same_mask = np.array_equal(volume.mask, prepared.volumes.truth(row))
         sha256 = prepared.file_digests.get(DIGEST_COLUMNS[0])
@@ -145,6 +157,7 @@ def _segment(
     image: Callable[[int], np.ndarray],
     advance: Advance,
 ) -> Segmentation:
+    """Segment the volume of a row with the network `member` of the bundle."""
     entry = prepared.volumes.entries[row]
     x, y, z = entry.original_shape
     result = bundle.segment_prepared(image(row), (x, y, z), entry.spacing, member)

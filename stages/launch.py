@@ -1,4 +1,4 @@
-"""Launch of a training stage with one or several processes: checks and lock of the output folder."""
+"""Launch of a training stage with one or several processes: checks, and the lock of the output folder."""
 
 import os
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from medtune.runtime.paths import RunPaths
 
 @contextmanager
 def distributed_launch(paths: RunPaths) -> Iterator[None]:
-    """Connect the processes of this launch and hold `artifacts/.lock` for all of them.
+    """Connect the processes of this launch. The main process holds `artifacts/.lock` for all of them.
 
     Args:
         paths: where the stage writes.
@@ -28,7 +28,7 @@ def distributed_launch(paths: RunPaths) -> Iterator[None]:
             with output_lock(paths):
                 distributed.barrier()
                 yield
-                distributed.barrier()  # other processes may still read files
+                distributed.barrier()  # before the lock is released, wait for processes that still read files
         else:
             distributed.barrier()
             yield

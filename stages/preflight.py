@@ -1,4 +1,4 @@
-"""Preflight checks for a stage: prepared data, device and settings."""
+"""Checks before a stage starts: prepared data, device and params."""
 
 import contextlib
 import io
@@ -31,8 +31,9 @@ def run_preflight(params: Params, paths: RunPaths, several: bool = False) -> "Pr
         The prepared data.
 
     Raises:
-        InputError: the data is missing, damaged or prepared with other `data` params. A class weight names an unknown
-            class. The device or the precision is not available. Or there are too many processes.
+        InputError: the data is missing, damaged, or prepared with other `data` params. A param does not match the
+            classes or columns of the data. The device or the precision is not available. The stage does not support
+            several processes.
     """
     from medtune.data.prepared import open_prepared
     from medtune.stages import launch
@@ -69,6 +70,7 @@ def run_preflight(params: Params, paths: RunPaths, several: bool = False) -> "Pr
 
 
 def _check_threshold(params: Params, classes: Sequence[str]) -> None:
+    """Raise InputError if `evaluate.threshold` needs two classes, but the data has another number of classes."""
     criterion = params.evaluate.threshold_criterion
     if isinstance(criterion, str) or len(classes) == 2 or not base.targets(params.task.kind).HAS_POSITIVE:
         return
@@ -80,6 +82,7 @@ def _check_threshold(params: Params, classes: Sequence[str]) -> None:
 
 
 def _check_tolerance(params: Params, labels: Sequence[str]) -> None:
+    """Raise InputError if tolerances per label do not match the labels of the data."""
     tolerance = getattr(params.task, "tolerance_mm", None)
     if not isinstance(tolerance, dict) or tolerance.keys() == set(labels):
         return
@@ -97,7 +100,7 @@ def check_subgroups(params: Params, columns: Mapping[str, Sequence[str]]) -> Non
 
     Args:
         params: all params.
-        columns: metadata of the images per column.
+        columns: metadata of the images, by name of the column.
 
     Raises:
         InputError: `evaluate.by` or `evaluate.bins` does not match the columns.
@@ -106,7 +109,16 @@ def check_subgroups(params: Params, columns: Mapping[str, Sequence[str]]) -> Non
 
 
 def refuse_subgroups(options: EvaluateParams, columns: Mapping[str, Sequence[str]], allowed: Sequence[str]) -> None:
-    """Check the subgroups (see `check_subgroups`), given only the section evaluate and `data.allow_values`."""
+    """Check the subgroups as `check_subgroups` does, without the complete params.
+
+    Args:
+        options: section evaluate of the params.
+        columns: metadata of the images, by name of the column.
+        allowed: values that `data.allow_values` allows.
+
+    Raises:
+        InputError: `evaluate.by` or `evaluate.bins` does not match the columns.
+    """
     if options.by:
         from medtune.evaluation.subgroup_columns import subgroup_columns
 
@@ -114,7 +126,9 @@ def refuse_subgroups(options: EvaluateParams, columns: Mapping[str, Sequence[str
 
 
 def check_table(params: Params) -> None:
-    """Check the label table before a message recommends `medtune data`, which would fail with an invalid table.
+    """Check the label table `data.csv`, if there is one.
+
+    Call this function before an error message recommends `medtune data`, which fails if the table is invalid.
 
     Args:
         params: all params.
@@ -130,9 +144,9 @@ def check_table(params: Params) -> None:
 
 
 def check_model(params: Params, paths: RunPaths) -> None:
-    """Check the network before images are decoded.
+    """Check the network before images are decoded. The check imports torch.
 
-    The check imports torch. It is skipped if the data is already prepared, because training repeats the check.
+    If the data is already prepared, nothing is checked, because training starts with the same check.
 
     Args:
         params: all params.

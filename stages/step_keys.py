@@ -1,4 +1,7 @@
-"""Cache keys of the steps of a pipeline, from its params, the prepared data and upstream artifacts."""
+"""Cache keys of the steps of a pipeline, computed from the params, the prepared data and upstream artifacts.
+
+A step is one run of a stage. Its upstream artifacts are the results that it reads.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,7 +21,7 @@ EXPORT_TOOLS = ("onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "numpy",
 
 
 def frozen_key(params: Params, prepared: "PreparedDataset", fold: int, refit: RefitSettings | None = None) -> str:
-    """Return the cache key of stage 1 for a test fold. A refit network has the settings `refit`."""
+    """Return the cache key of stage 1 for a test fold. `refit` is None except for a network trained on all images."""
     inputs = _training_inputs(prepared, fold, refit)
     return cache_key.stage_key("frozen", params, inputs, device_class())
 
@@ -30,7 +33,15 @@ def finetune_key(
     frozen: Artifact | None,
     refit: RefitSettings | None = None,
 ) -> str:
-    """Return the cache key of stage 2. `frozen` is the artifact of stage 1, or None with `schedule=full`."""
+    """Return the cache key of stage 2 for a test fold.
+
+    Args:
+        params: all params.
+        prepared: the prepared data.
+        fold: the test fold.
+        frozen: artifact of stage 1; None if `schedule=full`.
+        refit: settings of a network that is trained on all images; None for other networks.
+    """
     inputs = _training_inputs(prepared, fold, refit) | {"frozen": frozen and frozen.sha256}
     return cache_key.stage_key("finetune", params, inputs, device_class())
 
@@ -52,7 +63,7 @@ def evaluate_key(
         params: all params.
         prepared: the prepared data.
         trained: artifacts of the networks, one per fold.
-        controls: artifacts of the networks of each control run, by its name.
+        controls: artifacts of the networks, by name of the control run. A control run trains a variant of the model.
 
     Returns:
         The key.
@@ -77,7 +88,7 @@ def evaluate_key(
 
 
 def export_key(params: Params, evaluated: Artifact, trained: Sequence[Artifact]) -> str:
-    """Return the cache key of stage export, which always runs on the CPU."""
+    """Return the cache key of stage export. It does not depend on the device, because export runs on the CPU."""
     inputs = {
         "evaluated": [evaluated.key, evaluated.sha256],
         "trained": [artifact.sha256 for artifact in trained],

@@ -1,4 +1,8 @@
-"""Steps of a pipeline: order, cache keys, upstream artifacts and finished artifacts."""
+"""Steps of a pipeline: order, cache keys, upstream artifacts and finished artifacts.
+
+A step is one run of a stage, for example stage finetune for test fold 1. Its upstream artifacts are the results that it
+reads. A control run trains a variant of the model for comparison, with its own steps.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -40,7 +44,7 @@ class Step:
         key: cache key.
         upstream: verified artifacts that the stage reads. For finetune, this is stage 1. For evaluate, these are all
             networks. For export, these are the evaluation, followed by the networks to export.
-        artifact: the verified result of an earlier run with the same key, or None.
+        artifact: the verified result of an earlier run with the same key; None if the step has not run yet.
         refit: settings of a refit network; None for other networks.
         control: name of the control run that the step belongs to; None for the run of the model.
     """
@@ -76,7 +80,7 @@ def step_order(params: Params) -> Iterator[StepId]:
 
 
 class Steps:
-    """Resolver for the steps of a pipeline, which computes each key and verifies each artifact only once.
+    """Resolver for the steps of a pipeline. It computes each key and verifies each artifact only once.
 
     Attributes:
         params: all params.
@@ -104,7 +108,7 @@ class Steps:
 
     @property
     def group(self) -> str:
-        """Key of the complete pipeline, which is the W&B group of its stages and of those of its controls."""
+        """Key of the complete pipeline. It is the W&B group of all steps, including those of control runs."""
         if self.paths.group is not None:
             return self.paths.group
         selected = self.params.model_dump(mode="json", exclude={"gate", "handoff", "tracking"})
@@ -112,7 +116,7 @@ class Steps:
 
     @cached_property
     def controls(self) -> dict[str, "Steps"]:
-        """Resolvers of the control runs, by name."""
+        """Resolvers of the control runs, by name. A resolver of a control run has none."""
         if self.paths.control is not None:
             return {}
         return {
@@ -121,7 +125,7 @@ class Steps:
         }
 
     def resolver(self, step: Step) -> "Steps":
-        """Return the resolver with the params and paths of a step: this one, or that of a control run."""
+        """Return the resolver with the params and paths of a step: `self`, or the resolver of its control run."""
         return self if step.control == self.paths.control or step.control is None else self.controls[step.control]
 
     def order(self) -> Iterator[StepId]:
@@ -133,8 +137,8 @@ class Steps:
 
         Args:
             stage: frozen, finetune, evaluate or export.
-            fold: test fold of a training stage, or `REFIT`. It may be omitted if the params select a single fold, and
-                must be omitted for evaluate and export.
+            fold: test fold of a training stage, or `REFIT`. None for evaluate and export. None is also allowed if the
+                params select a single test fold.
             control: name of a control run; None for the run of the model.
 
         Returns:
@@ -160,7 +164,7 @@ class Steps:
         return self._resolved[stage, fold]
 
     def record(self, step: Step, artifact: Artifact) -> None:
-        """Store the artifact of a step that has run, as upstream of later steps."""
+        """Store the artifact of a step that has run, so that later steps find it."""
         self.resolver(step)._resolved[step.stage, step.fold] = replace(step, artifact=artifact)
 
     def trained(self, networks: Sequence[int]) -> list[tuple[Artifact, ...]]:
@@ -179,12 +183,14 @@ class Steps:
         return [tuple(self._finished(stage, network) for stage in stages) for network in networks]
 
     def _only_fold(self, stage: str) -> int:
+        """Return the test fold of the params. Raise InputError if the params select several."""
         folds = self.params.data.split.test_folds
         if len(folds) > 1:
             raise InputError(f"data.split.test_fold=all: {stage} trains one fold. Name it, 0 to {len(folds) - 1}")
         return folds[0]
 
     def _upstream(self, stage: str, fold: int | None) -> Iterator[Artifact]:
+        """Yield the upstream artifacts in the order of `Step.upstream`."""
         if stage == "finetune" and self.params.schedule != "full":
             yield self._finished("frozen", fold)
         if stage == "export":
@@ -198,6 +204,7 @@ class Steps:
         return refit_settings([self._finished(stage, fold).result() for fold in self.params.data.split.trained_folds])
 
     def _finished(self, stage: str, fold: int | None) -> Artifact:
+        """Return the artifact of a step. Raise InputError with the command to run if the step has not run yet."""
         step = self.resolve(stage, fold)
         if step.artifact is None:
             folder, control = self.paths.stage(stage, fold), self.paths.control

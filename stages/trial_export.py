@@ -1,4 +1,4 @@
-"""Trial export of an untrained network, which detects operators without an ONNX counterpart before training."""
+"""Trial export of a network before training. It finds operators that have no ONNX counterpart."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,13 +10,13 @@ from medtune.config.errors import InputError
 from medtune.config.schema import Params
 from medtune.models.network import Network
 
-LAYOUT = 3  # number of outputs
-# Larger graphs are exported but not opened, because they would need twice the memory.
+LAYOUT = 3  # number of outputs of the network
+# Graphs with more bytes of weights are exported but not run, because onnxruntime would need twice the memory.
 MAX_OPENED_BYTES = 500_000_000
 
 
 def trial_layout(params: Params) -> Any:
-    """Return small sizes of the network (`Training.layout`) for the trial."""
+    """Return the layout of the network for the trial, as `Training.layout` of a task does for real data."""
     if not params.data.has_volumes:
         return LAYOUT
     from medtune.models.segmenter_check import trial_patch
@@ -29,7 +29,7 @@ def trial_layout(params: Params) -> Any:
 
 
 def try_export(params: Params, network: Network) -> bytes:
-    """Export a network like the export stage, and run the graph with several batch sizes.
+    """Export a network as stage export does, and run the graph with several batch sizes.
 
     Args:
         params: all params.
@@ -39,7 +39,7 @@ def try_export(params: Params, network: Network) -> bytes:
         The bytes of the graph; empty if the graph is too large to open.
 
     Raises:
-        InputError: the network cannot be exported. The message names the backbone and the unsupported operator.
+        InputError: the network cannot be exported, or onnxruntime cannot run the graph. The message names the reason.
     """
     from medtune.export import graph_input
     from medtune.export.ensemble import Ensemble, Member

@@ -1,7 +1,7 @@
-"""Grid of the benchmark (benchmark.yaml) and the params that all its trials share.
+"""Grid of the benchmark (benchmark.yaml): the values that are combined to trials.
 
-The file is an overlay on params.yaml with an additional section `benchmark`. This module imports neither torch nor
-Prefect.
+A trial trains and tests one combination of data, backbone, method, percentage of the training patients, and seed. The
+section `benchmark` of the file is the grid. Its other sections override params.yaml for all trials.
 """
 
 import os
@@ -24,7 +24,7 @@ from medtune.config.validation_errors import format_validation_error, param_erro
 GRID_FILE = PROJECT / "benchmark.yaml"
 HEADS, METHODS = "medtune.models.heads", "medtune.models.peft"
 BASELINES = ("linear", "cdtm", "full")
-COMBINED = ("cdtm+full", "cdtm+lora")  # stage 1 trains the head, stage 2 fine-tunes from it
+COMBINED = ("cdtm+full", "cdtm+lora")  # stage 1 trains the head cdtm, stage 2 fine-tunes the network
 Label = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][\w.+-]*$"),
@@ -34,7 +34,7 @@ Label = Annotated[
 
 @dataclass(frozen=True, order=True)
 class TrialId:
-    """Identity of a trial: data, backbone, method, percentage of the training patients, and seed."""
+    """Identity of a trial: labels of data and backbone, method, percentage of the training patients, and seed."""
 
     data: str
     backbone: str
@@ -54,7 +54,7 @@ class TrialId:
 
 
 class LocalRunner(BaseParams):
-    """Worker processes on this machine."""
+    """Option `runner`: worker processes on this machine."""
 
     kind: Literal["local"] = "local"
     workers: Annotated[int, Field(gt=0, strict=True)] | None = Field(
@@ -63,7 +63,7 @@ class LocalRunner(BaseParams):
 
 
 class DaskRunner(BaseParams):
-    """Dask cluster whose workers have this checkout, its .cache and its artifacts at the same paths."""
+    """Option `runner`: a Dask cluster. Its workers need this checkout, .cache and artifacts at the same paths."""
 
     kind: Literal["dask"]
     address: str = Field(description="address of the scheduler", examples=["tcp://HOST:8786"])
@@ -135,7 +135,13 @@ class BenchmarkParams(StrictParams):
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """Settings of a benchmark method: the training stages, the head, and the PEFT method of stage 2."""
+    """Settings of a benchmark method.
+
+    Attributes:
+        schedule: training stages: `frozen` (stage 1), `full` (stage 2) or `staged` (both).
+        head: name of the head.
+        peft: PEFT method of stage 2; `none` for stage 1 only, or to fine-tune all weights.
+    """
 
     schedule: Schedule
     head: str
@@ -145,13 +151,14 @@ class MethodSpec:
 def parse_method(method: str, head: str, setting: str = "") -> MethodSpec:
     """Parse the name of a benchmark method.
 
-    A head such as `linear` is trained on the frozen backbone. A PEFT method such as `lora`, or `full`, runs stage 2
-    with `head`. `cdtm+lora` runs both stages.
+    The name of a head, such as `linear`, means stage 1: the head is trained on the frozen backbone. The name of a PEFT
+    method, or `full`, means stage 2 with the head `head`. `cdtm+lora` means stage 1 with the head cdtm, then stage 2
+    with LoRA.
 
     Args:
         method: name in the grid.
         head: head for PEFT methods and full fine-tuning.
-        setting: param that contains the name, for the error message; default `benchmark.methods=METHOD`.
+        setting: key of the grid that contains the name, for the error message; default `benchmark.methods=METHOD`.
 
     Returns:
         Settings of the method.
@@ -175,19 +182,19 @@ def parse_method(method: str, head: str, setting: str = "") -> MethodSpec:
 
 
 def all_methods() -> list[str]:
-    """Return the methods that `methods: all` means, baselines first."""
+    """Return the methods of `methods: all`, baselines first."""
     return [*BASELINES, *(name for name in registry.plugin_names(METHODS) if name != "none"), *COMBINED]
 
 
 def load_grid(path: Path | None = None, sets: Sequence[str] = ()) -> tuple[BenchmarkParams, dict[str, Any]]:
-    """Load the grid and the params tree that its trials share.
+    """Load the grid and the params that its trials share.
 
     Args:
         path: grid file; None for benchmark.yaml of the checkout.
         sets: overrides `section.key=value`, including `benchmark.*`.
 
     Returns:
-        The grid and the params tree.
+        The grid, and the shared params as nested dicts that are not validated yet.
 
     Raises:
         InputError: the file or an override is invalid. The message names the key, its value and the allowed values.
@@ -218,10 +225,10 @@ def filter_trials(trials: Sequence[TrialId], only: Sequence[str]) -> list[TrialI
 
     Args:
         trials: all trials of the grid.
-        only: filters `field=value[,value]` of `--only`.
+        only: filters `field=value[,value]`, from the option `--only`. A filter matches any of its values.
 
     Returns:
-        The matching trials.
+        The matching trials; all trials if there is no filter.
 
     Raises:
         InputError: a field or value does not exist, or no trial matches.

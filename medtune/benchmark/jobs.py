@@ -1,4 +1,4 @@
-"""Jobs of the benchmark: params, learning rates, data and cache key of every trial of the grid."""
+"""Jobs of the benchmark. A job is a trial of the grid with its params, prepared data and cache key."""
 
 import copy
 import re
@@ -32,10 +32,10 @@ class TrialJob:
     Attributes:
         trial: identity of the trial.
         params: params of the trial, with the learning rates to select from.
-        threads: CPU threads.
+        threads: number of CPU threads.
         with_validation: True if the percentage also applies to the validation patients.
         prepared: folder of the prepared data.
-        key: cache key.
+        key: cache key of the trial.
     """
 
     trial: TrialId
@@ -60,11 +60,11 @@ class TrialJob:
 def list_trials(grid: BenchmarkParams, tree: dict[str, Any]) -> dict[TrialId, Params]:
     """List all trials of the grid with their params, in order.
 
-    A method is left out for a backbone that it does not support.
+    Trials with a method that does not support the backbone are left out.
 
     Args:
         grid: grid of the benchmark.
-        tree: params tree that the trials share.
+        tree: params that the trials share, as nested dicts.
 
     Returns:
         Params by trial.
@@ -117,7 +117,19 @@ def summary_params(tree: dict[str, Any], first: Params) -> Params:
 
 
 def build_jobs(grid: BenchmarkParams, params: dict[TrialId, Params], paths: RunPaths) -> list[TrialJob]:
-    """Prepare the data of all trials and build their jobs; each dataset is prepared once."""
+    """Prepare each dataset once, and build the jobs of all trials.
+
+    Args:
+        grid: grid of the benchmark.
+        params: params by trial.
+        paths: where to read and write.
+
+    Returns:
+        One job per trial, in the order of `params`.
+
+    Raises:
+        InputError: a dataset is invalid.
+    """
     datasets: dict[str, tuple[Path, PreparedDataset]] = {}
     jobs = []
     for trial, trial_params in params.items():
@@ -132,7 +144,15 @@ def build_jobs(grid: BenchmarkParams, params: dict[TrialId, Params], paths: RunP
 def build_job(
     grid: BenchmarkParams, trial: TrialId, params: Params, folder: Path, prepared: PreparedDataset
 ) -> TrialJob:
-    """Build the job of one trial on its prepared data."""
+    """Return the job of one trial.
+
+    Args:
+        grid: grid of the benchmark.
+        trial: identity of the trial.
+        params: params of the trial.
+        folder: folder of the prepared data.
+        prepared: the prepared data in `folder`.
+    """
     from medtune.benchmark import trial as trials
 
     params = _with_min_steps(params, grid.min_steps)
@@ -142,14 +162,14 @@ def build_job(
 
 
 def find_record(job: TrialJob, paths: RunPaths) -> Artifact | None:
-    """Return the verified record of a trial; None if it does not exist."""
+    """Return the verified record (the result) of a trial; None if the trial is not finished."""
     from medtune.benchmark import trial as trials
 
     return find_artifact(trials.record_dir(paths, job.trial), job.key)
 
 
 def check(grid: BenchmarkParams, params: Mapping[TrialId, Params]) -> None:
-    """Check backbones, weights and image sizes, once per combination.
+    """Check each combination of backbone, weights and image size once.
 
     Args:
         grid: grid of the benchmark.
@@ -174,15 +194,17 @@ def check(grid: BenchmarkParams, params: Mapping[TrialId, Params]) -> None:
 
 @contextmanager
 def keys_of_grid(grid: BenchmarkParams, data: str, backbone: str) -> Iterator[None]:
-    """Name the keys of the grid instead of the params keys that they set, in errors of the block.
+    """Replace the keys of params in error messages of the block with the keys of the grid.
+
+    Example: `benchmark.backbones.LABEL.weights` replaces `model.weights`.
 
     Args:
         grid: grid of the benchmark.
         data: label of the data.
-        backbone: label of the backbone, which is also the name of the backbone unless the grid sets it.
+        backbone: label of the backbone. It is also the name of the backbone unless the grid sets another one.
 
     Raises:
-        InputError: the error with `benchmark.backbones.LABEL.weights` instead of `model.weights`.
+        InputError: the error of the block with the changed message.
     """
     sections = {
         "data": (f"benchmark.data.{data}", grid.data[data]),
@@ -201,6 +223,7 @@ def keys_of_grid(grid: BenchmarkParams, data: str, backbone: str) -> Iterator[No
 
 
 def _family(backbone: str) -> str:
+    """Return the family of a backbone, which decides what methods it supports."""
     if backbone in VOLUME_NETWORKS:
         return VOLUME
     if backbone == NO_BACKBONE:
@@ -211,6 +234,7 @@ def _family(backbone: str) -> str:
 
 
 def _is_compatible(spec: MethodSpec, kind: str) -> bool:
+    """Return True if a backbone of the family `kind` supports a method."""
     if kind == NO_BACKBONE:
         return spec.peft == "none" and spec.schedule != "staged"
     return spec.peft == "none" or supports(_plugin(spec), kind)
@@ -221,13 +245,14 @@ def _plugin(spec: MethodSpec) -> ModuleType:
 
 
 def _merged(tree: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy of `tree` with the values of `overlay`."""
     base = copy.deepcopy(tree)
     merge(base, overlay)
     return base
 
 
 def _params(base: dict[str, Any], spec: MethodSpec, trial: TrialId, rates: list[float] | None) -> Params:
-    """Build the params of a trial; the last stage selects a learning rate from `rates` or from LR_GRID."""
+    """Build the params of a trial. Its last stage selects a learning rate from `rates`; None for `LR_GRID`."""
     overlay = {
         STAGES[spec.schedule][-1]: {"lr": rates or "auto"},
         "seed": trial.seed,
@@ -250,6 +275,7 @@ def _with_min_steps(params: Params, min_steps: int) -> Params:
 
 
 def _prepare(params: Params, paths: RunPaths, label: str) -> Path:
+    """Prepare the dataset with this label, and return its folder."""
     from medtune.stages import data
 
     if not find_artifact(paths.prepared, data_key(params)):  # reuse data that `dvc repro` prepared

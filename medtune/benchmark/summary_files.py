@@ -22,7 +22,7 @@ def write_summary(
     errors: dict[TrialId, str],
     paths: RunPaths,
 ) -> list[str]:
-    """Write results.csv and report.html about all trials of the grid, including pending and failed ones.
+    """Write results.csv and report.html, which cover all trials of the grid, including pending and failed ones.
 
     Args:
         grid: grid of the benchmark.

@@ -1,4 +1,7 @@
-"""Trial of the benchmark: train a method with the learning rate selected on validation, and evaluate it on test."""
+"""Trial of the benchmark: train one method, select the learning rate on validation, and evaluate on test images.
+
+The record of a trial is its artifact, a folder with result.json and predictions.csv.
+"""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,9 +42,9 @@ def trial_key(
 
     Args:
         params: params of the trial.
-        prepared: complete prepared data. The percentage and the seed of the trial determine the subset.
-        trial: identity of the trial.
-        threads: CPU threads, which affect rounding.
+        prepared: the complete prepared data, of which the trial uses a subset.
+        trial: identity of the trial, with the percentage and the seed that determine the subset.
+        threads: number of CPU threads, which affects rounding.
         with_validation: True if the percentage also applies to the validation patients.
 
     Returns:
@@ -60,13 +63,13 @@ def trial_key(
 
 
 def run(params: Params, paths: RunPaths, trial: TrialId, threads: int, with_validation: bool = True) -> Artifact:
-    """Run one trial; resume if an earlier run was interrupted.
+    """Run one trial. After an interruption, the trial resumes.
 
     Args:
         params: params of the trial.
         paths: paths of the prepared data, the records and unfinished work.
         trial: identity of the trial.
-        threads: CPU threads.
+        threads: number of CPU threads.
         with_validation: True if the percentage also applies to the validation patients.
 
     Returns:
@@ -81,7 +84,7 @@ def run(params: Params, paths: RunPaths, trial: TrialId, threads: int, with_vali
     folder, key = record_dir(paths, trial), trial_key(params, prepared, trial, threads, with_validation)
     tmp_dir = paths.cache / "benchmark" / "work" / key
     tmp_dir.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{tmp_dir}.lock"):  # a worker that was considered dead may still run this trial
+    with FileLock(f"{tmp_dir}.lock"):  # another worker may still run this trial, although Dask considers it dead
         if finished := find_artifact(folder, key):
             return finished
         import torch
@@ -123,7 +126,7 @@ def run(params: Params, paths: RunPaths, trial: TrialId, threads: int, with_vali
 
 
 def _train(params: Params, paths: RunPaths, fold: int) -> list[Artifact]:
-    """Run the training stages of one test fold."""
+    """Run the training stages of one test fold, and return their artifacts."""
     from medtune.stages import finetune, frozen
 
     stages = {"frozen": frozen, "finetune": finetune}
@@ -131,13 +134,13 @@ def _train(params: Params, paths: RunPaths, fold: int) -> list[Artifact]:
 
 
 def _rates(trained: Sequence[Artifact]) -> dict[str, Any]:
-    """Collect the selected and the tried learning rates with validation scores.
+    """Collect the selected learning rates, and all tried learning rates with their validation scores.
 
     Args:
-        trained: artifact of the last training stage per fold.
+        trained: artifact of the last training stage, per fold.
 
     Returns:
-        Fields of result.json. Scores are means over folds, or None if a fold's score is undefined.
+        Fields of result.json. A score is the mean over the folds, or None if it is undefined for a fold.
     """
     results = [artifact.result() for artifact in trained]
     by_rate: dict[float, list[dict[str, Any]]] = {}
@@ -161,6 +164,7 @@ def _rates(trained: Sequence[Artifact]) -> dict[str, Any]:
 
 
 def _means(scores: Sequence[Mapping[str, float | None]]) -> Iterator[tuple[str, float | None]]:
+    """Yield the name and the mean over folds of each score; None if the score of a fold is None."""
     for name in scores[0]:
         values = [fold[name] for fold in scores]
         known = [value for value in values if value is not None]
@@ -170,7 +174,7 @@ def _means(scores: Sequence[Mapping[str, float | None]]) -> Iterator[tuple[str, 
 def _evaluate(
     params: Params, prepared: "PreparedDataset", trained: Mapping[int, Artifact], cache: Path
 ) -> "list[FoldResult]":
-    """Evaluate the trained network of each test fold. `cache` is a folder for label maps of volumes."""
+    """Evaluate the trained network of each test fold. For volumes, `cache` is the folder for predicted label maps."""
     from medtune.evaluation.outputs import OutputsRequest
     from medtune.evaluation.slides import to_slides
     from medtune.training.trained_outputs import compute_trained_outputs
@@ -187,7 +191,7 @@ def _evaluate(
 
 
 def _test(params: Params, prepared: "PreparedDataset", folds: "Sequence[FoldResult]", folder: Path) -> dict[str, Any]:
-    """Compute all test metrics with intervals, and write the predictions."""
+    """Write the test predictions to `folder`, and return all test metrics with intervals."""
     from medtune.data.slide_dataset import by_slide
     from medtune.evaluation.intervals import intervals
 
@@ -202,7 +206,7 @@ def _test(params: Params, prepared: "PreparedDataset", folds: "Sequence[FoldResu
 
 
 def _provenance_facts(params: Params, prepared: "PreparedDataset") -> dict[str, Any]:
-    """Describe the training and test data; for slides, count slides instead of tiles."""
+    """Describe the training and test data. For slides, the counts are of slides, not of tiles."""
     from medtune.data.slide_dataset import by_slide
     from medtune.data.wording import wording
 
@@ -222,11 +226,11 @@ def _provenance_facts(params: Params, prepared: "PreparedDataset") -> dict[str, 
 
 
 def _cost(params: Params, trained_stage: Artifact, seconds: float, prepared: "PreparedDataset") -> dict[str, Any]:
-    """Compute the number of trained parameters, the training time and the throughput."""
+    """Compute the number of trained parameters, the training time in seconds, and the throughput in images per s."""
     import torch
 
     result = trained_stage.result()
-    task = base.training(params.task.kind)  # not inside the context: imported modules would create meta tensors
+    task = base.training(params.task.kind)  # imported before the context, which would affect tensors of the modules
     with torch.device("meta"):
         plain = task.build(params, result["layout"], load_weights=False)
     head, backbone = (sum(p.numel() for p in module.parameters()) for module in (plain.head, plain.backbone))

@@ -1,4 +1,4 @@
-"""Execution of one trial, in this process or in a worker."""
+"""Execution of one trial, in this process or in a worker process."""
 
 import io
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from medtune.runtime.artifact import Artifact
 from medtune.runtime.device import device_class
 from medtune.runtime.paths import RunPaths
 
-# Callback for a finished trial, with its record or an error message. It returns the logged line.
+# Function that is called when a trial ends, with its record or an error message. It returns a line for logs.
 OnResult = Callable[[TrialJob, Artifact | None, str | None], str]
 
 
@@ -23,14 +23,15 @@ def run_job(job: dict[str, Any], out: str, cache: str) -> dict[str, str]:
 
     Args:
         job: result of `TrialJob.as_dict`.
-        out: folder that contains `artifacts`.
+        out: folder that contains artifacts/.
         cache: folder for unfinished work and stored features.
 
     Returns:
         The record of the trial, as `Artifact.as_dict()`.
 
     Raises:
-        RuntimeError: the code, versions, data or device of this process differ from those of the caller.
+        RuntimeError: the code, versions, data or device of this process differ from those of the caller, or training
+            diverged.
     """
     from medtune.benchmark import trial as trials
 
@@ -47,7 +48,7 @@ def run_job(job: dict[str, Any], out: str, cache: str) -> dict[str, str]:
 
 
 def run_locally(job: TrialJob, paths: RunPaths, retries: int, on_result: OnResult) -> None:
-    """Run one trial in this process, with retries."""
+    """Run one trial in this process, with up to `retries` retries. Pass the record or the error to `on_result`."""
     for attempt in range(retries + 1):
         try:
             record = Artifact(**run_job(job.as_dict(), str(paths.out), str(paths.cache)))

@@ -19,7 +19,8 @@ app = options.program()
 )
 def benchmark(
     grid_file: Annotated[
-        Path | None, typer.Option("--grid", metavar="FILE", help="Grid file. Default: benchmark.yaml of the project.")
+        Path | None,
+        typer.Option("--grid", metavar="FILE", help="File with the grid. Default: benchmark.yaml of the project."),
     ] = None,
     overrides: options.Overrides = None,
     out: options.Out = None,
@@ -35,10 +36,15 @@ def benchmark(
     resume: Annotated[bool, typer.Option("--resume/--fresh", help="Reuse finished trials, or run them again.")] = True,
     prefect: options.WithPrefect = True,
 ) -> None:
-    """Compare methods on the grid of benchmark.yaml.
+    """Train and compare the methods in benchmark.yaml.
 
-    Writes results.csv and report.html to artifacts/benchmark. Unfinished trials that --only or --max-trials exclude
-    stay pending. Exit codes: 0 no trial failed, 1 a trial failed after its retries, 2 invalid input.
+    The grid lists data, backbones, methods, percentages of the training
+    patients, and seeds. A trial trains and tests one combination.
+    The command writes results.csv and report.html to artifacts/benchmark.
+    Trials that --only or --max-trials exclude run in a later call.
+
+    Exit codes: 0 no trial failed, 1 a trial failed after its retries,
+    2 invalid input.
     """
     from medtune.flows.benchmark import benchmark as run
 

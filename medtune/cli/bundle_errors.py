@@ -1,4 +1,4 @@
-"""Conversion of bundle errors to user-facing errors."""
+"""Conversion of errors of the package `serving` to input errors, which the command line prints as one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +8,7 @@ from medtune.config.errors import InputError
 
 @contextmanager
 def as_input_errors() -> Iterator[None]:
-    """Convert errors that the serving package raises in the block to `InputError`.
-
-    Yields:
-        None.
+    """Convert errors of the package `serving` in the block to `InputError`.
 
     Raises:
         InputError: the bundle is invalid, or a reader for slides is not installed.

@@ -12,9 +12,10 @@ app = options.program()
 
 @app.command(epilog=options.examples("medtune dashboard", "medtune dashboard --out view.json"))
 def dashboard(
-    project: Annotated[str | None, typer.Option(help="W&B project. Default: tracking.project.")] = None,
+    project: Annotated[str | None, typer.Option(help="W&B project. Default: the param tracking.project.")] = None,
     entity: Annotated[
-        str | None, typer.Option(help="W&B team or user. Default: tracking.entity, or that of the API key.")
+        str | None,
+        typer.Option(help="W&B team or user. Default: the param tracking.entity, or the user of the API key."),
     ] = None,
     update: Annotated[
         str | None, typer.Option(metavar="URL", help="Saved view to replace. Default: create a view.")
@@ -25,7 +26,10 @@ def dashboard(
 ) -> None:
     """Save a W&B view that shows the runs of the project.
 
-    Without WANDB_API_KEY, the definition is written to a file. Exit codes: 1 the server does not respond or rejects the
+    A view is a page of plots on the W&B server.
+    Without WANDB_API_KEY, the definition of the view is written to a file.
+
+    Exit codes: 0 success, 1 the server does not respond or rejects the
     view, 2 the server rejects the API key.
     """
     from medtune.tracking.workspace import save

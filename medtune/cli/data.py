@@ -20,9 +20,12 @@ def data(
     out: options.Out = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Find, check, split and pack the images or volumes into data/prepared.
+    """Prepare the images or volumes for training: find, check, split and convert them.
 
-    Reuses the result if params, code and image files are unchanged.
+    The result is written to data/prepared.
+    The section data of params.yaml selects the files and the split into
+    training, validation and test patients.
+    The result is reused if the params, the code and the files are unchanged.
     """
     import json
 

@@ -1,4 +1,4 @@
-"""Folder with images or volumes in a project folder."""
+"""Search for the data folder: the folder with images or volumes in a project folder."""
 
 import shlex
 from pathlib import Path
@@ -10,7 +10,7 @@ from medtune.data.volume_cases import SUFFIXES as VOLUME_SUFFIXES
 from medtune.serving.decode import SUFFIXES
 from medtune.serving.slides.slide import SUFFIXES as SLIDE_SUFFIXES
 
-# Project folders without training images.
+# Names of project folders that never contain training images.
 NOT_IMAGES = {"artifacts", "config", "docs", "models", "notebooks", "published", "recipes", "src", "tests", "wandb"}
 USUAL_FOLDERS = ("data/raw", "images", "data")
 
@@ -22,11 +22,10 @@ def find_data_folder(folder: Path) -> Path | None:
         folder: project folder.
 
     Returns:
-        The folder, or None if there is none.
+        The folder, or None if no folder contains images or volumes.
 
     Raises:
-        InputError: several folders contain images, or the project folder itself is a data set of volumes or of images
-            with masks.
+        InputError: several folders contain images, or the project folder itself is a data set with masks.
     """
     if not folder.is_dir():
         return None
@@ -49,6 +48,7 @@ def find_data_folder(folder: Path) -> Path | None:
 
 
 def _refuse_volumes(folder: Path) -> None:
+    """Raise InputError if the project folder itself is a data set with masks."""
     files = [path for pattern in ("*.nii*", "*/*.nii*") for path in folder.glob(pattern)]
     names = [path.relative_to(folder).as_posix() for path in files if not path.name.startswith(".")]
     images = [

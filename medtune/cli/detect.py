@@ -1,4 +1,7 @@
-"""Detection of layout, classes, patients and image sizes from file names, tables and image headers."""
+"""Detection of the properties of a data set in `medtune init`: layout, classes, patients and image sizes.
+
+Detection reads file names, tables and image headers, but no pixels of images with classes.
+"""
 
 import re
 from collections import Counter
@@ -19,7 +22,7 @@ from medtune.data.sources import breakhis, medmnist
 from medtune.serving.decode import SUFFIXES
 from medtune.serving.folder_scan import printable
 
-HEADERS_READ = 50
+HEADERS_READ = 50  # approximate number of images whose header is read
 
 
 def detect(root: Path, table_name: str | None = None) -> DetectedData:
@@ -27,7 +30,7 @@ def detect(root: Path, table_name: str | None = None) -> DetectedData:
 
     Args:
         root: folder of images or volumes, or an .npz file of MedMNIST.
-        table_name: file name of the table in `root` that describes the images or volumes. None searches for a table.
+        table_name: file name of the table in `root` that describes the images or volumes. None to search for a table.
 
     Returns:
         Settings, findings and warnings.
@@ -60,11 +63,13 @@ def detect(root: Path, table_name: str | None = None) -> DetectedData:
 
 
 def _npz_files(root: Path) -> list[Path]:
+    """Return the .npz files of MedMNIST: `root` itself, or files in `root`."""
     files = [root] if root.suffix == ".npz" else sorted(root.glob("*.npz")) if root.is_dir() else []
     return [file for file in files if "train_images" in array_names(file)]
 
 
 def _medmnist(files: list[Path]) -> DetectedData:
+    """Return the settings for files of MedMNIST. The first file with a known name is used."""
     names = {file: next((name for name in medmnist.CLASSES if file.stem.startswith(name)), None) for file in files}
     detected = DetectedData(findings=[("MedMNIST", ", ".join(file.name for file in files))])
     file, subset = next(((file, name) for file, name in names.items() if name), (files[0], None))
@@ -95,6 +100,7 @@ def _medmnist(files: list[Path]) -> DetectedData:
 
 
 def _breakhis(images: list[str], detected: DetectedData) -> None:
+    """Set the settings for images with names of BreakHis."""
     matches = [match for path in images if (match := breakhis.image_name(path))]
     magnifications = Counter(int(match["magnification"]) for match in matches)
     kinds = {match["kind"] for match in matches}
@@ -117,9 +123,10 @@ def _breakhis(images: list[str], detected: DetectedData) -> None:
 
 
 def _by_folders(root: Path, images: list[str], detected: DetectedData) -> None:
+    """Set the settings for class folders, or for a folder without classes, and suggest patients."""
     image_parts = [PurePosixPath(path).parts for path in images]
     names = {parts[0] for parts in image_parts if len(parts) > 1}
-    broken = detected.settings.pop("data.csv", None)  # an unreadable table, which a warning names
+    broken = detected.settings.pop("data.csv", None)  # the name of a table that could not be read
     detected.settings = {"data.source": "folder"}
     if class_folders.split_folders(images):
         _by_splits(root, detected, images)
@@ -163,7 +170,7 @@ def _by_splits(root: Path, detected: DetectedData, images: list[str]) -> None:
 
 
 def _size(root: Path, images: list[str], detected: DetectedData) -> None:
-    """Add the image sizes of a sample as a finding, and a small network input as a setting if images are small."""
+    """Add a finding with the sizes of some images. If they are small, add settings for a small network input."""
     sample = images[:: max(1, len(images) // HEADERS_READ)]
     size_of = {path: size for path in sample if (size := image_headers.image_size(root / path)) is not None}
     sizes = Counter(size_of.values())

@@ -1,4 +1,4 @@
-"""Detection of image and patient columns with unknown names."""
+"""Detection of the columns of image paths and of patients in a table whose columns have unknown names."""
 
 import re
 from collections.abc import Collection
@@ -24,8 +24,8 @@ def path_column(table: Table, root: Path, used: Collection[int]) -> str | None:
         used: positions of columns with another meaning.
 
     Returns:
-        Name of the only column whose cells all name image files: as paths, or as parts of paths in one common format
-        (`data.path_format`). None if no column, or more than one, qualifies.
+        Name of the only column whose cells are paths of image files, or parts of paths in a common format
+        (`data.path_format`). None if there is no such column, or more than one.
     """
     files = ImageFiles(root, scan_root(root))
     candidates = []
@@ -46,8 +46,8 @@ def patient_columns(table: Table, used: Collection[int]) -> tuple[list[str], lis
         used: positions of columns with another meaning.
 
     Returns:
-        The names of the unused columns with more than two different values, as two lists. The names in the first list
-        refer to patients.
+        Two lists of names of unused columns with more than two different values: columns whose names refer to patients,
+        and other columns.
     """
     unused = [
         name

@@ -1,4 +1,4 @@
-"""Detection of several labels per image: one binary column per finding, or cells that list findings."""
+"""Detection of tables with several labels (findings) per image: a binary column per finding, or cells with lists."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from medtune.data.identifiers import squeeze
 from medtune.data.label_table import NO_LABEL, VALUES
 from medtune.data.table import Table
 
-# The only common separator that does not occur in class names.
+# Separator of the labels in a cell. Other common separators also occur in class names.
 SEPARATOR = "|"
 MIN_COLUMNS = 2
-# Labels of images without findings, after `squeeze`.
+# Labels of images without findings, as normalized by `squeeze`.
 NONE = NO_LABEL
-# Binary columns that are not findings.
+# Names of binary columns that are not findings.
 NOT_FINDINGS = {
     "sex",
     "gender",
@@ -39,7 +39,7 @@ def finding_columns(table: Table, used: set[int]) -> list[str]:
         used: positions of the path column and the patient column.
 
     Returns:
-        Names of the columns that contain both 0 and 1 and nothing else. Empty if there are fewer than two.
+        Names of the columns that contain both 0 and 1, and nothing else. Empty if there are fewer than two columns.
     """
     names = []
     for position, name in enumerate(table.columns):
@@ -50,7 +50,13 @@ def finding_columns(table: Table, used: set[int]) -> list[str]:
 
 
 def set_columns(names: list[str], table: Table, detected: DetectedData) -> None:
-    """Add the settings and the counts for one column per finding."""
+    """Add the settings and counts for a table with one binary column per finding.
+
+    Args:
+        names: names of the binary columns.
+        table: table that describes the images.
+        detected: result to extend.
+    """
     detected.settings |= {"task.kind": "multilabel", "data.label_type": "multi", "data.columns.labels": names}
     cells = {name: [row[table.columns.index(name)].strip().casefold() for _, row in table.rows] for name in names}
     _describe({name: sum(bool(VALUES[cell]) for cell in column) for name, column in cells.items()}, detected)
@@ -64,7 +70,8 @@ def set_lists(cells: list[str], detected: DetectedData) -> bool:
         detected: result to extend.
 
     Returns:
-        True if a cell lists several labels and at least one of these labels is the only label of another cell.
+        True if the cells are lists: one cell has several labels, and one of these labels is alone in another cell.
+        Otherwise False, and nothing is added.
     """
     values = {cell.strip() for cell in cells}
     lists = [cell for cell in values if SEPARATOR in cell]

@@ -25,10 +25,10 @@ from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes.image_file import SUFFIXES
 
 FILES_READ = 8
-WHITE = 255  # value of the only label in masks for the eye
-# Folders of images that are not used for training.
+WHITE = 255  # value of the only label in masks that are meant to be viewed
+# Names of folders whose images are not used for training.
 _UNUSED = re.compile(r"(?i)(?:images?|labels?|masks?|imgs?)?[-_ ]?(?:ts|te|test(?:ing)?|val(?:id(?:ation)?)?)")
-# An image has one pixel per pixel of a slice. The default of volumes enlarges small volumes.
+# Images are not enlarged for the backbone. The default of this setting enlarges small volumes.
 SETTINGS: dict[str, Any] = {"model.head.slice_scale": 1.0}
 
 
@@ -37,10 +37,10 @@ def detect_masks(root: Path, table: str | None = None) -> DetectedData | None:
 
     Args:
         root: data root.
-        table: file name of the table in `root` that the user named; None if the user named none.
+        table: file name of the table in `root`; None to search for a table or folders.
 
     Returns:
-        Settings, findings and warnings, or None if the data are not images with masks.
+        Settings, findings and warnings. None if the data are not images with masks.
 
     Raises:
         InputError: an image or a mask is missing, or a mask cannot be used.
@@ -69,19 +69,20 @@ def detect_masks(root: Path, table: str | None = None) -> DetectedData | None:
 
 
 def _has_classes(root: Path) -> bool:
-    """Return True if a table in the folder has a column of labels, so that images are classified."""
+    """Return True if a table in the folder has a column of labels, which means classification."""
     table = detect_table.find_table(root, DetectedData())
     return table is not None and detect_table.has_column(table, "label")
 
 
 def by_folders(files: Sequence[str]) -> volume_layouts.Layout | None:
-    """Return the layout of two folders in which at least half of the images have a mask of a matching name.
+    """Return the layout of a folder of images and a folder of masks.
 
     Args:
         files: image files, relative to the data root.
 
     Returns:
-        The layout, or None. Other folders with images mean that the folders are classes.
+        The layout if at least half of the images have a mask with a matching name. Otherwise None, also if other
+        folders contain images, because the folders are then classes.
     """
     names: defaultdict[str, set[str]] = defaultdict(set)
     for file in files:
@@ -100,7 +101,7 @@ def by_folders(files: Sequence[str]) -> volume_layouts.Layout | None:
 
 
 def _set_colors(volumes: Sequence[VolumeFiles], detected: DetectedData) -> None:
-    """Set `data.color` to gray if the images that are read have no colors."""
+    """Set `data.color` to rgb or gray, from the pixels of some images."""
     read = volumes[:: max(1, len(volumes) // FILES_READ)][:FILES_READ]
     sizes, colors, bad = set(), False, []
     for volume in read:

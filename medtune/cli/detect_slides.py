@@ -1,4 +1,4 @@
-"""Detection of whole-slide images and a suitable tile size, without reading pixels."""
+"""Detection of whole-slide images, and choice of a tile size. No pixels are read."""
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -10,10 +10,11 @@ from medtune.serving.pixels import DecodeError
 from medtune.serving.slides.slide import CONVERT, OTHER_SUFFIXES, SUFFIXES, Slide
 
 TIFF = (".tif", ".tiff")
-_TRIED = 5
-TILE_PIXELS = 128
-# At 2 micrometers per pixel, cells and their arrangement are visible. A slide should have several tiles.
+_TRIED = 5  # approximate number of slides that are opened
+TILE_PIXELS = 128  # side of a tile in pixels
+# Micrometers per pixel of tiles, at which cells and their arrangement are visible.
 _MPP = 2.0
+# Minimum number of tiles along the shorter side of a slide, unless this would enlarge tiles.
 _TILES_PER_SIDE = 8
 
 
@@ -24,7 +25,8 @@ def find_slides(root: Path) -> list[str]:
         root: data root.
 
     Returns:
-        Sorted POSIX paths relative to `root`. Empty if the only candidates are TIFF files without pyramid levels.
+        Sorted POSIX paths relative to `root`. Empty if there are no slides. TIFF files count as slides if one of them
+        has several resolutions.
 
     Raises:
         InputError: a link or folder is not readable.
@@ -86,15 +88,13 @@ def tile_size(mpp: float, side_um: float) -> float:
     Args:
         mpp: micrometers per pixel of the coarsest slide. Tiles are never enlarged.
         side_um: shortest side of a slide in micrometers.
-
-    Returns:
-        Side in micrometers.
     """
     side = min(_MPP * TILE_PIXELS, side_um / _TILES_PER_SIDE)
     return round(max(side, mpp * TILE_PIXELS), 1)
 
 
 def _levels(path: Path) -> int:
+    """Return the number of resolutions in a file, or 0 if it is not a readable slide."""
     try:
         with Slide.open(path) as slide:
             return len(slide.levels)

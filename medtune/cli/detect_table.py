@@ -22,12 +22,12 @@ def find_table(root: Path, detected: DetectedData) -> Table | None:
 
     Args:
         root: data root.
-        detected: gets warnings about unreadable or ambiguous tables. If no table is usable, it also gets `data.csv`
-            with the first table that could not be read.
+        detected: result to extend with warnings about unreadable or ambiguous tables. If no table can be used, its
+            setting `data.csv` becomes the name of the first unreadable table.
 
     Returns:
-        The first table with both a path column and a label column. Without such a table, the first table with a path
-        column or a label column. None if no table has either column.
+        The first table with a path column and a label column. If there is none, the first table with one of these
+        columns. None if no table has either column.
     """
     complete: list[Table] = []
     partial: list[Table] = []
@@ -54,12 +54,12 @@ def find_table(root: Path, detected: DetectedData) -> Table | None:
 
 
 def has_column(table: Table, key: str) -> bool:
-    """Return True if a table has the column path, label or patient, under this name or a common synonym."""
+    """Return True if a table has the column `key`: path, label or patient. Common synonyms count too."""
     return _column(table, key) is not None
 
 
 def read_named(file: Path) -> Table:
-    """Read the table that the user names.
+    """Read the table that the option --data names.
 
     Args:
         file: path of the table.
@@ -82,7 +82,7 @@ def read_named(file: Path) -> Table:
 
 
 def _column(table: Table, key: str) -> int | None:
-    """Return the position of the column path, label or patient, under this name or a common synonym."""
+    """Return the position of the column `key`: path, label or patient. Common synonyms count too. None without it."""
     position = columns.find_column(table, key)
     if position is None and key in columns.EARLIER_NAMES:
         position = columns.find_column(table, columns.EARLIER_NAMES[key])
@@ -91,7 +91,7 @@ def _column(table: Table, key: str) -> int | None:
 
 
 def by_table(table: Table, root: Path, images: list[str], detected: DetectedData) -> None:
-    """Replace the settings, and add the findings, warnings, commands and classes that follow from a table.
+    """Replace the settings by those for a table. Add its findings, warnings, commands and classes.
 
     Args:
         table: result of `find_table` or `read_named`.
@@ -147,7 +147,7 @@ def by_table(table: Table, root: Path, images: list[str], detected: DetectedData
 
 
 def _suggest_patients(table: Table, used: Collection[int], detected: DetectedData, paths: list[str]) -> None:
-    """Suggest a patient column, or a pattern in the file names if no column name refers to patients."""
+    """Suggest a column of patients. If no column name refers to patients, suggest a pattern in the file names."""
     named, others = patient_columns(table, used)
     if not named:
         if others:
@@ -165,7 +165,12 @@ def _suggest_patients(table: Table, used: Collection[int], detected: DetectedDat
 
 
 def fewest_patients(patients: Sequence[str], labels: Sequence[str] | None) -> int:
-    """Return the smallest number of patients per class, or the number of all patients if there are no labels."""
+    """Return the number of patients in the class with the fewest; without labels, the number of all patients.
+
+    Args:
+        patients: patient of each image.
+        labels: label of each image; None without labels.
+    """
     by_class: defaultdict[str, set[str]] = defaultdict(set)
     for patient, label in zip(patients, labels or [""] * len(patients), strict=True):
         by_class[label].add(patient)
@@ -173,7 +178,7 @@ def fewest_patients(patients: Sequence[str], labels: Sequence[str] | None) -> in
 
 
 def _choose_number_of_folds(n_patients: int, fewest_per_class: int, detected: DetectedData) -> None:
-    """Set 3 folds for few patients, and warn if there are too few for 3 folds."""
+    """Set 3 folds if there are fewer than 5 patients in total or in a class. Warn if 3 folds are not possible."""
     if min(n_patients, fewest_per_class) < 5:
         detected.settings["data.split.folds"] = 3
     if n_patients < 3:

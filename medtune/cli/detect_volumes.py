@@ -1,4 +1,4 @@
-"""Detection of volumes with masks, their labels, channels, sizes and patients in `medtune init`."""
+"""Detection of volumes with masks in `medtune init`: labels, channels, sizes and patients."""
 
 import contextlib
 import importlib.util
@@ -22,9 +22,9 @@ from medtune.data.sample import Sample
 from medtune.data.volume_cases import SUFFIXES
 from medtune.serving.decode import SUFFIXES as IMAGE_SUFFIXES
 
-SLICES = (".dcm",)  # a scan is often kept as DICOM slices beside its NIfTI file
-MIN_FOLDS_VOLUMES = 15  # fewer volumes get three folds
-# Settings of the task. With `lr: auto`, each network would be trained for three rates, which takes hours on a CPU.
+SLICES = (".dcm",)  # DICOM files do not count as images, because they are often stored beside the NIfTI file of a scan
+MIN_FOLDS_VOLUMES = 15  # with fewer volumes or patients, three folds are used
+# Settings for segmentation. Learning rates are fixed, because the default `auto` trains every network three times.
 TASK: dict[str, Any] = {
     "task.kind": "segmentation",
     "task.controls": ["decoder_only", "scratch"],
@@ -49,14 +49,13 @@ def detect_volumes(root: Path, table: str | None = None) -> DetectedData | None:
 
     Args:
         root: data root.
-        table: file name of the table in `root` that the user named; None if the user named none.
+        table: file name of the table in `root`; None to search for a table, dataset.json or folders.
 
     Returns:
-        Settings, findings and warnings, or None if the data are not volumes.
+        Settings, findings and warnings. None if the data are not volumes.
 
     Raises:
-        InputError: there are volumes without masks, a mask or a volume is missing, dataset.json describes volumes but
-            there are none, or nibabel is not installed.
+        InputError: masks or volumes are missing or invalid, or nibabel is not installed.
     """
     if not root.is_dir():
         return None
@@ -92,6 +91,7 @@ def detect_volumes(root: Path, table: str | None = None) -> DetectedData | None:
 
 
 def _describe(root: Path, layout: volume_layouts.Layout, files: Sequence[str], n_images: int) -> DetectedData:
+    """Return the settings, findings and warnings for a layout, given all NIfTI files and the number of images."""
     detected = DetectedData({**TASK, **layout.settings})
     samples = list_layout(root, layout)
     volumes = [sample.volume for sample in samples if sample.volume is not None]
@@ -130,7 +130,7 @@ def _describe(root: Path, layout: volume_layouts.Layout, files: Sequence[str], n
 
 
 def _source(root: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
-    """Return the source and its params. Labels without names get a name."""
+    """Return the data source of the settings and its params. Missing label names are replaced by a placeholder."""
     values: dict[str, Any] = {"root": str(root)}
     for key, value in settings.items():
         section, _, name = key.removeprefix("data.").rpartition(".")
@@ -142,17 +142,14 @@ def _source(root: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def list_layout(root: Path, layout: volume_layouts.Layout) -> list[Sample]:
-    """Return the volumes of a layout.
+    """Return the samples (volumes with their masks) of a layout.
 
     Args:
         root: data root.
         layout: the layout.
 
-    Returns:
-        The samples that the source lists.
-
     Raises:
-        InputError: the source refuses the files.
+        InputError: files are missing or invalid.
     """
     source, params = _source(root, layout.settings)
     with contextlib.redirect_stdout(io.StringIO()):  # `medtune data` prints the notes of the source
@@ -163,13 +160,13 @@ def list_layout(root: Path, layout: volume_layouts.Layout) -> list[Sample]:
 def name_labels(
     counts: dict[int, int], n_read: int, detected: DetectedData, known: Mapping[int, str] | None = None
 ) -> None:
-    """Set the names of the labels.
+    """Set the names of the labels. Names that are not known are placeholders, with a warning.
 
     Args:
-        counts: number of masks that contain each label, by label.
+        counts: number of masks that contain a label, by number of the label.
         n_read: number of masks that were read.
         detected: result to extend.
-        known: names of labels that a file states, by label. If a name is missing, the user must set all names.
+        known: names of labels in a file, by number. They are used only if all labels have a name.
     """
     numbers = range(1, max([*counts, *(known or {})]) + 1)
     if known and all(number in known for number in numbers):
@@ -196,7 +193,7 @@ def set_split(samples: Sequence[Sample], layout: volume_layouts.Layout, detected
 
     Args:
         samples: the volumes.
-        layout: their layout.
+        layout: layout of the data set.
         detected: result to extend.
     """
     patients = {sample.patient_id for sample in samples}
@@ -218,6 +215,7 @@ def set_split(samples: Sequence[Sample], layout: volume_layouts.Layout, detected
 
 
 def _suggest_patients(paths: list[str], others: Sequence[str], detected: DetectedData) -> None:
+    """Suggest a column of patients, or a pattern in the file names."""
     by_patient = "data.split.protocol=patient"
     if others:
         detected.warnings.append(f"column {others[0]!r} may contain patient ids. If so, set data.columns.patient")

@@ -1,4 +1,4 @@
-"""Result of data set detection in `medtune init`."""
+"""Result of the detection of a data set in `medtune init`."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,11 +9,11 @@ class DetectedData:
     """Detected properties of a data set.
 
     Attributes:
-        settings: resulting params by dotted key.
-        findings: one line per property, as (property, value).
+        settings: params for the data set, by dotted key.
+        findings: properties of the data set, as pairs of a name and a description.
         warnings: problems that the user must decide or fix.
-        commands: suggested commands for the warnings.
-        classes: sorted names of the classes in class folders or a table. Empty if the data source defines them.
+        commands: commands that fix the problems.
+        classes: sorted names of the classes. Empty if they are not from class folders or a table.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)

@@ -16,13 +16,15 @@ def doctor(
     overrides: options.Overrides = None,
     out: options.Out = None,
     offline: Annotated[bool, typer.Option("--offline", help="Skip checks that contact other machines.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Skip measurements, and with them the time estimate.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Skip the time estimate, which needs measurements.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Check that this machine can run the pipeline with these params.
 
-    Prints one line per check, with a fix if the check is not ok. Probe files are deleted. Exits with code 2 if a check
-    fails.
+    The command prints one line per check, with a fix if there is a problem.
+    It creates temporary files only.
+
+    Exit codes: 0 no check failed, 2 a check failed.
     """
     import sys
 

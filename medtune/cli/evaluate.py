@@ -13,7 +13,7 @@ from medtune.cli.json_output import print_json, progress_on_stderr
 app = options.program()
 Bundle = Annotated[
     Path | None,
-    typer.Argument(metavar="BUNDLE", help="Bundle to evaluate on --data. Default: the trained folds."),
+    typer.Argument(metavar="BUNDLE", help="Bundle to evaluate on --data. Default: the networks of the project."),
 ]
 
 
@@ -31,29 +31,41 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="With BUNDLE: table of labels, or folder of class folders. For volumes: folder with dataset.json, "
-            "folder with images and masks, or table with the columns path and mask.",
+            help="With BUNDLE: table of labels, or folder with one subfolder per class. For segmentation: folder with "
+            "dataset.json, folder with images and masks, or table with the columns path and mask.",
         ),
     ] = None,
-    by: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Column of subgroups. Repeatable.")] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Also evaluate the subgroups in this column of the table. Repeatable."),
+    ] = None,
     params: options.ParamsFile = None,
     overrides: options.Overrides = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Put artifacts under DIR. With BUNDLE: write the result to DIR."),
+        typer.Option(
+            metavar="DIR",
+            help="Folder that contains artifacts. With BUNDLE: folder for the result (default: evaluation-DATA).",
+        ),
     ] = None,
     precision: options.Precision = "fp32",
     provider: options.Provider = "cpu",
     training_data: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="With BUNDLE: data/prepared that it was trained on, to find training images."),
+        typer.Option(
+            metavar="DIR", help="With BUNDLE: data/prepared of its training, to find images that the model has seen."
+        ),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Evaluate the trained folds on their test images, or a bundle on external images or volumes.
+    """Evaluate the trained networks on test images, or a bundle on other data.
 
-    Writes metrics.json, predictions, plots and report.html to artifacts/evaluate. With BUNDLE and --data, onnxruntime
-    evaluates the bundle with its own decision rule, and the result is written to --out.
+    Without BUNDLE, the command evaluates the networks of the project.
+    It writes metrics.json, predictions, plots and report.html to
+    artifacts/evaluate.
+
+    With BUNDLE and --data, the command evaluates a bundle on other data,
+    with the decision rule of the bundle. It needs no project.
     """
     sets = [*(overrides or ())]
     if by:
@@ -68,6 +80,7 @@ def evaluate(
 
 
 def _reject(bundle_options: Mapping[str, object]) -> None:
+    """Raise InputError if an option that needs a bundle is given without a bundle."""
     from medtune.config.errors import InputError
 
     if wrong := [name for name, value in bundle_options.items() if value is not None]:
@@ -75,6 +88,7 @@ def _reject(bundle_options: Mapping[str, object]) -> None:
 
 
 def _require_data(data: Path | None, params: Path | None) -> Path:
+    """Return the option --data, which is required for a bundle."""
     from medtune.config.errors import InputError
 
     if data is None:
@@ -88,6 +102,7 @@ def _require_data(data: Path | None, params: Path | None) -> Path:
 
 
 def _folds(params: Path | None, sets: list[str], out: Path | None, as_json: bool) -> Path:
+    """Evaluate the networks of the project, and return the folder of the result."""
     from medtune.config.load import load
     from medtune.runtime.console import info
     from medtune.runtime.lock import output_lock
@@ -111,6 +126,7 @@ def _bundle(
     training_data: Path | None,
     as_json: bool,
 ) -> Path:
+    """Evaluate a bundle, and return the folder of the result."""
     from medtune.api import evaluate_bundle
     from medtune.runtime.console import info
 

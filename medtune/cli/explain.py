@@ -1,4 +1,4 @@
-"""Explanation of the keys of params.yaml from the pydantic models."""
+"""Explanation of the keys of params.yaml, read from the pydantic models."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple, NoReturn
@@ -18,9 +18,9 @@ class Field(NamedTuple):
 
     Attributes:
         key: dotted name.
-        type: type with bounds.
-        choices: allowed values. Empty if the type allows any value.
-        default: default value. `...` if the key is required.
+        type: type with bounds, as text.
+        choices: allowed values. Empty if `type` describes them.
+        default: default value; `...` if the key is required.
         value: current value.
         description: meaning.
     """
@@ -38,7 +38,7 @@ def lookup(params: Params, key: str | None) -> Any:
 
     Args:
         params: validated params.
-        key: dotted name. None is all params.
+        key: dotted name of a section or value; None for all params.
 
     Returns:
         A section as nested mappings, or the value of a key.
@@ -58,8 +58,8 @@ def fields(params: Params, key: str | None) -> list[Field]:
     """Return the keys of a section, or a single key.
 
     Args:
-        params: validated params. They select the source, head and PEFT method.
-        key: dotted name. None is the list of sections.
+        params: validated params. Their source, head and PEFT method determine the keys of these sections.
+        key: dotted name of a section or value; None for the list of sections.
 
     Returns:
         One entry per key.
@@ -94,6 +94,7 @@ def lines(entries: list[Field]) -> Iterator[str]:
 
 
 def _fields_of(section: BaseModel, prefix: str, params: Params) -> Iterator[Field]:
+    """Yield the fields of a section with the dotted name `prefix`."""
     model = type(section)
     schema = model.model_json_schema(mode="validation")
     for name, entry in schema.get("properties", {}).items():
@@ -139,6 +140,7 @@ def _allowed(entry: dict[str, Any], defs: dict[str, Any]) -> tuple[list[str], li
 
 
 def _raise_unknown(key: str, depth: int, known: list[str]) -> NoReturn:
+    """Raise InputError, because name number `depth` of the dotted name `key` is not in `known`."""
     names = key.split(".")
     hint = f"Known keys: {', '.join(known)}" if known else f"{'.'.join(names[:depth])} has no keys"
     raise InputError(f"{'.'.join(names[: depth + 1])}: unknown key{suggestion(names[depth], known)}. {hint}")

@@ -1,4 +1,4 @@
-"""Image sizes and patients from file headers, without decoding."""
+"""Image sizes and patients from file headers. No pixels are decoded."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +21,7 @@ def image_size(file: Path) -> tuple[int, int] | None:
 
 
 def dicom_patients(files: Iterable[Path]) -> int:
-    """Return the number of patients if every file is DICOM with a PatientID, otherwise 0."""
+    """Return the number of patients in DICOM files; 0 if a file is not DICOM or has no PatientID."""
     patients = set()
     for file in files:
         try:

@@ -48,10 +48,18 @@ def init(
 ) -> None:
     """Create a project for your images or volumes in a folder.
 
-    Detects class folders, tables, whole-slide images, BreakHis names, MedMNIST files, image sizes and patients. Detects
-    volumes with masks in NIfTI files: folders, tables, and the data sets of nnU-Net and of the Decathlon. Detects
-    images with masks in two folders or a table. Writes params.yaml and prints the next commands. Images are never
-    changed. Without images, the project uses synthetic data.
+    The command detects the layout of the data, writes params.yaml, and
+    prints the next commands. It never changes the images.
+
+    Images with classes: one folder per class, a table, whole-slide images,
+    BreakHis or MedMNIST.
+
+    Volumes with masks: NIfTI files in two folders or a table, nnU-Net, the
+    Decathlon, or DICOM series with NIfTI masks.
+
+    Images with masks: two folders or a table.
+
+    Without images, the project uses synthetic data.
     """
     import importlib.util
 
@@ -97,10 +105,12 @@ def init(
 
 
 def _segments(detected: "DetectedData") -> bool:
+    """Return True if the task is segmentation."""
     return detected.settings.get("task.kind") == "segmentation"
 
 
 def _check_new(folder: Path) -> None:
+    """Raise InputError if the folder already contains params.yaml."""
     from medtune.config.errors import InputError
     from medtune.config.project import PARAMS_FILE
 
@@ -109,6 +119,7 @@ def _check_new(folder: Path) -> None:
 
 
 def _detect(folder: Path, data: Path | None) -> "DetectedData":
+    """Search the data folder, and detect its properties. Without data, return those of the synthetic set."""
     from medtune.cli.data_folder import find_data_folder
     from medtune.cli.detect import detect
     from medtune.cli.detected import DetectedData
@@ -136,7 +147,7 @@ def _detect(folder: Path, data: Path | None) -> "DetectedData":
 
 
 def _add_positive(detected: "DetectedData", positive: str | None) -> None:
-    """Set data.positive, which is never guessed.
+    """Set data.positive to the class that the user named. Add a warning about similar names of classes.
 
     Raises:
         InputError: --positive is missing for two classes, or it does not name one of two classes.
@@ -174,7 +185,7 @@ def _add_positive(detected: "DetectedData", positive: str | None) -> None:
 
 
 def _commands(folder: Path, detected: Any, can_train: bool, with_dvc: bool) -> list[str]:
-    """Return the suggested next commands."""
+    """Return the next commands that the user should run."""
     change_folder = [] if folder == Path.cwd() else [f"cd {folder}"]
     install = [] if can_train else [INSTALL_SEGMENT if _segments(detected) else INSTALL]
     repository = ["git init && dvc init"] if with_dvc and not (folder / ".dvc").is_dir() else []

@@ -1,4 +1,4 @@
-"""JSON results on stdout, with all other output on stderr."""
+"""Output of commands with --json: the result as JSON on stdout, and all other output on stderr."""
 
 import contextlib
 import json

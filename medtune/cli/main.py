@@ -1,4 +1,4 @@
-"""Entry point of `medtune` with the table of its commands, which are imported on demand."""
+"""Entry point of `medtune`, and the table of its commands. The module of a command is imported when it is called."""
 
 import importlib
 import os
@@ -14,7 +14,7 @@ from medtune.cli.options import examples
 
 
 class Entry(NamedTuple):
-    """One command of `medtune --help`: module that defines `app`, help panel and summary."""
+    """Entry of `medtune --help`: module of the command, title of its panel on the page, and summary."""
 
     module: str
     panel: str
@@ -29,24 +29,24 @@ COMMANDS = {
     "doctor": Entry("doctor", START, "Check that this machine can run the pipeline with these params."),
     "status": Entry("status", START, "Show which steps are finished and which would run."),
     "params": Entry("params", PARAMS, "Show, change, check and explain params.yaml."),
-    "recipes": Entry("recipes", PARAMS, "List the shipped recipes."),
-    "data": Entry("data", PIPELINE, "Find, check, split and pack the images or volumes into data/prepared."),
+    "recipes": Entry("recipes", PARAMS, "List the recipes: files with settings for common data sets and methods."),
+    "data": Entry("data", PIPELINE, "Prepare the images or volumes for training: find, check, split and convert them."),
     "train": Entry("train", PIPELINE, "Train, evaluate and export. Finished steps are reused."),
     "evaluate": Entry(
         "evaluate",
         PIPELINE,
-        "Evaluate the trained folds on their test images, or a bundle on external images or volumes.",
+        "Evaluate the trained networks on test images, or a bundle on other data.",
     ),
     "export": Entry("export", PIPELINE, "Export the trained networks as an ONNX bundle."),
-    "stage": Entry("stage", PIPELINE, "Run one training stage, in one process or in several."),
+    "stage": Entry("stage", PIPELINE, "Run only one training stage, for example on several GPUs."),
     "predict": Entry("predict", USE, "Predict the classes of images or slides, or segment volumes or images."),
     "serve": Entry("serve", USE, "Serve a bundle over HTTP."),
     "verify": Entry("verify", USE, "Verify a bundle's files and its sample predictions."),
-    "benchmark": Entry("benchmark", COMPARE, "Compare methods on the grid of benchmark.yaml."),
+    "benchmark": Entry("benchmark", COMPARE, "Train and compare the methods in benchmark.yaml."),
     "retrain": Entry("retrain", COMPARE, "Fetch new data, train, and publish the model if it is better."),
-    "rollback": Entry("rollback", COMPARE, "Make an earlier accepted bundle the current one."),
+    "rollback": Entry("rollback", COMPARE, "Replace the accepted model by an earlier accepted model."),
     "services": Entry("services", OPERATE, "Run the Prefect server and worker that retrain on schedule."),
-    "remote": Entry("remote", OPERATE, "Set the DVC remote for data and results."),
+    "remote": Entry("remote", OPERATE, "Set the DVC remote, the shared storage for data and results."),
     "sync": Entry("sync", OPERATE, "Upload the W&B runs that were recorded offline."),
     "dashboard": Entry("dashboard", OPERATE, "Save a W&B view that shows the runs of the project."),
 }
@@ -99,14 +99,18 @@ Version = Annotated[
     epilog=examples("medtune init", "medtune train --set finetune.epochs=3", "medtune predict artifacts/export scans/")
 )
 def medtune(version: Version = False) -> None:
-    """Fine-tune vision backbones on small sets of medical images and export a verified ONNX bundle."""
+    """Fine-tune vision backbones on small sets of medical images and export a verified ONNX bundle.
+
+    A project is a folder with params.yaml, which contains all settings.
+    A bundle is a folder with an ONNX model, its preprocessing and its metrics.
+    """
 
 
 def call(words: Sequence[str] | None = None) -> int:
     """Run one command in this process.
 
     Args:
-        words: arguments of `medtune`. None uses the arguments of this process.
+        words: arguments of `medtune`; None for the arguments of this process.
 
     Returns:
         Exit code: 0 success, 1 failed run, 2 invalid input or usage.
@@ -122,6 +126,6 @@ def main() -> NoReturn:
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # the reader closed the pipe, as in `medtune predict ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python reports this error at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise, Python prints the error at exit
         sys.exit(code or 1)
     sys.exit(code)

@@ -7,20 +7,34 @@ import typer
 
 ParamsFile = Annotated[
     Path | None,
-    typer.Option("--params", metavar="FILE", help="Params file. Keys that it lacks are read from params.yaml."),
+    typer.Option("--params", metavar="FILE", help="File with params. Missing keys are read from params.yaml."),
 ]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one value. Repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override one value of the params, for example seed=2. Repeatable."
+    ),
 ]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Put data/prepared and artifacts under DIR.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Write data/prepared and artifacts to DIR instead of the project."),
+]
 WithPrefect = Annotated[
-    bool, typer.Option("--prefect/--no-prefect", help="Run with Prefect, or run the same steps without it.")
+    bool,
+    typer.Option("--prefect/--no-prefect", help="Record the steps with Prefect, or run the same steps without it."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and progress on stderr.")]
-Fold = Annotated[int | None, typer.Option(min=0, help="Test fold to train. Default: all folds.")]
+Fold = Annotated[
+    int | None,
+    typer.Option(min=0, help="Train only the network of this test fold. Default: the networks of all folds."),
+]
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder, for example artifacts/export.")]
-Precision = Annotated[Literal["fp32", "fp16", "int8"], typer.Option(help="Precision of the model.")]
-Provider = Annotated[Literal["cpu", "cuda", "tensorrt"], typer.Option(help="Execution provider of onnxruntime.")]
+Precision = Annotated[
+    Literal["fp32", "fp16", "int8"], typer.Option(help="Number format of the model. The bundle must contain it.")
+]
+Provider = Annotated[
+    Literal["cpu", "cuda", "tensorrt"], typer.Option(help="Device that runs the model (provider of onnxruntime).")
+]
 
 
 def examples(*lines: str) -> str:
@@ -32,7 +46,7 @@ def examples(*lines: str) -> str:
     Returns:
         One paragraph per line.
     """
-    escaped = [line.replace("[", r"\[") for line in lines]  # rich would read [fp32, int8] as markup
+    escaped = [line.replace("[", r"\[") for line in lines]  # the package rich would interpret [fp32, int8] as markup
     return "\n\n".join(["Example:" if len(lines) == 1 else "Examples:", *escaped])
 
 

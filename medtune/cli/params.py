@@ -14,7 +14,10 @@ Target = Annotated[
     Path | None,
     typer.Option("--to", metavar="FILE", help="File to change. Default: params.yaml of the project."),
 ]
-Recipes = Annotated[list[str] | None, typer.Argument(metavar="[RECIPE]...", help="Recipe names or files, in order.")]
+Recipes = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[RECIPE]...", help="Names of recipes (see `medtune recipes`) or files. The last one wins."),
+]
 
 
 @app.callback(
@@ -25,7 +28,10 @@ Recipes = Annotated[list[str] | None, typer.Argument(metavar="[RECIPE]...", help
     )
 )
 def params() -> None:
-    """Show, change, check and explain params.yaml."""
+    """Show, change, check and explain params.yaml.
+
+    params.yaml in the project folder contains all settings of the pipeline.
+    """
 
 
 @app.command(epilog=options.examples("medtune params show", "medtune params show model --set model.head.kind=linear"))
@@ -72,7 +78,9 @@ def set_values(
 def apply(recipes: Recipes = None, overrides: options.Overrides = None, target: Target = None) -> None:
     """Apply recipes to params.yaml and keep its comments.
 
-    The result is validated before the file is written. Review it with `git diff`, then run `dvc repro`.
+    A recipe is a file with settings for one use, for example a data set.
+    The result is validated before the file is written.
+    Review it with `git diff`, then run `dvc repro`.
     """
     _write(recipes or [], overrides or [], target)
 
@@ -86,9 +94,10 @@ def check(
     overrides: options.Overrides = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Check params.yaml with recipes and overrides. Changes nothing.
+    """Check params.yaml, optionally with recipes and overrides. Changes nothing.
 
-    Exits with code 2 if a key or value is invalid, or data.root does not exist.
+    Exit codes: 0 valid, 2 a key or value is invalid, or data.root does not
+    exist.
     """
     from medtune.cli.recipe_files import find
 
@@ -109,7 +118,8 @@ def explain(
 ) -> None:
     """Explain a section or a key: type, allowed values, default and meaning.
 
-    The keys of data, model.head and model.peft depend on the source, head and method.
+    The keys of data, model.head and model.peft depend on the params
+    data.source, model.head.kind and model.peft.method.
     """
     from medtune.cli import explain as text
     from medtune.config.load import load
@@ -124,6 +134,7 @@ def explain(
 
 
 def _check(overlays: list[Path], overrides: list[str], as_json: bool) -> None:
+    """Validate params.yaml with overlays and overrides, and print the result."""
     from medtune.cli.params_file import require_root
     from medtune.config import load
     from medtune.config.errors import InputError
@@ -141,6 +152,7 @@ def _check(overlays: list[Path], overrides: list[str], as_json: bool) -> None:
 
 
 def _write(recipes: list[str], overrides: list[str], target: Path | None) -> None:
+    """Merge recipes and overrides into the target file, and print what changed."""
     from medtune.cli.params_file import change
     from medtune.cli.recipe_files import find
     from medtune.config.errors import InputError

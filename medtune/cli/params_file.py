@@ -1,4 +1,4 @@
-"""Validated changes to params.yaml that keep its comments."""
+"""Changes to params.yaml. The result is validated before it is written, and the comments are kept."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -11,20 +11,20 @@ from medtune.config.project import PROJECT
 from medtune.config.schema import Params
 from medtune.runtime.artifact import write_text
 
-# Sources that read no files.
+# Data sources that draw their images and read no files.
 DRAWN = ("synthetic", "phantom")
 
 
 def change(target: Path, overlays: Sequence[Path], sets: Sequence[str]) -> list[str]:
-    """Merge overlays and assignments into a params file, which is replaced atomically.
+    """Merge recipes and overrides into a params file, which is replaced atomically.
 
     Args:
         target: params file to change.
-        overlays: recipes, in order.
-        sets: `section.key=value` assignments, applied after the overlays.
+        overlays: files of recipes, in order.
+        sets: overrides `section.key=value`, applied after the recipes.
 
     Returns:
-        Keys that the change removed, for example arguments of the previous backbone.
+        Dotted keys that the change removed, for example arguments of the previous backbone.
 
     Raises:
         InputError: the result is invalid, or its data.root does not exist.
@@ -51,7 +51,7 @@ def _keys(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 
 def require_root(params: Params) -> None:
-    """Raise if data.root does not exist. DVC would only report a missing file.
+    """Check that data.root exists. The error message is clearer than the message of DVC about a missing file.
 
     Args:
         params: validated params.

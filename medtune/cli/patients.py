@@ -1,4 +1,4 @@
-"""Patterns of patient ids in file names, which are suggested and never applied."""
+"""Patterns of patient ids in file names. `medtune init` suggests a pattern, but never applies it."""
 
 import re
 import shlex
@@ -15,7 +15,13 @@ PATTERNS = (
 
 
 class FoundPattern(NamedTuple):
-    """Pattern that finds a plausible patient id in every path, the number of distinct ids, and one of them."""
+    """Pattern that finds a plausible patient id in every path.
+
+    Attributes:
+        pattern: regular expression. Its first group is the id.
+        n_ids: number of distinct ids.
+        example: one of the ids.
+    """
 
     pattern: str
     n_ids: int
@@ -35,8 +41,8 @@ def suggest(paths: list[str], detected: DetectedData) -> None:
 
     Args:
         paths: image files, relative to the data root.
-        detected: result to extend with a warning and a command. If no pattern fits, they describe
-            the settings for data without patients.
+        detected: result to extend with a warning and a command. If no pattern fits, they are about data without
+            patients.
     """
     if found := find_pattern(paths):
         assignment = shlex.quote(f"data.patient_pattern={found.pattern}")
@@ -54,7 +60,7 @@ def suggest(paths: list[str], detected: DetectedData) -> None:
 
 
 def _patients(pattern: str, paths: list[str]) -> int:
-    """Return the number of distinct ids, or 0 if a path has no id or the ids are too few or too many for patients."""
+    """Return the number of distinct ids. 0 if a path has no id, or if there are too few or too many ids."""
     matches = [re.search(pattern, path) for path in paths]
     if not paths or not all(matches):
         return 0

@@ -30,21 +30,24 @@ def predict(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Image files, volumes, or folders of them.")],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Output file. Default: stdout. Segmentation: folder of the label maps."),
+        typer.Option(metavar="FILE", help="Output file. Default: stdout. Segmentation: folder for the label maps."),
     ] = None,
     precision: options.Precision = "fp32",
     provider: options.Provider = "cpu",
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images per batch. Default: 32, or 1 window of a volume.")
+        int | None,
+        typer.Option(min=1, help="Inputs of the network per batch. Default: 32, or 1 for segmentation."),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all cores.")] = None,
     mpp: Annotated[
         float | None,
-        typer.Option(min=0.02, max=20, help="Slides: micrometers per pixel of files that do not state it."),
+        typer.Option(min=0.02, max=20, help="Slides: micrometers per pixel, for files that do not contain this value."),
     ] = None,
     tiles: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Slides: write position, probabilities and attention per tile."),
+        typer.Option(
+            metavar="FILE", help="Slides: CSV file for the position, probabilities and attention of each tile."
+        ),
     ] = None,
     label_map_format: Annotated[
         Literal["nifti", "dicom-seg"] | None,
@@ -52,30 +55,30 @@ def predict(
     ] = None,
     codes: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="DICOM-SEG: JSON file with the coded terms of labels."),
+        typer.Option(metavar="FILE", help="With --format dicom-seg: JSON file with the coded terms of the labels."),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Predict the classes of images or slides, or segment volumes or images.
 
-    The bundle decides which files the command reads and writes.
+    The input and the output depend on the bundle:
 
-    Classification bundles read image files and folders of images.
-    They print CSV with the columns path, prediction and prob_CLASS, or write
-    it to the file --out.
+    Classification of images. Input: image files and folders of images.
+    Output: CSV with the columns path, prediction and prob_CLASS, on stdout
+    or in the file --out.
 
-    Volumes: the bundle reads NIfTI files, folders of them, and folders with
-    one DICOM series. Several channels are in the fourth axis of a file, in
-    files named CASE_0000.nii.gz, CASE_0001.nii.gz, or in files separated by
-    commas. It writes CASE.nii.gz per volume and volumes.csv to the folder
-    --out. With --format dicom-seg, it writes CASE.dcm per DICOM series.
+    Classification of slides. Input: whole-slide images and folders of them.
+    Output: the same CSV, with the number of tiles. --tiles writes one row
+    per tile to another file.
 
-    Segmented images: the bundle reads image files and folders of images.
-    It writes a mask CASE.png per image and volumes.csv to the folder --out.
+    Segmentation of volumes. Input: NIfTI files, folders of them, and folders
+    with one DICOM series. The channels of a volume are the fourth axis of
+    its file, files named CASE_0000.nii.gz, CASE_0001.nii.gz, or files
+    separated by commas. Output: CASE.nii.gz per volume and volumes.csv in
+    the folder --out. With --format dicom-seg: CASE.dcm per DICOM series.
 
-    Slides: the bundle reads whole-slide images and folders of them.
-    It prints the same CSV as for images, with the number of tiles.
-    --tiles writes one row per tile to a file.
+    Segmentation of images. Input: image files and folders of images.
+    Output: a mask CASE.png per image and volumes.csv in the folder --out.
 
     Exit codes: 0 all files are predicted, 1 some files are not readable
     (listed on stderr), 2 invalid bundle, provider or path.
@@ -102,7 +105,7 @@ def predict(
         images, left_out = serving.find_images(paths, suffixes), serving.left_out(paths, suffixes)
         if for_slides:
             require_reader()
-        # Busy waiting between batches would slow down the decoding of the next batch.
+        # Threads that wait actively between batches would slow down the decoding of the next batch.
         loaded = Bundle.load(bundle, precision, provider, threads or 0, busy_wait=False)
         print(
             f"{precision} on {', '.join(loaded.providers)}; {loaded.task.summary(loaded.manifest)}",
@@ -126,7 +129,7 @@ def _segment(
     as_json: bool,
     output: tuple[str | None, Path | None],
 ) -> int:
-    """Segment volumes and return the number of those that could not be segmented."""
+    """Segment volumes or images, and return the number of inputs that could not be segmented."""
     from medtune.config.errors import InputError
     from medtune.serving.volumes.bundle import VolumeBundle
     from medtune.serving.volumes.cases import check_outputs, find_cases
@@ -161,6 +164,7 @@ def _segment(
 
 
 def _reject_options(bundle: Path, action: str, options: Mapping[str, object]) -> None:
+    """Raise InputError if an option is given that the bundle does not support."""
     from medtune.config.errors import InputError
 
     if given := [f"{name}={value}" for name, value in options.items() if value is not None]:

@@ -1,4 +1,7 @@
-"""Execution of a command line with exit codes: 0 success, 1 failed run, 2 invalid input or usage."""
+"""Execution of a command line. Expected errors become one line on stderr and an exit code.
+
+Exit codes: 0 success, 1 failed run, 2 invalid input or usage.
+"""
 
 import errno
 import re
@@ -10,13 +13,13 @@ import typer
 
 from medtune.config.errors import InputError, RunError
 
-# Errno values caused by the disk or permissions, not by a bug.
+# Values of errno that are caused by the disk or by permissions.
 DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 INSTALL = 'pip install "medtune[train]"'
 INSTALL_SEGMENT = 'pip install "medtune[segment]"'
 # Packages that only the extra `segment` contains.
 SEGMENT_PACKAGES = ("nibabel", "monai", "einops")
-# click.UsageError, the base class of BadParameter. Typer contains its own copy of click since version 0.26.
+# The class UsageError of click. Since version 0.26, Typer contains its own copy of click, so click is not imported.
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 
 
@@ -26,14 +29,15 @@ def execute(command: Any, name: str, words: Sequence[str] | None = None) -> int:
     Args:
         command: result of `typer.main.get_command`.
         name: program name on help pages.
-        words: arguments. None uses the arguments of this process.
+        words: arguments; None for the arguments of this process.
 
     Returns:
         Exit code: 0 success, 1 failed run, 2 invalid input or usage.
 
     Raises:
         ModuleNotFoundError: a module of MedTune is missing.
-        OSError: an error that is not caused by the disk or permissions.
+        OSError: an error that is not caused by the disk or by permissions.
+        Exception: any other error, which is a bug.
     """
     try:
         code = command.main(words, prog_name=name, standalone_mode=False)
@@ -60,7 +64,7 @@ def execute(command: Any, name: str, words: Sequence[str] | None = None) -> int:
 
 
 def run(*commands: Callable[..., None]) -> NoReturn:
-    """Run functions as the command line of this process and exit. The first argument selects one of several."""
+    """Run a function as the command line of this process, and exit. With several, the first argument selects one."""
     app = typer.Typer(add_completion=False, no_args_is_help=len(commands) > 1)
     for command in commands:
         app.command()(command)
@@ -73,6 +77,7 @@ def _failed(message: str, code: int) -> int:
 
 
 def _format_usage_error(error: Any, name: str) -> int:
+    """Print a message about wrong usage, and return the exit code."""
     if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help page
         error.show()
         return 2
@@ -83,15 +88,16 @@ def _format_usage_error(error: Any, name: str) -> int:
 
 
 def _reword(message: str) -> str:
-    """Put the option or argument first, as in the other messages."""
+    """Return a message that begins with the option or argument, as other messages of MedTune do."""
     message = re.sub(r"^Option '(.+)' requires an argument\.", r"\1: a value is missing", message)
     return re.sub(r"^Got unexpected extra argument(?:\(s\)|s)? \((.+)\)", r"\1: unexpected argument", message)
 
 
 def _invalid_value(error: Any) -> str:
-    """Return the message about an option of the wrong type, or an empty string for other errors.
+    """Return a short message about an invalid value of an option. Typer would show the message of pydantic.
 
-    Typer would show the message of pydantic.
+    Returns:
+        The message; an empty string for other errors.
     """
     cause = error.__cause__
     if type(cause).__name__ != "ValidationError" or error.param is None:

@@ -30,13 +30,13 @@ FOLDS = "patient,fold\n"
 
 
 def params_tree(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge settings into the shipped params.
+    """Merge settings into the default params that MedTune contains.
 
     Args:
         settings: values by dotted key.
 
     Returns:
-        Params as a mapping, with the comments of the shipped file. Keys that the task does not use are left out.
+        Params as nested dicts with the comments of the default file. Keys that the task does not use are left out.
 
     Raises:
         InputError: the result is invalid.
@@ -61,7 +61,7 @@ def write(folder: Path, tree: dict[str, Any], with_dvc: bool) -> list[str]:
 
     Args:
         folder: project folder.
-        tree: params as a mapping.
+        tree: params as nested dicts.
         with_dvc: True to write dvc.yaml, prefect.yaml, benchmark.yaml and data/folds.csv.
 
     Returns:
@@ -86,7 +86,7 @@ def write(folder: Path, tree: dict[str, Any], with_dvc: bool) -> list[str]:
 
 
 def _pipeline() -> str:
-    """Return the shipped dvc.yaml without the source files of MedTune, which a project does not contain."""
+    """Return the content of dvc.yaml. Unlike the template, it does not depend on source files of MedTune."""
     tree = load.read(TEMPLATE / "dvc.yaml")
     for stage in tree["stages"].values():
         stage["deps"] = [path for path in stage["deps"] if path.startswith(("data/", "${"))]

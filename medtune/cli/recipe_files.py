@@ -1,4 +1,7 @@
-"""Recipes by name. Recipes of the project take precedence over shipped recipes."""
+"""Search for recipes (files with params) by name.
+
+A recipe of the project takes precedence over a recipe that MedTune contains.
+"""
 
 from pathlib import Path
 
@@ -9,7 +12,7 @@ FOLDERS = (PROJECT / "recipes", PACKAGE / "template" / "recipes")
 
 
 def known() -> dict[str, Path]:
-    """Return the files of all recipes by name, sorted."""
+    """Return the files of all recipes by name, sorted by name."""
     files = {path.stem: path for folder in reversed(FOLDERS) for path in folder.glob("*.yaml")}
     return dict(sorted(files.items()))
 
@@ -18,7 +21,7 @@ def find(name: str) -> Path:
     """Return the file of a recipe.
 
     Args:
-        name: path, or name as `medtune recipes` lists it.
+        name: path of a file, or name in the list of `medtune recipes`.
 
     Returns:
         Path of the file.
@@ -39,6 +42,6 @@ def find(name: str) -> Path:
 
 
 def summary(path: Path) -> str:
-    """Return the first comment of a recipe, a summary of what it trains."""
+    """Return the first line of a recipe, a comment that states what the recipe trains."""
     first = path.read_text(encoding="utf-8").partition("\n")[0]
     return first.removeprefix("#").strip().rstrip(":")

@@ -16,10 +16,10 @@ app.info.no_args_is_help = False
     epilog=options.examples("medtune recipes", "medtune recipes show breakhis-binary-vit", "medtune recipes --json"),
 )
 def recipes(context: typer.Context, as_json: options.AsJson = False) -> None:
-    """List the shipped recipes.
+    """List the recipes: files with settings for common data sets and methods.
 
-    A recipe is an overlay on params.yaml. `medtune params apply NAME` writes it to the file. `--params FILE` uses it
-    for a single command.
+    `medtune params apply NAME` writes the settings of a recipe to params.yaml.
+    The option --params FILE of other commands uses the settings only once.
     """
     if context.invoked_subcommand is None:
         _list(as_json)

@@ -1,4 +1,4 @@
-"""Folders of volumes that `medtune init` refuses, each with one line."""
+"""Error messages of `medtune init` about folders of volumes that it cannot use."""
 
 import shlex
 from collections import Counter
@@ -16,7 +16,7 @@ _SHOWN = 6
 
 
 def require_volumes(root: Path, layout: volume_layouts.Layout, content: FolderContent) -> None:
-    """Refuse a folder whose dataset.json describes NIfTI files that it does not have.
+    """Raise InputError if dataset.json describes NIfTI files, but the folder contains none.
 
     Args:
         root: data root.
@@ -27,7 +27,7 @@ def require_volumes(root: Path, layout: volume_layouts.Layout, content: FolderCo
         InputError: there are no NIfTI files. The message names the files that were found.
     """
     source = layout.settings["data.source"]
-    if content.images or source == "nnunet":  # the source `nnunet` names the missing folder or the file format
+    if content.images or source == "nnunet":  # the source `nnunet` raises a more specific error later
         return
     suffixes = Counter(PurePosixPath(path).suffix.lower() or "without suffix" for path in content.others)
     found = ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes.most_common(3))
@@ -48,7 +48,7 @@ def refuse_several(root: Path) -> None:
 
 
 def describe_no_masks(root: Path, files: Sequence[str], results: Sequence[str]) -> str:
-    """Describe a folder of volumes without masks.
+    """Return an error message about a folder of volumes without masks.
 
     Args:
         root: data root.

@@ -27,10 +27,12 @@ def remote(
     local: Annotated[bool, typer.Option("--local", help="Write to .dvc/config.local, which is not committed.")] = False,
     show: Annotated[bool, typer.Option("--show", help="Show the current remote. Changes nothing.")] = False,
 ) -> None:
-    """Set the DVC remote for data and results.
+    """Set the DVC remote, the shared storage for data and results.
 
-    DVC verifies every file that it pulls. The remote is set only if a small file can be written, read back and deleted
-    there.
+    The remote is a shared folder or server. `dvc push` and `dvc pull` copy
+    data and results to it and from it.
+    The command first writes, reads and deletes a small file there. If that
+    fails, nothing is changed.
     """
     from medtune.registry.remote import configure_remote as run
 

@@ -18,13 +18,16 @@ def retrain(
     prefect: options.WithPrefect = True,
     accept: Annotated[
         str | None,
-        typer.Option(metavar="REASON", help="Publish the model even if the gate rejects it. The reason is recorded."),
+        typer.Option(metavar="REASON", help="Publish the new model even if it is not better. The reason is recorded."),
     ] = None,
 ) -> None:
     """Fetch new data, train, and publish the model if it is better.
 
-    The accepted model stays current until a better model is complete. Exit codes: 0 success (also if the new model is
-    rejected or nothing changed), 1 a step failed, 2 invalid input.
+    The new model is compared with the accepted model on test patients.
+    The accepted model stays in use until a better model is published.
+
+    Exit codes: 0 success (also if the new model is rejected or nothing
+    changed), 1 a step failed, 2 invalid input.
     """
     from medtune.flows.retrain import retrain as run
 

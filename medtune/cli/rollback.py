@@ -22,15 +22,16 @@ app = options.program()
 )
 def rollback(
     target: Annotated[
-        str | None, typer.Argument(help="Folder or URL of the accepted bundles. Default: handoff.target.")
+        str | None, typer.Argument(help="Folder or URL of the accepted bundles. Default: the param handoff.target.")
     ] = None,
     to: Annotated[str | None, typer.Option(metavar="ID", help="Bundle to restore. Default: the previous one.")] = None,
     because: Annotated[str, typer.Option(metavar="TEXT", help="Reason, recorded in the history.")] = "",
     list_only: Annotated[bool, typer.Option("--list", help="List bundles and decisions. Changes nothing.")] = False,
 ) -> None:
-    """Make an earlier accepted bundle the current one.
+    """Replace the accepted model by an earlier accepted model.
 
-    Exits with code 2 and changes nothing if there is no earlier bundle or it is damaged.
+    `medtune retrain` publishes accepted bundles. If there is no earlier
+    bundle, or it is damaged, nothing changes and the exit code is 2.
     """
     import tempfile
     from pathlib import Path

@@ -7,15 +7,21 @@ app = options.program()
 
 @app.callback(epilog=options.examples("medtune services up", "medtune services status", "medtune services down"))
 def services() -> None:
-    """Run the Prefect server and worker that retrain on schedule."""
+    """Run the Prefect server and worker that retrain on schedule.
+
+    The server stores runs and shows them in a dashboard.
+    The worker starts the runs. prefect.yaml contains the schedule.
+    """
 
 
 @app.command(epilog=options.examples("medtune services up", "PREFECT_SERVER_API_PORT=4300 medtune services up"))
 def up() -> None:
     """Start the server and the worker in the background, and deploy prefect.yaml.
 
-    $PREFECT_SERVER_API_PORT sets the port (default 4200), $MEDTUNE_DATABASE the database (default SQLite in .cache). If
-    $PREFECT_API_URL names another server, only the worker is started.
+    $PREFECT_SERVER_API_PORT is the port (default 4200).
+    $MEDTUNE_DATABASE is the address of the database (default: SQLite).
+    If $PREFECT_API_URL is the address of another server, only the worker is
+    started.
     """
     from medtune.flows import services as run
 
@@ -26,7 +32,7 @@ def up() -> None:
 def down() -> None:
     """Stop the worker, then the server.
 
-    A run in progress becomes crashed, and the next run resumes it.
+    An active run is stopped and marked as Crashed. The next run resumes it.
     """
     from medtune.flows import services as run
 
@@ -53,7 +59,7 @@ def server() -> None:
 def worker() -> None:
     """Run the worker in the foreground, for systemd and containers.
 
-    It waits for the server, deploys prefect.yaml and executes flow runs.
+    The worker waits for the server, deploys prefect.yaml, and starts runs.
     """
     from medtune.flows import services as run
 
@@ -64,8 +70,10 @@ def worker() -> None:
 def serve() -> None:
     """Run the services in the foreground until Ctrl-C, with the log of the worker.
 
-    Uses the server of $PREFECT_API_URL or `medtune services up`. Otherwise it starts a server and stops it at the end.
-    Ctrl-C marks a run in progress as crashed, and the next run resumes it.
+    If no server runs and $PREFECT_API_URL is not set, a server is started
+    and stopped at the end.
+    Ctrl-C stops an active run and marks it as Crashed. The next run resumes
+    it.
     """
     from medtune.flows import services as run
 

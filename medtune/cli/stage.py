@@ -1,4 +1,4 @@
-"""Command `medtune stage`, for several GPUs or one job per fold."""
+"""Command `medtune stage`, which runs one training stage, for example on several GPUs or as one job per fold."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,10 @@ from medtune.cli import options
 
 app = options.program()
 Control = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Train a control of task.controls. Default: the model.")
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Train a control (a variant for comparison) of task.controls. Default: the model."
+    ),
 ]
 
 
@@ -21,9 +24,10 @@ Control = Annotated[
     )
 )
 def stage() -> None:
-    """Run one training stage, in one process or in several.
+    """Run only one training stage, for example on several GPUs.
 
-    `medtune train` runs both stages, evaluates and exports. It reuses the results of these commands.
+    Another use is one job per fold.
+    `medtune train` reuses the results, then evaluates and exports.
     """
 
 
@@ -53,7 +57,8 @@ def finetune(
 ) -> None:
     """Fine-tune from the best weights of stage 1 (stage 2).
 
-    With `schedule: full`, fine-tuning starts from the pretrained weights.
+    With the param schedule=full, there is no stage 1, and fine-tuning starts
+    from the pretrained weights.
     """
     _train("finetune", fold, control, params, overrides, out)
 
@@ -66,6 +71,7 @@ def _train(
     overrides: list[str] | None,
     out: Path | None,
 ) -> None:
+    """Run one training stage for one fold or for all folds."""
     import importlib
 
     from medtune.config.errors import InputError

@@ -19,8 +19,9 @@ def status(
 ) -> None:
     """Show which steps are finished and which would run.
 
-    Gives the reason for each step that would run: no result yet, or changed params. It does not look for new or changed
-    image files. `medtune data` finds them.
+    A step is one stage of `medtune train` for one fold.
+    The command states why a step would run, for example changed params.
+    It does not look for new or changed image files, as `medtune data` does.
     """
     from medtune.cli import steps
     from medtune.config.load import load
@@ -63,7 +64,7 @@ def _accepted(target: str) -> dict[str, Any]:
 
 
 def _services(paths: Any) -> dict[str, int | None]:
-    """Return the process id of each Prefect service, None if it is not running. Empty if Prefect is not installed."""
+    """Return the process id by Prefect service; None if it does not run. Empty if Prefect is not installed."""
     import importlib.util
 
     if importlib.util.find_spec("prefect") is None:

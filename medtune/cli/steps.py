@@ -1,4 +1,4 @@
-"""Status of the pipeline steps, with the reasons for running them. Does not import torch."""
+"""Status of the pipeline steps, and the reasons why they would run. This module does not import torch."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -14,7 +14,13 @@ from medtune.stages.steps import Step, Steps, step_name, step_order
 
 
 class StepStatus(NamedTuple):
-    """Status of one step: name, True if its result exists, and a description or the reason for running it."""
+    """Status of one step.
+
+    Attributes:
+        name: name of the step.
+        done: True if its result exists.
+        reason: description of the result, or why the step would run.
+    """
 
     name: str
     done: bool
@@ -48,12 +54,13 @@ def report(params: Params, paths: RunPaths) -> list[StepStatus]:
 
 
 def _choices_of(artifact: Artifact, stage: str) -> dict[str, Any]:
-    """Return the settings that the stage selected on validation."""
+    """Return the settings that a stage selected on validation, by name of the stage."""
     choices = artifact.result().get("choices", {})
     return {stage: choices[stage]} if stage in choices else {}
 
 
 def _data(params: Params, paths: RunPaths) -> StepStatus:
+    """Return the status of stage data."""
     try:
         result = read_result(paths.prepared)
     except (OSError, ValueError):
@@ -68,7 +75,7 @@ def _data(params: Params, paths: RunPaths) -> StepStatus:
 
 
 def _reason(step: Step, steps: Steps) -> str:
-    """Return why the existing result of a step is not valid any more."""
+    """Return why a step would run: its result is missing, outdated or damaged."""
     try:
         result = read_result(steps.paths.stage(step.stage, step.fold))
     except (OSError, ValueError):
@@ -88,12 +95,14 @@ def _reason(step: Step, steps: Steps) -> str:
 
 
 def _changed(now: dict[str, Any], before: dict[str, Any]) -> str:
+    """List the params that differ, as text; empty if none do. Sections that are not in `before` are ignored."""
     keys = [key for key in _differing(now, before, "") if key.partition(".")[0] in before]
     more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
     return f"{', '.join(keys[:3])}{more} changed" if keys else ""
 
 
 def _differing(now: Any, before: Any, prefix: str) -> Iterator[str]:
+    """Yield the dotted names of the values that differ."""
     if isinstance(now, dict) and isinstance(before, dict):
         for key in dict.fromkeys([*now, *before]):
             yield from _differing(now.get(key), before.get(key), f"{prefix}.{key}" if prefix else key)

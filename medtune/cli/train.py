@@ -22,8 +22,11 @@ def train(
 ) -> None:
     """Train, evaluate and export. Finished steps are reused.
 
-    Requires data/prepared from `medtune data`. Exit codes: 0 success, 1 a step failed (see the log file in the error
-    message), 2 invalid input.
+    Run `medtune data` first, which prepares the images.
+    The results are in artifacts: the report in evaluate, the bundle in export.
+
+    Exit codes: 0 success, 1 a step failed (the error message names the log
+    file), 2 invalid input.
     """
     import json
 

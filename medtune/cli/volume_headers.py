@@ -1,4 +1,4 @@
-"""Sizes, channels and labels of volumes, from some of the files."""
+"""Sizes, channels and labels of volumes in `medtune init`, read from some of the files."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,8 +16,9 @@ from medtune.serving.volumes.file_access import file_errors
 from medtune.serving.volumes.nifti import read_mask
 from medtune.serving.volumes.nifti_voxels import open_nifti
 
-HEADERS_READ = 50
-# Masks are read completely, to find their labels. A CT has about 1e8 voxels.
+HEADERS_READ = 50  # approximate number of volumes whose header is read
+# Masks are read completely to find their labels. Reading stops after MASKS_READ masks or VOXELS_READ voxels. A CT has
+# about 1e8 voxels.
 MASKS_READ = 8
 VOXELS_READ = 3e8
 
@@ -26,10 +27,10 @@ class Headers(NamedTuple):
     """Headers of some volumes.
 
     Attributes:
-        shapes: voxels (X, Y, Z) of each volume in RAS.
-        spacings: millimeters per voxel of each volume.
-        channels: number of channels in a file.
-        bad: problems of files that cannot be read.
+        shapes: number of voxels (X, Y, Z) of each volume, with axes in the orientation RAS.
+        spacings: millimeters per voxel and axis of each volume.
+        channels: largest number of channels in a file.
+        bad: error messages about files that cannot be read.
     """
 
     shapes: list[tuple[int, int, int]]
@@ -48,18 +49,11 @@ class Headers(NamedTuple):
 
 
 def read_headers(volumes: Sequence[VolumeFiles]) -> Headers:
-    """Read the headers of at most `HEADERS_READ` volumes.
-
-    Args:
-        volumes: files of all volumes.
-
-    Returns:
-        The headers.
-    """
+    """Read the headers of about `HEADERS_READ` of the volumes."""
     headers = Headers([], [], 1, [])
     channels = 1
     for volume in volumes[:: max(1, len(volumes) // HEADERS_READ)]:
-        path = volume.channels[0] if volume.channels else volume.mask  # a series has the grid of its mask
+        path = volume.channels[0] if volume.channels else volume.mask  # a DICOM series has the grid of its mask
         assert path is not None
         try:
             with file_errors(path), open_nifti(path) as (header, _):
@@ -79,10 +73,10 @@ def read_labels(masks: Sequence[Path]) -> dict[int, int]:
         masks: mask files.
 
     Returns:
-        Number of masks that contain a label, by label, without the background.
+        Number of masks that contain a label, by number of the label, without the background.
 
     Raises:
-        InputError: a mask cannot be read, no mask has a label, or a label is too large for a name per label.
+        InputError: a mask cannot be read, all masks are empty, or the labels are not numbered consecutively.
     """
     counts: Counter[int] = Counter()
     read, voxels = 0, 0

@@ -1,4 +1,7 @@
-"""Layouts of data sets of volumes: dataset.json of nnU-Net or of the Decathlon, a table, or two folders."""
+"""Layouts of data sets of volumes: where a data set has its volumes and masks.
+
+The layouts are dataset.json of nnU-Net or the Decathlon, a table, two folders, or folders of DICOM series.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -17,7 +20,7 @@ from medtune.data.table import Table, read_table
 from medtune.data.volume_cases import SUFFIXES as VOLUME_SUFFIXES
 from medtune.data.volume_cases import strip_suffix
 
-# Names of columns and folders that contain masks.
+# Words in the names of columns and folders of masks.
 MASK_WORDS = re.compile(r"(?i)(mask|label|seg|annotation|ground.?truth|(?<![a-z])(gt|roi|truth)(?![a-z]))")
 NO_COLUMNS = dict.fromkeys(("path", "mask", "patient", "spacing"))
 
@@ -26,9 +29,9 @@ class Layout(NamedTuple):
     """Layout of a data set of volumes.
 
     Attributes:
-        settings: section data by dotted key.
-        title: the layout, for the user.
-        others: columns of a table that may contain patient ids.
+        settings: params of the section data, by dotted key.
+        title: description of the layout for the user.
+        others: names of columns of a table that may contain patient ids.
     """
 
     settings: dict[str, Any]
@@ -37,7 +40,7 @@ class Layout(NamedTuple):
 
 
 def by_dataset_json(root: Path) -> Layout | None:
-    """Return the layout that dataset.json states, or None if there is no such file or it has another content."""
+    """Return the layout that dataset.json describes. None if the file is missing or of another format."""
     source = find_source(root)
     if source is None:
         return None
@@ -53,16 +56,16 @@ def by_table(
 
     Args:
         root: data root.
-        name: file name of the table in `root`. None searches for a table.
-        suffixes: suffixes of the files. A table of images needs a column of masks, because others have classes.
-        source: `data.source`.
+        name: file name of the table in `root`; None to search for a table.
+        suffixes: suffixes of the files in the table.
+        source: value of `data.source`. Unless it is `volumes`, a table without a column of masks is ignored.
 
     Returns:
-        The layout, or None if no table names such files.
+        The layout, or None if there is no such table.
 
     Raises:
-        InputError: the columns of the volume and the mask are ambiguous, or the table that `name` names is damaged or
-            has the results of `medtune predict`.
+        InputError: it is unclear which columns contain volumes and masks, or the table `name` is damaged or contains
+            results of `medtune predict`.
     """
     header = volume_table.header_names(NO_COLUMNS)
     for file in [root / name] if name else _tables(root):
@@ -83,6 +86,7 @@ def by_table(
 
 
 def _tables(root: Path) -> Iterator[Path]:
+    """Yield the tables in a folder, sorted by name, without hidden files and lock files of Excel."""
     hidden = (".", "~$")
     for path in sorted(root.iterdir()):
         if path.suffix.lower() in TABLE_SUFFIXES and path.is_file() and not path.name.startswith(hidden):
@@ -90,12 +94,14 @@ def _tables(root: Path) -> Iterator[Path]:
 
 
 def _names_files(table: Table, column: str, suffixes: tuple[str, ...]) -> bool:
+    """Return True if all cells of a column that are not empty end with one of the suffixes."""
     position = table.columns.index(column)
     cells = [cell for _, row in table.rows if (cell := row[position].strip())]
     return bool(cells) and all(strip_suffix(cell, suffixes) is not None for cell in cells)
 
 
 def _table_layout(table: Table, files: Sequence[str], source: str) -> Layout:
+    """Return the layout of a table, given its columns that contain file names."""
     masks = [column for column in files if MASK_WORDS.search(column)]
     mask = _only(table, "mask", [column for column in masks if column.casefold() == "mask"] or masks)
     rest = [column for column in files if column != mask]
@@ -113,6 +119,7 @@ def _table_layout(table: Table, files: Sequence[str], source: str) -> Layout:
 
 
 def _only(table: Table, what: str, found: Sequence[str]) -> str:
+    """Return the only column in `found`. Raise InputError if there is none or more than one."""
     if len(found) == 1:
         return found[0]
     shown = f"columns {', '.join(found)} could all be" if found else "no column is"
@@ -123,7 +130,7 @@ def _only(table: Table, what: str, found: Sequence[str]) -> str:
 
 
 def _patient_column(table: Table) -> str | None:
-    """Return the column of the patients. A column of cases names patients only if a case occurs twice."""
+    """Return the name of the column of patients, or None. A column of cases counts only if a case occurs twice."""
     position = columns.find_column(table, "patient")
     if position is None:
         position = columns.find_column(table, columns.EARLIER_NAMES["patient"])
@@ -135,17 +142,17 @@ def _patient_column(table: Table) -> str | None:
 
 
 def by_folders(root: Path, files: Sequence[str]) -> Layout | None:
-    """Return the layout of two folders in which a mask has the name of its volume.
+    """Return the layout of a folder of volumes and a folder of masks with equal file names.
 
     Args:
         root: data root.
         files: NIfTI files, relative to `root`.
 
     Returns:
-        The layout with the pair of folders that has the most names in common, or None if no names are equal.
+        The layout with the two folders that have the most names in common. None if no names are equal.
 
     Raises:
-        InputError: the files have the layout of nnU-Net, but dataset.json is missing.
+        InputError: dataset.json of nnU-Net is missing, or it is unclear which folder contains the masks.
     """
     names: dict[str, set[str]] = {}
     for file in files:
@@ -169,7 +176,7 @@ def by_folders(root: Path, files: Sequence[str]) -> Layout | None:
 
 
 def by_series(root: Path, files: Sequence[str], slices: Sequence[str]) -> Layout | None:
-    """Return the layout of DICOM series, of which each has a mask with the name of its folder.
+    """Return the layout of folders with one DICOM series each, and a folder of masks with the same names.
 
     Args:
         root: data root.
@@ -177,7 +184,7 @@ def by_series(root: Path, files: Sequence[str], slices: Sequence[str]) -> Layout
         slices: DICOM files, relative to `root`.
 
     Returns:
-        The layout, or None if no mask has the name of a folder of DICOM files.
+        The layout, or None if no mask has the name of a folder with DICOM files.
     """
     series = {PurePosixPath(path).parent.as_posix() for path in slices}
     masks = {strip_suffix(path) or path for path in files}
@@ -195,11 +202,11 @@ def by_series(root: Path, files: Sequence[str], slices: Sequence[str]) -> Layout
 
 
 def is_mask_pair(images: str, masks: str) -> bool:
-    """Return True if only the second of two folders has the name of a folder of masks."""
+    """Return True if the name `masks` refers to masks, and the name `images` does not."""
     return bool(MASK_WORDS.search(masks)) and not MASK_WORDS.search(images)
 
 
 def single_folder(files: Sequence[str]) -> str | None:
-    """Return the top-level folder that contains all files, or None."""
+    """Return the top-level folder that contains all files, or None if there is no such folder."""
     tops = {PurePosixPath(file).parts[0] for file in files}
     return tops.pop() if len(tops) == 1 and all("/" in file for file in files) else None

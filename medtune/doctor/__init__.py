@@ -1,1 +1,1 @@
-"""Preflight checks for a run: one module per subject, one line per check."""
+"""Checks of `medtune doctor` before a run. Each module checks one subject, and each check prints one line or more."""

@@ -1,4 +1,4 @@
-"""Input and result of a check."""
+"""Input and result of a check of `medtune doctor`."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +14,11 @@ class CheckResult:
     """One line of the report.
 
     Attributes:
-        state: `wrong` means that the run would fail. `warning` means that the run would start, but with a disadvantage,
-            for example without a recording in W&B.
-        message: observed state.
-        fix: how to fix the problem. Empty for `ok`.
-        label: subject of the line, for checks with several lines.
+        state: `wrong` means that the run would fail. `warning` means that the run would start, but has a disadvantage.
+            For example, it is not recorded in W&B.
+        message: what the check has found.
+        fix: how to fix the problem; empty for `ok`.
+        label: name of the line; empty for the name of the check.
     """
 
     state: Literal["ok", "warning", "wrong"]
@@ -33,7 +33,7 @@ def ok(message: str, label: str = "") -> CheckResult:
 
 
 def warning(message: str, fix: str, label: str = "") -> CheckResult:
-    """Return the result for a problem that does not stop the run."""
+    """Return the result for a problem with which the run would start."""
     return CheckResult("warning", message, fix, label)
 
 
@@ -51,8 +51,8 @@ class Context:
         paths: paths of the run.
         offline: True to contact no other machine.
         quick: True to skip measurements.
-        facts: facts by name. A fact is missing if the check that provides it failed.
-        questions: runs checks that need torch in subprocesses.
+        facts: facts by name, for example the number of images. A fact is missing if its check failed.
+        questions: runner of checks that need torch, in subprocesses.
     """
 
     params: Params

@@ -10,11 +10,11 @@ from medtune.config.project import PROJECT
 from medtune.doctor.check_result import CheckResult, Context, failure, ok, warning
 from medtune.serving.one_line import first_line
 
-SKEW_S = 300.0
+SKEW_S = 300.0  # largest accepted error of the clock in seconds
 
 
 def check_git(context: Context) -> CheckResult:
-    """Check that results can record the git revision."""
+    """Check that the project is a git repository without uncommitted changes, so that results record the revision."""
     try:
         revision = _git("log", "-1", "--format=%h %cs")
         changed = _git("status", "--porcelain", "--untracked-files=no").splitlines()
@@ -52,7 +52,7 @@ def check_lock(context: Context) -> CheckResult:
 
 
 def check_clock(context: Context) -> CheckResult:
-    """Compare the clock with the last commit, and with a server if one responded."""
+    """Compare the clock with the time of the last commit, and with the time of the model hub if it responded."""
     now = time.time()
     shown = time.strftime("%Y-%m-%d %H:%M %z", time.localtime(now))
     fix = "set the clock (NTP): certificates, S3, make and DVC need the correct time"

@@ -19,7 +19,7 @@ from medtune.doctor import volumes
 from medtune.doctor.check_result import CheckResult, Context, failure, format_duration, format_size, ok, warning
 from medtune.serving.one_line import first_line
 
-N_DECODED = 6
+N_DECODED = 6  # number of images that are decoded
 HINT = "set data.root to the folder (or archive) with your images, see docs/settings.md"
 
 
@@ -61,7 +61,7 @@ def check_data(context: Context) -> CheckResult:
 
 
 def _check_slides(context: Context, source: ModuleType, slides: Sequence[Sample], root: Path) -> CheckResult:
-    """Divide one slide into tiles and read a sample of the tiles."""
+    """Divide one slide into tiles, and read some of them."""
     params, first = context.params.data, slides[len(slides) // 2]
     begin = time.perf_counter()
     try:
@@ -79,11 +79,15 @@ def _check_slides(context: Context, source: ModuleType, slides: Sequence[Sample]
 
 
 def _reads_files(samples: Sequence[Sample]) -> bool:
+    """Return True if a sample is a file, and not an array of the source."""
     return any(sample.read is None for sample in samples)
 
 
 def _find_archive(root: Path) -> Path | None:
-    """Return the archive that the data stage would unpack: the root, or an archive in a root that has only archives."""
+    """Return the archive that stage data would unpack, or None.
+
+    This is `root` itself if it is an archive, or the first archive in a folder that contains only archives.
+    """
     if is_archive(root):
         return root
     if not root.is_dir():
@@ -94,6 +98,7 @@ def _find_archive(root: Path) -> Path | None:
 
 
 def _check_archive(archive: Path, root: Path) -> CheckResult:
+    """Check that an archive can be read."""
     try:
         member = first_member(archive)
         size = archive.stat().st_size
@@ -106,14 +111,14 @@ def _check_archive(archive: Path, root: Path) -> CheckResult:
 
 
 def _try_decoding(samples: Sequence[Sample], root: Path | None, side: int, resize: str) -> tuple[list[str], float]:
-    """Return the problems of unusable samples, and the median seconds per image."""
+    """Return the error messages about samples that cannot be decoded, and the median seconds per image."""
     from medtune.data.listing import image_path
     from medtune.serving.decode import decode
     from medtune.serving.intensity import shrink
     from medtune.serving.pixels import DecodedImage, DecodeError
 
     bad, seconds = [], []
-    for sample in [*samples[:1], *samples]:  # decode the first sample twice, because the first time includes imports
+    for sample in [*samples[:1], *samples]:  # the first sample is decoded twice, because the first time has imports
         begin = time.perf_counter()
         try:
             if sample.read is not None:

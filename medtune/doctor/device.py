@@ -1,4 +1,4 @@
-"""Check of the device and its driver."""
+"""Check of the device (CPU or GPU) and its driver."""
 
 import os
 import subprocess
@@ -44,6 +44,7 @@ def check_device(context: Context) -> CheckResult:
 
 
 def _query_driver() -> str | None:
+    """Return the names and drivers of up to four GPUs, or None if no NVIDIA driver responds."""
     try:
         completed = subprocess.run(QUERY, capture_output=True, text=True, timeout=20, check=True)
         if lines := completed.stdout.strip().splitlines():
@@ -54,6 +55,7 @@ def _query_driver() -> str | None:
 
 
 def _query_torch() -> str:
+    """Return a phrase with the version of torch. It ends with the number of GPUs that torch finds."""
     try:
         completed = subprocess.run(
             [sys.executable, "-c", TORCH_QUERY], capture_output=True, text=True, timeout=TORCH_TIMEOUT_S, check=True

@@ -1,4 +1,4 @@
-"""Check of the DVC remote with a probe file, like `medtune remote`."""
+"""Check of the DVC remote with a small temporary file, as in `medtune remote`."""
 
 from medtune.config.errors import InputError
 from medtune.config.project import PROJECT

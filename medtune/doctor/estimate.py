@@ -1,4 +1,7 @@
-"""Estimates of disk space and time of a run, from its params and measured steps. Does not import torch."""
+"""Estimates of the disk space and time of a run with images, from its params and measured training steps.
+
+This module does not import torch.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,13 +14,13 @@ from medtune.doctor.subprocess_check import CheckError
 from medtune.serving.one_line import first_line
 
 PROFILE_TIMEOUT_S = 180.0
-# Typical training fraction of official splits.
+# Typical fraction of training images in published splits.
 OFFICIAL_TRAIN_FRACTION = 0.6
 FP32_BYTES, FP16_BYTES = 4, 2
 
 
 def check_estimate(context: Context) -> list[CheckResult]:
-    """Estimate disk space and time, one line each."""
+    """Return two lines: the estimates of disk space and time."""
     try:
         return [_disk_estimate(context), _time_estimate(context)]
     finally:
@@ -35,7 +38,16 @@ def split_fractions(params: Params) -> dict[str, float]:
 
 
 def stored_views(params: Params, images: int, facts: Mapping[str, Any]) -> int:
-    """Return the number of views with stored features in stage 1. 0: the backbone runs in every epoch, or never."""
+    """Return the number of views (augmented copies of an image) whose features stage 1 stores.
+
+    Args:
+        params: all params.
+        images: number of images.
+        facts: counts `tokens` per image and `channels` per token.
+
+    Returns:
+        The number of views. 0 if no features are stored, or if there is no stage 1.
+    """
     if "frozen" not in params.training_stages or params.frozen.feature_views == "online":
         return 0
     fractions, views = split_fractions(params), int(params.frozen.feature_views)
@@ -49,7 +61,8 @@ def disk_requirements(params: Params, images: int, facts: Mapping[str, Any]) -> 
     Args:
         params: all params.
         images: number of images.
-        facts: counts `tokens`, `channels`, `parameters` (backbone) and `head` (head parameters).
+        facts: counts `tokens` per image, `channels` per token, `parameters` of the backbone, and parameters of the
+            `head`.
 
     Returns:
         Bytes per folder: data/prepared, cache, artifacts and handoff.
@@ -68,17 +81,17 @@ def network_requirements(params: Params, facts: Mapping[str, Any]) -> dict[str, 
 
     Args:
         params: all params.
-        facts: counts `parameters` (backbone) and `head` (head parameters).
+        facts: counts `parameters` of the backbone, and parameters of the `head`.
 
     Returns:
         Bytes in artifacts and handoff.
     """
     n_folds, network = len(params.trained_networks), facts["parameters"] + facts["head"]
     weights = n_folds * (facts["head"] + (network if "finetune" in params.training_stages else 0)) * FP32_BYTES
-    # Two checkpoints of five copies each: weights, averages, best epoch and two moments. The learning rate search adds
-    # three copies: the initial weights, the best candidate and the last candidate.
+    # Two checkpoints have five copies of the weights each: current, averaged, best epoch, and two moments of the
+    # optimizer. The search for the learning rate has three copies: initial, best candidate, and last candidate.
     checkpoints = (2 * 5 + 3) * FP32_BYTES * (network if "finetune" in params.training_stages else facts["head"])
-    widths = {"fp32": 4, "fp16": 2, "int8": 1}
+    widths = {"fp32": 4, "fp16": 2, "int8": 1}  # bytes per weight
     # The bundle contains the networks of all folds. Heads on a frozen backbone share the backbone.
     exported = n_folds * network if "finetune" in params.training_stages else network + (n_folds - 1) * facts["head"]
     if params.final == "refit":
@@ -95,12 +108,13 @@ def time_requirements(
     Args:
         params: all params.
         images: number of images.
-        measured: seconds per image of `forward`, `head` and `train`, from medtune.training.profile.
+        measured: seconds per image of a forward pass (`forward`), a head step (`head`) and a training step (`train`),
+            from medtune.training.profile.
         decode_s: seconds per image for decoding.
-        stored: number of views with stored features in stage 1.
+        stored: result of `stored_views`.
 
     Returns:
-        Seconds per part: data, stage 1, stage 2 and test.
+        Seconds by part of the run: data, stage 1, stage 2 and test.
     """
     fractions, n_folds = split_fractions(params), len(params.trained_networks)
     train, val = images * fractions["train"], images * fractions["val"]
@@ -126,18 +140,26 @@ def time_requirements(
 
 
 def require_space(context: Context, needs: Mapping[str, float]) -> str:
-    """Record the disk space that a run needs per folder, and return it as text."""
+    """Record the disk space that a run needs, for the later check of the free space.
+
+    Args:
+        context: the planned run.
+        needs: bytes per folder, from `disk_requirements`.
+
+    Returns:
+        The disk space per folder as text.
+    """
     folders = output_dirs(context)
     for name, count in needs.items():
         if name in folders:
             context.require_space(folders[name], count)
-    if context.paths.out == PROJECT:  # DVC keeps copies on disks without reflinks
+    if context.paths.out == PROJECT:  # on most disks, DVC stores copies of the outputs in its cache
         context.require_space(PROJECT / ".dvc" / "cache", needs["data/prepared"] + needs["artifacts"])
     return ", ".join(f"{name} {format_size(count)}" for name, count in needs.items())
 
 
 def searches(params: Params) -> str:
-    """Return the number of trained networks and of learning rates per stage as text."""
+    """Return the number of folds, and the number of learning rates per stage, as text."""
     n_folds = len(params.trained_networks)
     rates = ", ".join(
         f"{len(rates)} learning rates in {name}"

@@ -10,9 +10,9 @@ from medtune.config.project import PROJECT
 from medtune.doctor.check_result import CheckResult, Context, failure, format_size, ok, warning
 
 PROBE_BYTES = 64 * 1024
-# Not in the estimate: reports, logs, and files of W&B and Prefect.
+# Space for files that the estimate does not contain: reports, logs, and files of W&B and Prefect.
 RESERVE_BYTES = 200e6
-LOW_BYTES = 2e9
+LOW_BYTES = 2e9  # less free space causes a warning
 HINTS = {
     "data/prepared": "use another --out DIR",
     "artifacts": "use another --out DIR",
@@ -22,7 +22,7 @@ HINTS = {
 
 
 def output_dirs(context: Context) -> dict[str, Path]:
-    """Return the output folders by name, without a handoff target that is a URL."""
+    """Return the output folders by name. A model store (`handoff.target`) at a URL is omitted."""
     folders = {
         "data/prepared": context.paths.prepared,
         "artifacts": context.paths.out / "artifacts",
@@ -33,12 +33,12 @@ def output_dirs(context: Context) -> dict[str, Path]:
 
 
 def check_write(context: Context) -> list[CheckResult]:
-    """Check that files can be written, one line per folder."""
+    """Check that files can be written to the output folders. Return one line per folder."""
     return [_check_write(name, folder) for name, folder in output_dirs(context).items()]
 
 
 def check_disk(context: Context) -> list[CheckResult]:
-    """Compare free space with the estimate, one line per disk."""
+    """Compare the free space with the estimated need. Return one line per disk."""
     disks: dict[int, list[str]] = {}
     folders = output_dirs(context)
     for name, folder in folders.items():
@@ -70,7 +70,7 @@ def check_writable(folder: Path) -> None:
     stream = file.open("xb")
     try:
         with stream:
-            # A full file system may accept an empty file and partial writes.
+            # A full disk may accept an empty file or a part of the data, so the data is also flushed to the disk.
             stream.write(secrets.token_bytes(PROBE_BYTES))
             stream.flush()
             os.fsync(stream.fileno())
@@ -95,6 +95,7 @@ def _check_write(name: str, folder: Path) -> CheckResult:
 
 
 def _check_space(context: Context, names: list[str], folders: dict[str, Path]) -> CheckResult:
+    """Check the disk that contains the folders `names`."""
     existing_dir = nearest_existing(folders[names[0]])
     existing_dir = existing_dir if existing_dir.is_dir() else existing_dir.parent
     label = f"disk of {names[0]}" if len(names) < len(folders) else "disk"

@@ -1,8 +1,11 @@
-"""Server that imports torch once and runs each question of `medtune doctor` in a forked child.
+"""Server process that imports torch once, and then runs the checks of `medtune doctor` in forked child processes.
 
-It reads one line of JSON per question from stdin: `module` to run like `python -m module`, and `params` for its stdin.
-It writes one line of JSON per answer to stdout: exit `code` (negative for a signal), `out` and `err`. The server itself
-computes nothing, because a child forked from a process with running threads may deadlock.
+A check is a module that runs as `python -m module`. Stdin contains one JSON object per line, with the keys `module` and
+`params` (the stdin of the module). Stdout gets one JSON object per line, with the exit `code` (negative for a signal),
+the stdout `out` and the stderr `err` of the module.
+
+The server itself computes nothing, because computations may start threads. A child that is forked from a process with
+threads may deadlock.
 """
 
 import json
@@ -19,14 +22,22 @@ from typing import IO, Any
 def main() -> None:
     """Import the modules in the arguments, then answer questions until stdin ends."""
     for name in sys.argv[1:]:
-        with suppress(ImportError):  # the child that needs it reports the error
+        with suppress(ImportError):  # a child process that needs the module reports the error
             import_module(name)
     for line in sys.stdin:
         print(json.dumps(answer(**json.loads(line))), flush=True)
 
 
 def answer(module: str, params: str) -> dict[str, Any]:
-    """Run `module` in a child with `params` on its stdin. Return its exit code and output."""
+    """Run a module in a child process.
+
+    Args:
+        module: dotted name of the module.
+        params: text for the stdin of the module.
+
+    Returns:
+        The exit `code`, the stdout `out` and the stderr `err`.
+    """
     with TemporaryFile("w+") as stdin, TemporaryFile("w+") as out, TemporaryFile("w+", errors="replace") as err:
         stdin.write(params)
         stdin.seek(0)
@@ -40,6 +51,7 @@ def answer(module: str, params: str) -> dict[str, Any]:
 
 
 def _run(module: str, streams: tuple[IO[str], IO[str], IO[str]]) -> None:
+    """Run a module in this process with the files `streams` as stdin, stdout and stderr. Then exit."""
     code = 1
     try:
         for number, stream in enumerate(streams):

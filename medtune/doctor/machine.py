@@ -1,4 +1,4 @@
-"""Checks of the cores and memory that this process may use, including container limits."""
+"""Checks of the CPU cores and the memory that this process may use. Limits of a container are considered."""
 
 import os
 from pathlib import Path
@@ -7,9 +7,8 @@ from medtune.doctor.check_result import CheckResult, Context, failure, format_si
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
-MIN_BYTES, LOW_BYTES = 1.0e9, 2.5e9
-# Memory that a complete run needs in addition to a training step, for plots, export and the parity check. Measured: 0.3
-# to 0.9 GB.
+MIN_BYTES, LOW_BYTES = 1.0e9, 2.5e9  # less free memory is a failure, or a warning
+# Memory that plots, export and the parity check need in addition to a training step. Measured values are 0.3 to 0.9 GB.
 OVERHEAD_BYTES = 1.0e9
 
 
@@ -29,7 +28,7 @@ def check_threads(context: Context) -> CheckResult:
 
 
 def check_memory(context: Context) -> CheckResult:
-    """Compare free memory with the peak of a measured training step, if one was measured."""
+    """Compare the free memory with the peak memory of a training step, if it was measured."""
     free = _free_memory()
     if free is None:
         return warning("free memory is unknown on this system", "check the free memory yourself")
@@ -47,6 +46,7 @@ def check_memory(context: Context) -> CheckResult:
 
 
 def _cores() -> float:
+    """Return the number of CPU cores that this process may use. In a container, it may be a fraction."""
     cores: float = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = _words(CGROUP / "cpu.max")
     if len(limit) == 2 and limit[0] != "max":
@@ -55,6 +55,7 @@ def _cores() -> float:
 
 
 def _free_memory() -> float | None:
+    """Return the free memory in bytes, or None if the system does not state it."""
     if not MEMINFO.is_file():
         return None
     lines = dict(line.split(":", 1) for line in MEMINFO.read_text(encoding="utf-8").splitlines() if ":" in line)
@@ -66,11 +67,13 @@ def _free_memory() -> float | None:
 
 
 def _reclaimable() -> float:
+    """Return the bytes of cached files in a container, which the system frees if necessary."""
     stat = dict(line.split() for line in (CGROUP / "memory.stat").read_text(encoding="utf-8").splitlines())
     return float(stat.get("inactive_file", 0))
 
 
 def _words(path: Path) -> list[str]:
+    """Return the words in a file, or [] if the file is not readable."""
     try:
         return path.read_text(encoding="utf-8").split()
     except OSError:

@@ -1,4 +1,4 @@
-"""Check that the network can be trained and exported, as `medtune train` does. Does not import torch."""
+"""Check that the network can be trained and exported, as `medtune train` does. This module does not import torch."""
 
 from medtune.doctor.check_result import CheckResult, Context, failure, ok, warning
 from medtune.doctor.subprocess_check import CheckError
@@ -8,7 +8,7 @@ TRIAL_TIMEOUT_S = 240.0
 
 
 def check_network(context: Context) -> CheckResult:
-    """Run one training step per stage and an ONNX export with random weights, and read the weights files."""
+    """Check the weights, and run one training step per stage and an ONNX export with random weights."""
     if context.quick:
         return ok("skipped (--quick); `medtune data` and `medtune train` run it")
     try:

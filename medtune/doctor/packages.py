@@ -11,10 +11,10 @@ from medtune.doctor.check_result import CheckResult, Context, failure, ok, warni
 
 LOCK_FILE = PROJECT / "requirements" / "train.lock"
 LOCK_LINE = re.compile(r"^([\w.-]+)==([^\s;\\]+)(?:\s*;\s*([^\\]+?))?\s*\\?$")
-# Older versions are not safe with untrusted files, see SECURITY.md.
+# Older versions are not safe with files from untrusted sources, see SECURITY.md.
 MIN_VERSIONS = {"torch": "2.10", "onnx": "1.21", "pillow": "12.2"}
 SETUP = "make setup"
-# Packages of the extra `segment`, which only volumes need.
+# Packages that only volumes need. The extra `segment` contains them.
 VOLUME_PACKAGES = ("nibabel", "monai", "einops")
 INSTALL_VOLUMES = 'pip install "medtune[segment]"'
 _SHOWN = 4
@@ -56,7 +56,7 @@ def check_packages(context: Context) -> CheckResult:
 
 
 def read_lock(lock: Path) -> dict[str, str]:
-    """Return the locked versions by package for this Python and machine."""
+    """Return the versions in a lock file by package. Packages for other systems or Python versions are omitted."""
     from packaging.markers import Marker
 
     versions = {}

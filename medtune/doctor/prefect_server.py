@@ -1,4 +1,4 @@
-"""Check of the Prefect server, or of the conditions for starting one. Does not import Prefect."""
+"""Check of the Prefect server. If none runs, check that a run can start one. This module does not import Prefect."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ HINT = "`medtune train --no-prefect` runs the same steps without it"
 
 
 def check_prefect(context: Context) -> CheckResult:
-    """Check the server of PREFECT_API_URL or of `medtune services`, or that a run can start a server."""
+    """Check the server of PREFECT_API_URL or `medtune services`. If none runs, check that a run can start one."""
     if find_spec("prefect") is None:
         return failure("prefect is not installed", f"run make setup; {HINT}")
     named = os.environ.get("PREFECT_API_URL", "").rstrip("/")

@@ -28,7 +28,7 @@ def check_estimate(context: Context) -> list[CheckResult]:
     return estimate.check_estimate(context)
 
 
-# The order matters: checks add facts (images, weights, time, disk) to the context for later checks.
+# The order matters, because checks add facts to the context for later checks, for example the number of images.
 CHECKS: dict[str, Callable[[Context], CheckResult | list[CheckResult]]] = {
     "python": packages.check_python,
     "packages": packages.check_packages,

@@ -1,4 +1,4 @@
-"""Checks that need torch, in subprocesses because they may hang, crash or run out of memory."""
+"""Runner of checks that need torch. Each check runs in a subprocess, because it may hang, crash or use all memory."""
 
 import json
 import os
@@ -16,19 +16,21 @@ from medtune.config.project import PROJECT
 from medtune.config.schema import Params
 from medtune.serving.one_line import last_line
 
-# The import of these modules takes most of the time of a check.
+# Modules to import once for all checks, because their import takes most of the time of a check.
 PRELOADED = ("torch", "timm")
-# On other systems, system libraries are not safe after a fork.
+# Only on Linux, the system libraries are safe after a fork.
 CAN_FORK = sys.platform == "linux"
 
 
 class CheckError(Exception):
-    """A subprocess that failed or timed out."""
+    """Failure or timeout of a subprocess."""
 
 
 @dataclass
 class Questions:
-    """Runner of modules that print JSON, each in its own process. Forked processes share their imports.
+    """Runner of modules that print JSON. A question is one run of a module in its own process.
+
+    On Linux, the processes are forked from one server process, which imports `preloaded` (see fork_server.py).
 
     Attributes:
         preloaded: modules to import once for all questions.
@@ -44,10 +46,10 @@ class Questions:
         Args:
             module: module to run.
             params: all params.
-            seconds: time limit.
+            seconds: time limit in seconds.
 
         Returns:
-            JSON object in the last line of its output.
+            The JSON object in the last line of the output.
 
         Raises:
             CheckError: the module failed or exceeded the time limit.
@@ -60,7 +62,7 @@ class Questions:
         return answer
 
     def close(self) -> None:
-        """End the processes. The next question starts them again."""
+        """End the server process and its children. The next question starts a server again."""
         if self._server is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._server.pid, signal.SIGKILL)  # includes children that hang
@@ -71,6 +73,7 @@ class Questions:
             self._errors = None
 
     def _run_forked(self, module: str, params: str, seconds: float) -> tuple[int, str, str]:
+        """Run a module in a child of the server. Return the exit code, stdout and stderr."""
         server = self._server or self._start()
         assert server.stdin is not None and server.stdout is not None  # noqa: PT018
         try:
@@ -97,6 +100,7 @@ class Questions:
         return code or 1, "", err
 
     def _start(self) -> "subprocess.Popen[str]":
+        """Start the server process."""
         self._errors = TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self._server = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "medtune.doctor.fork_server", *self.preloaded],
@@ -111,6 +115,7 @@ class Questions:
 
 
 def _run_alone(module: str, params: str, seconds: float) -> tuple[int, str, str]:
+    """Run a module in a new process. Return the exit code, stdout and stderr."""
     try:
         completed = subprocess.run(
             [sys.executable, "-W", "ignore", "-m", module],

@@ -1,4 +1,4 @@
-"""Check of W&B tracking and its API key. Does not import wandb."""
+"""Check of the recording of runs in W&B, and of the API key. This module does not import wandb."""
 
 import os
 from importlib.util import find_spec
@@ -10,7 +10,7 @@ from medtune.tracking.server import KeyRefused, ServerUnreachable, check_key, se
 
 
 def check_wandb(context: Context) -> CheckResult:
-    """Check the tracking mode, and in online mode the API key."""
+    """Check the tracking mode. In online mode, also check the API key."""
     mode = resolve_mode(context.params)
     if mode == "disabled":
         return ok("disabled")

@@ -1,4 +1,8 @@
-"""Estimates of disk space and time of a run with volumes. Does not import torch."""
+"""Estimates of the disk space and time of a run with volumes, from its params and measured training steps.
+
+A patch is the part of a volume that the network processes at once. A window is a patch in prediction. This module does
+not import torch.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,12 +18,12 @@ from medtune.serving.volumes.geometry import format_shape
 from medtune.tasks import base
 
 PROFILE_TIMEOUT_S = 240.0
-# Compressed label maps and their uncertainty, per voxel of a volume.
+# Bytes per voxel of a volume for a compressed label map and its uncertainty.
 LABEL_MAP_BYTES = 0.1
 
 
 def check_estimate(context: Context) -> list[CheckResult]:
-    """Estimate disk space and time, one line each."""
+    """Return two lines: the estimates of disk space and time."""
     try:
         return [_disk_estimate(context), _time_estimate(context)]
     finally:
@@ -33,7 +37,7 @@ def disk_requirements(params: Params, volumes: int, sizes: VolumeSizes, facts: M
         params: all params.
         volumes: number of volumes.
         sizes: sizes of the volumes.
-        facts: counts `parameters` (backbone) and `head` (head parameters).
+        facts: counts `parameters` of the backbone, and parameters of the `head`.
 
     Returns:
         Bytes per folder: data/prepared, cache, artifacts and handoff.
@@ -55,13 +59,14 @@ def time_requirements(
     Args:
         params: all params.
         volumes: number of volumes.
-        windows: windows per volume.
-        measured: seconds per patch of `forward`, `head` and `train`, from medtune.training.volume_profile.
+        windows: number of windows per volume.
+        measured: seconds per patch of a forward pass (`forward`), a head step (`head`) and a training step (`train`),
+            from medtune.training.volume_profile.
         decode_s: seconds per volume for stage data.
 
     Returns:
-        Seconds per part: data, stage 1, stage 2, test and controls. The steps of a control count like those of
-        the model's stages, although they are faster without a backbone.
+        Seconds by part of the run: data, stage 1, stage 2, test and controls. Controls (trainings for comparison) count
+        like the model, although a control without a backbone is faster.
     """
     fractions, n_folds = estimate.split_fractions(params), len(params.trained_networks)
     train, val, test = (volumes * fractions[name] for name in ("train", "val", "test"))

@@ -1,4 +1,7 @@
-"""Check of volumes: list them, read a sample, and determine the spacing and the patch that the run would use."""
+"""Check of volumes: list them, read some of them, and choose the spacing and the patch as the run would do.
+
+A patch is the part of a volume that the network processes at once. In prediction, it is called a window.
+"""
 
 import statistics
 import time
@@ -24,22 +27,22 @@ from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes.geometry import format_shape
 from medtune.serving.volumes.windows import window_starts
 
-N_READ = 4
-# Stage data reads each volume to check it and again to pack it, and resamples it.
+N_READ = 4  # number of volumes that are read
+# Time of stage data per volume, as a multiple of one reading: two readings, and resampling.
 READS = 3
 
 
 @dataclass(frozen=True)
 class VolumeSizes:
-    """Sizes of a data set of volumes, from a sample.
+    """Sizes of a data set of volumes, measured on some of them.
 
     Attributes:
         channels: number of channels.
         classes: number of labels including the background.
         voxels: median number of voxels of a file.
-        shape: median voxels per axis after resampling.
-        patch: voxels of a patch per axis.
-        windows: number of windows that cover a median volume.
+        shape: median number of voxels per axis after resampling.
+        patch: size of a patch in voxels per axis.
+        windows: number of windows that cover a volume of median size.
     """
 
     channels: int
@@ -51,24 +54,24 @@ class VolumeSizes:
 
     @property
     def stored_bytes(self) -> int:
-        """Bytes of a median volume in data/prepared: float16 values and two masks."""
+        """Bytes of a volume of median size in data/prepared: float16 values and two masks."""
         return prod(self.shape) * (2 * self.channels + 1) + self.voxels
 
 
 def check_volumes(context: Context, source: ModuleType, samples: Sequence[Sample], root: Path | None) -> CheckResult:
-    """Read some volumes, and record the facts `images`, `decode_s` and `volumes`.
+    """Read some volumes. Record the facts `images` (number of volumes), `decode_s` (seconds) and `volumes` (sizes).
 
     Args:
         context: the planned run.
-        source: module of the source.
+        source: module of the data source.
         samples: all volumes of the source.
-        root: data root; None for drawn volumes.
+        root: folder of the data; None for a source that draws its volumes.
 
     Returns:
         The number of volumes, the labels, the patch and the time to read all volumes.
     """
     params = context.params.data
-    assert isinstance(params, VolumeParams)  # `has_volumes` of the section
+    assert isinstance(params, VolumeParams)  # the caller has checked `has_volumes`
     channels, labels = source.channels(params), source.classes(params)
     shapes, spacings, seconds, bad = [], [], [], []
     words = wording_of_params(params)
@@ -114,7 +117,7 @@ def check_volumes(context: Context, source: ModuleType, samples: Sequence[Sample
 
 
 def with_patch(context: Context) -> Params:
-    """Return the params of the run with the patch that stage data would choose, if it is known."""
+    """Return the params of the run. If `check_volumes` has chosen a patch, the params contain it."""
     params, sizes = context.params, context.facts.get("volumes")
     if sizes is None:
         return params

@@ -1,4 +1,4 @@
-"""Checks of the pretrained weights and the model hub. Does not import torch."""
+"""Checks of the pretrained weights and the model hub. This module does not import torch."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ FILE_HINT = "use the weights file of this backbone (.safetensors), or set model.
 
 
 def check_weights(context: Context) -> CheckResult:
-    """Check that the weights are unchanged, safe to load, and fit the backbone."""
+    """Check that the weights are unchanged, safe to load, and match the backbone."""
     model = context.params.model
     try:
         answer = context.questions.ask("medtune.models.compatibility", with_patch(context), COMPATIBILITY_TIMEOUT_S)
@@ -45,7 +45,7 @@ def check_weights(context: Context) -> CheckResult:
 
 
 def check_hub(context: Context) -> CheckResult:
-    """Check that the model hub responds. Fails only if the weights are needed and not cached."""
+    """Check that the model hub responds. The result is a failure only if weights are needed and not cached."""
     endpoint = os.environ.get("HF_ENDPOINT", PUBLIC_HUB).rstrip("/")
     needed = context.params.model.weights == "hub"
     name, cached = context.facts.get("hub_id"), bool(context.facts.get("cached"))
@@ -71,6 +71,7 @@ def _offline_hint() -> str:
 
 
 def _hub_error(context: Context, url: str) -> str | None:
+    """Return the error of a request to the hub, or None after success. Record its time as the fact `date`."""
     import httpx
 
     try:

@@ -18,8 +18,7 @@ from medtune.tasks import base
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
-# Fields of `rules` that bundle.json repeats per network: its calibration, and its decision rule for patients that it
-# has not seen.
+# Fields of `rules` that bundle.json contains per network: the calibration and the decision rule.
 MEMBER_KEYS = ("temperature", "scale", "offset", "decision")
 
 
@@ -33,15 +32,15 @@ def build_manifest(
     fields: Mapping[str, Any],
     key: str,
 ) -> dict[str, Any]:
-    """Build bundle.json, except for the fields that export measures: parity, files and their SHA-256 checksums.
+    """Return the content of bundle.json. Export later adds the parity, the precisions and the checksums of the files.
 
     Args:
         params: all params.
         prepared: prepared data.
-        evaluated: artifact of the evaluate stage.
-        trained: exported networks, in the order of the graph's output `members`.
-        rules: calibration and decision rule of each network, from result.json of the evaluate stage.
-        metrics: metrics.json of the evaluate stage.
+        evaluated: artifact of stage evaluate.
+        trained: artifacts of the exported networks, in the order of the output `members` of the graph.
+        rules: calibration and decision rule of each network, from result.json of stage evaluate.
+        metrics: content of metrics.json of stage evaluate.
         fields: entries that describe the input, from `InputExport.fields`.
         key: cache key of the export.
 
@@ -70,8 +69,7 @@ def build_manifest(
         },
         MEMBERS: [
             {
-                # In predictions.csv, this network made the rows whose role_<fold> is test. A refit network made none
-                # of them, because it was trained on all images.
+                # The test fold of the network. A refit network was trained on all images and has no test fold.
                 "fold": None if fold == REFIT else fold,
                 "stage": artifact.result()["kept"],
                 "choices": artifact.result().get("choices", {}),
@@ -92,7 +90,7 @@ def build_manifest(
             "n_patients": prepared.info["n_patients"],
             "patients_known": prepared.info["patients_known"],
             "counts": class_counts(prepared, folds),
-            # Bundles are passed to other people, so patient ids must not appear in them.
+            # Bundles are passed to other people, so they must not contain patient ids.
             "n_leaked_patients": len(prepared.info["leaked_patients"]),
             # The warnings of the metrics already report leakage.
             "faults": [*prepared.info["faults"], *(n for n in prepared.info["notes"] if not n.startswith("LEAK"))],
@@ -108,7 +106,10 @@ def build_manifest(
 
 
 def prediction_rules(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Return the prediction sets and the patient-level decision rule that the evaluate stage calibrated."""
+    """Return the rules that stage evaluate calibrated: for prediction sets, and for decisions per patient.
+
+    A rule that was not calibrated is omitted.
+    """
     rules = {}
     calibration = metrics.get("prediction_sets", {}).get("calibration", {})
     if "min_probability" in calibration:
@@ -120,7 +121,7 @@ def prediction_rules(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def class_counts(prepared: "PreparedDataset", folds: Sequence[int]) -> dict[str, dict[str, int]]:
-    """Count the images per class: in total, and per split if all networks have the same split."""
+    """Count the images per class: in total, and per split (train, val, test) if there is only one test fold."""
     splits = prepared.indices(folds[0]) if len(folds) == 1 and folds[0] != REFIT else {}
     counts = {}
     for index, name in enumerate(prepared.classes):
@@ -133,7 +134,7 @@ def class_counts(prepared: "PreparedDataset", folds: Sequence[int]) -> dict[str,
 
 
 def weights_info(params: Params) -> dict[str, str]:
-    """Return the source of the pretrained weights and their license, if it is stated."""
+    """Return the name, digest, source and license of the pretrained weights."""
     import timm
 
     from medtune.models.weights import read_shipped_metadata

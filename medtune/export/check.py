@@ -1,4 +1,4 @@
-"""Interface of a parity check, which compares an exported graph with the trained networks."""
+"""Interface of a parity check, which compares the outputs of an exported graph with those of the trained networks."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ class Check(Protocol):
 
     @property
     def images(self) -> np.ndarray:
-        """(n, ...) compared inputs of the graph: images or windows."""
+        """(n, ...) inputs for the comparison: images, or windows (parts of volumes)."""
 
     @property
     def task(self) -> base.Export:
@@ -24,10 +24,10 @@ class Check(Protocol):
 
     @property
     def scale(self) -> float:
-        """Factor for tolerances of outputs, 1 for probabilities."""
+        """Factor for the tolerances: 1 for outputs from 0 to 1, otherwise larger."""
 
     def samples(self, n: int) -> np.ndarray:
-        """Return at most `n` of the inputs, which the bundle contains for its self-test."""
+        """Return at most `n` of the inputs. The bundle contains them for its self-test."""
 
     def subset(self, n: int) -> "Check":
         """Return a check with at most `n` of the inputs."""

@@ -1,4 +1,4 @@
-"""Ensemble of the networks of all folds, as one module from uint8 pixels to calibrated outputs."""
+"""Ensemble of the networks of all folds: one PyTorch module from uint8 images to calibrated outputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class Member:
     """Trained network of an ensemble.
 
     Attributes:
-        network: merged network in eval mode on the CPU: a `Classifier`, or a network of volumes.
-        output_layer: layer from the logits (B, ...) to the final output.
+        network: network in eval mode on the CPU: a `Classifier`, or a network for volumes.
+        output_layer: layer from the logits (B, ...) to the calibrated output.
     """
 
     network: Any
@@ -26,13 +26,16 @@ class Member:
 
 
 class Ensemble(nn.Module):
-    """Module from uint8 images (B, H, W, 3) to the outputs of M networks. Members with equal backbones share one.
+    """Module from uint8 images (B, H, W, 3) to the outputs of M networks.
+
+    Networks with equal backbone weights share one backbone, which runs only once.
 
     Attributes:
-        networks: one network per distinct backbone, with the head of the first member that uses it.
+        networks: one network per distinct backbone.
         heads: one head per member.
         output_layers: one output layer per member.
-        shared: index in `networks` of each member.
+        shared: for each member, the index in `networks` of its backbone.
+        decision_layer: layer from the mean (B, ...) to the int64 decision; None for no decision.
         names: names of the tensors that `forward` returns.
     """
 
@@ -60,7 +63,7 @@ class Ensemble(nn.Module):
 
     @property
     def description(self) -> str:
-        """Number of networks and backbones for a message."""
+        """Phrase with the number of networks and backbones, for messages."""
         members, backbones = len(self.heads), len(self.networks)
         if members == 1:
             return "the network"
@@ -73,7 +76,8 @@ class Ensemble(nn.Module):
             images: (B, H, W, 3) uint8.
 
         Returns:
-            One tensor per entry of `names`: the mean (B, ...), the decision (B, ...) and the members (B, M, ...).
+            One tensor per entry of `names`: the mean (B, ...), the decision (B, ...) and the outputs of the members
+            (B, M, ...). The mean and the decision are optional.
         """
         pixels = self.networks[0].preprocess(images)  # type: ignore[operator]
         features = [network.features(pixels) for network in self.networks]  # type: ignore[operator]

@@ -1,8 +1,9 @@
 """Conversion of an fp32 ONNX graph to mixed precision: matrix products in fp16, sensitive operators in fp32.
 
-onnxruntime's converter has three problems that this module avoids. It casts tensors between two fp32 operators to fp16
-and back, which rounds them. If two nodes share weights, it gives both nodes the same name, and onnxruntime
-cannot load the result. It silently clips weights beyond the range of fp16.
+The converter of onnxruntime has three problems that this module avoids:
+    - It rounds tensors between two fp32 operators to fp16.
+    - onnxruntime cannot load its result if two nodes share weights.
+    - It silently clips weights beyond the range of fp16.
 """
 
 import numpy as np
@@ -26,15 +27,14 @@ FP16_MAX = float(np.finfo(np.float16).max)
 def to_half(model: onnx.ModelProto, emulate: bool = False, max_inline_bytes: int = MAX_INLINE_BYTES) -> onnx.ModelProto:
     """Convert a graph to fp16, from the first operator in `FP16_OPS` up to, but not including, the last one.
 
-    Preprocessing, the last linear layer, temperature, softmax, inputs and outputs stay in fp32.
+    Preprocessing, the last linear layer, calibration, softmax, inputs and outputs stay in fp32.
 
     Args:
         model: fp32 graph.
-        emulate: return an fp32 graph that rounds the results of fp16 operators to fp16. On a CPU, this graph gives the
-            results of a GPU, which adds products in fp32 and overflows above 65504. The fp16 graph itself
-            would give other results on a CPU, because onnxruntime's CPU provider runs it in fp32, without rounding.
-        max_inline_bytes: bytes of weights above which the graph is too large for protobuf. Its types are then inferred
-            without the weights.
+        emulate: return an fp32 graph that rounds the results of fp16 operators to fp16. On a CPU, this graph gives
+            the results of the fp16 graph on a GPU. On a CPU, the fp16 graph itself would run in fp32 without rounding.
+        max_inline_bytes: bytes of weights above which the graph is too large for protobuf. The types of its tensors
+            are then inferred without the weights.
 
     Returns:
         A converted copy of the graph.
@@ -63,7 +63,7 @@ def to_half(model: onnx.ModelProto, emulate: bool = False, max_inline_bytes: int
 
 
 def _with_types(model: onnx.ModelProto, limit: int) -> onnx.ModelProto:
-    """Copy a graph and infer the types of all values; large weights are removed during the inference."""
+    """Return a copy of a graph with the types of all tensors. If the weights exceed `limit`, infer without them."""
     if weight_bytes(model) <= limit:
         return onnx.shape_inference.infer_shapes(model, strict_mode=True)
     light = onnx.ModelProto()
@@ -78,7 +78,12 @@ def _with_types(model: onnx.ModelProto, limit: int) -> onnx.ModelProto:
 
 
 class _Conversion:
-    """Converted nodes so far. The fp16 form of a float tensor `x` is `x.half`, which is created on first use."""
+    """Graph under construction. The fp16 copy of a float tensor `x` is named `x.half` and created on first use.
+
+    Attributes:
+        weights: fp16 copies of weights.
+        nodes: converted nodes, in order.
+    """
 
     def __init__(self, graph: onnx.GraphProto, emulate: bool) -> None:
         self._emulate = emulate
@@ -108,6 +113,7 @@ class _Conversion:
         self._available.update(copy.output)
 
     def _half_outputs(self, node: NodeProto) -> None:
+        """Rename the float outputs of an fp16 node. In emulation, add nodes that round them."""
         for position, name in enumerate(node.output):
             if not self._is_float(name):
                 continue
@@ -120,6 +126,7 @@ class _Conversion:
             node.attribute.append(helper.make_attribute("softmax_precision", TensorProto.FLOAT))
 
     def _round(self, source: str, target: str) -> None:
+        """Add nodes that round an fp32 tensor to fp16 and convert it back to fp32."""
         self._cast(source, f"{target}.rounded", TensorProto.FLOAT16)
         self._cast(f"{target}.rounded", target, TensorProto.FLOAT)
 
@@ -127,16 +134,18 @@ class _Conversion:
         self.nodes.append(helper.make_node("Cast", [source], [target], name=f"{target}.cast", to=to))
 
     def finish(self, outputs: list[str]) -> None:
-        """Make every graph output available in fp32 under its original name."""
+        """Add nodes that convert the graph outputs to fp32 under their original names."""
         for name in outputs:
             self._as_dtype(name, half=False)
 
     def _is_float(self, name: str) -> bool:
+        """Return True if a tensor is float32. Raise ValueError if its type is unknown."""
         if name and name not in self._types:
             raise ValueError(f"the type of tensor {name!r} cannot be inferred")
         return bool(name) and self._types[name] == TensorProto.FLOAT
 
     def _as_dtype(self, name: str, half: bool) -> str:
+        """Return the name of a tensor in fp16 or fp32. If necessary, add a weight or a node that creates it."""
         if not self._is_float(name):
             return name
         target, source = (f"{name}.half", name) if half else (name, f"{name}.half")
@@ -152,6 +161,7 @@ class _Conversion:
 
 
 def _half_weight(tensor: TensorProto, name: str, stored: type[np.floating]) -> TensorProto:
+    """Return a weight rounded to fp16 and stored as `stored`. Raise ValueError if a value exceeds the fp16 range."""
     values = numpy_helper.to_array(tensor)
     if values.size and (largest := float(np.abs(values).max())) > FP16_MAX:
         raise ValueError(f"{tensor.name} has a value of {largest:.3g}, above the fp16 maximum of {FP16_MAX:.0f}")
@@ -159,7 +169,10 @@ def _half_weight(tensor: TensorProto, name: str, stored: type[np.floating]) -> T
 
 
 def _boundary_nodes(graph: onnx.GraphProto) -> set[int]:
-    """Return the indices of the nodes before the first operator in `FP16_OPS`, and from the last one on."""
+    """Return the indices of the nodes that stay in fp32.
+
+    These are the nodes before the first operator in `FP16_OPS`, its last operator, and the nodes after that.
+    """
     before, seen = set(), {value.name for value in graph.input}
     weights = {tensor.name for tensor in graph.initializer}
     for index, node in enumerate(graph.node):

@@ -1,4 +1,4 @@
-"""Plain attention instead of PyTorch's fused attention, for export to ONNX."""
+"""Replacement of PyTorch's fused attention by separate operations, which the ONNX exporter supports."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +17,8 @@ def uses_fused_attention(model: nn.Module) -> bool:
 def plain_attention(model: nn.Module) -> Iterator[None]:
     """Disable fused attention in timm's layers within the context.
 
-    The exporter supports fused attention only for four dimensions, but Hiera and SAM use five. Results differ only by
-    rounding (below 1e-6).
+    The exporter supports fused attention only for tensors of four dimensions, but Hiera and SAM use five. The results
+    of plain attention differ only by rounding (below 1e-6).
 
     Args:
         model: network to change temporarily.

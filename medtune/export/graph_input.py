@@ -1,4 +1,4 @@
-"""Input of an exported graph: images or windows of volumes."""
+"""Input of an exported graph: images, or windows (parts of volumes)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,10 +31,10 @@ class GraphInput:
 
 
 def images(side: int) -> GraphInput:
-    """Return the input of square RGB images, uint8 (N, side, side, 3)."""
+    """Return the input for square RGB images, uint8 (N, side, side, 3)."""
     return GraphInput(IMAGES, "uint8", (side, side, 3))
 
 
 def windows(channels: int, patch: Sequence[int]) -> GraphInput:
-    """Return the input of normalized windows, float32 (N, channels, *patch)."""
+    """Return the input for normalized windows, float32 (N, channels, *patch). `patch` is the size in voxels."""
     return GraphInput(WINDOWS, "float32", (channels, *patch))

@@ -1,4 +1,4 @@
-"""Parts of the export for images."""
+"""Steps of the export that differ for images (see `medtune.export.input_export`)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
     from medtune.data.manifest import PreparedDataset
 
-# Largest difference between the bundle and the predictions of stage evaluate. These may come from a GPU, which sums in
-# another order.
+# Largest allowed difference between the bundle and the predictions of stage evaluate, by device. A GPU sums in another
+# order.
 CONSUMER_TOLERANCE = {"cpu": 1e-4}
 GPU_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
 class ImageExport:
-    """Parts of the export for images; see `medtune.export.input_export.InputExport`.
+    """Steps of the export for images; see `medtune.export.input_export.InputExport`.
 
     Attributes:
         params: all params.
         prepared: the prepared data.
-        mean: mean of the network's input per channel, for images scaled to 0..1.
-        std: standard deviation per channel.
+        mean: mean per channel with which the network normalizes images that are scaled to 0..1.
+        std: standard deviation per channel for the same normalization.
     """
 
     params: Params
@@ -49,11 +49,11 @@ class ImageExport:
 
     @property
     def source(self) -> graph_input.GraphInput:
-        """Square RGB images."""
+        """Input of the graph: square RGB images."""
         return graph_input.images(self.params.data.image_size)
 
     def fields(self, folds: Sequence[int], decision: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the entries `input` and `preprocessing`."""
+        """Return the entries `input` and `preprocessing` of bundle.json."""
         size = self.params.data.image_size
         mean, std = ([round(value, 6) for value in values] for values in (self.mean, self.std))
         return {
@@ -86,11 +86,11 @@ class ImageExport:
         return ParityCheck.build(model, self.prepared, tested, document, self.params.export.parity_images)
 
     def calibration(self, folds: Sequence[int]) -> np.ndarray:
-        """Return training images; see `calibration`."""
+        """Return training images for the calibration of int8; see the function `calibration`."""
         return calibration(self.params, self.prepared, folds)
 
     def open(self, folder: Path, document: dict[str, Any], session: "onnxruntime.InferenceSession") -> Bundle:
-        """Return the bundle of an open session."""
+        """Return the bundle of an open fp32 session."""
         return Bundle(folder, document, "fp32", session)
 
     def load(self, folder: Path, precision: str) -> Bundle:
@@ -100,7 +100,7 @@ class ImageExport:
     def compare_predictions(
         self, check: Any, bundle: Any, folds: Sequence[int], evaluated: Artifact
     ) -> dict[str, Any] | None:
-        """Compare each network of the bundle with the predictions for its test images."""
+        """Compare each network of the bundle with the predictions of stage evaluate for its test images."""
         predictions = evaluated.folder / PREDICTIONS_FILE
         result: dict[str, Any] = check.compare_with_predictions(
             bundle.run_members,

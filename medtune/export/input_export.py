@@ -1,4 +1,4 @@
-"""Parts of the export that depend on the kind of input: images or volumes."""
+"""Interface of the steps of the export that depend on the input: images or volumes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,11 +27,11 @@ class LoadedBundle(Protocol):
         """Run the model on inputs (n, ...)."""
 
     def self_test(self) -> float:
-        """Run the sample input and return the largest difference from the sample output."""
+        """Run the sample input of the bundle, and return the largest difference from its sample output."""
 
 
 class InputExport(Protocol):
-    """Graph input, module, parity check and bundle of one export."""
+    """Steps of one export: input of the graph, exported module, parity check, calibration and bundle."""
 
     @property
     def source(self) -> GraphInput:
@@ -42,23 +42,30 @@ class InputExport(Protocol):
 
         Args:
             folds: test folds of the networks.
-            decision: decision of the stage evaluate.
+            decision: decision rule of the model, from stage evaluate.
 
         Returns:
             JSON values by entry.
         """
 
     def combine(self, members: "Sequence[Member]", document: Mapping[str, Any]) -> "nn.Module":
-        """Return the exported module with the attributes `names`, its outputs, and `description`."""
+        """Combine the trained networks to the exported module.
+
+        The attribute `names` of the module contains the names of its outputs, and `description` a phrase for messages.
+        """
 
     def check(self, model: "nn.Module", tested: Sequence[int], document: dict[str, Any]) -> "Check":
-        """Return the parity check of the module on test data of the folds `tested`."""
+        """Return the parity check of the exported module on the test data of the folds `tested`."""
 
     def calibration(self, folds: Sequence[int]) -> np.ndarray:
-        """Return training inputs for int8; raises ValueError if int8 is not supported."""
+        """Return training inputs (n, ...) for the calibration of int8.
+
+        Raises:
+            ValueError: int8 is not supported.
+        """
 
     def open(self, folder: Path, document: dict[str, Any], session: "onnxruntime.InferenceSession") -> LoadedBundle:
-        """Return the bundle of an open fp32 session, without verification of its files."""
+        """Return the bundle of an open fp32 session. Its files, which may be incomplete, are not verified."""
 
     def load(self, folder: Path, precision: str) -> LoadedBundle:
         """Load a finished bundle and verify its files."""

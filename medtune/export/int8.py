@@ -1,8 +1,8 @@
 """Static int8 quantization of an fp32 ONNX graph for CPUs (QDQ format, per-channel weights).
 
-Calibration images determine the ranges of activations. Weights use 8 bits, because 7 bits reduce accuracy on every
-machine (docs/log.md). On x86 CPUs without VNNI, 8 bits can overflow the 16-bit sum of two products. `Bundle.load`
-detects this overflow, because it always runs the samples of an int8 bundle.
+Calibration images determine the ranges of activations. On x86 CPUs without the VNNI instructions, products of 8-bit
+weights can overflow. `Bundle.load` runs the sample images of an int8 bundle and detects such an overflow. Weights of 7
+bits would not overflow, but reduce the accuracy (docs/log.md).
 """
 
 import logging
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from onnxruntime.quantization import CalibrationDataReader
 
 QUANTIZED_OPS = frozenset({"Conv", "MatMul", "Gemm"})
-# Fused into the preceding convolution, because quantization clips anyway.
+# These activations are fused into the preceding convolution, because quantization clips its result too.
 FUSED_ACTIVATIONS = frozenset({"Relu", "Clip"})
-# All other operators stay in fp32: norms, softmax and GELU need more precision, and residual streams have outliers.
+# All other operators stay in fp32. Norms, softmax and GELU need more precision, and residual sums have outliers.
 BATCH_SIZE = 8
 
 
 def to_int8(model: onnx.ModelProto, images: np.ndarray) -> onnx.ModelProto:
     """Quantize the convolutions and linear layers of a graph to 8-bit integers.
 
-    The nodes in `excluded_nodes` and all operators outside `QUANTIZED_OPS` and `FUSED_ACTIVATIONS` stay in fp32.
+    The nodes in `excluded_nodes` stay in fp32.
 
     Args:
         model: fp32 graph with one input.
@@ -61,7 +61,7 @@ def to_int8(model: onnx.ModelProto, images: np.ndarray) -> onnx.ModelProto:
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
-                # fp32 operators (bias, norm, GELU) follow a linear layer, so 8-bit results would be converted back.
+                # Operators in fp32 (bias, norm, GELU) follow a linear layer, so its results stay in fp32.
                 extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]},
             )
         except Exception as error:  # onnxruntime raises many kinds of errors
@@ -77,15 +77,12 @@ def to_int8(model: onnx.ModelProto, images: np.ndarray) -> onnx.ModelProto:
 def excluded_nodes(graph: onnx.GraphProto) -> set[str]:
     """Return the names of the nodes in `QUANTIZED_OPS` that stay in fp32.
 
-    The first node (first convolution or patch embedding) reads pixels and needs their full range. The last nodes, one
-    per network of an ensemble, are the classifiers, whose logits need full precision. Products of two activations
-    (attention scores, mixed tokens of CDTM) have no weights to compress and are the most sensitive.
+    The first node (a convolution or the patch embedding) reads pixels and needs their full range. The last node of each
+    network computes the logits, which need full precision. Products of two activations (attention scores, the tokens
+    of the head CDTM) have no weights to compress and are the most sensitive nodes.
 
     Args:
-        graph: preprocessed graph.
-
-    Returns:
-        Names of nodes.
+        graph: graph with a name for every node.
     """
     weights = {tensor.name for tensor in graph.initializer}
     candidates = [node for node in graph.node if node.op_type in QUANTIZED_OPS]
@@ -94,7 +91,7 @@ def excluded_nodes(graph: onnx.GraphProto) -> set[str]:
 
 
 def _last(graph: onnx.GraphProto) -> list[NodeProto]:
-    """Return the nodes in `QUANTIZED_OPS` with no other such node between them and an output."""
+    """Return the nodes in `QUANTIZED_OPS` from which no other such node leads to an output."""
     needed, last = {value.name for value in graph.output}, []
     for node in reversed(graph.node):
         if needed.intersection(node.output):
@@ -106,7 +103,7 @@ def _last(graph: onnx.GraphProto) -> list[NodeProto]:
 
 
 def _preprocess(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Copy a graph, fold constants (CDTM reshapes its mixing matrices) and name all nodes."""
+    """Return a copy of a graph with folded constants and a name for every node."""
     import onnxscript.optimizer
 
     source = onnx.ModelProto()
@@ -115,12 +112,13 @@ def _preprocess(model: onnx.ModelProto) -> onnx.ModelProto:
     onnxscript.optimizer.fold_constants(source, input_size_limit=1 << 40, output_size_limit=1 << 40)
     for index, node in enumerate(source.graph.node):
         node.name = node.name or f"node_{index}"
-    # Without this property onnxruntime recommends its own preprocessing tool, which needs sympy.
+    # Without this property, onnxruntime recommends its own preprocessing tool, which needs the package sympy.
     onnx.helper.set_model_props(source, {"onnx.quant.pre_process": "onnxruntime.quant"})
     return source
 
 
 def _reader(name: str, images: np.ndarray) -> "CalibrationDataReader":
+    """Return a reader of the calibration images for the input `name`."""
     from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]

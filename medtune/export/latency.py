@@ -1,4 +1,4 @@
-"""Relative latency of models, measured in alternation so that disturbances affect all of them equally."""
+"""Relative latency of models. They run alternately, so that other work on the machine affects all of them equally."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -7,10 +7,9 @@ from statistics import median
 import numpy as np
 
 ROUNDS = 9
-# The measurement stops after LIMIT_S seconds, but not before MIN_ROUNDS rounds.
+# The measurement of a batch size stops after LIMIT_S seconds, but not before MIN_ROUNDS rounds.
 MIN_ROUNDS, LIMIT_S = 3, 60.0
-# In each round, every model runs as often as the slowest model can run in TURN_S seconds, at least once and at most
-# MAX_REPEATS times. Shorter measurements are easily disturbed.
+# In each round, every model runs 1 to MAX_REPEATS times: as often as the slowest model can run in TURN_S seconds.
 TURN_S, MAX_REPEATS = 0.1, 10
 
 Predict = Callable[[np.ndarray], object]
@@ -19,16 +18,16 @@ Predict = Callable[[np.ndarray], object]
 def benchmark_interleaved(
     models: Mapping[str, Predict], images: np.ndarray, batches: Sequence[int], rounds: int = ROUNDS
 ) -> dict[int, dict[str, float]]:
-    """Measure the median time per batch, after one warm-up run. In each round, the models run one after another.
+    """Measure the median time per batch, after one warm-up run per model.
 
     Args:
-        models: models by name. Each takes uint8 images (b, H, W, 3).
-        images: (n, H, W, 3) uint8. They are repeated for larger batches.
+        models: models by name. Each is a function of inputs (b, ...).
+        images: (n, ...) inputs, for example images. They are repeated for larger batches.
         batches: batch sizes.
-        rounds: rounds per batch size. After a minute the measurement stops, but not before three rounds.
+        rounds: maximum number of rounds per batch size. In each round, the models run one after another.
 
     Returns:
-        Seconds per batch, by batch size and model.
+        Median seconds per batch, by batch size and model.
     """
     medians = {}
     for size in batches:
@@ -47,6 +46,7 @@ def benchmark_interleaved(
 
 
 def _time_turn(predict: Predict, batch: np.ndarray, repeats: int) -> list[float]:
+    """Return the seconds of each of `repeats` runs."""
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()

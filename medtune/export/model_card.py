@@ -1,4 +1,4 @@
-"""Model card of a bundle (MODEL_CARD.md), rendered from the facts in bundle.json."""
+"""Model card of a bundle (MODEL_CARD.md), rendered from the content of bundle.json."""
 
 from dataclasses import replace
 from typing import Any
@@ -26,7 +26,7 @@ def render_card(document: dict[str, Any]) -> str:
         Markdown.
 
     Raises:
-        jinja2.UndefinedError: a fact is missing. The message names it.
+        jinja2.UndefinedError: an entry of bundle.json is missing. The message names the entry.
     """
     task, metrics = base.export(document["task"]["kind"]), base.metrics(document["task"]["kind"])
     named = [replace(metric, title=metric.name.replace("_", " ")) for metric in metrics]
@@ -52,6 +52,7 @@ def _subgroups(document: dict[str, Any]) -> str:
 
 
 def _most_frequent(counts: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    """Return the counts of the most frequent classes."""
     names = list(counts)
     return {names[k]: counts[names[k]] for k in most_frequent(np.array([counts[name]["all"] for name in names]))}
 

@@ -1,4 +1,4 @@
-"""ONNX files. Weights above protobuf's size limit are stored in a second file."""
+"""Reading and writing of ONNX files. If the weights exceed the size limit of protobuf, a second file stores them."""
 
 import tempfile
 from collections.abc import Callable
@@ -14,15 +14,15 @@ from medtune.serving.session import open_session
 if TYPE_CHECKING:
     import onnxruntime
 
-# Protobuf cannot write more than 2 GiB. The difference is enough for the graph itself.
+# Largest weights in the file of the graph. Protobuf cannot write more than 2 GiB, and the graph itself needs space too.
 MAX_INLINE_BYTES = 1_900_000_000
-# Smaller tensors stay in the graph.
+# Smaller tensors stay in the file of the graph.
 MIN_EXTERNAL_BYTES = 1024
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
 def weight_bytes(graph: onnx.ModelProto) -> int:
-    """Return the size of the graph's weights."""
+    """Return the size of the graph's weights in bytes."""
     return sum(len(tensor.raw_data) for tensor in graph.graph.initializer)
 
 
@@ -31,7 +31,7 @@ def check_graph(graph: onnx.ModelProto, limit: int = MAX_INLINE_BYTES) -> None:
 
     Args:
         graph: graph to check.
-        limit: bytes of weights above which a file is written for the check.
+        limit: bytes of weights above which the check uses a temporary file.
 
     Raises:
         onnx.checker.ValidationError: the graph is not valid.
@@ -48,7 +48,7 @@ def write_graph(graph: onnx.ModelProto, path: Path, limit: int = MAX_INLINE_BYTE
     """Write a graph.
 
     Args:
-        graph: graph to write. It is not changed.
+        graph: graph to write. After the call, it is unchanged.
         path: file to write.
         limit: bytes of weights above which the weights are written to `<path>.data`.
 
@@ -75,7 +75,16 @@ def write_graph(graph: onnx.ModelProto, path: Path, limit: int = MAX_INLINE_BYTE
 
 
 def open_graph(path: Path, external: list[str], busy_wait: bool = True) -> Predict:
-    """Open a graph file on the CPU; return a function from its input (b, ...) to the result of `stack_outputs`."""
+    """Open a graph file on the CPU.
+
+    Args:
+        path: file of the graph.
+        external: names of the files with weights, from `write_graph`.
+        busy_wait: let idle threads spin, which is faster unless several sessions run.
+
+    Returns:
+        A function from the input (b, ...) to the result of `stack_outputs`.
+    """
     opened = open_session(
         path.read_bytes(), path.name, "cpu", "fp32", busy_wait=busy_wait, folder=path.parent, external=external
     )
@@ -105,7 +114,16 @@ def run_session(session: "onnxruntime.InferenceSession") -> RunningGraph:
 
 
 def predictor_of(graph: onnx.ModelProto, limit: int = MAX_INLINE_BYTES, busy_wait: bool = True) -> Predict:
-    """Open a graph that was not written to a file; see `open_graph`."""
+    """Write a graph to a temporary file and open it.
+
+    Args:
+        graph: graph to open.
+        limit: bytes of weights above which a second file stores them.
+        busy_wait: see `open_graph`.
+
+    Returns:
+        A function from the input (b, ...) to the result of `stack_outputs`.
+    """
     with tempfile.TemporaryDirectory(prefix="medtune-onnx-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "model.onnx"
         return open_graph(path, write_graph(graph, path, limit), busy_wait)

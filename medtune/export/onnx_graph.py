@@ -1,4 +1,4 @@
-"""Export of a network to one ONNX graph, from uint8 images or float32 windows to the output of the task."""
+"""Export of a network to one ONNX graph. Its input is uint8 images or float32 windows (parts of volumes)."""
 
 import io
 import logging
@@ -19,7 +19,7 @@ from medtune.export.onnx_file import check_graph
 from medtune.serving.one_line import first_line
 
 INPUT = graph_input.IMAGES
-# These loggers print pages about an error that has a one-line message.
+# These loggers print pages about one error. `describe` makes one line of it.
 QUIET = ("torch.onnx", "torch.export", "torch._dynamo", "torch._export", "torch.fx", "torch._functorch")
 _OPERATOR = re.compile(r"torch\.ops\.([\w.]+)|op='([\w.]+)'|\b((?:aten|prims|torchvision)(?:::|\.)\w+)")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -39,8 +39,8 @@ def to_onnx(
     """Export a network to a checked fp32 ONNX graph with its weights, for any batch size.
 
     Args:
-        model: network from a batch of inputs to its outputs, on the CPU.
-        source: input of the graph. A number stands for uint8 images of this side in pixels.
+        model: network on the CPU, from a batch of inputs to a tuple of outputs.
+        source: input of the graph. A number means square uint8 images with this side in pixels.
         opset: version of the ONNX operator set.
         metadata: properties of the graph, which ONNX viewers show.
         outputs: names of the outputs.
@@ -75,7 +75,7 @@ def to_onnx(
 
 
 def _export(model: nn.Module, source: GraphInput, opset: int, outputs: Sequence[str]) -> Any:
-    # The exporter prints the graph before some errors.
+    # The exporter prints the graph before some errors, so its output is discarded.
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         return torch.onnx.export(
             model,
@@ -92,7 +92,7 @@ def _export(model: nn.Module, source: GraphInput, opset: int, outputs: Sequence[
 
 
 def describe(error: BaseException) -> str:
-    """Return a message with the operator and the first line of the innermost error."""
+    """Return a message with the unsupported operator, if known, and the first line of the original error."""
     errors: list[BaseException] = [error]
     while (inner := errors[-1].__cause__ or errors[-1].__context__) and len(errors) < 20:
         errors.append(inner)

@@ -1,4 +1,4 @@
-"""Stacking of all outputs of an exported graph, for comparison with the network."""
+"""Stacking of all outputs of an exported graph into one array, for the comparison with the trained networks."""
 
 from collections.abc import Sequence
 

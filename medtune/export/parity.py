@@ -1,4 +1,4 @@
-"""Parity between the exported model and the trained network."""
+"""Parity between the exported model and the trained network: selection of images, comparison and tolerances."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,12 +11,18 @@ from medtune.config.schema import ExportParams
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
-# Smaller batch sizes are checked on this many images, the largest on all images.
+# The largest batch size is checked on all images, smaller batch sizes on this number of images.
 SMALL_N = 32
 
 
 def stratified_sample(labels: Ints, candidates: Ints, n: int) -> Ints:
-    """Return at most `n` of the image indices `candidates`, sorted and balanced over the classes."""
+    """Return at most `n` of the image indices `candidates`, sorted and balanced over the classes.
+
+    Args:
+        labels: class index of every image.
+        candidates: indices into `labels`. Earlier ones are preferred.
+        n: maximum number of indices.
+    """
     ranks = np.zeros(len(candidates), np.int64)
     for label in np.unique(labels[candidates]):
         members = labels[candidates] == label
@@ -28,7 +34,7 @@ def sample_slides(slides: Sequence[str], labels: Ints, candidates: Ints, n: int)
     """Select complete slides, balanced over the classes, with at most `n` tiles in total.
 
     Args:
-        slides: slide of each tile.
+        slides: name of the slide of each tile.
         labels: (tiles,) class indices.
         candidates: indices of the tiles to select from.
         n: largest number of tiles, unless the first slide alone has more.
@@ -68,12 +74,12 @@ def compare_outputs(
         reference: (n, ...) outputs of the trained network, in eager fp32.
         predict: exported model, from uint8 (b, H, W, 3) to (b, ...).
         images: (n, H, W, 3) real images.
-        agreement: function of the task that returns additional fields for (reference, outputs).
-        batch_sizes: batch sizes to check. The largest is used for all images.
-        comparable: function from outputs (n, ...) to the values to compare (n, ...).
+        agreement: function of the task. It returns additional fields, given the reference and the outputs.
+        batch_sizes: batch sizes to check.
+        comparable: function from outputs (n, ...) to the values to compare (n, ...); by default, the outputs.
 
     Returns:
-        JSON values for the field `parity` of bundle.json.
+        JSON values for the field `parity` of bundle.json. Differences are None if an output is not finite.
     """
     expected = comparable(reference)
     differences, n_nan, outputs = {}, 0, reference
@@ -97,10 +103,10 @@ def rejection_reason(
     params: ExportParams,
     of_task: Callable[[dict[str, Any], str, ExportParams], str | None],
 ) -> str | None:
-    """Check if a precision passes the parity check.
+    """Decide whether a precision passes the parity check.
 
-    Outputs in fp32 and fp16 may differ from the outputs of the network by the tolerance of the precision. `of_task`
-    checks everything else, for example the predicted classes.
+    For fp32 and fp16, the outputs must not differ by more than the tolerance of the precision. `of_task` checks
+    everything else, for example the predicted classes.
 
     Args:
         metrics: result of `compare_outputs`.

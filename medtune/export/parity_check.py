@@ -1,4 +1,4 @@
-"""Parity check of an exported model against the trained networks on real test images."""
+"""Parity check for images: comparison of an exported model with the trained networks on real test images."""
 
 import csv
 from collections.abc import Callable, Sequence
@@ -32,9 +32,9 @@ class ParityCheck:
         prepared: prepared data.
         indices: (n,) indices of the compared images.
         images: (n, H, W, 3) uint8.
-        reference: outputs of the exported module in eager fp32 on the CPU, in the layout of `stack_outputs`:
-            (n, 1 + M, ...), or (n, M, ...) for tiles.
-        document: content of bundle.json. The export adds its results later.
+        reference: outputs of the PyTorch module in fp32 on the CPU, in the layout of `stack_outputs`: (n, 1 + M, ...),
+            or (n, M, ...) for tiles.
+        document: content of bundle.json, to which the export adds its results later.
     """
 
     prepared: "PreparedDataset"
@@ -52,11 +52,11 @@ class ParityCheck:
         If the images are tiles, complete slides are selected.
 
         Args:
-            model: exported module.
+            model: PyTorch module that is exported.
             prepared: prepared data.
             folds: test folds of the networks.
-            document: content of bundle.json. The export adds its results later.
-            n: largest number of images. The first slide may have more tiles.
+            document: content of bundle.json, to which the export adds its results later.
+            n: largest number of images. A single slide may have more tiles.
 
         Returns:
             The check.
@@ -84,13 +84,13 @@ class ParityCheck:
 
     @property
     def labels(self) -> np.ndarray:
-        """(n,) class indices."""
+        """(n,) class indices of the images."""
         labels: np.ndarray = self.prepared.labels[self.indices]
         return labels
 
     @property
     def weighted(self) -> bool:
-        """True if the outputs are unbounded tile logits and attention scores instead of probabilities."""
+        """True if the outputs are not probabilities, but unbounded logits and attention scores of tiles."""
         return self.document.get("aggregation") == aggregate.ATTENTION
 
     @property
@@ -99,14 +99,14 @@ class ParityCheck:
         return max(1.0, float(np.abs(self.reference).max())) if self.weighted else 1.0
 
     def _comparable(self, output: np.ndarray) -> np.ndarray:
-        """Convert outputs to values from 0 to 1; for attention, to tile probabilities and the sigmoid of scores."""
+        """Convert outputs to values from 0 to 1. Logits become probabilities, and scores become their sigmoid."""
         if not self.weighted:
             return output
         scores = 1 / (1 + np.exp(-np.clip(output[..., -1:].astype(np.float64), -50, 50)))
         return np.concatenate([aggregate.tile_probabilities(output, aggregate.ATTENTION), scores], axis=-1)
 
     def samples(self, n: int) -> np.ndarray:
-        """Return `n` of the images, balanced over the classes."""
+        """Return at most `n` of the images, balanced over the classes."""
         return self.images[parity.stratified_sample(self.labels, np.arange(len(self.images)), n)]
 
     def subset(self, n: int) -> "ParityCheck":
@@ -162,19 +162,19 @@ class ParityCheck:
     def compare_with_predictions(
         self, run_members: Callable[[np.ndarray], np.ndarray], folds: Sequence[int], path: Path, tolerance: float
     ) -> dict[str, Any]:
-        """Compare each network of the bundle with the predictions that the evaluate stage wrote.
+        """Compare each network of the bundle with the predictions that stage evaluate wrote.
 
         Args:
-            run_members: bundle, from images to (n, M, ...).
+            run_members: function of the bundle, from images to the outputs (n, M, ...) of its M networks.
             folds: test fold of each network.
-            path: predictions of all folds.
+            path: CSV file with the test predictions of all folds.
             tolerance: largest allowed difference.
 
         Returns:
             JSON values: `against`, `images`, `max_abs_diff` and `tolerance`.
 
         Raises:
-            RuntimeError: a difference is larger. The message names the image.
+            RuntimeError: a difference is larger than `tolerance`. The message names the image.
         """
         serving = tasks.find(self.document["task"]["kind"])
         assert serving is not None
@@ -199,7 +199,7 @@ class ParityCheck:
             tested = np.flatnonzero(np.isin(rows, data.indices(fold)["test"]))
             for position, values in zip(tested, serving.rows(outputs[tested, member], self.document), strict=True):
                 names.append(data.paths[rows[position]])
-                # Some protocols test an image in two folds. One of its rows is from this network: the more similar one.
+                # Some protocols test an image in two folds. The more similar of its rows is from this network.
                 differences.append(min(distance(values, row) for row in written[names[-1]]))
         worst = int(np.argmax(differences))
         if differences[worst] > tolerance:

@@ -1,4 +1,7 @@
-"""Real windows of test volumes for the parity check, at positions of the sliding window and balanced over labels."""
+"""Selection of windows of test volumes for the parity check.
+
+A window is the part of a volume that the network predicts at once. Its positions are those of the sliding window.
+"""
 
 import itertools
 import math
@@ -13,21 +16,21 @@ from medtune.serving.volumes.windows import Patch, pad_to_patch, window_starts
 if TYPE_CHECKING:
     from medtune.data.volume_store import VolumeStore
 
-# Volumes whose windows are candidates.
+# Number of volumes whose windows are candidates.
 MAX_VOLUMES = 16
-# Windows of the volumes that are segmented completely, unless the first alone has more.
+# Maximum number of windows of the volumes that are segmented completely. A single volume may have more.
 MAX_WINDOWS = 500
 
 
 def sample_windows(
     store: "VolumeStore", rows: Sequence[int], patch: Patch, overlap: float, n: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Select windows, balanced over the rarest label that a window contains.
+    """Select windows. They are balanced over the rarest label that each window contains.
 
     Args:
         store: the prepared volumes.
         rows: rows of the volumes.
-        patch: voxels of a window per axis.
+        patch: size of a window in voxels per axis.
         overlap: overlap of neighboring windows as a fraction of the window.
         n: largest number of windows.
         seed: random seed.
@@ -61,17 +64,14 @@ def sample_windows(
 def limit_windows(
     store: "VolumeStore", rows: Sequence[int], patch: Patch, overlap: float, limit: int = MAX_WINDOWS
 ) -> list[int]:
-    """Return the first volumes that have at most `limit` windows together, and at least one volume.
+    """Return the rows of the first volumes that together have at most `limit` windows, but of at least one volume.
 
     Args:
         store: the prepared volumes.
         rows: rows of the volumes.
-        patch: voxels of a window per axis.
+        patch: size of a window in voxels per axis.
         overlap: overlap of neighboring windows as a fraction of the window.
         limit: largest number of windows.
-
-    Returns:
-        Rows.
     """
     selected: list[int] = []
     total = 0
@@ -85,4 +85,5 @@ def limit_windows(
 
 
 def _box(corner: Sequence[int], patch: Patch) -> tuple[slice, ...]:
+    """Return the slices of the window whose first voxel is `corner`."""
     return tuple(slice(start, start + side) for start, side in zip(corner, patch, strict=True))

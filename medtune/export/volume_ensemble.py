@@ -1,4 +1,4 @@
-"""Ensemble of the networks of all folds for volumes, as one module from windows to probabilities."""
+"""Ensemble of the networks of all folds for volumes: one PyTorch module from windows to probabilities."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -31,7 +31,9 @@ class Whitening(nn.Module):
 
 
 class VolumeEnsemble(nn.Module):
-    """Module from normalized windows (B, C, X, Y, Z) to the probabilities of M networks. Nothing is shared.
+    """Module from normalized windows (B, C, X, Y, Z) to the probabilities (B, K, X, Y, Z) of M networks.
+
+    A window is a part of a volume.
 
     Attributes:
         networks: the networks.
@@ -57,7 +59,7 @@ class VolumeEnsemble(nn.Module):
 
     @property
     def description(self) -> str:
-        """Number of networks for a message."""
+        """Phrase with the number of networks, for messages."""
         return "the network" if len(self.networks) == 1 else f"the mean of {len(self.networks)} networks"
 
     def forward(self, windows: Tensor) -> tuple[Tensor, ...]:

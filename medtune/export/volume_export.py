@@ -1,4 +1,4 @@
-"""Parts of the export for volumes."""
+"""Steps of the export that differ for volumes (see `medtune.export.input_export`)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
 
-# Entries of dataset.json that the bundle has too. Only images have the last one.
+# Entries of dataset.json that are copied to bundle.json. Only data sets of 2D images have the last one.
 FIELDS = ("spacing", "intensity", "channels", "patch", "images")
 
 
 @dataclass(frozen=True)
 class VolumeExport:
-    """Parts of the export for volumes; see `medtune.export.input_export.InputExport`.
+    """Steps of the export for volumes; see `medtune.export.input_export.InputExport`.
 
     Attributes:
         params: all params.
@@ -52,12 +52,12 @@ class VolumeExport:
 
     @property
     def source(self) -> graph_input.GraphInput:
-        """Normalized windows."""
+        """Input of the graph: normalized windows."""
         info = self.prepared.info["volumes"]
         return graph_input.windows(len(info["channels"]), info["patch"])
 
     def fields(self, folds: Sequence[int], decision: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the entries `input` and `volumes`."""
+        """Return the entries `input` and `volumes` of bundle.json."""
         info, source = self.prepared.info["volumes"], self.source
         train = np.unique(np.concatenate([self.prepared.indices(fold)["train"] for fold in folds]))
         limit = decision.get(KEY) if self._spaces(folds) else None
@@ -98,18 +98,18 @@ class VolumeExport:
         return FeatureSpace.fit(features)
 
     def check(self, model: Any, tested: Sequence[int], document: dict[str, Any]) -> WindowCheck:
-        """Return the parity check on windows and volumes of the test volumes."""
+        """Return the parity check on windows of test volumes and on complete test volumes."""
         rows = np.unique(np.concatenate([self.prepared.indices(fold)["test"] for fold in tested]))
         return WindowCheck.build(
             model, self.prepared, rows, document, self.params.export.parity_images, self.params.seed
         )
 
     def calibration(self, folds: Sequence[int]) -> np.ndarray:
-        """Refuse int8 with a ValueError."""
+        """Raise ValueError, because int8 is not supported for volumes."""
         raise ValueError("int8 is not supported for volumes. Remove it from export.precisions")
 
     def open(self, folder: Path, document: dict[str, Any], session: "onnxruntime.InferenceSession") -> VolumeBundle:
-        """Return the bundle of an open session."""
+        """Return the bundle of an open fp32 session."""
         return VolumeBundle(folder, document, "fp32", session)
 
     def load(self, folder: Path, precision: str) -> VolumeBundle:
@@ -119,7 +119,16 @@ class VolumeExport:
     def compare_predictions(
         self, check: Any, bundle: Any, folds: Sequence[int], evaluated: Artifact
     ) -> dict[str, Any] | None:
-        """Compare networks of the bundle with the label maps of their test volumes, after post-processing."""
+        """Compare the label maps of the bundle with those of stage evaluate, after post-processing.
+
+        Each compared volume is segmented with the network of its test fold.
+
+        Returns:
+            JSON values, or None if no label map was found.
+
+        Raises:
+            RuntimeError: too many voxels have different labels.
+        """
         agreements = {}
         for row in check.rows:
             member = next((k for k, fold in enumerate(folds) if row in self.prepared.indices(fold)["test"]), None)
@@ -143,12 +152,12 @@ class VolumeExport:
 
 
 def _label_map(folder: Path, path: str, suffix: str) -> Path | None:
-    """Return the label map of a volume, or None if there is none or several have this name."""
+    """Return the file of the label map of a volume. None if it does not exist, or if volumes share its name."""
     name = file_name(path)
     found = folder / f"{name}{suffix}"
     return found if found.is_file() and not (folder / f"{name}-2{suffix}").exists() else None
 
 
 def post_processing(decision: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the removal of components from a decision of stage evaluate, without the evidence for it."""
+    """Return the settings of the post-processing from a decision of stage evaluate, without its other fields."""
     return PostProcessing.from_document({**PostProcessing().document(), **decision}).document()

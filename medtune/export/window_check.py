@@ -1,4 +1,7 @@
-"""Parity check of an exported model of volumes: windows, and label maps of complete volumes."""
+"""Parity check for volumes: comparison of windows, and of the label maps of complete volumes.
+
+A window is the part of a volume that the network predicts at once.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,9 +27,9 @@ if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
     from medtune.export.volume_ensemble import VolumeEnsemble
 
-# Volumes that are segmented completely.
+# Maximum number of volumes that are segmented completely.
 MAX_VOLUMES = 4
-# Outputs of the windows in memory.
+# Maximum size of the outputs of all windows in memory, in bytes.
 MAX_BYTES = 256 << 20
 # Windows whose features are compared.
 N_FEATURES = 8
@@ -42,10 +45,10 @@ class WindowCheck:
 
     Attributes:
         prepared: prepared data.
-        document: content of bundle.json. The export adds its results later.
+        document: content of bundle.json, to which the export adds its results later.
         images: (n, C, X, Y, Z) float32 windows.
         masks: (n, X, Y, Z) uint8 masks of the windows.
-        reference: (n, 1 + M, K, X, Y, Z) outputs of the exported module in eager fp32 on the CPU.
+        reference: (n, 1 + M, K, X, Y, Z) outputs of the PyTorch module in fp32 on the CPU: the mean and M networks.
         rows: rows of the volumes that are segmented completely; empty to compare windows only.
         labels: label map of each volume on the grid of its file, without post-processing.
         features: (m, M, F) whitened features of the first windows; None if the module computes none.
@@ -75,10 +78,10 @@ class WindowCheck:
         """Select windows and volumes and compute their outputs.
 
         Args:
-            model: exported module.
+            model: PyTorch module that is exported.
             prepared: prepared data.
             rows: rows of the test volumes.
-            document: content of bundle.json. The export adds its results later.
+            document: content of bundle.json, to which the export adds its results later.
             n: largest number of windows.
             seed: random seed.
 
@@ -118,7 +121,7 @@ class WindowCheck:
         return base.export(self.document["task"]["kind"])
 
     def samples(self, n: int) -> np.ndarray:
-        """Return one window with a rare label, because a window may be large."""
+        """Return only one window, because windows may be large. It contains the highest label of all windows."""
         rarest = int(self.masks.reshape(len(self.masks), -1).max(axis=1).argmax())
         return self.images[rarest : rarest + min(n, 1)]
 
@@ -137,8 +140,8 @@ class WindowCheck:
     def evaluate(self, predict: Predict, precision: str, params: ExportParams) -> tuple[dict[str, Any], str | None]:
         """Check an exported model.
 
-        fp32 must agree in the probabilities of every voxel of the windows. The other precisions change probabilities
-        by rounding, so that only their label maps are compared.
+        For fp32, the probabilities of all voxels of the windows are compared. The other precisions change probabilities
+        by rounding, so only their label maps are compared.
 
         Args:
             predict: exported model, from windows (b, ...) to outputs in the layout of `reference`.
@@ -187,12 +190,12 @@ class WindowCheck:
         """Segment complete volumes without post-processing.
 
         Args:
-            run: network, from windows to the mean probabilities.
+            run: function from windows to the mean probabilities.
             rows: rows of the volumes.
             text: text of the progress bar.
 
         Returns:
-            Label maps, uint8, on the grids of the files in RAS.
+            Label maps, uint8, on the grids of the files, with axes in the orientation RAS.
         """
         settings, store, maps = VolumeSettings.from_document(self.document), self.prepared.volumes, []
         n_labels = len(self.document["classes"])

@@ -1,1 +1,4 @@
-"""Loading, verification and inference of exported bundles, with onnxruntime, NumPy and Pillow only."""
+"""Loading, verification and inference of bundles (exported models).
+
+The package needs only onnxruntime, NumPy and Pillow. Some file formats need more packages.
+"""

@@ -17,14 +17,14 @@ def load_bundle(
     """Load a bundle of any kind and verify the SHA-256 of every file.
 
     Args:
-        folder: the exported folder.
-        precision: fp32, or another precision that the bundle ships.
+        folder: folder of the bundle.
+        precision: fp32, or another precision that the bundle contains.
         provider: cpu, cuda or tensorrt.
-        threads: CPU threads per prediction. 0 uses all cores.
-        busy_wait: let idle threads spin during a prediction.
+        threads: number of CPU threads per prediction; 0 for all cores.
+        busy_wait: let idle threads spin during a prediction, which is faster but uses all cores.
 
     Returns:
-        The loaded bundle.
+        The loaded bundle: a `VolumeBundle` for segmentation, otherwise a `Bundle`.
 
     Raises:
         medtune.serving.manifest.BundleError: the bundle cannot be used.

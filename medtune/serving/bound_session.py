@@ -1,4 +1,4 @@
-"""GPU session with bound input and output buffers, which are allocated once per batch size."""
+"""GPU session with reused buffers for the input and the output. Buffers are allocated once per batch size."""
 
 from threading import Lock
 
@@ -7,7 +7,7 @@ import onnxruntime
 
 from medtune.serving.session import PROFILE_BATCHES
 
-MAX_BUFFERS = 4
+MAX_BUFFERS = 4  # maximum number of batch sizes with buffers
 
 
 class BoundSession:
@@ -35,10 +35,10 @@ class BoundSession:
         self.buffers: dict[int, tuple[onnxruntime.IOBinding, onnxruntime.OrtValue, onnxruntime.OrtValue]] = {}
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Compute the output of at least one image.
+        """Compute the output of images.
 
         Args:
-            images: uint8 (N, H, W, 3).
+            images: uint8 (N, H, W, 3) with N >= 1.
 
         Returns:
             float32 (N, ...).
@@ -55,9 +55,10 @@ class BoundSession:
             del self.buffers[next(iter(self.buffers))]
         input_buffer.update_inplace(images)
         self._session.run_with_iobinding(binding)
-        return np.array(output_buffer.numpy())  # copy: the next batch overwrites the buffer
+        return np.array(output_buffer.numpy())  # a copy, because the next batch overwrites the buffer
 
     def _bind(self, images: np.ndarray) -> tuple[onnxruntime.IOBinding, onnxruntime.OrtValue, onnxruntime.OrtValue]:
+        """Allocate buffers for batches of the size of `images`."""
         make = onnxruntime.OrtValue.ortvalue_from_shape_and_type
         input_buffer = make(images.shape, np.uint8, self._device, 0)
         output_buffer = make((len(images), *self._shape), np.float32, self._device, 0)

@@ -1,4 +1,4 @@
-"""Loading and running of an exported bundle. Needs onnxruntime, NumPy and Pillow only."""
+"""Loading and running of a bundle for images or slides. Needs only onnxruntime, NumPy and Pillow."""
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -37,7 +37,7 @@ class Bundle(LoadedBundle):
 
     @property
     def columns(self) -> list[str]:
-        """Columns of `rows`. For classification: the prediction and the probability of each class."""
+        """Names of the values in each row of `rows`. For classification: the prediction and a probability per class."""
         return list(self.task.columns(self.manifest))
 
     @property
@@ -52,7 +52,7 @@ class Bundle(LoadedBundle):
 
     @cached_property
     def intensity(self) -> Intensity:
-        """Scaling of images of more than 8 bits."""
+        """Scaling of images of more than 8 bits to 8 bits."""
         return Intensity.from_document(self.manifest["preprocessing"].get("intensity"))
 
     def prepare(self, source: ImageSource) -> np.ndarray:
@@ -73,7 +73,7 @@ class Bundle(LoadedBundle):
         return self.intensity.fit(image, self.image_size, self.manifest["preprocessing"]["resize"])
 
     def predict(self, images: ImageSource | Sequence[ImageSource], batch_size: int = 32) -> list[Any]:
-        """Predict images of any size, which are preprocessed like the training images.
+        """Predict images of any size. They are preprocessed like the training images.
 
         Args:
             images: one image or a sequence of images. An image is a path, the bytes of an image file, a Pillow image,
@@ -82,7 +82,7 @@ class Bundle(LoadedBundle):
             batch_size: number of images per run of the network.
 
         Returns:
-            One prediction per image, in order: a `medtune.serving.prediction.Prediction` for classification.
+            One prediction per image, in order, for example a `medtune.serving.prediction.Prediction`.
 
         Raises:
             medtune.serving.pixels.DecodeError: an image cannot be used. The message names the image.
@@ -104,8 +104,8 @@ class Bundle(LoadedBundle):
             images: uint8 (N, H, W, 3) RGB.
 
         Returns:
-            float32 (N, ...), the mean output of the bundle's networks. For classification, these are calibrated class
-            probabilities (N, classes). A bundle for slides returns the output of each network, like `run_members`.
+            float32 (N, ...), the mean output of the networks in the bundle. For classification, these are calibrated
+            class probabilities (N, classes). For a bundle for slides, the result of `run_members`.
 
         Raises:
             BundleError: the array has another type or shape, or the output contradicts bundle.json.
@@ -129,6 +129,7 @@ class Bundle(LoadedBundle):
         return (members.count(self.manifest), *self._shape)
 
     def _run(self, images: np.ndarray, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Check the images, compute the output `name`, and check its shape and values."""
         size = self.image_size
         if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
             raise BundleError(f"images are {images.dtype} {images.shape}; expected uint8 (N, {size}, {size}, 3)")
@@ -146,6 +147,7 @@ class Bundle(LoadedBundle):
         return output
 
     def _prepare_named(self, source: ImageSource, index: int) -> np.ndarray:
+        """Prepare an image. Errors contain the path or the number of the image."""
         try:
             return self.prepare(source)
         except DecodeError as error:
@@ -153,6 +155,7 @@ class Bundle(LoadedBundle):
             raise DecodeError(f"{name}: {error}") from None
 
     def _predict_function(self, output: str) -> Callable[[np.ndarray], np.ndarray]:
+        """Return the function that computes an output on the active provider."""
         input_name = self.manifest["input"]["name"]
         if self.providers[0] == PROVIDERS["cpu"]:
             return lambda images: self.session.run([output], {input_name: np.ascontiguousarray(images)})[0]
@@ -165,15 +168,15 @@ class Bundle(LoadedBundle):
         return {}
 
     def decide(self, probabilities: np.ndarray) -> list[str]:
-        """Apply the bundle's decision rule to probabilities (N, classes) and return N class names."""
+        """Apply the decision rule of the bundle to probabilities (N, classes). Return N class names."""
         return [row[0] for row in self.rows(probabilities)]
 
     def rows(self, output: np.ndarray) -> list[list[Any]]:
-        """Convert model output to one list per image, with one value (str or float) per entry of `columns`."""
+        """Convert the output of `run` to one list per image, with one value per name in `columns`."""
         return list(self.task.rows(output, self.manifest))
 
     def self_test(self) -> float:
-        """Compare the sample output and its decisions with the exported ones; see `LoadedBundle.self_test`."""
+        """Run the self-test (see `LoadedBundle.self_test`). Also check the decision output of the graph."""
         samples, difference = compare_samples(self.folder, self.manifest, self.precision, self.providers[0], self.run)
         self._check_decision(samples)
         return difference

@@ -1,8 +1,7 @@
-"""Files with an embedded SHA-256 checksum, so that every changed byte is detected on reading.
+"""Files that contain a SHA-256 checksum of their content, so that a change is detected on reading.
 
-JSON stores the checksum as an entry, text in its first line, and binary data in its first 32 bytes. Checkpoints store
-the checksum in the safetensors header (medtune/training/checkpoint.py). Artifact folders store the checksums of their
-files in result.json (medtune/runtime/artifact.py).
+The checksum is an entry of a JSON file, the first line of a text file, or the first 32 bytes of a binary file.
+Checkpoints (medtune/training/checkpoint.py) and artifacts (medtune/runtime/artifact.py) have other checksums.
 """
 
 import hashlib
@@ -67,14 +66,14 @@ def load_with_checksum(text: str, entry: str = CHECKSUM_KEY) -> dict[str, Any]:
 
 
 def add_text_checksum(body: str, first: str) -> str:
-    """Put a line with the SHA-256 of a text above it.
+    """Add a first line with the SHA-256 of a text.
 
     Args:
         body: the text.
-        first: the line, with `%s` in place of the checksum.
+        first: the first line, with `%s` for the checksum.
 
     Returns:
-        The line, followed by the text.
+        The first line, followed by the text.
     """
     return f"{first % hashlib.sha256(body.encode()).hexdigest()}\n{body}"
 
@@ -83,8 +82,8 @@ def strip_text_checksum(text: str, first: str) -> str:
     """Verify and remove the first line that `add_text_checksum` added.
 
     Args:
-        text: the line, followed by the text.
-        first: the line, with `%s` in place of the checksum.
+        text: result of `add_text_checksum`.
+        first: the first line, with `%s` for the checksum.
 
     Returns:
         The text without its first line.
@@ -99,7 +98,7 @@ def strip_text_checksum(text: str, first: str) -> str:
 
 
 def add_bytes_checksum(content: bytes) -> bytes:
-    """Prepend the SHA-256 of the content, as 32 bytes."""
+    """Return the SHA-256 of the content as 32 bytes, followed by the content."""
     return hashlib.sha256(content).digest() + content
 
 
@@ -107,7 +106,7 @@ def strip_bytes_checksum(sealed: bytes) -> bytes:
     """Verify and remove the checksum that `add_bytes_checksum` added.
 
     Args:
-        sealed: the checksum, followed by the content.
+        sealed: result of `add_bytes_checksum`.
 
     Returns:
         The content.

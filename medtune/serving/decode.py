@@ -1,6 +1,6 @@
 """Image decoding for training, prediction and the HTTP service.
 
-Pillow reads ordinary 8-bit files. tifffile, imagecodecs and pydicom read the others.
+Pillow reads ordinary 8-bit files. The packages tifffile, imagecodecs and pydicom read other files.
 """
 
 import io
@@ -21,11 +21,11 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 LOSSLESS_FORMATS = ("PNG", "TIFF", "BMP")
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".tif", ".tiff", ".bmp", ".webp", *DICOM_SUFFIXES)
-MAX_PIXELS = 50_000_000
-MAX_BYTES = 1 << 29
-# Pillow only warns above its own limit of 89 million pixels. This filter turns the warning into an error.
+MAX_PIXELS = 50_000_000  # larger images are rejected
+MAX_BYTES = 1 << 29  # larger files are rejected
+# Pillow only warns about images of more than 89 million pixels. This filter turns the warning into an error.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
-# Pillow warns about odd TIFF metadata, which microscopes often write. Problems with the pixels still raise errors.
+# Pillow warns about unusual TIFF metadata, which microscopes often write. Damaged pixels still raise errors.
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
@@ -51,8 +51,8 @@ def decode(
         The pixels of the image.
 
     Raises:
-        DecodeError: the file is empty, damaged or truncated, or it is neither DICOM nor one of `FORMATS`. Also if it
-            exceeds `MAX_PIXELS` or `MAX_BYTES`, has several pages, or has pixels of unknown meaning.
+        DecodeError: the file is empty or damaged, has another format than DICOM and `FORMATS`, or is larger than
+            `MAX_PIXELS` or `MAX_BYTES`. Or it has several pages, or pixels of unknown meaning.
     """
     content = _content(source)
     with _parser_errors():
@@ -63,7 +63,7 @@ def decode(
 
 
 def decode_labels(source: Path | bytes) -> np.ndarray:
-    """Decode a mask: the numbers of a file with one channel, or the indices of a palette, as they are stored.
+    """Decode a mask. The numbers are returned as stored: gray values, or the indices of a palette.
 
     Args:
         source: path of a regular file, or the bytes of a file.
@@ -91,7 +91,7 @@ def decode_labels(source: Path | bytes) -> np.ndarray:
 
 
 def orientation(path: Path) -> int:
-    """Return the EXIF orientation of an image file, 1 to 8; 1 if the file states none or Pillow cannot open it."""
+    """Return the EXIF orientation of an image file, 1 to 8. 1 if it is not stated, or Pillow cannot open the file."""
     try:
         with Image.open(path, formats=FORMATS) as image:
             return int(image.getexif().get(_ORIENTATION, 1))
@@ -100,6 +100,7 @@ def orientation(path: Path) -> int:
 
 
 def _content(source: Path | bytes | bytearray | memoryview) -> bytes:
+    """Return the bytes of a source. Raise DecodeError if it is empty."""
     content = _read(source) if isinstance(source, Path) else bytes(source)
     if not content:
         raise DecodeError("the file is empty")
@@ -108,7 +109,7 @@ def _content(source: Path | bytes | bytearray | memoryview) -> bytes:
 
 @contextmanager
 def _parser_errors() -> Iterator[None]:
-    """Convert the errors of parsers to one line."""
+    """Convert the errors of parsers in the block to DecodeError with a message of one line."""
     try:
         yield
     except DecodeError:
@@ -121,7 +122,7 @@ def _parser_errors() -> Iterator[None]:
 
 
 def to_pixels(image: Image.Image | np.ndarray) -> DecodedImage:
-    """Convert a Pillow image or an array as `decode` converts files.
+    """Convert a Pillow image or an array to decoded pixels. The rules are those of `decode`.
 
     Args:
         image: a Pillow image, or an array: uint8 or uint16 (h, w) or (h, w, 3), or uint8 (h, w, 4).
@@ -166,6 +167,7 @@ def _read(path: Path) -> bytes:
 
 
 def _open(content: bytes) -> Image.Image:
+    """Open an image with Pillow, and check its size and its number of pages."""
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:
@@ -178,18 +180,19 @@ def _open(content: bytes) -> Image.Image:
     if image.format != "MPO" and (pages := getattr(image, "n_frames", 1)) > 1:
         raise DecodeError(f"{pages} pages in one file; expected one image")
     if image.format == "PNG":
-        image.verify()  # loading does not check the checksums of the chunks
+        image.verify()  # `load` does not verify the checksums in a PNG file
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     image.load()
     return image
 
 
 def _from_pillow(image: Image.Image) -> DecodedImage:
+    """Convert an image to RGB, or keep the values of an image of more than 8 bits."""
     orientation = image.getexif().get(_ORIENTATION, 1)
     if image.mode in _DEEP_MODES:
         return DecodedImage(tiff.orient(np.asarray(image), orientation))
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        # No variables for intermediate images: each would keep up to 200 MB alive until the function returns.
+        # Intermediate images have no variables, because each variable would keep up to 200 MB alive.
         image = _on_white(image.convert("RGBA"))
     return DecodedImage(np.ascontiguousarray(tiff.orient(np.array(image.convert("RGB")), orientation)))
 
@@ -198,7 +201,7 @@ def _on_white(image: Image.Image) -> Image.Image:
     """Blend an image with white.
 
     Returns:
-        RGB or RGBA without transparency. If alpha is 0 everywhere, it is ignored.
+        RGB or RGBA without transparency. If alpha is 0 everywhere, alpha is ignored.
 
     Raises:
         DecodeError: alpha is 0 everywhere and all pixels have the same color.

@@ -1,4 +1,8 @@
-"""DICOM files, decoded with pydicom (extra `dicom`) as a viewer displays them."""
+"""Reading of DICOM files with pydicom (extra `dicom`). The pixels are those that a viewer displays.
+
+A modality LUT (lookup table) converts stored values to values of the modality, for example Hounsfield units. A VOI LUT
+or window selects the displayed range of these values.
+"""
 
 import io
 import logging
@@ -16,11 +20,11 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 INSTALL = 'a DICOM file; pydicom is not installed. Run pip install "medtune[dicom]"'
-# pydicom warns about odd metadata, which many files contain. Problems with the pixels still raise errors.
+# pydicom warns about unusual metadata, which many files contain. Damaged pixels still raise errors.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", module=r"pydicom\..*")
-_PREAMBLE = 128
-# Files without a preamble begin with the first element of group 2 or 8.
+_PREAMBLE = 128  # bytes before the signature DICM
+# Files without a preamble begin with an element of group 2 or 8.
 _BARE = (b"\x02\x00\x00\x00", b"\x02\x00\x01\x00", b"\x02\x00\x02\x00", b"\x02\x00\x10\x00",
          b"\x08\x00\x00\x00", b"\x08\x00\x01\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00",
          b"\x08\x00\x12\x00", b"\x08\x00\x16\x00", b"\x08\x00\x18\x00")  # fmt: skip
@@ -48,7 +52,7 @@ class DicomHeader:
 
 
 def is_dicom(content: bytes) -> bool:
-    """Return True if the content begins like a DICOM file. The first 132 bytes of the file are sufficient."""
+    """Return True if the content begins like a DICOM file. `content` may be only the first 132 bytes of the file."""
     return content[_PREAMBLE : _PREAMBLE + 4] == b"DICM" or content[:4] in _BARE
 
 
@@ -95,21 +99,21 @@ def read_header(file: Path) -> DicomHeader:
 
 
 def read_dicom(content: bytes, max_pixels: int, apply_voi: bool = True, frame: int | None = None) -> DecodedImage:
-    """Decode a DICOM file and apply its modality LUT, display window (VOI LUT) and photometric interpretation.
+    """Decode a DICOM file. Apply its modality LUT, its display window (VOI LUT), and its kind of pixels.
 
     Args:
         content: the bytes of the file.
         max_pixels: larger images are rejected before decoding.
-        apply_voi: apply the display window of the file, which yields 8 bits. If False, keep the values of the
-            modality (Hounsfield units for CT).
-        frame: index of the frame, from 0. If None, the file must have exactly one frame.
+        apply_voi: apply the display window of the file, which yields 8 bits. If False, the values of the modality are
+            kept, for example Hounsfield units.
+        frame: index of the frame, from 0. None if the file has exactly one frame.
 
     Returns:
         The pixels of the frame.
 
     Raises:
-        DecodeError: pydicom is not installed, the file is damaged or has no pixels, or its transfer syntax or kind of
-            pixels is not supported. Also if `frame` is None and the file has several frames.
+        DecodeError: pydicom is not installed, the file is damaged or has no pixels, its compression or kind of pixels
+            is not supported, or the frame does not exist. Or `frame` is None, but the file has several frames.
     """
     dataset = _parse(DicomBytes(content))
     if "Rows" not in dataset or "Columns" not in dataset:
@@ -150,7 +154,7 @@ def _parse(stream: Any, stop_before_pixels: bool = False) -> "Dataset":
 
 
 def _pixels(dataset: "Dataset", frame: int) -> np.ndarray:
-    """Return the pixels as (rows, columns), or as RGB (rows, columns, 3); YBR is converted to RGB."""
+    """Return the stored pixels as (rows, columns), or as RGB (rows, columns, 3). YBR colors are converted to RGB."""
     from pydicom.pixels.utils import pixel_array
 
     from medtune.serving import dicom_codecs
@@ -172,7 +176,7 @@ def _pixels(dataset: "Dataset", frame: int) -> np.ndarray:
 def _apply_functional_groups(dataset: "Dataset", frame: int) -> None:
     """Copy the rescaling and the window of a frame to the top level of an enhanced DICOM file.
 
-    Ordinary DICOM files store them there.
+    Ordinary DICOM files store these elements at the top level.
     """
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
     groups = [*per_frame[frame : frame + 1], *(dataset.get("SharedFunctionalGroupsSequence") or [])]
@@ -185,6 +189,7 @@ def _apply_functional_groups(dataset: "Dataset", frame: int) -> None:
 
 
 def _palette(pixels: np.ndarray, dataset: "Dataset") -> np.ndarray:
+    """Convert palette indices to uint8 RGB."""
     from pydicom.pixels.processing import apply_color_lut
 
     colors = apply_color_lut(pixels, dataset)[..., :3]
@@ -193,6 +198,7 @@ def _palette(pixels: np.ndarray, dataset: "Dataset") -> np.ndarray:
 
 
 def _color(pixels: np.ndarray, kind: str, dataset: "Dataset") -> DecodedImage:
+    """Return RGB pixels of 8 or 16 bits. Raise DecodeError for other colors."""
     if pixels.shape[2] != 3 or not (kind == "RGB" or kind.startswith("YBR_")):
         raise DecodeError(f"DICOM pixels of kind {kind or 'unknown'} with {pixels.shape[2]} channels are not supported")
     if pixels.dtype == np.uint8:
@@ -203,6 +209,7 @@ def _color(pixels: np.ndarray, kind: str, dataset: "Dataset") -> DecodedImage:
 
 
 def _gray(pixels: np.ndarray, inverted: bool, dataset: "Dataset", apply_voi: bool) -> DecodedImage:
+    """Return gray pixels, after the modality LUT and, with `apply_voi`, the display window."""
     from pydicom.pixels.processing import apply_modality_lut
 
     try:
@@ -217,7 +224,7 @@ def _gray(pixels: np.ndarray, inverted: bool, dataset: "Dataset", apply_voi: boo
     bits = int(dataset.BitsStored)
     rescaled = values.dtype != pixels.dtype or not np.array_equal(values, pixels)
     if rescaled or pixels.dtype.kind != "u":
-        # No range is declared: the possible range, for example of Hounsfield units, far exceeds the range in use.
+        # No range is declared, because the possible range (for example of Hounsfield units) far exceeds the used range.
         return DecodedImage(values.astype(np.float32), None, inverted)
     if bits == 8:
         return _gray_8_bit(pixels.astype(np.uint8), inverted)
@@ -229,7 +236,7 @@ def _gray_8_bit(pixels: np.ndarray, inverted: bool) -> DecodedImage:
 
 
 def _displayed(values: np.ndarray, dataset: "Dataset") -> np.ndarray | None:
-    """Apply the lookup table or the first window of the file; None if it has neither (DICOM PS3.3, C.11.2)."""
+    """Return the values in 8 bits after the VOI LUT or the first window; None without both (DICOM PS3.3, C.11.2)."""
     from pydicom import Dataset
     from pydicom.pixels.processing import apply_voi, apply_windowing
 
@@ -241,7 +248,7 @@ def _displayed(values: np.ndarray, dataset: "Dataset") -> np.ndarray | None:
         return np.asarray(np.rint(windowed * (255 / (2**depth - 1))), np.uint8)
     if dataset.get("WindowCenter") in (None, "") or dataset.get("WindowWidth") in (None, ""):
         return None
-    # The modality LUT is already applied. This dataset therefore contains only the window, with an output of 8 bits.
+    # This dataset contains only the window, because the modality LUT is already applied. The output has 8 bits.
     window = Dataset()
     window.PhotometricInterpretation, window.BitsStored, window.PixelRepresentation = "MONOCHROME2", 8, 0
     window.WindowCenter, window.WindowWidth = dataset.WindowCenter, dataset.WindowWidth

@@ -1,7 +1,7 @@
-"""Decoder plugin for pydicom that decompresses DICOM pixels with imagecodecs.
+"""Decoder plugin for pydicom that decompresses DICOM pixels with the package imagecodecs.
 
-Pillow decodes most color images. Two plugins of pydicom are unsuitable: gdcm crashes the process on some damaged
-files, and libjpeg has a copyleft license.
+For most color images, pydicom uses its plugin for Pillow. Two other plugins are unsuitable: gdcm crashes the process on
+some damaged files, and libjpeg has a copyleft license.
 """
 
 from collections.abc import Callable
@@ -27,17 +27,17 @@ _DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
     uid.HTJ2KLossless: imagecodecs.jpeg2k_decode,
     uid.HTJ2K: imagecodecs.jpeg2k_decode,
 }
-# pydicom's plugin interface prescribes this name and the signatures below.
+# The plugin interface of pydicom prescribes this name, and the signatures of the next two functions.
 DECODER_DEPENDENCIES = dict.fromkeys(_DECODERS, ("imagecodecs",))
 
 
 def is_available(syntax: str) -> bool:
-    """Return True if the plugin decodes this transfer syntax."""
+    """Return True if the plugin decodes this transfer syntax (the compression of the pixels)."""
     return syntax in _DECODERS
 
 
 def decode_frame(content: bytes, runner: "DecodeRunner") -> bytes:
-    """Decompress a gray frame, or an RGB frame in JPEG-LS, which does not transform colors.
+    """Decompress a gray frame, or an RGB frame in JPEG-LS, a format that does not transform colors.
 
     Args:
         content: the compressed frame.

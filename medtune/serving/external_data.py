@@ -1,14 +1,14 @@
-"""External data of an ONNX model, found without the onnx package.
+"""Names of the external files of an ONNX model, found without the onnx package.
 
-A tensor may refer to another file (`external_data`) at any path that the process can read. Only files that the bundle
-lists with a SHA-256 may be read. The names are therefore checked before onnxruntime loads the model. The field numbers
-come from onnx.proto3 and never change.
+A tensor may refer to a file (`external_data`) at any path. Only files that the bundle lists with a SHA-256 may be read,
+so the names are checked before onnxruntime loads the model. This module therefore parses the protobuf format of ONNX.
+The field numbers are from onnx.proto3 and never change.
 """
 
 from collections.abc import Iterator
 
 _GRAPH, _FUNCTIONS = 7, 25
-# Nesting of the protobuf messages that may contain tensors: {message: {field: message}}.
+# Messages that may contain tensors: for each kind of message, the kind of message in each field.
 _NESTED: dict[str, dict[int, str]] = {
     "model": {_GRAPH: "graph", _FUNCTIONS: "function"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
@@ -30,7 +30,7 @@ def external_files(content: bytes) -> set[str]:
         content: the bytes of the model.
 
     Returns:
-        The names exactly as in the model. A tensor that is marked as external without a file adds an empty name.
+        The names exactly as in the model. An empty name means that an external tensor has no file.
 
     Raises:
         ValueError: the bytes are not an ONNX model.
@@ -41,6 +41,7 @@ def external_files(content: bytes) -> set[str]:
 
 
 def _collect(message: memoryview, kind: str, depth: int, names: set[str]) -> None:
+    """Add the names of the files that a message and its nested messages refer to."""
     if depth > _MAX_DEPTH:
         raise ValueError("nested too deeply")
     nested = _NESTED[kind]
@@ -58,13 +59,13 @@ def _collect(message: memoryview, kind: str, depth: int, names: set[str]) -> Non
 
 
 def _location(entry: memoryview) -> set[str]:
-    """Return the value of a `location` entry; an empty set for other entries (offset, length, checksum)."""
+    """Return the file name in an entry of external data. Empty for other entries (offset, length, checksum)."""
     texts = {field: bytes(value) for field, value in _fields(entry) if isinstance(value, memoryview)}
     return {texts.get(_VALUE, b"").decode("utf-8", "replace")} if texts.get(_KEY) == b"location" else set()
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield number and value of each protobuf field: bytes, a variable-length number, or 0 for a fixed-size number."""
+    """Yield the number and the value of each protobuf field. The value 0 replaces numbers of fixed size."""
     position = 0
     while position < len(message):
         tag, position = _varint(message, position)
@@ -85,6 +86,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def _varint(message: memoryview, position: int) -> tuple[int, int]:
+    """Return the number of variable length at a position, and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
         if position >= len(message):

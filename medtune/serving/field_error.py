@@ -9,8 +9,8 @@ class FieldError(ValueError):
     """Invalid value of a key. Its text is the result of `wrong_field`.
 
     Args:
-        key: dotted key within the section that is parsed.
-        value: its value. None if the key is missing or null.
+        key: dotted key in the section that is parsed.
+        value: value of the key; None if the key is missing or null.
         expected: description of a valid value.
     """
 
@@ -19,7 +19,7 @@ class FieldError(ValueError):
         self.key, self.value, self.expected = key, value, expected
 
     def within(self, section: str) -> "FieldError":
-        """Return the same error with the key of the section in front."""
+        """Return the same error, with the key of the section added before its key."""
         return FieldError(f"{section}.{self.key}", self.value, self.expected)
 
 
@@ -28,7 +28,7 @@ def wrong_field(key: str, value: object, expected: str) -> str:
 
     Args:
         key: complete dotted key.
-        value: its value. None if the key is missing or null.
+        value: value of the key; None if the key is missing or null.
         expected: description of a valid value.
 
     Returns:
@@ -39,7 +39,7 @@ def wrong_field(key: str, value: object, expected: str) -> str:
 
 
 def show_json(value: object) -> str:
-    """Return a value as bundle.json contains it, with at most 120 characters."""
+    """Return a value as JSON text, shortened to 120 characters."""
     shown = json.dumps(value, ensure_ascii=False, default=str)
     if not shown.isprintable():
         shown = json.dumps(value, default=str)

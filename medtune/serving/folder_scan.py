@@ -1,4 +1,4 @@
-"""Content of a folder: images, files of other types, and files of the operating system."""
+"""Scan of a folder: its images, files of other types, and files of the operating system."""
 
 import os
 from collections import Counter
@@ -20,7 +20,7 @@ _COMPRESSION = (".gz", ".bz2", ".xz", ".zst")
 
 @dataclass(frozen=True)
 class FolderContent:
-    """All files under a folder, as sorted relative POSIX paths.
+    """All files in a folder and its subfolders, as sorted relative POSIX paths.
 
     Attributes:
         images: files with one of the requested suffixes.
@@ -47,7 +47,7 @@ def scan_folder(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> FolderCon
         The files by kind.
 
     Raises:
-        OSError: a folder cannot be read. The error's `filename` is this folder.
+        OSError: a folder cannot be read. The attribute `filename` of the error is this folder.
     """
     images: list[str] = []
     others: list[str] = []
@@ -70,7 +70,10 @@ def scan_folder(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> FolderCon
 
 
 def _is_image(file: Path, suffixes: tuple[str, ...]) -> bool:
-    """Return True for an image suffix, or for a DICOM file without suffix, which hospital archives export."""
+    """Return True for a file with one of the suffixes.
+
+    If DICOM is requested, also return True for a DICOM file without a suffix. Hospital archives export such files.
+    """
     if file.name.lower().endswith(suffixes):
         return True
     named_by_number = file.suffix == "" or file.suffix[1:].isdigit()  # IM0001, or 1.2.840.113619.2.55
@@ -84,7 +87,7 @@ def _raise(error: OSError) -> None:
 
 
 def file_type(path: str) -> str:
-    """Return the lower-case extension of a file, or `without extension`. For a system file, return its name."""
+    """Return the lower-case extension of a file, or `without extension`. For a system file, return its file name."""
     name = PurePosixPath(printable(path)).name
     if path.endswith("/"):
         return name + "/"

@@ -63,7 +63,7 @@ def _show(shape: Sequence[int | str | None]) -> str:
 
 
 def _input(manifest: dict[str, Any]) -> tuple[str, tuple[int, ...], str]:
-    """Return type and shape of the input without the batch axis, and the fields of bundle.json that define them."""
+    """Return the type of the input, its shape without the batch axis, and the keys of bundle.json that define it."""
     if VOLUMES in manifest:
         channels, patch = len(manifest[VOLUMES]["channels"]), manifest[VOLUMES]["patch"]
         return (

@@ -1,15 +1,14 @@
 """Return of freed memory to the operating system.
 
-The C library of Linux (glibc) keeps freed blocks of up to 32 MB for later use. Pillow and libjpeg allocate an image in
-such blocks. A small block that is still in use can keep all freed blocks below it. After a JPEG file of 50 million
-pixels, these are up to 1 GB.
+The C library of Linux (glibc) keeps freed blocks of up to 32 MB for later use. Pillow and libjpeg store images in such
+blocks. After a JPEG file of 50 million pixels, up to 1 GB of freed memory may remain in the process.
 """
 
 import ctypes
 import functools
 from collections.abc import Callable
 
-LARGE_PIXELS = 4_000_000  # smaller images leave too little memory to be worth a call
+LARGE_PIXELS = 4_000_000  # call `release_heap` after images of at least this size
 
 
 def release_heap() -> None:

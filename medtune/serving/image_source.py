@@ -1,4 +1,4 @@
-"""Types of images that a bundle accepts: files, bytes, Pillow images and arrays."""
+"""Types of images that `Bundle.predict` accepts: paths, bytes of files, Pillow images and arrays."""
 
 from collections.abc import Sequence
 from pathlib import Path

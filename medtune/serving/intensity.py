@@ -1,8 +1,8 @@
 """Conversion of images of more than 8 bits to 8 bits, with one range of values per data set.
 
-A 16-bit file does not reveal the range of its values: radiographs use 10, 12 or 14 of the 16 bits. The range is
-determined once from all training images (medtune.data.intensity) and stored in dataset.json and bundle.json. Images
-that do not fit this range are rejected at prediction time.
+A 16-bit file does not state the range of its values. For example, radiographs use 10, 12 or 14 of the 16 bits. The
+range is determined once from all training images (medtune.data.intensity) and stored in dataset.json and bundle.json.
+In prediction, images outside of this range are rejected.
 """
 
 import math
@@ -23,9 +23,9 @@ class Intensity:
 
     Attributes:
         low: value that is mapped to 0, for images of more than 8 bits.
-        high: value that is mapped to 255.
-        clip: clip values outside of the range, because the user chose a window or percentiles. If False, images with
-            such values are rejected.
+        high: value that is mapped to 255, for images of more than 8 bits.
+        clip: clip values outside of the range, because the user has chosen the range. If False, images with such values
+            are rejected.
         from_8_bit: True if the training images include 8-bit images.
         from_deep: True if the training images include images of more than 8 bits.
         apply_voi: apply the display window of a DICOM file, which yields an 8-bit image.
@@ -40,15 +40,15 @@ class Intensity:
 
     @classmethod
     def from_document(cls, values: Mapping[str, Any] | None) -> "Intensity":
-        """Parse the entry `intensity` of bundle.json or dataset.json; None means 8-bit images only."""
+        """Parse the entry `intensity` of bundle.json or dataset.json. None means that all images have 8 bits."""
         return cls() if values is None else cls(**{key: values[key] for key in cls.__dataclass_fields__})
 
     def document(self) -> dict[str, Any]:
-        """Return the entry for dataset.json and bundle.json."""
+        """Return the entry `intensity` for dataset.json and bundle.json."""
         return asdict(self)
 
     def range_for(self, image: DecodedImage) -> tuple[float, float]:
-        """Return the range of values that is scaled to 0..255 for an image at prediction time.
+        """Return the range of values of an image that is scaled to 0..255 in prediction.
 
         Args:
             image: the decoded image.
@@ -105,7 +105,11 @@ class Intensity:
 
 
 def shrink(image: DecodedImage, size: int, resize: Resize) -> np.ndarray:
-    """Resize without scaling to 8 bits: uint8 (size, size, 3), or float32 (size, size) or (size, size, 3)."""
+    """Resize an image to a square, without scaling of its values.
+
+    Returns:
+        uint8 (size, size, 3) for 8-bit images, otherwise float32 (size, size) or (size, size, 3).
+    """
     pixels = image.pixels.astype(np.float32) if image.is_deep else image.pixels
     return resize_square(pixels, size, resize)
 
@@ -115,7 +119,7 @@ def to_uint8(pixels: np.ndarray, value_range: tuple[float, float], inverted: boo
 
     Args:
         pixels: uint8 (h, w, 3), or float32 (h, w) or (h, w, 3).
-        value_range: values that become 0 and 255. Values outside are clipped, because bicubic resizing overshoots.
+        value_range: values that become 0 and 255. Values outside, which bicubic resizing may cause, are clipped.
         inverted: True if low values are bright.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Loading and properties that bundles for images and for volumes share."""
+"""Base class of bundles for images and for volumes: loading, and common properties."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class LoadedBundle(ABC):
     Attributes:
         folder: folder of the bundle.
         manifest: content of bundle.json.
-        precision: the precision in use.
+        precision: precision of the loaded model: fp32, fp16 or int8.
         session: the onnxruntime session, which is thread-safe.
     """
 
@@ -41,26 +41,25 @@ class LoadedBundle(ABC):
         """Load a bundle and verify the SHA-256 of every file.
 
         Args:
-            folder: the exported folder.
-            precision: fp32, or another precision that the bundle ships.
+            folder: folder of the bundle.
+            precision: fp32, or another precision that the bundle contains.
             provider: cpu, cuda or tensorrt (images only). There is no fallback to another provider.
-            threads: CPU threads per prediction. 0 uses all cores.
+            threads: number of CPU threads per prediction; 0 for all cores.
             busy_wait: let idle threads spin during a prediction. Use False if other programs need the cores.
 
         Returns:
             The loaded bundle.
 
         Raises:
-            BundleError: the bundle is damaged, has an unknown schema version, is of the other kind or lacks the
-                precision. Also if onnxruntime is too old, the provider is not active, nibabel is not installed for
-                volumes, or int8 results on this CPU differ from the exported samples.
+            BundleError: the bundle is damaged, is of another kind or version, or lacks the precision. Or a package is
+                missing or too old, the provider is not active, or int8 results on this CPU are wrong.
         """
         folder = Path(folder)
         document = read_manifest(folder)
         cls._check_kind(folder, document, provider)
         session = open_model(folder, document, precision, provider, threads, busy_wait, cls._graph_input(document))
         bundle = cls(folder, document, precision, session)
-        if precision == "int8":  # on x86 CPUs without VNNI, sums of two products have 16 bits and may overflow
+        if precision == "int8":  # on x86 CPUs without the VNNI instructions, sums of products may overflow
             bundle.self_test()
         return bundle
 
@@ -71,7 +70,7 @@ class LoadedBundle(ABC):
 
     @classmethod
     def _graph_input(cls, document: dict[str, Any]) -> tuple[str, int] | None:
-        """Return name and side of the input images, or None if the inputs are not images."""
+        """Return the name of the input and the side of its images in pixels. None if the inputs are not images."""
         return None
 
     @property
@@ -93,11 +92,11 @@ class LoadedBundle(ABC):
 
     @abstractmethod
     def self_test(self) -> float:
-        """Run the bundle's sample input and compare the result with its sample output.
+        """Run the sample input of the bundle, and compare the result with the sample output.
 
         Returns:
             The largest absolute difference.
 
         Raises:
-            BundleError: the difference exceeds the tolerance of this precision, or the decisions differ.
+            BundleError: the difference exceeds the tolerance of this precision, or a decision differs.
         """

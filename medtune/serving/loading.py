@@ -1,4 +1,4 @@
-"""Opening of the model of a bundle after all checks, for images and for volumes."""
+"""Opening and running of the model of a bundle, for images and for volumes. All files are verified first."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -32,11 +32,11 @@ def open_model(
     Args:
         folder: folder of the bundle.
         document: content of bundle.json.
-        precision: a precision that the bundle ships.
+        precision: a precision that the bundle contains.
         provider: cpu, cuda or tensorrt.
-        threads: CPU threads per prediction. 0 uses all cores.
+        threads: number of CPU threads per prediction; 0 for all cores.
         busy_wait: let idle threads spin during a prediction.
-        input_name: argument of `open_session`.
+        input_name: name of the input and side of its images in pixels; None if the inputs are not images.
 
     Returns:
         The session, whose inputs and outputs are those of bundle.json.
@@ -72,12 +72,12 @@ def open_model(
 def run_model(
     session: onnxruntime.InferenceSession, outputs: Sequence[str], inputs: Mapping[str, np.ndarray]
 ) -> list[np.ndarray]:
-    """Run a model. All errors of onnxruntime become one type, so that one volume cannot end a run of several.
+    """Run a model. All errors of onnxruntime are converted to RuntimeError.
 
     Args:
         session: from `open_model`.
         outputs: names of the outputs.
-        inputs: array per input.
+        inputs: arrays by name of the input.
 
     Returns:
         The outputs.

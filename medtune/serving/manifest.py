@@ -1,4 +1,4 @@
-"""Reading, verification and writing of bundle.json."""
+"""Reading, verification and writing of bundle.json, and verification of the files that it lists."""
 
 import hashlib
 import json
@@ -18,11 +18,21 @@ COPY_AGAIN = "Copy or export the bundle again"
 
 
 class BundleError(Exception):
-    """User-facing error about a bundle or its use, formatted as a single line."""
+    """Error about a bundle or its use. The message is one line for the user."""
 
 
 def dump_manifest(document: dict[str, Any]) -> str:
-    """Serialize bundle.json with its checksum; raises ValueError for NaN and infinite numbers."""
+    """Serialize bundle.json with its checksum.
+
+    Args:
+        document: content of bundle.json.
+
+    Returns:
+        The text of the file.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
     return dump_with_checksum(document, CHECKSUM_KEY, ascii_only=False)
 
 
@@ -131,6 +141,7 @@ def check_file(folder: Path, document: dict[str, Any], name: str) -> None:
 
 
 def _path(folder: Path, document: dict[str, Any], name: str) -> Path:
+    """Return the path of a file that bundle.json lists. Raise BundleError for other files."""
     if name not in document["files"]:
         raise BundleError(f"{folder}: {MANIFEST_FILE} does not list the file {name!r}. {COPY_AGAIN}")
     if Path(name).name != name:

@@ -1,4 +1,4 @@
-"""Validation of the fields of bundle.json, which may be written by another program or by hand."""
+"""Validation of the fields of bundle.json, because another program or a person may have written the file."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ from medtune.serving.slides import aggregate
 from medtune.serving.slides.tile_settings import TileSettings
 
 RESIZE_MODES = ("squash", "pad", "crop")
-# Keys of every bundle, and of bundles for images, with their values.
+# Required keys of every bundle, and those of bundles for images, with a description of the value.
 REQUIRED = {
     "task": 'a mapping with the key "kind"',
     "input": 'a mapping with the key "name"',
@@ -19,12 +19,12 @@ REQUIRED = {
 }
 REQUIRED_FOR_IMAGES = {"preprocessing": 'a mapping with the keys "image_size" and "resize"'}
 TEXTS = ("task.kind", "input.name", "output.name")
-# Entry of bundles for volumes. They do not have the fields of images.
+# Key that only bundles for volumes have.
 VOLUMES = "volumes"
 
 
 def validate_manifest(document: dict[str, Any]) -> str | None:
-    """Return the first invalid field with its value and the expected value, or None if all fields are valid."""
+    """Return a message about the first invalid field, or None if all fields are valid."""
     sections = ("task", "input", "output") if VOLUMES in document else ("task", "input", "output", "preprocessing")
     for key in sections:
         if not isinstance(value := document.get(key), dict):
@@ -51,6 +51,7 @@ def _check_images(document: dict[str, Any]) -> str | None:
 
 
 def _lookup(document: dict[str, Any], path: str) -> Any:
+    """Return the value of a dotted key, or None."""
     value: Any = document
     for key in path.split("."):
         value = value.get(key) if isinstance(value, dict) else None

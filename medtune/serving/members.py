@@ -1,6 +1,6 @@
 """Entry `members` of bundle.json: the networks whose outputs a bundle averages.
 
-Bundles of schema version 1 have a single network and no such entry.
+Bundles of schema version 1 have a single network, and no entry `members`.
 """
 
 from collections.abc import Mapping
@@ -8,9 +8,9 @@ from typing import Any
 
 from medtune.serving.field_error import wrong_field
 
-# Names of two more outputs of the graph: the decision, int64 (N, ...), and the output of each network, (N, M, ...).
+# Names of two outputs of the graph: the decision, int64 (N, ...), and the outputs of the M networks, (N, M, ...).
 DECISION, MEMBERS = "decision", "members"
-# Stands for the test fold of a network that is trained on all labeled images (`final: refit`).
+# Value in place of the test fold, for a network that is trained on all labeled images (`final: refit`).
 REFIT = -1
 
 
@@ -20,7 +20,7 @@ def network_name(fold: int) -> str:
 
 
 def validate(document: Mapping[str, Any]) -> str | None:
-    """Return the first invalid field of `members` with its value and the expected value, or None."""
+    """Return a message about the first invalid field of `members`, or None if all fields are valid."""
     if document["schema_version"] == 1:
         return None
     members = document.get(MEMBERS)
@@ -35,10 +35,9 @@ def validate(document: Mapping[str, Any]) -> str | None:
 
 
 def folds(document: Mapping[str, Any]) -> list[int]:
-    """Return the test fold of each network.
+    """Return the test fold of each network. A network has not seen the patients of its test fold.
 
-    A network has not seen the test patients of its fold. `REFIT` (null in bundle.json) marks a network that has seen
-    all patients.
+    `REFIT` (null in bundle.json) means that the network has seen all patients.
 
     Args:
         document: content of bundle.json.
@@ -57,14 +56,14 @@ def count(document: Mapping[str, Any]) -> int:
 
 
 def temperatures(document: Mapping[str, Any]) -> list[float]:
-    """Return the temperature of each network of a bundle for slides."""
+    """Return the calibration temperature of each network of a bundle for slides."""
     if MEMBERS in document:
         return [member["temperature"] for member in document[MEMBERS]]
     return [document["temperature"]]
 
 
 def check_temperature(document: Mapping[str, Any]) -> str | None:
-    """Return the error in the temperature of a bundle for slides of schema version 1, or None."""
+    """Return a message about the temperature of a bundle for slides of schema version 1, or None if it is valid."""
     if MEMBERS in document:
         return None
     return _check_positive("temperature", document.get("temperature"))

@@ -1,4 +1,4 @@
-"""Shortening of error messages and program output to one line."""
+"""Shortening of error messages and of program output to one line."""
 
 MAX_CHARS = 300
 
@@ -8,10 +8,10 @@ def first_line(error: BaseException, with_type: bool = False) -> str:
 
     Args:
         error: error whose message may be empty or have many lines.
-        with_type: prepend the name of the error's type.
+        with_type: begin with the name of the type of the error.
 
     Returns:
-        At most 300 characters of the message, or the name of the type if the message is empty.
+        At most 300 characters of the first line, or the name of the type if the message is empty.
     """
     lines, name = str(error).strip().splitlines(), type(error).__name__
     if not lines:

@@ -6,15 +6,14 @@ import onnxruntime
 
 from medtune.serving.manifest import BundleError
 
-# Older versions do not support ONNX IR version 10, which the export uses.
+# Oldest supported version. Older versions do not support ONNX IR version 10, which the export uses.
 MINIMUM = "1.18"
-# Measured with fp32, fp16 and int8 graphs of a ViT and an EfficientNet. Version 1.23 runs graphs of opset 23, but not
-# int8 graphs.
+# Oldest version by ONNX operator set (opset), tested with fp32, fp16 and int8 graphs of a ViT and an EfficientNet.
 MINIMUM_BY_OPSET = {22: "1.21", 23: "1.24", 24: "1.24"}
 
 
 def minimum_for(opset: int) -> str:
-    """Return the oldest onnxruntime, as `major.minor`, that runs graphs of this ONNX operator set."""
+    """Return the oldest version of onnxruntime, as `major.minor`, that runs graphs of an ONNX operator set."""
     return MINIMUM_BY_OPSET.get(opset, MINIMUM)
 
 

@@ -1,4 +1,4 @@
-"""Output of results to stdout or, atomically, to a file."""
+"""Output of results to stdout or to a file. The file appears only after it is complete."""
 
 import io
 import os
@@ -11,7 +11,7 @@ from typing import TextIO
 from medtune.serving.manifest import BundleError
 
 MAX_NAME_BYTES = 255  # longest name of a file in common file systems
-_NAME_CHARS = 40  # of a long name in the name of its temporary file
+_NAME_CHARS = 40  # number of characters of a long name that its temporary file has
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def replace_file(path: Path, suffix: str = "") -> Iterator[Path]:
 
     Args:
         path: the file. An existing file is replaced.
-        suffix: ending of the temporary name, by which some libraries choose the format.
+        suffix: suffix of the temporary file. Some libraries choose the format by the suffix.
 
     Yields:
         Temporary path in the same folder.
@@ -43,7 +43,7 @@ def replace_file(path: Path, suffix: str = "") -> Iterator[Path]:
 
 
 def _problem(path: Path, error: OSError) -> str:
-    """Return why a file cannot be written, and the fix."""
+    """Return why a file cannot be written, and how to fix this."""
     folder = path.parent
     if not folder.exists():
         return f"the folder {folder} does not exist. Create it, or use another folder"

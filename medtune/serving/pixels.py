@@ -1,4 +1,4 @@
-"""Decoded pixels before they are resized and scaled to 8 bits."""
+"""Decoded pixels of an image, before they are resized and scaled to 8 bits."""
 
 from dataclasses import dataclass
 
@@ -17,8 +17,8 @@ class DecodedImage:
         pixels: uint8 (h, w, 3) RGB for 8-bit images. Images of more than 8 bits keep the integers or floats of the
             file, as (h, w) gray or (h, w, 3) RGB.
         declared: lowest and highest possible value according to the file; None if the file does not declare them.
-        inverted: True if low values are bright (TIFF WhiteIsZero, DICOM MONOCHROME1). False for 8-bit images, whose
-            pixels are already inverted.
+        inverted: True if low values are bright (TIFF WhiteIsZero, DICOM MONOCHROME1). For 8-bit images always False,
+            because their pixels are inverted in decoding.
     """
 
     pixels: np.ndarray

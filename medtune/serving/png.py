@@ -1,4 +1,4 @@
-"""Decoding of 16-bit PNG files. Pillow would reduce color images to 8 bits."""
+"""Decoding of 16-bit PNG files, because Pillow would reduce color images to 8 bits."""
 
 import struct
 
@@ -7,7 +7,7 @@ import numpy as np
 from medtune.serving.pixels import DecodedImage, DecodeError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_BIT_DEPTH = 24  # offset of this byte in the file
+_BIT_DEPTH = 24  # position of the byte with the bits per channel
 
 
 def is_16_bit(content: bytes) -> bool:
@@ -43,7 +43,10 @@ def read_png(content: bytes) -> DecodedImage:
 
 
 def _declared(content: bytes, pixels: np.ndarray) -> tuple[float, float] | None:
-    """Read the range from the chunk sBIT. PNG requires samples scaled to 16 bits, but many programs do not scale."""
+    """Return the range of values that the chunk sBIT (number of significant bits) declares, or None.
+
+    PNG requires values that are scaled to 16 bits, but many programs do not scale them. Both cases are supported.
+    """
     significant = _significant_bits(content)
     if not significant or not 8 <= max(significant) < 16:
         return None

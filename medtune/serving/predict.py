@@ -1,4 +1,4 @@
-"""Prediction of image files to CSV or JSON (`medtune predict`)."""
+"""Prediction of image files and slides, with output as CSV or JSON (`medtune predict`)."""
 
 import csv
 import json
@@ -27,7 +27,7 @@ _MAX_SHOWN = 6
 def find_images(paths: Sequence[Path], suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
     """List the given files and the images in the given folders.
 
-    Hidden and system files, files of other types and linked folders are skipped (see `left_out`).
+    Hidden files, system files, files of other types, and linked folders are skipped (see `left_out`).
 
     Args:
         paths: files and folders.
@@ -103,8 +103,8 @@ def read_images(bundle: Bundle, paths: Sequence[Path], workers: int, ahead: int)
         ahead: maximum number of images that are decoded in advance.
 
     Yields:
-        Path and uint8 (H, W, 3) in order. If a file cannot be used, the array is empty and the reason is printed to
-        stderr.
+        The path and the pixels, uint8 (H, W, 3), of each image in order. If a file cannot be used, the array is empty,
+        and the reason is printed on stderr.
     """
 
     def read(path: Path) -> np.ndarray:
@@ -128,10 +128,7 @@ def read_images(bundle: Bundle, paths: Sequence[Path], workers: int, ahead: int)
 def predict_files(
     bundle: Bundle, paths: Sequence[Path], batch_size: int = 32, workers: int = 4
 ) -> Iterator[tuple[Path, list[Any]]]:
-    """Predict image files.
-
-    Images are decoded while the network computes. Threads are sufficient, because decoding and inference release
-    Python's global interpreter lock.
+    """Predict image files. Threads decode the next images while the network computes.
 
     Args:
         bundle: the loaded bundle.
@@ -140,10 +137,10 @@ def predict_files(
         workers: number of decoding threads.
 
     Yields:
-        Path and row (see `Bundle.rows`) of each readable image, in order.
+        The path and the row (see `Bundle.rows`) of each readable image, in order.
     """
     waiting: list[Path] = []
-    # All batches share one buffer: a batch is predicted before the next one is filled.
+    # All batches share one buffer. A batch is predicted before the next batch is written to the buffer.
     batch = np.empty((min(batch_size, len(paths)), bundle.image_size, bundle.image_size, 3), np.uint8)
 
     def flush() -> Iterator[tuple[Path, list[Any]]]:
@@ -179,14 +176,14 @@ def write_predictions(
         batch_size: number of images per run of the network.
         workers: number of decoding threads.
         as_json: write a JSON list of objects. If False, write CSV with the columns path, prediction and prob_CLASS.
-        mpp: micrometers per pixel of slides whose files do not state it.
+        mpp: micrometers per pixel of slides whose files do not contain this value.
         tiles_file: CSV file for the predictions of tiles (see `medtune.serving.slides.predict.predict_slides`).
 
     Returns:
         The number of images that could not be read.
 
     Raises:
-        BundleError: the file cannot be written.
+        BundleError: a file cannot be written.
     """
     unit = "slides" if bundle.is_for_slides else "images"
     progress = ProgressLog(len(images), unit=unit)
@@ -225,7 +222,10 @@ def _csv_writer(stream: TextIO, bundle: Bundle) -> tuple[WriteRow, Callable[[], 
 
 
 def _json_writer(stream: TextIO, bundle: Bundle) -> tuple[WriteRow, Callable[[], None]]:
-    """Write the JSON list incrementally, because the predictions of an archive may not fit in memory."""
+    """Return functions that write an entry, and the end, of a JSON list.
+
+    The list is written entry by entry, because all predictions may not fit in memory.
+    """
     before = "["
 
     def write_row(path: Path, row: list[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Predictions of one image: a class or findings."""
+"""Prediction for one image: a class, or any number of findings."""
 
 from dataclasses import dataclass, field
 
@@ -8,11 +8,11 @@ class Prediction:
     """A predicted class.
 
     Attributes:
-        label: the class that the bundle's decision rule chooses.
-        probability: calibrated probability of that class, 0..1.
-        probabilities: calibrated probability per class; they sum to 1.
-        set: classes of the prediction set; None if the bundle has no prediction sets.
-        uncertain: True if the set differs from the predicted class; None if the bundle has no prediction sets.
+        label: the class that the decision rule of the bundle chooses.
+        probability: calibrated probability of this class, 0..1.
+        probabilities: calibrated probability per class; the sum is 1.
+        set: classes of the prediction set (see `medtune.serving.prediction_sets`); None if the bundle has no sets.
+        uncertain: True if the set is not exactly the predicted class; None if the bundle has no sets.
     """
 
     label: str
@@ -38,8 +38,8 @@ class FindingsPrediction:
     """Any number of predicted findings.
 
     Attributes:
-        findings: findings whose probability reaches their threshold, in the bundle's order; may be empty.
-        probabilities: calibrated probability per finding, 0..1; they do not sum to 1.
+        findings: findings whose probability reaches their threshold, in the order of the bundle; may be empty.
+        probabilities: calibrated probability per finding, 0..1; the sum may differ from 1.
         decisions: per finding, True if its probability reaches the threshold.
     """
 

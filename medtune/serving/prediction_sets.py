@@ -1,6 +1,6 @@
-"""Prediction sets: all classes whose probability reaches a calibrated minimum.
+"""Prediction sets. The set of an image contains all classes whose probability reaches a calibrated minimum.
 
-bundle.json stores the minimum per class as `prediction_sets.min_probability`.
+The entry `prediction_sets.min_probability` of bundle.json contains the minimum of each class.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,13 +46,22 @@ def is_uncertain(members: np.ndarray, decided: np.ndarray) -> np.ndarray:
         decided: class indices (n,) that the decision rule chooses.
 
     Returns:
-        bool (n,), True if the set is empty, has several classes, or consists of another class than the decision.
+        bool (n,), True if the set is empty, has several classes, or contains only another class than the decision.
     """
     return np.asarray((members.sum(axis=1) != 1) | ~members[np.arange(len(members)), decided])
 
 
 def cells(probabilities: np.ndarray, decided: np.ndarray, document: Mapping[str, Any]) -> list[list[Any]]:
-    """Return the values of `columns` per image: class names joined by `|`, and 1 if the prediction is uncertain."""
+    """Return the values of `columns` for each image.
+
+    Args:
+        probabilities: (n, classes), rows sum to 1.
+        decided: class indices (n,) that the decision rule chooses.
+        document: content of bundle.json.
+
+    Returns:
+        Two values per image: the class names joined by `|`, and 1 if the prediction is uncertain, otherwise 0.
+    """
     classes = document["classes"]
     members = prediction_sets(probabilities, document[KEY], classes)
     uncertain = is_uncertain(members, decided).astype(int).tolist()
@@ -63,13 +72,13 @@ def cells(probabilities: np.ndarray, decided: np.ndarray, document: Mapping[str,
 
 
 def parse(cells: Sequence[Any]) -> tuple[tuple[str, ...], bool]:
-    """Parse the cells of one image into class names and the flag `uncertain`."""
+    """Convert the values of one image from `cells` to class names and the flag `uncertain`."""
     names, uncertain = cells
     return tuple(names.split(SEPARATOR)) if names else (), bool(uncertain)
 
 
 def validate(document: Mapping[str, Any]) -> str | None:
-    """Return the error in the entry of bundle.json, or None if the entry is valid or absent."""
+    """Return a message about the entry `prediction_sets` of bundle.json. None if it is valid or absent."""
     if not is_available(document):
         return None
     sets, classes = document[KEY], document["classes"]

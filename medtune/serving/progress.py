@@ -1,4 +1,4 @@
-"""Progress messages on stderr, because stdout is for results."""
+"""Progress messages on stderr. Stdout is reserved for results."""
 
 import sys
 import time
@@ -8,7 +8,7 @@ INTERVAL_S = 15.0
 
 
 class ProgressLog:
-    """Counter that periodically prints the number of images, the rate and the remaining time.
+    """Counter that prints the number of finished images, the rate and the remaining time, every 15 s by default.
 
     Attributes:
         done: number of finished images.

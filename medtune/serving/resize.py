@@ -1,4 +1,4 @@
-"""Resizing of images to a square, identical for training and prediction."""
+"""Resizing of images to a square. Training and prediction use the same function."""
 
 from typing import Literal
 
@@ -18,7 +18,7 @@ def resize_square(image: np.ndarray, size: int, resize: Resize) -> np.ndarray:
             image and repeats its edge pixels, and `crop` keeps the central square.
 
     Returns:
-        (size, size) or (size, size, c) with the same dtype. The input itself if it already has this size.
+        (size, size) or (size, size, c) with the same dtype. If the image already has this size, the image itself.
     """
     height, width = image.shape[:2]
     if (height, width) == (size, size):

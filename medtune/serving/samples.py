@@ -1,4 +1,4 @@
-"""Sample inputs of a bundle and the outputs that the export measured for them."""
+"""Sample inputs of a bundle with the outputs that the export has computed, for a self-test on another machine."""
 
 import io
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import numpy as np
 from medtune.serving.manifest import BundleError, read_file
 from medtune.serving.one_line import first_line
 
-# Defaults for bundles whose bundle.json has no measured tolerance.
+# Largest allowed differences, for bundles whose bundle.json does not contain `sample_tolerance`.
 SAMPLE_TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2, "int8": 5e-2}
 INPUT_FILE, OUTPUT_FILE = "sample_input.npy", "sample_output.npy"
 
@@ -25,7 +25,7 @@ def compare_samples(
         document: content of bundle.json.
         precision: precision of the model.
         provider: name of the provider, for the message.
-        run: the model.
+        run: function of the model, from inputs to outputs.
 
     Returns:
         The sample input and the largest absolute difference.
@@ -67,7 +67,7 @@ def read_array(folder: Path, document: dict[str, Any], name: str) -> np.ndarray:
     """
     content = read_file(folder, document, name)
     try:
-        # np.load would also accept .npz archives.
+        # `np.load` would also accept .npz archives.
         return np.asarray(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))
     except Exception as error:  # NumPy parses the header as Python source, which can raise any error
         raise BundleError(

@@ -1,4 +1,4 @@
-"""onnxruntime sessions on the requested provider, without fallback to another one."""
+"""onnxruntime sessions on the requested provider (cpu, cuda or tensorrt). There is no fallback to another provider."""
 
 import io
 import os
@@ -14,7 +14,7 @@ from medtune.serving.manifest import BundleError
 from medtune.serving.one_line import first_line
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
-# Minimum, optimal and maximum batch size of a TensorRT engine.
+# Minimum, typical and maximum batch size of a TensorRT engine (the compiled model).
 PROFILE_BATCHES = (1, 32, 64)
 
 
@@ -36,17 +36,17 @@ def open_session(
         name: name of the file, for messages.
         provider: cpu, cuda or tensorrt.
         precision: precision of the file.
-        threads: CPU threads per prediction. 0 uses all cores.
+        threads: number of CPU threads per prediction; 0 for all cores.
         busy_wait: let idle threads spin during a prediction. Use False if other programs need the cores.
-        input_name: name of the graph's input and the side of its images in pixels. TensorRT needs both.
-        folder: folder of the file `name`. Only required for a model with external data.
+        input_name: name of the input and side of its images in pixels. TensorRT needs both.
+        folder: folder of the file `name`. Only required for a model whose weights are in other files.
         external: names of the files in `folder` that the model may load weights from.
 
     Returns:
         The session.
 
     Raises:
-        BundleError: the content is not an ONNX model, the model refers to external data that is not listed, or the
+        BundleError: the content is not an ONNX model, the model refers to a file that is not in `external`, or the
             provider is not available or not active.
     """
     try:
@@ -69,7 +69,7 @@ def open_session(
         if hasattr(onnxruntime, "preload_dlls"):  # since 1.21; older versions search the library path
             with redirect_stdout(io.StringIO()):  # prints missing libraries, but stdout is for the CSV
                 onnxruntime.preload_dlls()
-        onnxruntime.set_default_logger_severity(4)  # a provider that cannot start is reported below in one line
+        onnxruntime.set_default_logger_severity(4)  # the exceptions below report a provider that cannot start
     try:
         if provider == "tensorrt":
             engine_cache_dir().mkdir(parents=True, exist_ok=True)
@@ -94,13 +94,18 @@ def open_session(
 
 
 def session_options(threads: int = 0, busy_wait: bool = True) -> onnxruntime.SessionOptions:
-    """Return session options: all graph optimizations; operators run one after another, each on all threads."""
+    """Return options for a session with all graph optimizations. Each operator runs on all threads.
+
+    Args:
+        threads: number of CPU threads; 0 for all cores.
+        busy_wait: let idle threads spin during a prediction.
+    """
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Buffers are planned once per batch size and reused.
+    # Memory is planned once per batch size and reused.
     options.enable_mem_pattern = options.enable_cpu_mem_arena = True
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if busy_wait else "0")
     # Between predictions the threads sleep, so that other programs can use the cores.
@@ -116,7 +121,7 @@ def count_operators(session: onnxruntime.InferenceSession) -> dict[str, int]:
         session: from `open_session`.
 
     Returns:
-        Number of operators per provider name. Empty for onnxruntime before 1.24, which does not report the providers.
+        Number of operators by name of the provider. Empty for versions of onnxruntime before 1.24.
     """
     counts: dict[str, int] = {}
     if not hasattr(session, "get_provider_graph_assignment_info"):
@@ -132,19 +137,19 @@ def provider_list(provider: str, precision: str, input_name: tuple[str, int] | N
     Args:
         provider: cpu, cuda or tensorrt.
         precision: precision of the model.
-        input_name: name of the graph's input and the side of its images in pixels.
+        input_name: name of the input and side of its images in pixels.
 
     Returns:
-        Providers as onnxruntime expects them. Later providers only run operators that earlier ones do not support.
+        Providers as onnxruntime expects them. A provider runs only operators that earlier providers do not support.
     """
     if provider == "cpu":
         return [PROVIDERS["cpu"]]
     cuda = {
         # TF32 would change probabilities of an fp32 model by about 1e-3.
         "use_tf32": "0" if precision == "fp32" else "1",
-        # The default measures all convolution algorithms for every new batch size. A service has up to 64 sizes.
+        # The default measures all convolution algorithms for every batch size, of which a service has up to 64.
         "cudnn_conv_algo_search": "HEURISTIC",
-        # The default doubles the allocated memory, but other programs may share the GPU.
+        # The default allocates up to twice the required memory, but other programs may use the GPU too.
         "arena_extend_strategy": "kSameAsRequested",
     }
     providers: list[Any] = [(PROVIDERS["cuda"], cuda), PROVIDERS["cpu"]]
@@ -160,7 +165,7 @@ def provider_list(provider: str, precision: str, input_name: tuple[str, int] | N
         "trt_fp16_enable": "1" if precision == "fp16" else "0",
     }
     if input_name:
-        # Without these shapes, TensorRT rebuilds the engine for every batch that is larger than all previous ones.
+        # Without these shapes, TensorRT builds the engine again for every batch that is larger than earlier batches.
         name, side = input_name
         for end, batch in zip(("min", "opt", "max"), PROFILE_BATCHES, strict=True):
             tensorrt[f"trt_profile_{end}_shapes"] = f"{name}:{batch}x{side}x{side}x3"
@@ -168,7 +173,7 @@ def provider_list(provider: str, precision: str, input_name: tuple[str, int] | N
 
 
 def engine_cache_dir() -> Path:
-    """Return the folder for TensorRT engines: under `$MEDTUNE_CACHE` if set, otherwise in the user's cache folder."""
+    """Return the folder for TensorRT engines: in `$MEDTUNE_CACHE` if set, otherwise in the user's cache folder."""
     if cache := os.environ.get("MEDTUNE_CACHE"):
         return Path(cache).resolve() / "tensorrt"
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

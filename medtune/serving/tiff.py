@@ -1,4 +1,7 @@
-"""TIFF files that Pillow does not support correctly: more than 8 bits, planar color, extra channels, floats."""
+"""Decoding of TIFF files that Pillow does not read correctly.
+
+These are files with more than 8 bits, floats, separate color planes, or extra channels.
+"""
 
 import io
 import logging
@@ -12,7 +15,8 @@ if TYPE_CHECKING:
     import tifffile  # slow to import, so it is imported in functions
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # problems with the pixels raise errors
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # damaged pixels still raise errors
+# Values of TIFF tags.
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _TOP_LEFT = 1
 _CONTIGUOUS = 1
@@ -30,7 +34,8 @@ def read_tiff(content: bytes, max_pixels: int) -> DecodedImage | None:
         The pixels of the image, or None for an ordinary 8-bit file, which Pillow can read.
 
     Raises:
-        DecodeError: the file has several pages, extra channels, transparency or an unsupported kind of pixels.
+        DecodeError: the file is damaged or too large, or has several pages, transparency, extra channels or an
+            unsupported kind of pixels.
     """
     import tifffile
 
@@ -50,6 +55,7 @@ def read_tiff(content: bytes, max_pixels: int) -> DecodedImage | None:
 
 
 def _check_kind(page: "tifffile.TiffPage") -> None:
+    """Raise DecodeError if the kind, the bits or the number of channels of the pixels is not supported."""
     kinds = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR)
     if page.photometric not in kinds:
         name = getattr(page.photometric, "name", page.photometric)
@@ -64,6 +70,7 @@ def _check_kind(page: "tifffile.TiffPage") -> None:
 
 
 def _is_ordinary(page: "tifffile.TiffPage") -> bool:
+    """Return True if Pillow reads the file correctly."""
     gray = page.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
     unsigned = page.sampleformat == _UINT
     contiguous = page.planarconfig == _CONTIGUOUS or page.samplesperpixel == 1
@@ -74,13 +81,14 @@ def _is_ordinary(page: "tifffile.TiffPage") -> bool:
 
 
 def _check_segments(page: "tifffile.TiffPage", size: int) -> None:
-    """Raise DecodeError if strips or tiles are missing, because tifffile fills them with zeros."""
+    """Raise DecodeError if parts of the pixels are missing. tifffile would replace them by zeros."""
     for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
         if count <= 0 or offset <= 0 or offset + count > size:
             raise DecodeError("damaged: parts of the pixels are missing")
 
 
 def _to_image(page: "tifffile.TiffPage") -> DecodedImage:
+    """Read the pixels of a page, and convert them to gray or RGB."""
     if page.photometric in (_PALETTE, _CMYK, _YCBCR):
         raise DecodeError("TIFF palette, CMYK or YCbCr pixels with separate planes are not supported. Convert to RGB")
     pixels = page.asarray()
@@ -98,7 +106,7 @@ def _to_image(page: "tifffile.TiffPage") -> DecodedImage:
 
 
 def _without_alpha(pixels: np.ndarray, page: "tifffile.TiffPage") -> np.ndarray:
-    """Remove an extra channel that is opaque or 0 everywhere, which carries no information."""
+    """Remove an extra channel without information: one that is opaque everywhere, or 0 everywhere."""
     if pixels.ndim == 2 or pixels.shape[2] == 3:
         return pixels
     colors, extra = pixels[..., :-1], pixels[..., -1]
@@ -110,20 +118,23 @@ def _without_alpha(pixels: np.ndarray, page: "tifffile.TiffPage") -> np.ndarray:
 
 
 def _declared(page: "tifffile.TiffPage", pixels: np.ndarray) -> tuple[float, float] | None:
-    """Return the range from the bit depth, or from the tag MaxSampleValue if its value is a power of 2 minus 1."""
+    """Return the range of values that the file declares, or None.
+
+    The range is from the bits per channel, or from the tag MaxSampleValue if its value is a power of 2 minus 1.
+    """
     if pixels.dtype.kind != "u":
         return None
     if page.bitspersample < 8 * pixels.dtype.itemsize:
         return 0.0, float(2**page.bitspersample - 1)
     values = np.atleast_1d(np.asarray(page.tags.valueof("MaxSampleValue", 0), np.float64))
     largest = int(values.max())
-    # Some programs store the largest value of the image in this tag.
+    # Some programs store the largest value of the image in this tag, which is not the range.
     is_depth = largest >= 255 and (largest + 1) & largest == 0
     return (0.0, float(largest)) if is_depth and pixels.max() <= largest else None
 
 
 def orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Rotate an image (h, w, ...) upright, given its EXIF or TIFF orientation (1 to 8; others count as upright)."""
+    """Rotate and flip an image (h, w, ...) upright. `orientation` is the EXIF value 1 to 8; others mean upright."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

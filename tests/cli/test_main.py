@@ -63,7 +63,12 @@ def test_summary__is_the_first_line_of_the_command(name: str) -> None:
 def test_predict_help__fits_into_80_columns() -> None:
     _, *lines = main.load("predict").help.splitlines()
     assert max(map(len, lines)) <= 78
-    for kind in ("Classification bundles", "Volumes", "Segmented images", "Slides"):
+    for kind in (
+        "Classification of images",
+        "Classification of slides",
+        "Segmentation of volumes",
+        "Segmentation of images",
+    ):
         assert any(line.startswith(kind) for line in lines)
 
 

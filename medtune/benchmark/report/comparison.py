@@ -1,4 +1,4 @@
-"""Comparison of the methods on one dataset and backbone, the basis of plots, tables and recommendations."""
+"""Comparison of the methods on one dataset and backbone. Plots, tables and recommendations use it."""
 
 from dataclasses import dataclass
 
@@ -20,10 +20,11 @@ class Comparison:
     Attributes:
         cube: metrics of the trials.
         summary: means, intervals and ranks.
-        trainable: (M,) trainable parameters of the backbone, without the head; NaN if no trial is finished.
-        best: (P,) index of the method with the best mean per percentage; None if no method has results.
-        against_best: (P,) differences of the other methods from the best one, by method.
-        against_full: (P,) differences from full fine-tuning, by method; empty if full fine-tuning has no results.
+        trainable: (M,) number of trainable parameters, without the head; NaN if no trial of the method is finished.
+        best: (P,) index of the method with the best mean at each percentage; None if no method has results.
+        against_best: (P,) differences of the other methods from the best method, by index of the method.
+        against_full: (P,) differences from full fine-tuning, by index of the method; empty dicts if full fine-tuning
+            has no results.
         confidence: coverage of the intervals, 0..1.
     """
 
@@ -64,7 +65,12 @@ class Comparison:
 
 
 def compare_methods(cube: MetricCube, confidence: float) -> Comparison:
-    """Compare the methods of a cube, with intervals and tests at `confidence` (0..1)."""
+    """Return the comparison of the methods of a cube.
+
+    Args:
+        cube: metrics of the trials.
+        confidence: coverage of the intervals, 0..1. The significance level of tests is 1 - confidence.
+    """
     summary = summarize(cube, confidence)
     counts = [cube.first_value(method, "trainable") for method in range(len(cube.methods))]
     trainable = np.array([np.nan if n is None else n for n in counts], np.float64)
@@ -87,8 +93,8 @@ def compare_methods(cube: MetricCube, confidence: float) -> Comparison:
 
 
 def _best_method(scores: Floats, trainable: Floats) -> int | None:
+    """Return the index of the highest score. Among equal scores, fewer trainable parameters win."""
     if np.isnan(scores).all():
         return None
-    # Among equal means, prefer the method with fewer trainable parameters.
     highest = np.flatnonzero(scores == np.nanmax(scores))
     return int(highest[np.argmin(np.nan_to_num(trainable[highest], nan=np.inf))])

@@ -1,4 +1,7 @@
-"""Template context for the section of report.html about one comparison: tables, plots and facts."""
+"""Content of the section of report.html about one dataset and backbone: values for the template.
+
+A cell of a table belongs to one method and one percentage of the training patients.
+"""
 
 import base64
 import io
@@ -29,8 +32,8 @@ PANELS_PER_PLOT = 2  # panels of one forest plot, side by side
 
 
 def report_context(comparison: Comparison) -> dict[str, Any]:
-    """Build the entry of `blocks` in `benchmark/report/page.html.j2` for one comparison."""
-    cube = comparison.cube  # metrics by method, percentage, seed and left-out patients
+    """Return the values for one comparison: an entry of `blocks` in the template `benchmark/report/page.html.j2`."""
+    cube = comparison.cube
     if comparison.is_empty:
         return {"data": cube.data, "backbone": cube.backbone, "empty": True}
     percents = [p for p, best in enumerate(comparison.best) if best is not None]
@@ -54,6 +57,7 @@ def report_context(comparison: Comparison) -> dict[str, Any]:
 
 
 def _facts(comparison: Comparison) -> str:
+    """Describe the protocol, the numbers of images and patients, and the device, in sentences."""
     cube = comparison.cube
     results = cube.results
     unit, item = resampling_unit(cube), sample_noun(cube)
@@ -81,6 +85,7 @@ def _facts(comparison: Comparison) -> str:
 
 
 def _row(comparison: Comparison, method: int, n: int, percents: list[int]) -> dict[str, Any]:
+    """Return row number `n` of the main table: one method, with one cell per percentage."""
     cube, summary = comparison.cube, comparison.summary
     fraction = cube.first_value(method, "trainable_fraction")
     return {
@@ -95,6 +100,7 @@ def _row(comparison: Comparison, method: int, n: int, percents: list[int]) -> di
 
 
 def _entry(comparison: Comparison, method: int, percent: int) -> dict[str, Any]:
+    """Return the cell of a method at the percentage with index `percent`."""
     cube, summary = comparison.cube, comparison.summary
     index = method, percent
     if np.isnan(summary.mean[index]):
@@ -116,6 +122,7 @@ def _entry(comparison: Comparison, method: int, percent: int) -> dict[str, Any]:
 
 
 def _against_full(comparison: Comparison, percents: list[int]) -> list[dict[str, Any]]:
+    """Return the rows of the table of differences from full fine-tuning."""
     if not any(comparison.against_full):
         return []
     rows = []

@@ -11,18 +11,18 @@ MAX_NAMES = 8  # further names are counted instead of listed
 
 
 def metric_title(name: str, kind: str) -> str:
-    """Return the title of a metric of the task."""
+    """Return the title of a metric. `kind` is the kind of the task, such as `classification`."""
     metric = base.metric(kind, name)
     return metric.title if metric else name.replace("_", " ")
 
 
 def format_number(value: float | None, digits: int = 3) -> str:
-    """Format with `digits` decimals and a typographic minus; a dash if there is no value."""
+    """Format a number with `digits` decimals and a typographic minus; a dash for None or NaN."""
     return "–" if value is None or np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
 def format_signed(value: float) -> str:
-    """Format with a sign and three decimals; a dash for NaN."""
+    """Format a number with a sign and three decimals; a dash for NaN."""
     return "–" if np.isnan(value) else f"{value:+.3f}".replace("-", "−")
 
 
@@ -32,14 +32,14 @@ def format_p(value: float) -> str:
 
 
 def join_names(names: Sequence[str]) -> str:
-    """Join names with commas; after `MAX_NAMES` names, count the others."""
+    """Join names with commas. Of a long list, only the first `MAX_NAMES` names are shown and the others counted."""
     if len(names) <= MAX_NAMES + 1:
         return ", ".join(names)
     return f"{', '.join(names[:MAX_NAMES])} and {len(names) - MAX_NAMES} more"
 
 
 def format_count(n: float) -> str:
-    """Format a number of trainable parameters, such as 0, 770, 12.3 k or 85.8 M."""
+    """Format a number of trainable parameters, such as 0, 770, 12.3 k or 85.8 M; a dash for NaN."""
     if np.isnan(n):
         return "–"
     for size, unit in ((1e6, "M"), (1e3, "k")):
@@ -49,7 +49,7 @@ def format_count(n: float) -> str:
 
 
 def resampling_unit(cube: MetricCube) -> str:
-    """Return the resampling unit of the jackknife: patient, or the word for a sample if patients are unknown."""
+    """Return the unit that the jackknife leaves out: `patient`, or `sample_noun` if the patients are unknown."""
     return "patient" if all(result.get("patients_known", True) for result in cube.results) else sample_noun(cube)
 
 

@@ -1,6 +1,7 @@
-"""Metrics of all trials of one dataset and backbone: of the full test set, and without each group of test patients.
+"""Metrics of all trials of one dataset and backbone.
 
-The same patients are left out of all trials of a dataset, so differences between trials are paired.
+For the jackknife, the test patients are divided into groups. A metric is computed on all test patients, and once
+without each group. The groups are the same for all trials of a dataset, so differences between trials are paired.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +23,7 @@ from medtune.tasks import base
 
 @dataclass(frozen=True)
 class MetricCube:
-    """Metrics of M methods at P percentages with S seeds and G groups of test patients.
+    """Metrics of M methods at P percentages of the training patients, with S seeds and G groups of test patients.
 
     Attributes:
         data: label of the dataset.
@@ -34,8 +35,8 @@ class MetricCube:
         trials: records by method, percentage and seed.
         value: (M, P, S) metric of the full test set; NaN if a trial is not finished or the metric is undefined.
         left: (M, P, S, G) metric without each group of patients. G is 0 if there are too few patients.
-        design: jackknife design, which states the patients that are left out together; None if there are too few.
-        sample_size: number of patients that the metric depends on.
+        design: groups of test patients for the jackknife; None if there are too few patients.
+        sample_size: number of patients that the metric depends on; 0 if no trial has a value.
         support: number of test patients with images of each class; empty if no trial has predictions.
         n_patients: number of test patients; 0 if no trial has predictions.
     """
@@ -56,7 +57,7 @@ class MetricCube:
 
     @property
     def metric_of_task(self) -> Metric:
-        """Metric object of the task; an unbounded metric if the task does not define it."""
+        """Definition of the metric; if the task has none, a metric without bounds."""
         return base.metric(self.kind, self.metric) or Metric(
             self.metric, self.metric, "max", lambda stats: stats.undefined, bounds=UNBOUNDED
         )
@@ -78,11 +79,16 @@ class MetricCube:
 
     @property
     def results(self) -> list[dict[str, Any]]:
-        """result.json of every finished trial, in the order of the grid."""
+        """Content of result.json of every finished trial, in the order of the grid."""
         return [trial.result for trial in self.trials.values() if trial.result is not None]
 
     def results_of(self, method: int, percent: int) -> list[dict[str, Any]]:
-        """Return result.json of a method's finished trials at percentage index `percent`, one per seed."""
+        """Return the content of result.json of the finished trials of a method, one per seed.
+
+        Args:
+            method: index of the method.
+            percent: index of the percentage.
+        """
         keys = [(self.methods[method], self.percents[percent], seed) for seed in self.seeds]
         results = [self.trials[key].result for key in keys if key in self.trials]
         return [result for result in results if result is not None]
@@ -96,7 +102,12 @@ class MetricCube:
 
 
 def sign_of(name: str, kind: str) -> int:
-    """Return 1 if higher values of a metric of the task are better, -1 if lower values are better."""
+    """Return 1 if higher values of a metric are better, -1 if lower values are better.
+
+    Args:
+        name: name of the metric.
+        kind: kind of the task, such as `classification`.
+    """
     metric = base.metric(kind, name)
     return metric.sign if metric else 1
 
@@ -128,6 +139,7 @@ def _build_cube(
     metric: str,
     seen: dict[str, tuple[TrialRecord, StoredPredictions]],
 ) -> MetricCube:
+    """Build the cube of one dataset and backbone. `seen` contains the first trial read of each dataset."""
     first = trials[0].identity
     methods = tuple(dict.fromkeys(c.identity.method for c in trials))
     percents, seeds = (
@@ -183,6 +195,7 @@ def _sorted_unique(values: Iterable[int]) -> tuple[int, ...]:
 
 
 def _defined(trial: TrialRecord, metric: str) -> bool:
+    """Return True if a trial is finished and the metric has a value. Raise InputError if the metric is unknown."""
     if trial.status != "done" or trial.result is None:
         return False
     metrics = trial.result["metrics"]
@@ -196,6 +209,7 @@ def _defined(trial: TrialRecord, metric: str) -> bool:
 
 
 def _paired(trial: TrialRecord, seen: dict[str, tuple[TrialRecord, StoredPredictions]]) -> StoredPredictions:
+    """Read the predictions of a trial. Check that the test images are those of the first trial in `seen`."""
     predicted = read_predictions(trial)
     other, before = seen.setdefault(trial.identity.data, (trial, predicted))
     if predicted.images != before.images:

@@ -23,13 +23,14 @@ def write_report(path: Path, trials: Sequence[TrialRecord], metric: str, confide
         path: file to write.
         trials: all trials of the grid, including failed and pending ones.
         metric: name of the metric for the comparison.
-        confidence: coverage of the intervals, 0..1. The significance level of tests is 1 minus this.
+        confidence: coverage of the intervals, 0..1. The significance level of tests is 1 - confidence.
 
     Returns:
         The recommendations and then the warnings, as plain text. Each begins with the dataset and the backbone.
 
     Raises:
-        InputError: a trial does not have the metric, or trials cannot be paired.
+        InputError: a trial does not have the metric, predictions cannot be read, or trials were tested on different
+            images.
     """
     kind = kind_of(trial.result or {} for trial in trials)
     comparisons = [compare_methods(cube, confidence) for cube in build_cubes(trials, metric)]
@@ -66,6 +67,7 @@ def write_report(path: Path, trials: Sequence[TrialRecord], metric: str, confide
 
 
 def _grid(trials: Sequence[TrialRecord], units: str) -> str:
+    """List the numbers and names of datasets, backbones, methods, seeds and percentages in the grid."""
     parts = []
     for axis, noun in (("data", "dataset"), ("backbone", "backbone"), ("method", "method"), ("seed", "seed")):
         values = list(dict.fromkeys(str(getattr(trial.identity, axis)) for trial in trials))
@@ -84,6 +86,7 @@ def _status(trials: Sequence[TrialRecord]) -> str:
 
 
 def _selection(trials: Sequence[TrialRecord]) -> str:
+    """Describe how the learning rate is selected; empty if no trial has results."""
     results = [trial.result for trial in trials if trial.result is not None]
     tried = sorted({candidate["lr"] for result in results for candidate in result.get("trials", [])})
     if not tried:
@@ -96,6 +99,7 @@ def _selection(trials: Sequence[TrialRecord]) -> str:
 
 
 def _versions(trials: Sequence[TrialRecord]) -> str:
+    """List the versions of the packages and of the code with which the trials ran."""
     versions = dict.fromkeys(
         ", ".join(f"{name} {version}" for name, version in provenance.get("packages", {}).items())
         + f"; git {provenance.get('git') or 'unknown'}{' with uncommitted changes' if provenance.get('dirty') else ''}"

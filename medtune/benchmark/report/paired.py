@@ -3,9 +3,9 @@
 Each step of the jackknife leaves out the same test patients for both methods. The difference is averaged over the seeds
 that both methods have. The interval and the p-value use Student's t (`medtune.evaluation.intervals`).
 
-If the reference is fixed in advance, the corrected test keeps its significance level. If the reference is the best
-method, the test does not keep it, because the same data select that method. Among twenty equal methods, significant
-differences from the best are then far too frequent.
+The corrected test keeps its significance level if the reference is fixed in advance. If the reference is the best
+method, the same data select the reference. Significant differences are then too frequent, for example among twenty
+equal methods.
 """
 
 from collections.abc import Iterable
@@ -29,11 +29,11 @@ class PairedDifference:
         difference: metric of the method minus that of the reference, averaged over the common seeds.
         lo: lower end of the uncorrected interval of the difference; NaN if there is no interval.
         hi: upper end of the interval; NaN if there is no interval.
-        p: two-sided p-value; NaN if there are too few patients.
+        p: two-sided p-value without correction; NaN if there are too few patients.
         adjusted: p-value after Holm's correction over all methods compared with the reference; NaN if `p` is NaN.
         seeds: number of common seeds.
-        n_agreeing_seeds: number of seeds in which the difference has the sign of the mean.
-        detectable: smallest difference that a test with this number of similar patients detects with a power of 80 %,
+        n_agreeing_seeds: number of seeds whose difference has the same sign as `difference`.
+        detectable: smallest true difference that a test on as many similar patients detects with a power of 80 %,
             without correction; NaN if there is no interval.
     """
 
@@ -56,7 +56,7 @@ class PairedDifference:
 def paired_differences(
     cube: MetricCube, reference: int, percent: int, confidence: float
 ) -> dict[int, PairedDifference]:
-    """Compare all other methods with a reference at one percentage.
+    """Compare all other methods with a reference method at one percentage of the training patients.
 
     Args:
         cube: metrics of the trials.
@@ -96,7 +96,7 @@ def paired_differences(
 
 
 def holm(p: Iterable[float]) -> Floats:
-    """Adjust p-values for multiple tests (Holm 1979); NaN stays NaN and does not count as a test."""
+    """Adjust p-values for multiple tests (Holm 1979). NaN stays NaN and does not count as a test."""
     values = np.array(list(p), np.float64)
     adjusted = np.full(len(values), np.nan)
     order = np.argsort(values, kind="stable")[: np.count_nonzero(~np.isnan(values))]

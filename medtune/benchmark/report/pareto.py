@@ -1,4 +1,4 @@
-"""Pareto front of methods by number of trainable parameters and metric."""
+"""Pareto front of methods: the methods for which no other method is better in both cost and score."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,7 @@ from medtune.evaluation.metric import Floats
 def pareto_front(cost: Floats, score: Floats) -> npt.NDArray[np.bool_]:
     """Find the points that no other point dominates.
 
-    A point dominates another if it is at least as good in cost and score, and better in one of them.
+    A point dominates another point if it is at least as good in cost and score, and better in one of them.
 
     Args:
         cost: (n,) costs, lower is better. Points with NaN are never on the front.

@@ -1,4 +1,4 @@
-"""Reader of the predictions of a trial (predictions.csv), from which the report computes metrics."""
+"""Reader of predictions.csv, the test predictions of a trial. The report computes its metrics from this file."""
 
 from medtune.benchmark.report.records import TrialRecord
 from medtune.config.errors import InputError
@@ -15,7 +15,7 @@ def read_predictions(trial: TrialRecord) -> StoredPredictions:
         trial: record of the trial.
 
     Returns:
-        Test images and statistics per patient.
+        The test images, and the statistics per patient from which metrics are computed.
 
     Raises:
         InputError: the file is missing or has another format.

@@ -1,4 +1,7 @@
-"""Recommendations as sentences, derived from the comparison of the methods."""
+"""Recommendations: sentences about the best method, methods that are not significantly worse, and PEFT methods.
+
+"Tied" methods are those that do not differ significantly from the best method.
+"""
 
 import numpy as np
 
@@ -18,11 +21,12 @@ from medtune.config.errors import pluralize
 
 
 def recommendations(comparison: Comparison) -> list[str]:
-    """Return one line per percentage that has results."""
+    """Return one line per percentage of the training patients that has results."""
     return [_line(comparison, p) for p, best in enumerate(comparison.best) if best is not None]
 
 
 def _line(comparison: Comparison, percent: int) -> str:
+    """Return the recommendation for the percentage with index `percent`."""
     cube, best = comparison.cube, comparison.best[percent]
     assert best is not None
     trained = {result["patients"]["train"] for result in cube.results_of(best, percent)}
@@ -43,6 +47,7 @@ def _line(comparison: Comparison, percent: int) -> str:
 
 
 def _others(comparison: Comparison, best: int, percent: int) -> list[str]:
+    """Return the sentences that compare the other methods with the best method."""
     names, n = comparison.cube.methods, len(comparison.against_best[percent])
     tied = comparison.statistically_tied(percent)
     if not n:
@@ -80,6 +85,7 @@ def _others(comparison: Comparison, best: int, percent: int) -> list[str]:
 
 
 def _full(comparison: Comparison, percent: int) -> list[str]:
+    """Return the sentences that compare the PEFT methods with full fine-tuning."""
     methods, sign = comparison.cube.methods, comparison.cube.sign
     against = [paired for m, paired in comparison.against_full[percent].items() if methods[m] not in BASELINES]
     if not against or comparison.full is None:
@@ -103,6 +109,7 @@ def _full(comparison: Comparison, percent: int) -> list[str]:
 
 
 def _mean(comparison: Comparison, method: int, percent: int) -> str:
+    """Format the mean of a method with its interval."""
     summary = comparison.summary
     lo, hi = summary.lo[method, percent], summary.hi[method, percent]
     between = "" if np.isnan(lo) else f" ({format_number(lo)} to {format_number(hi)})"
@@ -110,6 +117,7 @@ def _mean(comparison: Comparison, method: int, percent: int) -> str:
 
 
 def _difference(comparison: Comparison, paired: PairedDifference) -> str:
+    """Format a difference with the method, the interval, the p-value and the agreement of the seeds."""
     name = comparison.cube.methods[paired.method]
     if np.isnan(paired.lo):
         return f"{name} {format_signed(paired.difference)}"
@@ -121,4 +129,5 @@ def _difference(comparison: Comparison, paired: PairedDifference) -> str:
 
 
 def _test(comparison: Comparison, n: int) -> str:
+    """Describe the significance test of `n` methods."""
     return f"paired over {pluralize(comparison.cube.n_patients, resampling_unit(comparison.cube))}, Holm over {n}"

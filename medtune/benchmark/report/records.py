@@ -1,4 +1,4 @@
-"""Record of a trial: its identity, status and result."""
+"""Record of a trial for the report: its identity, status and result."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,20 +8,20 @@ from typing import Any, Literal
 from medtune.benchmark.grid import TrialId
 from medtune.config.schema import DEFAULT_TASK
 
-# Reference methods, which tables and plots mark.
+# Reference methods. Tables and plots highlight them.
 BASELINES = ("linear", "full", "cdtm")
 FULL = "full"
 
 
 def kind_of(results: Iterable[dict[str, Any]]) -> str:
-    """Return the task kind that the first of the result.json files names, or the default."""
+    """Return the task kind in the first result.json that contains one; the default kind if none does."""
     kinds = (result.get("params", {}).get("task", {}).get("kind") for result in results)
     return next((kind for kind in kinds if kind), DEFAULT_TASK)
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """Record of one trial.
+    """Record of one trial, which may be finished, failed or pending.
 
     Attributes:
         identity: identity of the trial.

@@ -1,4 +1,4 @@
-"""Table of all trials (results.csv) with one row per trial."""
+"""Table results.csv of the benchmark, with one row per trial."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from medtune.benchmark.report.records import TrialRecord, kind_of
 from medtune.evaluation.tables import write_csv
 from medtune.tasks import base
 
-# Columns that differ between repetitions of the same trial.
+# Columns whose values differ if the same trial runs again.
 COST_COLUMNS = ("seconds", "images_per_s", "peak_memory_mb")
 LEADING_COLUMNS = ("data", "backbone", "method", "percent", "seed", "status", "lr")
 TRAILING_COLUMNS = (
@@ -30,7 +30,7 @@ TRAILING_COLUMNS = (
 
 
 def write_results(path: Path, trials: Sequence[TrialRecord]) -> None:
-    """Write one row per trial in the given order; missing values stay empty.
+    """Write one row per trial in the given order. Missing values are empty cells.
 
     Args:
         path: file to write.
@@ -68,6 +68,7 @@ def _row(trial: TrialRecord, metrics: Sequence[str]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    """Format floats with six significant digits, and lists of numbers as one cell."""
     if isinstance(value, list):
         return ", ".join(f"{number:.6g}" for number in value)
     return f"{value:.6g}" if isinstance(value, float) else value

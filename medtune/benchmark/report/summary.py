@@ -1,7 +1,7 @@
-"""Mean over seeds, interval and rank of each method.
+"""Mean over seeds, confidence interval and rank of each method.
 
-The interval holds the trained networks fixed and leaves out the same test patients for all seeds. It describes the
-variation between samples of patients, not between seeds.
+The interval describes the variation between samples of test patients, not the variation between trainings. The
+jackknife leaves out the same test patients for all seeds.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from medtune.evaluation.metric import Floats
 
 @dataclass(frozen=True)
 class Summary:
-    """Summary of M methods at P percentages; NaN if a method has no results.
+    """Summary of M methods at P percentages of the training patients. Values without results are NaN.
 
     Attributes:
         mean: (M, P) mean over the available seeds.
@@ -24,7 +24,7 @@ class Summary:
         hi: (M, P) upper end of the confidence interval of the mean.
         spread: (M, P) difference between the highest and the lowest value over the seeds; NaN for one seed.
         seeds: (M, P) number of available seeds.
-        rank: (M, P) ranks, 1 is best. Equal methods have the mean of their ranks.
+        rank: (M, P) ranks of the methods at each percentage, 1 is best. Equal methods have the mean of their ranks.
         mean_rank: (M,) mean rank over the percentages with results.
         order: (M,) method indices by mean rank. Methods without results are last.
     """
@@ -40,7 +40,7 @@ class Summary:
 
 
 def summarize(cube: MetricCube, confidence: float) -> Summary:
-    """Compute means, intervals with coverage `confidence` (0..1) and ranks."""
+    """Compute the means, the intervals and the ranks. `confidence` is the coverage of the intervals, 0..1."""
     available = cube.is_available
     seeds = available.sum(axis=2)
     shape = seeds.shape
@@ -67,7 +67,10 @@ def summarize(cube: MetricCube, confidence: float) -> Summary:
 
 
 def ranks(scores: Floats) -> Floats:
-    """Return the ranks (n,) of scores (n,), 1 for the highest; equal scores share the mean rank, NaN stays NaN."""
+    """Return the ranks (n,) of scores (n,), 1 for the highest. Equal scores have the mean of their ranks.
+
+    The rank of NaN is NaN.
+    """
     higher = (scores[None, :] > scores[:, None]).sum(axis=1)
     equal = (scores[None, :] == scores[:, None]).sum(axis=1)
     return np.where(np.isnan(scores), np.nan, higher + (equal + 1) / 2)

@@ -6,13 +6,13 @@ from medtune.config.errors import pluralize
 from medtune.evaluation.facts import IMAGE_LEVEL_PROTOCOLS
 from medtune.evaluation.intervals import FEW_PATIENTS, too_few
 
-# Fraction of trials with the lowest or highest learning rate that causes a warning. With three rates, two thirds of the
-# trials have such a rate by chance.
+# A warning appears if a larger fraction of the trials selected the lowest or highest learning rate. With three rates,
+# two thirds of the trials select such a rate by chance.
 EDGE_FRACTION = 0.75
 
 
 def comparison_warnings(comparison: Comparison) -> list[str]:
-    """Return the warnings, the most important first."""
+    """Return the warnings about a comparison, one sentence or two each, the most important first."""
     if comparison.is_empty:
         return []
     return [
@@ -25,6 +25,7 @@ def comparison_warnings(comparison: Comparison) -> list[str]:
 
 
 def _split(comparison: Comparison) -> list[str]:
+    """Warn about splits that are not by patient."""
     items = f"{sample_noun(comparison.cube)}s"
     protocols = sorted({result["protocol"] for result in comparison.cube.results} & set(IMAGE_LEVEL_PROTOCOLS))
     warnings = [
@@ -40,6 +41,7 @@ def _split(comparison: Comparison) -> list[str]:
 
 
 def _patients(comparison: Comparison) -> list[str]:
+    """Warn about few test patients."""
     cube, unit = comparison.cube, resampling_unit(comparison.cube)
     if cube.design is None:
         return [f"There are no intervals and no tests ({too_few(cube.n_patients)})."]
@@ -51,6 +53,7 @@ def _patients(comparison: Comparison) -> list[str]:
 
 
 def _seeds(comparison: Comparison) -> list[str]:
+    """Warn about a single seed."""
     if len(comparison.cube.seeds) == 1:
         return [
             "There is only one seed, so a difference between methods may be random variation between training runs."
@@ -59,6 +62,7 @@ def _seeds(comparison: Comparison) -> list[str]:
 
 
 def _grid(comparison: Comparison) -> list[str]:
+    """Warn about missing trials, and about learning rates at the edge of their grid."""
     cube, warnings = comparison.cube, []
     missing = len(cube.trials) - int(cube.is_available.sum())
     if missing:
@@ -78,6 +82,7 @@ def _grid(comparison: Comparison) -> list[str]:
 
 
 def _machines(comparison: Comparison) -> list[str]:
+    """Warn about trials on different machines."""
     machines = sorted({f"{r.get('device')}, {r.get('threads')} threads" for r in comparison.cube.results})
     if len(machines) > 1:
         return [f"Trials ran on different machines ({'; '.join(machines)}). Do not compare their times and memory."]

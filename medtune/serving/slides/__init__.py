@@ -1,1 +1,1 @@
-"""Whole-slide images: reading and tiling, identical for training and prediction."""
+"""Whole-slide images: reading, and division into tiles. Training and prediction use the same functions."""

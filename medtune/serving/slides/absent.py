@@ -1,7 +1,8 @@
-"""Missing stored tiles of an image pyramid.
+"""Stored tiles that are missing in the file of a slide.
 
-Scanners omit tiles of glass, and damaged files lack tiles of tissue. Readers show such tiles in black; MedTune shows
-them in white, like glass. A slide is rejected if tiles are missing where another level shows tissue.
+A slide has several levels (resolutions), each stored as a grid of tiles. Scanners omit tiles without tissue, and
+MedTune shows omitted tiles in white. In a damaged file, tiles with tissue are missing. A slide is rejected if a tile is
+missing at a position where another level shows tissue.
 """
 
 from collections.abc import Iterator
@@ -16,25 +17,25 @@ if TYPE_CHECKING:
     import tifffile
 
 WHITE = 255
-# A stored tile may be missing if its tissue fraction on the overview is at most this value. Tiles of glass at the edge
-# of tissue are below it.
+# A stored tile may be missing if at most this fraction of it is tissue on the overview. Scanners also omit tiles at the
+# edge of tissue.
 MAX_TISSUE = 0.5
 
 
 @dataclass(frozen=True)
 class StoredTiles:
-    """Grid of the stored tiles of a level. Strips count as tiles of the full width.
+    """Grid of the stored tiles of a level. Strips (groups of rows) count as tiles of the full width.
 
     Attributes:
         absent: bool (rows, columns), True for the tiles that are missing in the file.
-        step: height and width of a tile as fractions of the height and width of the level.
+        step: height and width of a tile, as fractions of the height and width of the level.
     """
 
     absent: np.ndarray
     step: tuple[float, float]
 
     def boxes(self) -> Iterator[tuple[slice, slice]]:
-        """Yield rows and columns of each missing tile as fractions of the slide, 0 to 1."""
+        """Yield the rows and the columns of each missing tile, as fractions of the slide from 0 to 1."""
         for row, column in np.argwhere(self.absent).tolist():
             yield (
                 slice(row * self.step[0], min((row + 1) * self.step[0], 1.0)),
@@ -42,7 +43,7 @@ class StoredTiles:
             )
 
     def present_within(self, box: tuple[slice, slice]) -> bool:
-        """Return True if the center of a present tile is inside the box."""
+        """Return True if a tile whose center is inside the box is not missing. The box is a result of `boxes`."""
         inside = [
             (center >= interval.start) & (center <= interval.stop)
             for interval, count, step in zip(box, self.absent.shape, self.step, strict=True)
@@ -84,9 +85,9 @@ def check_absent(overview: StoredTiles, tiles: StoredTiles, tissue: np.ndarray) 
     """Check that no stored tiles are missing where the slide has tissue.
 
     Args:
-        overview: grid of the level on which tissue was found.
+        overview: grid of the level on which tissue was detected.
         tiles: grid of the level from which tiles are read.
-        tissue: bool (h, w), tissue mask.
+        tissue: bool (h, w), True where tissue was detected.
 
     Raises:
         DecodeError: tiles with tissue on the overview are missing, or tiles of the overview are missing.

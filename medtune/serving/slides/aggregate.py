@@ -2,9 +2,11 @@
 
 `kind` is the entry `aggregation` of bundle.json:
 
-    mean       The outputs of a tile are its probabilities (classes,). The slide's probabilities are their mean.
-    attention  The outputs of a tile are its evidence per class and an attention score (classes + 1,). The slide's
-               logits are the evidence weighted by the softmax of the scores (Ilse, Tomczak and Welling 2018).
+    mean       The outputs of a tile are its probabilities (classes,). The mean over the tiles is the probability of
+               the slide.
+    attention  The outputs of a tile are a logit per class and an attention score (classes + 1,). The logits of the
+               slide are the mean over the tiles, weighted by the softmax of the scores (Ilse, Tomczak and Welling
+               2018).
 """
 
 from collections.abc import Sequence
@@ -35,7 +37,7 @@ def mean_probabilities(tiles: npt.NDArray[np.floating]) -> Floats:
 
 
 def slide_logits(tiles: npt.NDArray[np.floating]) -> Floats:
-    """Compute the logits (classes,) of a slide from the evidence and scores (n, classes + 1) of its tiles."""
+    """Compute the logits (classes,) of a slide from the logits and scores (n, classes + 1) of its tiles."""
     return attention_weights(tiles) @ np.asarray(tiles, np.float64)[:, :-1]
 
 
@@ -45,7 +47,7 @@ def member_probabilities(tiles: npt.NDArray[np.floating], kind: str, temperature
     Args:
         tiles: outputs (n, M, ...) of the slide's tiles.
         kind: kind of aggregation.
-        temperatures: temperature of each network, calibrated on slides.
+        temperatures: calibration temperature of each network.
 
     Returns:
         float64 (M, classes).
@@ -70,14 +72,11 @@ def softmax(logits: Floats) -> Floats:
 
 
 def calibrate(probabilities: npt.NDArray[np.floating], temperature: float) -> Floats:
-    """Calibrate probabilities of slides as p^(1/T), normalized.
-
-    This divides the logarithm of the probabilities by the temperature T. For single images, the logits are divided
-    instead. T = 1 changes nothing.
+    """Calibrate probabilities p of slides: return p^(1/T), normalized. T = 1 changes nothing.
 
     Args:
         probabilities: (..., classes).
-        temperature: T, above 0.
+        temperature: the temperature T, above 0.
 
     Returns:
         float64 (..., classes), rows sum to 1.

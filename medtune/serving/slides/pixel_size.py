@@ -1,4 +1,4 @@
-"""Micrometers per pixel (mpp) from the metadata of a slide."""
+"""Size of the pixels of a slide in micrometers (mpp), from the metadata of its file."""
 
 import math
 import re
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import tifffile
 
-# Micrometers per pixel of microscopes and slide scanners. The range excludes the default resolution that many programs
-# write: 72 to 600 dots per inch (353 to 42 micrometers per pixel).
+# Plausible micrometers per pixel of microscopes and slide scanners. Many programs write a default resolution of 72 to
+# 600 dots per inch (353 to 42 micrometers per pixel), which is outside of this range.
 MPP_RANGE = (0.02, 20.0)
 _PER_INCH, _PER_CENTIMETER = 2, 3
 _TAG_UNITS = {_PER_INCH: 25_400.0, _PER_CENTIMETER: 10_000.0, 4: 1000.0, 5: 1.0}
@@ -30,7 +30,7 @@ def stated_mpp(file: "tifffile.TiffFile", page: "tifffile.TiffPage", size: tuple
         size: width and height of level 0 in pixels.
 
     Returns:
-        Micrometers per pixel, horizontally and vertically; None if the file states no plausible values.
+        Micrometers per pixel, horizontally and vertically; None if the file contains no plausible values.
     """
     sources: tuple[Callable[[], Pair | None], ...] = (
         lambda: _aperio(page.description or "") if file.is_svs else None,
@@ -60,7 +60,15 @@ def _aperio(description: str) -> Pair | None:
 
 
 def from_ome(text: str, size: tuple[int, int]) -> Pair | None:
-    """Read the pixel size of the image with `size` (width, height) from OME-XML; None if it is missing."""
+    """Read the pixel size from OME-XML.
+
+    Args:
+        text: the OME-XML.
+        size: width and height in pixels of the image to search for.
+
+    Returns:
+        Micrometers per pixel, horizontally and vertically; None if there is no such image.
+    """
     for pixels in ElementTree.fromstring(text).iter():
         if pixels.tag.rpartition("}")[2] != "Pixels":
             continue
@@ -75,7 +83,14 @@ def from_ome(text: str, size: tuple[int, int]) -> Pair | None:
 
 
 def from_philips(text: str) -> Pair | None:
-    """Read the pixel size from the XML of a Philips file, which states it in millimeters, row spacing first."""
+    """Read the pixel size from the XML of a Philips file. The XML contains millimeters, the row spacing first.
+
+    Args:
+        text: the XML.
+
+    Returns:
+        Micrometers per pixel, horizontally and vertically; None if it is missing.
+    """
     for attribute in ElementTree.fromstring(text).iter("Attribute"):
         if attribute.get("Name") == "DICOM_PIXEL_SPACING":
             y, x = (float(part.strip('"')) * 1000 for part in (attribute.text or "").split()[:2])
@@ -94,6 +109,8 @@ def _tags(page: "tifffile.TiffPage") -> Pair | None:
 
 
 def _resolution(page: "tifffile.TiffPage", unit_um: float) -> Pair:
+    """Return the micrometers per pixel from the tags with pixels per unit. `unit_um` is the unit in micrometers."""
+
     def um(tag: str) -> float:
         numerator, denominator = page.tags[tag].value
         return float(unit_um * denominator / numerator)

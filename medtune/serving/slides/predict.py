@@ -1,4 +1,4 @@
-"""Prediction of whole-slide images, with only a few batches of tiles in memory."""
+"""Prediction of whole-slide images from their tiles. Only a few batches of tiles are in memory."""
 
 import csv
 import sys
@@ -39,10 +39,10 @@ class TileModel(Protocol):
         """Class names in the order of the probabilities."""
 
     def run_members(self, images: np.ndarray) -> np.ndarray:
-        """Compute the outputs (n, M, ...) of tiles, uint8 (n, pixels, pixels, 3), for each of M networks."""
+        """Compute the outputs (n, M, ...) of M networks for n tiles, uint8 (n, pixels, pixels, 3)."""
 
     def rows(self, output: np.ndarray) -> list[list[Any]]:
-        """Convert probabilities to one list per slide with the prediction and the probabilities."""
+        """Convert probabilities (n, classes) to one list per slide: the prediction and the probabilities."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class SlidePrediction:
     """A predicted slide.
 
     Attributes:
-        row: one value per entry of `Bundle.columns`, as returned by `Bundle.rows`.
-        plan: the tiles of the slide.
+        row: one value per name in `Bundle.columns`, from `Bundle.rows`.
+        plan: positions of the tiles of the slide.
         tiles: uncalibrated probabilities (n, classes) per tile, averaged over the networks, in the order of
             `plan.positions`.
-        attention: weight (n,) per tile, averaged over the networks, with sum 1. None for a bundle that averages tiles.
+        attention: weight (n,) per tile, averaged over the networks. The sum is 1. None for a bundle without attention.
     """
 
     row: list[Any]
@@ -125,13 +125,13 @@ def predict_upload(bundle: TileModel, name: str, content: bytes) -> SlidePredict
 
 
 def predict_slide(bundle: TileModel, path: Path, batch_size: int = 32, mpp: float | None = None) -> SlidePrediction:
-    """Predict one slide with tiles that are selected as for training.
+    """Predict one slide. Its tiles are selected as in training.
 
     Args:
         bundle: a bundle for slides.
         path: path of the slide.
         batch_size: number of tiles per run of the network.
-        mpp: micrometers per pixel, if the file does not state it.
+        mpp: micrometers per pixel, for a file that does not contain this value.
 
     Returns:
         The prediction.
@@ -174,17 +174,18 @@ def _batches(slide: Slide, plan: TilePlan, settings: TileSettings, size: int) ->
 def predict_slides(
     bundle: TileModel, paths: Sequence[Path], batch_size: int, mpp: float | None, tiles_file: Path | None = None
 ) -> Iterator[tuple[Path, list[Any]]]:
-    """Predict slides. The reason why a slide cannot be used is printed to stderr.
+    """Predict slides. If a slide cannot be used, the reason is printed on stderr.
 
     Args:
         bundle: a bundle for slides.
         paths: paths of the slides.
         batch_size: number of tiles per run of the network.
-        mpp: micrometers per pixel of slides whose files do not state it.
-        tiles_file: CSV file with one line per tile: path, x, y, prob_CLASS, and attention if the bundle uses it.
+        mpp: micrometers per pixel of slides whose files do not contain this value.
+        tiles_file: CSV file to write, with the columns path, x, y, prob_CLASS, and for some bundles attention. It gets
+            one line per tile. None for no such file.
 
     Yields:
-        Path and row of each slide that can be used. The last value of the row is the number of tiles.
+        The path and the row of each slide that can be used. The last value of the row is the number of tiles.
     """
     weight = ["attention"] if bundle.manifest["aggregation"] == aggregate.ATTENTION else []
     with open_output(tiles_file) if tiles_file else nullcontext() as stream:

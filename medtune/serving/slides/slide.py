@@ -1,4 +1,4 @@
-"""Whole-slide images: levels, pixel size and regions. Needs tifffile and zarr."""
+"""Reading of whole-slide images: levels (resolutions), pixel size and regions. Needs tifffile and zarr."""
 
 import logging
 import warnings
@@ -17,17 +17,17 @@ from medtune.serving.slides.pixel_size import stated_mpp
 if TYPE_CHECKING:
     import tifffile  # optional (extra wsi) and slow to import, so tifffile and zarr are imported in functions
 
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # problems with the pixels raise errors
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # damaged pixels still raise errors
 SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".scn", ".qptiff")
-# Formats that are not TIFF pyramids, or whose overlapping fields would require stitching (.bif).
+# Unsupported formats: they are not TIFF files with several levels, or their tiles overlap (.bif).
 OTHER_SUFFIXES = (".mrxs", ".bif", ".vms", ".vmu", ".svslide", ".czi", ".vsi", ".isyntax", ".zvi", ".lif", ".ets")
 CONVERT = "Convert it to a pyramidal TIFF: vips tiffsave IN OUT.tif --pyramid --tile --compression jpeg"
 INSTALL = 'whole-slide images need zarr, which is not installed. Run pip install "medtune[wsi]"'
-MAX_REGION = 8192
-# Maximum number of pixels of a stored tile or strip, because only complete ones can be decoded.
+MAX_REGION = 8192  # maximum side of a region in pixels
+# Maximum number of pixels of a stored tile or strip, which is always decoded completely.
 _MAX_STORED_TILE = 25_000_000
-_RGB, _RGBA = 3, 4
-_OTHER_IMAGES = ("label", "macro", "map", "overview", "thumbnail")
+_RGB, _RGBA = 3, 4  # numbers of channels
+_OTHER_IMAGES = ("label", "macro", "map", "overview", "thumbnail")  # names of images that are not the slide
 
 
 class MissingReaderError(Exception):
@@ -48,11 +48,11 @@ class Slide:
     Attributes:
         levels: (width, height) of each level in pixels. Level 0 is the largest.
         stated_mpp: micrometers per pixel of level 0 according to the file, horizontally and vertically; None if the
-            file states no plausible values.
+            file contains no plausible values.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open a slide file; `close` closes it.
+        """Open a slide file. The caller must call `close`.
 
         Args:
             path: path of the file.
@@ -86,7 +86,7 @@ class Slide:
     @classmethod
     @contextmanager
     def open(cls, path: Path) -> "Iterator[Slide]":
-        """Open a slide and close it at the end. Raises the same errors as the constructor."""
+        """Open a slide, and close it at the end of the block. The errors are those of the constructor."""
         slide = cls(path)
         try:
             yield slide
@@ -104,7 +104,7 @@ class Slide:
         return self.levels[0]
 
     def scale(self, level: int) -> tuple[float, float]:
-        """Return the pixels of level 0 per pixel of `level`, horizontally and vertically."""
+        """Return the number of pixels of level 0 per pixel of `level`, horizontally and vertically."""
         (width, height), (level_width, level_height) = self.levels[0], self.levels[level]
         return width / level_width, height / level_height
 
@@ -148,6 +148,7 @@ class Slide:
             return stored_tiles(self._series.levels[level])
 
     def _array(self, level: int) -> Any:
+        """Return the pixels of a level as an array that is read on access."""
         if level not in self._arrays:
             require_reader()
             import zarr
@@ -157,7 +158,7 @@ class Slide:
 
 
 def _largest(file: "tifffile.TiffFile") -> "tifffile.TiffPageSeries":
-    """Select the slide itself. The other images in the file are the label, the macro image and thumbnails."""
+    """Return the slide: the largest image in the file that is not a label, a macro image or a thumbnail."""
     candidates = [
         series
         for series in file.series
@@ -183,6 +184,7 @@ def _first_page(level: "tifffile.TiffPageSeries") -> "tifffile.TiffPage":
 
 
 def _channel_axis(axes: str) -> int:
+    """Return the position of the axis that is neither Y nor X."""
     return next(number for number, axis in enumerate(axes) if axis not in "YX")
 
 
@@ -204,7 +206,7 @@ def _axes(series: "tifffile.TiffPageSeries") -> str:
 
 
 def _check_levels(series: "tifffile.TiffPageSeries", levels: tuple[tuple[int, int], ...], size: int) -> None:
-    """Check that the pyramid is undamaged and that regions can be read separately.
+    """Check that the levels are undamaged, and that regions can be read separately.
 
     Raises:
         DecodeError: the levels are inconsistent, the stored tiles are too large or the file is truncated.
@@ -243,6 +245,7 @@ def _convert_errors() -> Iterator[None]:
 
 
 def _on_white(pixels: np.ndarray) -> np.ndarray:
+    """Return RGB pixels. Transparent pixels are blended with white."""
     if pixels.shape[2] == _RGB:
         return np.ascontiguousarray(pixels)
     alpha = pixels[..., 3:].astype(np.uint16)

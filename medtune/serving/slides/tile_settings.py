@@ -1,4 +1,4 @@
-"""Settings for dividing slides into tiles, in params, dataset.json and bundle.json."""
+"""Settings for the division of slides into tiles. They are stored in dataset.json and bundle.json."""
 
 import math
 from collections.abc import Callable
@@ -10,15 +10,15 @@ from medtune.serving.field_error import FieldError
 
 @dataclass(frozen=True)
 class TileSettings:
-    """Settings for dividing slides into tiles.
+    """Settings for the division of slides into tiles.
 
     Attributes:
         size_um: side of a tile in micrometers.
-        pixels: side of the resulting image in pixels.
+        pixels: side of the image of a tile in pixels.
         overlap: overlap of neighboring tiles as a fraction of the side, 0 to 0.9.
         max_per_slide: maximum number of tiles per slide; None for all tiles.
-        min_tissue: minimum tissue fraction of a tile, 0 to 1.
-        seed: seed for selecting `max_per_slide` tiles.
+        min_tissue: minimum fraction of tissue in a tile, 0 to 1.
+        seed: seed of the random selection of `max_per_slide` tiles.
     """
 
     size_um: float

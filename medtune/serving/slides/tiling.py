@@ -1,4 +1,7 @@
-"""Selection and reading of a slide's tiles, identical for training and prediction."""
+"""Selection and reading of the tiles of a slide. Training and prediction use the same functions.
+
+Tiles are selected on the tissue mask, a small image of the slide with True where tissue was detected.
+"""
 
 import hashlib
 import math
@@ -16,13 +19,13 @@ from medtune.serving.slides.slide import CONVERT, MAX_REGION, Slide
 from medtune.serving.slides.tile_settings import TileSettings
 from medtune.serving.slides.tissue import find_tissue
 
-# Tolerance for levels that are slightly too coarse: 0.2527 micrometers per pixel usually count as 0.25.
+# A level may be coarser than requested by this factor. For example, 0.2527 micrometers per pixel count as 0.25.
 _LEVEL_TOLERANCE = 1.02
-_MAX_ENLARGED = 1.1
-_MASK_PIXELS_PER_TILE = 8
-_MASK_UM = 32.0
-_MAX_MASK_PIXELS = 25_000_000
-_OVERVIEW_SIDE = 1024
+_MAX_ENLARGED = 1.1  # largest factor by which tiles are enlarged
+_MASK_PIXELS_PER_TILE = 8  # minimum side of a tile in pixels of the tissue mask
+_MASK_UM = 32.0  # maximum size of a pixel of the tissue mask in micrometers
+_MAX_MASK_PIXELS = 25_000_000  # maximum number of pixels of the level for the tissue mask
+_OVERVIEW_SIDE = 1024  # maximum side of the overview in pixels
 
 
 @dataclass(frozen=True)
@@ -30,16 +33,16 @@ class TilePlan:
     """The tiles of one slide.
 
     Attributes:
-        positions: (x, y) of each tile's upper left corner in pixels of level 0, row by row.
+        positions: (x, y) of the upper left corner of each tile in pixels of level 0, row by row.
         tile: (width, height) of a tile in pixels of level 0.
         n_candidates: number of tiles with enough tissue, before `max_per_slide` is applied.
         mpp: micrometers per pixel of level 0, horizontally and vertically.
         size: (width, height) of level 0 in pixels.
         level: level from which tiles are read.
         overview: uint8 (h, w, 3), the complete slide, at most 1024 pixels wide and high.
-        tissue: bool (h, w), tissue mask. The overview has another resolution.
-        content: digest of the slide's pixels at the resolution of the mask.
-        absent: number of stored tiles that are missing at `level`, and number of all stored tiles.
+        tissue: bool (h, w), tissue mask. Its resolution differs from that of the overview.
+        content: SHA-256 of the pixels of the slide at the resolution of the mask.
+        absent: number of missing stored tiles at `level`, and number of all stored tiles.
     """
 
     positions: tuple[tuple[int, int], ...]
@@ -55,11 +58,11 @@ class TilePlan:
 
 
 def resolve_mpp(slide: Slide, user_mpp: float | None, fix: str) -> tuple[float, float]:
-    """Return the micrometers per pixel of level 0. The file takes precedence over the user's value.
+    """Return the micrometers per pixel of level 0. The value in the file takes precedence over the user's value.
 
     Args:
         slide: an open slide.
-        user_mpp: the user's value.
+        user_mpp: value of the user; None if there is none.
         fix: advice for the error message.
 
     Returns:
@@ -87,8 +90,8 @@ def plan_tiles(slide: Slide, settings: TileSettings, mpp: tuple[float, float]) -
         The selected tiles.
 
     Raises:
-        DecodeError: no tile has enough tissue, or stored tiles are missing where the slide has tissue. Also if the
-            slide is smaller than a tile or too coarse, or if no level fits into memory.
+        DecodeError: no tile has enough tissue, stored tiles with tissue are missing, the slide is smaller than a tile
+            or too coarse, or no level fits into memory.
     """
     width, height = settings.size_um / mpp[0], settings.size_um / mpp[1]
     if width > slide.size[0] or height > slide.size[1]:
@@ -120,9 +123,9 @@ def plan_tiles(slide: Slide, settings: TileSettings, mpp: tuple[float, float]) -
 
 
 def read_tile(slide: Slide, position: tuple[int, int], settings: TileSettings, mpp: tuple[float, float]) -> np.ndarray:
-    """Read a tile and resample it with antialiasing.
+    """Read a tile, and resample it with antialiasing.
 
-    The pixels come from the coarsest level that is not coarser than the resulting image.
+    The tile is read from the coarsest level that is not coarser than the result.
 
     Args:
         slide: an open slide.
@@ -151,13 +154,13 @@ def read_tile(slide: Slide, position: tuple[int, int], settings: TileSettings, m
 
 @contextmanager
 def open_slide(path: Path, user_mpp: float | None, fix: str) -> Iterator[tuple[Slide, tuple[float, float]]]:
-    """Open a slide and determine its micrometers per pixel (see `resolve_mpp`)."""
+    """Open a slide, and yield it with its micrometers per pixel. The arguments are those of `resolve_mpp`."""
     with Slide.open(path) as slide:
         yield slide, resolve_mpp(slide, user_mpp, fix)
 
 
 def _level(slide: Slide, settings: TileSettings, tile: tuple[float, float]) -> int:
-    """Return the coarsest level that is not coarser than the pixels of a tile."""
+    """Return the coarsest level that is not coarser than the image of a tile. `tile` is in pixels of level 0."""
     target = min(tile) / settings.pixels
     if target * _MAX_ENLARGED < 1:
         raise DecodeError(
@@ -178,7 +181,8 @@ def _overview(slide: Slide, settings: TileSettings, mpp: tuple[float, float]) ->
     """Read the complete slide from a coarse level.
 
     Returns:
-        The slide at the resolution of the tissue mask and as an overview, both uint8 (h, w, 3), and their level.
+        Three values: the slide at the resolution of the tissue mask, the overview, and the level of both. The images
+        are uint8 (h, w, 3).
 
     Raises:
         DecodeError: no level fits in memory.
@@ -213,7 +217,7 @@ def _grid(size: tuple[int, int], tile: tuple[float, float], overlap: float) -> l
 def _tissue_fractions(
     tissue: np.ndarray, grid: list[tuple[int, int]], tile: tuple[float, float], size: tuple[int, int]
 ) -> np.ndarray:
-    """Return the tissue fraction (tiles,) of each tile, whose borders are rounded to pixels of the mask."""
+    """Return the fraction (tiles,) of tissue in each tile. The borders of tiles are rounded to pixels of the mask."""
     height, width = tissue.shape
     total = np.pad(tissue.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     corners = np.array(grid, np.float64).reshape(-1, 2)
@@ -228,7 +232,7 @@ def _tissue_fractions(
 
 
 def _select(tiles: list[tuple[int, int]], settings: TileSettings, content: str) -> tuple[tuple[int, int], ...]:
-    """Select at most `max_per_slide` random tiles, seeded with `seed` and the slide's content. Keep their order."""
+    """Select at most `max_per_slide` random tiles, in their order. The same slide always yields the same tiles."""
     if settings.max_per_slide is None or len(tiles) <= settings.max_per_slide:
         return tuple(tiles)
 

@@ -1,24 +1,24 @@
-"""Tissue detection on an overview of a slide with Otsu's threshold of the saturation.
+"""Detection of tissue on a small image of a slide, with Otsu's threshold of the color saturation.
 
-Pen marks and black margins are excluded.
+Pen marks and black margins do not count as tissue.
 """
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-# Limits for Otsu's threshold, which is meaningless for a slide with only tissue or only glass. The saturation of glass
-# is below the first limit, that of stained tissue above the second.
+# Limits of the threshold, because Otsu's method fails on a slide with only tissue or only glass. The saturation of
+# glass is below the first limit. The saturation of stained tissue is above the second limit.
 THRESHOLD_RANGE = (0.06, 0.15)
-DARK = 40  # black margins and ink: the saturation of darker pixels is meaningless
+DARK = 40  # darker pixels (black margins and ink) have no meaningful saturation
 _VIVID = 0.6  # minimum saturation of ink; green and blue stains (trichrome) are paler
-_MEDIAN = 3
+_MEDIAN = 3  # side of the median filter in pixels
 
 
 def find_tissue(image: np.ndarray) -> np.ndarray:
     """Detect tissue.
 
     Args:
-        image: uint8 (h, w, 3), an overview of a slide.
+        image: uint8 (h, w, 3), a small image of a slide.
 
     Returns:
         bool (h, w), True for tissue.
@@ -31,9 +31,9 @@ def find_tissue(image: np.ndarray) -> np.ndarray:
 
 
 def is_pen(image: np.ndarray) -> np.ndarray:
-    """Detect ink of green, blue and red pens by colors that common stains do not have.
+    """Detect ink of green, blue and red pens by its color.
 
-    Hematoxylin, eosin, DAB and trichrome are not detected as ink.
+    The common stains (hematoxylin, eosin, DAB and trichrome) have other colors.
 
     Args:
         image: uint8 (h, w, 3).
@@ -50,7 +50,10 @@ def is_pen(image: np.ndarray) -> np.ndarray:
 
 
 def otsu(values: np.ndarray) -> float:
-    """Compute Otsu's threshold of values from 0 to 1, which minimizes the variance within the two groups."""
+    """Return Otsu's threshold of values from 0 to 1, which minimizes the variance in the two groups of values.
+
+    Without two groups, the threshold is 0.
+    """
     counts, edges = np.histogram(values, bins=256, range=(0.0, 1.0))
     centers = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts).astype(np.float64)
@@ -62,10 +65,11 @@ def otsu(values: np.ndarray) -> float:
 
 
 def _saturation(image: np.ndarray) -> np.ndarray:
-    """Compute the saturation of HSV, 0..1."""
+    """Compute the saturation of the color model HSV, 0..1."""
     high, low = image.max(axis=2).astype(np.float32), image.min(axis=2).astype(np.float32)
     return np.asarray(np.divide(high - low, high, out=np.zeros_like(high), where=high > 0))
 
 
 def _median(image: np.ndarray) -> ImageFilter.MedianFilter | ImageFilter.GaussianBlur:
+    """Return the median filter, or a filter without effect if the image is too small."""
     return ImageFilter.MedianFilter(_MEDIAN) if min(image.shape[:2]) > _MEDIAN else ImageFilter.GaussianBlur(0)

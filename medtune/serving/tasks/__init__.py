@@ -1,13 +1,13 @@
-"""Interpretation of model outputs, with one module per kind of task. Needs NumPy only.
+"""Interpretation of the outputs of a model, with one module per kind of task. Needs only NumPy.
 
-The module of a task is in this package. Tasks that are not part of the slim installation (without torch) have a
-`serving.py` in their own folder in medtune/tasks. A module defines the following functions, where `document` is the
-content of bundle.json and `output` is float32 (N, ...):
+A module is in this package. If the installation contains torch, it may also be the module `serving` of a task in
+medtune/tasks. A module defines the following functions. `document` is the content of bundle.json, and `output` is the
+output of the model, float32 (N, ...):
 
-    validate(document) -> str | None            first invalid field of the task and the expected value, or None
-    shape(document) -> tuple[int, ...]          shape of one network's output for one image
-    decide(output, decision, classes)           decision (N, ...) like the graph's output `decision`; only for bundles
-                                                whose graph has this output
+    validate(document) -> str | None            message about the first invalid field of the task, or None
+    shape(document) -> tuple[int, ...]          shape of the output of one network for one image
+    decide(output, decision, classes)           decision (N, ...), equal to the output `decision` of the graph; only
+                                                for bundles whose graph has this output
     columns(document) -> list[str]              columns of the table that `predict` writes, without the path
     rows(output, document) -> list[list]        one list per image, with one value (str or float) per column
     entry(row, document) -> dict[str, Any]      a row as JSON for the HTTP service

@@ -1,4 +1,4 @@
-"""Decision rule for one class per image, identical for training and prediction."""
+"""Classification (one class per image): decision rule, results, and fields of bundle.json."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -44,7 +44,7 @@ def decide(probabilities: np.ndarray, decision: Mapping[str, Any], classes: Sequ
 
 
 def validate(document: Mapping[str, Any]) -> str | None:
-    """Return the first invalid field of bundle.json with its value and the expected value, or None."""
+    """Return a message about the first invalid field of bundle.json, or None if all fields are valid."""
     if missing := [key for key in _REQUIRED if key not in document]:
         return wrong_field(missing[0], None, _REQUIRED[missing[0]])
     classes = document["classes"]
@@ -79,7 +79,7 @@ def validate(document: Mapping[str, Any]) -> str | None:
 
 
 def _check_positive(key: str, name: Any, classes: list[str]) -> str | None:
-    """Return the error if `name` is not one of exactly two classes, otherwise None."""
+    """Return a message if there are not two classes, or `name` is not one of them; otherwise None."""
     if not isinstance(name, str):
         return wrong_field(key, name, "the name of a class")
     if len(classes) != 2:
@@ -88,7 +88,7 @@ def _check_positive(key: str, name: Any, classes: list[str]) -> str | None:
 
 
 def shape(document: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the shape of one network's output: (classes,), or (classes + 1,) for tiles with attention."""
+    """Return the shape of the output of one network: (classes,), or (classes + 1,) for tiles with attention."""
     return (len(document["classes"]) + extra_outputs(document.get("aggregation")),)
 
 
@@ -99,7 +99,7 @@ def columns(document: Mapping[str, Any]) -> list[str]:
 
 
 def rows(output: np.ndarray, document: Mapping[str, Any]) -> list[list[Any]]:
-    """Return one row per image: class, probability per class, and the prediction set if the bundle has them."""
+    """Return one row per image: the class, a probability per class, and the prediction set if the bundle has sets."""
     classes = document["classes"]
     decided = decide(output, document["decision"], classes)
     set_cells: list[list[Any]] = [[]] * len(output)

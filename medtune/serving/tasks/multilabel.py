@@ -1,4 +1,4 @@
-"""Decisions for several findings per image, identical for training and prediction."""
+"""Multi-label classification (any number of findings per image): decision rule, results, and fields of bundle.json."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,7 +32,7 @@ def decide(probabilities: np.ndarray, decision: Mapping[str, Any], findings: Seq
 
 
 def validate(document: Mapping[str, Any]) -> str | None:
-    """Return the first invalid field of bundle.json with its value and the expected value, or None."""
+    """Return a message about the first invalid field of bundle.json, or None if all fields are valid."""
     if missing := [key for key in _REQUIRED if key not in document]:
         return wrong_field(missing[0], None, _REQUIRED[missing[0]])
     findings = document["classes"]
@@ -62,7 +62,7 @@ def validate(document: Mapping[str, Any]) -> str | None:
 
 
 def shape(document: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the shape of one network's output for one image: (findings,)."""
+    """Return the shape of the output of one network for one image: (findings,)."""
     return (len(document["classes"]),)
 
 
@@ -73,7 +73,7 @@ def columns(document: Mapping[str, Any]) -> list[str]:
 
 
 def rows(output: np.ndarray, document: Mapping[str, Any]) -> list[list[Any]]:
-    """Return one row per image: positive findings joined by `|`, then probability and decision (0 or 1) per finding."""
+    """Return one row per image: the positive findings joined by `|`, the probabilities, and the decisions (0 or 1)."""
     findings, no_finding = document["classes"], document.get("no_finding", NO_FINDING)
     decided = decide(output, document["decision"], findings)
     table = []
@@ -84,7 +84,7 @@ def rows(output: np.ndarray, document: Mapping[str, Any]) -> list[list[Any]]:
 
 
 def entry(row: Sequence[Any], document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row as JSON: list `prediction`, and `probabilities` and `decisions` per finding."""
+    """Return a row as JSON: the list `prediction`, and `probabilities` and `decisions` by finding."""
     result = prediction(row, document)
     return {"prediction": list(result.findings), "probabilities": result.probabilities, "decisions": result.decisions}
 

@@ -1,4 +1,4 @@
-"""Label maps of volumes: fields of bundle.json and the table of results."""
+"""Segmentation (label maps of volumes or images): results, and fields of bundle.json."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ _SHOWN = 30
 
 
 def validate(document: Mapping[str, Any]) -> str | None:
-    """Return the first invalid field of bundle.json with its value and the expected value, or None."""
+    """Return a message about the first invalid field of bundle.json, or None if all fields are valid."""
     labels = document.get("classes")
     if not isinstance(labels, list) or not labels or not all(isinstance(name, str) for name in labels):
         return wrong_field("classes", labels, "a list of names of labels")
@@ -29,12 +29,15 @@ def validate(document: Mapping[str, Any]) -> str | None:
 
 
 def shape(document: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the shape of one network's output for one window: (1 + labels, *patch)."""
+    """Return the shape of the output of one network for one window (part of a volume): (1 + labels, *patch)."""
     return (1 + len(document["classes"]), *document["volumes"]["patch"])
 
 
 def columns(document: Mapping[str, Any]) -> list[str]:
-    """Return the columns of the table: `ml_<label>,...,uncertainty_<label>,...,flags`; `pixels_<label>` for images."""
+    """Return the columns of the table: `ml_<label>,...,uncertainty_<label>,...,flags`.
+
+    For images, `pixels_<label>` replaces `ml_<label>`.
+    """
     labels, unit = document["classes"], "pixels" if _has_images(document) else "ml"
     return [*(f"{unit}_{name}" for name in labels), *(f"uncertainty_{name}" for name in labels), "flags"]
 
@@ -47,8 +50,8 @@ def rows(output: Sequence[Any], document: Mapping[str, Any]) -> list[list[Any]]:
         document: content of bundle.json.
 
     Returns:
-        The volume of each label in ml or its number of pixels, its uncertainty (NaN if it was not found), and the
-        flags, joined by `; `.
+        One row per item: the size of each label (ml, or pixels for images), the uncertainty of each label (NaN if the
+        label was not found), and the flags (warnings), joined by `; `.
     """
     images = _has_images(document)
     return [

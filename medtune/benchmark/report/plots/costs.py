@@ -1,4 +1,4 @@
-"""Plot of training time and peak memory by method, at the largest percentage of the data with results."""
+"""Plot of training time and peak memory by method, at the largest percentage of training patients with results."""
 
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,7 +13,7 @@ from medtune.evaluation.plot_file import COLORS, plot_file
 
 
 def cost_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
-    """Draw bars of the means over seeds, fastest method first, with baselines in black."""
+    """Draw one bar per method, the mean over the seeds. The fastest method is first, and baselines are black."""
     methods = comparison.cube.methods
     percent_index = max(p for p, best in enumerate(comparison.best) if best is not None)
     seconds, memory = (_mean(comparison, percent_index, name) for name in ("seconds", "peak_memory_mb"))
@@ -39,6 +39,7 @@ def cost_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
 
 
 def _mean(comparison: Comparison, percent_index: int, name: str) -> Floats:
+    """Return the mean (M,) over seeds of the field `name` of result.json, by method; NaN without results."""
     means = np.full(len(comparison.cube.methods), np.nan)
     for m in range(len(means)):
         values = [

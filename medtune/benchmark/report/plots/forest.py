@@ -1,4 +1,4 @@
-"""Forest plot: difference of every method from the best, with intervals and corrected p-values."""
+"""Forest plot: difference of every method from the best method, with intervals and corrected p-values."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from medtune.evaluation.plot_file import COLORS, plot_file
 
 
 def forest_plot(path: Path | BinaryIO, comparison: Comparison, percent_indices: Sequence[int]) -> None:
-    """Draw one panel per training fraction; filled markers are significant differences from the best.
+    """Draw one panel per percentage of the training patients. Filled markers are significant differences.
 
     Args:
         path: file to write.
@@ -32,6 +32,7 @@ def forest_plot(path: Path | BinaryIO, comparison: Comparison, percent_indices: 
 
 
 def _panel(axes: Any, comparison: Comparison, percent_index: int) -> None:
+    """Draw the differences from the best method at one percentage."""
     methods, best = comparison.cube.methods, comparison.best[percent_index]
     assert best is not None
     rows = sorted(

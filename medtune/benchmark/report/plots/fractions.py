@@ -13,11 +13,11 @@ from medtune.benchmark.report.records import BASELINES, FULL
 from medtune.evaluation.metric import Floats
 from medtune.evaluation.plot_file import plot_file
 
-MAX_COLORED = 8
+MAX_COLORED = 8  # number of methods in color, besides the baselines
 
 
 def fraction_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
-    """Draw the methods with the best mean ranks and the baselines in color, the others in gray."""
+    """Draw one line per method. Baselines are black, the methods with the best ranks colored, and the others gray."""
     methods, order = comparison.cube.methods, [int(m) for m in comparison.summary.order]
     gains = _gains(comparison)
     peft = [m for m in order if methods[m] not in BASELINES]
@@ -48,7 +48,7 @@ def fraction_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
 
 
 def _gains(comparison: Comparison) -> Floats | None:
-    """Return the differences (M, P) from full fine-tuning over common seeds; None without full fine-tuning."""
+    """Return the differences (M, P) from full fine-tuning; None if full fine-tuning has no results."""
     if not any(comparison.against_full):
         return None
     gains = np.full(comparison.summary.mean.shape, np.nan)
@@ -61,6 +61,7 @@ def _gains(comparison: Comparison) -> Floats | None:
 def _panel(
     axes: Any, comparison: Comparison, heights: Floats, shown: Sequence[int], styles: dict[int, dict[str, Any]]
 ) -> None:
+    """Draw lines by percentage: those in `shown` in their style, and the others in gray."""
     percents = np.array(comparison.cube.percents, np.float64)
     for m in range(len(heights)):
         if m not in styles:

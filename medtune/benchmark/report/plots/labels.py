@@ -1,4 +1,4 @@
-"""Placement of labels near crowded points, with a thin line to labels that are far away."""
+"""Placement of text labels near crowded points of a plot. A thin line connects a distant label to its point."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-NEAR = 5.0  # smallest distance from the center of a marker to the text, in points
-FAR = 17.0  # texts farther away than this get a line, in points
+NEAR = 5.0  # smallest distance from the center of a marker to the text, in points (1/72 inch)
+FAR = 17.0  # distance in points above which a label gets a line
 ANGLES = np.deg2rad([0, 180, 90, 270, 45, 315, 135, 225, 20, 160, 200, 340])
-Box = tuple[float, float, float, float]
+Box = tuple[float, float, float, float]  # left, bottom, right and top, in pixels
 
 
 @dataclass(frozen=True)
 class Label:
-    """Text for the point (x, y), in data coordinates."""
+    """Text for the point (x, y) in data coordinates. `size` is the font size in points."""
 
     text: str
     x: float
@@ -28,9 +28,9 @@ class Label:
 def place_labels(
     axes: Any, labels: Sequence[Label], points: Sequence[tuple[float, float]], line: Sequence[tuple[float, float]]
 ) -> None:
-    """Write labels inside the axes without overlap between labels and points; earlier labels have priority.
+    """Write labels inside the axes. Overlap with points and other labels is avoided. Earlier labels have priority.
 
-    The function draws the figure to fix the layout. The limits of the axes must not change afterwards.
+    The function draws the plot to fix its layout. The limits of the axes must not change afterwards.
 
     Args:
         axes: axes with final limits.
@@ -71,6 +71,7 @@ def place_labels(
 
 
 def _along(corners: Any) -> Iterator[tuple[float, float]]:
+    """Yield points every 4 pixels along the line through `corners`."""
     for (x0, y0), (x1, y1) in itertools.pairwise(corners):
         for fraction in np.linspace(0, 1, 2 + int(np.hypot(x1 - x0, y1 - y0) / 4)):
             yield float(x0 + fraction * (x1 - x0)), float(y0 + fraction * (y1 - y0))
@@ -79,6 +80,7 @@ def _along(corners: Any) -> Iterator[tuple[float, float]]:
 def _free(
     center: Any, width: float, height: float, scale: float, taken: Sequence[Box], frame: Box
 ) -> tuple[tuple[float, float], Box]:
+    """Return the offset of the position with the least overlap, and the box of the label there, in pixels."""
     lowest_cost, best = np.inf, None
     for dx, dy in _offsets(width, height, scale):
         x, y = center[0] + dx, center[1] + dy
@@ -94,6 +96,7 @@ def _free(
 
 
 def _offsets(width: float, height: float, scale: float) -> Iterator[tuple[float, float]]:
+    """Yield candidate offsets of the label from its point, the nearest first."""
     for step, angle in itertools.product((0.0, 5.0, 10.0, 16.0, 24.0, 34.0, 46.0, 60.0), ANGLES):
         reach = (NEAR + step) * scale
         # The distance is between the marker and the edge of the text, in every direction.
@@ -104,4 +107,5 @@ def _offsets(width: float, height: float, scale: float) -> Iterator[tuple[float,
 
 
 def _overlap(a: Box, b: Box) -> float:
+    """Return the area in which two boxes overlap."""
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))

@@ -1,6 +1,7 @@
 """Plot of the metric by number of trainable parameters, with the Pareto front.
 
-Each percentage of the training data has its own panel.
+Each percentage of the training patients has its own panel. No other method has fewer parameters and a better metric
+than a method on the front.
 """
 
 from collections.abc import Sequence
@@ -23,8 +24,8 @@ FRONT, OTHER = COLORS[1], COLORS[0]
 def pareto_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
     """Draw one point per method.
 
-    Baselines and the methods on the front are labeled with their names, other methods with the number of their row in
-    the table.
+    Baselines and the methods on the front are labeled with their names. Other methods are labeled with the number of
+    their row in the table of the report.
     """
     shown = [p for p, best in enumerate(comparison.best) if best is not None]
     columns = min(2, len(shown))
@@ -47,6 +48,7 @@ def pareto_plot(path: Path | BinaryIO, comparison: Comparison) -> None:
 
 
 def _panel(axes: Any, comparison: Comparison, percent_index: int, on_front: Any) -> None:
+    """Draw the points of the methods and the front at one percentage."""
     cost, mean = comparison.trainable, comparison.summary.mean[:, percent_index]
     _axis(axes, cost[~np.isnan(mean)])
     line = steps([(cost[m], mean[m]) for m in np.flatnonzero(on_front)], axes.get_xlim()[1])
@@ -66,7 +68,12 @@ def _panel(axes: Any, comparison: Comparison, percent_index: int, on_front: Any)
 
 
 def steps(corners: Sequence[tuple[float, float]], end: float) -> list[tuple[float, float]]:
-    """Return the front as a step line through its points, sorted by cost and extended to `end`."""
+    """Return the corners of the front as a step line.
+
+    Args:
+        corners: points (cost, metric) on the front.
+        end: cost to which the line is extended.
+    """
     line: list[tuple[float, float]] = []
     for x, y in sorted(corners):
         line += [(x, line[-1][1]), (x, y)] if line else [(x, y)]
@@ -74,6 +81,7 @@ def steps(corners: Sequence[tuple[float, float]], end: float) -> list[tuple[floa
 
 
 def _axis(axes: Any, cost: Any) -> None:
+    """Set a logarithmic axis for the costs, which also shows 0 if a cost is 0."""
     positive = cost[cost > 0]
     if not len(positive):
         axes.set_xlim(-1, 1)
@@ -87,6 +95,7 @@ def _axis(axes: Any, cost: Any) -> None:
 
 
 def _name(axes: Any, comparison: Comparison, percent_index: int, on_front: Any, numbers: dict[int, int]) -> None:
+    """Write the names or numbers of the methods near their points."""
     cost, mean, methods = comparison.trainable, comparison.summary.mean[:, percent_index], comparison.cube.methods
     available = [m for m in range(len(methods)) if not np.isnan(mean[m]) and not np.isnan(cost[m])]
     named = [m for m in available if on_front[m] or methods[m] in BASELINES]
@@ -100,6 +109,7 @@ def _name(axes: Any, comparison: Comparison, percent_index: int, on_front: Any, 
 
 
 def _legend(figure: Any, comparison: Comparison, numbers: dict[int, int], always: Any) -> None:
+    """Draw the legend. `always` is True for methods that are on the front at every percentage."""
     methods = comparison.cube.methods
     numbered = [(n, m) for m, n in numbers.items() if not always[m] and methods[m] not in BASELINES]
     handles = [

@@ -20,7 +20,7 @@ METHOD_COLORS = COLORS[:6]
 
 
 def method_style(method: str, index: int) -> dict[str, Any]:
-    """Return the color, marker and line of a method; `index` counts the PEFT methods in the plot."""
+    """Return the color, marker and line style of a method. `index` is its position among the PEFT methods."""
     if method in BASELINE_STYLES:
         return {"color": BLACK, **BASELINE_STYLES[method]}
     return {
@@ -31,7 +31,12 @@ def method_style(method: str, index: int) -> dict[str, Any]:
 
 
 def fraction_title(comparison: Comparison, percent_index: int) -> str:
-    """Return the title of a plot for the percentage with this index, such as `10 % of the training patients`."""
+    """Return the title of a panel for one percentage, such as `10 % of the training patients`.
+
+    Args:
+        comparison: comparison of the methods.
+        percent_index: index into `comparison.cube.percents`.
+    """
     return f"{comparison.cube.percents[percent_index]} % of the training {resampling_unit(comparison.cube)}s"
 
 
