@@ -1,7 +1,7 @@
 """Logistic-regression baselines on frozen features, compared with the model on the same test images.
 
-They show whether training is better than a few lines of scikit-learn on the features of the same backbone. Each
-fold's baseline is fitted on the fold's training and validation images, because it has no setting to select. It
+The baselines show whether training is better than a few lines of scikit-learn on the features of the same backbone.
+The baseline of a fold is fitted on the fold's training and validation images, because it has no setting to select. It
 predicts the most probable class.
 """
 
@@ -35,7 +35,17 @@ class Baseline(Protocol):
     def fit_and_predict(
         self, features: npt.NDArray[Any], targets: npt.NDArray[Any], test: npt.NDArray[Any], n_outputs: int
     ) -> npt.NDArray[Any]:
-        """Fit on `features` (n, D) and `targets` (n, ...); return a bundle's outputs (m, ...) for `test` (m, D)."""
+        """Fit on `features` (n, D) and `targets` (n, ...), and predict `test` (m, D).
+
+        Args:
+            features: (n, D) features of the training images.
+            targets: (n, ...) targets of these images.
+            test: (m, D) features of the test images.
+            n_outputs: number of outputs, for example of classes.
+
+        Returns:
+            (m, n_outputs) outputs, as a bundle returns them.
+        """
 
     def document(self, classes: tuple[str, ...]) -> dict[str, Any]:
         """Return the decision rule as the bundle.json fields that `Evaluation.from_bundle` reads."""
@@ -204,7 +214,7 @@ def verdict_metric(metrics: Sequence[Metric]) -> Metric | None:
 
 
 def verdict(baselines: Sequence[Mapping[str, Any]], metric: Metric | None) -> str | None:
-    """Return one sentence about the best baseline if it beats the model in `metric`, otherwise None."""
+    """Return one sentence about the best baseline if it is better than the model in `metric`, otherwise None."""
     if metric is None:
         return None
     better = []

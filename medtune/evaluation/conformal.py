@@ -1,10 +1,11 @@
 """Conformal calibration of prediction sets with patients as the exchangeable unit.
 
-Images of one patient depend on each other, so the guarantee of split conformal prediction over images does not hold.
-Here each of K calibration patients has the weight 1 / (K + 1), divided equally among its images. The remaining weight
-1 / (K + 1) belongs to a new patient, whose score is unknown and counts as the worst possible one. The prediction set of
-an image of the new patient then contains the label of this image with at least the requested probability. This holds
-for every K of at least `min_patients`.
+A prediction set contains the classes that the calibration cannot rule out. Images of one patient depend on each other,
+so the guarantee of split conformal prediction over images does not hold. Here each of K calibration patients has the
+weight 1 / (K + 1), divided equally among the patient's images. A new patient has the remaining weight 1 / (K + 1). The
+score of the new patient is unknown and counts as the worst possible score. The prediction set of an image of the new
+patient then contains the label of this image with at least the requested probability. This holds for every K of at
+least `min_patients`.
 
 This is hierarchical conformal prediction (Lee, Barber and Willett, 2023, "Distribution-free inference with
 hierarchical data", eq. 5). Without the weight of the new patient, it is the pooled CDF of Dunn, Wasserman and
@@ -25,7 +26,7 @@ from medtune.data.class_selection import list_names
 from medtune.serving.prediction_sets import SEPARATOR
 
 Floats = npt.NDArray[np.float64]
-_ROUNDING = 1e-9
+_ROUNDING = 1e-9  # tolerance for rounding errors
 
 
 def min_patients(coverage: float) -> int:
@@ -34,7 +35,7 @@ def min_patients(coverage: float) -> int:
 
 
 def lowest_probability(label_probabilities: Floats, patient_ids: npt.NDArray[Any], coverage: float) -> float | None:
-    """Compute the limit: the lowest probability with which a class is in the set.
+    """Compute the limit: the lowest probability at which a class is in the prediction set.
 
     Args:
         label_probabilities: (n,) probability of the label of each calibration image.

@@ -68,7 +68,7 @@ def headlines(metrics: Sequence[Metric], test: Mapping[str, Interval], metrics_j
 def cross_validation_section(
     cross_validation: Mapping[str, Any] | None, metrics: Sequence[Metric], metrics_json: Mapping[str, Any]
 ) -> str:
-    """Render the section of report.html.
+    """Render the section of report.html about all folds.
 
     Args:
         cross_validation: result of `cross_validate`; None if the test metrics already cover all folds.

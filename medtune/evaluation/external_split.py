@@ -1,4 +1,7 @@
-"""Evaluation of external test images (protocol column), which are never used for training or selection."""
+"""Evaluation of external test images, which are never used for training or selection.
+
+Only `data.split.protocol=column` can mark images as external.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -34,7 +37,7 @@ def evaluate_external(
         rules: calibration of each network.
         requests: one request per network.
         outputs: outputs of each network, in the same order.
-        prepared: prepared data, by slide for a set of slides.
+        prepared: prepared data. For slides, this is the set of slides, not of tiles.
         decision: decision rule of the exported model.
         options: section `evaluate` of the params.
         metrics: metrics of the task.

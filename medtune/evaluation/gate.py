@@ -105,7 +105,7 @@ def _stricter(confidence: float) -> float:
 
 
 def _cautious(metric: Metric) -> Metric:
-    """Return the metric with fewer degrees of freedom, treating images of a patient as more similar."""
+    """Return the metric with fewer degrees of freedom, as if the images of a patient were more similar."""
     return replace(metric, size_power=min(metric.size_power + 1, SAME_ERROR_POWER))
 
 
@@ -130,7 +130,10 @@ def _blocking_reasons(model: ModelScores, limits: Sequence[Limit]) -> list[str]:
 
 
 def _fewest_patients(stats: PatientStats) -> tuple[int, str]:
-    """Return the number of patients of the rarest class, or of all without classes, and a phrase for messages."""
+    """Return the number of patients of the rarest class that has patients, and a phrase for messages.
+
+    In a task without classes, the number is that of all patients and the phrase is empty.
+    """
     count = getattr(stats, "patients_per_class", None)
     counts = [n for n in count().tolist() if n] if count is not None else []
     return (min(counts), " of the rarest class") if counts else (stats.n_patients, "")

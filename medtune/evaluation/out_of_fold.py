@@ -18,7 +18,7 @@ from medtune.evaluation.result import Predictions, Rules
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
-Rows = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.int64]  # image indices in the manifest
 
 
 class PredictingRules(Rules, Protocol):
@@ -56,7 +56,7 @@ class FittedFold(Generic[RulesT, PredictionsT]):
         return self.rules.calibrate(logits)
 
     def record(self) -> dict[str, Any]:
-        """Return the fitted values of the fold for result.json, as JSON values."""
+        """Return the fitted calibration and decision rule as JSON values, for result.json."""
         return self.rules.record()
 
 
@@ -107,9 +107,9 @@ def pooled_validation(requests: Sequence[OutputsRequest], outputs: Sequence[Outp
 
 
 def without_tested_patients(prepared: "PreparedDataset", rows: Rows, tested: Rows) -> npt.NDArray[np.bool_]:
-    """Find the images that show no patient of the test images.
+    """Find the images of patients without test images.
 
-    If the split ignores patients, only the test images themselves are excluded.
+    If patients are in several splits, only the test images themselves are excluded.
 
     Args:
         prepared: prepared data.

@@ -1,6 +1,6 @@
 """Stored network outputs for the validation and test images of a fold.
 
-An evaluation with other `evaluate.*` params reuses them.
+The outputs do not depend on the `evaluate.*` params. An evaluation with other values of these params reuses them.
 """
 
 import io
@@ -169,7 +169,7 @@ def compute_shared_outputs(
     all_outputs = []
     for request, indices, logits in zip(requests, indices_per_request, parts, strict=True):
         values = np.concatenate(logits)
-        outputs = {split: values[np.searchsorted(indices, wanted)] for split, wanted in request.indices.items()}
+        outputs = {split: values[np.searchsorted(indices, rows)] for split, rows in request.indices.items()}
         for split, split_logits in outputs.items():
             _check_finite(request, split, split_logits)
         all_outputs.append(outputs)
@@ -177,7 +177,10 @@ def compute_shared_outputs(
 
 
 def without_tf32() -> "AbstractContextManager[None]":
-    """Disable TF32, with which a GPU's logits differ from the bundle's by more than the parity check allows."""
+    """Return a context that disables TF32.
+
+    With TF32, the logits of a GPU differ from those of the bundle by more than the parity check of export allows.
+    """
     import torch
 
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)

@@ -48,8 +48,8 @@ def subgroup_columns(
         One entry per column.
 
     Raises:
-        InputError: the column does not exist, has too many values, or has values that differ only in spelling. Or
-            `evaluate.bins` names a column with a value that is not a number.
+        InputError: a column does not exist or is named twice. A column has too many values, or values that differ only
+            in spelling. A column in `evaluate.bins` has a value that is not a number.
     """
     known = tuple(columns)
     by_name = {name: find_metadata_column(known, name, "evaluate.by") for name in options.by}

@@ -64,8 +64,8 @@ def choose_threshold(
         positive: (n,) True if the image is positive.
         patient_ids: (n,) patient of each image.
         criterion: `argmax` always gives 0.5. `balanced_accuracy` gives 0.5, or a threshold that is better with a
-            confidence of 95 %. `{"specificity": s}` and `{"sensitivity": s}` give the threshold that reaches s on these
-            images. Of several, it has the best value of the other metric.
+            confidence of 95 %. `{"specificity": s}` and `{"sensitivity": s}` give a threshold that reaches s on these
+            images. If several thresholds reach s, the one with the best value of the other metric is selected.
 
     Returns:
         The threshold and an explanation.
@@ -182,9 +182,10 @@ def _advantage(probabilities: Floats, positive: Bools, patient_ids: npt.NDArray[
     fold[np.argsort(positive_fraction, kind="stable")] = np.arange(len(patients)) % N_FOLDS
     threshold = np.empty(len(probabilities))
     for k in range(N_FOLDS):
-        out = fold[member] == k
-        inside = positive[~out]
-        threshold[out] = best_threshold(probabilities[~out], inside) if 0 < inside.sum() < len(inside) else DEFAULT
+        held_out = fold[member] == k
+        tuned_on = positive[~held_out]
+        has_both = 0 < tuned_on.sum() < len(tuned_on)
+        threshold[held_out] = best_threshold(probabilities[~held_out], tuned_on) if has_both else DEFAULT
     gain = (probabilities >= threshold).astype(float) - (probabilities >= DEFAULT)
     sums = np.stack(
         [
