@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 class Evaluation(Protocol):
     """Functions that compute predictions, statistics and reports from the outputs of trained networks.
 
-    A task may define `baseline`, a `medtune.evaluation.baselines.Baseline` with which every evaluation is compared.
+    Post-processing converts these outputs to the final output, for example with a calibration temperature. The decision
+    rule converts the final output to a decision, for example with a threshold.
+
+    A task may define `baseline`, a `medtune.evaluation.baselines.Baseline` with which every model is compared.
 
     A task whose outputs are not arrays of one row per image defines these functions:
 
@@ -62,7 +65,17 @@ class Evaluation(Protocol):
         prepared: "PreparedDataset",
         options: EvaluateParams,
     ) -> Rules:
-        """Fit post-processing and decision rule of a refit network on the validation images of all folds."""
+        """Fit the post-processing and decision rule of a network that was trained on all images.
+
+        Args:
+            requests: folds and the row indices of their images.
+            outputs: (n, ...) float32 outputs of each fold's network, by split. The fit uses those of `val`.
+            prepared: prepared dataset.
+            options: params section evaluate.
+
+        Returns:
+            The fitted rules.
+        """
 
     def pool(self, parts: Sequence[Any]) -> Predictions:
         """Concatenate the predictions of several folds."""
@@ -121,7 +134,7 @@ class Evaluation(Protocol):
             options: params section evaluate.
 
         Returns:
-            JSON values by name. `warnings` are added to the common warnings.
+            JSON values by name. The report adds the entry `warnings` to the warnings that all tasks share.
         """
 
     def write(

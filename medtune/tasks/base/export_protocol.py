@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Export(Protocol):
-    """Exported network and the comparison with the trained network.
+    """Exported network, and its comparison with the trained network (parity check).
 
-    A task may define `EXAMPLE_FOLD`, a fold record for a trial export before training. Without it, the trial export
-    calls `output_layer` with an empty record.
+    A trial export before training calls `output_layer` with `EXAMPLE_FOLD`, an example of a fold's entry in
+    result.json. A task without `EXAMPLE_FOLD` gets an empty entry.
 
     A task of volumes defines `INPUT = "volumes"`. Its networks read normalized windows (B, C, X, Y, Z), and the parity
     check calls `compare_volumes(prepared, rows, reference, labels) -> dict` with the label maps of complete volumes.
@@ -87,7 +87,7 @@ class Export(Protocol):
         """
 
     def losses(self, parity: Mapping[str, Any]) -> dict[str, float]:
-        """Return the drop in metrics from the trained network to the exported model, by name of the drop."""
+        """Return how far metrics of the exported model are below those of the trained network, by name of the drop."""
 
     def agrees(self, parity: Mapping[str, Any]) -> float:
         """Return the fraction of images, 0..1, on which the exported model agrees with the trained network."""

@@ -28,7 +28,8 @@ class PatientLevel:
     """Predictions of patients, one row per patient and fold.
 
     Attributes:
-        predictions: predictions of the patients. `rows` is the position of the patient's first image in the input.
+        predictions: predictions of the patients. `rows` is the position of the patient's first image in the predictions
+            of the images.
         n_images: (patients,) number of images per patient.
     """
 
@@ -165,8 +166,8 @@ def _why_unavailable(result: EvaluationResult, options: EvaluateParams) -> str |
         splits["validation"] = pool([fold.val for fold in result.all_folds])
     for split, images in splits.items():
         patients, member = np.unique(images.patient_ids, return_inverse=True)
-        labels = np.bincount(np.unique(np.stack([member, images.labels]), axis=1)[0], minlength=len(patients))
-        if several := int((labels > 1).sum()):
+        n_labels = np.bincount(np.unique(np.stack([member, images.labels]), axis=1)[0], minlength=len(patients))
+        if several := int((n_labels > 1).sum()):
             return f"{several} of {len(patients)} {split} patients have images of more than one class"
     if options.patient_score != "mean" and len(result.prepared.classes) != 2:
         return f"evaluate.patient_score={options.patient_score} needs two classes. Use mean"

@@ -1,4 +1,8 @@
-"""Prediction sets of the test images, calibrated on validation patients, and their measured coverage."""
+"""Prediction sets of the test images: calibrated on validation patients, and measured on the test images.
+
+A prediction set contains the classes that the calibration cannot rule out for an image
+(`medtune.evaluation.conformal`). The coverage is the fraction of images whose set contains the label.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,9 +27,9 @@ def prediction_set_facts(result: EvaluationResult, options: EvaluateParams) -> d
         options: params section evaluate.
 
     Returns:
-        `requested_coverage` and `calibration`, the limits from all validation patients, which export writes into the
-        bundle. If all folds have limits, also the values of `measure`, such as `coverage`, `set_size` and `uncertain`.
-        Otherwise `reason`.
+        `requested_coverage` and `calibration`. `calibration` has the limits from all validation patients, which export
+        writes into the bundle. If all folds have limits, also the values of `measure`, such as `coverage`, `set_size`
+        and `uncertain`. Otherwise also `reason`. A bundle without limits has only `reason`.
     """
     classes = result.prepared.classes
     if result.folds:

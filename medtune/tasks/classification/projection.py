@@ -9,7 +9,7 @@ from medtune.evaluation.patient_ratios import ratio_intervals, sum_by_patient
 from medtune.evaluation.projection import ASSUMPTION, patients_to_halve, variance_of_ratio
 from medtune.evaluation.result import EvaluationResult
 
-# Further classes have a row in metrics.json but no sentence.
+# Maximum number of classes with a sentence. Every class has a row in metrics.json.
 MAX_SENTENCES = 5
 
 

@@ -1,4 +1,4 @@
-"""Additive statistics of a classifier's predictions per patient, which resampling can re-weight."""
+"""Statistics of a classifier's predictions, summed per patient so that each patient can get a weight."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class ClassificationStats:
         recognized: (patients,) fraction of each patient's images that are correct.
         patient_index: (images,) index of each image's patient.
         present: (classes,) True if the labels contain the class.
-        rankings: one ranking per class whose AUROC is averaged.
+        rankings: one ranking per class that has positives and negatives; with two classes, only that of class 1.
         logits: (images,) logit of the probability of the outcome.
         outcomes: (images,) 1 if the outcome occurred, otherwise 0. With two classes, the outcome is the positive class.
             With more classes, the outcome is that the most probable class is correct.
@@ -102,7 +102,7 @@ class ClassificationStats:
 
 @dataclass(frozen=True)
 class WeightedStats:
-    """Statistics under R weightings of the patients. Values shared by several metrics are cached.
+    """Statistics under R weightings of the patients. A weighting assigns a weight to each patient.
 
     Averages over classes include the classes that the labels contain. An average is undefined for a weighting that
     removes all images of such a class, because averages over different classes cannot be compared.
@@ -258,7 +258,14 @@ def patients_of(label: int) -> Callable[[ClassificationStats], int]:
 
 
 def patients_of_all(stats: ClassificationStats) -> int:
-    """Return the effective number of patients of a class average: classes times patients of the rarest, at most all."""
+    """Return the effective number of patients of an average over classes.
+
+    Args:
+        stats: statistics of the images.
+
+    Returns:
+        Number of classes times the number of patients of the rarest class, at most the number of all patients.
+    """
     counts = stats.patients_per_class()[stats.present]
     return min(stats.n_patients, len(counts) * int(counts.min()))
 

@@ -35,7 +35,7 @@ def fit_and_predict(
 
 
 def document(findings: tuple[str, ...]) -> dict[str, Any]:
-    """Return the fields of bundle.json for `evaluation.from_bundle`, with threshold 0.5 for each finding."""
+    """Return the bundle.json fields that `evaluation.from_bundle` reads. Every finding has the threshold 0.5."""
     return {
         "classes": list(findings),
         "decision": {"kind": "thresholds", "thresholds": dict.fromkeys(findings, 0.5)},

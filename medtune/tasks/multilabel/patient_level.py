@@ -42,7 +42,7 @@ def combine(images: FindingPredictions, how: PatientScore) -> PatientLevel:
         how: `evaluate.patient_score`.
 
     Returns:
-        The patients, with decisions by threshold 0.5 until a decision rule is applied.
+        The patients. Their decisions use the threshold 0.5 until a decision rule is applied.
     """
     _, first, member, n_images = np.unique(
         images.patient_ids, return_index=True, return_inverse=True, return_counts=True

@@ -15,7 +15,7 @@ def calibration_intercept(stats: WeightedStats) -> Floats:
         stats: weighted statistics.
 
     Returns:
-        (R,) shifts.
+        (R,) shifts, one per weighting of the patients.
     """
     return fit_intercept(stats.stats.logits, stats.stats.outcomes, stats.image_weights)
 

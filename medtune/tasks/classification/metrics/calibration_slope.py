@@ -14,7 +14,7 @@ def calibration_slope(stats: WeightedStats) -> Floats:
         stats: weighted statistics.
 
     Returns:
-        (R,) slopes.
+        (R,) slopes, one per weighting of the patients.
     """
     return stats.recalibrated[:, 1]
 

@@ -7,7 +7,7 @@ from medtune.tasks.classification.statistics import ClassificationStats, Weighte
 
 
 def confidence_gap(stats: WeightedStats) -> Floats:
-    """Compute the mean probability of the most probable class minus the accuracy of this class (R,)."""
+    """Compute the mean probability of the most probable class minus its accuracy (R,), one value per weighting."""
     return np.asarray(stats.weights @ stats.stats.confidence_gap / stats.actual.sum(axis=1))
 
 
