@@ -95,8 +95,8 @@ def _data(params: Params, prepared: "PreparedDataset", facts: Mapping[str, Any])
     return {
         "source": f"{info['name']} (params: data.source={data.source}). Citation: {_sentence(info['citation'])} "
         f"Representativeness: {UNKNOWN}",
-        "sites": f"Sites: {list_names(list(sites), _MAX_NAMES)}. Each site was tested with a network that was trained on "
-        "the other sites."
+        "sites": f"Sites: {list_names(list(sites), _MAX_NAMES)}. Each site was tested with a network that was trained "
+        "on the other sites."
         if sites
         else "",
         "left_out": " ".join(info["notes"][:_MAX_NAMES]) + f" Eligibility of patients: {UNKNOWN}",
