@@ -20,7 +20,7 @@ from medtune.serving.one_line import last_line
 
 log = logging.getLogger("medtune.flow")
 
-TRACKED_STAGES = ("data", "train")
+TRACKED_STAGES = ("data", "train")  # stages of dvc.yaml whose outputs are recorded
 # Files that a run may change. Changes to other files are unfinished work of a user.
 GENERATED_FILES = ("dvc.lock", "data/folds.csv", "data/.gitignore", ".dvc/config")
 NETWORK_TIMEOUT_S = 6 * 3600.0
@@ -79,10 +79,13 @@ class GitDvcRepo:
 
         Returns:
             One line per change.
+
+        Raises:
+            CommandError: a git or DVC command failed.
         """
         changes = [*self._commit_local_data(), *self._merge()]
         for name in self.tracked_data():
-            if "frozen: true" in (self.folder / name).read_text(encoding="utf-8"):  # an import
+            if "frozen: true" in (self.folder / name).read_text(encoding="utf-8"):  # data that DVC imports
                 before = (self.folder / name).read_bytes()
                 self.dvc("update", name)
                 if (self.folder / name).read_bytes() != before:
@@ -141,6 +144,9 @@ class GitDvcRepo:
         Args:
             tag: git tag.
             message: message of the commit and the tag.
+
+        Raises:
+            CommandError: a git or DVC command failed.
         """
         self.dvc("commit", "--force", *TRACKED_STAGES)
         if self.remote():

@@ -23,7 +23,7 @@ FREE = "Free disk space or fix permissions"
 
 
 class FolderStore:
-    """Bundles in a folder. `current` is a relative link that is replaced with a single rename."""
+    """Bundles in a folder. The file `current` is a relative link that is replaced with a single rename."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -72,6 +72,7 @@ def decide(
             verdict = EMPTY if not recorded.run_id else UPLOAD if recorded.host == redact.NAME else UNSAFE
         except ValueError:
             verdict = DAMAGED
+        # Only the newest recording of a run can still be written.
         if run_file == newest[run_file.run_id] and live(run_file.run_id):
             verdict = LIVE
         decisions.append(SyncDecision(run_file, verdict, name))
@@ -84,10 +85,11 @@ def sync(project: str | None = None, entity: str | None = None, dry_run: bool = 
     Args:
         project: destination project; None for the recorded project.
         entity: destination team or user; None for the recorded entity.
-        dry_run: print the recordings and upload nothing.
-        prune: delete the images and logs of uploaded recordings.
+        dry_run: True to print the recordings and upload nothing.
+        prune: True to delete the images and logs of uploaded recordings.
 
     Raises:
+        InputError: WANDB_API_KEY is not set, or the server rejects the key.
         SystemExit: exit code 1 if a recording is damaged or could not be uploaded.
     """
     cache = RunPaths.from_env().cache
