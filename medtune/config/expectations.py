@@ -14,7 +14,14 @@ from medtune.config.errors import show_value
 
 @dataclass(frozen=True)
 class Hint:
-    """Type annotation with its constraints."""
+    """Type annotation of a key, with its constraints.
+
+    Attributes:
+        annotation: type of the value.
+        constraints: pydantic's constraints, such as a lower limit.
+        description: meaning of the key.
+        examples: values that a message shows, as text.
+    """
 
     annotation: Any
     constraints: tuple[Any, ...] = ()
@@ -50,7 +57,7 @@ class Hint:
         return self.is_section() or (get_origin(self.annotation) or self.annotation) is dict
 
     def accepts(self, value: Any) -> bool:
-        """Return True if the hint is a mapping and `value` is one, or both are lists."""
+        """Return True if `value` is a dict and the hint a mapping or section, or if `value` is a list otherwise."""
         return isinstance(value, dict if self.is_mapping() or self.is_section() else list)
 
     def child(self, key: str | int) -> "Hint | None":
@@ -144,7 +151,7 @@ def _range(limits: dict[str, Any]) -> str:
         at_most = "at most" if lower else "of at most"
         upper = f"{at_most} {le:g}" if le is not None else f"below {lt:g}" if lt is not None else ""
         text = f" {' and '.join(filter(None, (lower, upper)))}".rstrip()
-    factor = limits.get("multiple_of", 2)  # an even integer has its own name
+    factor = limits.get("multiple_of", 2)  # the noun "an even integer" already states a factor of 2
     return text if factor == 2 else f"{text} that is a multiple of {factor}"
 
 

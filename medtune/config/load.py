@@ -17,7 +17,7 @@ from medtune.config.validation_errors import format_validation_error
 from medtune.serving.one_line import first_line
 
 DEFAULT_PARAMS = PROJECT / PARAMS_FILE
-SHIPPED = PACKAGE / "template" / PARAMS_FILE
+SHIPPED = PACKAGE / "template" / PARAMS_FILE  # the defaults that `medtune init` copies
 
 
 def yaml_loader() -> YAML:
@@ -94,7 +94,7 @@ def _node_count(value: Any, known: dict[int, int]) -> int:
     """Return the number of values after aliases are expanded."""
     children = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ()
     if id(value) not in known:
-        known[id(value)] = MAX_NODES + 1  # a value that contains itself
+        known[id(value)] = MAX_NODES + 1  # the count that a value gets if it contains itself
         known[id(value)] = 1 + sum(_node_count(child, known) for child in children)
     return known[id(value)]
 
@@ -107,7 +107,7 @@ SHARED_DATA_KEYS = {"root", "image_size", "resize", "on_bad_image", "split"}
 
 
 def merge(base: dict[str, Any], overlay: dict[str, Any]) -> None:
-    """Merge `overlay` into `base` in place, section by section."""
+    """Merge `overlay` into `base` in place. A new plugin or backbone removes the keys of the previous one."""
     for key in [k for k in PLUGIN_KEYS & overlay.keys() & base.keys() if overlay[k] != base[k]]:
         base[key] = overlay[key]
         kept = SHARED_DATA_KEYS - (_unused_keys(overlay[key]) if key == "source" else frozenset())

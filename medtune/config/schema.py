@@ -289,7 +289,7 @@ class Params(StrictParams):
         return [*self.data.split.trained_folds, *([REFIT] if self.final == "refit" else [])]
 
     def learning_rates(self, stage: str) -> tuple[float, ...]:
-        """Return the candidate learning rates of a stage, ascending. A solved head does not use them."""
+        """Return the candidate learning rates of a stage, ascending. A solved head has only the first."""
         name = self.model.head.kind if stage == "frozen" else self.model.peft.method
         rates = resolve(stage, getattr(self, stage).lr, name)
         return rates[:1] if stage == "frozen" and self.model.head.solved else rates

@@ -44,7 +44,7 @@ class Artifact:
         """Read result.json.
 
         Returns:
-            Its content: cache key, files and the result.
+            Content of the file: cache key, SHA-256 of the files, and the result.
 
         Raises:
             RuntimeError: result.json is missing or was changed after it was written.
@@ -104,7 +104,8 @@ def recover_interrupted_publish(folder: Path) -> None:
 def commit(folder: Path, key: str, result: dict[str, Any]) -> Artifact:
     """Publish `partial_dir(folder)` as `folder`, replacing an earlier artifact.
 
-    `recover_interrupted_publish` repairs a crash between the two renames.
+    The earlier artifact is renamed first, then the new one. `recover_interrupted_publish` repairs a crash between the
+    two renames.
 
     Args:
         folder: path of the finished artifact.
@@ -210,7 +211,7 @@ def _is_running(pid: str) -> bool:
         os.kill(int(pid), 0)
     except (ValueError, ProcessLookupError):
         return False
-    except PermissionError:
+    except PermissionError:  # the process of another user
         pass
     return True
 

@@ -45,7 +45,7 @@ TASK_PARTS: dict[str, tuple[str, ...]] = {
 }
 # Params that do not affect results.
 EXCLUDED_KEYS = {"checkpoint_seconds"}
-FINETUNE_ONLY = {"peft", "batchnorm"}
+FINETUNE_ONLY = {"peft", "batchnorm"}  # keys of section model that only stage finetune uses
 # Keys of section frozen that a solved head does not use. It has no optimizer and no augmentation.
 NOT_USED_BY_SOLVER = {
     "epochs", "repeats_per_epoch", "lr", "batch_size", "gradient_accumulation_steps", "optimizer", "weight_decay",
@@ -96,10 +96,10 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
     """
     excluded = EXCLUDED_KEYS | {"frozen": FINETUNE_ONLY, "trial": NOT_IN_TRIALS}.get(stage, set())
     sections = {name: _without(params.section(name), excluded) for name in STAGE_SECTIONS[stage]}
-    if stage in TRAINING:  # params such as the tolerance of a metric
+    if stage in TRAINING:  # training does not use params such as the tolerance of a metric
         sections["task"] = _without(sections["task"], set(getattr(params.task, "EVALUATE_ONLY", ())))
     for name in TRAINING:
-        if name in sections:  # a number, a list and `auto` have the same key if they give the same candidates
+        if name in sections:  # a number, a list and `auto` that give the same candidates have the same key
             sections[name]["lr"] = list(params.learning_rates(name))
     if "frozen" in sections and params.model.head.solved:
         sections["frozen"] = _without(sections["frozen"], NOT_USED_BY_SOLVER)
@@ -125,7 +125,7 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
 def _metric_modules(params: Params, each_epoch: bool) -> list[str]:
     """Return the modules of the task's metrics. With `each_epoch`, only of metrics that every epoch computes.
 
-    No other module imports them, so `source_fingerprint` would not find them.
+    No other module imports these modules, so `source_fingerprint` would not find them.
     """
     metrics = registry.load_part("medtune.tasks", params.task.kind, "metrics", "task.kind").METRICS
     formulas = [metric.formula for metric in metrics if metric.each_epoch or not each_epoch]
@@ -175,5 +175,5 @@ def _sha256(path: Path) -> str:
 
 @lru_cache(maxsize=64)
 def _sha256_of(path: Path, state: State) -> str:
-    """Hash a weights file once per process and file state, because every key of a pipeline contains it."""
+    """Hash a weights file once per process and file state, because every key of a pipeline contains the hash."""
     return file_sha256(path)

@@ -52,7 +52,7 @@ def check_device() -> None:
     kind, colon, index = named.partition(":")
     if named and (kind not in ("cpu", "cuda", "mps") or (colon and not (kind == "cuda" and index.isdigit()))):
         raise InputError(f"MEDTUNE_DEVICE={named}: expected cpu, cuda, cuda:N or mps. Fix or unset it")
-    if kind == "cuda" and not (_has_nvidia_gpu() or Path("/dev/kfd").exists()):
+    if kind == "cuda" and not (_has_nvidia_gpu() or Path("/dev/kfd").exists()):  # /dev/kfd: AMD GPUs
         raise InputError(f"MEDTUNE_DEVICE={named}: this machine has no GPU. Use MEDTUNE_DEVICE=cpu, or unset it")
 
 
