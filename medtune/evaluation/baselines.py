@@ -1,8 +1,8 @@
 """Logistic-regression baselines on frozen features, compared with the model on the same test images.
 
 The baselines show whether training is better than a few lines of scikit-learn on the features of the same backbone.
-The baseline of a fold is fitted on the fold's training and validation images, because it has no setting to select. It
-predicts the most probable class.
+The baseline of a fold is fitted on the fold's training and validation images, because no setting is selected on
+validation. The baseline predicts the most probable class.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -87,7 +87,7 @@ def evaluate_baselines(
         task: evaluation functions of the task (`medtune.tasks.base.Evaluation`).
         fitting: baseline of the task.
         prepared: prepared data. For slides, this is the set of tiles.
-        requests: one request per fold.
+        requests: network and image indices of each fold.
         model: predictions of the model for the test images of all folds, in the order of `requests`.
         features: features of all images in `rows_needed`.
         metrics: metrics of the task.
@@ -109,7 +109,7 @@ def evaluate_baselines(
                 probabilities = fitting.fit_and_predict(
                     features.fetch(name, fitted_on), prepared.targets[fitted_on], features.fetch(name, test), outputs
                 )
-                # For tiles, a bundle returns probabilities per network. A baseline is a single network.
+                # For tiles, a bundle returns probabilities per network. A baseline counts as a single network.
                 output = probabilities[:, None] if prepared.slide_of_tile else probabilities
                 parts.append(task.from_bundle(prepared, test, output, document))
                 advance()
@@ -151,7 +151,7 @@ def compare_baseline(
 
 
 def baseline_lines(baselines: Sequence[Mapping[str, Any]], metrics: Sequence[Metric]) -> list[str]:
-    """Return one line per baseline with its headline metrics and their differences from the model's metrics."""
+    """Return one line per baseline: headline metrics (`Metric.headline`), and the model's metrics minus these."""
     lines = []
     for baseline in baselines:
         parts = []
@@ -208,7 +208,7 @@ def baseline_section(
 
 
 def verdict_metric(metrics: Sequence[Metric]) -> Metric | None:
-    """Return the metric by which a baseline is compared: AUROC, or the first headline metric of a task without it."""
+    """Return the metric that compares baselines with the model: AUROC, else the first headline metric, else None."""
     by_name = {metric.name: metric for metric in metrics}
     return by_name.get("auroc") or next((metric for metric in metrics if metric.headline), None)
 

@@ -47,7 +47,7 @@ def cross_validate(
 
 
 def headlines(metrics: Sequence[Metric], test: Mapping[str, Interval], metrics_json: Mapping[str, Any]) -> list[str]:
-    """Return lines with the headline metrics: first those of all folds, then those of the requested fold.
+    """Return lines with the headline metrics (`Metric.headline`): those of all folds, then of the requested fold.
 
     Args:
         metrics: metrics of the task.

@@ -35,7 +35,7 @@ def evaluate_external(
     Args:
         task: evaluation functions of the task (`medtune.tasks.base.Evaluation`).
         rules: calibration of each network.
-        requests: one request per network.
+        requests: fold and image indices of each network.
         outputs: outputs of each network, in the same order.
         prepared: prepared data. For slides, this is the set of slides, not of tiles.
         decision: decision rule of the exported model.
@@ -108,7 +108,7 @@ def metrics_section(
 
 
 def external_line(external: Mapping[str, Any], metrics: Sequence[Metric], facts: Mapping[str, Any]) -> str:
-    """Return one line with the headline metrics of the external images."""
+    """Return one line with the headline metrics (`Metric.headline`) of the external images."""
     return f"external: {metrics_line(external, metrics, facts)}"
 
 

@@ -74,7 +74,7 @@ def cross_fit(
 
     Args:
         fit: function that fits rules on images, given their indices (n,) and logits (n, ...).
-        requests: one request per fold.
+        requests: network and image indices of each fold.
         outputs: outputs of each fold's network by split, in the same order.
         prepared: prepared data.
         options: section `evaluate` of the params.
@@ -96,7 +96,7 @@ def pooled_validation(requests: Sequence[OutputsRequest], outputs: Sequence[Outp
     """Concatenate the validation outputs of all folds.
 
     Args:
-        requests: one request per fold.
+        requests: network and image indices of each fold.
         outputs: outputs of each fold's network by split, in the same order.
 
     Returns:

@@ -98,7 +98,7 @@ def compute_outputs(
         images: all images of the dataset, (n, H, W, 3) uint8.
         device: torch device.
         batch_size: images per batch.
-        advance: called with the number of finished images.
+        advance: called with the number of images finished since the last call.
 
     Returns:
         (n, classes) float32 logits by split.
@@ -143,7 +143,7 @@ def compute_shared_outputs(
         images: all images of the dataset, (n, H, W, 3) uint8.
         device: torch device.
         batch_size: images per batch.
-        advance: called with the number of finished images.
+        advance: called with the number of images finished since the last call.
 
     Returns:
         (n, classes) float32 logits by split, one dictionary per request.

@@ -208,7 +208,7 @@ def write_metrics(
 
 
 def site_lines(metrics: Sequence[Metric], facts: Mapping[str, Any]) -> list[str]:
-    """Return one line per site with the headline metrics; empty unless `data.split.protocol` is `site`."""
+    """Return one line per site with metrics (`Metric.headline`); empty unless `data.split.protocol` is `site`."""
     lines = []
     for fold in facts["folds"]:
         if "site" in fold:
@@ -224,7 +224,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def summary_line(metrics: Sequence[Metric], test: Mapping[str, Interval], facts: Mapping[str, Any]) -> str:
-    """Return one line with the headline metrics and their intervals."""
+    """Return one line with the headline metrics (`Metric.headline`) and their intervals."""
 
     def number(value: float | None) -> str:
         return "–" if value is None else f"{value:.3f}"

@@ -22,7 +22,7 @@ def to_slides(
 
     Args:
         prepared: prepared data.
-        requests: one request per fold.
+        requests: network and image indices of each fold.
         outputs: (n, ...) outputs of the networks by split, in the order of `requests`.
         kind: aggregation method, `model.head.aggregation`.
 

@@ -1,4 +1,4 @@
-"""Plot of headline metrics with intervals per subgroup, compared with all test images."""
+"""Plot of headline metrics (`Metric.headline`) with intervals per subgroup, compared with all test images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

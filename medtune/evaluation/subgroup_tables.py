@@ -57,7 +57,7 @@ def reasons(document: Document) -> list[str]:
 def table_lines(
     documents: Sequence[Document], metrics: Sequence[Metric], patients_known: bool = True, unit: str = "images"
 ) -> Iterator[str]:
-    """Yield the lines of one table per column, with the headline metrics and the largest gap of each.
+    """Yield the lines of one table per column: headline metrics (`Metric.headline`) and the largest gap of each metric.
 
     Args:
         documents: one document per column.

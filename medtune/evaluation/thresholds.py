@@ -142,6 +142,7 @@ def _curve(probabilities: Floats, positive: Bools) -> tuple[Floats, Floats, Floa
 def _reach(
     probabilities: Floats, positive: Bools, name: str, target: float, images: int, patients: tuple[int, int]
 ) -> ThresholdChoice:
+    """Select the threshold at which the rate `name` is at least `target` and the other rate is highest."""
     if not min(patients):
         why = f"validation has images of one class only: threshold {DEFAULT}"
         return ThresholdChoice(DEFAULT, why, images, patients, True)
@@ -193,15 +194,15 @@ def _advantage(probabilities: Floats, positive: Bools, patient_ids: npt.NDArray[
             for values in (gain * positive, positive, gain * ~positive, ~positive)
         ]
     )
-    left = sums.sum(axis=1, keepdims=True) - sums
+    sums_without = sums.sum(axis=1, keepdims=True) - sums  # without each patient
 
     def difference(hits: Floats) -> Floats:
         gain: Floats = (hits[0] / hits[1] - hits[2] / hits[3]) / 2
         return gain
 
-    value, without = float(difference(sums.sum(axis=1))), difference(left)
+    value, left_out = float(difference(sums.sum(axis=1))), difference(sums_without)
     n = len(patients)
-    error = float(np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum()))
+    error = float(np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum()))
     sides = [len(np.unique(member[positive == side])) for side in (False, True)]
     width = float(t.ppf((1 + CONFIDENCE) / 2, min(sides) - 1)) * error
     return value - width, value, value + width

@@ -52,7 +52,7 @@ class Evaluation(Protocol):
             requests: folds and the row indices of their images.
             outputs: (n, ...) float32 outputs of each fold's network, by split (`val`, `test`).
             prepared: prepared dataset.
-            options: params section evaluate.
+            options: section `evaluate` of the params.
 
         Returns:
             One result per fold, in the order of `requests`.
@@ -71,7 +71,7 @@ class Evaluation(Protocol):
             requests: folds and the row indices of their images.
             outputs: (n, ...) float32 outputs of each fold's network, by split. The fit uses those of `val`.
             prepared: prepared dataset.
-            options: params section evaluate.
+            options: section `evaluate` of the params.
 
         Returns:
             The fitted rules.
@@ -131,7 +131,7 @@ class Evaluation(Protocol):
         Args:
             result: the evaluation. `result.folds` is empty for a bundle on external data. The facts about training are
                 then omitted.
-            options: params section evaluate.
+            options: section `evaluate` of the params.
 
         Returns:
             JSON values by name. The report adds the entry `warnings` to the warnings that all tasks share.
@@ -152,7 +152,7 @@ class Evaluation(Protocol):
         Args:
             folder: empty folder.
             result: the evaluation, without folds for a bundle on external data.
-            options: params section evaluate.
+            options: section `evaluate` of the params.
             facts: `common_facts` or `medtune.evaluation.external.external_facts`, and the task's facts.
             history: learning curves, one row per epoch. Empty for a bundle.
 

@@ -80,7 +80,7 @@ class Export(Protocol):
         Args:
             parity: result of `agreement`, and `images`, the number of compared images.
             precision: `fp32`, `fp16` or `int8`.
-            params: params section export.
+            params: section `export` of the params.
 
         Returns:
             The reason, or None.

@@ -45,7 +45,7 @@ class Targets(Protocol):
 
         Args:
             sample: the sample.
-            data: params section data.
+            data: section `data` of the params.
 
         Returns:
             The target at the packed image size, with the same shape and dtype for all samples. None if the target is

@@ -98,7 +98,7 @@ def per_class(stats: ClassificationStats, classes: Sequence[str], confidence: fl
 
 
 def reasons(values: Mapping[str, Interval]) -> str | None:
-    """Return why intervals are missing, by metric; None if all intervals are defined."""
+    """Return why metrics that have a value have no interval; None if there is no such metric."""
     missing: dict[str, list[str]] = {}
     for name, interval in values.items():
         if interval.reason and interval.value is not None:

@@ -64,7 +64,7 @@ def patient_level(result: EvaluationResult, options: EvaluateParams) -> PatientL
 
     Args:
         result: the evaluation.
-        options: params section evaluate.
+        options: section `evaluate` of the params.
 
     Returns:
         Predictions of the patients, or the reason why they are missing.

@@ -24,7 +24,7 @@ def prediction_set_facts(result: EvaluationResult, options: EvaluateParams) -> d
 
     Args:
         result: the evaluation.
-        options: params section evaluate.
+        options: section `evaluate` of the params.
 
     Returns:
         `requested_coverage` and `calibration`. `calibration` has the limits from all validation patients, which export
@@ -60,7 +60,7 @@ def predict_sets(result: EvaluationResult, options: EvaluateParams) -> np.ndarra
 
     Args:
         result: the evaluation.
-        options: params section evaluate.
+        options: section `evaluate` of the params.
 
     Returns:
         (n, classes) True if the class is in the set, in the order of the pooled images. If a fold has no limits, the
@@ -87,7 +87,7 @@ def measure(members: np.ndarray, result: EvaluationResult, options: EvaluatePara
     Args:
         members: (n, classes) True if the class is in the image's set.
         result: the evaluation, whose pooled images are in the same order.
-        options: params section evaluate.
+        options: section `evaluate` of the params.
 
     Returns:
         Coverage, set size, uncertainty and accuracy with confidence intervals, and numbers of images.

@@ -18,7 +18,7 @@ def projection_facts(result: EvaluationResult, options: EvaluateParams) -> dict[
 
     Args:
         result: the evaluation.
-        options: params section evaluate.
+        options: section `evaluate` of the params.
 
     Returns:
         `assumption`, `classes` and `sentences`. `classes` has one row per class with `patients`, `recall`, `lo` and

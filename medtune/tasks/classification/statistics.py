@@ -23,7 +23,8 @@ MIN_PATIENTS_OF_CLASS = 4
 class ClassificationStats:
     """Statistics of a set of images from which all metrics are computed, summed per patient.
 
-    Counts by class are sparse, because a patient has images of few classes and there may be a thousand classes.
+    An image is correct if its prediction equals its label. Counts by class are sparse, because a patient has images of
+    few classes and there may be a thousand classes.
 
     Attributes:
         confusion: (patients, classes * classes) number of images by label, then prediction.

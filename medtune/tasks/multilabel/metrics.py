@@ -1,8 +1,8 @@
 """Multilabel metrics, computed per finding and averaged over the findings.
 
-A finding is scored if some images show it and others do not. The average includes only scored findings and is undefined
-without any. Formulas return (R,) values, one for each of R weightings of the patients (`WeightedFindings`). This module
-must not import torch.
+A finding is scored if some images show it and others do not. A macro metric is the average over the scored findings. It
+is undefined without scored findings. Formulas return (R,) values, one for each of R weightings of the patients
+(`WeightedFindings`). This module must not import torch.
 """
 
 from collections.abc import Sequence
