@@ -99,7 +99,7 @@ def _node_count(value: Any, known: dict[int, int]) -> int:
     return known[id(value)]
 
 
-# Keys that belong to one backbone. A new model.backbone removes them unless the same overlay sets them.
+# Keys that belong to one backbone. A new model.backbone removes these keys unless the same overlay sets them.
 BACKBONE_KEYS = ("backbone_args", "normalization", "weights")
 # Keys that choose a plugin. A change removes the sibling keys, except those that all plugins share.
 PLUGIN_KEYS = {"source", "kind", "method"}
@@ -219,8 +219,8 @@ def load(path: Path | None = None, sets: Sequence[str] = ()) -> Params:
     """Load the project's params.yaml, with `path` and then `sets` merged over it.
 
     Args:
-        path: complete file or overlay. Keys that it lacks keep the values of the project's params.yaml, or the shipped
-            defaults if there is no project.
+        path: complete file or overlay. Keys that the file lacks keep the values of the project's params.yaml. Without a
+            project, these keys have the shipped defaults.
         sets: `section.key=value` assignments.
 
     Returns:

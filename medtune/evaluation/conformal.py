@@ -8,7 +8,7 @@ patient then contains the label of this image with at least the requested probab
 least `min_patients`.
 
 This is hierarchical conformal prediction (Lee, Barber and Willett, 2023, "Distribution-free inference with
-hierarchical data", eq. 5). Without the weight of the new patient, it is the pooled CDF of Dunn, Wasserman and
+hierarchical data", eq. 5). Without the weight of the new patient, the method is the pooled CDF of Dunn, Wasserman and
 Ramdas, 2022.
 
 The score of an image is the probability of its label. A prediction set contains every class whose probability is at
@@ -66,16 +66,16 @@ def calibrate(
     There is one limit per class if every class has enough patients. Otherwise all classes share one limit.
 
     Args:
-        probabilities: (n, classes) probabilities of the calibration images, from networks not trained on them.
+        probabilities: (n, classes) probabilities of the calibration images, from networks not trained on these images.
         labels: (n,) class indices.
         patient_ids: (n,) patient of each image.
         classes: class names, in the order of the columns.
         coverage: requested coverage, 0..1.
 
     Returns:
-        Value of `prediction_sets` in bundle.json. It has `coverage`, `holds_for` (`each class` or
+        Value of `prediction_sets` in bundle.json. The keys are `coverage`, `holds_for` (`each class` or
         `all images together`), and by class `min_probability` (the limit) and `patients`. If no limits can be computed,
-        it has only the key `reason`.
+        the only key is `reason`.
     """
     if any(SEPARATOR in name for name in classes):
         return {"reason": f"a class name contains {SEPARATOR}, which separates the classes of a set"}

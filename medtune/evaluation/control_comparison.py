@@ -59,8 +59,8 @@ def compare_control(
         options: section `evaluate` of the params.
 
     Returns:
-        An entry of `controls` in metrics.json: the entry of `medtune.evaluation.baselines.compare_baseline`, `trained`,
-        `training` with `costs`, and `sentence`, which states what the part of the model contributes.
+        An entry of `controls` in metrics.json. It has the keys of `medtune.evaluation.baselines.compare_baseline`,
+        `trained`, `training` (the `costs`) and `sentence`, which states what the part of the model contributes.
     """
     entry = compare_baseline(control.name, control.title, parts, pooled, model, metrics, options)
     main = next((metric for metric in metrics if metric.headline), metrics[0])
@@ -73,7 +73,7 @@ def compare_control(
 
 
 def control_lines(controls: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return one line per control: its sentence, or why it is not trained."""
+    """Return one line per control: its sentence, or the reason why the control is not trained."""
     return [
         entry["sentence"] if entry["trained"] else f"control {entry['title']}: {entry['absence']}" for entry in controls
     ]

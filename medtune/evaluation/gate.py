@@ -1,12 +1,12 @@
 """The gate: decide whether a newly trained model (challenger) replaces the accepted one (champion).
 
 Both models are evaluated on the same patients, who are in neither training set. The gate computes a paired jackknife
-interval of the difference over these patients. It promotes the challenger only if the lower end of this interval is
-above `gate.min_improvement`.
+interval of the difference over these patients. The gate promotes the challenger only if the lower end of this interval
+is above `gate.min_improvement`.
 
-If both models are equally good, the challenger is promoted in at most (1 - `evaluate.confidence`) / 2 of cases, 2.5 %
-by default (docs/statistics.md). A report's interval may miss the true value more often on one side than on the other.
-The gate uses only one side, so its interval is slightly wider.
+If both models are equally good, the challenger is promoted in at most (1 - `evaluate.confidence`) / 2 of cases. This is
+2.5 % by default (docs/statistics.md). A report's interval may miss the true value more often on one side than on the
+other. The gate uses only one side, so its interval is slightly wider.
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ def decide(
         limits: bounds that the metrics of both models must not exceed.
         gate: section `gate` of the params.
         evaluate: section `evaluate` of the params, for the confidence of the intervals.
-        positive: positive class of a two-class task, to name it in the reasons.
+        positive: positive class of a two-class task, which the reasons name; None in other tasks.
 
     Returns:
         The decision, with a reason for every check that failed.

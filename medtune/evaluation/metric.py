@@ -67,7 +67,7 @@ class Metric:
         formula: function from the result of `PatientStats.weighted` to (R,) values, one per weighting; NaN if
             undefined.
         order: position in tables, lowest first.
-        each_epoch: True if the metric is computed on validation after every epoch. `monitor` may then name it.
+        each_epoch: True if the metric is computed on validation after every epoch. `monitor` may then name the metric.
         headline: True if the one-line summary of an evaluation shows the metric.
         defined: function from statistics to True if the metric applies to these images.
         of_positive: True if the metric describes the positive class of two classes.
@@ -81,10 +81,10 @@ class Metric:
         min_patients: smallest number of patients for an interval. With fewer patients, the coverage of 95 % intervals
             in simulations is below 93 % or above 97 %.
         size_power: exponent from 0 to 2. The variance of a patient's contribution is assumed to grow with this power
-            of the patient's number of images. If the variances of patients differ more, the degrees of freedom are
-            fewer. 1 is correct for independent images of a patient, 2 for identical images. Ratios within a class use
-            0. Their standard error with few patients is already too large, because leaving out a patient also changes
-            the denominator.
+            of the patient's number of images. Patients with unequal variances give fewer degrees of freedom. The
+            exponent 1 is correct for independent images of a patient, 2 for identical images. Ratios within a class
+            use 0. Their standard error with few patients is already too large, because leaving out a patient also
+            changes the denominator.
         target: best value of a metric whose direction is `target`.
         no_interval: reason why the metric has no interval, if its simulated coverage is poor.
     """
@@ -113,7 +113,7 @@ class Metric:
         return 1 if self.direction == "max" else -1
 
     def positive_note(self, positive: str | None) -> str:
-        """Return the suffix for the metric's title, such as " (positive: malignant)"; empty if it does not apply."""
+        """Return the suffix of the title, such as " (positive: malignant)"; empty without a positive class."""
         return f" (positive: {positive})" if self.of_positive and positive is not None else ""
 
 

@@ -39,8 +39,8 @@ class FittedFold(Generic[RulesT, PredictionsT]):
     Attributes:
         fold: index of the test fold.
         selected_stage: training stage of the selected weights, `frozen` or `finetune`.
-        rules: calibration and decision rule. They are fitted on the validation images of all folds without the patients
-            of `test`.
+        rules: calibration and decision rule, fitted on the validation images of all folds without the patients of
+            `test`.
         val: predictions of the validation images.
         test: predictions of the test images.
     """
@@ -69,7 +69,7 @@ def cross_fit(
 ) -> list[FittedFold[RulesT, Any]]:
     """Fit the rules of each fold and predict the fold's validation and test images.
 
-    The rules of a fold are its calibration and its decision rule. They are fitted on the validation images of all folds
+    The rules of a fold are its calibration and its decision rule. The fit uses the validation images of all folds
     without the test patients of this fold.
 
     Args:

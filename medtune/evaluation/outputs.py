@@ -68,7 +68,7 @@ class OutputsRequest:
 
 
 def load_outputs(request: OutputsRequest, cache: Path) -> Outputs | None:
-    """Load stored logits (n, classes) by split; None if they are missing or corrupted."""
+    """Load stored logits (n, classes) by split; None if the file is missing or corrupted."""
     try:
         content = strip_bytes_checksum(_path(request, cache).read_bytes())
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:

@@ -87,7 +87,7 @@ def aggregate(slides: SlideDataset, tiles: np.ndarray, outputs: np.ndarray, kind
 
     Returns:
         (s,) slide indices in ascending order and (s, classes) float64 logits. The logits are the logarithms of the mean
-        tile probabilities. If `kind` is attention, they are the tile logits averaged with the weights of the attention.
+        tile probabilities. If `kind` is attention, the logits are the attention-weighted mean of the tile logits.
     """
     assert slides.slide_index is not None
     rows, member = np.unique(slides.slide_index[tiles], return_inverse=True)

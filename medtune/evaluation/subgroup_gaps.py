@@ -79,7 +79,7 @@ def gaps_of(metric: Metric, joint: JointValues, lacking: Mapping[str, Sequence[s
         metric: metric to compare.
         joint: result of `leave_out_jointly`.
         lacking: classes without images in each subgroup if the metric averages over classes; otherwise empty.
-        confidence: nominal coverage, 0..1. It applies to each interval and to the simultaneous intervals.
+        confidence: nominal coverage of each interval, and of all simultaneous intervals together, 0..1.
 
     Returns:
         One gap per pair.

@@ -46,7 +46,7 @@ class GitDvcRepo:
         """Raise if results cannot be recorded in git.
 
         Raises:
-            InputError: the folder is not a git repository with a commit, it has uncommitted changes, or this process
+            InputError: the folder is not a git repository with a commit, or has uncommitted changes. Or this process
                 runs in a DVC stage.
         """
         if stage := os.environ.get("DVC_STAGE"):

@@ -1,4 +1,4 @@
-"""Configuration of the DVC remote, which is tested before it is set."""
+"""Configuration of the DVC remote. A remote is tested before it becomes the default remote."""
 
 import os
 import re
@@ -62,7 +62,7 @@ def configure_remote(
     with config.edit(level) as edited:
         _set_default(edited, name, options)
     if local:
-        os.chmod(config.files[level], 0o600)  # it may contain a password
+        os.chmod(config.files[level], 0o600)  # the file may contain a password
     console.info(f"{_describe_default(config)}; wrote, read and deleted a probe there in {seconds:.1f} s")
 
 

@@ -23,7 +23,7 @@ def rollback(store: ModelStore, to: str | None, reason: str, cache: Path) -> tup
         lost.
 
     Raises:
-        BundleError: there is no such bundle or it is damaged. The store is unchanged.
+        BundleError: there is no such bundle, or the bundle is damaged. The store is unchanged.
     """
     try:
         current = store.current()

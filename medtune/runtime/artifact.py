@@ -27,7 +27,7 @@ class Artifact:
 
     Attributes:
         path: absolute path of the folder.
-        key: cache key of the run that wrote it.
+        key: cache key of the run that wrote the folder.
         sha256: digest of the names and SHA-256 of all files.
     """
 
@@ -78,7 +78,7 @@ def digest(value: Any) -> str:
 
 
 def partial_dir(folder: Path) -> Path:
-    """Return the folder for unfinished work on `folder`. It survives a crash, so that a run can resume."""
+    """Return the folder for unfinished work on `folder`. A crash does not delete it, so that a run can resume."""
     return folder.with_name(f".{folder.name}.partial")
 
 

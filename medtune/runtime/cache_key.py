@@ -46,13 +46,13 @@ TASK_PARTS: dict[str, tuple[str, ...]] = {
 # Params that do not affect results.
 EXCLUDED_KEYS = {"checkpoint_seconds"}
 FINETUNE_ONLY = {"peft", "batchnorm"}  # keys of section model that only stage finetune uses
-# Keys of section frozen that a solved head does not use. It has no optimizer and no augmentation.
+# Keys of section frozen that a solved head does not use. A solver fits this head without optimizer and augmentation.
 NOT_USED_BY_SOLVER = {
     "epochs", "repeats_per_epoch", "lr", "batch_size", "gradient_accumulation_steps", "optimizer", "weight_decay",
     "warmup_epochs", "clip_norm", "precision", "ema_decay", "patience", "augment",
 }  # fmt: skip
 # Params that only the evaluate stage of a pipeline uses: subgroups and control runs. The cache key of a trial omits
-# them, because a change would otherwise repeat the training.
+# these params, because a change would otherwise repeat the training.
 NOT_IN_TRIALS = {"by", "bins", "controls"}
 
 
@@ -83,7 +83,7 @@ def _data_section(params: Params) -> dict[str, Any]:
 
 
 def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -> str:
-    """Return the cache key of a stage. It depends only on the arguments and on the source code on disk.
+    """Return the cache key of a stage. The key depends only on the arguments and on the source code on disk.
 
     Args:
         stage: frozen, finetune, evaluate, export or trial.

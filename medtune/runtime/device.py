@@ -46,7 +46,7 @@ def check_device() -> None:
     """Raise if `$MEDTUNE_DEVICE` is invalid or names a GPU that this machine lacks. Does not import torch.
 
     Raises:
-        InputError: the variable is invalid, or it names a GPU on a machine without one.
+        InputError: the variable is invalid, or names a GPU on a machine without a GPU.
     """
     named = os.environ.get("MEDTUNE_DEVICE", "")
     kind, colon, index = named.partition(":")

@@ -35,7 +35,7 @@ class RunPaths:
         cache: content-addressed cache of features, logits and task results.
         frozen_out: folder with `artifacts/frozen`; None for `out`.
         data: folder of the prepared data; None for `data/prepared` in `out`.
-        subset: training patients to use. None uses all of them.
+        subset: fraction of the training patients to use; None for all patients.
         control: name of the control run that is trained; None for the run of the model.
         group: W&B group of the run that a control belongs to.
     """

@@ -60,9 +60,9 @@ def progress(label: str, total: float, unit: str = "") -> Iterator[Callable[...,
 
 @contextmanager
 def running(label: str) -> Iterator[None]:
-    """Show that the block is at work, if it has no units to count: a line at the start, every 15 s and at the end.
+    """Print a line at the start of a block without countable units, every 15 s, and at the end.
 
-    The lines appear even if the block redirects stdout. In distributed training only the main process shows them.
+    The lines appear even if the block redirects stdout. In distributed training only the main process prints the lines.
 
     Args:
         label: name of the operation.

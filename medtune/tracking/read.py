@@ -1,7 +1,7 @@
 """Offline reader of `.wandb` files.
 
-The wandb package contains the program wandb-core, which writes these files. Its command `wandb-core leet inspect
---json` prints their records as JSON.
+The wandb package contains the program wandb-core, which writes these files. The command `wandb-core leet inspect
+--json` prints the records of a file as JSON.
 """
 
 import json
@@ -36,7 +36,7 @@ class RecordedRun:
     """Recorded run, or the part of a run that one process recorded.
 
     Attributes:
-        run_id: W&B's run id. Empty if the process was killed before it wrote anything.
+        run_id: W&B's run id. Empty if the process was killed before it wrote a record.
         name: display name.
         group: pipeline key, shared by all stages of one flow run.
         job_type: stage.

@@ -35,7 +35,7 @@ def run_id(key: str) -> str:
 
 
 class Run:
-    """W&B run of a stage. It does nothing if tracking is disabled.
+    """W&B run of a stage, or an object whose methods do nothing if tracking is disabled.
 
     No method raises. A W&B error, such as no network, an invalid key or a full disk, is reported once. The stage
     continues.

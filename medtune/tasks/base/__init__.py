@@ -12,7 +12,7 @@ parts below. Each stage uses other parts, so the cache key of a stage covers onl
     evaluation    `Evaluation`: post-processing, decision, statistics per patient, report
     export        `Export`: exported module, description of its output, parity
     controls      optional: `controls(params)`, control runs that are trained and evaluated beside the model (see
-                  `medtune.evaluation.control.Control`). It must not import torch
+                  `medtune.evaluation.control.Control`). This part must not import torch
     serving       interpretation of a bundle's output: medtune/serving/tasks/<kind>.py, which the slim installation
                   contains, or serving.py in the task's folder (see `medtune.serving.tasks`)
 
@@ -55,7 +55,7 @@ def metrics(kind: str, info: Mapping[str, Any] | None = None) -> tuple[Metric, .
 
 
 def metric(kind: str, name: str) -> Metric | None:
-    """Return the metric `name` of a task, or None if the task does not define it."""
+    """Return the metric `name` of a task, or None if the task has no such metric."""
     return next((candidate for candidate in metrics(kind) if candidate.name == name), None)
 
 

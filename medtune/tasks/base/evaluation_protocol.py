@@ -43,7 +43,7 @@ class Evaluation(Protocol):
         prepared: "PreparedDataset",
         options: EvaluateParams,
     ) -> Sequence[FoldResult]:
-        """Fit post-processing and decision rule per fold on validation images and apply them to the fold's test images.
+        """Fit post-processing and decision rule per fold on validation images, and predict the fold's test images.
 
         The fit may use the validation images of all folds, except images of the fold's test patients
         (`medtune.evaluation.out_of_fold`).

@@ -99,7 +99,7 @@ class Export(Protocol):
             document: content of bundle.json.
 
         Returns:
-            `purpose`, `decision` and `calibration` (sentences, may be empty), `inside` (operations of the graph besides
-            the network), `output` (description of the outputs), `agreement` (column title for `agrees`) and `limits`
-            (list items).
+            `purpose`, `decision` and `calibration` have sentences and may be empty. `inside` names the operations of
+            the graph besides the network. `output` describes the outputs. `agreement` is the column title for `agrees`.
+            `limits` has list items.
         """

@@ -92,7 +92,7 @@ def patient_level(result: EvaluationResult, options: EvaluateParams) -> PatientL
 
 
 def patient_rule(validation: ClassifierPredictions, options: EvaluateParams, classes: Sequence[str]) -> dict[str, Any]:
-    """Choose the decision rule on validation patients; use threshold 0.5 if they do not show both classes."""
+    """Choose the decision rule on validation patients. Without patients of both classes, the threshold is 0.5."""
     if not len(validation.rows):
         rule = {"kind": "threshold", "positive": classes[1], "threshold": 0.5}
         return {**rule, "reason": "no validation patient remains, so the threshold is 0.5"}
@@ -110,8 +110,8 @@ def bundle_rule(document: Any, how: str) -> dict[str, Any]:
         how: `evaluate.patient_score`.
 
     Returns:
-        For `mean`, the rule for images. For other scores, the stored rule of this score, or the most probable class if
-        the bundle has no rule for it.
+        For `mean`, the rule for images. For other scores, the stored rule of this score. If the bundle has no such
+        rule, the most probable class.
     """
     if how == "mean":
         return dict(document["decision"])

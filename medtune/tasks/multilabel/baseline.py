@@ -22,7 +22,8 @@ def fit_and_predict(
         n_outputs: number of findings.
 
     Returns:
-        (m, findings) probabilities; 0 for a finding that no training image shows, 1 if every training image shows it.
+        (m, findings) probabilities. If no training image shows a finding, its probability is 0. If every training image
+        shows a finding, its probability is 1.
     """
     probabilities = np.empty((len(test), n_outputs))
     for finding in range(n_outputs):

@@ -75,8 +75,8 @@ def calibration_intercept(stats: WeightedFindings) -> Floats:
 def gap_bounds(stats: FindingStats) -> tuple[float, float]:
     """Return the bounds of the confidence gap for the scale of its interval.
 
-    The bounds are the gaps at accuracy 1 and 0 for the mean confidence of the images. The interval uses them, because
-    the distribution of the gap is as skewed as that of the accuracy.
+    The bounds are the gaps at accuracy 1 and 0 for the mean confidence of the images. The interval uses these bounds,
+    because the distribution of the gap is as skewed as that of the accuracy.
 
     Args:
         stats: statistics of the images.

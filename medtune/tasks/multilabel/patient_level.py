@@ -63,7 +63,7 @@ def patient_level(result: EvaluationResult, options: EvaluateParams) -> PatientL
     """Predict the test patients.
 
     The thresholds of a fold are chosen on the validation patients of all folds, without the fold's test patients. A
-    bundle uses its thresholds for images, because it contains no others.
+    bundle uses its thresholds for images, because a bundle contains no thresholds for patients.
 
     Args:
         result: the evaluation.

@@ -162,7 +162,7 @@ class WeightedFindings:
 
     @cached_property
     def confidence_gap(self) -> Floats:
-        """Mean confidence of the more probable outcome minus the fraction of images where it is correct."""
+        """Mean confidence of the more probable outcome minus the fraction of images where this outcome is correct."""
         return np.divide(self.weights @ self.stats.confidence_gap, (self.weights @ self.stats.images)[:, None])
 
     @cached_property

@@ -14,8 +14,8 @@ def confidence_gap(stats: WeightedStats) -> Floats:
 def bounds_of(stats: ClassificationStats) -> tuple[float, float]:
     """Return the bounds of the gap for the scale of its interval.
 
-    The bounds are the gaps at accuracy 1 and 0 for the mean confidence of the images. The interval uses them, because
-    the distribution of the gap is as skewed as that of the accuracy.
+    The bounds are the gaps at accuracy 1 and 0 for the mean confidence of the images. The interval uses these bounds,
+    because the distribution of the gap is as skewed as that of the accuracy.
 
     Args:
         stats: statistics of the images.
