@@ -115,6 +115,7 @@ def _describe_type(hint: Hint) -> list[str]:
 
 
 def _describe_kind(hint: Hint) -> str:
+    """Describe the values of one type, for example `an integer from 1 to 8`."""
     kind = get_origin(hint.annotation) or hint.annotation
     if hint.takes_mapping() and hint.examples:
         return f"a mapping such as {' or '.join(hint.examples)}"
@@ -143,6 +144,7 @@ def _describe_section(fields: dict[str, FieldInfo]) -> str:
 
 
 def _range(limits: dict[str, Any]) -> str:
+    """Describe the limits of a number, for example ` from 1 to 8`."""
     ge, gt, le, lt = (limits.get(name) for name in ("ge", "gt", "le", "lt"))
     if ge is not None and le is not None:
         text = f" from {ge:g} to {le:g}"

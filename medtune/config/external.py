@@ -162,6 +162,7 @@ def _validate(model: Any, values: dict[str, Any], key: str) -> Any:
 
 
 def _check_keys(overlay: Mapping[str, Any], fixed: Mapping[str, Sequence[str]]) -> None:
+    """Raise InputError if an assignment sets another section, or a fixed key."""
     for name, section in overlay.items():
         if name not in fixed:
             raise InputError(

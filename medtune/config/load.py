@@ -1,4 +1,4 @@
-"""Load params.yaml, overlays and --set as validated `Params`."""
+"""Load params.yaml, overlays and --set as validated `Params`. An overlay is a YAML file with some of the keys."""
 
 import sys
 from collections.abc import Sequence
@@ -66,6 +66,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _parse(text: str, name: str) -> Any:
+    """Parse YAML; `name` is the file or option for messages."""
     try:
         tree = yaml_loader().load(text)
         if _node_count(tree, {}) > MAX_NODES:

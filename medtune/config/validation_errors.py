@@ -132,6 +132,7 @@ def _is_inside(path: tuple[str, ...], outer: tuple[str, ...]) -> bool:
 
 
 def _format(problem: _Problem) -> str:
+    """Return `key=value: problem` with the fix."""
     name, value = ".".join(problem.path) or "params", problem.value
     if problem.type in ("extra_forbidden", "invalid_key"):
         sections = [option for option in problem.hint.alternatives() if option.is_section()]

@@ -81,6 +81,7 @@ def _sentence(text: str) -> str:
 
 
 def _data(params: Params, prepared: "PreparedDataset", facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the answers about the data, by name of the fact."""
     info, data = prepared.info, params.data
     known, classes = facts["patients_known"], prepared.classes
     patients = f"{info['n_patients']:,} patients" if known else "patients unknown"
@@ -129,6 +130,7 @@ def _label_errors(facts: Mapping[str, Any]) -> str:
 
 
 def _model(params: Params, facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the answers about the model and its training, by name of the fact."""
     model, versions = params.model, provenance()
     stages = [
         f"{name}: {section.epochs} epochs, {section.optimizer}, learning rate {section.lr}, batch size "
@@ -161,6 +163,7 @@ def _model(params: Params, facts: Mapping[str, Any]) -> dict[str, str]:
 def _evaluation(
     params: Params, facts: Mapping[str, Any], test: Mapping[str, Any], metrics: Sequence[Metric]
 ) -> dict[str, str]:
+    """Return the answers about the evaluation, by name of the fact."""
     shown = [metric for metric in metrics if metric.name in test]
     person = "patients" if facts["patients_known"] else facts["unit"]
     external, subgroups = facts.get("external_test"), facts.get("subgroups") or []

@@ -115,6 +115,7 @@ def rejection(reasons: Sequence[str], gate: GateParams, notes: Sequence[str] = (
 
 
 def _blocking_reasons(model: ModelScores, limits: Sequence[Limit]) -> list[str]:
+    """Return the faults of a model, and a reason for each metric whose interval is beyond its limit."""
     reasons = [f"{model.name}: {fault}" for fault in model.faults]
     for limit in limits:
         metric = model.limited[limit.metric.name]
@@ -140,6 +141,7 @@ def _fewest_patients(stats: PatientStats) -> tuple[int, str]:
 
 
 def _insufficient_improvement(difference: Interval, detectable: float | None, gate: GateParams, name: str) -> list[str]:
+    """Return the reason why the improvement is too small; an empty list if it is large enough."""
     if difference.value is None or difference.lo is None:
         return [f"the difference of {name} has no interval ({difference.reason})"]
     if difference.lo > gate.min_improvement:

@@ -106,6 +106,7 @@ def _gap(
     confidence: float,
     comparisons: int,
 ) -> Gap:
+    """Compute the gap of a pair; its interval holds simultaneously for `comparisons` gaps."""
     first, second = pair
     name, stats = metric.name, [joint.stats[side] for side in pair]
     difference = float(joint.full[first][name][0] - joint.full[second][name][0])

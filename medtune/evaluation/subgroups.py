@@ -106,6 +106,7 @@ def _with_patients(support: Mapping[str, int]) -> set[str]:
 
 
 def _notes(support: Mapping[str, int], lacking: Sequence[str], n_patients: int) -> tuple[str, ...]:
+    """Return the limitations of the metrics of a subgroup, one sentence each."""
     notes = []
     if lacking:
         names = list_names(lacking, _MAX_NAMES)

@@ -230,6 +230,7 @@ class GitDvcRepo:
         return [stage for stage in TRACKED_STAGES if stage in known and not (self.folder / folders[stage]).is_dir()]
 
     def _run(self, words: Sequence[str]) -> str:
+        """Run a command in the repository; return its output or raise CommandError."""
         log.info("%s", " ".join(words[:6]))
         completed = subprocess.run(
             words, cwd=self.folder, capture_output=True, text=True, timeout=NETWORK_TIMEOUT_S, env=self._environment,

@@ -13,7 +13,8 @@ from medtune.runtime.file_state import State, file_state
 from medtune.runtime.provenance import package_versions
 from medtune.runtime.source_hash import source_fingerprint
 
-# Sections of params that each stage reads, in addition to upstream artifacts and the data digest.
+# Sections of params that each stage reads, in addition to upstream artifacts and the data digest. `trial` is a training
+# of the benchmark.
 STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
     "frozen": ("task", "model", "frozen"),
     "finetune": ("task", "model", "finetune"),

@@ -113,6 +113,7 @@ def log_bundle(run: Run, exported: Artifact) -> None:
 
 
 def _log(wandb_run: Any, version: ArtifactVersion, used: bool) -> None:
+    """Log a version as an input (`used`) or as an output of the run."""
     import wandb
     from wandb.sdk.artifacts.artifact_manifest_entry import ArtifactManifestEntry
 

@@ -77,6 +77,7 @@ def _interval_values(name: str, interval: dict[str, Any]) -> dict[str, Any]:
 
 
 def _log(run: Run, metrics: dict[str, Any], plots: Sequence[Path]) -> None:
+    """Log the summary, the tables and the plots."""
     run.summary(flatten_metrics(metrics))
     test_metrics = metrics["test"].items()
     rows = [(name, interval["value"], interval.get("lo"), interval.get("hi")) for name, interval in test_metrics]

@@ -106,6 +106,7 @@ def _records(path: Path) -> list[dict[str, Any]]:
 
 
 def _add_record(kind: str, body: dict[str, Any], run: RecordedRun) -> None:
+    """Add the content of one record to `run`; other kinds of records are ignored."""
     if kind == "run":
         run.run_id, run.name = body["run_id"], body.get("display_name", "")
         run.group, run.job_type = body.get("run_group", ""), body.get("job_type", "")

@@ -209,6 +209,7 @@ def _init(
     cache: Path,
     tags: Sequence[str],
 ) -> Any:
+    """Start the run of the wandb package."""
     redact.set_environment(cache)
     wandb = _wandb()
     return wandb.init(

@@ -96,18 +96,18 @@ def sync(project: str | None = None, entity: str | None = None, dry_run: bool = 
     decisions = decide(list_run_files(cache), lambda run_id: LocalLog(cache, run_id).is_live(), read_run)
     for verdict, count in Counter(decision.verdict for decision in decisions if decision.verdict != UPLOAD).items():
         info(f"sync: recordings skipped ({verdict}): {count}")
-    todo = [decision for decision in decisions if decision.verdict == UPLOAD]
+    uploads = [decision for decision in decisions if decision.verdict == UPLOAD]
     damaged = [decision for decision in decisions if decision.verdict == DAMAGED]
     for decision in damaged:
         info(f"sync: {decision.run_file.file} is not a .wandb file")
     if dry_run:
-        for decision in todo:
+        for decision in uploads:
             info(f"sync: would upload {decision.label}")
-    if todo and not dry_run:
-        failed = _upload(todo, cache, project, entity)
+    if uploads and not dry_run:
+        failed = _upload(uploads, cache, project, entity)
     else:
         failed = []
-        info(f"sync: recordings to upload: {len(todo)}" if dry_run else "sync: nothing to upload")
+        info(f"sync: recordings to upload: {len(uploads)}" if dry_run else "sync: nothing to upload")
     if prune and not dry_run:
         _prune(list_run_files(cache))
     if failed or damaged:

@@ -78,6 +78,7 @@ def _positions(doubtful: DoubtfulLabels) -> Sequence[int]:
 
 
 def _entry(doubtful: DoubtfulLabels, position: int, result: EvaluationResult) -> dict[str, Any]:
+    """Return the cells of one candidate by column."""
     prepared, row = result.prepared, doubtful.rows[position]
     label, suggested = doubtful.labels[position], doubtful.suggested[position]
     probabilities = doubtful.probabilities[position]

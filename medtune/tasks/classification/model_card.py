@@ -81,6 +81,7 @@ def _output(attention: bool, tiles: bool) -> str:
 
 
 def _sets_sentence(document: Mapping[str, Any]) -> str:
+    """Describe the prediction sets of a bundle; empty without prediction sets."""
     if not (sets := document.get("prediction_sets")):
         return ""
     scope = "for each class" if sets["holds_for"] == "each class" else "averaged over all classes"

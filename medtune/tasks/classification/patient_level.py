@@ -159,6 +159,7 @@ def _apply_rule(level: PatientLevel, rule: dict[str, Any], classes: Sequence[str
 
 
 def _why_unavailable(result: EvaluationResult, options: EvaluateParams) -> str | None:
+    """Return the reason why patients cannot be predicted, or None."""
     if not result.prepared.info["patients_known"]:
         return "the dataset has no patient ids"
     splits = {"test": result.pooled}

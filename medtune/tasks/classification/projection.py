@@ -52,6 +52,7 @@ def projection_facts(result: EvaluationResult, options: EvaluateParams) -> dict[
 
 
 def _sentences(rows: list[dict[str, Any]], result: EvaluationResult) -> list[str]:
+    """Return one sentence for each of the classes with the widest intervals."""
     unit = "patients" if result.prepared.info["patients_known"] else "images"
     positive = result.prepared.positive
     widest = sorted((row for row in rows if "more_patients" in row), key=lambda row: row["lo"] - row["hi"])

@@ -39,9 +39,9 @@ class ClassificationStats:
         patient_index: (images,) index of each image's patient.
         present: (classes,) True if the labels contain the class.
         rankings: one ranking per class that has positives and negatives; with two classes, only that of class 1.
-        logits: (images,) logit of the probability of the outcome.
-        outcomes: (images,) 1 if the outcome occurred, otherwise 0. With two classes, the outcome is the positive class.
-            With more classes, the outcome is that the most probable class is correct.
+        logits: (images,) logit of the predicted probability of the outcome. With two classes, the outcome is the
+            positive class. With more classes, the outcome is that the most probable class is correct.
+        outcomes: (images,) 1 if the outcome occurred, otherwise 0.
         ordinal: True if the classes are ordered, as grades are.
     """
 
