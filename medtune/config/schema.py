@@ -1,7 +1,7 @@
 """params.yaml as pydantic models, one section per stage.
 
-Validation imports neither torch nor prefect. A section that depends on a plugin (data source, head, PEFT method, task)
-is validated by the `Params` class of the plugin.
+Validation imports neither torch nor prefect. The `Params` class of a plugin (data source, head, PEFT method, task)
+validates the section of the plugin.
 """
 
 import json

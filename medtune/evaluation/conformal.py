@@ -3,9 +3,8 @@
 A prediction set contains the classes that the calibration cannot rule out. Images of one patient depend on each other,
 so the guarantee of split conformal prediction over images does not hold. Here each of K calibration patients has the
 weight 1 / (K + 1), divided equally among the patient's images. A new patient has the remaining weight 1 / (K + 1). The
-score of the new patient is unknown and counts as the worst possible score. The prediction set of an image of the new
-patient then contains the label of this image with at least the requested probability. This holds for every K of at
-least `min_patients`.
+score of the new patient is unknown and counts as the worst possible score. The prediction set of a new patient's image
+then contains the label with at least the requested probability. This holds for every K of at least `min_patients`.
 
 This is hierarchical conformal prediction (Lee, Barber and Willett, 2023, "Distribution-free inference with
 hierarchical data", eq. 5). Without the weight of the new patient, the method is the pooled CDF of Dunn, Wasserman and

@@ -3,13 +3,13 @@
 The jackknife recomputes a metric without each patient (`medtune.evaluation.jackknife`). Metrics with two bounds use the
 logit scale. The interval then stays within the bounds and has a realistic skew for values near a bound. Calibration
 metrics are more skewed, so their t statistic is also transformed (Hall 1992). A recomputed value at a bound has an
-infinite logit. The value is therefore moved away from the bound by the fraction `AT_BOUND` of the distance between the
-bound and the full-sample value.
+infinite logit. The value is therefore moved away from the bound, by the fraction `AT_BOUND` of the distance to the
+full-sample value.
 
 Some metrics do not vary between the patients of a sample, for example at a sensitivity of 1. Patients outside the
 sample may still differ. Let n be the number of patients and alpha be 1 minus the confidence. At most the fraction
-1 - (alpha / 2)^(1 / n) of all patients probably differs, because the sample would otherwise include such a patient
-(Clopper and Pearson 1934). The interval ends at the values of the metric if this fraction of patients had the worst or
+1 - (alpha / 2)^(1 / n) of all patients probably differs. Otherwise the sample would include such a patient (Clopper and
+Pearson 1934). The interval ends at the values of the metric if this fraction of patients had the worst or
 the best value. No interval therefore has width zero.
 
 docs/statistics.md reports the coverage of the intervals in simulations. The trained network is held fixed. An interval

@@ -19,8 +19,9 @@ class Export(Protocol):
     A trial export before training calls `output_layer` with `EXAMPLE_FOLD`, an example of a fold's entry in
     result.json. A task without `EXAMPLE_FOLD` gets an empty entry.
 
-    A task of volumes defines `INPUT = "volumes"`. Its networks read normalized windows (B, C, X, Y, Z), and the parity
-    check calls `compare_volumes(prepared, rows, reference, labels) -> dict` with the label maps of complete volumes.
+    A task of volumes defines `INPUT = "volumes"`. The networks of this task read normalized windows (B, C, X, Y, Z).
+    The parity check calls `compare_volumes(prepared, rows, reference, labels) -> dict` with the label maps of complete
+    volumes.
 
     A task may define `decision_layer(document) -> nn.Module | None`. The layer maps the final output (B, ...) to the
     decision (B, ...) int64, which becomes the graph's second output. `document` is the content of bundle.json so far.

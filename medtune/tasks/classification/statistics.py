@@ -105,8 +105,8 @@ class ClassificationStats:
 class WeightedStats:
     """Statistics under R weightings of the patients. A weighting assigns a weight to each patient.
 
-    Averages over classes include the classes that the labels contain. An average is undefined for a weighting that
-    removes all images of such a class, because averages over different classes cannot be compared.
+    Averages over classes include the classes that the labels contain. If a weighting removes all images of such a
+    class, the average is undefined. Averages over different classes cannot be compared.
 
     Attributes:
         stats: statistics of the set of images.

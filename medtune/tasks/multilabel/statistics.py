@@ -184,8 +184,8 @@ class WeightedFindings:
             by_finding: (R, findings) values.
 
         Returns:
-            (R,) averages. An average is NaN for a weighting under which a scored finding is undefined, because averages
-            over different findings cannot be compared.
+            (R,) averages. If a scored finding is undefined under a weighting, the average is NaN. Averages over
+            different findings cannot be compared.
         """
         scored = self.stats.scored
         return by_finding[:, scored].mean(axis=1) if scored.any() else np.full(len(self.weights), np.nan)
