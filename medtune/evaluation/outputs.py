@@ -169,7 +169,7 @@ def compute_shared_outputs(
     all_outputs = []
     for request, indices, logits in zip(requests, indices_per_request, parts, strict=True):
         values = np.concatenate(logits)
-        outputs = {split: values[np.searchsorted(indices, rows)] for split, rows in request.indices.items()}
+        outputs = {split: values[np.searchsorted(indices, wanted)] for split, wanted in request.indices.items()}
         for split, split_logits in outputs.items():
             _check_finite(request, split, split_logits)
         all_outputs.append(outputs)

@@ -25,7 +25,7 @@ def check(samples: Sequence[Sample]) -> None:
     if invalid:
         raise InputError(
             f"task.kind=multilabel: {invalid.path} has a single class, not a set of findings. "
-            "Use task.kind=classification."
+            "Use task.kind=classification"
         )
 
 
