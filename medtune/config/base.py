@@ -12,8 +12,8 @@ from medtune.config.validation_errors import BOOLEAN, contains_boolean
 class BaseParams(BaseModel):
     """Base of all sections, without "before" validators.
 
-    Members of a discriminated union inherit from it directly, because pydantic does not allow such validators on the
-    discriminator.
+    Members of a discriminated union inherit from this class directly, because pydantic does not allow such validators
+    on the discriminator.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -47,7 +47,7 @@ def show_value(value: object) -> str:
         return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
     shown = json.dumps(value, ensure_ascii=False, default=str)
     if unicodedata.normalize("NFC", shown) != shown or not shown.isprintable():
-        shown = "".join(c if c.isascii() else _escape(c) for c in shown)  # two texts may look the same
+        shown = "".join(c if c.isascii() else _escape(c) for c in shown)  # different texts may look the same
     return shown
 
 
@@ -93,6 +93,7 @@ def _escape(character: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+# Text that YAML reads as a string without quotes.
 _PLAIN = re.compile(r"[A-Za-z_./](?:[\w./-]|:(?=[\w./-]))*")
 # Words that YAML does not read as text.
 _YAML_WORDS = ("null", "true", "false", "~", ".nan", ".inf")

@@ -16,7 +16,14 @@ from medtune.config.errors import show_value
 
 @dataclass(frozen=True)
 class Hint:
-    """Type annotation with its constraints."""
+    """Type annotation of a key, with its constraints.
+
+    Attributes:
+        annotation: type of the value.
+        constraints: pydantic's constraints, such as a lower limit.
+        description: meaning of the key.
+        examples: values that a message shows, as text.
+    """
 
     annotation: Any
     constraints: tuple[Any, ...] = ()
@@ -55,7 +62,7 @@ class Hint:
         return self.is_section() or (get_origin(self.annotation) or self.annotation) is dict
 
     def accepts(self, value: Any) -> bool:
-        """Return True if the hint is a mapping and `value` is one, or both are lists."""
+        """Return True if `value` is a dict and the hint a mapping or section, or if `value` is a list otherwise."""
         return isinstance(value, dict if self.is_mapping() or self.is_section() else list)
 
     def child(self, key: str | int) -> "Hint | None":
@@ -139,6 +146,7 @@ def _describe_type(hint: Hint) -> list[str]:
 
 
 def _describe_kind(hint: Hint) -> str:
+    """Describe the values of one type, for example `an integer from 1 to 8`."""
     kind = get_origin(hint.annotation) or hint.annotation
     if hint.takes_mapping() and (shown := hint.such_as(dict)):
         return f"a mapping{shown}"
@@ -187,6 +195,7 @@ def _as_yaml(value: Any) -> str:
 
 
 def _range(limits: dict[str, Any]) -> str:
+    """Describe the limits of a number, for example ` from 1 to 8`."""
     shown = {name: _show_limit(limits[name]) for name in ("ge", "gt", "le", "lt") if name in limits}
     ge, gt, le, lt = (shown.get(name) for name in ("ge", "gt", "le", "lt"))
     if ge and le:
@@ -196,7 +205,7 @@ def _range(limits: dict[str, Any]) -> str:
         at_most = "at most" if lower else "of at most"
         upper = f"{at_most} {le}" if le else f"below {lt}" if lt else ""
         text = f" {' and '.join(filter(None, (lower, upper)))}".rstrip()
-    factor = limits.get("multiple_of", 2)  # an even integer has its own name
+    factor = limits.get("multiple_of", 2)  # the noun "an even integer" already states a factor of 2
     return text if factor == 2 else f"{text} that is a multiple of {factor}"
 
 

@@ -33,8 +33,7 @@ class ExternalParams:
         data: section data for the external images.
         evaluate: confidence intervals and subgroups.
         seed: random seed.
-        label_map: for volumes, the class of the bundle for names of labels in the data. For images, the section data
-            has it.
+        label_map: for volumes, class of the bundle by name of the label in the data. Images use `data.label_map`.
         channel_names: for volumes, names that replace the channels of the data; empty to use those of the data.
     """
 
@@ -64,15 +63,15 @@ def external_params(document: Mapping[str, Any], data: Path, sets: Sequence[str]
     path, trained = data.resolve(), document.get("params") or {}
     section = source_params(SOURCE)
     known = section.model_fields
-    fit = document["preprocessing"]
+    preprocessing = document["preprocessing"]
     tree: dict[str, Any] = {
         **trained_values(document),
         "data": {
             "source": SOURCE,
             "root": str(path if path.is_dir() else path.parent),
             "csv": None if path.is_dir() else str(path),
-            "image_size": fit["image_size"],
-            "resize": fit["resize"],
+            "image_size": preprocessing["image_size"],
+            "resize": preprocessing["resize"],
             # Protocol image needs no patients, and nothing is split here.
             "split": {"protocol": "image"},
             **{key: trained["data"][key] for key in LABEL_KEYS if key in known and key in trained.get("data", {})},
@@ -88,9 +87,9 @@ def external_params(document: Mapping[str, Any], data: Path, sets: Sequence[str]
                 "Name the table of findings."
             )
         tree["data"]["label_type"] = "multi"
-        read = trained.get("data", {})
-        if columns := (read.get("columns") or {}).get("labels"):
-            tree["data"] |= {"columns": {"labels": columns}, "label_map": read.get("label_map", {})}
+        trained_data = trained.get("data", {})
+        if columns := (trained_data.get("columns") or {}).get("labels"):
+            tree["data"] |= {"columns": {"labels": columns}, "label_map": trained_data.get("label_map", {})}
     return validated(tree, read_overrides(sets, FIXED), section)
 
 
@@ -163,6 +162,7 @@ def _validate(model: Any, values: dict[str, Any], key: str) -> Any:
 
 
 def _check_keys(overlay: Mapping[str, Any], fixed: Mapping[str, Sequence[str]]) -> None:
+    """Raise InputError if an assignment sets another section, or a fixed key."""
     for name, section in overlay.items():
         if name not in fixed:
             raise InputError(
@@ -171,7 +171,7 @@ def _check_keys(overlay: Mapping[str, Any], fixed: Mapping[str, Sequence[str]]) 
             )
         if not isinstance(section, dict):
             raise InputError(f"--set {name}={section}: write {name}.KEY=VALUE.")
-        if found := [key for key in section if key in fixed[name]]:
-            by_data = found[0] in ("csv", "root", "source", "split")
+        if fixed_keys := [key for key in section if key in fixed[name]]:
+            by_data = fixed_keys[0] in ("csv", "root", "source", "split")
             reason = "--data names the images" if by_data else "the bundle fixes this value"
-            raise InputError(f"--set {name}.{found[0]}: {reason}. Remove this option.")
+            raise InputError(f"--set {name}.{fixed_keys[0]}: {reason}. Remove this option.")

@@ -1,4 +1,4 @@
-"""Load params.yaml, overlays and --set as validated `Params`."""
+"""Load params.yaml, overlays and --set as validated `Params`. An overlay is a YAML file with some of the keys."""
 
 import sys
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from medtune.config.validation_errors import format_validation_error
 from medtune.serving.one_line import first_line
 
 DEFAULT_PARAMS = PROJECT / PARAMS_FILE
-SHIPPED = PACKAGE / "template" / PARAMS_FILE
+SHIPPED = PACKAGE / "template" / PARAMS_FILE  # the defaults that `medtune init` copies
 
 
 def yaml_loader() -> YAML:
@@ -66,6 +66,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _parse(text: str, name: str) -> Any:
+    """Parse YAML; `name` is the file or option for messages."""
     try:
         _reject_tags(text, name)
         tree = yaml_loader().load(text)
@@ -117,12 +118,12 @@ def _node_count(value: Any, known: dict[int, int]) -> int:
     """Return the number of values after aliases are expanded."""
     children = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ()
     if id(value) not in known:
-        known[id(value)] = MAX_NODES + 1  # a value that contains itself
+        known[id(value)] = MAX_NODES + 1  # the count that a value gets if it contains itself
         known[id(value)] = 1 + sum(_node_count(child, known) for child in children)
     return known[id(value)]
 
 
-# Keys that belong to one backbone. A new model.backbone removes them unless the same overlay sets them.
+# Keys that belong to one backbone. A new model.backbone removes these keys unless the same overlay sets them.
 BACKBONE_KEYS = ("backbone_args", "normalization", "weights")
 # Keys that choose a plugin. A change removes the sibling keys, except those that all plugins share.
 PLUGIN_KEYS = {"source", "kind", "method"}
@@ -130,7 +131,7 @@ SHARED_DATA_KEYS = {"root", "image_size", "resize", "on_bad_image", "split"}
 
 
 def merge(base: dict[str, Any], overlay: dict[str, Any]) -> None:
-    """Merge `overlay` into `base` in place, section by section."""
+    """Merge `overlay` into `base` in place. A new plugin or backbone removes the keys of the previous one."""
     for key in [k for k in PLUGIN_KEYS & overlay.keys() & base.keys() if overlay[k] != base[k]]:
         base[key] = overlay[key]
         kept = SHARED_DATA_KEYS - (_unused_keys(overlay[key]) if key == "source" else frozenset())
@@ -242,8 +243,8 @@ def load(path: Path | None = None, sets: Sequence[str] = ()) -> Params:
     """Load the project's params.yaml, with `path` and then `sets` merged over it.
 
     Args:
-        path: complete file or overlay. Keys that it lacks keep the values of the project's params.yaml, or the shipped
-            defaults if there is no project.
+        path: complete file or overlay. Keys that the file lacks keep the values of the project's params.yaml. Without a
+            project, these keys have the shipped defaults.
         sets: `section.key=value` assignments.
 
     Returns:

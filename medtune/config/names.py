@@ -1,4 +1,4 @@
-"""Names of classes, columns and sites in params.yaml. They may look like numbers."""
+"""Names of classes, columns and sites in params.yaml. A name may look like a number."""
 
 import math
 from typing import Annotated, Any

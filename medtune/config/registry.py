@@ -12,7 +12,7 @@ from types import ModuleType
 from medtune.config.errors import InputError, show_value, suggestion
 from medtune.config.project import PACKAGE
 
-NOT_A_PLUGIN = {"base"}  # protocol of the plugins in the same package
+NOT_A_PLUGIN = {"base"}  # module with the protocols of the plugins
 
 
 def plugin_names(package: str) -> list[str]:

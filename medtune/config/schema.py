@@ -1,7 +1,7 @@
 """params.yaml as pydantic models, one section per stage.
 
-Validation imports neither torch nor prefect. A section that depends on a plugin (data source, head, PEFT method, task)
-is validated by the `Params` class of the plugin.
+Validation imports neither torch nor prefect. The `Params` class of a plugin (data source, head, PEFT method, task)
+validates the section of the plugin.
 """
 
 import json
@@ -285,7 +285,7 @@ class Params(StrictParams):
         return [*self.data.split.trained_folds, *([REFIT] if self.final == "refit" else [])]
 
     def learning_rates(self, stage: str) -> tuple[float, ...]:
-        """Return the candidate learning rates of a stage, ascending. A solved head does not use them."""
+        """Return the candidate learning rates of a stage, ascending. A solved head has only the first."""
         name = self.model.head.kind if stage == "frozen" else self.model.peft.method
         rates = resolve(stage, getattr(self, stage).lr, name)
         return rates[:1] if stage == "frozen" and self.model.head.solved else rates

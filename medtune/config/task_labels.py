@@ -14,8 +14,8 @@ def check_task(kind: str, data: DataParams) -> None:
         data: section data.
 
     Raises:
-        InputError: volumes with another task than segmentation or the reverse, several labels per image with another
-            task than multilabel, or one label with multilabel.
+        InputError: the task needs images and the data have volumes, or the reverse. The task predicts one label and the
+            data have several labels per image, or the reverse.
     """
     if data.has_volumes and kind != SEGMENTATION:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Pydantic's validation errors in our own wording, formatted as a single line."""
+"""Pydantic's validation errors in the words of MedTune, formatted as a single line."""
 
 import json
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ def param_error(key: str, value: object, message: str) -> PydanticCustomError:
 
     Args:
         key: key within the section.
-        value: its value.
-        message: the problem and how to fix it.
+        value: value of this key.
+        message: the problem and its fix.
     """
     return PydanticCustomError(_PARAM, "{message}", {"key": key, "value": value, "message": message})
 
@@ -52,6 +52,17 @@ def format_validation_error(error: ValidationError, model: type[BaseModel], pref
 
 @dataclass(frozen=True)
 class _Problem:
+    """Problem of one key.
+
+    Attributes:
+        type: pydantic's type of the error.
+        path: keys from the outermost section to the invalid key.
+        value: value of the key; the key itself if `is_key`.
+        message: text of the error.
+        hint: values that the key accepts.
+        is_key: True if the key of a mapping is invalid, not its value.
+    """
+
     type: str
     path: tuple[str, ...]
     value: Any
@@ -61,6 +72,7 @@ class _Problem:
 
 
 def _locate(problem: Any, model: type[BaseModel], prefix: str) -> _Problem:
+    """Convert an error of pydantic to a problem, with the path as the user wrote it."""
     kind, value, loc = problem["type"], problem["input"], list(problem["loc"])
     tail: list[str] = []
     context, message = problem.get("ctx", {}), problem["msg"].removeprefix("Value error, ")
@@ -121,6 +133,7 @@ def _is_inside(path: tuple[str, ...], outer: tuple[str, ...]) -> bool:
 
 
 def _format(problem: _Problem) -> str:
+    """Return `key=value: problem` with the fix."""
     name, value = ".".join(problem.path) or "params", problem.value
     if problem.type in ("extra_forbidden", "invalid_key"):
         sections = [option for option in problem.hint.alternatives() if option.is_section()]

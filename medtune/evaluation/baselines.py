@@ -1,8 +1,8 @@
 """Logistic-regression baselines on frozen features, compared with the model on the same test images.
 
-They show whether training is better than a few lines of scikit-learn on the features of the same backbone. Each
-fold's baseline is fitted on the fold's training and validation images, because it has no setting to select. It
-predicts the most probable class.
+The baselines show whether training is better than a few lines of scikit-learn on the features of the same backbone.
+The baseline of a fold is fitted on the fold's training and validation images, because no setting is selected on
+validation. The baseline predicts the most probable class.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +35,17 @@ class Baseline(Protocol):
     def fit_and_predict(
         self, features: npt.NDArray[Any], targets: npt.NDArray[Any], test: npt.NDArray[Any], n_outputs: int
     ) -> npt.NDArray[Any]:
-        """Fit on `features` (n, D) and `targets` (n, ...); return a bundle's outputs (m, ...) for `test` (m, D)."""
+        """Fit on `features` (n, D) and `targets` (n, ...), and predict `test` (m, D).
+
+        Args:
+            features: (n, D) features of the training images.
+            targets: (n, ...) targets of these images.
+            test: (m, D) features of the test images.
+            n_outputs: number of outputs, for example of classes.
+
+        Returns:
+            (m, n_outputs) outputs, as a bundle returns them.
+        """
 
     def document(self, classes: tuple[str, ...]) -> dict[str, Any]:
         """Return the decision rule as the bundle.json fields that `Evaluation.from_bundle` reads."""
@@ -77,7 +87,7 @@ def evaluate_baselines(
         task: evaluation functions of the task (`medtune.tasks.base.Evaluation`).
         fitting: baseline of the task.
         prepared: prepared data. For slides, this is the set of tiles.
-        requests: one request per fold.
+        requests: network and image indices of each fold.
         model: predictions of the model for the test images of all folds, in the order of `requests`.
         features: features of all images in `rows_needed`.
         metrics: metrics of the task.
@@ -99,7 +109,7 @@ def evaluate_baselines(
                 probabilities = fitting.fit_and_predict(
                     features.fetch(name, fitted_on), prepared.targets[fitted_on], features.fetch(name, test), outputs
                 )
-                # For tiles, a bundle returns probabilities per network. A baseline is a single network.
+                # For tiles, a bundle returns probabilities per network. A baseline counts as a single network.
                 output = probabilities[:, None] if prepared.slide_of_tile else probabilities
                 parts.append(task.from_bundle(prepared, test, output, document))
                 advance()
@@ -141,7 +151,7 @@ def compare_baseline(
 
 
 def baseline_lines(baselines: Sequence[Mapping[str, Any]], metrics: Sequence[Metric]) -> list[str]:
-    """Return one line per baseline with its headline metrics and their differences from the model's metrics."""
+    """Return one line per baseline: headline metrics (`Metric.headline`), and the model's metrics minus these."""
     lines = []
     for baseline in baselines:
         parts = []
@@ -198,13 +208,13 @@ def baseline_section(
 
 
 def verdict_metric(metrics: Sequence[Metric]) -> Metric | None:
-    """Return the metric by which a baseline is compared: AUROC, or the first headline metric of a task without it."""
+    """Return the metric that compares baselines with the model: AUROC, else the first headline metric, else None."""
     by_name = {metric.name: metric for metric in metrics}
     return by_name.get("auroc") or next((metric for metric in metrics if metric.headline), None)
 
 
 def verdict(baselines: Sequence[Mapping[str, Any]], metric: Metric | None) -> str | None:
-    """Return one sentence about the best baseline if it beats the model in `metric`, otherwise None."""
+    """Return one sentence about the best baseline if it is better than the model in `metric`, otherwise None."""
     if metric is None:
         return None
     better = []

@@ -1,7 +1,7 @@
 """Reporting checklist (checklist.md) with the items of TRIPOD+AI and CLAIM.
 
-MedTune fills in the items it has facts for. Facts come from the params, the prepared data and the evaluation, and
-nothing is inferred. The authors complete the other items. The text contains no patient id.
+MedTune fills in the items for which it has facts. Facts come from the params, the prepared data and the evaluation.
+Nothing is inferred. The authors complete the other items. The text contains no patient id.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FILE = "checklist.md"
 UNKNOWN = "*not known to MedTune: fill in*"
-_SHOWN = 12
+_MAX_NAMES = 12
 HEAD = """\
 # Reporting checklists
 
@@ -49,7 +49,7 @@ def write_checklist(
         facts: facts of the evaluation, as in the report.
         test: test metrics by name, with the attributes `value`, `lo` and `hi`.
         metrics: metrics of the task.
-        of_task: answers of the task, which replace the general ones.
+        of_task: answers of the task by name of the fact. They replace the general answers.
     """
     answers = {
         **_data(params, prepared, facts),
@@ -76,17 +76,18 @@ def _cell(text: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    """Return a text of the data source with one full stop."""
+    """Return `text` with exactly one full stop at its end."""
     return f"{text.rstrip(' .')}."
 
 
 def _data(params: Params, prepared: "PreparedDataset", facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the answers about the data, by name of the fact."""
     info, data = prepared.info, params.data
     known, classes = facts["patients_known"], prepared.classes
     patients = f"{info['n_patients']:,} patients" if known else "patients unknown"
     counts = {name: int(prepared.has(k).sum()) for k, name in enumerate(classes)}
-    shown = ", ".join(f"{name}: {counts[name]:,}" for name in list(classes)[:_SHOWN])
-    more = f", and {len(classes) - _SHOWN} more" if len(classes) > _SHOWN else ""
+    shown = ", ".join(f"{name}: {counts[name]:,}" for name in list(classes)[:_MAX_NAMES])
+    more = f", and {len(classes) - _MAX_NAMES} more" if len(classes) > _MAX_NAMES else ""
     folds = facts["folds"]
     by_image = info["protocol"] in IMAGE_LEVEL_PROTOCOLS or info.get("leaked_patients")
     level = "patients" if known and not by_image else f"{facts['unit']}, not patients"
@@ -95,14 +96,15 @@ def _data(params: Params, prepared: "PreparedDataset", facts: Mapping[str, Any])
     return {
         "source": f"{info['name']} (params: data.source={data.source}). Citation: {_sentence(info['citation'])} "
         f"Representativeness: {UNKNOWN}",
-        "sites": f"Sites: {list_names(list(sites), _SHOWN)}. Networks trained on the other sites tested each site."
+        "sites": f"Sites: {list_names(list(sites), _MAX_NAMES)}. Each site was tested with a network that was trained "
+        "on the other sites."
         if sites
         else "",
-        "left_out": " ".join(info["notes"][:_SHOWN]) + f" Eligibility of patients: {UNKNOWN}",
+        "left_out": " ".join(info["notes"][:_MAX_NAMES]) + f" Eligibility of patients: {UNKNOWN}",
         "preparation": f"Images are resized to {data.image_size} x {data.image_size} pixels (data.resize="
         f"{data.resize}) and normalized inside the network. Identical images in different splits are reported. "
         f"Known issues: {' '.join(info['faults']) or 'no issue is recorded.'}",
-        "outcome": f"Classes: {list_names(list(classes), _SHOWN)}"
+        "outcome": f"Classes: {list_names(list(classes), _MAX_NAMES)}"
         + (f"; positive class: {facts['positive']}" if facts.get("positive") else "")
         + f". Labels are used as in the data. How and when they were assessed: {UNKNOWN}",
         "predictors": "The pixels of one image. No clinical variables are used.",
@@ -128,6 +130,7 @@ def _label_errors(facts: Mapping[str, Any]) -> str:
 
 
 def _model(params: Params, facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the answers about the model and its training, by name of the fact."""
     model, versions = params.model, provenance()
     stages = [
         f"{name}: {section.epochs} epochs, {section.optimizer}, learning rate {section.lr}, batch size "
@@ -160,6 +163,7 @@ def _model(params: Params, facts: Mapping[str, Any]) -> dict[str, str]:
 def _evaluation(
     params: Params, facts: Mapping[str, Any], test: Mapping[str, Any], metrics: Sequence[Metric]
 ) -> dict[str, str]:
+    """Return the answers about the evaluation, by name of the fact."""
     shown = [metric for metric in metrics if metric.name in test]
     person = "patients" if facts["patients_known"] else facts["unit"]
     external, subgroups = facts.get("external_test"), facts.get("subgroups") or []
@@ -171,7 +175,7 @@ def _evaluation(
         if "coverage" in sets
         else ""
     )
-    by = list_names([document["column"] for document in subgroups], _SHOWN)
+    by = list_names([document["column"] for document in subgroups], _MAX_NAMES)
     return {
         "objectives": "Development with internal evaluation"
         + (f" and evaluation on external {facts['unit']}" if external else "")

@@ -1,7 +1,7 @@
-"""Items of two reporting checklists: number, subject in our own words, and name of the fact that answers it.
+"""Items of two reporting checklists: number, abridged subject, and name of the fact that answers the item.
 
 TRIPOD+AI: Collins et al., 2024, BMJ 385:e078378. CLAIM: Mongan, Moy and Kahn, 2020, Radiology: Artificial Intelligence
-2:e200029. Items without the name of a fact are left to the authors.
+2:e200029. The authors answer the items that have no name of a fact.
 """
 
 Item = tuple[str, str, str | None]

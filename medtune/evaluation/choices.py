@@ -13,7 +13,7 @@ Choices = dict[str, dict[str, Any]]
 def record_choices(
     stage: str, strength: float | None, lr: float | None, epoch: int, upstream: Sequence[Mapping[str, Any]] = ()
 ) -> Choices:
-    """Collect the selected hyperparameters of this stage and the previous ones.
+    """Collect the selected hyperparameters of this stage and of the previous stages.
 
     Args:
         stage: name of this stage.

@@ -1,13 +1,13 @@
 """Conformal calibration of prediction sets with patients as the exchangeable unit.
 
-Images of one patient depend on each other, so the guarantee of split conformal prediction over images does not hold.
-Here each of K calibration patients has the weight 1 / (K + 1), divided equally among its images. The remaining weight
-1 / (K + 1) belongs to a new patient, whose score is unknown and counts as the worst possible one. The prediction set of
-an image of the new patient then contains the label of this image with at least the requested probability. This holds
-for every K of at least `min_patients`.
+A prediction set contains the classes that the calibration cannot rule out. Images of one patient depend on each other,
+so the guarantee of split conformal prediction over images does not hold. Here each of K calibration patients has the
+weight 1 / (K + 1), divided equally among the patient's images. A new patient has the remaining weight 1 / (K + 1). The
+score of the new patient is unknown and counts as the worst possible score. The prediction set of a new patient's image
+then contains the label with at least the requested probability. This holds for every K of at least `min_patients`.
 
 This is hierarchical conformal prediction (Lee, Barber and Willett, 2023, "Distribution-free inference with
-hierarchical data", eq. 5). Without the weight of the new patient, it is the pooled CDF of Dunn, Wasserman and
+hierarchical data", eq. 5). Without the weight of the new patient, the method is the pooled CDF of Dunn, Wasserman and
 Ramdas, 2022.
 
 The score of an image is the probability of its label. A prediction set contains every class whose probability is at
@@ -25,7 +25,7 @@ from medtune.data.class_selection import list_names
 from medtune.serving.prediction_sets import SEPARATOR
 
 Floats = npt.NDArray[np.float64]
-_ROUNDING = 1e-9
+_ROUNDING = 1e-9  # tolerance for rounding errors
 
 
 def min_patients(coverage: float) -> int:
@@ -34,7 +34,7 @@ def min_patients(coverage: float) -> int:
 
 
 def lowest_probability(label_probabilities: Floats, patient_ids: npt.NDArray[Any], coverage: float) -> float | None:
-    """Compute the limit: the lowest probability with which a class is in the set.
+    """Compute the limit: the lowest probability at which a class is in the prediction set.
 
     Args:
         label_probabilities: (n,) probability of the label of each calibration image.
@@ -65,16 +65,16 @@ def calibrate(
     There is one limit per class if every class has enough patients. Otherwise all classes share one limit.
 
     Args:
-        probabilities: (n, classes) probabilities of the calibration images, from networks not trained on them.
+        probabilities: (n, classes) probabilities of the calibration images, from networks not trained on these images.
         labels: (n,) class indices.
         patient_ids: (n,) patient of each image.
         classes: class names, in the order of the columns.
         coverage: requested coverage, 0..1.
 
     Returns:
-        Value of `prediction_sets` in bundle.json. It has `coverage`, `holds_for` (`each class` or
+        Value of `prediction_sets` in bundle.json. The keys are `coverage`, `holds_for` (`each class` or
         `all images together`), and by class `min_probability` (the limit) and `patients`. If no limits can be computed,
-        it has only the key `reason`.
+        the only key is `reason`.
     """
     if any(SEPARATOR in name for name in classes):
         return {"reason": f"a class name contains {SEPARATOR}, which separates the classes of a set"}

@@ -13,8 +13,8 @@ class Control:
         name: name in params.yaml and in `artifacts/controls`.
         title: name in reports, which completes "of the ...".
         part: part of the model that the control lacks, which completes "The ... adds".
-        params: params of its training. None if the control is not trained.
-        absence: reason why it is not trained; None if it is trained.
+        params: params with which the control is trained; None if it is not trained.
+        absence: reason why the control is not trained; None if it is trained.
     """
 
     name: str

@@ -53,13 +53,14 @@ def compare_control(
         parts: predictions of the control for the test images of each fold.
         pooled: the same predictions, concatenated.
         model: predictions of the model for the same images in the same order.
-        costs: results of `training_cost` for `control` and `model`.
+        costs: results of `training_cost` for the networks of the control and of the model, with the keys `control` and
+            `model`.
         metrics: metrics of the task.
         options: section `evaluate` of the params.
 
     Returns:
-        An entry of `controls` in metrics.json: the entry of `medtune.evaluation.baselines.compare_baseline`, `trained`,
-        `training` with `costs`, and `sentence`, which states what the part of the model contributes.
+        An entry of `controls` in metrics.json. It has the keys of `medtune.evaluation.baselines.compare_baseline`,
+        `trained`, `training` (the `costs`) and `sentence`, which states what the part of the model contributes.
     """
     entry = compare_baseline(control.name, control.title, parts, pooled, model, metrics, options)
     main = next((metric for metric in metrics if metric.headline), metrics[0])
@@ -72,7 +73,7 @@ def compare_control(
 
 
 def control_lines(controls: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return one line per control: its sentence, or why it is not trained."""
+    """Return one line per control: its sentence, or the reason why the control is not trained."""
     return [
         entry["sentence"] if entry["trained"] else f"control {entry['title']}: {entry['absence']}" for entry in controls
     ]
@@ -84,7 +85,7 @@ def training_controls(document: Mapping[str, Any]) -> list[str]:
 
 
 def _sentence(control: Control, entry: Mapping[str, Any], metric: Metric) -> str:
-    """Return what the part of the model contributes to a metric, in one sentence without a full stop."""
+    """Return what the part that the control lacks contributes to a metric, in one sentence without a full stop."""
     test, difference = entry["test"].get(metric.name, {}), entry["difference"].get(metric.name, {})
     if difference.get("value") is None:
         return f"The contribution of the {control.part} is unknown, because {metric.title} is undefined"
@@ -104,5 +105,5 @@ def _sentence(control: Control, entry: Mapping[str, Any], metric: Metric) -> str
 
 
 def _rounded(value: float) -> str:
-    """Format a difference with three decimals, without the sign of a value that rounds to zero."""
+    """Format a difference with three decimals. A value that rounds to zero has no sign."""
     return f"{round(value, 3) + 0.0:.3f}"

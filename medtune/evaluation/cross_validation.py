@@ -47,7 +47,7 @@ def cross_validate(
 
 
 def headlines(metrics: Sequence[Metric], test: Mapping[str, Interval], metrics_json: Mapping[str, Any]) -> list[str]:
-    """Return lines with the headline metrics: first those of all folds, then those of the requested fold.
+    """Return lines with the headline metrics (`Metric.headline`): those of all folds, then of the requested fold.
 
     Args:
         metrics: metrics of the task.
@@ -68,7 +68,7 @@ def headlines(metrics: Sequence[Metric], test: Mapping[str, Interval], metrics_j
 def cross_validation_section(
     cross_validation: Mapping[str, Any] | None, metrics: Sequence[Metric], metrics_json: Mapping[str, Any]
 ) -> str:
-    """Render the section of report.html.
+    """Render the section of report.html about all folds.
 
     Args:
         cross_validation: result of `cross_validate`; None if the test metrics already cover all folds.

@@ -28,7 +28,7 @@ def external_facts(
         predictions: predictions of the bundle.
         document: content of bundle.json.
         options: section `evaluate` of the params.
-        external: value of `external` in metrics.json.
+        external: value of `external` in metrics.json, such as the name and the precision of the bundle.
         warnings: limitations of the metrics, one sentence each.
         key: cache key of this evaluation.
 

@@ -1,4 +1,7 @@
-"""Evaluation of external test images (protocol column), which are never used for training or selection."""
+"""Evaluation of external test images, which are never used for training or selection.
+
+Only `data.split.protocol=column` can mark images as external.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -32,9 +35,9 @@ def evaluate_external(
     Args:
         task: evaluation functions of the task (`medtune.tasks.base.Evaluation`).
         rules: calibration of each network.
-        requests: one request per network.
+        requests: fold and image indices of each network.
         outputs: outputs of each network, in the same order.
-        prepared: prepared data, by slide for a set of slides.
+        prepared: prepared data. For slides, this is the set of slides, not of tiles.
         decision: decision rule of the exported model.
         options: section `evaluate` of the params.
         metrics: metrics of the task.
@@ -107,7 +110,7 @@ def metrics_section(
 
 
 def external_line(external: Mapping[str, Any], metrics: Sequence[Metric], facts: Mapping[str, Any]) -> str:
-    """Return one line with the headline metrics of the external images."""
+    """Return one line with the headline metrics (`Metric.headline`) of the external images."""
     return f"external: {metrics_line(external, metrics, facts)}"
 
 

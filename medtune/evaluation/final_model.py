@@ -14,7 +14,7 @@ def final_model(params: Params, trained: Sequence[Artifact], unit: str = "images
 
     Args:
         params: all params.
-        trained: networks of all folds, and the refit network if there is one.
+        trained: networks of all folds, and the network that was trained on all images if `final` is `refit`.
         unit: unit of the dataset: images, slides or volumes.
 
     Returns:

@@ -1,12 +1,12 @@
 """The gate: decide whether a newly trained model (challenger) replaces the accepted one (champion).
 
 Both models are evaluated on the same patients, who are in neither training set. The gate computes a paired jackknife
-interval of the difference over these patients. It promotes the challenger only if the lower end of this interval is
-above `gate.min_improvement`.
+interval of the difference over these patients. The gate promotes the challenger only if the lower end of this interval
+is above `gate.min_improvement`.
 
-If both models are equally good, the challenger is promoted in at most (1 - `evaluate.confidence`) / 2 of cases, 2.5 %
-by default (docs/statistics.md). A report's interval may miss the true value more often on one side than on the other.
-The gate uses only one side, so its interval is slightly wider.
+If both models are equally good, the challenger is promoted in at most (1 - `evaluate.confidence`) / 2 of cases. This is
+2.5 % by default (docs/statistics.md). A report's interval may miss the true value more often on one side than on the
+other. The gate uses only one side, so its interval is slightly wider.
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ def decide(
         limits: bounds that the metrics of both models must not exceed.
         gate: section `gate` of the params.
         evaluate: section `evaluate` of the params, for the confidence of the intervals.
-        positive: positive class of a two-class task, to name it in the reasons.
+        positive: positive class of a two-class task, which the reasons name; None in other tasks.
 
     Returns:
         The decision, with a reason for every check that failed.
@@ -105,7 +105,7 @@ def _stricter(confidence: float) -> float:
 
 
 def _cautious(metric: Metric) -> Metric:
-    """Return the metric with fewer degrees of freedom, treating images of a patient as more similar."""
+    """Return the metric with fewer degrees of freedom, as if the images of a patient were more similar."""
     return replace(metric, size_power=min(metric.size_power + 1, SAME_ERROR_POWER))
 
 
@@ -115,6 +115,7 @@ def rejection(reasons: Sequence[str], gate: GateParams, notes: Sequence[str] = (
 
 
 def _blocking_reasons(model: ModelScores, limits: Sequence[Limit]) -> list[str]:
+    """Return the faults of a model, and a reason for each metric whose interval is beyond its limit."""
     reasons = [f"{model.name}: {fault}" for fault in model.faults]
     for limit in limits:
         metric = model.limited[limit.metric.name]
@@ -130,13 +131,17 @@ def _blocking_reasons(model: ModelScores, limits: Sequence[Limit]) -> list[str]:
 
 
 def _fewest_patients(stats: PatientStats) -> tuple[int, str]:
-    """Return the number of patients of the rarest class, or of all without classes, and a phrase for messages."""
+    """Return the number of patients of the rarest class that has patients, and a phrase for messages.
+
+    In a task without classes, the number is that of all patients and the phrase is empty.
+    """
     count = getattr(stats, "patients_per_class", None)
     counts = [n for n in count().tolist() if n] if count is not None else []
     return (min(counts), " of the rarest class") if counts else (stats.n_patients, "")
 
 
 def _insufficient_improvement(difference: Interval, detectable: float | None, gate: GateParams, name: str) -> list[str]:
+    """Return the reason why the improvement is too small; an empty list if it is large enough."""
     if difference.value is None or difference.lo is None:
         return [f"the difference of {name} has no interval ({difference.reason})"]
     if difference.lo > gate.min_improvement:

@@ -65,12 +65,11 @@ class GateDecision:
         reasons: reasons as sentences. A rejection lists every reason.
         metric: name of the compared metric.
         min_improvement: bound that the lower end of the difference must exceed.
-        difference: improvement over the champion, paired by patient. It is challenger minus champion, or the reverse
-            if lower is better. None without a champion or common patients.
+        difference: improvement over the champion, paired by patient: challenger minus champion, or champion minus
+            challenger if lower is better. None without a champion or common patients.
         challenger: metrics of the challenger; None if it was not evaluated.
-        champion: metrics of the champion; None if there is no champion or it was not evaluated.
-        detectable: difference that can be detected with this number of patients at a power of 80 %; None if there is
-            no interval.
+        champion: metrics of the champion; None without a champion or if the champion was not evaluated.
+        detectable: difference that this number of patients detects with a power of 80 %; None without an interval.
         n_images: number of compared images.
         n_patients: number of compared patients.
         notes: patients or images left out of the comparison, with reasons.

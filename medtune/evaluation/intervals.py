@@ -1,14 +1,16 @@
-"""Confidence intervals over patients: delete-one-patient jackknife with Student's t on the scale of the metric.
+"""Confidence intervals over patients, from a jackknife and Student's t-distribution.
 
-Metrics between two bounds use the logit scale. The interval then stays within the bounds and has a realistic skew for
-values near a bound. Calibration metrics are more skewed, so their t statistic is also transformed (Hall 1992). The
-logit is infinite if a leave-one-out value is at a bound. Such a value is moved away from the bound by the fraction
-`AT_BOUND` of the distance between the bound and the full-sample value.
+The jackknife recomputes a metric without each patient (`medtune.evaluation.jackknife`). Metrics with two bounds use the
+logit scale. The interval then stays within the bounds and has a realistic skew for values near a bound. Calibration
+metrics are more skewed, so their t statistic is also transformed (Hall 1992). A recomputed value at a bound has an
+infinite logit. The value is therefore moved away from the bound, by the fraction `AT_BOUND` of the distance to the
+full-sample value.
 
-A metric may not vary between the patients of a sample, for example at a sensitivity of 1. Other patients may still
-differ. If their fraction were above 1 - (alpha / 2)^(1 / n), a sample of n patients would probably include one of them
-(Clopper and Pearson 1934). alpha is 1 minus the confidence. The interval covers the change of the metric if this
-fraction of patients had the worst or the best value. No interval therefore has width zero.
+Some metrics do not vary between the patients of a sample, for example at a sensitivity of 1. Patients outside the
+sample may still differ. Let n be the number of patients and alpha be 1 minus the confidence. At most the fraction
+1 - (alpha / 2)^(1 / n) of all patients probably differs. Otherwise the sample would include such a patient (Clopper and
+Pearson 1934). The interval ends at the values of the metric if this fraction of patients had the worst or
+the best value. No interval therefore has width zero.
 
 docs/statistics.md reports the coverage of the intervals in simulations. The trained network is held fixed. An interval
 describes the variation between samples of patients, not between training runs.
@@ -28,7 +30,7 @@ MIN_PATIENTS = 5
 # With fewer patients of a class, reports note that the intervals are based on few patients.
 FEW_PATIENTS = 10
 AT_BOUND = 0.2
-_EPS = 1e-10
+_EPS = 1e-10  # smaller distances count as 0
 # A smaller skewness has no effect on the interval.
 MIN_SKEWNESS = 1e-6
 UNDEFINED = "undefined: no image has a class that the metric needs"
@@ -92,7 +94,7 @@ def paired_interval(
 ) -> dict[str, Interval]:
     """Compute the difference between two sets of predictions for the same images, `first` minus `second`.
 
-    The same patient is left out of both sets at a time. Variation that both sets share therefore cancels.
+    Each patient is left out of both sets at the same time. Variation that both sets share therefore cancels.
 
     Args:
         metrics: metrics to compare.
@@ -145,14 +147,14 @@ def metric_interval(
     Args:
         metric: metric, which determines the scale.
         value: value for the full sample, NaN if undefined.
-        left: (G,) values without each group of `design`, NaN if undefined.
+        left: (G,) values without each of the G groups of `design`, NaN if undefined.
         design: jackknife design, which states the patients that are left out together.
         n_patients: number of patients that the metric depends on.
         confidence: nominal coverage, 0..1.
-        bounds: narrower bounds than those of the metric.
+        bounds: narrower bounds than those of the metric; None for those of the metric.
 
     Returns:
-        The interval, or the value with the reason why it has no interval.
+        The interval, or the value with the reason why there is no interval.
     """
     if reason := _missing(value, left) or metric.no_interval or insufficient(metric, n_patients):
         return _no_interval(value, reason)
@@ -166,8 +168,8 @@ def metric_interval(
             if inside
             else None
         )
-        unit = _unseen(scaled, (0.0, 1.0), n_patients, confidence) if ends is None else _expit(np.array(ends))
-        lo, hi = (float(low + (high - low) * end) for end in unit)
+        scaled_ends = _unseen(scaled, (0.0, 1.0), n_patients, confidence) if ends is None else _expit(np.array(ends))
+        lo, hi = (float(low + (high - low) * end) for end in scaled_ends)
         return Interval(value, min(lo, value), max(hi, value))
     ends = _t_ends(metric, value, left, design, n_patients, confidence, metric.skewed)
     if ends is None:
@@ -189,14 +191,14 @@ def difference_interval(
     Args:
         metric: metric, which determines the bounds.
         value: difference for the full sample, NaN if undefined.
-        left: (G,) differences without each group of `design`, NaN if undefined.
+        left: (G,) differences without each of the G groups of `design`, NaN if undefined.
         design: jackknife design, which states the patients that are left out together.
         n_patients: number of patients that the metric depends on.
         confidence: nominal coverage, 0..1.
         comparisons: number of differences whose intervals hold simultaneously (Bonferroni).
 
     Returns:
-        The interval, or the difference with the reason why it has no interval.
+        The interval, or the difference with the reason why there is no interval.
     """
     if reason := _missing(value, left) or metric.no_interval or insufficient(metric, n_patients):
         return _no_interval(value, reason)
@@ -234,7 +236,7 @@ def _t_ends(
     confidence: float,
     skewed: bool = False,
 ) -> tuple[float, float] | None:
-    """Compute the ends on the scale of `value`; None if leaving out a patient never changes it."""
+    """Compute the ends on the scale of `value`; None if leaving out a patient never changes the value."""
     from scipy.stats import t
 
     error, degrees = design.spread(left, n_patients, metric.size_power)
@@ -255,8 +257,8 @@ def _unskew(width: float, error: float, skewness: float) -> float:
 def _unseen(value: float, bounds: tuple[float, float], n_patients: float, confidence: float) -> tuple[float, float]:
     """Compute the ends for a value that does not change if any patient is left out.
 
-    The sample may have missed a fraction of patients that differ (see the module's docstring). Each end is the value if
-    these patients were at one of the bounds.
+    The sample may lack a small fraction of patients that differ (see the module's docstring). An end is the value that
+    results if all these patients are at one of the bounds.
 
     Args:
         value: value within `bounds`.

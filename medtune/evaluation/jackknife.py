@@ -1,9 +1,9 @@
 """Jackknife over patients: metrics without each patient, and their standard error.
 
-Images of one patient are similar, so each patient is left out with all images (Efron and Stein 1981). Patients with a
-single class form one stratum per class. For example, five benign and twelve malignant patients are two samples. A
-metric therefore has the degrees of freedom of the patients it depends on. With more than `MAX_GROUPS` patients, groups
-of patients are left out (Kott 2001). The jackknife of 100,000 images then takes seconds.
+Images of one patient are similar, so each patient is left out with all images (Efron and Stein 1981). Patients whose
+images have a single class form one stratum per class. The strata count as separate samples. A metric of one class
+therefore has the degrees of freedom of the patients of this class. With more than `MAX_GROUPS` patients, groups of
+patients are left out (Kott 2001). The jackknife of 100,000 images then takes seconds.
 """
 
 from collections.abc import Sequence
@@ -23,8 +23,10 @@ MAX_WEIGHTS = 2_000_000  # weights in memory at a time: 16 MB as float64
 class Jackknife:
     """Jackknife design: the groups of patients that are left out together.
 
+    P is the number of patients, G the number of groups and S the number of strata.
+
     Attributes:
-        group: (P,) group of each patient, 0 to G - 1. Up to `MAX_GROUPS` patients, every patient is a group.
+        group: (P,) group of each patient, 0 to G - 1. With at most `MAX_GROUPS` patients, every patient is a group.
         stratum: (G,) stratum of each group, 0 to S - 1. A stratum has at least two groups, unless G is 1.
         size: (G,) number of images of each group.
     """

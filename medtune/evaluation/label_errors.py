@@ -18,8 +18,8 @@ class Candidates:
     """Images whose label is probably wrong, the most suspicious first.
 
     Attributes:
-        positions: (m,) positions in the given images.
-        suggested: (m,) suggested class indices.
+        positions: (m,) positions of the images in the arguments of `find_label_errors`.
+        suggested: (m,) class index that is suggested for each of these images.
     """
 
     positions: Ints
@@ -44,20 +44,21 @@ def average_predictions(rows: Ints, probabilities: Floats) -> tuple[Ints, Ints, 
 
 
 def find_label_errors(labels: Ints, probabilities: Floats) -> Candidates:
-    """Find images that probably belong to another class than that of their label, and rank them.
+    """Find images whose label is probably wrong, and rank them.
 
-    The threshold of a class is the mean probability of that class among the images with this label. An image counts
-    for the most probable class whose threshold it reaches. The counts by label and class are scaled to the number of
-    images per label. They estimate how many images of a label belong to each other class. For each label and other
-    class, this number of images is selected ("prune by noise rate"). The selected images have the largest margins. The
-    margin is the probability of the other class minus that of the label, and must be positive.
+    1. The threshold of a class is the mean probability of the class over the images with this label.
+    2. Each image is assigned to its most probable class among the classes whose thresholds it reaches, if any.
+    3. The assigned images are counted by label and class, and the counts are scaled to the number of images per label.
+       They estimate how many images of a label belong to each other class.
+    4. For each label and other class, this number of images is selected ("prune by noise rate"). The selected images
+       have the largest margins: the probability of the other class minus that of the label. Margins are positive.
 
     Args:
         labels: (n,) class indices.
         probabilities: (n, classes) out-of-sample probabilities.
 
     Returns:
-        The candidates, sorted by margin.
+        The candidates, sorted by margin, the largest first.
     """
     n, classes = probabilities.shape
     thresholds = np.full(classes, np.inf)

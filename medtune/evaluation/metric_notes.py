@@ -1,4 +1,4 @@
-"""Titles and sentences with which a reader understands the metrics: units, direction and temperature."""
+"""Texts that explain metrics in reports: titles with units, the better direction, and the calibration temperature."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -21,7 +21,7 @@ def retitle(metrics: Iterable[Metric], info: Mapping[str, Any]) -> tuple[Metric,
         info: content of dataset.json.
 
     Returns:
-        The same metrics for images, slides and volumes. For images with masks, titles name areas instead of volumes.
+        The metrics. Only titles for images with masks change: these titles name areas instead of volumes.
     """
     if "volumes" not in info:
         return tuple(metrics)
@@ -37,7 +37,7 @@ def lower_is_better(metrics: Iterable[Metric], shown: Collection[str]) -> str:
         shown: names of the metrics in the table.
 
     Returns:
-        One sentence; an empty string if there are none.
+        One sentence; an empty string if lower values are better for none of the shown metrics.
     """
     titles = [metric.title for metric in metrics if metric.direction == "min" and metric.name in shown]
     return f"Lower is better for {list_names(titles, len(titles))}." if titles else ""

@@ -1,9 +1,9 @@
 """Decision curves: net benefit of acting on a model's probability (Vickers and Elkin 2006, "Decision curve analysis").
 
-A decision maker acts if the probability is at least t. One false positive then costs t / (1 - t) of the value of one
-true positive. The net benefit is TP / n - FP / n * t / (1 - t). Never acting has the net benefit 0. A model is useful
-at t only if its net benefit is above 0 and above that of acting on every image. The net benefit depends on the
-prevalence in the images.
+A decision maker acts if the probability is at least the threshold t. One false positive then costs t / (1 - t) of the
+value of one true positive. Let TP and FP be the numbers of true and false positives among n images. The net benefit is
+TP / n - FP / n * t / (1 - t). Never acting has the net benefit 0. A model is useful at t only if its net benefit is
+above 0 and above that of acting on every image. The net benefit depends on the prevalence in the images.
 """
 
 from collections.abc import Mapping

@@ -18,7 +18,7 @@ from medtune.evaluation.result import Predictions, Rules
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
-Rows = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.int64]  # image indices in the manifest
 
 
 class PredictingRules(Rules, Protocol):
@@ -39,8 +39,8 @@ class FittedFold(Generic[RulesT, PredictionsT]):
     Attributes:
         fold: index of the test fold.
         selected_stage: training stage of the selected weights, `frozen` or `finetune`.
-        rules: calibration and decision rule. They are fitted on the validation images of all folds without the patients
-            of `test`.
+        rules: calibration and decision rule, fitted on the validation images of all folds without the patients of
+            `test`.
         val: predictions of the validation images.
         test: predictions of the test images.
     """
@@ -56,7 +56,7 @@ class FittedFold(Generic[RulesT, PredictionsT]):
         return self.rules.calibrate(logits)
 
     def record(self) -> dict[str, Any]:
-        """Return the fitted values of the fold for result.json, as JSON values."""
+        """Return the fitted calibration and decision rule as JSON values, for result.json."""
         return self.rules.record()
 
 
@@ -69,12 +69,12 @@ def cross_fit(
 ) -> list[FittedFold[RulesT, Any]]:
     """Fit the rules of each fold and predict the fold's validation and test images.
 
-    The rules of a fold are its calibration and its decision rule. They are fitted on the validation images of all folds
+    The rules of a fold are its calibration and its decision rule. The fit uses the validation images of all folds
     without the test patients of this fold.
 
     Args:
         fit: function that fits rules on images, given their indices (n,) and logits (n, ...).
-        requests: one request per fold.
+        requests: network and image indices of each fold.
         outputs: outputs of each fold's network by split, in the same order.
         prepared: prepared data.
         options: section `evaluate` of the params.
@@ -96,7 +96,7 @@ def pooled_validation(requests: Sequence[OutputsRequest], outputs: Sequence[Outp
     """Concatenate the validation outputs of all folds.
 
     Args:
-        requests: one request per fold.
+        requests: network and image indices of each fold.
         outputs: outputs of each fold's network by split, in the same order.
 
     Returns:
@@ -107,9 +107,9 @@ def pooled_validation(requests: Sequence[OutputsRequest], outputs: Sequence[Outp
 
 
 def without_tested_patients(prepared: "PreparedDataset", rows: Rows, tested: Rows) -> npt.NDArray[np.bool_]:
-    """Find the images that show no patient of the test images.
+    """Find the images of patients without test images.
 
-    If the split ignores patients, only the test images themselves are excluded.
+    If patients are in several splits, only the test images themselves are excluded.
 
     Args:
         prepared: prepared data.

@@ -1,6 +1,6 @@
 """Stored network outputs for the validation and test images of a fold.
 
-An evaluation with other `evaluate.*` params reuses them.
+The outputs do not depend on the `evaluate.*` params. An evaluation with other values of these params reuses them.
 """
 
 import io
@@ -68,7 +68,7 @@ class OutputsRequest:
 
 
 def load_outputs(request: OutputsRequest, cache: Path) -> Outputs | None:
-    """Load stored logits (n, classes) by split; None if they are missing or corrupted."""
+    """Load stored logits (n, classes) by split; None if the file is missing or corrupted."""
     try:
         content = strip_bytes_checksum(_path(request, cache).read_bytes())
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
@@ -98,7 +98,7 @@ def compute_outputs(
         images: all images of the dataset, (n, H, W, 3) uint8.
         device: torch device.
         batch_size: images per batch.
-        advance: called with the number of finished images.
+        advance: called with the number of images finished since the last call.
 
     Returns:
         (n, classes) float32 logits by split.
@@ -143,7 +143,7 @@ def compute_shared_outputs(
         images: all images of the dataset, (n, H, W, 3) uint8.
         device: torch device.
         batch_size: images per batch.
-        advance: called with the number of finished images.
+        advance: called with the number of images finished since the last call.
 
     Returns:
         (n, classes) float32 logits by split, one dictionary per request.
@@ -177,7 +177,10 @@ def compute_shared_outputs(
 
 
 def without_tf32() -> "AbstractContextManager[None]":
-    """Disable TF32, with which a GPU's logits differ from the bundle's by more than the parity check allows."""
+    """Return a context that disables TF32.
+
+    With TF32, the logits of a GPU differ from those of the bundle by more than the parity check of export allows.
+    """
     import torch
 
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)

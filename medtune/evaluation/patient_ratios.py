@@ -11,7 +11,7 @@ from medtune.config.schema import EvaluateParams
 from medtune.evaluation.intervals import Interval, intervals
 from medtune.evaluation.metric import Floats, Metric
 
-NONE: Mapping[str, float] = {}
+NONE: Mapping[str, float] = {}  # every ratio has the largest value 1
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class PatientRatios:
         return len(self.sums)
 
     def weighted(self, weights: Floats) -> dict[str, Floats]:
-        """Return (R,) ratios by name with patients weighted by `weights` (R, patients); NaN if undefined."""
+        """Return (R,) ratios by name, one for each row of `weights` (R, patients); NaN if undefined."""
         totals = {name: weights @ sums for name, sums in self.sums.items()}
         return {
             name: np.divide(total[:, 0], total[:, 1], out=np.full(len(total), np.nan), where=total[:, 1] > 0)

@@ -1,9 +1,9 @@
 """Number of additional patients that would halve an interval.
 
-More data make a metric more precise, not better. The recall of a class depends on the n patients with images
-of that class. The width of its interval is proportional to t(n - 1) / sqrt(n) on the logit scale. t(n - 1) is a
-quantile of Student's t. This assumes that new patients vary like the present ones and that the recall does not
-change.
+More patients make a metric more precise, not better. The recall of a class depends on the n patients with images of
+this class. The width of the interval is proportional to t(n - 1) / sqrt(n) on the logit scale. Here t(n - 1) is the
+quantile of Student's t-distribution with n - 1 degrees of freedom. The result assumes that new patients vary like the
+present patients and that the recall does not change.
 """
 
 import numpy as np

@@ -17,12 +17,12 @@ def reliability_bins(probabilities: npt.NDArray[Any], outcomes: npt.NDArray[Any]
 
     Args:
         probabilities: (n,) predicted probabilities.
-        outcomes: (n,) 1 or True if the predicted event is true.
+        outcomes: (n,) 1 or True if the event occurred whose probability is predicted.
         bins: number of bins of equal width.
 
     Returns:
-        `{lower, upper, images, confidence, accuracy}` for each bin with values. `images` is their number,
-        `confidence` the mean probability and `accuracy` the frequency of the outcome.
+        `{lower, upper, images, confidence, accuracy}` for each bin with probabilities. `images` is the number of
+        probabilities in the bin, `confidence` their mean and `accuracy` the frequency of the outcome.
     """
     index = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], probabilities, side="left")
     count, confidence_sum, outcome_sum = (
@@ -51,7 +51,7 @@ def write_calibration(
     Args:
         path: the file.
         result: the evaluation, whose predictions have labels and probabilities.
-        reliability: function of labels, probabilities and number of bins.
+        reliability: function that computes the bins from labels, probabilities and the number of bins.
         bins: number of bins.
     """
     pooled = result.pooled

@@ -43,7 +43,7 @@ class Predictions(Protocol):
 
 @dataclass(frozen=True)
 class ImageArrays:
-    """Values per image, such as predictions. An array has one entry per image, other fields describe all images."""
+    """Values per image, such as predictions. Each array has one entry per image. Other fields apply to all images."""
 
     def select(self, positions: npt.NDArray[np.int64]) -> Self:
         """Return the values of the images at `positions` (m,), in this order."""
@@ -53,7 +53,7 @@ class ImageArrays:
     def pool(cls, parts: Sequence[Self]) -> Self:
         """Concatenate the values of several folds; an image that two folds test appears twice."""
         arrays = [part._arrays() for part in parts]
-        return replace(parts[0], **{name: np.concatenate([each[name] for each in arrays]) for name in arrays[0]})
+        return replace(parts[0], **{name: np.concatenate([part[name] for part in arrays]) for name in arrays[0]})
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
         return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
@@ -147,7 +147,7 @@ class EvaluationResult:
 
 
 def unit(info: Mapping[str, Any]) -> str:
-    """Return the unit of a dataset from its dataset.json: images, slides or volumes."""
+    """Return the word for the samples of a dataset, given its dataset.json: images, slides or volumes."""
     return wording(info).items
 
 
@@ -179,7 +179,7 @@ def write_metrics(
     Returns:
         Content of the file.
     """
-    over = "patients" if facts["patients_known"] else facts.get("unit", "images")
+    left_out = "patients" if facts["patients_known"] else facts.get("unit", "images")
     content = {
         "test": {name: interval.as_dict() for name, interval in test.items()},
         **{name: facts[name] for name in (*METRICS_KEYS, *of_task)},
@@ -200,7 +200,7 @@ def write_metrics(
         **({"unit": facts["unit"]} if facts.get("unit", "images") != "images" else {}),
         "stages_kept": {str(fold["fold"]): fold["kept"] for fold in facts["folds"]},
         # A single string, because `dvc metrics show` has a column for every value outside a list.
-        "intervals": f"{facts['percent']} %, jackknife over {over} with "
+        "intervals": f"{facts['percent']} %, jackknife over {left_out} with "
         "Student's t; the trained networks are held fixed",
     }
     write_json(path, content)
@@ -208,7 +208,7 @@ def write_metrics(
 
 
 def site_lines(metrics: Sequence[Metric], facts: Mapping[str, Any]) -> list[str]:
-    """Return one line per site with the headline metrics, under protocol site."""
+    """Return one line per site with metrics (`Metric.headline`); empty unless `data.split.protocol` is `site`."""
     lines = []
     for fold in facts["folds"]:
         if "site" in fold:
@@ -224,7 +224,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def summary_line(metrics: Sequence[Metric], test: Mapping[str, Interval], facts: Mapping[str, Any]) -> str:
-    """Return one line with the headline metrics and their intervals."""
+    """Return one line with the headline metrics (`Metric.headline`) and their intervals."""
 
     def number(value: float | None) -> str:
         return "–" if value is None else f"{value:.3f}"

@@ -6,7 +6,7 @@ from medtune.evaluation.intervals import MIN_PATIENTS, insufficient
 from medtune.evaluation.jackknife import Jackknife, jackknife
 from medtune.evaluation.metric import Floats, Metric, PatientStats
 
-ZERO = 1e-10
+ZERO = 1e-10  # smaller standard errors count as 0
 
 
 def p_value(metric: Metric, value: float, leave_out_differences: Floats, design: Jackknife, n_patients: float) -> float:
@@ -20,8 +20,8 @@ def p_value(metric: Metric, value: float, leave_out_differences: Floats, design:
         n_patients: number of patients that the metric depends on.
 
     Returns:
-        The p-value, 0..1. It is 1 if leaving out a patient never changes the difference, and NaN if the difference
-            is undefined or there are too few patients for a confidence interval.
+        The p-value, 0..1. It is 1 if leaving out a patient never changes the difference. It is NaN if the difference is
+        undefined, or if there are too few patients for a confidence interval.
     """
     from scipy.stats import t
 
@@ -38,8 +38,8 @@ def detectable_difference(
 ) -> float | None:
     """Compute the true difference that a new test set of the same size and composition detects at a given power.
 
-    A difference is detected if its interval excludes 0. The returned difference is detected with probability `power`.
-    Smaller ones are detected less often.
+    A difference is detected if its interval excludes 0. A true difference of the returned size is detected with the
+    probability `power`. Smaller differences are detected less often.
 
     Args:
         metric: compared metric.
@@ -49,7 +49,7 @@ def detectable_difference(
         power: statistical power, 0..1.
 
     Returns:
-        The difference; None if there is no interval.
+        The difference; None if it has no interval or does not vary.
     """
     if first.n_patients < MIN_PATIENTS:
         return None

@@ -1,4 +1,4 @@
-"""Aggregation of tile outputs to slide outputs. After it, all numbers of an evaluation refer to slides."""
+"""Aggregation of the outputs for tiles to outputs for slides. All numbers of an evaluation refer to slides."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +22,7 @@ def to_slides(
 
     Args:
         prepared: prepared data.
-        requests: one request per fold.
+        requests: network and image indices of each fold.
         outputs: (n, ...) outputs of the networks by split, in the order of `requests`.
         kind: aggregation method, `model.head.aggregation`.
 
@@ -45,7 +45,7 @@ def to_slides(
 def slide_probabilities(
     prepared: "PreparedDataset", tiles: np.ndarray, outputs: np.ndarray, document: Mapping[str, Any]
 ) -> tuple[SlideDataset, np.ndarray, np.ndarray]:
-    """Compute the slide probabilities of a bundle: `member_probabilities`, averaged over the networks."""
+    """Compute the mean of `member_probabilities` over the networks of a bundle; the arguments are the same."""
     slides, rows, probabilities = member_probabilities(prepared, tiles, outputs, document)
     return slides, rows, probabilities.mean(axis=1)
 
@@ -86,8 +86,8 @@ def aggregate(slides: SlideDataset, tiles: np.ndarray, outputs: np.ndarray, kind
         kind: aggregation method.
 
     Returns:
-        (s,) slide indices in ascending order and (s, classes) float64 logits. The logits are the logarithm of the mean
-        tile probabilities, or the tile logits weighted by attention.
+        (s,) slide indices in ascending order and (s, classes) float64 logits. The logits are the logarithms of the mean
+        tile probabilities. If `kind` is attention, the logits are the attention-weighted mean of the tile logits.
     """
     assert slides.slide_index is not None
     rows, member = np.unique(slides.slide_index[tiles], return_inverse=True)

@@ -48,8 +48,8 @@ def subgroup_columns(
         One entry per column.
 
     Raises:
-        InputError: the column does not exist, has too many values, or has values that differ only in spelling. Or
-            `evaluate.bins` names a column with a value that is not a number.
+        InputError: a column does not exist or is named twice. A column has too many values, or values that differ only
+            in spelling. A column in `evaluate.bins` has a value that is not a number.
     """
     known = tuple(columns)
     by_name = {name: find_metadata_column(known, name, "evaluate.by") for name in options.by}
@@ -64,6 +64,7 @@ def subgroup_columns(
 
 
 def _divide(name: str, cells: Sequence[str | None], limits: Sequence[float] | None) -> SubgroupColumn:
+    """Divide the images by the values of a column, or by the ranges between `limits`."""
     values = [NOT_RECORDED if cell is None else " ".join(cell.split()) for cell in cells]
     recorded = Counter(value for value in values if value != NOT_RECORDED)
     if limits is not None:
@@ -77,6 +78,7 @@ def _divide(name: str, cells: Sequence[str | None], limits: Sequence[float] | No
 
 
 def _check_values(name: str, recorded: Counter[str]) -> None:
+    """Raise InputError if there are too many values, or values that differ only in spelling."""
     if len(recorded) > MAX_VALUES:
         numbers = [_number(value) for value in recorded]
         if all(number is not None for number in numbers):
@@ -97,6 +99,7 @@ def _check_values(name: str, recorded: Counter[str]) -> None:
 
 
 def _in_ranges(name: str, values: Sequence[str], limits: Sequence[float]) -> tuple[list[str], list[str]]:
+    """Return the range of each value, and all ranges in ascending order."""
     shown = [repr(limit).removesuffix(".0") for limit in limits]
     names = [f"below {shown[0]}"]
     names += [f"{low} to below {high}" for low, high in itertools.pairwise(shown)]

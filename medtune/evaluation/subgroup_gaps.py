@@ -1,4 +1,4 @@
-"""Differences of metrics between subgroups, from a joint jackknife over all patients."""
+"""Differences of metrics between subgroups ("gaps"), from a joint jackknife over all patients."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -20,10 +20,11 @@ class JointValues:
     """Metrics of every subgroup for the full sample and without each group of patients.
 
     Attributes:
-        design: jackknife design of all patients. A stratum is a combination of a patient's subgroups and class.
+        design: jackknife design of all patients, with G groups. Patients of a stratum have the same subgroups and
+            class.
         stats: statistics of each subgroup.
-        full: (1,) values for the full sample by subgroup and name.
-        left: (G,) values without each group of patients by subgroup and name.
+        full: (1,) values for the full sample by subgroup and metric.
+        left: (G,) values without each group of patients by subgroup and metric. Empty for a single subgroup.
     """
 
     design: Jackknife
@@ -39,7 +40,9 @@ def leave_out_jointly(
     metrics: Sequence[Metric],
     advance: Callable[[float], object],
 ) -> JointValues:
-    """Compute the metrics of all subgroups without each group of patients, which is left out of all subgroups at once.
+    """Compute the metrics of all subgroups without each group of patients.
+
+    A group of patients is left out of all subgroups at once.
 
     Args:
         everyone: statistics of all patients.
@@ -75,8 +78,8 @@ def gaps_of(metric: Metric, joint: JointValues, lacking: Mapping[str, Sequence[s
     Args:
         metric: metric to compare.
         joint: result of `leave_out_jointly`.
-        lacking: classes missing in each subgroup, if the metric averages over classes; otherwise empty.
-        confidence: nominal coverage, 0..1. It applies to each interval and to the simultaneous intervals.
+        lacking: classes without images in each subgroup if the metric averages over classes; otherwise empty.
+        confidence: nominal coverage of each interval, and of all simultaneous intervals together, 0..1.
 
     Returns:
         One gap per pair.
@@ -103,6 +106,7 @@ def _gap(
     confidence: float,
     comparisons: int,
 ) -> Gap:
+    """Compute the gap of a pair; its interval holds simultaneously for `comparisons` gaps."""
     first, second = pair
     name, stats = metric.name, [joint.stats[side] for side in pair]
     difference = float(joint.full[first][name][0] - joint.full[second][name][0])

@@ -1,4 +1,4 @@
-"""Plot of headline metrics with intervals per subgroup, compared with all test images."""
+"""Plot of headline metrics (`Metric.headline`) with intervals per subgroup, compared with all test images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ def draw_subgroups(
         test: metrics of all test images by name, with the attribute `value`.
         metrics: metrics of the task.
         title: second line of the title.
-        unit: resampling unit of the intervals, patients or images.
+        unit: what the jackknife of the intervals leaves out: patients, images or slides.
     """
     shown = [metric for metric in metrics if metric.headline and metric.name in test]
     lines = [(document["column"], subgroup) for document in documents for subgroup in document["subgroups"]]

@@ -47,7 +47,7 @@ def subgroup_section(
 
 
 def unit_of(facts: Mapping[str, Any]) -> str:
-    """Return the resampling unit of the intervals: patients, or images or slides if patients are unknown."""
+    """Return what the jackknife leaves out: patients, or the word for samples (`images`) if patients are unknown."""
     return "patients" if facts["patients_known"] else facts.get("unit", "images")
 
 

@@ -51,6 +51,9 @@ def evaluate_subgroups(
 
     Returns:
         One entry per column, as JSON values.
+
+    Raises:
+        InputError: see `medtune.evaluation.subgroup_columns.subgroup_columns`.
     """
     return [
         compare(

@@ -57,13 +57,13 @@ def reasons(document: Document) -> list[str]:
 def table_lines(
     documents: Sequence[Document], metrics: Sequence[Metric], patients_known: bool = True, unit: str = "images"
 ) -> Iterator[str]:
-    """Yield the lines of one table per column, with the headline metrics and the largest gap of each.
+    """Yield the lines of one table per column: headline metrics (`Metric.headline`) and the largest gap of each metric.
 
     Args:
         documents: one document per column.
         metrics: metrics of the task.
         patients_known: True if patients are known. Otherwise every image counts as one patient.
-        unit: images or slides.
+        unit: images, slides or volumes.
 
     Yields:
         Lines of text.
@@ -94,9 +94,9 @@ def table_lines(
 
 
 def table_rows(documents: Sequence[Document]) -> Iterator[list[object]]:
-    """Yield rows with the columns `COLUMNS`: per document one per metric and subgroup, then one per gap.
+    """Yield rows with the columns `COLUMNS`: for each document one row per metric and subgroup, then one row per gap.
 
-    In the row of a gap, `subgroup` and `against` are the two subgroups. The counts are those of `subgroup`.
+    In the row of a gap, the value is that of `subgroup` minus that of `against`. The counts are those of `subgroup`.
 
     Args:
         documents: one document per column.

@@ -5,8 +5,8 @@ subgroups come from one joint jackknife over all patients. A patient with images
 so shared variation cancels.
 
 Differences are computed for all pairs, not for each subgroup against the rest. The rest would be a mixture that
-includes images without a recorded value. The largest of many differences may be large by chance. Its `simultaneous`
-interval therefore covers all pairs (Bonferroni).
+includes images without a recorded value. The largest of many differences may be large by chance. Each difference
+therefore also has a `simultaneous` interval. All simultaneous intervals of a metric hold at once (Bonferroni).
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -22,7 +22,7 @@ from medtune.evaluation.subgroup_gaps import gaps_of, leave_out_jointly
 from medtune.evaluation.subgroup_metrics import Subgroup, Subgroups
 
 NO_IMAGES = "no test image"
-_SHOWN = 5
+_MAX_NAMES = 5
 
 
 class Images(Protocol):
@@ -73,7 +73,9 @@ def compare(
     support = {name: _support(stats[name], classes) for name in present}
     all_classes = {label for counts in support.values() for label, count in counts.items() if count}
     # Averages over different classes are different metrics.
-    lacking = {name: [label for label in classes if label in all_classes - _shown(support[name])] for name in present}
+    lacking = {
+        name: [label for label in classes if label in all_classes - _with_patients(support[name])] for name in present
+    }
     defined = [metric for metric in metrics if all(map(metric.defined, stats.values()))]
     subgroups = []
     for name in order:
@@ -99,19 +101,20 @@ def _support(stats: PatientStats, classes: Sequence[str]) -> dict[str, int]:
     return dict(zip(classes, count().tolist(), strict=True)) if classes and count is not None else {}
 
 
-def _shown(support: Mapping[str, int]) -> set[str]:
+def _with_patients(support: Mapping[str, int]) -> set[str]:
     return {label for label, count in support.items() if count}
 
 
 def _notes(support: Mapping[str, int], lacking: Sequence[str], n_patients: int) -> tuple[str, ...]:
+    """Return the limitations of the metrics of a subgroup, one sentence each."""
     notes = []
     if lacking:
-        names = list_names(lacking, _SHOWN)
+        names = list_names(lacking, _MAX_NAMES)
         notes.append(
             f"no image has the class {names}, so averages over classes exclude {'it' if len(lacking) == 1 else 'them'}"
         )
     if n_patients >= MIN_PATIENTS:
         few = [f"{count} with {label}" for label, count in support.items() if 0 < count < FEW_PATIENTS]
         if few:
-            notes.append(f"few patients ({list_names(few, _SHOWN)}): intervals are wide and approximate")
+            notes.append(f"few patients ({list_names(few, _MAX_NAMES)}): intervals are wide and approximate")
     return tuple(notes)

@@ -54,6 +54,6 @@ def join_history(stages: Sequence[tuple[str, Sequence[Sequence[dict[str, float]]
 
 
 def write_history(path: Path, joined: Sequence[dict[str, object]]) -> None:
-    """Write the columns `epoch,stage,folds,lr,train/loss,val/...`, with one line per epoch."""
+    """Write the result of `join_history`: columns `epoch,stage,folds,lr,train/loss,val/...`, one line per epoch."""
     columns = list(dict.fromkeys(["epoch", "stage", "folds", *(name for row in joined for name in row)]))
     write_csv(path, columns, ([row.get(name) for name in columns] for row in joined))

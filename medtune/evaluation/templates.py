@@ -30,7 +30,7 @@ def render_template(name: str, /, **variables: Any) -> str:
         HTML or Markdown.
 
     Raises:
-        jinja2.UndefinedError: a variable is missing. The message names it.
+        jinja2.UndefinedError: a variable is missing. The message names the variable.
     """
     return _environment().get_template(name).render(variables)
 

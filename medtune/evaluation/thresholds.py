@@ -64,8 +64,8 @@ def choose_threshold(
         positive: (n,) True if the image is positive.
         patient_ids: (n,) patient of each image.
         criterion: `argmax` always gives 0.5. `balanced_accuracy` gives 0.5, or a threshold that is better with a
-            confidence of 95 %. `{"specificity": s}` and `{"sensitivity": s}` give the threshold that reaches s on these
-            images. Of several, it has the best value of the other metric.
+            confidence of 95 %. `{"specificity": s}` and `{"sensitivity": s}` give a threshold that reaches s on these
+            images. If several thresholds reach s, the one with the best value of the other metric is selected.
 
     Returns:
         The threshold and an explanation.
@@ -142,6 +142,7 @@ def _curve(probabilities: Floats, positive: Bools) -> tuple[Floats, Floats, Floa
 def _reach(
     probabilities: Floats, positive: Bools, name: str, target: float, images: int, patients: tuple[int, int]
 ) -> ThresholdChoice:
+    """Select the threshold at which the rate `name` is at least `target` and the other rate is highest."""
     if not min(patients):
         why = f"validation has images of one class only: threshold {DEFAULT}"
         return ThresholdChoice(DEFAULT, why, images, patients, True)
@@ -182,9 +183,10 @@ def _advantage(probabilities: Floats, positive: Bools, patient_ids: npt.NDArray[
     fold[np.argsort(positive_fraction, kind="stable")] = np.arange(len(patients)) % N_FOLDS
     threshold = np.empty(len(probabilities))
     for k in range(N_FOLDS):
-        out = fold[member] == k
-        inside = positive[~out]
-        threshold[out] = best_threshold(probabilities[~out], inside) if 0 < inside.sum() < len(inside) else DEFAULT
+        held_out = fold[member] == k
+        tuned_on = positive[~held_out]
+        has_both = 0 < tuned_on.sum() < len(tuned_on)
+        threshold[held_out] = best_threshold(probabilities[~held_out], tuned_on) if has_both else DEFAULT
     gain = (probabilities >= threshold).astype(float) - (probabilities >= DEFAULT)
     sums = np.stack(
         [
@@ -192,15 +194,15 @@ def _advantage(probabilities: Floats, positive: Bools, patient_ids: npt.NDArray[
             for values in (gain * positive, positive, gain * ~positive, ~positive)
         ]
     )
-    left = sums.sum(axis=1, keepdims=True) - sums
+    sums_without = sums.sum(axis=1, keepdims=True) - sums  # without each patient
 
     def difference(hits: Floats) -> Floats:
         gain: Floats = (hits[0] / hits[1] - hits[2] / hits[3]) / 2
         return gain
 
-    value, without = float(difference(sums.sum(axis=1))), difference(left)
+    value, left_out = float(difference(sums.sum(axis=1))), difference(sums_without)
     n = len(patients)
-    error = float(np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum()))
+    error = float(np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum()))
     sides = [len(np.unique(member[positive == side])) for side in (False, True)]
     width = float(t.ppf((1 + CONFIDENCE) / 2, min(sides) - 1)) * error
     return value - width, value, value + width

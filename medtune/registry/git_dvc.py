@@ -20,7 +20,7 @@ from medtune.serving.one_line import last_line
 
 log = logging.getLogger("medtune.flow")
 
-TRACKED_STAGES = ("data", "train")
+TRACKED_STAGES = ("data", "train")  # stages of dvc.yaml whose outputs are recorded
 # Files that a run may change. Changes to other files are unfinished work of a user.
 GENERATED_FILES = ("dvc.lock", "data/folds.csv", "data/.gitignore", ".dvc/config")
 NETWORK_TIMEOUT_S = 6 * 3600.0
@@ -46,7 +46,7 @@ class GitDvcRepo:
         """Raise if results cannot be recorded in git.
 
         Raises:
-            InputError: the folder is not a git repository with a commit, it has uncommitted changes, or this process
+            InputError: the folder is not a git repository with a commit, or has uncommitted changes. Or this process
                 runs in a DVC stage.
         """
         if stage := os.environ.get("DVC_STAGE"):
@@ -79,10 +79,13 @@ class GitDvcRepo:
 
         Returns:
             One line per change.
+
+        Raises:
+            CommandError: a git or DVC command failed.
         """
         changes = [*self._commit_local_data(), *self._merge()]
         for name in self.tracked_data():
-            if "frozen: true" in (self.folder / name).read_text(encoding="utf-8"):  # an import
+            if "frozen: true" in (self.folder / name).read_text(encoding="utf-8"):  # data that DVC imports
                 before = (self.folder / name).read_bytes()
                 self.dvc("update", name)
                 if (self.folder / name).read_bytes() != before:
@@ -141,6 +144,9 @@ class GitDvcRepo:
         Args:
             tag: git tag.
             message: message of the commit and the tag.
+
+        Raises:
+            CommandError: a git or DVC command failed.
         """
         self.dvc("commit", "--force", *TRACKED_STAGES)
         if self.remote():
@@ -224,6 +230,7 @@ class GitDvcRepo:
         return [stage for stage in TRACKED_STAGES if stage in known and not (self.folder / folders[stage]).is_dir()]
 
     def _run(self, words: Sequence[str]) -> str:
+        """Run a command in the repository; return its output or raise CommandError."""
         log.info("%s", " ".join(words[:6]))
         completed = subprocess.run(
             words, cwd=self.folder, capture_output=True, text=True, timeout=NETWORK_TIMEOUT_S, env=self._environment,

@@ -1,4 +1,4 @@
-"""Configuration of the DVC remote, which is tested before it is set."""
+"""Configuration of the DVC remote. A remote is tested before it becomes the default remote."""
 
 import os
 import re
@@ -29,7 +29,7 @@ def configure_remote(
     local: bool = False,
     show: bool = False,
 ) -> None:
-    """Set the default DVC remote, with verification of every pulled file.
+    """Set the default DVC remote. DVC then verifies every file that it pulls from this remote.
 
     The remote is set only if a small file can be written, read back and deleted there.
 
@@ -41,7 +41,8 @@ def configure_remote(
         show: True to print the current remote and change nothing.
 
     Raises:
-        InputError: the URL or name is invalid, or a small file cannot be written, read or deleted there.
+        InputError: there is no .dvc folder, the URL or name is invalid, or a small file cannot be written, read or
+            deleted there.
     """
     config = _dvc_config()
     if show:
@@ -61,7 +62,7 @@ def configure_remote(
     with config.edit(level) as edited:
         _set_default(edited, name, options)
     if local:
-        os.chmod(config.files[level], 0o600)  # it may contain a password
+        os.chmod(config.files[level], 0o600)  # the file may contain a password
     console.info(f"{_describe_default(config)}; wrote, read and deleted a probe there in {seconds:.1f} s")
 
 
@@ -86,13 +87,13 @@ def probe_remote(settings: dict[str, Any], name: str) -> float:
             from dvc.fs import get_cloud_fs
 
             cls, options, folder = get_cloud_fs(settings, name=name)
-            fs, text = cls(**options), secrets.token_bytes(64)
+            fs, content = cls(**options), secrets.token_bytes(64)
             path = fs.join(folder, f"probe-{secrets.token_hex(8)}")
             step = "write"
             fs.makedirs(folder, exist_ok=True)
-            fs.pipe_file(path, text)
+            fs.pipe_file(path, content)
             step = "read"
-            if fs.cat_file(path) != text:
+            if fs.cat_file(path) != content:
                 raise ValueError("the content differs")
             step = "delete"
             fs.remove(path)
@@ -156,7 +157,7 @@ def _set_default(settings: dict[str, Any], name: str, options: dict[str, str]) -
 
 
 def _merged_config(config: "Config", level: str, name: str, options: dict[str, str]) -> dict[str, Any]:
-    """Return the DVC configuration after the change, merged from all its files. Later files take precedence."""
+    """Return the DVC configuration with the new remote, merged from all files. Later files take precedence."""
     from dvc.config import ConfigError, merge
 
     settings: dict[str, Any] = {}

@@ -17,8 +17,8 @@ def check_url(url: str, endpoint: str | None = None, local: bool = False) -> Non
         local: True if the URL is written to a file that is not committed.
 
     Raises:
-        InputError: the path is in the project, the scheme is unknown or its plugin is not installed, or a secret would
-            be committed.
+        InputError: the path, URL or endpoint is invalid, or the path is in the project. The scheme is unknown, or its
+            plugin is not installed. The URL has a secret that would be committed.
     """
     shown, parts = mask_secrets(url), _split(url)
     if endpoint is not None:

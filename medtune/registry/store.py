@@ -2,9 +2,9 @@
 
     TARGET/bundles/ID/...    a bundle, never changed after it is written
     TARGET/current           link to the current bundle. A store behind a URL has a file current.json instead
-    TARGET/history.jsonl     one line per decision
+    TARGET/history.jsonl     one line per decision of the gate and per rollback
 
-`open_store` accepts a folder or an fsspec URL. fsspec is imported for URLs only.
+TARGET is `handoff.target`. `open_store` accepts a folder or an fsspec URL. fsspec is imported for URLs only.
 """
 
 import re
@@ -68,7 +68,7 @@ def open_store(target: str, base: Path, key: str = "handoff.target") -> ModelSto
 
 
 def previous_bundle(store: ModelStore, cache: Path) -> str | None:
-    """Return the id of the bundle that the current one replaced, from the gate record of the current bundle."""
+    """Return the id of the bundle that the current one replaced; None if there is no such bundle."""
     name = store.current()
     if name is None:
         return None

@@ -23,7 +23,7 @@ FREE = "Free disk space or fix permissions"
 
 
 class FolderStore:
-    """Bundles in a folder. `current` is a relative link that is replaced with a single rename."""
+    """Bundles in a folder. The file `current` is a relative link that is replaced with a single rename."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -86,11 +86,11 @@ class FolderStore:
 
     def set_current(self, name: str) -> None:
         """Make `name` the current bundle with a single rename of a link."""
-        new = self.folder / f".{CURRENT}.new"
+        new_link = self.folder / f".{CURRENT}.new"
         try:
-            new.unlink(missing_ok=True)
-            new.symlink_to(Path(BUNDLES) / name)
-            new.replace(self.folder / CURRENT)
+            new_link.unlink(missing_ok=True)
+            new_link.symlink_to(Path(BUNDLES) / name)
+            new_link.replace(self.folder / CURRENT)
             fsync(self.folder)
         except OSError as error:
             raise BundleError(f"{self.folder / CURRENT}: cannot be written ({error.strerror}). {FREE}") from error

@@ -61,7 +61,8 @@ def parse_history(text: str, where: str) -> list[dict[str, Any]]:
     """Parse history.jsonl.
 
     Args:
-        text: content of the file. Older files have no checksum, and a truncated last line is ignored.
+        text: content of the file. Files of earlier versions have no checksum. In these files, a truncated last line is
+            ignored.
         where: path of the file, for the error message.
 
     Returns:
@@ -89,7 +90,7 @@ def parse_history(text: str, where: str) -> list[dict[str, Any]]:
 
 
 def require_pointer(history: Sequence[dict[str, Any]], where: object) -> None:
-    """Raise if the pointer to the current bundle is lost. A store that looks new would accept any model.
+    """Raise if the pointer to the current bundle is lost. Otherwise the store would look new and accept any model.
 
     Args:
         history: decisions, oldest first.

@@ -29,6 +29,12 @@ class UrlStore:
     """Bundles behind a URL. `current.json` names the current bundle and is replaced as one object.
 
     Credentials come from the environment or the files of the library (AWS_PROFILE, ~/.ssh), never from params.
+
+    Args:
+        url: URL of the store (`handoff.target`).
+
+    Raises:
+        BundleError: fsspec or its package for the scheme is not installed, or fsspec does not support the scheme.
     """
 
     def __init__(self, url: str, key: str) -> None:

@@ -27,7 +27,7 @@ class Artifact:
 
     Attributes:
         path: absolute path of the folder.
-        key: cache key of the run that wrote it.
+        key: cache key of the run that wrote the folder.
         sha256: digest of the names and SHA-256 of all files.
     """
 
@@ -44,7 +44,7 @@ class Artifact:
         """Read result.json.
 
         Returns:
-            Its content: cache key, files and the result.
+            Content of the file: cache key, SHA-256 of the files, and the result.
 
         Raises:
             RuntimeError: result.json is missing or was changed after it was written.
@@ -78,7 +78,7 @@ def digest(value: Any) -> str:
 
 
 def partial_dir(folder: Path) -> Path:
-    """Return the folder for unfinished work on `folder`. It survives a crash, so that a run can resume."""
+    """Return the folder for unfinished work on `folder`. A crash does not delete it, so that a run can resume."""
     return folder.with_name(f".{folder.name}.partial")
 
 
@@ -104,7 +104,8 @@ def recover_interrupted_publish(folder: Path) -> None:
 def commit(folder: Path, key: str, result: dict[str, Any]) -> Artifact:
     """Publish `partial_dir(folder)` as `folder`, replacing an earlier artifact.
 
-    `recover_interrupted_publish` repairs a crash between the two renames.
+    The earlier artifact is renamed first, then the new one. `recover_interrupted_publish` repairs a crash between the
+    two renames.
 
     Args:
         folder: path of the finished artifact.
@@ -210,7 +211,7 @@ def _is_running(pid: str) -> bool:
         os.kill(int(pid), 0)
     except (ValueError, ProcessLookupError):
         return False
-    except PermissionError:
+    except PermissionError:  # the process of another user
         pass
     return True
 

@@ -13,7 +13,8 @@ from medtune.runtime.file_state import State, file_state
 from medtune.runtime.provenance import package_versions
 from medtune.runtime.source_hash import source_fingerprint
 
-# Sections of params that each stage reads, in addition to upstream artifacts and the data digest.
+# Sections of params that each stage reads, in addition to upstream artifacts and the data digest. `trial` is a training
+# of the benchmark.
 STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
     "frozen": ("task", "model", "frozen"),
     "finetune": ("task", "model", "finetune"),
@@ -45,14 +46,14 @@ TASK_PARTS: dict[str, tuple[str, ...]] = {
 }
 # Params that do not affect results.
 EXCLUDED_KEYS = {"checkpoint_seconds"}
-FINETUNE_ONLY = {"peft", "batchnorm"}
-# Keys of section frozen that a solved head does not use. It has no optimizer and no augmentation.
+FINETUNE_ONLY = {"peft", "batchnorm"}  # keys of section model that only stage finetune uses
+# Keys of section frozen that a solved head does not use. A solver fits this head without optimizer and augmentation.
 NOT_USED_BY_SOLVER = {
     "epochs", "repeats_per_epoch", "lr", "batch_size", "gradient_accumulation_steps", "optimizer", "weight_decay",
     "warmup_epochs", "clip_norm", "precision", "ema_decay", "patience", "augment",
 }  # fmt: skip
 # Params that only the evaluate stage of a pipeline uses: subgroups and control runs. The cache key of a trial omits
-# them, because a change would otherwise repeat the training.
+# these params, because a change would otherwise repeat the training.
 NOT_IN_TRIALS = {"by", "bins", "controls"}
 
 
@@ -83,7 +84,7 @@ def _data_section(params: Params) -> dict[str, Any]:
 
 
 def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -> str:
-    """Return the cache key of a stage. It depends only on the arguments and on the source code on disk.
+    """Return the cache key of a stage. The key depends only on the arguments and on the source code on disk.
 
     Args:
         stage: frozen, finetune, evaluate, export or trial.
@@ -96,10 +97,10 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
     """
     excluded = EXCLUDED_KEYS | {"frozen": FINETUNE_ONLY, "trial": NOT_IN_TRIALS}.get(stage, set())
     sections = {name: _without(params.section(name), excluded) for name in STAGE_SECTIONS[stage]}
-    if stage in TRAINING:  # params such as the tolerance of a metric
+    if stage in TRAINING:  # training does not use params such as the tolerance of a metric
         sections["task"] = _without(sections["task"], set(getattr(params.task, "EVALUATE_ONLY", ())))
     for name in TRAINING:
-        if name in sections:  # a number, a list and `auto` have the same key if they give the same candidates
+        if name in sections:  # a number, a list and `auto` that give the same candidates have the same key
             sections[name]["lr"] = list(params.learning_rates(name))
     if "frozen" in sections and params.model.head.solved:
         sections["frozen"] = _without(sections["frozen"], NOT_USED_BY_SOLVER)
@@ -125,7 +126,7 @@ def stage_key(stage: str, params: Params, inputs: dict[str, Any], device: str) -
 def _metric_modules(params: Params, each_epoch: bool) -> list[str]:
     """Return the modules of the task's metrics. With `each_epoch`, only of metrics that every epoch computes.
 
-    No other module imports them, so `source_fingerprint` would not find them.
+    No other module imports these modules, so `source_fingerprint` would not find them.
     """
     metrics = registry.load_part("medtune.tasks", params.task.kind, "metrics", "task.kind").METRICS
     formulas = [metric.formula for metric in metrics if metric.each_epoch or not each_epoch]
@@ -175,5 +176,5 @@ def _sha256(path: Path) -> str:
 
 @lru_cache(maxsize=64)
 def _sha256_of(path: Path, state: State) -> str:
-    """Hash a weights file once per process and file state, because every key of a pipeline contains it."""
+    """Hash a weights file once per process and file state, because every key of a pipeline contains the hash."""
     return file_sha256(path)

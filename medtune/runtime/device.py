@@ -46,13 +46,13 @@ def check_device() -> None:
     """Raise if `$MEDTUNE_DEVICE` is invalid or names a GPU that this machine lacks. Does not import torch.
 
     Raises:
-        InputError: the variable is invalid, or it names a GPU on a machine without one.
+        InputError: the variable is invalid, or names a GPU on a machine without a GPU.
     """
     named = os.environ.get("MEDTUNE_DEVICE", "")
     kind, colon, index = named.partition(":")
     if named and (kind not in ("cpu", "cuda", "mps") or (colon and not (kind == "cuda" and index.isdigit()))):
         raise InputError(f"MEDTUNE_DEVICE={named}: expected cpu, cuda, cuda:N or mps. Fix or unset it")
-    if kind == "cuda" and not (_has_nvidia_gpu() or Path("/dev/kfd").exists()):
+    if kind == "cuda" and not (_has_nvidia_gpu() or Path("/dev/kfd").exists()):  # /dev/kfd: AMD GPUs
         raise InputError(f"MEDTUNE_DEVICE={named}: this machine has no GPU. Use MEDTUNE_DEVICE=cpu, or unset it")
 
 

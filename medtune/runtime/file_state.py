@@ -1,4 +1,4 @@
-"""File signatures that change when a file is written or replaced, without reading its content."""
+"""Signatures of files, computed without reading the files. A signature changes if its file is written or replaced."""
 
 from pathlib import Path
 

@@ -12,7 +12,7 @@ from medtune.runtime.paths import RunPaths
 
 @contextmanager
 def output_lock(paths: RunPaths) -> Iterator[None]:
-    """Hold the lock `artifacts/.lock` within the block. Waits, with a message, while another run holds it.
+    """Hold the lock `artifacts/.lock` within the block. Print a message and wait while another run holds the lock.
 
     The operating system releases the lock when the process ends, also if it is killed.
 

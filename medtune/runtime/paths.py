@@ -17,7 +17,7 @@ class TrainSubset:
 
     Attributes:
         percent: percentage of the training patients, 1 to 100. The number of patients is rounded up.
-        seed: seed of the order of patients.
+        seed: random seed of the order of the patients, of which the first ones are used.
         with_validation: True if the same fraction applies to the validation patients.
     """
 
@@ -33,9 +33,9 @@ class RunPaths:
     Attributes:
         out: folder with `data/prepared` and `artifacts`.
         cache: content-addressed cache of features, logits and task results.
-        frozen_out: folder with `artifacts/frozen` if it is not `out`.
-        data: folder of the prepared data if it is not `data/prepared` in `out`.
-        subset: training patients to use. None uses all of them.
+        frozen_out: folder with `artifacts/frozen`; None for `out`.
+        data: folder of the prepared data; None for `data/prepared` in `out`.
+        subset: fraction of the training patients to use; None for all patients.
         control: name of the control run that is trained; None for the run of the model.
         group: W&B group of the run that a control belongs to.
     """

@@ -16,7 +16,7 @@ INTERVAL_S = 15.0
 def progress(label: str, total: float, unit: str = "") -> Iterator[Callable[..., None]]:
     """Show the progress of the block: a bar on a terminal, otherwise one line every 15 s and one at the end.
 
-    In distributed training only the main process shows it.
+    In distributed training only the main process shows the progress.
 
     Args:
         label: name of the operation.
@@ -60,9 +60,9 @@ def progress(label: str, total: float, unit: str = "") -> Iterator[Callable[...,
 
 @contextmanager
 def running(label: str) -> Iterator[None]:
-    """Show that the block is at work, if it has no units to count: a line at the start, every 15 s and at the end.
+    """Print a line at the start of a block without countable units, every 15 s, and at the end.
 
-    The lines appear even if the block redirects stdout. In distributed training only the main process shows them.
+    The lines appear even if the block redirects stdout. In distributed training only the main process prints the lines.
 
     Args:
         label: name of the operation.
@@ -76,7 +76,7 @@ def running(label: str) -> Iterator[None]:
     stream, start, finished = sys.stdout, time.monotonic(), threading.Event()
 
     def show(state: str) -> None:
-        # On a terminal, bars replace stdout, and lines that bypass them would damage them.
+        # On a terminal, a progress bar replaces stdout. A line to the original stdout would damage the bar.
         print(f"{label}{state}", file=sys.stdout if sys.stdout.isatty() else stream, flush=True)
 
     def repeat() -> None:

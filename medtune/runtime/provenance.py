@@ -26,7 +26,7 @@ def _version(package: str) -> str | None:
 
 @cache
 def provenance() -> dict[str, object]:
-    """Return Python version, package versions and git revision for result.json. `dirty`: uncommitted changes."""
+    """Return Python version, package versions and git revision (None without git). `dirty`: uncommitted changes."""
 
     def git(*words: str) -> str | None:
         try:

@@ -1,4 +1,4 @@
-"""Fingerprint of the code that a stage's result depends on: modules that it imports, and templates that they name."""
+"""Fingerprint of the code on which the result of a stage depends: its modules, and the templates that they name."""
 
 import ast
 import hashlib
@@ -27,7 +27,7 @@ EXCLUDED_MODULES = (
     "medtune.config.base",
     "medtune.config.project",
     "medtune.config.training",
-    # These modules check or start a run. They do not change what it computes.
+    # These modules check or start a run. They do not change what the run computes.
     "medtune.runtime.device",
     "medtune.runtime.paths",
     "medtune.stages.preflight",
@@ -35,7 +35,7 @@ EXCLUDED_MODULES = (
     "medtune.stages.launch",
     # Protocols and loaders. The cache keys also cover the modules that they load.
     "medtune.tasks.base",
-    "medtune.stages.steps",  # keys contain the digests of the data and artifacts that it selects
+    "medtune.stages.steps",  # keys contain the digests of the data and artifacts that this module selects
 )
 # Name of a jinja2 template in the package, as in `render_template("evaluation/baselines.html.j2")`.
 TEMPLATE_NAME = r"[\w/]+\.(?:html|md)\.j2"
@@ -48,7 +48,7 @@ def source_fingerprint(*modules: str) -> dict[str, str]:
         modules: dotted names of the entry modules, including plugins that params select.
 
     Returns:
-        SHA-256 by relative path. Comments, docstrings and layout of Python files do not affect it.
+        SHA-256 by relative path. Comments, docstrings and layout of Python files do not affect the hashes.
 
     Raises:
         ModuleNotFoundError: a module has no source file.

@@ -10,9 +10,10 @@ from medtune.tracking.run import Run
 class CandidateCurves:
     """Learning curves of every candidate, and those of the chosen candidate under the standard names.
 
-    A single candidate logs under the standard names at once. With several candidates, the names have the prefix
-    `lr-<rate>/` until training ends. W&B requires steps that never decrease. The steps of each candidate therefore
-    follow those of the previous candidate.
+    With a single candidate, all values have the standard names, such as `val/loss`. With several candidates, the values
+    of training have names such as `lr-0.01/val/loss`. The curves of the chosen candidate are logged again under the
+    standard names. W&B requires steps that never decrease. The steps of each candidate therefore follow those of the
+    previous candidate.
     """
 
     def __init__(self, run: Run, stage: str, rates: Sequence[float], params: TrainingParams, images: int) -> None:
@@ -32,16 +33,16 @@ class CandidateCurves:
         self.stride = per_epoch * params.epochs + 1
 
     def step(self, number: int, step: int, values: dict[str, float]) -> None:
-        """Log the values of one training step of candidate `number`."""
+        """Log the values of one training step of the candidate with the position `number` in `rates`."""
         self.run.log(self._named(number, values), number * self.stride + step)
 
     def epoch(self, number: int, step: int, values: dict[str, float]) -> None:
-        """Log the values of one epoch of candidate `number`."""
+        """Log the values of one epoch of the candidate with the position `number` in `rates`."""
         # W&B draws a chart over `frozen/epoch` only for runs that log this key, which are those of stage 1.
         self.step(number, step, {**values, f"{self.stage}/epoch": values["epoch"]})
 
     def chosen(self, history: Sequence[dict[str, float]]) -> None:
-        """Log the epochs of the chosen candidate under the standard names."""
+        """Log the epochs of the chosen candidate under the standard names, unless it is the only candidate."""
         if len(self.rates) > 1:
             for row in history:
                 values = {name: value for name, value in row.items() if not math.isnan(value)}

@@ -113,6 +113,7 @@ def log_bundle(run: Run, exported: Artifact) -> None:
 
 
 def _log(wandb_run: Any, version: ArtifactVersion, used: bool) -> None:
+    """Log a version as an input (`used`) or as an output of the run."""
     import wandb
     from wandb.sdk.artifacts.artifact_manifest_entry import ArtifactManifestEntry
 
@@ -123,7 +124,8 @@ def _log(wandb_run: Any, version: ArtifactVersion, used: bool) -> None:
     if not used:
         wandb_run.log_artifact(artifact)
         return
-    # `use_artifact` rejects offline runs. Online, it makes the call below for new artifacts. That call works offline.
+    # `use_artifact` rejects offline runs. In online runs, `use_artifact` makes the call below for new artifacts. This
+    # call also works offline.
     # `is_user_created` keeps W&B from showing this run, which only reads the artifact, as its producer.
     wandb_run._log_artifact(artifact, aliases=[], is_user_created=True, use_after_commit=True)
 

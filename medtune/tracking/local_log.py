@@ -15,9 +15,9 @@ Point = tuple[int, dict[str, float]]
 
 
 class LocalLog:
-    """Points of one unfinished run, for the process that resumes it.
+    """Points of one unfinished run, for the process that resumes the run.
 
-    The log is deleted once W&B has recorded its points. A process locks the log while it writes. Other processes
+    The log is deleted once W&B has recorded all points. A process locks the log while it writes. Other processes
     recognize a live run by this lock.
     """
 

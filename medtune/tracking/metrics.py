@@ -13,8 +13,9 @@ PLOTS = ("confusion", "roc", "precision_recall", "findings", "reliability", "dec
          "dice", "sizes")  # fmt: skip
 # Name endings of the per-class values that appear only in the table test/classes.
 NOT_IN_SUMMARY = ("class", "_lo", "_hi", "reason")
-SUFFIXES = (("", "value"), ("_lo", "lo"), ("_hi", "hi"))
+SUFFIXES = (("", "value"), ("_lo", "lo"), ("_hi", "hi"))  # suffix of the name in W&B, key in metrics.json
 SET_METRICS = ("coverage", "set_size", "uncertain", "accuracy_if_certain")
+# Keys of metrics.json that are logged unchanged.
 CONTEXT_KEYS = ("n_images", "n_patients", "protocol", "stage", "positive", "intervals", "warnings")
 
 
@@ -76,6 +77,7 @@ def _interval_values(name: str, interval: dict[str, Any]) -> dict[str, Any]:
 
 
 def _log(run: Run, metrics: dict[str, Any], plots: Sequence[Path]) -> None:
+    """Log the summary, the tables and the plots."""
     run.summary(flatten_metrics(metrics))
     test_metrics = metrics["test"].items()
     rows = [(name, interval["value"], interval.get("lo"), interval.get("hi")) for name, interval in test_metrics]

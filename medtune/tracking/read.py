@@ -1,7 +1,7 @@
 """Offline reader of `.wandb` files.
 
-The wandb package contains the program wandb-core, which writes these files. Its command `wandb-core leet inspect
---json` prints their records as JSON.
+The wandb package contains the program wandb-core, which writes these files. The command `wandb-core leet inspect
+--json` prints the records of a file as JSON.
 """
 
 import json
@@ -36,7 +36,7 @@ class RecordedRun:
     """Recorded run, or the part of a run that one process recorded.
 
     Attributes:
-        run_id: W&B's run id. Empty if the process was killed before it wrote anything.
+        run_id: W&B's run id. Empty if the process was killed before it wrote a record.
         name: display name.
         group: pipeline key, shared by all stages of one flow run.
         job_type: stage.
@@ -106,6 +106,7 @@ def _records(path: Path) -> list[dict[str, Any]]:
 
 
 def _add_record(kind: str, body: dict[str, Any], run: RecordedRun) -> None:
+    """Add the content of one record to `run`; other kinds of records are ignored."""
     if kind == "run":
         run.run_id, run.name = body["run_id"], body.get("display_name", "")
         run.group, run.job_type = body.get("run_group", ""), body.get("job_type", "")

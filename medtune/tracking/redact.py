@@ -1,4 +1,4 @@
-"""Redaction of local paths, host name, command lines and code. None of them is sent to W&B."""
+"""Redaction of local paths, the host name, command lines and code, which are never sent to W&B."""
 
 import os
 from pathlib import Path, PureWindowsPath

@@ -26,7 +26,7 @@ log = logging.getLogger("medtune.tracking")
 INIT_TIMEOUT_S = 30.0
 FINISH_TIMEOUT_S = 120.0
 BACKOFF_S = 600.0  # pause after an outage, so that not every stage waits for the server
-_retry_time = 0.0  # by time.monotonic()
+_retry_time = 0.0  # time.monotonic() before which runs are recorded offline
 
 
 def run_id(key: str) -> str:
@@ -35,10 +35,15 @@ def run_id(key: str) -> str:
 
 
 class Run:
-    """W&B run of a stage, or a no-op if tracking is disabled.
+    """W&B run of a stage, or an object whose methods do nothing if tracking is disabled.
 
     No method raises. A W&B error, such as no network, an invalid key or a full disk, is reported once. The stage
     continues.
+
+    Args:
+        run: run of the wandb package; None if tracking is disabled.
+        local_log: local log of the run; None for no log.
+        first_step: first step that W&B has not recorded yet.
     """
 
     def __init__(self, run: Any = None, local_log: LocalLog | None = None, first_step: int = 0) -> None:
@@ -57,7 +62,7 @@ class Run:
 
         Args:
             values: values by curve name.
-            step: step, which must not decrease. Steps that an earlier process recorded are skipped.
+            step: number of the step, which must not decrease. Steps that an earlier process recorded are skipped.
         """
         if step < self._first_step:
             return
@@ -181,10 +186,10 @@ def resolve_mode(params: Params) -> str:
     """Return `online`, `offline` or `disabled`.
 
     Args:
-        params: `tracking.mode` takes precedence over `$WANDB_MODE`.
+        params: all params. `tracking.mode` takes precedence over `$WANDB_MODE` unless it is `auto`.
 
     Returns:
-        The mode. If neither is set, it is `online` with `$WANDB_API_KEY` and `offline` without.
+        The mode. If neither sets a mode, it is `online` with `$WANDB_API_KEY` and `offline` without this variable.
     """
     if params.tracking.mode != "auto":
         return params.tracking.mode
@@ -204,6 +209,7 @@ def _init(
     cache: Path,
     tags: Sequence[str],
 ) -> Any:
+    """Start the run of the wandb package."""
     redact.set_environment(cache)
     wandb = _wandb()
     return wandb.init(

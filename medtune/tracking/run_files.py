@@ -1,4 +1,4 @@
-"""Local folders with W&B recordings. Each process writes one, so a resumed run has several."""
+"""Local folders with W&B recordings. Each process writes one folder, so a resumed run has several."""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class RunFile:
         file: the .wandb file.
         run_id: W&B's run id.
         start_time: date and time as in the folder's name, in a sortable format.
-        offline: recorded without a server.
+        offline: True if the run was recorded without a server.
     """
 
     file: Path

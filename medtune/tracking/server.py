@@ -1,4 +1,4 @@
-"""Check of W&B's server and the API key before an upload. W&B itself would retry for minutes."""
+"""Check of W&B's server and the API key before an upload. Without this check, W&B would retry for minutes."""
 
 import base64
 import json

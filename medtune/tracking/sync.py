@@ -72,6 +72,7 @@ def decide(
             verdict = EMPTY if not recorded.run_id else UPLOAD if recorded.host == redact.NAME else UNSAFE
         except ValueError:
             verdict = DAMAGED
+        # Only the newest recording of a run can still be written.
         if run_file == newest[run_file.run_id] and live(run_file.run_id):
             verdict = LIVE
         decisions.append(SyncDecision(run_file, verdict, name))
@@ -84,28 +85,29 @@ def sync(project: str | None = None, entity: str | None = None, dry_run: bool = 
     Args:
         project: destination project; None for the recorded project.
         entity: destination team or user; None for the recorded entity.
-        dry_run: print the recordings and upload nothing.
-        prune: delete the images and logs of uploaded recordings.
+        dry_run: True to print the recordings and upload nothing.
+        prune: True to delete the images and logs of uploaded recordings.
 
     Raises:
+        InputError: WANDB_API_KEY is not set, or the server rejects the key.
         SystemExit: exit code 1 if a recording is damaged or could not be uploaded.
     """
     cache = RunPaths.from_env().cache
     decisions = decide(list_run_files(cache), lambda run_id: LocalLog(cache, run_id).is_live(), read_run)
     for verdict, count in Counter(decision.verdict for decision in decisions if decision.verdict != UPLOAD).items():
         info(f"sync: recordings skipped ({verdict}): {count}")
-    todo = [decision for decision in decisions if decision.verdict == UPLOAD]
+    uploads = [decision for decision in decisions if decision.verdict == UPLOAD]
     damaged = [decision for decision in decisions if decision.verdict == DAMAGED]
     for decision in damaged:
         info(f"sync: {decision.run_file.file} is not a .wandb file")
     if dry_run:
-        for decision in todo:
+        for decision in uploads:
             info(f"sync: would upload {decision.label}")
-    if todo and not dry_run:
-        failed = _upload(todo, cache, project, entity)
+    if uploads and not dry_run:
+        failed = _upload(uploads, cache, project, entity)
     else:
         failed = []
-        info(f"sync: recordings to upload: {len(todo)}" if dry_run else "sync: nothing to upload")
+        info(f"sync: recordings to upload: {len(uploads)}" if dry_run else "sync: nothing to upload")
     if prune and not dry_run:
         _prune(list_run_files(cache))
     if failed or damaged:

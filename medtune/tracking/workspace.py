@@ -110,9 +110,10 @@ def save(
         project: W&B project; None for `tracking.project`.
         entity: team or user; None for `tracking.entity`.
         update: URL of a saved view to overwrite; None to create a view.
-        out: file to write the definition to.
+        out: file to which the definition is also written. None writes a file in the cache folder if there is no key.
 
     Raises:
+        InputError: params.yaml is invalid, or the server rejects the key.
         SystemExit: exit code 1 if the server does not respond or rejects the view.
     """
     params = load()

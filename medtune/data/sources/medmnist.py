@@ -88,7 +88,7 @@ SIZES = (28, 64, 128, 224)
 _VOLUMES = ("adrenalmnist3d", "fracturemnist3d", "nodulemnist3d", "organmnist3d", "synapsemnist3d", "vesselmnist3d")
 # Reason why this source cannot read a set of MedMNIST.
 UNSUPPORTED = {
-    **dict.fromkeys(_VOLUMES, "its images are volumes, and 3-D images are not supported yet"),
+    **dict.fromkeys(_VOLUMES, "its images are volumes, and this source reads images only"),
 }
 # Published positive class of the sets with two classes.
 POSITIVE = {"breastmnist": "malignant", "pneumoniamnist": "pneumonia"}

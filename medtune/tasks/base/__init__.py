@@ -1,7 +1,7 @@
 """Task protocol, which each package in medtune/tasks implements.
 
-A task is one folder, `medtune/tasks/<kind>/`. The folder's name is the value of `task.kind`. Each stage
-uses different modules of the task, so the cache key of a stage covers only code that the stage runs.
+A task is one folder, `medtune/tasks/<kind>/`. The folder's name is the value of `task.kind`. The folder contains the
+parts below. Each stage uses other parts, so the cache key of a stage covers only code that the stage runs.
 
     __init__.py   class Params(TaskParams) with `kind: Literal["<kind>"] = "<kind>"` and the options of the task
     metrics       METRICS, a tuple of `medtune.evaluation.metric.Metric`, and `example(patients, seed)`, which returns
@@ -12,7 +12,7 @@ uses different modules of the task, so the cache key of a stage covers only code
     evaluation    `Evaluation`: post-processing, decision, statistics per patient, report
     export        `Export`: exported module, description of its output, parity
     controls      optional: `controls(params)`, control runs that are trained and evaluated beside the model (see
-                  `medtune.evaluation.control.Control`). It must not import torch
+                  `medtune.evaluation.control.Control`). This part must not import torch
     serving       interpretation of a bundle's output: medtune/serving/tasks/<kind>.py, which the slim installation
                   contains, or serving.py in the task's folder (see `medtune.serving.tasks`)
 
@@ -50,12 +50,12 @@ def metrics(kind: str, info: Mapping[str, Any] | None = None) -> tuple[Metric, .
     Returns:
         The metrics.
     """
-    found = cast(tuple[Metric, ...], registry.load_part(PACKAGE, kind, "metrics", "task.kind").METRICS)
-    return found if info is None else retitle(found, info)
+    of_task = cast(tuple[Metric, ...], registry.load_part(PACKAGE, kind, "metrics", "task.kind").METRICS)
+    return of_task if info is None else retitle(of_task, info)
 
 
 def metric(kind: str, name: str) -> Metric | None:
-    """Return the metric `name` of a task, or None if the task does not define it."""
+    """Return the metric `name` of a task, or None if the task has no such metric."""
     return next((candidate for candidate in metrics(kind) if candidate.name == name), None)
 
 

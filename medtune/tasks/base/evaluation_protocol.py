@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 class Evaluation(Protocol):
     """Functions that compute predictions, statistics and reports from the outputs of trained networks.
 
-    A task may define `baseline`, a `medtune.evaluation.baselines.Baseline` with which every evaluation is compared.
+    Post-processing converts these outputs to the final output, for example with a calibration temperature. The decision
+    rule converts the final output to a decision, for example with a threshold.
+
+    A task may define `baseline`, a `medtune.evaluation.baselines.Baseline` with which every model is compared.
 
     A task whose outputs are not arrays of one row per image defines these functions:
 
@@ -42,7 +45,7 @@ class Evaluation(Protocol):
         prepared: "PreparedDataset",
         options: EvaluateParams,
     ) -> Sequence[FoldResult]:
-        """Fit post-processing and decision rule per fold on validation images and apply them to the fold's test images.
+        """Fit post-processing and decision rule per fold on validation images, and predict the fold's test images.
 
         The fit may use the validation images of all folds, except images of the fold's test patients
         (`medtune.evaluation.out_of_fold`).
@@ -51,7 +54,7 @@ class Evaluation(Protocol):
             requests: folds and the row indices of their images.
             outputs: (n, ...) float32 outputs of each fold's network, by split (`val`, `test`).
             prepared: prepared dataset.
-            options: params section evaluate.
+            options: section `evaluate` of the params.
 
         Returns:
             One result per fold, in the order of `requests`.
@@ -64,7 +67,17 @@ class Evaluation(Protocol):
         prepared: "PreparedDataset",
         options: EvaluateParams,
     ) -> Rules:
-        """Fit post-processing and decision rule of a refit network on the validation images of all folds."""
+        """Fit the post-processing and decision rule of a network that was trained on all images.
+
+        Args:
+            requests: folds and the row indices of their images.
+            outputs: (n, ...) float32 outputs of each fold's network, by split. The fit uses those of `val`.
+            prepared: prepared dataset.
+            options: section `evaluate` of the params.
+
+        Returns:
+            The fitted rules.
+        """
 
     def pool(self, parts: Sequence[Any]) -> Predictions:
         """Concatenate the predictions of several folds."""
@@ -120,10 +133,10 @@ class Evaluation(Protocol):
         Args:
             result: the evaluation. `result.folds` is empty for a bundle on external data. The facts about training are
                 then omitted.
-            options: params section evaluate.
+            options: section `evaluate` of the params.
 
         Returns:
-            JSON values by name. `warnings` are added to the common warnings.
+            JSON values by name. The report adds the entry `warnings` to the warnings that all tasks share.
         """
 
     def write(
@@ -141,7 +154,7 @@ class Evaluation(Protocol):
         Args:
             folder: empty folder.
             result: the evaluation, without folds for a bundle on external data.
-            options: params section evaluate.
+            options: section `evaluate` of the params.
             facts: `common_facts` or `medtune.evaluation.external.external_facts`, and the task's facts.
             history: learning curves, one row per epoch. Empty for a bundle.
 

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
 
 class Export(Protocol):
-    """Exported network and the comparison with the trained network.
+    """Exported network, and its comparison with the trained network (parity check).
 
-    A task may define `EXAMPLE_FOLD`, a fold record for a trial export before training. Without it, the trial export
-    calls `output_layer` with an empty record.
+    A trial export before training calls `output_layer` with `EXAMPLE_FOLD`, an example of a fold's entry in
+    result.json. A task without `EXAMPLE_FOLD` gets an empty entry.
 
-    A task of volumes defines `INPUT = "volumes"`. Its networks read normalized windows (B, C, X, Y, Z), and the parity
-    check calls `compare_volumes(prepared, rows, reference, labels) -> dict` with the label maps of complete volumes.
+    A task of volumes defines `INPUT = "volumes"`. The networks of this task read normalized windows (B, C, X, Y, Z).
+    The parity check calls `compare_volumes(prepared, rows, reference, labels) -> dict` with the label maps of complete
+    volumes.
 
     A task may define `decision_layer(document) -> nn.Module | None`. The layer maps the final output (B, ...) to the
     decision (B, ...) int64, which becomes the graph's second output. `document` is the content of bundle.json so far.
@@ -80,14 +81,14 @@ class Export(Protocol):
         Args:
             parity: result of `agreement`, and `images`, the number of compared images.
             precision: `fp32`, `fp16` or `int8`.
-            params: params section export.
+            params: section `export` of the params.
 
         Returns:
             The reason, or None.
         """
 
     def losses(self, parity: Mapping[str, Any]) -> dict[str, float]:
-        """Return the drop in metrics from the trained network to the exported model, by name of the drop."""
+        """Return how far metrics of the exported model are below those of the trained network, by name of the drop."""
 
     def agrees(self, parity: Mapping[str, Any]) -> float:
         """Return the fraction of images, 0..1, on which the exported model agrees with the trained network."""
@@ -99,7 +100,7 @@ class Export(Protocol):
             document: content of bundle.json.
 
         Returns:
-            `purpose`, `decision` and `calibration` (sentences, may be empty), `inside` (operations of the graph besides
-            the network), `output` (description of the outputs), `agreement` (column title for `agrees`) and `limits`
-            (list items).
+            `purpose`, `decision` and `calibration` have sentences and may be empty. `inside` names the operations of
+            the graph besides the network. `output` describes the outputs. `agreement` is the column title for `agrees`.
+            `limits` has list items.
         """

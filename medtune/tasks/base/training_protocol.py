@@ -45,7 +45,7 @@ class Targets(Protocol):
 
         Args:
             sample: the sample.
-            data: params section data.
+            data: section `data` of the params.
 
         Returns:
             The target at the packed image size, with the same shape and dtype for all samples. None if the target is
@@ -74,7 +74,7 @@ class Objective(Protocol):
         """Return the number of independent terms, such as findings, over which the loss of an image averages."""
 
     def total(self, target: "Tensor") -> float:
-        """Return the weight by which the summed loss of a step is divided; `target` is (rows, ...) on the CPU."""
+        """Return the total weight by which a step divides its summed loss; `target` is (images, ...) on the CPU."""
 
     def loss(self, output: "Tensor", target: "Tensor") -> "Tensor":
         """Compute the weighted loss, summed over a batch.

@@ -71,5 +71,5 @@ class Analyses:
         return [image]
 
     def section(self, result: EvaluationResult, facts: Mapping[str, Any]) -> str:
-        """Return the sections of report.html as HTML."""
+        """Return the sections of report.html about the analyses, as HTML."""
         return render_sections(facts, thumbnails(self.doubtful, result))

@@ -33,5 +33,5 @@ def fit_and_predict(
 
 
 def document(classes: tuple[str, ...]) -> dict[str, Any]:
-    """Return the fields of bundle.json for `evaluation.from_bundle`, with the most probable class as decision."""
+    """Return the bundle.json fields that `evaluation.from_bundle` reads. The decision is the most probable class."""
     return {"classes": list(classes), "decision": {"kind": "argmax"}, "temperature": 1.0, "aggregation": "mean"}

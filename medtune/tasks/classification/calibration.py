@@ -1,4 +1,4 @@
-"""Temperature scaling, fitted on validation images."""
+"""Temperature scaling: the logits are divided by a temperature T, which is fitted on validation images."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +12,7 @@ Ints = npt.NDArray[np.int64]
 TEMPERATURE_BOUNDS = (0.1, 10.0)
 # Standard deviation of the prior of log T around 0. Two standard deviations are a factor of e^(2 x 0.35) = 2. The
 # likelihood counts one observation per patient. With hundreds of patients the prior has no effect. With 30 patients it
-# keeps the temperatures of the folds close together. Their predictions are pooled (docs/final_model.md).
+# keeps the temperatures of the folds close together, because the predictions of folds are pooled (docs/final_model.md).
 PRIOR_SD = 0.35
 
 

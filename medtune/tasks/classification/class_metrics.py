@@ -1,4 +1,7 @@
-"""Recall, precision and F1 per class, with confidence intervals over patients."""
+"""Recall, precision and F1 per class, with confidence intervals over patients.
+
+Formulas return (R,) values, one for each of R weightings of the patients (`WeightedStats`).
+"""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -27,7 +30,7 @@ def precision(stats: WeightedStats, label: int) -> Floats:
 
 
 def f1(stats: WeightedStats, label: int) -> Floats:
-    """Compute F1 (R,) of class `label`, 2 TP / (2 TP + FP + FN); NaN without images and predictions of the class."""
+    """Compute F1 (R,) of class `label`, 2 TP / (2 TP + FP + FN); NaN if the class has no images and no predictions."""
     return 2 * stats.correct[:, label] / (stats.actual[:, label] + stats.predicted[:, label])
 
 
@@ -41,7 +44,7 @@ def class_metrics(label: int) -> dict[str, Metric]:
         """Count the patients with predictions of the class."""
         predicted = int(np.bincount(stats.predicted.indices, minlength=stats.n_classes)[label])
         images = np.asarray(stats.actual[:, [label]].todense()).ravel()
-        # If few patients have images of this class, or few have images of other classes, their number is the limit.
+        # Few patients may have images of this class, or few may have other images. The smaller number is the limit.
         fewest = min(int((images > 0).sum()), int((images < stats.sizes).sum()))
         return predicted if fewest >= MIN_PATIENTS_OF_CLASS else min(predicted, fewest)
 
@@ -95,7 +98,7 @@ def per_class(stats: ClassificationStats, classes: Sequence[str], confidence: fl
 
 
 def reasons(values: Mapping[str, Interval]) -> str | None:
-    """Return why intervals are missing, by metric; None if all intervals are defined."""
+    """Return why metrics that have a value have no interval; None if there is no such metric."""
     missing: dict[str, list[str]] = {}
     for name, interval in values.items():
         if interval.reason and interval.value is not None:

@@ -7,7 +7,7 @@ from medtune.evaluation.result import EvaluationResult
 
 
 def decision_curves(result: EvaluationResult) -> dict[str, DecisionCurve]:
-    """Compute the decision curve of the positive class; empty unless there are two classes and images of both."""
+    """Compute the decision curve of the positive class; empty without exactly two classes and images of both."""
     pooled, classes = result.pooled, result.prepared.classes
     positive = pooled.labels == 1
     if len(classes) != 2 or positive.all() or not positive.any():

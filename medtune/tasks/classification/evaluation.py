@@ -68,7 +68,7 @@ def from_bundle(
     Args:
         prepared: prepared dataset.
         rows: (n,) row indices of images or of tiles.
-        output: (n, classes) calibrated probabilities.
+        output: (n, classes) calibrated probabilities. For tiles, (n, M, ...) outputs of the M networks of the bundle.
         document: content of bundle.json.
 
     Returns:

@@ -19,8 +19,8 @@ from medtune.tasks.classification.statistics import accumulate
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
-# Maximum fraction of images that may change their most probable class. For fp32, every change counts. For fp16, changes
-# of toss-ups do not count (see `agreement`).
+# Maximum fraction of images whose most probable class may change. For fp32, every change counts. For fp16, changes of
+# toss-ups do not count (see `agreement`).
 MAX_CHANGED_FRACTION = {"fp32": 0.0, "fp16": 0.001}
 # Stand-in for the fold's entry in result.json, with which `stages/trial_export.py` exports an untrained network.
 EXAMPLE_FOLD = {"temperature": 1.0}
@@ -75,8 +75,8 @@ class AtThreshold(nn.Module):
 def output_layer(fold: Mapping[str, Any]) -> nn.Module:
     """Build the softmax with the fold's temperature.
 
-    For tiles, the temperature is applied after their aggregation to slides, so the softmax of a tile has none. With
-    attention, the layer returns its input.
+    The temperature applies to slides, after their tiles are aggregated. The softmax of tiles therefore has temperature
+    1. With attention, the layer returns its input.
 
     Args:
         fold: entry of the fold in result.json.
@@ -102,7 +102,7 @@ def decision_layer(document: Mapping[str, Any]) -> nn.Module | None:
 def describe(
     prepared: "PreparedDataset", folds: Sequence[Mapping[str, Any]], decision: Mapping[str, Any], size: int
 ) -> dict[str, Any]:
-    """Describe classes, positive class, output and decision for bundle.json, and the tiles of slides."""
+    """Describe the classes, the positive class, the output, the decision and the tiles of slides for bundle.json."""
     classes, kind = list(prepared.classes), folds[0].get("aggregation")
     output = {"name": "probabilities", "dtype": "float32", "shape": ["N", len(classes)]}
     slides = {}
@@ -128,8 +128,9 @@ def agreement(
         output: (n, classes) probabilities of the exported model.
         target: (n,) class indices.
         document: content of bundle.json, for the decision rule.
-        tolerance: probability, 0..1. An image is a toss-up if `reference` gives its most probable class at most
-            `tolerance` more probability than the class that is most probable in `output`.
+        tolerance: probability, 0..1. Assume that `reference` and `output` have different most probable classes for an
+            image. The image is a toss-up if the probabilities of these two classes in `reference` differ by at most
+            `tolerance`.
 
     Returns:
         Parity measurements as JSON values.
@@ -164,7 +165,7 @@ def rejection_reason(parity: Mapping[str, Any], precision: str, params: ExportPa
     Args:
         parity: result of `agreement`, and `images`, the number of compared images.
         precision: `fp32`, `fp16` or `int8`.
-        params: params section export.
+        params: section `export` of the params.
 
     Returns:
         The reason, or None.

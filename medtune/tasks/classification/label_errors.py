@@ -1,4 +1,4 @@
-"""label_errors.csv: candidates for label errors, for review by a pathologist. Nothing is corrected automatically."""
+"""label_errors.csv: candidates for label errors, for review by a specialist. Nothing is corrected automatically."""
 
 import base64
 import io
@@ -17,7 +17,7 @@ from medtune.tasks.classification.folds import pool
 
 COLUMNS = ("file", "patient", "label", "suggested", "prob_label", "prob_suggested")
 MAX_SHOWN = 12
-THUMBNAIL = 96
+THUMBNAIL = 96  # longest side in pixels
 
 
 @dataclass(frozen=True)
@@ -62,22 +62,23 @@ def doubtful_labels(result: EvaluationResult) -> DoubtfulLabels:
 
 def write_label_errors(path: Path, doubtful: DoubtfulLabels, result: EvaluationResult) -> None:
     """Write label_errors.csv, one line per candidate, most doubtful first."""
-    write_csv(path, COLUMNS, (list(_entry(doubtful, position, result).values()) for position in _all(doubtful)))
+    write_csv(path, COLUMNS, (list(_entry(doubtful, position, result).values()) for position in _positions(doubtful)))
 
 
 def thumbnails(doubtful: DoubtfulLabels, result: EvaluationResult) -> list[dict[str, Any]]:
     """Return the first candidates for the report, with the columns of the table and `image`, a base64 PNG."""
     return [
         _entry(doubtful, position, result) | {"image": thumbnail(result.prepared.images[doubtful.rows[position]])}
-        for position in list(_all(doubtful))[:MAX_SHOWN]
+        for position in _positions(doubtful)[:MAX_SHOWN]
     ]
 
 
-def _all(doubtful: DoubtfulLabels) -> Sequence[int]:
+def _positions(doubtful: DoubtfulLabels) -> Sequence[int]:
     return range(len(doubtful.rows))
 
 
 def _entry(doubtful: DoubtfulLabels, position: int, result: EvaluationResult) -> dict[str, Any]:
+    """Return the cells of one candidate by column."""
     prepared, row = result.prepared, doubtful.rows[position]
     label, suggested = doubtful.labels[position], doubtful.suggested[position]
     probabilities = doubtful.probabilities[position]

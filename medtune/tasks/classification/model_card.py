@@ -48,9 +48,9 @@ def _purpose(document: Mapping[str, Any], attention: bool) -> str:
         return f"Classifies {side} x {side} RGB images as {classes}."
     if attention:
         aggregation = (
-            "The logits of a slide are the attention-weighted mean of the evidence of its tiles (Ilse, Tomczak and "
-            "Welling 2018). The weight of a tile is exp(score) / sum of exp(score) over the tiles of the slide. A "
-            "softmax with the temperature yields the probabilities."
+            "The evidence of a tile is its logits. The logits of a slide are the attention-weighted mean of the "
+            "evidence of its tiles (Ilse, Tomczak and Welling 2018). The weight of a tile is exp(score) / sum of "
+            "exp(score) over the tiles of the slide. A softmax with the temperature yields the probabilities."
         )
     else:
         aggregation = "The probabilities of a slide are the mean over its tiles, calibrated with the temperature."
@@ -81,6 +81,7 @@ def _output(attention: bool, tiles: bool) -> str:
 
 
 def _sets_sentence(document: Mapping[str, Any]) -> str:
+    """Describe the prediction sets of a bundle; empty without prediction sets."""
     if not (sets := document.get("prediction_sets")):
         return ""
     scope = "for each class" if sets["holds_for"] == "each class" else "averaged over all classes"

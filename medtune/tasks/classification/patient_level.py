@@ -28,7 +28,8 @@ class PatientLevel:
     """Predictions of patients, one row per patient and fold.
 
     Attributes:
-        predictions: predictions of the patients. `rows` is the position of the patient's first image in the input.
+        predictions: predictions of the patients. `rows` is the position of the patient's first image in the predictions
+            of the images.
         n_images: (patients,) number of images per patient.
     """
 
@@ -63,7 +64,7 @@ def patient_level(result: EvaluationResult, options: EvaluateParams) -> PatientL
 
     Args:
         result: the evaluation.
-        options: params section evaluate.
+        options: section `evaluate` of the params.
 
     Returns:
         Predictions of the patients, or the reason why they are missing.
@@ -91,7 +92,7 @@ def patient_level(result: EvaluationResult, options: EvaluateParams) -> PatientL
 
 
 def patient_rule(validation: ClassifierPredictions, options: EvaluateParams, classes: Sequence[str]) -> dict[str, Any]:
-    """Choose the decision rule on validation patients; use threshold 0.5 if they do not show both classes."""
+    """Choose the decision rule on validation patients. Without patients of both classes, the threshold is 0.5."""
     if not len(validation.rows):
         rule = {"kind": "threshold", "positive": classes[1], "threshold": 0.5}
         return {**rule, "reason": "no validation patient remains, so the threshold is 0.5"}
@@ -109,8 +110,8 @@ def bundle_rule(document: Any, how: str) -> dict[str, Any]:
         how: `evaluate.patient_score`.
 
     Returns:
-        For `mean`, the rule for images. For other scores, the stored rule of this score, or the most probable class if
-        the bundle has no rule for it.
+        For `mean`, the rule for images. For other scores, the stored rule of this score. If the bundle has no such
+        rule, the most probable class.
     """
     if how == "mean":
         return dict(document["decision"])
@@ -158,6 +159,7 @@ def _apply_rule(level: PatientLevel, rule: dict[str, Any], classes: Sequence[str
 
 
 def _why_unavailable(result: EvaluationResult, options: EvaluateParams) -> str | None:
+    """Return the reason why patients cannot be predicted, or None."""
     if not result.prepared.info["patients_known"]:
         return "the dataset has no patient ids"
     splits = {"test": result.pooled}
@@ -165,8 +167,8 @@ def _why_unavailable(result: EvaluationResult, options: EvaluateParams) -> str |
         splits["validation"] = pool([fold.val for fold in result.all_folds])
     for split, images in splits.items():
         patients, member = np.unique(images.patient_ids, return_inverse=True)
-        labels = np.bincount(np.unique(np.stack([member, images.labels]), axis=1)[0], minlength=len(patients))
-        if several := int((labels > 1).sum()):
+        n_labels = np.bincount(np.unique(np.stack([member, images.labels]), axis=1)[0], minlength=len(patients))
+        if several := int((n_labels > 1).sum()):
             return f"{several} of {len(patients)} {split} patients have images of more than one class"
     if options.patient_score != "mean" and len(result.prepared.classes) != 2:
         return f"evaluate.patient_score={options.patient_score} needs two classes. Use mean"

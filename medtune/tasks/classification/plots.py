@@ -26,8 +26,8 @@ def draw_confusion(path: Path, counts: npt.NDArray[np.int64], classes: Sequence[
     Args:
         path: PNG file to write.
         counts: (classes, classes) number of images by label, then prediction.
-        classes: class names. With more than `MAX_CLASSES` classes, those with the most errors are drawn and the others
-            are summed in one row and one column.
+        classes: class names. With more than `MAX_CLASSES` classes, those with the most errors are drawn. The other
+            classes are summed in one row and one column.
         title: second line of the title.
     """
     counts, classes, note = _most_confused(counts, classes)

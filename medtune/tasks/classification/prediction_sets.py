@@ -1,4 +1,8 @@
-"""Prediction sets of the test images, calibrated on validation patients, and their measured coverage."""
+"""Prediction sets of the test images: calibrated on validation patients, and measured on the test images.
+
+A prediction set contains the classes that the calibration cannot rule out for an image
+(`medtune.evaluation.conformal`). The coverage is the fraction of images whose set contains the label.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,12 +24,12 @@ def prediction_set_facts(result: EvaluationResult, options: EvaluateParams) -> d
 
     Args:
         result: the evaluation.
-        options: params section evaluate.
+        options: section `evaluate` of the params.
 
     Returns:
-        `requested_coverage` and `calibration`, the limits from all validation patients, which export writes into the
-        bundle. If all folds have limits, also the values of `measure`, such as `coverage`, `set_size` and `uncertain`.
-        Otherwise `reason`.
+        `requested_coverage` and `calibration`. `calibration` has the limits from all validation patients, which export
+        writes into the bundle. If all folds have limits, also the values of `measure`, such as `coverage`, `set_size`
+        and `uncertain`. Otherwise also `reason`. A bundle without limits has only `reason`.
     """
     classes = result.prepared.classes
     if result.folds:
@@ -56,7 +60,7 @@ def predict_sets(result: EvaluationResult, options: EvaluateParams) -> np.ndarra
 
     Args:
         result: the evaluation.
-        options: params section evaluate.
+        options: section `evaluate` of the params.
 
     Returns:
         (n, classes) True if the class is in the set, in the order of the pooled images. If a fold has no limits, the
@@ -83,7 +87,7 @@ def measure(members: np.ndarray, result: EvaluationResult, options: EvaluatePara
     Args:
         members: (n, classes) True if the class is in the image's set.
         result: the evaluation, whose pooled images are in the same order.
-        options: params section evaluate.
+        options: section `evaluate` of the params.
 
     Returns:
         Coverage, set size, uncertainty and accuracy with confidence intervals, and numbers of images.

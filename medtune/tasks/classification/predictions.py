@@ -1,4 +1,4 @@
-"""predictions.csv of a classifier. Evaluate and benchmark write it; comparisons read it."""
+"""predictions.csv of a classifier. Evaluation and benchmark write this file. Comparisons of models read it."""
 
 import csv
 import hashlib

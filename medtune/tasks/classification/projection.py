@@ -9,7 +9,7 @@ from medtune.evaluation.patient_ratios import ratio_intervals, sum_by_patient
 from medtune.evaluation.projection import ASSUMPTION, patients_to_halve, variance_of_ratio
 from medtune.evaluation.result import EvaluationResult
 
-# Further classes have a row in metrics.json but no sentence.
+# Maximum number of classes with a sentence. Every class has a row in metrics.json.
 MAX_SENTENCES = 5
 
 
@@ -18,7 +18,7 @@ def projection_facts(result: EvaluationResult, options: EvaluateParams) -> dict[
 
     Args:
         result: the evaluation.
-        options: params section evaluate.
+        options: section `evaluate` of the params.
 
     Returns:
         `assumption`, `classes` and `sentences`. `classes` has one row per class with `patients`, `recall`, `lo` and
@@ -52,6 +52,7 @@ def projection_facts(result: EvaluationResult, options: EvaluateParams) -> dict[
 
 
 def _sentences(rows: list[dict[str, Any]], result: EvaluationResult) -> list[str]:
+    """Return one sentence for each of the classes with the widest intervals."""
     unit = "patients" if result.prepared.info["patients_known"] else "images"
     positive = result.prepared.positive
     widest = sorted((row for row in rows if "more_patients" in row), key=lambda row: row["lo"] - row["hi"])

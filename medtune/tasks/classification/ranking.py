@@ -1,4 +1,4 @@
-"""ROC and precision-recall curves, and areas under them for many weightings of the same images."""
+"""ROC and precision-recall curves, and the areas under these curves for many weightings of the same images."""
 
 from dataclasses import dataclass
 

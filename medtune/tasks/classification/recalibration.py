@@ -1,9 +1,9 @@
 """Logistic recalibration: calibration slope and intercept (Cox 1958; Van Calster et al. 2019).
 
-Let x be the logit of a predicted probability and y the outcome, 0 or 1. The calibration slope is b of
-logit P(y) = a + b x. The calibration intercept is a with b fixed at 1. Perfect calibration has slope 1 and intercept 0.
-A slope below 1 means overconfident probabilities. An intercept above 0 means that the event is more frequent than
-predicted.
+Let x be the logit of a predicted probability and y the outcome, 0 or 1. The calibration slope is b in the model
+logit P(y = 1) = a + b x. The calibration intercept is a in this model with b fixed at 1. Perfect calibration has slope
+1 and intercept 0. A slope below 1 means overconfident probabilities. An intercept above 0 means that the outcome 1 is
+more frequent than predicted.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ def logit(probabilities: npt.NDArray[Any]) -> Floats:
 
 
 def fit_slope(x: Floats, y: Floats, weights: Floats, start: Floats | None = None) -> Floats:
-    """Fit intercepts and slopes of logit P(y) = a + b x by Newton's method, for R weightings at once.
+    """Fit intercepts and slopes of logit P(y = 1) = a + b x by Newton's method, for R weightings at once.
 
     Args:
         x: (n,) logits of the predicted probabilities.
@@ -37,8 +37,8 @@ def fit_slope(x: Floats, y: Floats, weights: Floats, start: Floats | None = None
         start: (2,) starting point; None for a = 0 and b = 1.
 
     Returns:
-        (R, 2) intercepts and slopes; NaN without a finite optimum. A single outcome has no finite optimum. Neither do
-        outcomes that x separates.
+        (R, 2) intercepts and slopes; NaN without a finite optimum. There is none if all outcomes are equal, or if x
+        separates the outcomes.
     """
     beta = np.tile(np.array([0.0, 1.0]) if start is None or np.isnan(start).any() else start, (len(weights), 1))
     fitted = np.full(beta.shape, np.nan)
@@ -59,7 +59,7 @@ def fit_slope(x: Floats, y: Floats, weights: Floats, start: Floats | None = None
 
 
 def fit_intercept(x: Floats, y: Floats, weights: Floats) -> Floats:
-    """Fit intercepts of logit P(y) = a + x by Newton's method, for R weightings at once.
+    """Fit intercepts of logit P(y = 1) = a + x by Newton's method, for R weightings at once.
 
     Args:
         x: (n,) logits of the predicted probabilities.
@@ -67,7 +67,7 @@ def fit_intercept(x: Floats, y: Floats, weights: Floats) -> Floats:
         weights: (R, n) weights of the images, at least 0.
 
     Returns:
-        (R,) intercepts; NaN for a single outcome.
+        (R,) intercepts; NaN if all outcomes are equal.
     """
     intercepts = np.zeros(len(weights))
     events, total = weights @ y, weights.sum(axis=1)

@@ -1,4 +1,4 @@
-"""Additive statistics of a classifier's predictions per patient, which resampling can re-weight."""
+"""Statistics of a classifier's predictions, summed per patient so that each patient can get a weight."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +23,8 @@ MIN_PATIENTS_OF_CLASS = 4
 class ClassificationStats:
     """Statistics of a set of images from which all metrics are computed, summed per patient.
 
-    Counts by class are sparse, because a patient has images of few classes and there may be a thousand classes.
+    An image is correct if its prediction equals its label. Counts by class are sparse, because a patient has images of
+    few classes and there may be a thousand classes.
 
     Attributes:
         confusion: (patients, classes * classes) number of images by label, then prediction.
@@ -37,10 +38,10 @@ class ClassificationStats:
         recognized: (patients,) fraction of each patient's images that are correct.
         patient_index: (images,) index of each image's patient.
         present: (classes,) True if the labels contain the class.
-        rankings: one ranking per class whose AUROC is averaged.
-        logits: (images,) logit of the probability of the outcome.
-        outcomes: (images,) 1 if the outcome occurred, otherwise 0. With two classes, the outcome is the positive class.
-            With more classes, the outcome is that the most probable class is correct.
+        rankings: one ranking per class that has positives and negatives; with two classes, only that of class 1.
+        logits: (images,) logit of the predicted probability of the outcome. With two classes, the outcome is the
+            positive class. With more classes, the outcome is that the most probable class is correct.
+        outcomes: (images,) 1 if the outcome occurred, otherwise 0.
         ordinal: True if the classes are ordered, as grades are.
     """
 
@@ -102,10 +103,10 @@ class ClassificationStats:
 
 @dataclass(frozen=True)
 class WeightedStats:
-    """Statistics under R weightings of the patients. Values shared by several metrics are cached.
+    """Statistics under R weightings of the patients. A weighting assigns a weight to each patient.
 
-    Averages over classes include the classes that the labels contain. An average is undefined for a weighting that
-    removes all images of such a class, because averages over different classes cannot be compared.
+    Averages over classes include the classes that the labels contain. If a weighting removes all images of such a
+    class, the average is undefined. Averages over different classes cannot be compared.
 
     Attributes:
         stats: statistics of the set of images.
@@ -258,7 +259,14 @@ def patients_of(label: int) -> Callable[[ClassificationStats], int]:
 
 
 def patients_of_all(stats: ClassificationStats) -> int:
-    """Return the effective number of patients of a class average: classes times patients of the rarest, at most all."""
+    """Return the effective number of patients of an average over classes.
+
+    Args:
+        stats: statistics of the images.
+
+    Returns:
+        Number of classes times the number of patients of the rarest class, at most the number of all patients.
+    """
     counts = stats.patients_per_class()[stats.present]
     return min(stats.n_patients, len(counts) * int(counts.min()))
 

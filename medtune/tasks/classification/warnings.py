@@ -20,10 +20,11 @@ def evaluation_warnings(
     prepared: "PreparedDataset", folds: Sequence[ClassifierFold], pooled: ClassifierPredictions
 ) -> list[str]:
     """Return the warnings, one sentence each, most severe first."""
-    return [*_few_patients(prepared, pooled), *_undefined_choices(prepared, folds, pooled)]
+    return [*_few_patients(prepared, pooled), *_uncertain_choices(prepared, folds, pooled)]
 
 
 def _few_patients(prepared: "PreparedDataset", pooled: ClassifierPredictions) -> list[str]:
+    """Return warnings about classes without test images, or with few test patients."""
     warnings, absent, few = [], [], []
     unit = "patient" if prepared.info["patients_known"] else "image"
     for k, name in enumerate(prepared.classes):
@@ -52,9 +53,10 @@ def _few_patients(prepared: "PreparedDataset", pooled: ClassifierPredictions) ->
     return warnings
 
 
-def _undefined_choices(
+def _uncertain_choices(
     prepared: "PreparedDataset", folds: Sequence[ClassifierFold], pooled: ClassifierPredictions
 ) -> list[str]:
+    """Return warnings about repeated test images, and about failed or uncertain choices on validation."""
     warnings = []
     if repeated := len(pooled.rows) - len(np.unique(pooled.rows)):
         warnings.append(f"{repeated} images are in the test set of two folds and count twice.")

@@ -22,7 +22,8 @@ def fit_and_predict(
         n_outputs: number of findings.
 
     Returns:
-        (m, findings) probabilities; 0 for a finding that no training image shows, 1 if every training image shows it.
+        (m, findings) probabilities. If no training image shows a finding, its probability is 0. If every training image
+        shows a finding, its probability is 1.
     """
     probabilities = np.empty((len(test), n_outputs))
     for finding in range(n_outputs):
@@ -35,7 +36,7 @@ def fit_and_predict(
 
 
 def document(findings: tuple[str, ...]) -> dict[str, Any]:
-    """Return the fields of bundle.json for `evaluation.from_bundle`, with threshold 0.5 for each finding."""
+    """Return the bundle.json fields that `evaluation.from_bundle` reads. Every finding has the threshold 0.5."""
     return {
         "classes": list(findings),
         "decision": {"kind": "thresholds", "thresholds": dict.fromkeys(findings, 0.5)},

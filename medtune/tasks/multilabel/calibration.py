@@ -100,6 +100,7 @@ def fit(
 
 
 def _fit_finding(logits: Floats, labels: Floats, patients: int) -> tuple[float, float]:
+    """Return the scale and offset of one finding, given its logits (n,) and labels (n,)."""
     from scipy.optimize import minimize
 
     prior_sd = np.array([SCALE_SD, OFFSET_SD])

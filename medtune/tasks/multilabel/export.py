@@ -131,7 +131,7 @@ def rejection_reason(parity: Mapping[str, Any], precision: str, params: ExportPa
     Args:
         parity: result of `agreement`.
         precision: `fp32`, `fp16` or `int8`.
-        params: params section export.
+        params: section `export` of the params.
 
     Returns:
         The reason, or None.

@@ -1,7 +1,8 @@
 """Multilabel metrics, computed per finding and averaged over the findings.
 
-The average includes the scored findings, which some images show and others do not. It is undefined without scored
-findings. This module must not import torch.
+A finding is scored if some images show it and others do not. A macro metric is the average over the scored findings. It
+is undefined without scored findings. Formulas return (R,) values, one for each of R weightings of the patients
+(`WeightedFindings`). This module must not import torch.
 """
 
 from collections.abc import Sequence
@@ -72,10 +73,10 @@ def calibration_intercept(stats: WeightedFindings) -> Floats:
 
 
 def gap_bounds(stats: FindingStats) -> tuple[float, float]:
-    """Return the bounds of the gap for the scale of its interval.
+    """Return the bounds of the confidence gap for the scale of its interval.
 
-    The bounds are the gaps at accuracy 1 and 0 for the mean confidence of the images. The interval uses them, because
-    the distribution of the gap is as skewed as that of the accuracy.
+    The bounds are the gaps at accuracy 1 and 0 for the mean confidence of the images. The interval uses these bounds,
+    because the distribution of the gap is as skewed as that of the accuracy.
 
     Args:
         stats: statistics of the images.

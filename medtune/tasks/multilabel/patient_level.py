@@ -42,7 +42,7 @@ def combine(images: FindingPredictions, how: PatientScore) -> PatientLevel:
         how: `evaluate.patient_score`.
 
     Returns:
-        The patients, with decisions by threshold 0.5 until a decision rule is applied.
+        The patients. Their decisions use the threshold 0.5 until a decision rule is applied.
     """
     _, first, member, n_images = np.unique(
         images.patient_ids, return_index=True, return_inverse=True, return_counts=True
@@ -63,11 +63,11 @@ def patient_level(result: EvaluationResult, options: EvaluateParams) -> PatientL
     """Predict the test patients.
 
     The thresholds of a fold are chosen on the validation patients of all folds, without the fold's test patients. A
-    bundle uses its thresholds for images, because it contains no others.
+    bundle uses its thresholds for images, because a bundle contains no thresholds for patients.
 
     Args:
         result: the evaluation.
-        options: params section evaluate.
+        options: section `evaluate` of the params.
 
     Returns:
         Predictions of the patients, or the reason why they are missing.

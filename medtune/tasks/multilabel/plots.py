@@ -130,14 +130,14 @@ def draw_findings(path: Path, rows: Sequence[dict[str, Any]], title: str) -> Non
 
 
 def draw_reliability(path: Path, predictions: FindingPredictions, bins: int, title: str, before: bool = True) -> None:
-    """Draw the reliability diagram of all pairs of an image and a finding. More pairs per bin give larger markers.
+    """Draw the reliability diagram of all pairs of an image and a finding. Larger markers stand for more pairs per bin.
 
     Args:
         path: PNG file to write.
         predictions: predictions of the test images.
         bins: number of probability bins.
         title: second line of the title.
-        before: also draw the diagram before calibration.
+        before: True to also draw the diagram before calibration.
     """
     with plot_file(path, (4.6, 4.4)) as axes:
         axes.plot([0, 1], [0, 1], color=GRAY, lw=0.8, ls=":")

@@ -1,4 +1,4 @@
-"""Multilabel predictions.csv. Evaluate and benchmark write it; comparisons read it."""
+"""Multilabel predictions.csv. Evaluation and benchmark write this file. Comparisons of models read it."""
 
 import csv
 import hashlib

@@ -1,4 +1,4 @@
-"""Additive multilabel statistics per patient, which resampling can re-weight."""
+"""Statistics of multilabel predictions, summed per patient so that each patient can get a weight."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -93,7 +93,7 @@ class FindingStats:
 
 @dataclass(frozen=True)
 class WeightedFindings:
-    """Statistics under R weightings of the patients.
+    """Statistics under R weightings of the patients. A weighting assigns a weight to each patient.
 
     Properties have the shape (R, findings) unless stated otherwise. Undefined values are NaN.
 
@@ -162,7 +162,7 @@ class WeightedFindings:
 
     @cached_property
     def confidence_gap(self) -> Floats:
-        """Mean confidence of the more probable outcome minus the fraction of images where it is correct."""
+        """Mean confidence of the more probable outcome minus the fraction of images where this outcome is correct."""
         return np.divide(self.weights @ self.stats.confidence_gap, (self.weights @ self.stats.images)[:, None])
 
     @cached_property
@@ -184,8 +184,8 @@ class WeightedFindings:
             by_finding: (R, findings) values.
 
         Returns:
-            (R,) averages. An average is NaN for a weighting under which a scored finding is undefined, because averages
-            over different findings cannot be compared.
+            (R,) averages. If a scored finding is undefined under a weighting, the average is NaN. Averages over
+            different findings cannot be compared.
         """
         scored = self.stats.scored
         return by_finding[:, scored].mean(axis=1) if scored.any() else np.full(len(self.weights), np.nan)
@@ -252,7 +252,7 @@ def _divide(numerator: Floats, denominator: Floats) -> Floats:
 
 
 def patients_with(finding: int) -> Callable[[FindingStats], int]:
-    """Return a function that counts the patients with and without a finding and returns the smaller count."""
+    """Return a function for the smaller of two counts: patients with images of a finding, and with other images."""
     return lambda stats: int(min((stats.actual[:, finding] > 0).sum(), (stats.actual[:, finding] < stats.images).sum()))
 
 
@@ -263,8 +263,8 @@ def effective_patients(finding: int) -> Callable[[FindingStats], float]:
         finding: index of the finding.
 
     Returns:
-        Function from statistics to the smaller of two effective numbers: the patients of images with the finding, and
-        the patients of images without it.
+        Function from statistics to the smaller of two effective numbers: patients of images with the finding, and
+        patients of images without the finding.
     """
 
     def effective(images: Floats) -> float:
@@ -278,6 +278,13 @@ def effective_patients(finding: int) -> Callable[[FindingStats], float]:
 
 
 def patients_of_all(stats: FindingStats) -> int:
-    """Return the effective number of patients of a mean over findings: pairs of patient and finding, at most all."""
+    """Return the effective number of patients of a mean over findings.
+
+    Args:
+        stats: statistics of the images.
+
+    Returns:
+        Number of pairs of a patient and a scored finding that the patient shows, at most the number of patients.
+    """
     pairs = (stats.actual[:, stats.scored] > 0).sum()
     return int(min(stats.n_patients, max(pairs, 1)))

@@ -16,7 +16,7 @@ from medtune.tasks.base import SpatialTransform
 from medtune.tasks.multilabel.metrics import score
 
 __all__ = ["BinaryCrossEntropy", "build", "class_weights", "layout", "objective"]
-# Limit of the weight ratio between images with and without a finding. Without it, the few batches that contain a very
+# Limit of the weight ratio between images with and without a finding. Otherwise, the few batches that contain a very
 # rare finding would dominate the training.
 MAX_RATIO = 20.0
 

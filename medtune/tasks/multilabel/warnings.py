@@ -48,6 +48,7 @@ def _few_patients(prepared: "PreparedDataset", pooled: FindingPredictions) -> li
 
 
 def _failed_choices(folds: Sequence[FindingFold], pooled: FindingPredictions) -> list[str]:
+    """Return warnings about repeated test images, and about thresholds and calibrations that failed."""
     warnings = []
     if repeated := len(pooled.rows) - len(np.unique(pooled.rows)):
         warnings.append(f"{repeated} images are in the test set of two folds and count twice.")

@@ -7,7 +7,7 @@ from medtune.tasks.classification.statistics import WeightedStats
 
 
 def accuracy(stats: WeightedStats) -> Floats:
-    """Compute the accuracy (R,)."""
+    """Compute the accuracy (R,), one value per weighting of the patients."""
     return np.asarray(stats.correct.sum(axis=1) / stats.actual.sum(axis=1))
 
 

@@ -5,7 +5,7 @@ from medtune.tasks.classification.statistics import WeightedStats, patients_of_a
 
 
 def auroc(stats: WeightedStats) -> Floats:
-    """Compute the AUROC (R,) of the positive class, or with more than two classes the one-vs-rest mean."""
+    """Compute the AUROC (R,) per weighting: that of the positive class, or the one-vs-rest mean of several classes."""
     return stats.auroc
 
 

@@ -6,7 +6,7 @@ from medtune.tasks.classification.statistics import WeightedStats, binary, patie
 
 
 def average_precision(stats: WeightedStats) -> Floats:
-    """Compute the average precision (R,) as scikit-learn's step-wise sum; NaN if the labels contain a single class."""
+    """Compute scikit-learn's average precision (R,), one value per weighting; NaN if the labels have a single class."""
     if not stats.stats.rankings:
         return stats.undefined
     return ranking.average_precision(stats.stats.rankings[0], stats.image_weights)

@@ -5,7 +5,7 @@ from medtune.tasks.classification.statistics import WeightedStats, patients_of_a
 
 
 def balanced_accuracy(stats: WeightedStats) -> Floats:
-    """Compute the balanced accuracy (R,), which equals macro recall."""
+    """Compute the balanced accuracy (R,), one value per weighting of the patients. It equals macro recall."""
     return stats.macro_recall
 
 

@@ -1,4 +1,4 @@
-"""Brier score: mean squared distance of the probabilities from the label."""
+"""Brier score: half the mean squared distance of the probabilities from the label."""
 
 import numpy as np
 
@@ -7,7 +7,16 @@ from medtune.tasks.classification.statistics import WeightedStats
 
 
 def brier(stats: WeightedStats) -> Floats:
-    """Compute half of Brier's (1950) sum over classes (R,); constant probabilities of 0.5 for two classes give 0.25."""
+    """Compute half of Brier's (1950) sum over classes (R,), one value per weighting of the patients.
+
+    For two classes, constant probabilities of 0.5 give 0.25.
+
+    Args:
+        stats: weighted statistics.
+
+    Returns:
+        (R,) Brier scores.
+    """
     return np.asarray(stats.weights @ stats.stats.brier / stats.actual.sum(axis=1))
 
 

@@ -8,14 +8,14 @@ from medtune.tasks.classification.statistics import WeightedStats, patients_of_a
 def calibration_intercept(stats: WeightedStats) -> Floats:
     """Compute the shift of the logits that makes the mean probability equal to the frequency of the outcome.
 
-    With two classes, the outcome is the positive class. With more classes, it is that the most probable class is
-    correct.
+    With two classes, the outcome is the positive class. With more classes, the outcome is that the most probable class
+    is correct.
 
     Args:
         stats: weighted statistics.
 
     Returns:
-        (R,) shifts.
+        (R,) shifts, one per weighting of the patients.
     """
     return fit_intercept(stats.stats.logits, stats.stats.outcomes, stats.image_weights)
 

@@ -7,14 +7,14 @@ from medtune.tasks.classification.statistics import WeightedStats, patients_of_a
 def calibration_slope(stats: WeightedStats) -> Floats:
     """Compute the slope of the logistic regression of the outcome on the logit of its probability.
 
-    With two classes, the outcome is the positive class. Otherwise the outcome is that the most probable class is
-    correct.
+    With two classes, the outcome is the positive class. With more classes, the outcome is that the most probable class
+    is correct.
 
     Args:
         stats: weighted statistics.
 
     Returns:
-        (R,) slopes.
+        (R,) slopes, one per weighting of the patients.
     """
     return stats.recalibrated[:, 1]
 

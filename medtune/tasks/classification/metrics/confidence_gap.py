@@ -7,15 +7,15 @@ from medtune.tasks.classification.statistics import ClassificationStats, Weighte
 
 
 def confidence_gap(stats: WeightedStats) -> Floats:
-    """Compute the mean probability of the most probable class minus the accuracy of this class (R,)."""
+    """Compute the mean probability of the most probable class minus its accuracy (R,), one value per weighting."""
     return np.asarray(stats.weights @ stats.stats.confidence_gap / stats.actual.sum(axis=1))
 
 
 def bounds_of(stats: ClassificationStats) -> tuple[float, float]:
     """Return the bounds of the gap for the scale of its interval.
 
-    The bounds are the gaps at accuracy 1 and 0 for the mean confidence of the images. The interval uses them, because
-    the distribution of the gap is as skewed as that of the accuracy.
+    The bounds are the gaps at accuracy 1 and 0 for the mean confidence of the images. The interval uses these bounds,
+    because the distribution of the gap is as skewed as that of the accuracy.
 
     Args:
         stats: statistics of the images.

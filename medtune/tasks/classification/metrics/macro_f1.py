@@ -7,7 +7,7 @@ from medtune.tasks.classification.statistics import WeightedStats, patients_of_a
 
 
 def macro_f1(stats: WeightedStats) -> Floats:
-    """Compute (R,) means of 2 TP / (2 TP + FP + FN) over the classes in the labels, one for each of R weightings."""
+    """Compute the mean of 2 TP / (2 TP + FP + FN) over the classes in the labels (R,), one value per weighting."""
     return stats.macro(np.where(stats.actual > 0, 2 * stats.correct / (stats.actual + stats.predicted), np.nan))
 
 

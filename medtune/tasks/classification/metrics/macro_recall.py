@@ -5,7 +5,7 @@ from medtune.tasks.classification.statistics import WeightedStats, patients_of_a
 
 
 def macro_recall(stats: WeightedStats) -> Floats:
-    """Compute (R,) means of TP / (TP + FN) over the classes in the labels, one for each of R weightings."""
+    """Compute the mean of TP / (TP + FN) over the classes in the labels (R,), one value per weighting."""
     return stats.macro_recall
 
 

@@ -7,7 +7,7 @@ from medtune.tasks.classification.statistics import WeightedStats, patients_of_a
 
 
 def paper_f1(stats: WeightedStats) -> Floats:
-    """Compute the harmonic mean of macro precision and macro recall (R,), 0 if both are 0."""
+    """Compute the harmonic mean of macro precision and macro recall (R,), one value per weighting; 0 if both are 0."""
     total = stats.macro_precision + stats.macro_recall
     return np.where(total == 0, 0.0, 2 * stats.macro_precision * stats.macro_recall / total)
 

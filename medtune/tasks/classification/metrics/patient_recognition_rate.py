@@ -7,7 +7,7 @@ from medtune.tasks.classification.statistics import WeightedStats
 
 
 def patient_recognition_rate(stats: WeightedStats) -> Floats:
-    """Compute the mean of the patients' fractions of correct images (R,)."""
+    """Compute the mean of the patients' fractions of correct images (R,), one value per weighting of the patients."""
     return np.asarray(stats.weights @ stats.stats.recognized / stats.weights.sum(axis=1))
 
 

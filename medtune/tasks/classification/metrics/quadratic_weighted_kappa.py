@@ -7,13 +7,13 @@ from medtune.tasks.classification.statistics import ClassificationStats, Weighte
 
 
 def quadratic_weighted_kappa(stats: WeightedStats) -> Floats:
-    """Compute 1 - observed / expected squared distance between label and prediction.
+    """Compute 1 - observed / expected, for the squared distances between label and prediction.
 
     Args:
         stats: weighted statistics.
 
     Returns:
-        (R,) kappa; NaN if all labels and predictions are the same class.
+        (R,) kappa, one value per weighting of the patients; NaN if all labels and predictions are the same class.
     """
     grades = np.arange(stats.stats.n_classes)
     squared = np.subtract.outer(grades, grades).ravel() ** 2

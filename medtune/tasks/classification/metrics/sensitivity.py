@@ -5,7 +5,7 @@ from medtune.tasks.classification.statistics import MIN_PATIENTS_OF_CLASS, Weigh
 
 
 def sensitivity(stats: WeightedStats) -> Floats:
-    """Compute TP / (TP + FN) of the positive class, index 1 (R,)."""
+    """Compute TP / (TP + FN) of the positive class, which has index 1 (R,), one value per weighting."""
     return stats.recall[:, 1]
 
 

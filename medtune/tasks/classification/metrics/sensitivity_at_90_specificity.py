@@ -6,7 +6,7 @@ from medtune.tasks.classification.statistics import WeightedStats, binary, patie
 
 
 def sensitivity_at_90_specificity(stats: WeightedStats) -> Floats:
-    """Compute the highest sensitivity (R,) at this specificity; each weighting of the patients has its threshold."""
+    """Compute the highest sensitivity (R,) at this specificity. Each weighting of the patients has its threshold."""
     if not stats.stats.rankings:
         return stats.undefined
     return ranking.sensitivity_at(stats.stats.rankings[0], stats.image_weights, 0.90)

@@ -5,7 +5,7 @@ from medtune.tasks.classification.statistics import MIN_PATIENTS_OF_CLASS, Weigh
 
 
 def specificity(stats: WeightedStats) -> Floats:
-    """Compute TN / (TN + FP), where the negative class has index 0 (R,)."""
+    """Compute TN / (TN + FP), the recall of the negative class with index 0 (R,), one value per weighting."""
     return stats.recall[:, 0]
 
 
