@@ -29,7 +29,7 @@ def serve(
     provider: options.Provider = "cpu",
     threads: Annotated[int, typer.Option(min=0, max=1024, help="CPU threads. 0: all cores.")] = 0,
     max_mb: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="Largest request in MB. Default: 64, or 512 for volumes.")
+        int | None, typer.Option(min=1, max=4096, help="Largest request in MiB. Default: 64, or 512 for volumes.")
     ] = None,
     max_connections: Annotated[int, typer.Option(min=1, max=65535, help="Concurrent connections.")] = 32,
     codes: Annotated[
@@ -39,11 +39,16 @@ def serve(
 ) -> None:
     """Serve a bundle over HTTP.
 
-    POST /predict accepts an image as the body, or several as multipart/form-data. GET /healthz, /metadata and /docs.
-    A bundle for volumes accepts one NIfTI file, or one per channel as multipart/form-data. It also accepts one DICOM
-    series as a ZIP archive, or its files as multipart/form-data. It returns the label map as NIfTI. The header
-    `Accept: application/dicom` requests a DICOM-SEG, and `Accept: application/json` the volumes of the labels. A bundle
-    that segments images accepts one image and returns the label map as PNG, or the number of pixels of each label.
+    Send files to POST /predict. GET /metadata describes the model, GET /healthz reports the status, and GET /docs
+    lists all requests.
+
+    Images: send one image as the body, or several as multipart/form-data. The answer is JSON.
+
+    Volumes: send one NIfTI file, or one file per channel as multipart/form-data. Or send one DICOM series, as a ZIP
+    archive or as multipart/form-data. The answer is a label map in NIfTI format. The header
+    `Accept: application/dicom` requests a DICOM-SEG instead, and `Accept: application/json` the label volumes.
+
+    Two-dimensional segmentation: send one image. The answer is a label map as PNG.
     """
     from medtune.serving.any_bundle import load_bundle
     from medtune.serving.http import serve as run
