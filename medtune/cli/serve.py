@@ -39,16 +39,20 @@ def serve(
 ) -> None:
     """Serve a bundle over HTTP.
 
-    Send files to POST /predict. GET /metadata describes the model, GET /healthz reports the status, and GET /docs
-    lists all requests.
+    Send files to POST /predict. GET /metadata describes the model, GET
+    /healthz reports the status, and GET /docs lists all requests.
 
-    Images: send one image as the body, or several as multipart/form-data. The answer is JSON.
+    Images: send one image as the body, or several as multipart/form-data.
+    The answer is JSON.
 
-    Volumes: send one NIfTI file, or one file per channel as multipart/form-data. Or send one DICOM series, as a ZIP
-    archive or as multipart/form-data. The answer is a label map in NIfTI format. The header
-    `Accept: application/dicom` requests a DICOM-SEG instead, and `Accept: application/json` the label volumes.
+    Volumes: send one NIfTI file, or one file per channel as multipart/form-data.
+    Or send one DICOM series, as a ZIP archive or as multipart/form-data.
+    The answer is a label map in NIfTI format. The header `Accept:
+    application/dicom` requests a DICOM-SEG instead, and `Accept:
+    application/json` the label volumes.
 
-    Two-dimensional segmentation: send one image. The answer is a label map as PNG.
+    Two-dimensional segmentation: send one image. The answer is a label map
+    as PNG.
     """
     from medtune.serving.any_bundle import load_bundle
     from medtune.serving.http import serve as run
