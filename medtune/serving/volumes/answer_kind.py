@@ -29,6 +29,7 @@ def requested_kind(accept: str) -> AnswerKind:
 
 
 def _quality(text: str) -> float:
+    """Return the quality value of a media type, 0..1; 0 if it is invalid."""
     try:
         value = float(text)
     except ValueError:

@@ -55,7 +55,7 @@ def find_cases(paths: Sequence[Path], channels: int, out: Path) -> list[Case]:
     Args:
         paths: NIfTI files, several files separated by commas, folders of NIfTI files, and folders of DICOM series.
         channels: number of channels that the bundle (the exported model) reads.
-        out: folder of the results. A folder in `paths` may contain it. Files in `out` are then not listed.
+        out: folder of the results. If a folder in `paths` contains `out`, the files in `out` are not listed.
 
     Returns:
         The cases, which have different names. The cases of one folder are sorted.

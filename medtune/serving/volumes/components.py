@@ -1,7 +1,7 @@
 """Removal of connected components from label maps: all except the largest of a label, or all small components.
 
-A run is a sequence of voxels of one label along the last axis. Runs that touch belong to one component. They are found
-by union-find. A volume has far fewer runs than voxels.
+A run is a sequence of voxels of one label along the last axis. Runs that touch belong to one component. Union-find
+assigns runs to components. A volume has far fewer runs than voxels.
 """
 
 import math
@@ -135,6 +135,7 @@ def _clear(labels: np.ndarray, box: tuple[slice, ...], runs: _Runs, removed: np.
 
 
 def _find_runs(mask: np.ndarray, neighborhood: Neighborhood) -> _Runs:
+    """Return the runs of a boolean mask (X, Y, Z) and the component of each run."""
     if neighborhood not in _LINES:
         raise ValueError(f"neighborhood {neighborhood}: expected 6 or 26")
     width, depth, length = mask.shape

@@ -68,6 +68,7 @@ def read_codes(path: Path | None, labels: Sequence[str]) -> list[SegmentCodes]:
 
 
 def _term(path: Path, name: str, value: Any) -> Term:
+    """Check a term of the file; `path` and `name` are for the message."""
     valid = isinstance(value, list) and len(value) == len(_MAX_CHARS)
     if not valid or not all(_is_text(part, limit) for part, limit in zip(value, _MAX_CHARS, strict=True)):
         limits = ", ".join(map(str, _MAX_CHARS))

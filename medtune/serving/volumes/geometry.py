@@ -159,6 +159,7 @@ def format_numbers(values: npt.ArrayLike) -> str:
 
 
 def _flip(array: np.ndarray, is_reversed: list[bool]) -> np.ndarray:
+    """Return a view of the array with some of its last three axes reversed."""
     x, y, z = (slice(None, None, -1 if flip else 1) for flip in is_reversed)
     return array[..., x, y, z]
 

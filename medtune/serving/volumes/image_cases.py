@@ -14,7 +14,7 @@ def find_image_cases(paths: Sequence[Path], out: Path) -> list[Case]:
 
     Args:
         paths: image files, and folders of them.
-        out: folder of the results. A folder in `paths` may contain it. Files in `out` are then not listed.
+        out: folder of the results. If a folder in `paths` contains `out`, the files in `out` are not listed.
 
     Returns:
         The cases, which have different names. The cases of one folder are sorted.

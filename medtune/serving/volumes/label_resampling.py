@@ -78,6 +78,7 @@ class LabelResampler:
 
 
 def _taps(old: int, new: int, nearest: bool) -> Taps | None:
+    """Return the taps from `old` to `new` voxels along an axis; None if the numbers are equal."""
     if old == new:
         return None
     return Taps.nearest(old, new) if nearest else Taps.linear(old, new)

@@ -134,12 +134,14 @@ def write_label_map(path: Path, mask: Labels, grid: Grid) -> None:
 
 
 def _read_header(path: Path, channels: int | None) -> NiftiHeader:
+    """Read and check the header of a file; `channels` as in `read_volume`."""
     with file_errors(path), open_nifti(path) as (header, _):
         _check_channels(header, channels)
         return header
 
 
 def _check_channels(header: NiftiHeader, channels: int | None) -> None:
+    """Raise DecodeError if `channels` is None and the fourth axis may be time points."""
     if channels is None and header.channels > 1:
         shape = (*header.grid.shape, header.channels)
         raise DecodeError(f"4 axes ({format_shape(shape)}) may be time points; expected one volume of 3 axes")
@@ -157,6 +159,7 @@ def _read_channels(path: Path, target: npt.NDArray[np.float32]) -> None:
 
 
 def _check_labels(values: np.ndarray, labels: Collection[int]) -> None:
+    """Raise DecodeError if values of a mask are not integers or not in `labels`."""
     present = np.unique(values)
     if values.dtype.kind == "f" and not (np.isfinite(present).all() and np.array_equal(present, np.rint(present))):
         raise DecodeError("a mask must contain integers, but this file has fractions, NaN or infinite values")

@@ -103,6 +103,7 @@ def parse_header(block: bytes) -> NiftiHeader:
 
 
 def _size_and_order(start: bytes) -> tuple[int, str]:
+    """Return the size of the header in bytes and its byte order, `<` or `>`."""
     for order, name in (("<", "little"), (">", "big")):
         if (size := int.from_bytes(start[:4], name)) in SIZES:  # type: ignore[arg-type]
             return size, order
@@ -110,6 +111,7 @@ def _size_and_order(start: bytes) -> tuple[int, str]:
 
 
 def _shape(dim: list[int]) -> tuple[tuple[int, int, int], int]:
+    """Return the shape (X, Y, Z) and the number of channels from the field dim."""
     count, sizes = dim[0], dim[1:]
     if count not in (3, 4):
         described = f" ({format_shape(tuple(sizes[:count]))})" if 1 <= count <= 7 else ""
@@ -119,6 +121,7 @@ def _shape(dim: list[int]) -> tuple[tuple[int, int, int], int]:
 
 
 def _dtype(code: int, order: str) -> "np.dtype[np.generic]":
+    """Return the type of the voxels from the field datatype and the byte order."""
     if code not in _TYPES:
         name = _REFUSED_TYPES.get(code, f"unknown type {code}")
         raise DecodeError(f"voxels of {name} are not supported; expected integers or real numbers")
@@ -126,6 +129,7 @@ def _dtype(code: int, order: str) -> "np.dtype[np.generic]":
 
 
 def _scaling(header: "Nifti1Header") -> tuple[float, float] | None:
+    """Return slope and intercept; None if the values need no scaling."""
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if slope == 0 or np.isnan(slope):  # not set
         return None
@@ -135,6 +139,7 @@ def _scaling(header: "Nifti1Header") -> tuple[float, float] | None:
 
 
 def _offset(offset: float, size: int) -> int:
+    """Check the position of the first voxel in bytes; `size` is the size of the header."""
     offset = offset or float(size + 4)  # 0 means not set: the voxels follow the header and a flag of 4 bytes
     if not size <= offset <= MAX_OFFSET or offset != int(offset):
         raise DecodeError(f"damaged: the voxels start at byte {offset:g}")

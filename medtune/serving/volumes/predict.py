@@ -115,6 +115,7 @@ def _is_running(process: int) -> bool:
 
 
 def _source(case: Case) -> Path | Sequence[Path]:
+    """Return the only file or folder of a case, or its files of several channels."""
     return case.files[0] if len(case.files) == 1 else case.files
 
 

@@ -42,6 +42,7 @@ def check_kind(files: Sequence[UploadedFile]) -> FileKind:
 
 
 def _kind_of(start_of_message: str, path: Path) -> FileKind:
+    """Return the kind of a file. Raise DecodeError if it is empty or of another kind."""
     with path.open("rb") as stream:
         start = stream.read(_START_BYTES)
     if not start:

@@ -104,6 +104,7 @@ def segment_upload(
 def _segment(
     bundle: VolumeBundle, files: Sequence[UploadedFile], folder: Path, writer: LabelMapFormat | None
 ) -> Answer:
+    """Segment as in `segment_upload`, with paths of temporary files in messages."""
     is_planar, paths = bundle.settings.is_planar, [path for _, path in files]
     file_kind = "image" if is_planar else check_kind(files)
     if isinstance(writer, DicomSegFormat) and file_kind not in SERIES_KINDS:

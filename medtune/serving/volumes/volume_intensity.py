@@ -1,9 +1,10 @@
 """Normalization of volumes for training and prediction, with one rule per channel.
 
-The values of MR volumes differ up to 10,000-fold between scanners and file formats. The rules `zscore` and `minmax`
-therefore take their numbers from each volume. CT volumes have Hounsfield units. The rules `window` and `foreground`
-therefore use the same numbers for every volume. medtune.data.volume_intensity computes the numbers of `foreground`,
-which follows nnU-Net (Isensee et al., Nature Methods 18:203, 2021).
+The numbers of a rule are its limits, mean and standard deviation. The values of MR volumes differ up to 10,000-fold
+between scanners and file formats. The rules `zscore` and `minmax` therefore compute their numbers from each volume. CT
+volumes have Hounsfield units. The rules `window` and `foreground` therefore use the same numbers for every volume.
+medtune.data.volume_intensity computes the numbers of `foreground`, which follows nnU-Net (Isensee et al., Nature
+Methods 18:203, 2021).
 """
 
 import math
@@ -142,6 +143,7 @@ def normalize(volume: np.ndarray, rules: Sequence[VolumeIntensity]) -> np.ndarra
 
 
 def _scale_by_own_numbers(values: np.ndarray, rule: Rule) -> np.ndarray:
+    """Normalize a channel with the rule `zscore` or `minmax`."""
     low, high = np.percentile(values, PERCENTILES).tolist()
     if low >= high:
         raise DecodeError(f"constant: 99 % of the voxels are {low:g}")

@@ -103,6 +103,7 @@ def case_metrics(
 def _label_metrics(
     label: str, truth: Bools, prediction: Bools, spacing: Floats, tolerance: float, distances: bool
 ) -> LabelMetrics:
+    """Compute the metrics of one label from its boolean masks; `tolerance` in mm."""
     actual, predicted = int(np.count_nonzero(truth)), int(np.count_nonzero(prediction))
     correct = int(np.count_nonzero(truth & prediction))
     nsd = hd95 = NAN
@@ -127,6 +128,7 @@ def _label_metrics(
 
 
 def _check_masks(truth: npt.NDArray[Any], prediction: npt.NDArray[Any], labels: Mapping[str, int]) -> None:
+    """Raise ValueError as `case_metrics` for invalid masks or labels."""
     if truth.ndim != 3 or truth.shape != prediction.shape:
         raise ValueError(f"masks of shapes {truth.shape} and {prediction.shape}: one shape (X, Y, Z) is needed")
     if not truth.size:

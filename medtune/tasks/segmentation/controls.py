@@ -63,8 +63,9 @@ def _control(params: Params, name: str, title: str, part: str, absence: str | No
 def _remove_backbone(params: Params, tree: dict[str, Any]) -> None:
     """Change the params to a training of MedTune's decoder in one stage.
 
-    The decoder has the learning rates of the head. The schedule `full` has no such rates. The decoder then has the rate
-    of a model that trains all parameters from random weights. For other models, it has the highest rate.
+    The decoder has the learning rates of the head. With the schedule `full`, there are no rates of the head alone. The
+    decoder then has the rate of the model if the model trains all parameters from random weights. Otherwise, it has
+    the highest rate.
     """
     head = {key: value for key, value in tree["model"]["head"].items() if key not in SLICE_KEYS}
     tree["model"] = {"backbone": NO_BACKBONE, "weights": "none", "head": head, "peft": {"method": FULL}}

@@ -110,6 +110,7 @@ class StoredDecoder(nn.Module):
         )
 
     def _decode(self, windows: Tensor, features: Tensor) -> Tensor:
+        """Compute the logits (b, K, *patch) of windows from their flattened features (b, D)."""
         parts = torch.split(features, [prod(shape) for shape in self.shapes], dim=1)
         levels = [part.reshape(len(part), *shape) for part, shape in zip(parts, self.shapes, strict=True)]
         logits: Tensor = self.model.decode(windows, levels)

@@ -54,6 +54,7 @@ def window_corner(shape: Sequence[int], patch: Patch, overlap: float, number: in
 
 
 def _axis_starts(shape: Sequence[int], patch: Patch, overlap: float) -> list[list[int]]:
+    """Return the first indices of the windows along each axis, in the padded volume."""
     return [window_starts(max(length, side), side, overlap) for length, side in zip(shape, patch, strict=True)]
 
 
@@ -89,6 +90,7 @@ def predict_slabs(
     in_y, in_z = (slice(start, start + length) for start, length in zip(before[1:], (y, z), strict=True))
 
     def finish(sums: Tensor, start: int, planes: int) -> Iterator[tuple[int, Tensor]]:
+        """Yield the slabs of the first `planes` of `sums`, which begin at plane `start` of the padded volume."""
         first = max(start, before[0])  # planes before the volume are padding
         last = min(start + planes, before[0] + x)
         for plane in range(first, last, PLANES):
@@ -114,6 +116,7 @@ def predict_slabs(
 
 
 def _box(first: Patch, size: Patch) -> tuple[slice, ...]:
+    """Return the index of a box in all channels."""
     return (slice(None), *(slice(start, start + side) for start, side in zip(first, size, strict=True)))
 
 
