@@ -2,8 +2,8 @@
 
     python -m studies.heads RECIPE [--repeats 6] [--set key=value ...]
 
-The data must be prepared (`medtune data --params RECIPE`). In each repeat, the patients are assigned to five new folds,
-and each fold is predicted by heads that were solved on the other four. All settings of the heads are fixed. The table
+The data must be prepared (`medtune data --params RECIPE`). In each repeat, the patients are assigned to five new folds.
+Heads that were solved on four folds predict the fifth. All settings of the heads are fixed. The table
 has means over the repeats. Its columns are the AUROC of all folds together, the mean AUROC of the folds, the balanced
 accuracy of the most probable class, and the negative log-likelihood (NLL).
 """

@@ -114,13 +114,13 @@ def check_outputs(cases: Iterable[Case], out: Path) -> None:
     targets = [target for target in (case.target(out) for case in cases) if os.path.exists(target)]
     for target in targets:
         if _identity(target) in inputs:
-            raise BundleError(f"--out={out}: {target.name} there is an input. Use another folder")
+            raise BundleError(f"--out={out}: its file {target.name} is an input. Use another folder")
     existing = [*targets, *([out / TABLE] if os.path.exists(out / TABLE) else [])]
     if existing and not _has_results(out):
-        raise BundleError(f"--out={out}: {existing[0].name} there is not a result of this command. Use a new folder")
+        raise BundleError(f"--out={out}: its file {existing[0].name} is not a result of this command. Use a new folder")
     other = [out / (case.name + end) for case in cases for end in SUFFIXES_OF_RESULTS if end != case.suffix]
     if stale := [target for target in other if os.path.exists(target) and _has_results(out)]:
-        raise BundleError(f"--out={out}: {stale[0].name} there has another format. Use a new folder")
+        raise BundleError(f"--out={out}: its file {stale[0].name} has another format. Use a new folder")
 
 
 def _has_results(out: Path) -> bool:

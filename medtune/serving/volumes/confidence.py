@@ -4,7 +4,7 @@ The probabilities p of a voxel are the mean over overlapping windows, mirrored v
 (Guo et al. 2017, arXiv 1706.04599) divides their logarithms by the temperature T, so that p becomes proportional to
 p ** (1 / T). For a voxel in one window this equals a division of the logits before the softmax. The order of the
 classes does not change, and therefore no label map changes. A division of the logits in each window could change label
-maps, because a window has less effect on the mean if its probabilities are less extreme.
+maps. A window has less effect on the mean if its probabilities are less extreme.
 """
 
 from typing import Any

@@ -34,7 +34,7 @@ def read_series(folder: Path) -> Volume:
         A volume of one channel in RAS. The third axis of its grid runs along the sorted slices.
 
     Raises:
-        DecodeError: pydicom or nibabel is not installed, the folder has no series or several, a slice is damaged,
+        DecodeError: pydicom or nibabel is not installed, or the folder has no series or several. Or a slice is damaged,
             missing or doubled, or the slices do not form a rectangular grid. The message names the folder.
     """
     with file_errors(folder):

@@ -54,8 +54,8 @@ def sort_slices(slices: Sequence[SlicePlace]) -> tuple[list[int], Floats]:
         slice) to RAS mm.
 
     Raises:
-        DecodeError: there are fewer than two slices, their orientations, pixel spacings or sizes differ, or they are
-            doubled, missing, unevenly spaced or shifted sideways (a tilted gantry).
+        DecodeError: there are fewer than two slices, or their orientations, pixel spacings or sizes differ. Or slices
+            are doubled, missing, unevenly spaced or shifted sideways (a tilted gantry).
     """
     if len(slices) < 2:
         raise DecodeError("one slice; expected a series of at least two slices")

@@ -1,8 +1,8 @@
 """Controls of segmentation: the decoder without a backbone, and the complete network from random weights.
 
 A control is another training, which reports compare with the model. It has the data, folds, patches, augmentation, seed
-and loss of the model, and about as many optimizer steps as all training stages of the model together. If the stages
-repeat the volumes differently often per epoch, the numbers of steps differ. Reports therefore state both numbers.
+and loss of the model. It has as many optimizer steps as all training stages of the model together, if the stages repeat
+the volumes equally often per epoch. Otherwise, the numbers of steps differ. Reports state both numbers.
 """
 
 from typing import Any
