@@ -1,4 +1,8 @@
-"""`python -m benchmarks.cdtm`: compare two ways to compute CDTM's mixing matrix, one matrix product and the formula."""
+"""`python -m benchmarks.cdtm`: compare two ways to compute the mixing matrix of the head CDTM.
+
+The head mixes the tokens of an image with a weighted sum of learned matrices. One way is the formula of the paper, and
+the other way is a single matrix product.
+"""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +21,7 @@ from medtune.training.memory import PeakMemory
 
 FORMULAS = ("expanded formula", "matrix product")
 SPEEDUP_TARGET, MEMORY_TARGET = 15, 50  # ratios of time and of memory
-MIN_PEAK_MIB = 0.1  # smallest memory peak that can be measured; smaller ones count as this
+MIN_PEAK_MIB = 0.1  # smaller memory peaks cannot be measured and count as this value
 
 
 def expanded(weights: Tensor, mixing: Tensor) -> Tensor:
@@ -45,9 +49,15 @@ def matrix_product(weights: Tensor, mixing: Tensor) -> Tensor:
 def compare(
     calls: Mapping[str, Callable[[], Tensor]], leaves: Sequence[Tensor], rounds: int
 ) -> tuple[dict[str, float], float]:
-    """Return the median seconds of forward + backward by name, and the relative difference of the outputs.
+    """Run calls alternately and compare them.
 
-    The calls run alternately.
+    Args:
+        calls: calls by name, with the names `FORMULAS`.
+        leaves: tensors that get gradients.
+        rounds: measured runs of each call.
+
+    Returns:
+        The median seconds of forward + backward by name, and the relative difference of the outputs.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     outputs = {}

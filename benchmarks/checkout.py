@@ -29,7 +29,7 @@ class Checkout:
             *command: program and arguments.
 
         Returns:
-            Its output (stdout and stderr) and its seconds.
+            The output (stdout and stderr) and the duration in seconds.
 
         Raises:
             RuntimeError: the command did not exit with 0.
@@ -40,7 +40,7 @@ class Checkout:
         return output, seconds
 
     def run_unchecked(self, *command: str) -> tuple[str, float, int]:
-        """Run a command and return its output, seconds and exit code."""
+        """Run a command and return its output, its duration in seconds and its exit code."""
         inherited = {
             k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "WANDB_", "DVC_", "MEDTUNE_"))
         }

@@ -1,7 +1,8 @@
 """`python -m benchmarks.evaluation`: compare one pass of a frozen backbone for all folds with one pass per fold.
 
-Both variants use the same trained heads and run alternately. The comparison uses the CPU time of the process. With one
-thread, other work on the machine hardly changes the CPU time.
+All folds have the same frozen backbone, so one pass can compute its features for all heads. Both variants use the same
+trained heads and run alternately. The comparison uses the CPU time of the process. With one thread, other work on the
+machine hardly changes the CPU time.
 """
 
 import time

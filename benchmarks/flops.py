@@ -1,8 +1,8 @@
 """Number of operations of stage 1, without and with stored features.
 
 Without stored features, the backbone runs in every epoch. Matrix products and convolutions are counted on the meta
-device, without computing anything. The ratio of the two numbers is the largest possible speedup by stored features. It
-is limited because the head is trained in both cases.
+device, without computing anything. The ratio of the two numbers is the largest possible speedup by stored features. The
+head is trained in both cases, which limits the ratio.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def compare(params: Params, folds: Sequence[dict[str, np.ndarray]], epochs: int,
         params: network and repeats per epoch.
         folds: for each fold, image indices by split (`train`, `val`), from `PreparedDataset.indices`.
         epochs: epochs per fold.
-        views: number of stored dihedral views of each training image, 1 to 8.
+        views: number of stored views (flips and quarter turns) of each training image, 1 to 8.
 
     Returns:
         Work without stored features, where the backbone runs in every epoch, and work with stored features.
@@ -61,10 +61,12 @@ def _per_image(params: Params) -> tuple[int, int, int]:
         features, backbone = _count_operations(lambda: model.features(images))
         _, head_forward = _count_operations(lambda: model.head(features))
     _, head_training = _count_operations(lambda: model.head(features).sum().backward())
+    # The batch has two images.
     return backbone // 2, head_forward // 2, head_training // 2
 
 
 def _count_operations(call: Any) -> tuple[Any, int]:
+    """Return the result of a call and the number of its floating-point operations."""
     with FlopCounterMode(display=False) as counter:
         result = call()
     return result, counter.get_total_flops()

@@ -1,7 +1,8 @@
 """`python -m benchmarks.gpu`: measure training and inference on a CUDA device, relative to the roofline.
 
-Weights are random, because they do not affect the time. Training uses the training loop of MedTune on a small synthetic
-data set. Inference uses the session of the exported bundle. Both include all copies to and from the device.
+The roofline is the throughput at which a network would reach the rate of large matrix products. Weights are random,
+because they do not affect the time. Training uses the training loop of MedTune on a small synthetic data set. Inference
+uses the session of the exported bundle. Both measurements include all copies to and from the device.
 """
 
 from pathlib import Path
@@ -83,13 +84,13 @@ def run(
     all_rows: list[Row] = []
     for name in backbone.split(","):
         rows = measure(name, device, rate, batches, train_batch, rounds)
-        finish("gpu", rows, save=False)  # printed now, so that a failure of the next network loses no result
+        finish("gpu", rows, save=False)  # prints now, because the next network may fail
         all_rows += rows
     finish("gpu", all_rows, save, show=False)
 
 
 def _cuda_device() -> "torch.device":
-    """Return the CUDA device, or raise InputError before heavy imports if there is none."""
+    """Return the CUDA device. Raise InputError before heavy imports if there is no device."""
     if device_class() == "cuda":
         import torch
 

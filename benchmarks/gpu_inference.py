@@ -119,6 +119,8 @@ def measure(
 
 
 def _predictor(module: nn.Module, device: torch.device) -> Predict:
+    """Return a function from images to probabilities in host memory that runs `module` on the device."""
+
     def predict(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             return np.asarray(module(to_device(torch.from_numpy(images), device)).cpu().numpy())
@@ -133,12 +135,13 @@ def _bf16(model: InferenceModel, backbone: str, device: torch.device) -> Bf16Mod
 def _compiled(model: InferenceModel, backbone: str, device: torch.device) -> Variant:
     if device.type == "cuda" and not use_compile("auto", device):
         return Variant(None, "torch.compile needs Triton and a C compiler")
-    torch.compiler.reset()  # torch limits the number of compiled graphs, and those of earlier networks count
+    torch.compiler.reset()  # torch limits the number of compiled graphs, including graphs of earlier networks
     network: nn.Module = torch.compile(_bf16(model, backbone, device), dynamic=False)  # type: ignore[assignment]
     return Variant(_predictor(network, device))
 
 
 def _onnx(provider: str, graph: bytes, size: int) -> Variant:
+    """Return the exported graph with an execution provider of onnxruntime as a variant."""
     try:
         session = open_session(graph, "model.fp16.onnx", provider, "fp16", input_name=(INPUT, size))
     except BundleError as error:
@@ -164,7 +167,7 @@ def _build_and_warm_up(
     expected: np.ndarray,
     device: torch.device,
 ) -> Variant:
-    """Create a variant and warm it up with every batch size. If it fails or its output is wrong, `predict` is None."""
+    """Create a variant and run it with every batch size. `predict` is None if it fails or returns wrong values."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     free_before = _free_bytes(device)

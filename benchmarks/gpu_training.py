@@ -37,9 +37,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Clock:
-    """Callback of the training loop, in place of W&B logging, that records the time every `LOG_EVERY` steps.
+    """Callback that records the time every `LOG_EVERY` steps of the training loop, in place of W&B logging.
 
-    It waits until the device has finished the steps.
+    Each call first waits until the device has finished the steps.
 
     Attributes:
         device: training device.
@@ -67,7 +67,7 @@ class VariantResult:
     Attributes:
         seconds: seconds of each interval of `LOG_EVERY` steps.
         memory: peak memory in MiB.
-        failure: reason why the variant could not be measured; empty if it was.
+        failure: reason why the variant could not be measured; empty after a success.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -76,7 +76,7 @@ class VariantResult:
 
 
 def variants_for(backbone: str) -> list[str]:
-    """Return the names of the variants to measure for `backbone`: channels last only for CNNs."""
+    """Return the names of the variants to measure for `backbone`. Only CNNs have the variant `CHANNELS_LAST`."""
     return [name for name in VARIANTS if name != CHANNELS_LAST or family(backbone) in CNN_FAMILIES]
 
 
@@ -100,7 +100,7 @@ def measure(
         checkpoint_dir: folder for checkpoints; none are written.
         variants: keys of `VARIANTS`.
         runs: alternating runs of each variant; the first interval of a run is a warm-up.
-        intervals: measured intervals of 20 steps per run.
+        intervals: measured intervals of `LOG_EVERY` steps per run.
 
     Returns:
         Two rows per variant.
@@ -124,9 +124,10 @@ def _run(
     checkpoint_dir: Path,
     intervals: int,
 ) -> None:
+    """Train one variant, and add its times, memory or failure to `result`."""
     options = params.finetune.model_copy(update=VARIANTS[name])
     variant_params = params.model_copy(update={"finetune": options})
-    torch.compiler.reset()  # torch limits the number of compiled graphs, and those of earlier networks count
+    torch.compiler.reset()  # torch limits the number of compiled graphs, including graphs of earlier networks
     clock, peak = Clock(device), PeakMemory(str(device))
     channels_last = use_channels_last(options.channels_last, params.model.backbone, device)
     model = classifier.build(variant_params, len(prepared.classes)).to(device)

@@ -96,7 +96,7 @@ def _build_model(backbone: str, size: int, weights: str, head: str, arguments: d
 def _engines(
     model: "InferenceModel", images: np.ndarray, size: int, threads: int
 ) -> tuple[dict[str, Callable[[np.ndarray], np.ndarray]], dict[str, float], str | None]:
-    """Return the engines, the largest difference of each one's output from torch, and the reason if int8 is refused."""
+    """Return the engines, their largest differences from torch, and the reason if int8 is refused (or None)."""
     from medtune.export.int8 import to_int8
     from medtune.export.onnx_graph import to_onnx
     from medtune.serving.session import open_session
@@ -151,7 +151,7 @@ def _details(row: EngineResult) -> str:
 
 
 def to_rows(rows: Sequence[EngineResult]) -> list[results.Row]:
-    """Convert `rows` to `results.Row`: the fp32 graph relative to torch, the int8 graph relative to the fp32 graph."""
+    """Convert `rows` to `results.Row`. The reference of the fp32 graph is torch, and that of int8 is the fp32 graph."""
     rates = {(row["batch"], row["engine"]): row["images_per_s"] for row in rows}
     converted = []
     for row in rows:

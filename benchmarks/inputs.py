@@ -60,9 +60,9 @@ class TimedSource(PackedImageSource):
     ) -> tuple[Tensor, SpatialTransform]:
         """Return a training batch, as `PackedImageSource.train`."""
         start = time.perf_counter()
-        images = super().train(indices, generator, selected)
+        batch = super().train(indices, generator, selected)
         self.seconds += time.perf_counter() - start
-        return images
+        return batch
 
 
 def measure(
@@ -96,6 +96,7 @@ def measure(
 
 
 def _files(images: Path | None, folder: Path, count: int) -> list[Path]:
+    """Return at most `count` image files of the folder `images`, or draw `count` files in `folder`."""
     if images is not None:
         image_files = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES)[:count]
         if not image_files:

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.job`: time `dvc repro` on the synthetic data set, and Prefect's part of it.
+"""`python -m benchmarks.job`: time `dvc repro` on the synthetic data set, and the overhead of Prefect.
 
 `dvc repro` runs in a copy of the checkout with a new Prefect database, and again after a change in section `evaluate`.
-Prefect's part is the difference between `medtune train` and `medtune train --no-prefect` when every step is cached. It
-is measured with a new and with an existing Prefect database.
+The overhead is the difference between `medtune train` and `medtune train --no-prefect` when every step is cached. It is
+measured with a new and with an existing Prefect database.
 """
 
 import shutil
@@ -22,7 +22,7 @@ FLOW = ("python", "-m", "medtune", "train")
 
 
 def measure(sets: Sequence[str] = (), rounds: int = 3) -> list[Row]:
-    """Measure the seconds of the job, of the job after a change in section `evaluate`, and of Prefect's part.
+    """Measure the seconds of the job, of the job after a change in section `evaluate`, and of Prefect's overhead.
 
     Args:
         sets: `--set` values for a smaller job.
@@ -57,12 +57,14 @@ def measure(sets: Sequence[str] = (), rounds: int = 3) -> list[Row]:
 
 
 def _time_cached_run(checkout: Checkout, *arguments: str) -> float:
+    """Return the seconds of `medtune train` when every step is cached."""
     output, seconds = checkout.run(*FLOW, *arguments)
     _expect(output, "cached", 4)
     return seconds
 
 
 def _expect(output: str, state: str, times: int) -> None:
+    """Raise RuntimeError unless the output reports `times` steps in a state, such as `cached`."""
     if (count := output.count(f": {state} (key ")) != times or "continuing without it" in output:
         raise RuntimeError(f"{count} steps were {state}, expected {times}:\n{output}")
 

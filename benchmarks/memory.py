@@ -1,7 +1,9 @@
 """`python -m benchmarks.memory`: compute the memory of weights, gradients and AdamW per rank, for DDP and FSDP.
 
-The numbers are computed from the shapes of a network on the meta device. No training runs. The memory for activations
-and the overhead of torch and CUDA are not included. Activations grow with the batch size and the image size.
+A rank is one process of a distributed training. With DDP, every rank has the complete network. With FSDP, every rank
+has a part of it. The numbers are computed from the shapes of a network on the meta device. No training runs. The
+memory for activations and the overhead of torch and CUDA are not included. Activations grow with the batch size and the
+image size.
 """
 
 from collections.abc import Iterable
@@ -52,7 +54,7 @@ def replicated(network: nn.Module, ema: bool) -> RankMemory:
 
 
 def sharded(network: nn.Module, ranks: int, ema: bool) -> RankMemory:
-    """Compute the memory of the rank that needs most, if every tensor is sharded along its first dimension (FSDP)."""
+    """Compute the memory of the largest rank if every tensor is divided along its first dimension (FSDP)."""
     memory = _rank_memory(network, ranks, ema)
     blocks = [_rank_memory(block, 1, False) for block in _blocks(network) or [network]]
     gathered = max(block.weights + block.gradients for block in blocks) if ranks > 1 else 0
@@ -60,12 +62,14 @@ def sharded(network: nn.Module, ranks: int, ema: bool) -> RankMemory:
 
 
 def _rank_memory(network: nn.Module, ranks: int, ema: bool) -> RankMemory:
+    """Compute the memory of the largest of `ranks` parts of the network, without gathered blocks."""
     trained = _bytes((p for p in network.parameters() if p.requires_grad), ranks)
     weights = _bytes(network.parameters(), ranks) + _bytes(network.buffers(), 1)
     return RankMemory(weights, trained, MOMENTS * trained, weights if ema else 0)
 
 
 def _bytes(tensors: Iterable[Tensor], ranks: int) -> int:
+    """Return the bytes of the largest parts if each tensor is divided into `ranks` parts along its first dimension."""
     total = 0
     for tensor in tensors:
         rows = tensor.shape[0] if tensor.dim() else 1

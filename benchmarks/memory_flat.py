@@ -1,7 +1,8 @@
 """`python -m benchmarks.memory_flat`: compare the peak memory of stage 1 on a data set and one eight times as large.
 
 Each run is `medtune stage frozen` in a separate process. The target refers to anonymous memory (RssAnon of
-/proc/PID/status). The kernel can reclaim pages of memory-mapped files, so these are only in the note of the result.
+/proc/PID/status). It excludes pages of memory-mapped files, which the kernel can reclaim. The note of the result shows
+the memory with these pages.
 """
 
 import os
@@ -74,7 +75,7 @@ def measure(sets: Sequence[str] = (), images: int = 240, times: int = FACTOR, ro
                 paths = RunPaths(Path(folder) / f"{factor}", Path(folder) / f"cache-{factor}-{number}")
                 params = load(None, run_sets)
                 data.run(params, paths)
-                check_network(params, paths)  # now, so that its trial export is not part of the measured peak
+                check_network(params, paths)  # its trial export must not be part of the measured peak
                 _run_and_sample(run_sets, paths, peak)
     small, large = peaks[1], peaks[times]
     growth_kib = (large.anonymous - small.anonymous) * 1024 / (images * (times - 1))
@@ -94,6 +95,7 @@ def measure(sets: Sequence[str] = (), images: int = 240, times: int = FACTOR, ro
 
 
 def _run_and_sample(sets: Sequence[str], paths: RunPaths, peak: Peak) -> None:
+    """Run stage 1 in a process and update `peak` until the process ends."""
     set_options = [option for text in sets for option in ("--set", text)]
     command = [sys.executable, "-m", "medtune", "stage", "frozen", *set_options, "--out", str(paths.out)]
     environment = {**os.environ, "MEDTUNE_CACHE": str(paths.cache), "PYTHONPATH": str(PROJECT)}

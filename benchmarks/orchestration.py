@@ -1,8 +1,9 @@
 """`python -m benchmarks.orchestration`: measure the overhead of Prefect and Dask per step, per hour and per trial.
 
-Every step and trial has an empty cached result, so nothing is computed. The remaining time is the overhead of Prefect
-and of MedTune's checks. The overhead per trial is the difference in time between many and few trials, divided by the
-difference in their number. It does not include the start of server and workers.
+A step is a part of `medtune train`, and a trial is one training of `medtune benchmark`. Every step and trial has an
+empty cached result, so nothing is computed. The remaining time is the overhead of Prefect and of MedTune's checks. The
+overhead per trial is the difference in time between many and few trials, divided by the difference in their number. It
+does not include the start of server and workers.
 """
 
 import os
@@ -81,6 +82,8 @@ def _isolated_environment(folder: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _CachedPipeline:
+    """A pipeline whose steps all have a cached result."""
+
     params: Params
     paths: RunPaths
 
@@ -111,6 +114,8 @@ class _CachedPipeline:
 
 @dataclass(frozen=True)
 class _CachedTrials:
+    """Trials of a benchmark that all have a cached result."""
+
     params: BenchmarkParams
     paths: RunPaths
     trial_jobs: list[jobs.TrialJob]
@@ -187,7 +192,7 @@ def _trial_rows(cached_trials: _CachedTrials, rounds: int, warm_up: int) -> list
 
 
 def _write_empty_result(folder: Path, key: str, result: dict[str, Any], files: Mapping[str, str]) -> Artifact:
-    """Write an empty result."""
+    """Write `files` and the entries `result` into a folder, as the cached result with the key `key`."""
     for name, text in files.items():
         write_text(partial_dir(folder) / name, text)
     partial_dir(folder).mkdir(parents=True, exist_ok=True)

@@ -35,7 +35,7 @@ class Row:
 
     Attributes:
         measurement: name of the measurement.
-        value: result in `unit`; None if it could not be measured, with the reason in `note`.
+        value: result in `unit`; None if it could not be measured. The reason is then in `note`.
         unit: unit of both values.
         reference: name of the reference; empty if there is none.
         reference_value: result of the reference in the same run.

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.timing import seconds
 
-# Operations in units of a forward pass. A backward pass takes as many as two forward passes.
+# Operations of inference and training, in forward passes. A backward pass takes as many as two forward passes.
 INFERENCE, TRAINING = 1, 3
 SIDE, REPEATS = 8192, 10
 # Images per second from the hardware specification, for the targets in docs/performance.md.
@@ -84,7 +84,7 @@ def flops(network: nn.Module, size: int) -> float:
 
 
 def product_rate(device: torch.device, side: int = SIDE, rounds: int = 9) -> float:
-    """Measure the operations per second of bf16 products of (side, side) matrices, the median of `rounds`."""
+    """Return the median operations per second, over `rounds`, of bf16 products of (side, side) matrices."""
     left, right = (torch.randn(side, side, device=device).to(torch.bfloat16) for _ in range(2))
     out = torch.empty_like(left)
 

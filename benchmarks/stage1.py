@@ -1,13 +1,13 @@
 """`python -m benchmarks.stage1`: compare stage 1 on stored features with running the backbone in every epoch.
 
 Both variants run `medtune.stages.frozen` on the same images. The only augmentations are flips and quarter turns,
-because stored views offer no others. The variants run alternately for a few epochs, including validation. The time for
-100 epochs, as in the paper of CDTM, is the setup time (network, features, centers, writing) plus 100 times the median
-epoch.
+because stored features exist only for these views. The variants run alternately for a few epochs, including validation.
+The result is the time for 100 epochs, as in the paper of CDTM. It is the setup time (network, features, centers,
+writing) plus 100 times the median epoch.
 
-A fold stores features of its training images in 8 views and of its validation images in one. All folds share stored
-features, so later folds have less setup, which is measured separately. Without stored features, the setup time of the
-first fold is used for all folds.
+A fold stores features of its training images in 8 views and of its validation images in one view. All folds share
+stored features, so later folds have a shorter setup. It is measured separately. Without stored features, the setup time
+of the first fold is used for all folds.
 """
 
 import time
@@ -22,7 +22,7 @@ from typing import Annotated, Any
 from unittest import mock
 
 import numpy as np
-import sklearn.cluster  # noqa: F401  not used here; like `run_training_stage`, so that no run includes its import
+import sklearn.cluster  # noqa: F401  imported here, as is `run_training_stage`, so that no measured run imports it
 import typer
 
 from benchmarks import flops
@@ -67,7 +67,7 @@ class VariantTimes:
     score: Interval | None = None
 
     def total(self, folds: int = 1) -> float:
-        """Return the seconds of the paper's 100 epochs for `folds` folds."""
+        """Return the seconds of `EPOCHS` epochs for `folds` folds, including setup."""
         first = max(self.setups)
         other_setups = [first] * (folds - 1) if self.other_setups is None else self.other_setups[: folds - 1]
         return first + sum(other_setups) + folds * EPOCHS * median(self.epochs)
@@ -133,6 +133,7 @@ def _test_folds(params: Params) -> list[int]:
 
 
 def _run(times: VariantTimes, params: Params, paths: RunPaths, fold: int) -> Artifact:
+    """Run stage 1 for a fold, and add the seconds of the epochs and of the setup to `times`."""
     with timed() as clock:
         start = time.perf_counter()
         trained = frozen.run(params, paths, fold)

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.startup`: compare the time of `dvc repro` without changes with that in an empty project.
+"""`python -m benchmarks.startup`: compare the time of `dvc repro` without changes in MedTune and in an empty project.
 
 MedTune's `dvc repro` runs in a copy of the checkout in which a tiny pipeline has finished. `python -X importtime` shows
-which packages it imports.
+which packages a command imports.
 """
 
 import re
@@ -35,7 +35,7 @@ COMMANDS = {
 
 
 def measure(rounds: int = 7) -> list[Row]:
-    """Measure `dvc repro` in both projects alternately, and then the commands in `COMMANDS`.
+    """Measure `dvc repro` in MedTune and in an empty project alternately, and then the commands in `COMMANDS`.
 
     Args:
         rounds: alternating runs of `dvc repro`; medians are reported.
@@ -73,13 +73,14 @@ def measure(rounds: int = 7) -> list[Row]:
 
 
 def _repro_without_changes(project: Checkout) -> None:
+    """Run `dvc repro`; raise RuntimeError if it runs a stage."""
     output, _ = project.run("dvc", "repro")
     if "Data and pipelines are up to date" not in output:
         raise RuntimeError(f"dvc repro ran a stage:\n{output}")
 
 
 def _time_light_command(project: Checkout, code: int, arguments: list[str]) -> float:
-    """Check that a command imports no heavy package, run it again and return the seconds of the second run."""
+    """Check that a command imports no heavy package, and return the seconds of a second run."""
     output, _, exit_code = project.run_unchecked("python", "-X", "importtime", *arguments)
     imported = set(re.findall(r"\| +(\w+)(?:\.\w+)*$", output, re.MULTILINE))
     if exit_code != code or not imported:

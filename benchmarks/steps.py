@@ -25,7 +25,7 @@ def finetune(
     device: str = "cpu",
     compile_network: bool = False,
 ) -> TrainingState:
-    """Train for `steps` steps in one epoch, without checkpoints and with almost no validation.
+    """Train for `steps` steps in one epoch, without checkpoints and with a validation on two images.
 
     Args:
         model: network; all parameters are trained.

@@ -15,7 +15,7 @@ from medtune.stages import data
 # A small data set, so that both variants of a comparison take only seconds.
 SMALL_DATASET: dict[str, Any] = {"data": {"labels": "binary", "patients": 20, "images_per_patient": 6}}
 
-# Weights do not affect the time.
+# The weights are random, because weights do not affect the time.
 Backbone = Annotated[
     str | None, typer.Option(metavar="NAME", help="Time this timm backbone at 224 pixels with random weights.")
 ]
@@ -29,7 +29,7 @@ def backbone_overrides(backbone: str | None) -> list[str]:
 
 
 def benchmark_params(file: Path | None, sets: Sequence[str], settings: dict[str, Any]) -> Params:
-    """Return the params of the checkout with three overlays: `file` (None: SMALL_DATASET), `sets` and `settings`."""
+    """Return the default params, changed by `file` (None: SMALL_DATASET), then by `sets`, and then by `settings`."""
     tree = read(DEFAULT_PARAMS)
     merge(tree, read(file) if file else SMALL_DATASET)
     apply_overrides(tree, sets)

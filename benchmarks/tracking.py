@@ -1,8 +1,8 @@
 """`python -m benchmarks.tracking`: compare training steps with and without an offline W&B run.
 
 In one fine-tuning run, every second interval of 20 steps is logged to W&B. Each logged interval is compared with a
-neighboring one without logging, so other work on the machine affects both. A logged interval starts with the log call,
-so its time includes the work of W&B's process.
+neighboring interval without logging, because other work on the machine affects both. A logged interval starts with the
+log call, so its time includes the work of W&B's process.
 """
 
 import os
@@ -48,7 +48,7 @@ class Alternating:
         self.last = 0.0
 
     def __call__(self, step: int, values: dict[str, float]) -> None:
-        """Record the time, and log at every second call; the signature is that of `on_step` of the training loop."""
+        """Record the time, and log at every second call. The arguments are those of `on_step` of the training loop."""
         now = time.perf_counter()
         if self.calls:
             (self.plain if self.calls % 2 else self.logged).append(now - self.last)

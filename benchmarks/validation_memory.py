@@ -1,9 +1,9 @@
 """`python -m benchmarks.validation_memory`: peak memory of the validation of a volume during training.
 
-A network predicts a volume of 197 x 233 x 189 voxels with 8 labels from windows of 64 x 64 x 64 voxels, and the sums
-for the validation Dice are computed. The reference first collects the logits of the complete volume. The network is a
-single convolution, so that its own memory does not matter. Each measurement runs in a new process. The weights are
-random, and so is the volume unless `--volume` names a file.
+A network predicts a volume of 197 x 233 x 189 voxels with 8 labels from windows of 64 x 64 x 64 voxels. The sums for
+the validation Dice are computed slab by slab. The reference first collects the logits of the complete volume. The
+network is a single convolution, which needs little memory. Each measurement runs in a new process. The weights are
+random. The volume is random, too, unless `--volume` names a file.
 """
 
 import multiprocessing
@@ -51,7 +51,7 @@ def measure(volume: Path | None = None, shape: tuple[int, int, int] = SHAPE, rou
                 peak, sums[in_slabs] = pool.submit(validate, in_slabs, volume, shape).result()
             peaks[in_slabs] = max(peaks[in_slabs], peak)
     slabs, complete = sums[True], sums[False]
-    counted = slice(3 * LABELS, 6 * LABELS)  # voxels, from which Dice is computed
+    counted = slice(3 * LABELS, 6 * LABELS)  # numbers of voxels, from which the Dice is computed
     largest = (np.abs(slabs - complete) / np.maximum(complete, 1)).max()
     return [
         Row(
@@ -69,7 +69,7 @@ def measure(volume: Path | None = None, shape: tuple[int, int, int] = SHAPE, rou
 
 
 def validate(in_slabs: bool, file: Path | None, shape: tuple[int, int, int]) -> tuple[float, np.ndarray]:
-    """Validate one volume, and return the memory that this added in MiB and the sums."""
+    """Validate one volume. Return the memory that the validation added, in MiB, and the sums."""
     import torch
 
     from medtune.tasks.segmentation.objective import DiceCrossEntropy

@@ -1,9 +1,10 @@
 """`python -m studies.coverage`: simulate the coverage of confidence intervals, for the tables of docs/statistics.md.
 
 The simulation draws test sets (`studies.coverage_sets`) and computes their intervals with the code of MedTune. The
-true value of a metric is its value on a very large set. The tables have the percentage of intervals that contain the
-true value. The command exits with 1 if a coverage is outside 93 to 97 % by more than two standard errors. It also exits
-with 1 if the gate promotes one of two equally good models in more than 2.5 % of the sets, with the same tolerance.
+true value of a metric is its value on a very large set. The coverage is the percentage of intervals that contain the
+true value. The gate compares a new model with the accepted model. The command exits with 1 if a value misses its range
+by more than two standard errors. The range of a coverage is 93 to 97 %. Of two equally good models, the gate may
+promote the new one in at most 2.5 % of the sets.
 """
 
 import sys
@@ -30,7 +31,7 @@ from studies.coverage_sets import Model, class_sizes, draw_classes, draw_finding
 PAGE = PROJECT / "docs" / "statistics.md"
 BEGIN, END = "<!-- tables of python -m studies.coverage -->\n", "<!-- end of the tables -->\n"
 PATIENTS = (8, 12, 20, 30, 80)
-LARGE = 30_000
+LARGE = 30_000  # patients of the set that gives the true values
 PAIR = (Model(1.3), Model(1.0))
 TARGET = (0.93, 0.97)
 # A coverage is omitted if a smaller fraction of the sets has an interval.
@@ -39,13 +40,13 @@ Table = dict[str, list[str]]
 
 
 def class_metric_list(classes: int) -> list[Metric]:
-    """Return the metrics of one class per image that have intervals, including those of each class."""
+    """Return the metrics with intervals for one class per image, and the metrics of each single class."""
     per_class = [metric for label in range(classes) for metric in class_metrics(label).values()]
     return [metric for metric in OF_CLASSES if metric.no_interval is None] + per_class
 
 
 def finding_metric_list() -> list[Metric]:
-    """Return the metrics of several findings, including those of each finding."""
+    """Return the metrics for several findings per image, and the metrics of each single finding."""
     return [*OF_FINDINGS, *(metric for k in range(3) for metric in finding_metrics(k).values())]
 
 
@@ -56,18 +57,29 @@ def cover(
     sets: int,
     seed: int,
 ) -> dict[str, tuple[int, int]]:
-    """Draw `sets` test sets and count, by metric, the intervals that contain the truth and all intervals."""
-    found = {name: [0, 0] for name in truth}
+    """Count the intervals of simulated test sets that contain the true value.
+
+    Args:
+        draw: function that draws one test set.
+        measure: function that computes the intervals of a test set.
+        truth: true value by metric.
+        sets: number of test sets.
+        seed: random seed.
+
+    Returns:
+        By metric, the number of intervals that contain the true value, and the number of all intervals.
+    """
+    counts = {name: [0, 0] for name in truth}
     for number in range(sets):
-        for name, one in measure(draw(np.random.default_rng([seed, number]))).items():
-            if one.lo is not None and one.hi is not None:
-                found[name][0] += one.lo <= truth[name] <= one.hi
-                found[name][1] += 1
-    return {name: (hits, n) for name, (hits, n) in found.items()}
+        for name, interval in measure(draw(np.random.default_rng([seed, number]))).items():
+            if interval.lo is not None and interval.hi is not None:
+                counts[name][0] += interval.lo <= truth[name] <= interval.hi
+                counts[name][1] += 1
+    return {name: (hits, n) for name, (hits, n) in counts.items()}
 
 
 def true_values(metrics: Sequence[Metric], large: PatientStats, sizes: Sequence[int] | None = None) -> dict[str, float]:
-    """Return the metrics of a large set, whose patients are weighted to the class proportions of `sizes`."""
+    """Return the metrics of a large set. The patients are weighted to have the class proportions of `sizes`."""
     weights = np.ones((1, large.n_patients))
     if sizes is not None:
         strata = getattr(large, "strata", np.zeros(large.n_patients, np.int64))
@@ -79,13 +91,13 @@ def cover_classes(kind: str, sets: int, patients: Sequence[int] = PATIENTS) -> d
     """Return the coverage of every metric of one class per image, by number of patients."""
     metrics = class_metric_list(len(class_sizes(kind, 12)))
     (large,) = draw_classes(np.random.default_rng(0), class_sizes(kind, LARGE))
-    found = {}
+    counts = {}
     for n in patients:
         sizes = class_sizes(kind, n)
         draw = partial(_first, draw_classes, sizes=sizes)
         measure = partial(_intervals, metrics)
-        found[n] = cover(draw, measure, true_values(metrics, large, sizes.tolist()), sets, n)
-    return found
+        counts[n] = cover(draw, measure, true_values(metrics, large, sizes.tolist()), sets, n)
+    return counts
 
 
 def cover_findings(sets: int, patients: Sequence[int] = PATIENTS) -> dict[int, dict[str, tuple[int, int]]]:
@@ -100,17 +112,18 @@ def cover_differences(sets: int, patients: Sequence[int] = PATIENTS) -> dict[int
     """Return the coverage of the paired difference of two models, by number of patients."""
     metrics = [metric for metric in OF_CLASSES if metric.no_interval is None]
     large = draw_classes(np.random.default_rng(0), class_sizes("two classes", LARGE), PAIR)
-    found = {}
+    counts = {}
     for n in patients:
         sizes = class_sizes("two classes", n)
         first, second = (true_values(metrics, stats, sizes.tolist()) for stats in large)
         truth = {f"difference of {name}": first[name] - second[name] for name in first}
         draw = partial(draw_classes, sizes=sizes, models=PAIR)
-        found[n] = cover(draw, partial(_differences, metrics), truth, sets, n)
-    return found
+        counts[n] = cover(draw, partial(_differences, metrics), truth, sets, n)
+    return counts
 
 
 def _first(function: Callable[..., list[Any]], draw: np.random.Generator, **options: Any) -> Any:
+    """Call a function that returns a list, and return the first element."""
     return function(draw, **options)[0]
 
 
@@ -119,7 +132,7 @@ def _intervals(metrics: Sequence[Metric], stats: PatientStats) -> dict[str, Inte
 
 
 def _differences(metrics: Sequence[Metric], pair: Sequence[PatientStats]) -> dict[str, Interval]:
-    return {f"difference of {name}": one for name, one in paired_interval(metrics, pair[0], pair[1]).items()}
+    return {f"difference of {name}": interval for name, interval in paired_interval(metrics, pair[0], pair[1]).items()}
 
 
 def coverage_lines(title: str, found: dict[int, dict[str, tuple[int, int]]], sets: int) -> list[str]:
@@ -132,6 +145,7 @@ def coverage_lines(title: str, found: dict[int, dict[str, tuple[int, int]]], set
 
 
 def _cell(hits: int, n: int, sets: int) -> str:
+    """Format the percentage of `n` intervals that contain the true value, and of `sets` that have an interval."""
     if n < sets * SHOWN:
         return "–"
     return f"{100 * hits / n:.1f}" + ("" if n > 0.99 * sets else f" ({100 * n / sets:.0f} %)")

@@ -1,4 +1,7 @@
-"""Simulated decisions of the gate, for two equally good models and for a better model; used by `studies.coverage`."""
+"""Simulated decisions of the gate, which compares a new model with the accepted model, for `studies.coverage`.
+
+The new model is as good as the accepted model, or better.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,7 +15,7 @@ from medtune.tasks.classification.metrics import METRICS as OF_CLASSES
 from medtune.tasks.multilabel.metrics import METRICS as OF_FINDINGS
 from studies.coverage_sets import Model, draw_classes, draw_findings
 
-LIMIT = 0.025
+LIMIT = 0.025  # largest accepted fraction of promotions of an equally good model
 EQUAL = (Model(), Model())
 BETTER = (Model(1.65), Model(1.3))
 # Simulated test sets: patients per class for two and three classes, and all patients for three findings.
@@ -38,7 +41,7 @@ def promotions(
         draw: function that returns the statistics of the two models on one simulated set.
         metrics: metrics to compare; the result has only metrics that are defined for the sets.
         sets: number of simulated sets.
-        both: return the mean of the promotions of the first and of the second model, for two equally good models.
+        both: for two equally good models. True: return the mean of the fractions of the first and the second model.
 
     Returns:
         Fractions by metric.
@@ -46,13 +49,14 @@ def promotions(
     count: dict[str, float] = {}
     for number in range(sets):
         first, second = draw(np.random.default_rng([number, 7]))
-        found = compare(metrics, first, second, EvaluateParams().confidence)
+        differences = compare(metrics, first, second, EvaluateParams().confidence)
         for metric in metrics:
-            one = found.get(metric.name)
-            if one is None:
+            difference = differences.get(metric.name)
+            if difference is None:
                 continue
-            better = one.lo is not None and one.hi is not None and (one.lo > 0 if metric.sign > 0 else one.hi < 0)
-            worse = one.lo is not None and one.hi is not None and (one.hi < 0 if metric.sign > 0 else one.lo > 0)
+            low, high = difference.lo, difference.hi
+            better = low is not None and high is not None and (low > 0 if metric.sign > 0 else high < 0)
+            worse = low is not None and high is not None and (high < 0 if metric.sign > 0 else low > 0)
             count[metric.name] = count.get(metric.name, 0) + ((better + worse) / 2 if both else better)
     return {name: value / sets for name, value in count.items()}
 

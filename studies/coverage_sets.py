@@ -12,11 +12,11 @@ from medtune.tasks.multilabel.statistics import accumulate as accumulate_finding
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-PATIENT_SD = 1.2
-IMAGES = (5, 25)
+PATIENT_SD = 1.2  # standard deviation of the patient effects on the scores
+IMAGES = (5, 25)  # fewest and most images of a patient
 # Fraction of the patients in each class. The second of two classes is the positive one.
 SHARES = {"two classes": (1 / 3, 2 / 3), "three classes": (1 / 3, 1 / 3, 1 / 3)}
-# Fraction of images with each of three findings, and its standard deviation over patients, in logits.
+# Fraction of images with each of three findings, and the standard deviation of its logit over patients.
 PREVALENCE, PREVALENCE_SD = (0.5, 0.3, 0.2), 1.5
 
 
@@ -58,24 +58,26 @@ def draw_classes(
     classes = len(sizes)
     member, labels = _images(draw, np.repeat(np.arange(classes), sizes))
     outputs = 1 if classes == 2 else classes
-    towards = np.eye(classes)[labels] if classes > 2 else (2 * labels - 1)[:, None]
+    target = np.eye(classes)[labels] if classes > 2 else (2 * labels - 1)[:, None]
     common = draw.normal(0, PATIENT_SD, (sizes.sum(), outputs))
-    found = []
+    statistics = []
     for model in models:
         own = draw.normal(0, PATIENT_SD, (sizes.sum(), outputs))
         effect = model.shared**0.5 * common + (1 - model.shared) ** 0.5 * own
-        scores = model.strength * towards + effect[member] + draw.normal(0, 1, (len(labels), outputs))
+        scores = model.strength * target + effect[member] + draw.normal(0, 1, (len(labels), outputs))
         logits = np.concatenate([np.zeros_like(scores), scores], axis=1) if classes == 2 else scores
         probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities /= probabilities.sum(axis=1, keepdims=True)
-        found.append(accumulate_classes(labels, probabilities, probabilities.argmax(axis=1), member))
-    return found
+        statistics.append(accumulate_classes(labels, probabilities, probabilities.argmax(axis=1), member))
+    return statistics
 
 
 def draw_findings(
     draw: np.random.Generator, patients: int, models: tuple[Model, ...] = (Model(),)
 ) -> list[FindingStats]:
-    """Draw images with any of three findings, whose frequency differs between patients, and each model's predictions.
+    """Draw images with up to three findings each, and the predictions of each model.
+
+    The frequency of the findings differs between patients.
 
     Args:
         draw: random generator.
@@ -85,22 +87,22 @@ def draw_findings(
     Returns:
         Statistics per model.
     """
-    middle = np.log(np.array(PREVALENCE)) - np.log1p(-np.array(PREVALENCE))
-    often = 1 / (1 + np.exp(-(middle + draw.normal(0, PREVALENCE_SD, (patients, len(middle))))))
+    logits = np.log(np.array(PREVALENCE)) - np.log1p(-np.array(PREVALENCE))
+    frequency = 1 / (1 + np.exp(-(logits + draw.normal(0, PREVALENCE_SD, (patients, len(logits))))))
     member, _ = _images(draw, np.zeros(patients, np.int64))
-    labels = draw.random((len(member), len(middle))) < often[member]
-    common = draw.normal(0, PATIENT_SD, often.shape)
-    found = []
+    labels = draw.random((len(member), len(logits))) < frequency[member]
+    common = draw.normal(0, PATIENT_SD, frequency.shape)
+    statistics = []
     for model in models:
-        own = draw.normal(0, PATIENT_SD, often.shape)
+        own = draw.normal(0, PATIENT_SD, frequency.shape)
         effect = model.shared**0.5 * common + (1 - model.shared) ** 0.5 * own
         scores = model.strength * (2 * labels - 1) + effect[member] + draw.normal(0, 1, labels.shape)
         probabilities = 1 / (1 + np.exp(-scores))
-        found.append(accumulate_findings(labels, probabilities, probabilities >= 0.5, member))
-    return found
+        statistics.append(accumulate_findings(labels, probabilities, probabilities >= 0.5, member))
+    return statistics
 
 
 def _images(draw: np.random.Generator, labels: Ints) -> tuple[Ints, Ints]:
-    """Draw a number of images for each patient with these labels, and return patient and label of each image."""
+    """Draw the number of images of each patient. Return the patient (n,) and the label (n,) of each image."""
     member = np.repeat(np.arange(len(labels)), draw.integers(IMAGES[0], IMAGES[1] + 1, len(labels)))
     return member, labels[member]

@@ -1,8 +1,9 @@
 """`python -m studies.families`: write docs/backbones.md, which tests one small network of each timm family.
 
-Each network has random weights. The check at the start of `medtune train` runs first, and its exported graph is
-compared with the network. If the check accepts the network, stage 1, stage 2, and stage 2 with LoRA run. The exit code
-is 1 if anything fails after the check. Results are cached per family, so that an interrupted run resumes.
+A family is a module of timm.models. Each network has random weights. The check at the start of `medtune train` runs
+first, and the graph that it exports is compared with the network. If the check accepts the network, three trainings
+run: stage 1, stage 2, and stage 2 with LoRA. The exit code is 1 if anything fails after the check. Results are cached
+per family, so that an interrupted run resumes.
 `--only swin_transformer,hiera` tests only these families and does not write the page. `--write` writes the page from
 the cached results and tests nothing.
 """
@@ -50,30 +51,31 @@ SIZES = (
     "b0",
     "s0",
 )
-CANDIDATES = 4
+CANDIDATES = 4  # networks of a family that are built to find the smallest
 DATA = ("data.labels=binary", "data.patients=12", "data.images_per_patient=1", "data.split.folds=3")
 SHORT = (
     "model.weights=none", "model.head.kind=linear", "frozen.epochs=1", "frozen.feature_views=1", "finetune.epochs=1",
     "frozen.batch_size=3", "finetune.batch_size=3", "tracking.mode=disabled",
     "data.split.test_fold=1", "frozen.warmup_epochs=0", "finetune.warmup_epochs=0",
 )  # fmt: skip
-TOLERANCE = 1e-3
+TOLERANCE = 1e-3  # largest difference of probabilities
 
 
 class TooLarge(Exception):
-    """The smallest network of a family has more than MAX_PARAMETERS; the message contains its number of parameters."""
+    """The smallest network of a family has more than `MAX_PARAMETERS`. The message has its number of parameters."""
 
 
 def families() -> dict[str, list[str]]:
-    """Return the model names by module of timm.models, probably the smallest first."""
-    found: dict[str, list[str]] = {}
+    """Return the model names by family. The order by size is guessed from the names, smallest first."""
+    by_module: dict[str, list[str]] = {}
     for name in timm.list_models():
         module = timm.models.model_entrypoint(name).__module__.rsplit(".", 1)[-1]
-        found.setdefault(module, []).append(name)
-    return {module: sorted(names, key=_size_order) for module, names in sorted(found.items())}
+        by_module.setdefault(module, []).append(name)
+    return {module: sorted(names, key=_size_order) for module, names in sorted(by_module.items())}
 
 
 def _size_order(name: str) -> tuple[int, int, int, str]:
+    """Return a sort key: test networks first, then by words of `SIZES`, then by the first number in the name."""
     words = re.split(r"[_\W]", name)
     word = next((index for index, size in enumerate(SIZES) if size in words), len(SIZES))
     numbers = [int(number) for number in re.findall(r"\d+", name)]
@@ -91,7 +93,7 @@ def smallest(names: list[str]) -> tuple[str, int, dict[str, int], float]:
 
     Raises:
         TooLarge: the smallest network has more than MAX_PARAMETERS.
-        InputError: no candidate can be built or accepts any of the sides. This is the last error.
+        InputError: no candidate can be built, or no candidate accepts any of `SIDES`. The message is the last one.
     """
     built: list[tuple[float, str]] = []
     for name in names[:CANDIDATES]:
@@ -135,6 +137,7 @@ def try_family(family: str, names: list[str], cache: Path) -> Row:
 
 
 def _plain(name: str, side: int, args: dict[str, int], cache: Path) -> dict[str, str]:
+    """Return the outcomes of stage 1, stage 2 and the export, without a PEFT method."""
     from medtune.stages import finetune, frozen
     from medtune.stages.trial_export import LAYOUT, try_export
     from medtune.training.trial_step import run_trial_steps
@@ -153,6 +156,7 @@ def _plain(name: str, side: int, args: dict[str, int], cache: Path) -> dict[str,
 
 
 def _attempt(run: Callable[[], object]) -> str:
+    """Call a function, and return `works` or the error after `FAILED`."""
     try:
         run()
     except Exception as error:  # the failure is the result
@@ -179,6 +183,7 @@ def _compare(network: torch.nn.Module, graph: bytes, side: int) -> None:
 
 
 def _lora(name: str, side: int, args: dict[str, int], cache: Path) -> dict[str, str]:
+    """Return the outcome of stage 2 with LoRA."""
     from medtune.stages import finetune
     from medtune.stages.trial_export import LAYOUT
     from medtune.training.trial_step import run_trial_steps
@@ -187,14 +192,14 @@ def _lora(name: str, side: int, args: dict[str, int], cache: Path) -> dict[str, 
     paths = _prepared(side, cache, f"{name}-lora")
     try:
         check_backbone(params)
-        run_trial_steps(params, LAYOUT)  # no export: with merged LoRA, it is the network that `_plain` exports
+        run_trial_steps(params, LAYOUT)  # no export, because `_plain` exports the same network
     except InputError as error:
         return {"lora": f"refused: {error}"}
     return {"lora": _attempt(lambda: finetune.run(params, paths, 1))}
 
 
 def _prepared(side: int, cache: Path, name: str) -> RunPaths:
-    """Return the paths of one run, with a synthetic data set of this image side that all runs share."""
+    """Return the paths of one run. All runs with the same image side share a synthetic data set."""
     from medtune.stages import data
 
     shared = RunPaths(cache / "data" / str(side), cache)

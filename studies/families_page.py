@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import timm
 
 MODES = ("frozen", "fine-tuning", "export", "lora")
-# Limit in millions of parameters, because larger networks would take too much memory and time.
+# Largest tested network in millions of parameters. Larger networks would need too much memory and time.
 MAX_PARAMETERS = 120.0
 
 

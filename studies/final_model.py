@@ -3,9 +3,9 @@
     python -m studies.final_model RECIPE [--repeats 6] [--C 2] [--set key=value ...]
 
 The data must be prepared (`medtune data --params RECIPE`). In each repeat, the patients are assigned to five outer
-folds. Each outer fold is the test set once, and the other four folds are the data of a user. These are divided into
-five inner folds, on which temperature and threshold are chosen as in `medtune train`. The head is `logistic`. The final
-models predict the outer fold, which no fit or choice has used:
+folds. Each outer fold is the test set once, and the other four folds are the data of a user. The data of the user are
+divided into five inner folds. On these, temperature and threshold are chosen as in `medtune train`. The head is
+`logistic`. The final models predict the outer fold, which no fit or choice has used:
 
     one fold    the network of the first inner fold alone
     ensemble    the mean probability of the networks of all inner folds
@@ -43,7 +43,7 @@ def main() -> None:
     def final_models(known: np.ndarray, test: np.ndarray, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Return probabilities (n, classes) and decisions (n,) for `test` of each final model trained on `known`."""
         splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-        inner = [known[own] for _, own in splitter.split(known, labels[known], patients[known])]
+        inner = [known[val] for _, val in splitter.split(known, labels[known], patients[known])]
         val_logits, logits = [], []
         for k, val in enumerate(inner):  # the test fold of this network is the next one
             used = np.concatenate([part for j, part in enumerate(inner) if j != (k + 1) % FOLDS])
@@ -52,41 +52,43 @@ def main() -> None:
             logits.append(solve(used, test))
         whole, pooled = solve(known, test), np.concatenate(val_logits)
         rows = np.concatenate(inner)
-        own = [
-            fit_temperature(found, labels[val], patients[val]).temperature
-            for found, val in zip(val_logits, inner, strict=True)
+        per_fold = [
+            fit_temperature(fold_logits, labels[val], patients[val]).temperature
+            for fold_logits, val in zip(val_logits, inner, strict=True)
         ]
-        one = fit_temperature(pooled, labels[rows], patients[rows]).temperature
+        common = fit_temperature(pooled, labels[rows], patients[rows]).temperature
 
-        def decided(found: np.ndarray, validation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def decide(probabilities: np.ndarray, validation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            """Return the probabilities and the decisions. The threshold of two classes is chosen on `validation`."""
             if classes > 2:
-                return found, found.argmax(1)
+                return probabilities, probabilities.argmax(1)
             choice = choose_threshold(validation[:, 1], labels[rows] == 1, patients[rows], "balanced_accuracy")
-            return found, (found[:, 1] >= choice.threshold).astype(np.int64)
+            return probabilities, (probabilities[:, 1] >= choice.threshold).astype(np.int64)
 
         def average(temperatures: list[float]) -> tuple[np.ndarray, np.ndarray]:
-            validation = [softmax(found, t) for found, t in zip(val_logits, temperatures, strict=True)]
-            members = [softmax(found, t) for found, t in zip(logits, temperatures, strict=True)]
-            return decided(np.mean(members, axis=0), np.concatenate(validation))
+            """Return the mean probabilities of all networks and the decisions."""
+            validation = [softmax(fold_logits, t) for fold_logits, t in zip(val_logits, temperatures, strict=True)]
+            members = [softmax(fold_logits, t) for fold_logits, t in zip(logits, temperatures, strict=True)]
+            return decide(np.mean(members, axis=0), np.concatenate(validation))
 
         return {
-            "one fold, per fold": decided(softmax(logits[0], own[0]), softmax(pooled, one)),
-            "one fold, pooled": decided(softmax(logits[0], one), softmax(pooled, one)),
-            "ensemble, per fold": average(own),
-            "ensemble, pooled": average([one] * FOLDS),
+            "one fold, per fold": decide(softmax(logits[0], per_fold[0]), softmax(pooled, common)),
+            "one fold, pooled": decide(softmax(logits[0], common), softmax(pooled, common)),
+            "ensemble, per fold": average(per_fold),
+            "ensemble, pooled": average([common] * FOLDS),
             "ensemble, uncalibrated": average([1.0] * FOLDS),
-            "refit, pooled": decided(softmax(whole, one), softmax(pooled, one)),
-            "refit, uncalibrated": decided(softmax(whole), softmax(pooled)),
+            "refit, pooled": decide(softmax(whole, common), softmax(pooled, common)),
+            "refit, uncalibrated": decide(softmax(whole), softmax(pooled)),
         }
 
     results: dict[str, list[list[float]]] = {}
     for seed in range(arguments.repeats):
         splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-        found: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
+        by_name: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
         for known, test in splitter.split(labels, labels, patients):
             for name, (probabilities, decisions) in final_models(known, test, seed).items():
-                found.setdefault(name, []).append((test, probabilities, decisions))
-        for name, parts in found.items():
+                by_name.setdefault(name, []).append((test, probabilities, decisions))
+        for name, parts in by_name.items():
             results.setdefault(name, []).append(_metrics(parts, labels, patients))
     print(f"| final model, temperature | {' | '.join(COLUMNS)} |\n|-|{'-|' * len(COLUMNS)}")
     for name, rows in results.items():
@@ -96,6 +98,7 @@ def main() -> None:
 def _metrics(
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]], labels: np.ndarray, patients: np.ndarray
 ) -> list[float]:
+    """Return the values of `COLUMNS`, NaN if undefined. Each part has rows, probabilities and decisions of a fold."""
     by_fold = [compute_all(labels[test], p, decided, patients[test])["auroc"] for test, p, decided in parts]
     rows, probabilities, decisions = (np.concatenate([part[k] for part in parts]) for k in range(3))
     whole = compute_all(labels[rows], probabilities, decisions, patients[rows])

@@ -1,4 +1,4 @@
-"""Head `logistic` on stored features of the frozen backbone, solved on any subset of the images by other studies."""
+"""Solution of the head `logistic` on any subset of the images, from stored features of the frozen backbone."""
 
 import argparse
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from medtune.training.logistic import FeatureProblem
 
 @dataclass(frozen=True)
 class FrozenHeads:
-    """A prepared data set with the features of its images from the frozen backbone."""
+    """A prepared data set, its params, and the features of its images from the frozen backbone."""
 
     params: Params
     prepared: PreparedDataset
@@ -42,18 +42,18 @@ class FrozenHeads:
         problem = FeatureProblem(
             self.features.store, rows, self.prepared.labels, objective, classes, torch.device("cpu")
         )
-        found = problem.solve(strength)
-        return self.features.store.fetch(scored).float().flatten(1) @ found.weight.T + found.bias
+        head = problem.solve(strength)
+        return self.features.store.fetch(scored).float().flatten(1) @ head.weight.T + head.bias
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """Return the parser of the common arguments: the recipe, `--repeats`, `--set` and `--out`."""
-    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("recipe", type=Path)
-    made.add_argument("--repeats", type=int, default=6)
-    made.add_argument("--set", action="append", default=[], dest="sets")
-    made.add_argument("--out", type=Path, default=None)
-    return made
+    common = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    common.add_argument("recipe", type=Path)
+    common.add_argument("--repeats", type=int, default=6)
+    common.add_argument("--set", action="append", default=[], dest="sets")
+    common.add_argument("--out", type=Path, default=None)
+    return common
 
 
 def open_features(arguments: argparse.Namespace) -> FrozenHeads:

@@ -2,10 +2,10 @@
 
     python -m studies.heads RECIPE [--repeats 6] [--set key=value ...]
 
-The data must be prepared (`medtune data --params RECIPE`). In each repeat, the patients are assigned to five new folds,
-and each fold is predicted by heads that were solved on the other four. All settings of the heads are fixed. The table
-has means over the repeats of the pooled AUROC, the mean AUROC of the folds, the balanced accuracy of the most probable
-class, and the negative log-likelihood.
+The data must be prepared (`medtune data --params RECIPE`). In each repeat, the patients are assigned to five new folds.
+Heads that were solved on four folds predict the fifth. All settings of the heads are fixed. The table
+has means over the repeats. Its columns are the AUROC of all folds together, the mean AUROC of the folds, the balanced
+accuracy of the most probable class, and the negative log-likelihood (NLL).
 """
 
 from collections.abc import Callable
@@ -46,14 +46,16 @@ def main() -> None:
 
 
 def _repeat(predict: Predict, labels: np.ndarray, patients: np.ndarray, classes: int, seed: int) -> list[float]:
-    found, by_fold = np.zeros((len(labels), classes)), []
+    """Return the values of the columns for one repeat; NaN if undefined."""
+    probabilities, by_fold = np.zeros((len(labels), classes)), []
     splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     for rows, test in splitter.split(labels, labels, patients):
-        found[test] = predict(rows, test)
-        own = compute_all(labels[test], found[test], found[test].argmax(1), patients[test])["auroc"]
-        by_fold.append(np.nan if own is None else own)
-    whole = compute_all(labels, found, found.argmax(1), patients)
-    likelihood = -np.log(np.maximum(found[np.arange(len(labels)), labels], 1e-12)).mean()
+        probabilities[test] = predict(rows, test)
+        part = probabilities[test]
+        auroc = compute_all(labels[test], part, part.argmax(1), patients[test])["auroc"]
+        by_fold.append(np.nan if auroc is None else auroc)
+    whole = compute_all(labels, probabilities, probabilities.argmax(1), patients)
+    likelihood = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean()
     values = [whole["auroc"], float(np.nanmean(by_fold)), whole["balanced_accuracy"], float(likelihood)]
     return [np.nan if value is None else value for value in values]
 

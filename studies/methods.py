@@ -14,7 +14,7 @@ BY_HAND = "\n## Differences from the publications\n"
 
 
 def render() -> str:
-    """Return the page: a table with one row per plugin of models/peft, then the present sections from `BY_HAND` on."""
+    """Return the page: a table with one row per plugin of models/peft, and the current text from `BY_HAND` on."""
     lines = [
         "# PEFT methods",
         "",
@@ -58,7 +58,7 @@ def render() -> str:
 
 
 def write() -> None:
-    """Write the table of docs/methods.md and leave the rest of the page as it is."""
+    """Write the table of docs/methods.md and keep the text below it."""
     write_text(PAGE, render())
     info(f"{PAGE.relative_to(PROJECT)} written")
 

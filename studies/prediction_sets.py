@@ -2,8 +2,9 @@
 
     python -m studies.prediction_sets
 
-A calibration method returns the lowest probability that a class must have to be in the prediction set. The table of
-results is in docs/evaluation.md.
+A prediction set has all classes that are probable enough. Its coverage is the fraction of images whose set has the
+correct class. A calibration method returns the lowest probability of a class in the set. The table of results is in
+docs/evaluation.md.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,7 @@ Ints = npt.NDArray[np.int64]
 
 
 def draw_scores(rng: np.random.Generator, n_patients: int) -> tuple[Floats, Ints]:
-    """Draw images of patients, 5 to 25 per patient, with a random effect per patient of standard deviation 1.2.
+    """Draw 5 to 25 images per patient. The images of a patient have a common random effect on the score.
 
     Args:
         rng: random generator.
@@ -43,7 +44,7 @@ def hierarchical(rng: np.random.Generator, scores: Floats, patients: Ints) -> fl
 
 
 def pooled(rng: np.random.Generator, scores: Floats, patients: Ints) -> float:
-    """Pooled CDF of the images with equal weight per patient, without the weight at infinity for a new patient."""
+    """Quantile of all images with equal weight per patient, without the correction for a new patient."""
     images = np.bincount(patients)
     order = np.argsort(-scores)
     covered = np.cumsum(1 / images[patients[order]])
@@ -61,6 +62,7 @@ def one_image(rng: np.random.Generator, scores: Floats, patients: Ints) -> float
 
 
 def _split(scores: Floats) -> float:
+    """Return the limit of split conformal prediction; 0 if there are too few scores."""
     rank = int(np.ceil(COVERAGE * (len(scores) + 1) - 1e-9))
     return float(np.sort(scores)[::-1][rank - 1]) if rank <= len(scores) else 0.0
 
@@ -76,15 +78,15 @@ METHODS: tuple[Callable[[np.random.Generator, Floats, Ints], float], ...] = (
 def coverages(n_patients: int, sets: int, seed: int = 0) -> dict[str, Floats]:
     """Return the coverage (sets,) of each method for images of new patients, with equal weight per patient."""
     rng = np.random.default_rng(seed)
-    new, of_patient = draw_scores(rng, 20_000)
-    images = np.bincount(of_patient)
-    found: dict[str, list[float]] = {method.__name__: [] for method in METHODS}
+    new, new_patients = draw_scores(rng, 20_000)
+    images = np.bincount(new_patients)
+    results: dict[str, list[float]] = {method.__name__: [] for method in METHODS}
     for _ in range(sets):
         scores, patients = draw_scores(rng, n_patients)
         for method in METHODS:
             inside = new >= method(rng, scores, patients)
-            found[method.__name__].append(float((np.bincount(of_patient, inside) / images).mean()))
-    return {name: np.array(values) for name, values in found.items()}
+            results[method.__name__].append(float((np.bincount(new_patients, inside) / images).mean()))
+    return {name: np.array(values) for name, values in results.items()}
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
 """`python -m studies.stage_losses`: compare the training losses of stage 1 and stage 2 on a tenth of the images.
 
-Both stages run as in `medtune train` with `lr: auto`, on a fraction of the training images of PneumoniaMNIST. Stage 2
-uses a PEFT method. Training losses are means over the last epoch of the chosen learning rate. Stage 1 trains on stored
-features of unchanged images, so stage 2 runs without augmentation, too. The head must be trained by steps, because the
-head `logistic` is solved exactly.
+Stage 1 trains the head on a frozen backbone, and stage 2 also trains the backbone with a PEFT method. Both stages run
+as in `medtune train` with `lr: auto`, on a fraction of the training images of PneumoniaMNIST. Training losses are means
+over the last epoch of the chosen learning rate. Stage 1 trains on stored features of unchanged images, so stage 2 runs
+without augmentation, too. The head `logistic` cannot be used, because it is solved exactly, without epochs.
 """
 
 import csv
@@ -33,7 +33,7 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class Losses:
-    """Results of both stages with one PEFT method; tuples have the values of stage 1 and of stage 2.
+    """Results of both stages with one PEFT method. Each tuple has the value of stage 1, then that of stage 2.
 
     Attributes:
         method: PEFT method.
@@ -68,7 +68,7 @@ HEADER = (
 
 
 def last_loss(artifact: Artifact) -> float:
-    """Training loss of the last epoch of the chosen learning rate."""
+    """Return the training loss of the last epoch of the chosen learning rate."""
     with (artifact.folder / "history.csv").open() as stream:
         return float(list(csv.DictReader(stream))[-1]["train/loss"])
 

@@ -1,7 +1,7 @@
 """`python -m studies.transfer`: bundled weights compared with random weights on the synthetic data set.
 
 A logistic regression is trained on the mean token of the frozen backbone and cross-validated by patient. It is also
-cross-validated by image, which shows the leak when images of a patient are in several splits.
+cross-validated by image. Images of a patient are then in several splits, which makes the result too good.
 """
 
 import json
@@ -27,7 +27,7 @@ BUNDLED = PACKAGE / "models" / "bundled"
 
 
 def network(backbone: str, seed: int | None) -> tuple[Any, dict[str, Any]]:
-    """Return the backbone and its model card (JSON): with bundled weights, or with random weights if `seed` is set."""
+    """Return the backbone and its model card (JSON). The weights are bundled, or random if `seed` is not None."""
     import timm
     from safetensors.torch import load_file
 
@@ -43,16 +43,16 @@ def network(backbone: str, seed: int | None) -> tuple[Any, dict[str, Any]]:
 def mean_tokens(model: Any, card: dict[str, Any], images: np.ndarray) -> np.ndarray:
     """Return the mean of the final tokens (n, C) of `images` (n, H, W, 3) uint8."""
     mean, std = (torch.tensor(card[name]).view(3, 1, 1) for name in ("mean", "std"))
-    found = []
+    parts = []
     for start in range(0, len(images), 64):
         batch = torch.from_numpy(images[start : start + 64]).permute(0, 3, 1, 2).float() / 255
         features = model.forward_features((batch - mean) / std)
-        found.append(features.mean((2, 3)) if features.ndim == 4 else features[:, model.num_prefix_tokens :].mean(1))
-    return torch.cat(found).numpy()
+        parts.append(features.mean((2, 3)) if features.ndim == 4 else features[:, model.num_prefix_tokens :].mean(1))
+    return torch.cat(parts).numpy()
 
 
 def scores(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: int = 5) -> tuple[float, float]:
-    """Return the balanced accuracy of logistic regression, cross-validated by patient and by image."""
+    """Return the balanced accuracies of logistic regression, cross-validated by patient (`groups`) and by image."""
     reader = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
     by_patient = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
     by_image = StratifiedKFold(folds, shuffle=True, random_state=0)
@@ -71,10 +71,10 @@ def drawn(params: synthetic.Params) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 def compare(
     backbone: str, images: np.ndarray, labels: np.ndarray, groups: np.ndarray, seeds: Sequence[int]
 ) -> dict[str, tuple[float, ...]]:
-    """Return the balanced accuracies (by patient, by image) of bundled and of random weights, averaged over `seeds`."""
+    """Return the balanced accuracies (by patient, by image) of bundled weights and, on average, of random weights."""
     shipped = scores(mean_tokens(*network(backbone, None), images), labels, groups)
-    each = [scores(mean_tokens(*network(backbone, seed), images), labels, groups) for seed in seeds]
-    return {"shipped": shipped, "random": tuple(np.mean(each, axis=0).tolist())}
+    of_seeds = [scores(mean_tokens(*network(backbone, seed), images), labels, groups) for seed in seeds]
+    return {"shipped": shipped, "random": tuple(np.mean(of_seeds, axis=0).tolist())}
 
 
 def transfer(

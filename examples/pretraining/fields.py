@@ -1,6 +1,6 @@
 """Building blocks of procedural textures: filtered noise, cellular noise, painted polygons, color ramps.
 
-All fields are (n, n) floats, most of them in 0..1. Lengths are fractions of the image side.
+A field is an array (n, n) of floats, most of them in 0..1. Lengths are fractions of the image side.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ from scipy.fft import irfft2
 
 Rng = np.random.Generator
 Polygon = np.ndarray
-Layers = tuple[np.ndarray, np.ndarray]
+Layers = tuple[np.ndarray, np.ndarray]  # brightness and material, see `colorize`
 
 
 def unit(values: np.ndarray) -> np.ndarray:
@@ -64,7 +64,19 @@ def fractal(rng: Rng, n: int, slope: float, stretch: float = 1, angle: float = 0
 
 
 def band(rng: Rng, n: int, cycles: float, width: float, angle: float = 0, turn: float = np.inf) -> np.ndarray:
-    """Draw waves with about `cycles` periods per side and random directions that differ by about `turn` radians."""
+    """Draw waves with similar frequencies.
+
+    Args:
+        rng: random generator.
+        n: side of the field, pixels.
+        cycles: mean number of periods per side.
+        width: relative spread of the number of periods.
+        angle: mean direction in radians.
+        turn: spread of the directions in radians; infinite for all directions.
+
+    Returns:
+        The field (n, n).
+    """
 
     def weight(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         amplitude = np.exp(-(((np.hypot(u, v) - cycles) / (width * cycles)) ** 2))
@@ -78,7 +90,19 @@ def band(rng: Rng, n: int, cycles: float, width: float, angle: float = 0, turn: 
 def worley(
     rng: Rng, n: int, cells: int, jitter: float, squeeze: float = 1
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the distances to the nearest and the second nearest point, in cell widths, and a random tone per cell."""
+    """Draw cellular noise (Worley noise) around random points.
+
+    Args:
+        rng: random generator.
+        n: side of the fields, pixels.
+        cells: rows of points.
+        jitter: range of the random shifts of the points from a grid, as a fraction of the cell.
+        squeeze: rows divided by columns of points.
+
+    Returns:
+        Fields (n, n): the distances to the nearest and to the second nearest point in cells, and a random tone in 0..1
+        of the nearest point.
+    """
     wide = max(2, round(cells / squeeze))
     points = 0.5 + jitter * (rng.random((cells, wide, 2)) - 0.5)
     points[1::2, :, 1] += 0.5
@@ -100,14 +124,14 @@ def worley(
 
 
 def ellipse(y: float, x: float, radius: float, aspect: float = 1, angle: float = 0, point: float = 1) -> Polygon:
-    """Return the (16, 2) outline of an ellipse as x, y; `point` above 1 sharpens both ends like those of a leaf."""
+    """Return the outline (16, 2) of an ellipse as x, y. A `point` above 1 sharpens both ends like those of a leaf."""
     t = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     u, v = radius * aspect**0.5 * np.cos(t), radius / aspect**0.5 * np.sign(np.sin(t)) * np.abs(np.sin(t)) ** point
     return np.stack([x + u * np.cos(angle) - v * np.sin(angle), y + u * np.sin(angle) + v * np.cos(angle)], 1)
 
 
 def painted(n: int, shapes: Iterable[tuple[Polygon, float]], background: float = 0) -> np.ndarray:
-    """Fill polygons with their tones, later ones on top; returns (n, n) in 0..1 with smooth edges."""
+    """Fill polygons with their tones, and return a field in 0..1 with smooth edges. Later polygons are on top."""
     image = Image.new("L", (2 * n, 2 * n), round(255 * background))
     pen = ImageDraw.Draw(image)
     for outline, tone in shapes:
@@ -116,7 +140,7 @@ def painted(n: int, shapes: Iterable[tuple[Polygon, float]], background: float =
 
 
 def lined(n: int, lines: Iterable[tuple[np.ndarray, float, float]], background: float = 0) -> np.ndarray:
-    """Draw polylines of (points (m, 2) as x, y; width; tone); returns (n, n) in 0..1 with smooth edges."""
+    """Draw polylines and return a field in 0..1 with smooth edges. A line is points (m, 2) as x, y; width; tone."""
     image = Image.new("L", (2 * n, 2 * n), round(255 * background))
     pen = ImageDraw.Draw(image)
     for points, width, tone in lines:
@@ -126,7 +150,7 @@ def lined(n: int, lines: Iterable[tuple[np.ndarray, float, float]], background: 
 
 
 def walk(rng: Rng, steps: int, step: float, wander: float, start: np.ndarray | None = None) -> np.ndarray:
-    """Return a smooth random walk across the image, (steps, 2) as x, y."""
+    """Return a smooth random walk, (steps, 2) as x, y. `wander` is the change of its turns in radians."""
     turns = rng.uniform(0, 2 * np.pi) + np.cumsum(np.cumsum(rng.normal(0, wander, steps)) * 0.5)
     begin = rng.uniform(-0.1, 1.1, 2) if start is None else start
     return begin + np.cumsum(step * np.stack([np.cos(turns), np.sin(turns)], 1), 0)
@@ -142,7 +166,16 @@ def spread(rng: Rng, count: int, apart: float) -> np.ndarray:
 
 
 def colorize(rng: Rng, value: np.ndarray, material: np.ndarray) -> np.ndarray:
-    """Map `value` through two random color ramps, mixed by `material` in 0..1, with uneven light; (n, n, 3) uint8."""
+    """Color a texture with two random color ramps and uneven light.
+
+    Args:
+        rng: random generator.
+        value: (n, n) brightness in 0..1, which is the position on a ramp.
+        material: (n, n) share of the second ramp in 0..1.
+
+    Returns:
+        (n, n, 3) uint8.
+    """
     n = len(value)
     value = value + rng.uniform(0, 0.08) * fractal(rng, n, 1.0)
     position = np.clip(value, 0, 1) * 3

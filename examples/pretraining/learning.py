@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from medtune.runtime.progress import progress
 
-INPUT, CANVAS = 128, 144
-STD = 0.25
+INPUT, CANVAS = 128, 144  # side of the network's input and of the drawn images, pixels
+STD = 0.25  # divisor of the pixels in normalization
 
 
 def augment(batch: torch.Tensor, generator: torch.Generator, color: float = 1.0) -> torch.Tensor:
@@ -23,8 +23,8 @@ def augment(batch: torch.Tensor, generator: torch.Generator, color: float = 1.0)
     Args:
         batch: (B, 144, 144, 3) uint8.
         generator: random generator.
-        color: 0 gives gray images of one mean and contrast, which are much easier to learn from; 1 gives everything
-            between gray and random colors.
+        color: strength of colors, 0..1. 0: gray images of equal mean and contrast, which are easy to learn from. 1:
+            images from gray to random colors.
 
     Returns:
         (B, 3, 128, 128) float32, normalized.
@@ -83,7 +83,7 @@ def gabor(shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
 
 
 class Pretraining(nn.Module):
-    """A backbone with a linear classifier of textures on its mean token and, if it has one, on its class token."""
+    """A backbone with linear classifiers of textures on the mean token and, if there is one, on the class token."""
 
     def __init__(self, backbone: Any, classes: int) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class Pretraining(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(backbone.num_features, classes) for _ in range(1 + bool(self.prefix)))
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Return the logits (B, classes) of the mean token and then of the class token."""
+        """Return the logits (B, classes) of the mean token and, if there is one, of the class token."""
         features = self.backbone.forward_features(images)
         if features.ndim == 4:
             return [self.heads[0](features.mean((2, 3)))]
@@ -109,7 +109,7 @@ class Pretraining(nn.Module):
 def train(
     model: Pretraining, images: np.ndarray, labels: np.ndarray, steps: int, batch: int, lr: float, seed: int
 ) -> None:
-    """Train `model` in place with AdamW, one cosine with 5 % warmup, label smoothing and increasing color."""
+    """Train `model` in place with AdamW, a cosine schedule with 5 % warmup, label smoothing and increasing color."""
     generator = torch.Generator().manual_seed(seed)
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
@@ -130,7 +130,8 @@ def train(
             target = torch.from_numpy(labels[rows])
             color = min(1.0, max(0.0, 2 * step / steps - 0.4))
             logits = model(augment(torch.from_numpy(images[rows]), generator, color))
-            loss = torch.stack([functional.cross_entropy(each, target, label_smoothing=0.1) for each in logits]).mean()
+            losses = [functional.cross_entropy(of_head, target, label_smoothing=0.1) for of_head in logits]
+            loss = torch.stack(losses).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)

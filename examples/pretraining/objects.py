@@ -12,7 +12,7 @@ from examples.pretraining.fields import Layers, Rng, angle, ellipse, fractal, li
 
 
 def on_background(rng: Rng, n: int, objects: np.ndarray, noise: float | None = None) -> Layers:
-    """Put painted objects on faint noise. The material separates them, so objects and background differ in color."""
+    """Put painted objects on faint noise. Objects and background differ in material and color."""
     mask = (objects > 0.02).astype(float)
     base = 0.5 + (rng.uniform(0, 0.25) if noise is None else noise) * fractal(rng, n, rng.uniform(0.8, 2.5))
     return np.where(mask > 0, objects + 0.05 * fractal(rng, n, 1.0), base), mask
@@ -85,7 +85,7 @@ def foliage(rng: Rng, n: int) -> Layers:
 
 
 def strokes(rng: Rng, n: int, count: int, length: float, direction: Callable[[np.ndarray], np.ndarray]) -> Layers:
-    """Draw straight strokes of random tone at random positions, each along `direction` at its position."""
+    """Draw straight strokes of random tone. `direction` maps positions (m, 2) to directions (m,) in radians."""
     start = rng.uniform(-0.1, 1.1, (count, 2))
     turn = direction(start)
     end = start + length * rng.uniform(0.5, 1.2, (count, 1)) * np.stack([np.cos(turn), np.sin(turn)], 1)

@@ -1,6 +1,6 @@
-"""Procedural textures of nature, the source domain of the bundled backbones: no tissue, no stain.
+"""Procedural textures of nature, on which the bundled backbones are pretrained. They show no tissue and no stain.
 
-Colors are random and carry no information about the class, so a network can learn structure only.
+Colors are random and independent of the class, so a network can learn structure only.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Format of an answer, which the header Accept of a request selects."""
+"""Choice of the format of an answer from the header Accept of a request."""
 
 import math
 from typing import Literal
@@ -16,9 +16,8 @@ def requested_kind(accept: str) -> AnswerKind:
         accept: value of the header Accept; empty if it is missing.
 
     Returns:
-        `dicom_seg` for application/dicom, `json` for application/json. Otherwise `label_map`: every other type,
-        including `*/*`, is answered with the file format of the label maps. The first of equally preferred types
-        counts.
+        `dicom_seg` for application/dicom, and `json` for application/json. `label_map` (a file with the label map) for
+        every other type, including `*/*`, and for an empty header. The first of equally preferred types counts.
     """
     best, highest = _DEFAULT, 0.0
     for part in accept.split(","):
@@ -30,6 +29,7 @@ def requested_kind(accept: str) -> AnswerKind:
 
 
 def _quality(text: str) -> float:
+    """Return the quality value of a media type, 0..1; 0 if it is invalid."""
     try:
         value = float(text)
     except ValueError:

@@ -1,8 +1,8 @@
 """Volumes that `medtune predict` finds: NIfTI files, one file per channel, or folders of DICOM series.
 
-A bundle of one channel reads each NIfTI file as a case. For several channels, a file may contain them in its fourth
-axis. Or there is one file per channel, with the names of nnU-Net (`CASE_0000.nii.gz`, `CASE_0001.nii.gz`, ...) or
-separated by commas. A folder without NIfTI files is one DICOM series.
+A case is one volume to segment. With one channel, each NIfTI file is a case. Several channels are the fourth axis of
+one file, or there is one file per channel. These files have the names of nnU-Net (`CASE_0000.nii.gz`,
+`CASE_0001.nii.gz`, ...), or the user separates them by commas. A folder without NIfTI files is one DICOM series.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ class Case:
 
     @property
     def path(self) -> str:
-        """The files as the user may write them."""
+        """The files, separated by commas."""
         return ",".join(file.as_posix() for file in self.files)
 
     def target(self, out: Path) -> Path:
@@ -54,11 +54,11 @@ def find_cases(paths: Sequence[Path], channels: int, out: Path) -> list[Case]:
 
     Args:
         paths: NIfTI files, several files separated by commas, folders of NIfTI files, and folders of DICOM series.
-        channels: channels of the bundle.
-        out: folder of the results. Its files are not read if it is inside of one of the folders.
+        channels: number of channels that the bundle (the exported model) reads.
+        out: folder of the results. If a folder in `paths` contains `out`, the files in `out` are not listed.
 
     Returns:
-        The cases with different names. Those of a folder are sorted.
+        The cases, which have different names. The cases of one folder are sorted.
 
     Raises:
         BundleError: a path does not exist, a folder has no volumes, channels are missing, or two cases have the same
@@ -69,11 +69,11 @@ def find_cases(paths: Sequence[Path], channels: int, out: Path) -> list[Case]:
     for path in paths:
         parts = [Path(part) for part in str(path).split(",")]
         if os.path.isdir(path):
-            found = _nifti_files(path, out)
-            files += found
-            if not found:
+            nifti_files = _nifti_files(path, out)
+            files += nifti_files
+            if not nifti_files:
                 cases.append(Case(path.resolve().name or "series", (path,)))
-        elif os.path.exists(path):  # the files of several channels may be too long for one name
+        elif os.path.exists(path):  # Path.exists fails if a list of files is too long for a name
             files.append(path)
         elif len(parts) > 1:
             cases.append(Case(_name(_require(parts)[0]), tuple(parts)))
@@ -83,7 +83,7 @@ def find_cases(paths: Sequence[Path], channels: int, out: Path) -> list[Case]:
 
 
 def unique_cases(cases: Iterable[Case]) -> list[Case]:
-    """Return different cases once; raise BundleError if two of them have the same name."""
+    """Return the cases without duplicates. Raise BundleError if two different cases have the same name."""
     by_name: dict[str, Case] = {}
     for case in dict.fromkeys(cases):
         other = by_name.setdefault(case.name.casefold(), case)
@@ -114,17 +114,17 @@ def check_outputs(cases: Iterable[Case], out: Path) -> None:
     targets = [target for target in (case.target(out) for case in cases) if os.path.exists(target)]
     for target in targets:
         if _identity(target) in inputs:
-            raise BundleError(f"--out={out}: {target.name} there is an input. Use another folder")
+            raise BundleError(f"--out={out}: its file {target.name} is an input. Use another folder")
     existing = [*targets, *([out / TABLE] if os.path.exists(out / TABLE) else [])]
     if existing and not _has_results(out):
-        raise BundleError(f"--out={out}: {existing[0].name} there is not a result of this command. Use a new folder")
+        raise BundleError(f"--out={out}: its file {existing[0].name} is not a result of this command. Use a new folder")
     other = [out / (case.name + end) for case in cases for end in SUFFIXES_OF_RESULTS if end != case.suffix]
     if stale := [target for target in other if os.path.exists(target) and _has_results(out)]:
-        raise BundleError(f"--out={out}: {stale[0].name} there has another format. Use a new folder")
+        raise BundleError(f"--out={out}: its file {stale[0].name} has another format. Use a new folder")
 
 
 def _has_results(out: Path) -> bool:
-    """Return True if the folder has a table of `medtune predict`, complete or of a run that was killed."""
+    """Return True if the folder has a table of `medtune predict`. A killed run leaves an incomplete table."""
     table = out / TABLE
     for file in [table] if table.exists() else [out / f"{TABLE}.partial", *out.glob(f".{TABLE}.*.tmp")]:
         with contextlib.suppress(OSError), file.open(encoding="utf-8", errors="replace") as stream:
@@ -135,6 +135,7 @@ def _has_results(out: Path) -> bool:
 
 
 def _nifti_files(folder: Path, out: Path) -> list[Path]:
+    """Return the NIfTI files of a folder that are not in `out`. An empty list means a DICOM series."""
     try:
         content = scan_folder(folder, SUFFIXES)
     except OSError as error:
@@ -156,6 +157,7 @@ def _nifti_files(folder: Path, out: Path) -> list[Path]:
 
 
 def _require(files: Sequence[Path]) -> Sequence[Path]:
+    """Return the files. Raise BundleError if one of them does not exist."""
     for file in files:
         if not os.path.exists(file):
             raise BundleError(f"{file} does not exist. Check the path")
@@ -163,13 +165,13 @@ def _require(files: Sequence[Path]) -> Sequence[Path]:
 
 
 def _group(files: Iterable[Path], channels: int) -> list[Case]:
-    """Return one case per file, or one for the files of all channels with the names of nnU-Net."""
+    """Return one case per file, but only one case for files whose nnU-Net names differ in the channel."""
     listed = list(files)
-    first = {(file.parent, base) for file in listed for base, number in [_channel(file)] if number == 0}
+    with_channel_0 = {(file.parent, base) for file in listed for base, number in [_channel(file)] if number == 0}
     cases: dict[tuple[Path, str], Case] = {}
     for file in listed:
         base, number = _channel(file)
-        if number is None or (file.parent, base) not in first:
+        if number is None or (file.parent, base) not in with_channel_0:
             cases[file, ""] = Case(_name(file), (file,))
         elif number >= channels:
             raise BundleError(
@@ -185,20 +187,21 @@ def _group(files: Iterable[Path], channels: int) -> list[Case]:
 
 
 def _channel(file: Path) -> tuple[str, int | None]:
-    """Return the case and the channel of a name of nnU-Net, or the name and None."""
+    """Return the name of the case and the channel number, which is None if the file name has no number."""
     name = _name(file)
     match = _CHANNEL.fullmatch(name)
     return (match[1], int(match[2])) if match else (name, None)
 
 
 def _name(file: Path) -> str:
+    """Return the name of a file without suffix."""
     lower = file.name.lower()
     suffix = next((suffix for suffix in reversed(SUFFIXES) if lower.endswith(suffix)), file.suffix)
     return file.name[: len(file.name) - len(suffix)] or file.name
 
 
 def _identity(file: Path) -> object:
-    """Return device and inode, which links to a file share."""
+    """Return the device and inode of a file, which are equal for all its links. Return the path if both are unknown."""
     try:
         status = file.stat()
     except OSError:

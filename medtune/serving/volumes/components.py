@@ -1,7 +1,7 @@
-"""Connected components of label maps: the largest per label, and those above a minimum volume.
+"""Removal of connected components from label maps: all except the largest of a label, or all small components.
 
-A run is a sequence of voxels of one label along the last axis. Runs that touch are united (union-find). A volume has
-far fewer runs than voxels.
+A run is a sequence of voxels of one label along the last axis. Runs that touch belong to one component. Union-find
+assigns runs to components. A volume has far fewer runs than voxels.
 """
 
 import math
@@ -16,7 +16,8 @@ Neighborhood = Literal[6, 26]
 
 _BACKGROUND = 0
 _ROUNDING = 1e-6
-# Offsets (x, y) of the lines that come later in the array, and so occur once for each pair of neighboring lines.
+# A line is a row of voxels along the last axis. Offsets (x, y) lead from a line to its neighbors later in the array, so
+# that each pair of lines occurs once.
 _LINES = {6: ((0, 1), (1, 0)), 26: ((0, 1), (1, -1), (1, 0), (1, 1))}
 
 
@@ -27,7 +28,7 @@ class _Runs:
     Attributes:
         line: index of the run's line, x * Y + y.
         start: index of the first voxel along the last axis.
-        end: index behind the last voxel.
+        end: index after the last voxel.
         component: number of the run's component, from 0, in the order of first voxels.
         count: number of components.
     """
@@ -62,7 +63,7 @@ class _Runs:
 
 
 def keep_largest(labels: np.ndarray, which: Iterable[int], neighborhood: Neighborhood) -> np.ndarray:
-    """Set all voxels to background that are outside of the largest component of their label.
+    """Set all components of a label except the largest one to background.
 
     Args:
         labels: uint8 (X, Y, Z), 0 is background.
@@ -106,11 +107,11 @@ def remove_small(
     Raises:
         ValueError: the neighborhood is unknown, or `which` contains the background.
     """
-    result, least = labels.copy(), min_volume_mm3 / math.prod(spacing) * (1 - _ROUNDING)
+    result, min_voxels = labels.copy(), min_volume_mm3 / math.prod(spacing) * (1 - _ROUNDING)
     for label in which:
         box = _bounding_box(labels, label)
         runs = _find_runs(labels[box] == label, neighborhood)
-        _clear(result, box, runs, runs.sizes < least)
+        _clear(result, box, runs, runs.sizes < min_voxels)
     return result
 
 
@@ -118,10 +119,10 @@ def _bounding_box(labels: np.ndarray, label: int) -> tuple[slice, ...]:
     """Return the smallest box that contains a label; an empty box if the label does not occur."""
     if label == _BACKGROUND:
         raise ValueError("components of the background: expected labels from 1 on")
-    found = labels == label
+    mask = labels == label
     box = []
     for axis in range(3):
-        used = np.flatnonzero(found.any(axis=tuple({0, 1, 2} - {axis})))
+        used = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
         box.append(slice(used[0], used[-1] + 1) if len(used) else slice(0, 0))
     return tuple(box)
 
@@ -134,13 +135,14 @@ def _clear(labels: np.ndarray, box: tuple[slice, ...], runs: _Runs, removed: np.
 
 
 def _find_runs(mask: np.ndarray, neighborhood: Neighborhood) -> _Runs:
+    """Return the runs of a boolean mask (X, Y, Z) and the component of each run."""
     if neighborhood not in _LINES:
         raise ValueError(f"neighborhood {neighborhood}: expected 6 or 26")
     width, depth, length = mask.shape
     lines = np.zeros((width * depth, length + 2), np.int8)
     lines[:, 1:-1] = mask.reshape(width * depth, length)
     changes = np.diff(lines, axis=1)
-    # Both have one entry per run, in the same order.
+    # The starts and the ends have one entry per run, in the same order.
     (line, start), end = np.nonzero(changes == 1), np.nonzero(changes == -1)[1]
     pairs = [_touching(line, start, end, offset, mask.shape, neighborhood) for offset in _LINES[neighborhood]]
     one, two = (np.concatenate(side) for side in zip(*pairs, strict=True))
@@ -156,12 +158,12 @@ def _touching(
     shape: tuple[int, ...],
     neighborhood: Neighborhood,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pairs of runs that touch, from a line to the line at an offset (x, y)."""
+    """Return the pairs of touching runs in all pairs of lines with an offset (x, y), as two arrays of run numbers."""
     _, depth, length = shape
     inside = (line % depth + offset[1] >= 0) & (line % depth + offset[1] < depth)
     runs = np.flatnonzero(inside)
-    reach = int(neighborhood == 26)  # a gap of one voxel diagonally
-    stride = length + 4  # positions of neighboring lines cannot be confused
+    reach = int(neighborhood == 26)  # with 26 neighbors, diagonal voxels touch
+    stride = length + 4  # each line has its own range of positions
     base = (line[runs] + offset[0] * depth + offset[1]) * stride + 1
     # Touching runs of the other line end after this run starts, and start before it ends.
     first = np.searchsorted(line * stride + 1 + end, base + start[runs] - reach, side="right")
@@ -172,7 +174,7 @@ def _touching(
 
 
 def _unite(count: int, one: np.ndarray, two: np.ndarray) -> np.ndarray:
-    """Return the smallest element (count,) of each element's set, after the union of all pairs."""
+    """Unite the sets of each pair (one, two), and return the smallest element of each element's set, (count,)."""
     parent = np.arange(count)
     while True:
         roots = parent[one], parent[two]

@@ -3,8 +3,8 @@
 The probabilities p of a voxel are the mean over overlapping windows, mirrored views and networks. Temperature scaling
 (Guo et al. 2017, arXiv 1706.04599) divides their logarithms by the temperature T, so that p becomes proportional to
 p ** (1 / T). For a voxel in one window this equals a division of the logits before the softmax. The order of the
-classes does not change, and therefore no label map changes. A division in each window could change label maps, because
-the mean of several windows would weigh them differently.
+classes does not change, and therefore no label map changes. A division of the logits in each window could change label
+maps. A window has less effect on the mean if its probabilities are less extreme.
 """
 
 from typing import Any
@@ -13,12 +13,12 @@ import numpy as np
 
 from medtune.serving.field_error import FieldError
 
-# Smallest probability, whose logarithm is finite.
+# Smaller probabilities are replaced by this one, because the logarithm of 0 is not finite.
 TINY = 1e-30
 
 
 def log_ratios(probabilities: np.ndarray) -> np.ndarray:
-    """Return the logarithm of each probability relative to the largest one of the voxel.
+    """Return the logarithm of each probability divided by the largest probability of the voxel.
 
     Args:
         probabilities: (K, ...) probabilities of K classes.
@@ -48,13 +48,13 @@ def confidence(probabilities: np.ndarray, temperature: float = 1.0) -> np.ndarra
     if temperature == 1:
         return np.asarray(probabilities.max(axis=0))
     result = np.empty(probabilities.shape[1:], np.float32)
-    for plane in range(len(result)):  # the logarithms of all planes would need the memory of the probabilities again
+    for plane in range(len(result)):  # the logarithms of all planes would double the memory
         result[plane] = scaled_confidence(log_ratios(probabilities[:, plane]), temperature)
     return result
 
 
 def parse_temperature(value: Any) -> float:
-    """Return the temperature in a bundle; 1 for None, which older bundles have.
+    """Return the temperature in bundle.json. Older bundles have None, which counts as 1.
 
     Raises:
         FieldError: the value is not a positive number.

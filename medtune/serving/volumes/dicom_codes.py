@@ -1,7 +1,7 @@
 """Coded terms that describe the labels of a DICOM-SEG.
 
-A segment has two codes (DICOM PS3.3, C.8.20.4): the category of what was segmented, and its type. Without a file of
-codes, both are "Tissue" of SNOMED CT, which viewers accept for every label.
+A DICOM-SEG is a label map in DICOM format. Each of its labels has two codes (DICOM PS3.3, C.8.20.4): the category of
+the structure, and its type. Without a file of codes, both are "Tissue" of SNOMED CT. Viewers accept it for every label.
 """
 
 import json
@@ -17,7 +17,7 @@ Term = tuple[str, str, str]
 TISSUE: Term = ("85756007", "SCT", "Tissue")
 EXAMPLE = '{"liver": {"category": ["91723000", "SCT", "Anatomical Structure"], "type": ["10200004", "SCT", "Liver"]}}'
 _KEYS = ("category", "type")
-# Limits of the elements Code Value, Coding Scheme Designator and Code Meaning.
+# Longest value, coding scheme and meaning of a term in DICOM.
 _MAX_CHARS = (16, 16, 64)
 
 
@@ -38,14 +38,14 @@ def read_codes(path: Path | None, labels: Sequence[str]) -> list[SegmentCodes]:
     """Read the codes of labels from a JSON file.
 
     Args:
-        path: JSON object with the entries `category` and `type` per label, as in `EXAMPLE`. None: no label has codes.
+        path: JSON object with the entries `category` and `type` per label, as in `EXAMPLE`; None for no codes.
         labels: names of all labels.
 
     Returns:
         The codes of each label. A label or an entry that the file lacks gets the code `TISSUE`.
 
     Raises:
-        BundleError: the file cannot be read, an entry is invalid, or a label does not exist.
+        BundleError: the file cannot be read, an entry is invalid, or the file names an unknown label.
     """
     if path is None:
         return [SegmentCodes() for _ in labels]
@@ -68,6 +68,7 @@ def read_codes(path: Path | None, labels: Sequence[str]) -> list[SegmentCodes]:
 
 
 def _term(path: Path, name: str, value: Any) -> Term:
+    """Check a term of the file; `path` and `name` are for the message."""
     valid = isinstance(value, list) and len(value) == len(_MAX_CHARS)
     if not valid or not all(_is_text(part, limit) for part, limit in zip(value, _MAX_CHARS, strict=True)):
         limits = ", ".join(map(str, _MAX_CHARS))

@@ -1,7 +1,7 @@
-"""Label maps as DICOM Segmentation objects (DICOM-SEG), written with highdicom (extra `dicom-seg`).
+"""Label maps as DICOM Segmentation objects (DICOM-SEG), written with highdicom (needs the extra `dicom-seg`).
 
-An object has one segment per label and one binary frame per label and slice that contains it (DICOM PS3.3, A.51). The
-frames have the grid and the frame of reference of the series, and refer to its slices.
+An object has one segment per label. A segment has one binary frame for each slice with the label (DICOM PS3.3, A.51).
+The frames have the grid and the frame of reference of the series, and refer to its slices.
 """
 
 import importlib.metadata
@@ -39,7 +39,7 @@ _LO_CHARS = 64  # longest DICOM value of type Long String
 
 @dataclass(frozen=True)
 class DicomSegFormat:
-    """Format `dicom-seg`.
+    """The format `dicom-seg` for the label maps of one bundle (an exported model).
 
     Attributes:
         labels: names of the labels 1, 2, ... of a label map.
@@ -74,7 +74,7 @@ class DicomSegFormat:
         return cls(labels, tuple(read_codes(codes, labels)), name, str(document[CHECKSUM_KEY]))
 
     def prepare(self, cases: Sequence[Case], out: Path) -> list[Case]:
-        """Check that all inputs are folders of DICOM series, and that the results are not written into one of them."""
+        """Check that all inputs are folders of DICOM series, and that `out` is outside of them."""
         results = out.resolve()
         for case in cases:
             if len(case.files) > 1 or not os.path.isdir(case.files[0]):
@@ -87,7 +87,7 @@ class DicomSegFormat:
         return [replace(case, suffix=SUFFIX) for case in cases]
 
     def read_source(self, case: Case) -> SourceSeries:
-        """Read the headers of the series, and convert two empty slices to find problems before the prediction."""
+        """Read the headers of the series. Convert two empty slices, to find problems before the prediction."""
         source = read_sources(case.files[0])
         start = SourceSeries(source.slices[:2], source.grid)
         with file_errors(case.files[0]):
@@ -102,7 +102,7 @@ class DicomSegFormat:
             dataset.save_as(temporary)
 
     def _convert(self, labels: np.ndarray, source: SourceSeries) -> Any:
-        """Return the dataset of a label map, and convert all errors to one line."""
+        """Return the dataset of a label map. Convert each error to a DecodeError of one line."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # highdicom and pydicom warn about odd metadata of the source
@@ -143,7 +143,7 @@ class DicomSegFormat:
             content_description=_text(f"Labels of {self.bundle}"),
             series_description=_text(f"{MANUFACTURER} {self.bundle}"),
             pixel_measures=measures,
-            specific_character_set="ISO_IR 192",  # UTF-8, because names of labels may not fit that of the source
+            specific_character_set="ISO_IR 192",  # UTF-8, for labels with characters that the source cannot have
         )
 
     def _describe(self, index: int) -> Any:
@@ -172,7 +172,7 @@ class DicomSegFormat:
 
 
 def missing_package() -> str | None:
-    """Return a message that says how to install highdicom, or None if it is installed."""
+    """Return how to install highdicom, or None if it is installed."""
     try:
         import highdicom  # noqa: F401
     except ImportError:
@@ -189,12 +189,13 @@ def version() -> str:
 
 
 def _text(value: str) -> str:
-    """Return text as one DICOM value. A backslash would separate two values."""
+    """Return text as one DICOM value of type Long String, without backslashes. A backslash separates two values."""
     printed = "".join(char if char.isprintable() else " " for char in value.replace("\\", "/"))
     return printed[:_LO_CHARS].strip() or "unnamed"
 
 
 def _series_number(value: object) -> int:
+    """Return the series number for the SeriesNumber of the source, which may be missing or invalid."""
     text = str(value)
     number = int(text) if text.isdecimal() else 0
     return _SERIES_OFFSET + (number if number <= _MAX_SERIES else 0)

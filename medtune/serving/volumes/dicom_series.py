@@ -1,7 +1,8 @@
-"""Reading of one CT or MR series from a folder of DICOM files, one slice per file (extra `dicom`).
+"""Reading of one CT or MR series from a folder of DICOM files, one slice per file (needs the extra `dicom`).
 
-Each slice is rescaled with its own RescaleSlope and RescaleIntercept, because PET and some MR scanners vary them. The
-display window is not applied.
+The result is a volume in RAS (see geometry.py).
+Each slice is rescaled with its own RescaleSlope and RescaleIntercept. In PET and some MR series, these elements differ
+between slices. The display window is not applied.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from medtune.serving.volumes.slice_stack import sort_slices
 from medtune.serving.volumes.volume import Grid, Volume, check_values, check_voxel_count, make_grid
 
 _SUFFIXES = (".dcm", ".dicom", ".ima")
-_SHOWN = 16  # characters of a value in a message. A damaged value may contain the patient
+_SHOWN = 16  # characters of a value in a message. A damaged value may contain the patient's name
 
 
 def read_series(folder: Path) -> Volume:
@@ -30,10 +31,10 @@ def read_series(folder: Path) -> Volume:
         folder: folder with one file per slice.
 
     Returns:
-        A volume of one channel in RAS. The third axis of its grid is the sorted slices.
+        A volume of one channel in RAS. The third axis of its grid runs along the sorted slices.
 
     Raises:
-        DecodeError: pydicom or nibabel is not installed, the folder has no series or several, a slice is damaged,
+        DecodeError: pydicom or nibabel is not installed, or the folder has no series or several. Or a slice is damaged,
             missing or doubled, or the slices do not form a rectangular grid. The message names the folder.
     """
     with file_errors(folder):
@@ -91,7 +92,7 @@ def read_slices(folder: Path) -> tuple[list[DicomSlice], Grid]:
 
 
 def _find_files(folder: Path) -> list[str]:
-    """Return the names of all files that are DICOM or should be, so that a damaged slice is not left out."""
+    """Return all files that are DICOM or have the name of a slice. A damaged slice then causes an error."""
     if not folder.is_dir():
         raise DecodeError("not a folder" if folder.exists() else "the folder does not exist")
     content = scan_folder(folder, _SUFFIXES)
@@ -103,7 +104,7 @@ def _find_files(folder: Path) -> list[str]:
 
 
 def _check_links(folder: Path, names: Sequence[str]) -> None:
-    """Refuse links to files that do not exist, because the slice that they name would be missing."""
+    """Refuse links to files that do not exist, because a slice would be missing."""
     for name in names:
         if (folder / name).is_symlink() and not (folder / name).exists():
             raise DecodeError(f"{name} is a symbolic link to a file that does not exist")
@@ -116,6 +117,7 @@ def _is_numbered(name: str) -> bool:
 
 
 def _check_one_series(slices: Sequence[DicomSlice]) -> None:
+    """Check that all slices agree in the elements `SAME` and in whether they are rescaled."""
     first = slices[0]
     for entry in slices[1:]:
         for keyword, value, other in zip(SAME, entry.same, first.same, strict=True):

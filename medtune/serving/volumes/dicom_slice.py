@@ -1,4 +1,4 @@
-"""One slice of a DICOM series: header fields and rescaled pixels (extra `dicom`)."""
+"""One slice of a DICOM series: header fields and rescaled pixels (needs the extra `dicom`)."""
 
 import logging
 import warnings
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", module=r"pydicom\..*")
 SERIES = "SeriesInstanceUID"
-# Slices of one volume have the same value, because otherwise their positions or numbers have different meanings.
+# Elements that are equal in all slices of a volume. Otherwise, positions or pixel values have different meanings.
 SAME = (SERIES, "FrameOfReferenceUID", "Modality", "RescaleType", "Units")
 _CODE_CHARS = 16  # longest value of type Code String
-_DICOMDIR = "1.2.840.10008.1.3.10"  # index of a medium, without an image
+_DICOMDIR = "1.2.840.10008.1.3.10"  # UID of the index file DICOMDIR, which has no image
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class DicomSlice:
 
     Attributes:
         path: the file.
-        place: place in space.
+        place: position, directions and size of the slice.
         same: values of the elements `SAME`; empty text for a missing element.
         has_rescale: True if the file declares how stored values are rescaled.
     """
@@ -56,8 +56,8 @@ def read_slice(path: Path, name: str) -> DicomSlice | None:
         The header; None for the index file DICOMDIR.
 
     Raises:
-        DecodeError: pydicom is not installed, the file is too large or not DICOM, or it is not a gray slice with a
-            known place.
+        DecodeError: pydicom is not installed, the file is too large or not DICOM, or it is not one gray slice with a
+            known position and series.
     """
     if not is_dicom_file(path):
         raise DecodeError("damaged or not a DICOM file")
@@ -72,7 +72,7 @@ def read_slice(path: Path, name: str) -> DicomSlice | None:
 
 
 def read_values(entry: DicomSlice) -> np.ndarray:
-    """Decode the pixels of a slice and apply its modality LUT, or its RescaleSlope and RescaleIntercept.
+    """Decode the pixels of a slice and rescale them with its modality LUT, or its RescaleSlope and RescaleIntercept.
 
     Args:
         entry: header of the slice.
@@ -81,7 +81,8 @@ def read_values(entry: DicomSlice) -> np.ndarray:
         (rows, columns), integers or float64.
 
     Raises:
-        DecodeError: the pixels are damaged, or their transfer syntax is not supported.
+        DecodeError: the pixels are damaged or have another size than the header states, or their transfer syntax is
+            not supported.
     """
     from pydicom.pixels.processing import apply_modality_lut
     from pydicom.pixels.utils import pixel_array
@@ -105,6 +106,7 @@ def read_values(entry: DicomSlice) -> np.ndarray:
 
 
 def _describe(dataset: "Dataset", path: Path, name: str) -> DicomSlice | None:
+    """Check the elements of a slice (see `read_slice`)."""
     meta = getattr(dataset, "file_meta", None)
     if meta is not None and meta.get("MediaStorageSOPClassUID") == _DICOMDIR:
         return None
@@ -134,11 +136,12 @@ def _describe(dataset: "Dataset", path: Path, name: str) -> DicomSlice | None:
 
 
 def _shown(value: object) -> str:
-    """Return a value of type Code String. If its length is damaged, it may contain the rest of the file."""
+    """Return the start of a value of type Code String. A damaged value may contain the rest of the file."""
     return str(value or "")[:_CODE_CHARS]
 
 
 def _numbers(dataset: "Dataset", keyword: str, count: int) -> tuple[float, ...]:
+    """Return the finite numbers of an element; raise DecodeError if there are not `count` of them."""
     value = dataset.get(keyword)
     if value is None or value == "":
         raise DecodeError(f"{keyword} is missing")
@@ -153,7 +156,7 @@ def read_dataset(path: Path, stop_before_pixels: bool = False) -> "Dataset":
 
     Args:
         path: the file.
-        stop_before_pixels: do not read the pixels.
+        stop_before_pixels: read only the header.
 
     Returns:
         The elements, which pydicom converts on their first use.

@@ -1,4 +1,4 @@
-"""Headers of the slices to which a DICOM-SEG refers."""
+"""Headers of the slices to which a DICOM-SEG (a label map in DICOM format) refers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 OTHER_FORMAT = "Use --format nifti"
 # Elements that identify a slice. A DICOM-SEG refers to them.
 _REQUIRED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
-# Elements that a DICOM-SEG has in common with its study. They may be empty (type 2).
+# Elements that a DICOM-SEG has in common with its study. DICOM allows them to be empty.
 _STUDY = (
     "AccessionNumber", "PatientBirthDate", "PatientID", "PatientName", "PatientSex", "ReferringPhysicianName",
     "StudyDate", "StudyID", "StudyTime",
@@ -47,8 +47,8 @@ def read_sources(folder: Path) -> SourceSeries:
         The headers. Elements of the patient and of the study that are missing or invalid are empty.
 
     Raises:
-        DecodeError: the series cannot be read, a slice lacks a UID, two slices have the same SOPInstanceUID, or they
-            belong to two patients or studies. The message names the folder and the files.
+        DecodeError: the series cannot be read, a slice lacks a UID, two slices have the same SOPInstanceUID, or the
+            slices belong to several patients or studies. The message names the folder and the files.
     """
     with file_errors(folder):
         entries, grid = read_slices(folder)
@@ -62,7 +62,7 @@ def read_sources(folder: Path) -> SourceSeries:
 
 
 def _read(path: Path, distance: float) -> "Dataset":
-    """Read the header of a slice and complete it. `distance` between slices replaces a missing thickness, in mm."""
+    """Read the header of a slice and complete it. `distance` is the distance between slices in mm."""
     dataset = read_dataset(path, stop_before_pixels=True)
     try:
         return _complete(dataset, distance)
@@ -73,6 +73,7 @@ def _read(path: Path, distance: float) -> "Dataset":
 
 
 def _complete(dataset: "Dataset", distance: float) -> "Dataset":
+    """Empty invalid elements of the study, and replace a missing SliceThickness by `distance` in mm."""
     for keyword in _REQUIRED:
         if not dataset.get(keyword):
             raise DecodeError(f"{keyword} is missing, so a DICOM-SEG cannot refer to this slice. {OTHER_FORMAT}")
@@ -92,7 +93,7 @@ def _is_positive(value: object) -> bool:
 
 
 def _is_valid(keyword: str, value: object) -> bool:
-    """Return False for a date, a time or a sex that does not follow the standard, which highdicom refuses."""
+    """Return False for an invalid date, time or sex, because highdicom would refuse it."""
     from pydicom.valuerep import DA, TM
 
     if keyword == "PatientSex":
@@ -107,6 +108,7 @@ def _is_valid(keyword: str, value: object) -> bool:
 
 
 def _check_instances(slices: list["Dataset"], names: list[str]) -> None:
+    """Check that all slices have the same patient and study, and different SOPInstanceUIDs."""
     first: dict[str, str] = {}
     for dataset, name in zip(slices, names, strict=True):
         for keyword in ("PatientID", "StudyInstanceUID"):

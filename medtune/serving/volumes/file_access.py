@@ -13,7 +13,7 @@ from medtune.serving.pixels import DecodeError
 
 @contextmanager
 def file_errors(path: Path) -> Iterator[None]:
-    """Convert all errors of reading a file to one line that names the file.
+    """Convert the errors of reading a file to a DecodeError of one line that names the file.
 
     Args:
         path: the file or folder.
@@ -22,7 +22,7 @@ def file_errors(path: Path) -> Iterator[None]:
         Nothing.
 
     Raises:
-        DecodeError: any error of reading.
+        DecodeError: the block raised an error of reading, decompression or memory.
     """
     name = printable(str(path))
     try:
@@ -40,7 +40,7 @@ def file_errors(path: Path) -> Iterator[None]:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file, which a symbolic link may name.
+    """Open a regular file, or the file to which a symbolic link refers.
 
     Args:
         path: the file.
@@ -61,5 +61,5 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def _one_line(error: Exception) -> str:
-    """Return a message without line breaks and control characters, which damaged DICOM elements may contain."""
+    """Return the message of an error without line breaks and control characters."""
     return " ".join("".join(char if char.isprintable() else " " for char in str(error)).split())

@@ -14,7 +14,7 @@ from medtune.serving.pixels import DecodeError
 Floats = npt.NDArray[np.float64]
 # Largest cosine of the angle between two axes. Rounded direction cosines in real files stay far below.
 MAX_SHEAR = 1e-3
-# Two grids are the same if no corner voxel differs by more than this distance.
+# Two grids are the same if the positions of each corner voxel are at most this far apart.
 GRID_TOLERANCE_MM = 1e-3
 _DIRECTIONS = ("LR", "PA", "IS")  # negative and positive direction of each world axis
 
@@ -56,7 +56,7 @@ def orientation_of(affine: Floats) -> str:
     """Return the orientation of the nearest world axes, for example `LPS`. The affine must pass `check_affine`."""
     from nibabel.orientations import io_orientation
 
-    # nibabel removes each assigned world axis from further consideration, so ties at 45 degrees are resolved.
+    # nibabel assigns each world axis only once, even if an array axis lies at 45 degrees between two world axes.
     rows = io_orientation(affine)
     return "".join(_DIRECTIONS[int(axis)][int(sign > 0)] for axis, sign in rows)
 
@@ -78,7 +78,7 @@ def to_ras(array: np.ndarray, orientation: str) -> np.ndarray:
 
 
 def from_ras(array: np.ndarray, orientation: str) -> np.ndarray:
-    """Reorient an array from RAS, the exact inverse of `to_ras`.
+    """Reorient an array from RAS without interpolation. This is the exact inverse of `to_ras`.
 
     Args:
         array: (..., X, Y, Z) in RAS.
@@ -94,7 +94,7 @@ def from_ras(array: np.ndarray, orientation: str) -> np.ndarray:
 
 
 def ras_shape(shape: tuple[int, int, int], orientation: str) -> tuple[int, int, int]:
-    """Return the shape (X, Y, Z) in RAS of an array whose shape in `orientation` is given."""
+    """Return the shape (X, Y, Z) in RAS of an array that has `shape` in `orientation`."""
     x, y, z = (shape[axis] for axis in _decompose(orientation)[0])
     return x, y, z
 
@@ -134,7 +134,7 @@ def check_same_grid(
         other: name of the other file.
 
     Raises:
-        DecodeError: the shapes differ, or the same voxel is at two positions more than 1e-3 mm apart.
+        DecodeError: the shapes differ, or the two positions of a voxel are more than `GRID_TOLERANCE_MM` apart.
     """
     if tuple(shape) != tuple(other_shape):
         raise DecodeError(f"the shape is {format_shape(shape)}, but {other} has {format_shape(other_shape)} (in RAS)")
@@ -159,6 +159,7 @@ def format_numbers(values: npt.ArrayLike) -> str:
 
 
 def _flip(array: np.ndarray, is_reversed: list[bool]) -> np.ndarray:
+    """Return a view of the array with some of its last three axes reversed."""
     x, y, z = (slice(None, None, -1 if flip else 1) for flip in is_reversed)
     return array[..., x, y, z]
 

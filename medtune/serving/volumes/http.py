@@ -1,4 +1,4 @@
-"""Endpoint `POST /predict` of a bundle that segments volumes or images (`medtune serve`)."""
+"""Endpoint `POST /predict` of a bundle (an exported model) that segments volumes or images (`medtune serve`)."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from medtune.serving.volumes.uploads import (
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-# The largest accepted number of voxels has 512 MB in 16 bits.
+# Default limit of a request: the largest accepted number of voxels in 16 bits.
 MAX_BYTES = 512 << 20
 MAX_FILES = 2_000  # slices of a series
 VOLUMES = (NIFTI_MEDIA_TYPE, "application/octet-stream", "application/zip")
@@ -44,13 +44,13 @@ PROBLEMS = {
 
 
 def add_predict(app: "FastAPI", bundle: VolumeBundle, max_bytes: int, codes: Path | None = None) -> None:
-    """Add the endpoint to an application, which must answer a `RequestError` with its status.
+    """Add the endpoint to an application.
 
     Args:
-        app: the application.
+        app: the application. It must answer a `RequestError` with the status of the error.
         bundle: the loaded bundle.
         max_bytes: maximum size of a request body.
-        codes: file with the codes of labels in a DICOM-SEG (see `read_codes`).
+        codes: file with the codes of labels in a DICOM-SEG (see `read_codes`); None for no codes.
 
     Raises:
         medtune.serving.manifest.BundleError: `codes` is invalid, or highdicom is not installed.

@@ -1,4 +1,4 @@
-"""Images that `medtune predict` finds for a bundle that segments images."""
+"""Images that `medtune predict` finds for a bundle (an exported model) that segments images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +14,10 @@ def find_image_cases(paths: Sequence[Path], out: Path) -> list[Case]:
 
     Args:
         paths: image files, and folders of them.
-        out: folder of the results. Its files are not read if it is inside of one of the folders.
+        out: folder of the results. If a folder in `paths` contains `out`, the files in `out` are not listed.
 
     Returns:
-        The cases with different names. Those of a folder are sorted.
+        The cases, which have different names. The cases of one folder are sorted.
 
     Raises:
         BundleError: a path does not exist, a folder has no images, or two cases have the same name.
@@ -34,6 +34,7 @@ def find_image_cases(paths: Sequence[Path], out: Path) -> list[Case]:
 
 
 def _images(folder: Path, out: Path) -> list[Path]:
+    """Return the images of a folder that are not in `out`."""
     try:
         names = scan_folder(folder, SUFFIXES).images
     except OSError as error:

@@ -1,7 +1,8 @@
-"""Images as volumes of one slice, and label maps as PNG files.
+"""Reading of images as volumes of one slice, and writing of label maps as PNG files.
 
-The columns of an image are X and its rows are Y. They run to the patient's left and to the back, as in an axial slice
-of a DICOM series. Plots of volumes therefore show an image upright.
+The columns of an image become the axis X, and the rows become the axis Y. X runs to the patient's left and Y to the
+back, as in an axial slice of a DICOM series. Plots of volumes therefore show an image upright. Volumes are in RAS (see
+geometry.py).
 """
 
 from collections.abc import Sequence
@@ -21,9 +22,9 @@ from medtune.serving.volumes.volume import Grid, Volume, check_values
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".tif", ".tiff", ".bmp", ".webp")
 OUTPUT_SUFFIX = ".png"
 ORIENTATION = "LPS"
-# The thickness of an image in mm, so that a volume in mm³ equals the area in mm².
+# Thickness of an image. With 1 mm, a volume in mm³ has the same number as the area in mm².
 THICKNESS_MM = 1.0
-_MM = 2  # code of the unit in NIfTI
+_MM = 2  # NIfTI code of the unit mm
 _COLORS = {1: "gray", 3: "rgb"}
 
 
@@ -58,8 +59,8 @@ def read_image(path: Path, channels: int, pixel_mm: Sequence[float] = (1.0, 1.0)
         The volume in RAS, with the values of the file.
 
     Raises:
-        DecodeError: the file cannot be used, is a color image but `channels` is 1, or a channel is constant. The
-            message names the file.
+        DecodeError: the file cannot be decoded, has colors but `channels` is 1, or has a constant channel. The message
+            names the file.
     """
     with file_errors(path):
         image = decode(path)
@@ -99,7 +100,7 @@ def _channels(image: DecodedImage, channels: int) -> np.ndarray:
     """Return the pixels as (channels, h, w).
 
     Raises:
-        DecodeError: the image has colors but one channel is needed, or low values are bright.
+        DecodeError: `channels` is not 1 or 3, the image has colors but `channels` is 1, or low values are bright.
     """
     if channels not in _COLORS:
         raise DecodeError(f"{channels} channels are needed; an image has 1 or 3")

@@ -16,9 +16,9 @@ from typing import Literal
 import numpy as np
 
 _POLE = math.sqrt(3) - 2
-# The kernel is below 1e-7 farther away.
+# Largest distance in voxels with a weight. Farther away, the kernel η is below 1e-7.
 _SPLINE_RADIUS = 14
-# Rows of the weights per matrix product. The columns without weight are skipped.
+# New voxels per matrix product. Old voxels without weight for these new voxels are skipped.
 _BLOCK = 32
 
 
@@ -49,7 +49,7 @@ class Taps:
 
     @classmethod
     def nearest(cls, old: int, new: int) -> "Taps":
-        """Return the taps of the nearest voxel, the next one if two are equally near."""
+        """Return the taps of the nearest voxel. Of two equally near voxels, the one with the higher index counts."""
         first = (2 * np.arange(new) + 1) * old // (2 * new)
         return cls(first, first, np.ones(new, np.float32), None)
 
@@ -66,7 +66,7 @@ class Taps:
 
 
 def axis_order(old: Sequence[int], new: Sequence[int]) -> list[int]:
-    """Return the order of the three axes in which a volume is interpolated: the axis that shrinks most is first."""
+    """Return the order in which the three axes are interpolated. The axis that shrinks most is first."""
     return sorted(range(3), key=lambda axis: new[axis] / old[axis])
 
 
@@ -75,12 +75,12 @@ def interpolate(
 ) -> np.ndarray:
     """Interpolate one channel at the voxel centers of a new grid with the same borders.
 
-    In memory are the channel and the results of two axes.
+    The memory holds `values` and the results of two axes.
 
     Args:
         values: float32 (X, Y, Z), finite.
         shape: voxels per axis of the result.
-        method: interpolation along all axes but `thick`.
+        method: interpolation along all axes except `thick`.
         thick: axis along which the nearest voxel is taken; None for no axis.
 
     Returns:
@@ -111,7 +111,7 @@ def _weights(old: int, new: int, kernel: Callable[[np.ndarray], np.ndarray], rad
 def _apply(weights: np.ndarray, values: np.ndarray, axis: int) -> np.ndarray:
     """Return the product of the weights (new, old) and the values along an axis."""
     shape = values.shape
-    # Matrices of one column are slow, so the last axis is on the other side of the product.
+    # Along the last axis, the weights are on the right, because many products with one column would be slow.
     folded = values.reshape(-1, shape[2]) if axis == 2 else values.reshape(math.prod(shape[:axis]), shape[axis], -1)
     blocks = []
     for first in range(0, len(weights), _BLOCK):
@@ -124,7 +124,7 @@ def _apply(weights: np.ndarray, values: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _hat(x: np.ndarray) -> np.ndarray:
-    """Return the kernel of linear interpolation."""
+    """Return the kernel of linear interpolation at the distances x in voxels."""
     return np.asarray(np.maximum(0, 1 - np.abs(x)))
 
 

@@ -26,7 +26,7 @@ class LabelMapFormat(Protocol):
         """
 
     def read_source(self, case: Case) -> Any:
-        """Read what the file needs from the input besides the label map.
+        """Read what `write` needs from the input in addition to the label map.
 
         Args:
             case: the volume.
@@ -35,7 +35,7 @@ class LabelMapFormat(Protocol):
             The argument `source` of `write`.
 
         Raises:
-            medtune.serving.pixels.DecodeError: the input lacks something. The message names the file.
+            medtune.serving.pixels.DecodeError: the input lacks data that `write` needs. The message names the file.
         """
 
     def write(self, path: Path, result: SegmentedVolume, source: Any) -> None:
@@ -53,7 +53,7 @@ class LabelMapFormat(Protocol):
 
 
 class DefaultFormat:
-    """Format of `SegmentedVolume.save`: a NIfTI file on the grid of the input, or a PNG file of an image."""
+    """Format of `SegmentedVolume.save`: NIfTI files on the grid of the input, or PNG files for images."""
 
     def prepare(self, cases: Sequence[Case], out: Path) -> list[Case]:
         """Accept every input."""

@@ -1,7 +1,7 @@
 """Resampling of class probabilities to labels while the probabilities are computed, in bounded memory.
 
-The sliding window finishes one slab of planes after another. A plane of the new grid depends on at most two neighboring
-planes of the old grid, so that all probabilities are never in memory together.
+A slab is a sequence of planes along the first axis. The sliding window finishes one slab after another. A plane of the
+new grid depends on at most two neighboring planes of the old grid. Complete probabilities are therefore not needed.
 """
 
 import numpy as np
@@ -11,13 +11,13 @@ from medtune.serving.volumes.resampling import Shape, finite_values
 
 
 class LabelResampler:
-    """Label map on another grid, from consecutive slabs of class probabilities along the first axis.
+    """Label map on another grid, computed from consecutive slabs of class probabilities.
 
     The axes are interpolated in the order of `resample_to_labels`, with the same operations. The label map is therefore
     equal to that of `resample_to_labels` for the complete probabilities.
 
     Attributes:
-        labels: uint8 (*shape). Complete after the last slab. The lowest of equally probable classes.
+        labels: uint8 (*shape), complete after the last slab. A voxel gets the lowest of equally probable classes.
     """
 
     def __init__(self, size: Shape, shape: Shape, thick: int | None = None) -> None:
@@ -26,7 +26,7 @@ class LabelResampler:
         Args:
             size: voxels per axis of the probabilities.
             shape: voxels per axis of the label map.
-            thick: axis from `thick_axis`.
+            thick: axis of thick slices from `thick_axis`; None for no axis.
         """
         self.labels = np.zeros(shape, np.uint8)
         taps = [_taps(old, new, axis == thick) for axis, (old, new) in enumerate(zip(size, shape, strict=True))]
@@ -52,13 +52,14 @@ class LabelResampler:
             self._add_plane(finite_values(slab[:, plane]))
 
     def _add_plane(self, plane: np.ndarray) -> None:
+        """Add the next plane of probabilities (K, Y, Z), and finish the planes of the label map that it completes."""
         number = self._received
         self._received += 1
         if number not in self._used:
             return
         for axis, taps in self._before:
             plane = plane if taps is None else taps.apply(plane, axis)
-        # Earlier planes than the previous one are not needed any more.
+        # Only this plane and the previous plane are still needed.
         self._planes = {key: value for key, value in self._planes.items() if key == number - 1} | {number: plane}
         while self._finished < len(self.labels) and self._along.second[self._finished] <= number:
             self.labels[self._finished] = self._scores(self._finished).argmax(axis=0)
@@ -77,6 +78,7 @@ class LabelResampler:
 
 
 def _taps(old: int, new: int, nearest: bool) -> Taps | None:
+    """Return the taps from `old` to `new` voxels along an axis; None if the numbers are equal."""
     if old == new:
         return None
     return Taps.nearest(old, new) if nearest else Taps.linear(old, new)

@@ -1,4 +1,4 @@
-"""Reading of volumes and masks from NIfTI files, and writing of label maps on the grid of a volume."""
+"""Reading of NIfTI files as volumes and masks in RAS (see geometry.py), and writing of label maps in a file's axes."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -41,8 +41,8 @@ def read_volume(paths: Path | Sequence[Path], channels: int | None = None) -> Vo
 
     Args:
         paths: .nii or .nii.gz files in the order of the channels.
-        channels: number of channels. The fourth axis of a file then counts as channels. If None, a file with a fourth
-            axis longer than 1 is refused, because it may be a series of time points.
+        channels: expected number of channels in all files. The fourth axis of a file then counts as channels. None: a
+            file with several volumes along the fourth axis is refused, because they may be time points.
 
     Returns:
         The volume in RAS. A label map of this volume is written on the grid of the first file.
@@ -55,14 +55,14 @@ def read_volume(paths: Path | Sequence[Path], channels: int | None = None) -> Vo
     if not files:
         raise ValueError("no files; expected one file, or one per channel")
     headers = [_read_header(file, channels) for file in files]
-    found = sum(header.channels for header in headers)
-    if channels is not None and found != channels:
-        raise DecodeError(f"{printable(str(files[0]))}: {found} channels; expected {channels}")
+    n_channels = sum(header.channels for header in headers)
+    if channels is not None and n_channels != channels:
+        raise DecodeError(f"{printable(str(files[0]))}: {n_channels} channels; expected {channels}")
     first = headers[0].grid
     for file, header in zip(files[1:], headers[1:], strict=True):
         with file_errors(file):
             header.grid.check_same(first, files[0].name)
-    shape = (found, *first.ras_shape)
+    shape = (n_channels, *first.ras_shape)
     with file_errors(files[0]):
         check_voxel_count(shape)
         data = np.empty(shape, np.float32)
@@ -78,8 +78,8 @@ def read_mask(path: Path, labels: Collection[int], grid: Grid | None = None) -> 
 
     Args:
         path: .nii or .nii.gz file.
-        labels: permitted values, including the background.
-        grid: grid of the volume that the mask must match.
+        labels: permitted values from 0 to 255, including the background.
+        grid: grid that the mask must have; None for any grid.
 
     Returns:
         uint8 (X, Y, Z) in RAS.
@@ -87,7 +87,7 @@ def read_mask(path: Path, labels: Collection[int], grid: Grid | None = None) -> 
     Raises:
         DecodeError: the file cannot be used, has values that are not in `labels`, or has another grid. The message
             names the file.
-        ValueError: a label is not in 0 to 255.
+        ValueError: `labels` is empty, or a label is not in 0 to 255.
     """
     if not labels or min(labels) < 0 or max(labels) > MAX_LABEL:
         raise ValueError(f"labels {sorted(labels)}: expected integers from 0 to {MAX_LABEL}")
@@ -134,12 +134,14 @@ def write_label_map(path: Path, mask: Labels, grid: Grid) -> None:
 
 
 def _read_header(path: Path, channels: int | None) -> NiftiHeader:
+    """Read and check the header of a file; `channels` as in `read_volume`."""
     with file_errors(path), open_nifti(path) as (header, _):
         _check_channels(header, channels)
         return header
 
 
 def _check_channels(header: NiftiHeader, channels: int | None) -> None:
+    """Raise DecodeError if `channels` is None and the fourth axis may be time points."""
     if channels is None and header.channels > 1:
         shape = (*header.grid.shape, header.channels)
         raise DecodeError(f"4 axes ({format_shape(shape)}) may be time points; expected one volume of 3 axes")
@@ -157,10 +159,11 @@ def _read_channels(path: Path, target: npt.NDArray[np.float32]) -> None:
 
 
 def _check_labels(values: np.ndarray, labels: Collection[int]) -> None:
-    found = np.unique(values)
-    if values.dtype.kind == "f" and not (np.isfinite(found).all() and np.array_equal(found, np.rint(found))):
+    """Raise DecodeError if values of a mask are not integers or not in `labels`."""
+    present = np.unique(values)
+    if values.dtype.kind == "f" and not (np.isfinite(present).all() and np.array_equal(present, np.rint(present))):
         raise DecodeError("a mask must contain integers, but this file has fractions, NaN or infinite values")
-    unknown = [int(value) for value in found.tolist() if value not in labels]
+    unknown = [int(value) for value in present.tolist() if value not in labels]
     if unknown:
         shown = ", ".join(str(value) for value in unknown[:5]) + (", ..." if len(unknown) > 5 else "")
         known = ", ".join(str(label) for label in sorted(labels))

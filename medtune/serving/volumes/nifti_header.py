@@ -1,7 +1,7 @@
 """Header of a NIfTI file: shape, type of the voxels, scaling, affine and units, checked before any voxel is read.
 
-NIfTI-1 and NIfTI-2 files with header and voxels in one file are read. The affine is the sform if its code is set,
-otherwise the qform, as in nibabel. Lengths without a unit are mm.
+NIfTI-1 and NIfTI-2 are read if the header and the voxels are in one file. The affine is the sform (a matrix) if it is
+set. Otherwise, it is the qform (a rotation, an offset and a spacing), as in nibabel. Lengths without a unit are mm.
 """
 
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 SIZES = {348: 1, 540: 2}  # bytes of the header: version
 _MAGIC = {1: b"n+1", 2: b"n+2"}
-_PAIR_MAGIC = (b"ni1", b"ni2")
+_PAIR_MAGIC = (b"ni1", b"ni2")  # the voxels are in a separate file
 # Type codes of NIfTI whose values are read.
 _TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 _REFUSED_TYPES = {1: "binary", 32: "complex64", 128: "RGB", 1536: "float128", 1792: "complex128", 2048: "complex256",
                   2304: "RGBA"}  # fmt: skip
-# Header extensions are text of at most some kilobytes. The limit keeps a damaged header from skipping gigabytes.
+# Largest accepted `offset`. The extensions between the header and the voxels are text of at most some kilobytes.
 MAX_OFFSET = 1 << 26
 
 
@@ -36,8 +36,8 @@ class NiftiHeader:
         grid: voxel grid.
         channels: size of the fourth axis, 1 for a file of three axes.
         dtype: type of the stored voxels, with the byte order.
-        scaling: (slope, intercept) that the file declares; None if the stored values are the values.
-        offset: position of the first voxel in bytes.
+        scaling: (slope, intercept) that the file declares; None if the stored values need no scaling.
+        offset: position of the first voxel in the file, in bytes.
     """
 
     grid: Grid
@@ -80,7 +80,7 @@ def parse_header(block: bytes) -> NiftiHeader:
 
     Raises:
         DecodeError: nibabel is not installed, the file is a pair of .hdr and .img, or the header is damaged or
-            describes anything else than a volume of real numbers on a rectangular grid.
+            does not describe a volume of real numbers on a rectangular grid.
     """
     try:
         from nibabel.nifti1 import Nifti1Header
@@ -103,6 +103,7 @@ def parse_header(block: bytes) -> NiftiHeader:
 
 
 def _size_and_order(start: bytes) -> tuple[int, str]:
+    """Return the size of the header in bytes and its byte order, `<` or `>`."""
     for order, name in (("<", "little"), (">", "big")):
         if (size := int.from_bytes(start[:4], name)) in SIZES:  # type: ignore[arg-type]
             return size, order
@@ -110,6 +111,7 @@ def _size_and_order(start: bytes) -> tuple[int, str]:
 
 
 def _shape(dim: list[int]) -> tuple[tuple[int, int, int], int]:
+    """Return the shape (X, Y, Z) and the number of channels from the field dim."""
     count, sizes = dim[0], dim[1:]
     if count not in (3, 4):
         described = f" ({format_shape(tuple(sizes[:count]))})" if 1 <= count <= 7 else ""
@@ -119,6 +121,7 @@ def _shape(dim: list[int]) -> tuple[tuple[int, int, int], int]:
 
 
 def _dtype(code: int, order: str) -> "np.dtype[np.generic]":
+    """Return the type of the voxels from the field datatype and the byte order."""
     if code not in _TYPES:
         name = _REFUSED_TYPES.get(code, f"unknown type {code}")
         raise DecodeError(f"voxels of {name} are not supported; expected integers or real numbers")
@@ -126,6 +129,7 @@ def _dtype(code: int, order: str) -> "np.dtype[np.generic]":
 
 
 def _scaling(header: "Nifti1Header") -> tuple[float, float] | None:
+    """Return slope and intercept; None if the values need no scaling."""
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if slope == 0 or np.isnan(slope):  # not set
         return None
@@ -135,7 +139,8 @@ def _scaling(header: "Nifti1Header") -> tuple[float, float] | None:
 
 
 def _offset(offset: float, size: int) -> int:
-    offset = offset or float(size + 4)  # 0 is not set; the voxels then follow the header and its extension flag
+    """Check the position of the first voxel in bytes; `size` is the size of the header."""
+    offset = offset or float(size + 4)  # 0 means not set: the voxels follow the header and a flag of 4 bytes
     if not size <= offset <= MAX_OFFSET or offset != int(offset):
         raise DecodeError(f"damaged: the voxels start at byte {offset:g}")
     return int(offset)

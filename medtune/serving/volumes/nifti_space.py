@@ -1,4 +1,4 @@
-"""The fields of a NIfTI header that describe the voxel grid, kept so that a label map gets exactly the same ones."""
+"""Fields of a NIfTI header that describe the voxel grid. A label map gets exactly the fields of its volume."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
 
 INSTALL = 'nibabel is not installed. Run pip install "medtune[volumes]"'
-_CODES = range(6)  # of qform and sform; nibabel resets others to 0
+_CODES = range(6)  # permitted codes of qform and sform
 _SCANNER = 1  # code of qform and sform: coordinates of the scanner
 _MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # unknown, m, mm and um
-_UNIT_OF_LENGTH = 7  # bits of xyzt_units
+_UNIT_OF_LENGTH = 7  # the bits of xyzt_units that contain the unit of length
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class NiftiSpace:
     """The fields of a NIfTI header that describe the grid, with the values of the file.
 
     Attributes:
-        version: 1 or 2.
-        qform_code: meaning of the quaternion; 0 if it is not set.
-        sform_code: meaning of the rows; 0 if they are not set.
+        version: version of NIfTI, 1 or 2.
+        qform_code: coordinate system of the qform (`quaternion`, `offset` and `pixdim`); 0 if it is not set.
+        sform_code: coordinate system of the sform (`rows`); 0 if it is not set.
         quaternion: the fields quatern_b, quatern_c and quatern_d.
         offset: the fields qoffset_x, qoffset_y and qoffset_z.
         rows: the fields srow_x, srow_y and srow_z.
@@ -74,7 +74,17 @@ class NiftiSpace:
 
     @classmethod
     def from_affine(cls, affine: Floats) -> "NiftiSpace":
-        """Set qform and sform to an affine without shear, float64 (4, 4), with the code of the scanner and in mm."""
+        """Return fields with an affine as qform and sform, in scanner coordinates.
+
+        Args:
+            affine: float64 (4, 4), voxel indices to mm, without shear.
+
+        Returns:
+            The fields for NIfTI-1.
+
+        Raises:
+            DecodeError: nibabel is not installed.
+        """
         try:
             from nibabel.nifti1 import Nifti1Header
         except ImportError:
@@ -103,18 +113,18 @@ class NiftiSpace:
         """Compute the affine in mm: the sform if it is set, otherwise the qform, as in nibabel.
 
         Returns:
-            float64 (4, 4). It is not checked for shear.
+            float64 (4, 4), which may have shear.
 
         Raises:
-            DecodeError: neither is set, the qform is not a rotation, qform and sform are mirror images of each other,
-                or the unit is unknown.
+            DecodeError: neither sform nor qform is set, they are mirror images of each other, the qform is not a
+                rotation, or the unit is unknown.
         """
         if self.qform_code == self.sform_code == 0:
             raise DecodeError("the position in space is unknown: qform_code and sform_code are 0")
         if (unit := self.units & _UNIT_OF_LENGTH) not in _MM_PER_UNIT:
             raise DecodeError(f"the unit of length has the unknown code {unit}")
         affine = self._sform() if self.sform_code > 0 else self._qform()
-        # Programs read either of the two, so left and right must agree.
+        # Some programs read the qform and others the sform, so both must agree about left and right.
         with np.errstate(invalid="ignore"):  # numbers that are not finite are refused later
             determinant = float(np.linalg.det(affine[:3, :3]))
         if self.qform_code > 0 and determinant * self.pixdim[0] < 0:

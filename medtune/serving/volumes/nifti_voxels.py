@@ -1,7 +1,7 @@
 """Voxels of a NIfTI file, read slab by slab.
 
-The header states the number of bytes. It is verified against the size of the file before anything else is read. A
-compressed file is decompressed only up to this number, so a gzip bomb cannot fill memory.
+The header states the number of bytes. This number is compared with the size of the file before any voxel is read. A
+compressed file is decompressed only up to this number, so a gzip bomb cannot fill the memory.
 """
 
 import gzip
@@ -20,8 +20,8 @@ from medtune.serving.volumes.nifti_header import NiftiHeader, header_size, parse
 _GZIP = b"\x1f\x8b"
 # Deflate, the method of gzip, compresses to 1/1032 at best.
 _MAX_RATIO = 1032
-_SLAB_BYTES = 1 << 24
-_HEADER_START = 4
+_SLAB_BYTES = 1 << 24  # largest size of a slab of several slices
+_SIZE_BYTES = 4  # the field with the size of the header, at the start of the file
 
 
 @contextmanager
@@ -35,17 +35,17 @@ def open_nifti(path: Path) -> Iterator[tuple[NiftiHeader, BinaryIO]]:
         The header and a stream at the first voxel.
 
     Raises:
-        DecodeError: the file cannot be used. The message has no name of the file.
+        DecodeError: the file cannot be used. The message does not name the file.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         start = file.read(len(_GZIP))
         file.seek(0)
         if start != _GZIP:
-            yield _start(file, size, size)
+            yield _open_voxels(file, size, size)
             return
         with gzip.GzipFile(fileobj=file) as stream:
-            yield _start(stream, size, size * _MAX_RATIO)  # type: ignore[arg-type]
+            yield _open_voxels(stream, size, size * _MAX_RATIO)  # type: ignore[arg-type]
 
 
 def read_slabs(header: NiftiHeader, stream: BinaryIO) -> Iterator[tuple[int, slice, np.ndarray]]:
@@ -78,10 +78,19 @@ def read_slabs(header: NiftiHeader, stream: BinaryIO) -> Iterator[tuple[int, sli
         raise DecodeError("the file has more bytes than its header states")
 
 
-def _start(stream: BinaryIO, size: int, capacity: int) -> tuple[NiftiHeader, BinaryIO]:
-    """Read the header, and check that the file can contain all voxels."""
-    start = stream.read(_HEADER_START)
-    block = start + stream.read(header_size(start) - _HEADER_START)
+def _open_voxels(stream: BinaryIO, size: int, capacity: int) -> tuple[NiftiHeader, BinaryIO]:
+    """Return the header and the stream at the first voxel.
+
+    Args:
+        stream: the file, at its start.
+        size: bytes of the file.
+        capacity: largest possible number of bytes after decompression.
+
+    Raises:
+        DecodeError: the header cannot be used, or the file is too small for all voxels.
+    """
+    start = stream.read(_SIZE_BYTES)
+    block = start + stream.read(header_size(start) - _SIZE_BYTES)
     if len(block) < header_size(start):
         raise DecodeError("truncated: the header is not complete")
     header = parse_header(block)

@@ -33,18 +33,19 @@ def write_label_maps(
 ) -> int:
     """Write the label map of each readable volume, and the table `volumes.csv`.
 
-    A label map is `CASE.nii.gz`, or `CASE.png` for an image. The table has the columns path, ml_LABEL,
-    uncertainty_LABEL, flags and seconds. Images have pixels_LABEL instead of ml_LABEL. The uncertainty of a label that
-    was not found is empty. A volume that fails does not affect the others. Unfinished files of a killed run are
+    A label map is `CASE.nii.gz` by default, or `CASE.png` for an image. The table has the columns path, ml_LABEL,
+    uncertainty_LABEL, flags and seconds. Images have pixels_LABEL instead of ml_LABEL. The uncertainty is empty if a
+    label was not predicted. A volume that fails does not affect the others. Unfinished files of a killed run are
     removed.
 
     Args:
-        bundle: the loaded bundle.
-        cases: volumes with different names.
+        bundle: the loaded bundle (an exported model).
+        cases: volumes or images with different names.
         out: folder of the results, created if it does not exist. Existing results are replaced.
         batch_size: windows per run of the network.
         as_json: also print the table as a JSON list on stdout.
-        label_map_format: file format of the label maps, which has prepared the cases; None for the default.
+        label_map_format: file format of the label maps. Its method `prepare` returned `cases`. None for
+            `DefaultFormat`.
 
     Returns:
         The number of volumes that could not be segmented. The reasons are printed to stderr.
@@ -93,7 +94,7 @@ def write_label_maps(
 
 
 def _remove_unfinished(out: Path, names: Sequence[str]) -> None:
-    """Remove the temporary files of killed runs that wrote the same results."""
+    """Remove the temporary files that killed runs left for results of these names."""
     for name in names:
         for path in out.glob(f".{glob.escape(name)}.*.tmp*"):
             process = path.name.removeprefix(f".{name}.").partition(".")[0]
@@ -102,7 +103,7 @@ def _remove_unfinished(out: Path, names: Sequence[str]) -> None:
 
 
 def _is_running(process: int) -> bool:
-    if os.name != "posix":  # elsewhere os.kill ends the process
+    if os.name != "posix":  # on Windows, os.kill would end the process
         return True
     try:
         os.kill(process, 0)
@@ -114,6 +115,7 @@ def _is_running(process: int) -> bool:
 
 
 def _source(case: Case) -> Path | Sequence[Path]:
+    """Return the only file or folder of a case, or its files of several channels."""
     return case.files[0] if len(case.files) == 1 else case.files
 
 
@@ -125,6 +127,7 @@ def _reason(error: Exception, case: Case) -> str:
 
 
 def _cell(value: Any) -> Any:
+    """Return a value of the table as text; an empty text for NaN."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.6g}"
     return value

@@ -2,8 +2,8 @@
 
 Images are interpolated with cubic splines, and masks and class probabilities linearly. Along a thick axis, the nearest
 voxel is taken (Isensee et al., nnU-Net, Nature Methods 18:203, 2021). The field of view does not change: with n old
-and m new voxels, new voxel i has its center at the old index (i + 1/2) n / m - 1/2. Volumes continue outside with
-their edge voxels. No low-pass filter is applied, as in nnU-Net.
+and m new voxels, new voxel i has its center at the old index (i + 1/2) n / m - 1/2. Outside of a volume, the edge
+voxels are repeated. No low-pass filter is applied, as in nnU-Net.
 """
 
 import math
@@ -20,7 +20,7 @@ Spacing = tuple[float, float, float]
 # Above this ratio of the largest to the smallest spacing, slices are too thick for interpolation between them.
 THICK_RATIO = 3.0
 MAX_VOXELS = 2**31
-_EQUAL = 1e-3
+_EQUAL = 1e-3  # fraction by which equal spacings may differ
 
 
 def resampled_shape(shape: Sequence[int], spacing: Sequence[float], target: Sequence[float]) -> Shape:
@@ -28,8 +28,8 @@ def resampled_shape(shape: Sequence[int], spacing: Sequence[float], target: Sequ
 
     Args:
         shape: voxels per axis.
-        spacing: spacing in mm.
-        target: new spacing in mm. The resulting spacing deviates slightly, because the field of view does not change.
+        spacing: spacing per axis in mm.
+        target: new spacing per axis in mm. The result has about this spacing, because the field of view stays equal.
 
     Returns:
         Rounded number of voxels, at least 1 per axis.
@@ -49,16 +49,17 @@ def resampled_shape(shape: Sequence[int], spacing: Sequence[float], target: Sequ
 
 
 def thick_axis(spacing: Sequence[float], target: Sequence[float]) -> int | None:
-    """Return the axis of thick slices, in the original volume or otherwise in the target.
+    """Return the axis of thick slices of the original volume. If it has no thick slices, return that of the target.
 
-    Resampling back uses the same axis: do not exchange the arguments.
+    Resampling back needs the same axis, from the same arguments in the same order.
 
     Args:
-        spacing: spacing of the original volume in mm.
-        target: spacing of the training volumes in mm.
+        spacing: spacing per axis of the original volume in mm.
+        target: spacing per axis of the training volumes in mm.
 
     Returns:
-        The axis whose spacing exceeds `THICK_RATIO` times the smallest. None if no axis or more than one is thick.
+        The axis with the largest spacing, if it is above `THICK_RATIO` times the smallest. None if no axis is thick, or
+        if two axes have the largest spacing.
     """
     for candidate in (spacing, target):
         largest = max(candidate)
@@ -90,7 +91,7 @@ def resample_image(image: np.ndarray, shape: Shape, thick: int | None = None) ->
 
 
 def resample_to_labels(probabilities: np.ndarray, shape: Shape, thick: int | None = None) -> np.ndarray:
-    """Resample class probabilities linearly and select the most probable class, with two classes in memory.
+    """Resample class probabilities linearly and select the most probable class.
 
     Args:
         probabilities: (K, X, Y, Z), K at most 256.
@@ -98,7 +99,7 @@ def resample_to_labels(probabilities: np.ndarray, shape: Shape, thick: int | Non
         thick: axis from `thick_axis`.
 
     Returns:
-        uint8 (*shape). The lowest of equally probable classes.
+        uint8 (*shape). A voxel gets the lowest of equally probable classes.
 
     Raises:
         DecodeError: a probability is NaN or infinite.
@@ -108,7 +109,7 @@ def resample_to_labels(probabilities: np.ndarray, shape: Shape, thick: int | Non
 
 
 def resample_mask(mask: np.ndarray, shape: Shape, thick: int | None = None) -> np.ndarray:
-    """Resample a mask: interpolate the indicator of each label linearly and select the largest.
+    """Resample a mask: interpolate each label as an array of 0 and 1 linearly, and select the largest value.
 
     Args:
         mask: uint8 (X, Y, Z).
@@ -116,7 +117,7 @@ def resample_mask(mask: np.ndarray, shape: Shape, thick: int | None = None) -> n
         thick: axis from `thick_axis`.
 
     Returns:
-        uint8 (*shape). The lowest of equally probable labels.
+        uint8 (*shape). A voxel gets the lowest of labels with equal values.
 
     Raises:
         ValueError: the mask is not uint8.
@@ -133,6 +134,7 @@ def resample_mask(mask: np.ndarray, shape: Shape, thick: int | None = None) -> n
 
 
 def _most_probable(scores: Iterable[tuple[int, np.ndarray]], shape: Shape) -> np.ndarray:
+    """Return the label with the largest score of each voxel, from pairs of ascending labels and their scores."""
     best, labels = np.full(shape, -np.inf, np.float32), np.zeros(shape, np.uint8)
     for label, score in scores:
         labels[score > best] = label

@@ -1,4 +1,4 @@
-"""Result of a bundle for one volume: the label map and its summary."""
+"""Result of a bundle (an exported model) for one volume: the label map in RAS (see geometry.py) and its summary."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ class SegmentedVolume:
 
     Attributes:
         ras_labels: uint8 (X, Y, Z) in RAS, 0 is the background.
-        grid: voxel grid of the file.
-        volumes_ml: volume of each label in ml.
-        uncertainty: for each label, the mean of 1 - p over its voxels, where p is the probability of the predicted
-            label after temperature scaling; NaN for a label that was not predicted.
+        grid: voxel grid of the input file.
+        volumes_ml: volume of each label in ml, without the background.
+        uncertainty: mean of 1 - p over the voxels of each label. p is the probability of the predicted label after
+            temperature scaling. NaN for a label that was not predicted.
         flags: differences from the training volumes, one phrase each.
     """
 
@@ -40,12 +40,12 @@ class SegmentedVolume:
 
     @property
     def pixels(self) -> tuple[int, ...]:
-        """Number of voxels of each label, which are the pixels of an image."""
+        """Number of voxels of each label. The voxels of an image are its pixels."""
         counts = np.bincount(self.ras_labels.ravel(), minlength=1 + len(self.volumes_ml))
         return tuple(counts[1 : 1 + len(self.volumes_ml)].tolist())
 
     def save(self, path: Path) -> None:
-        """Write the label map with affine, qform, sform and units of the file, or as a gray PNG file.
+        """Write the label map on the grid of the input file, or as a gray PNG file.
 
         Args:
             path: .nii or .nii.gz file. For an image, a .png file.
@@ -65,7 +65,7 @@ def label_volumes(labels: np.ndarray, n_labels: int, spacing: Sequence[float]) -
     Args:
         labels: uint8 (X, Y, Z).
         n_labels: number of labels without the background.
-        spacing: spacing in mm.
+        spacing: spacing of the voxels along X, Y and Z in mm.
 
     Returns:
         Milliliters per label, without the background.

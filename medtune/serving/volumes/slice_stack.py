@@ -13,14 +13,14 @@ import numpy as np
 from medtune.serving.pixels import DecodeError
 from medtune.serving.volumes.geometry import MAX_SHEAR, Floats, check_affine, format_numbers
 
-# A slice may be off its place in an evenly spaced stack by this fraction of the spacing. Scanners round positions to
-# 0.01 mm, so a larger fraction is accepted up to 0.02 mm.
+# Largest deviation of a slice from an evenly spaced stack, as a fraction of the distance between slices. Scanners round
+# positions to 0.01 mm. A deviation up to `ROUNDING_MM` is therefore accepted too, up to `ROUNDING_DEVIATION`.
 MAX_DEVIATION = 0.02
 ROUNDING_MM = 0.02
 ROUNDING_DEVIATION = 0.1
-# Directions and pixel spacings of the slices may differ by this amount.
+# Largest difference between the directions of slices. Pixel spacings may differ by this fraction.
 _SAME = 1e-4
-# A distance above this many spacings is a missing slice, otherwise the slices are unevenly spaced.
+# A slice is missing if a distance is above this many usual distances.
 _MISSING = 1.5
 
 
@@ -31,8 +31,8 @@ class SlicePlace:
     Attributes:
         name: name of the file.
         position: ImagePositionPatient, (3,) in mm, LPS.
-        orientation: ImageOrientationPatient, (6,).
-        spacing: PixelSpacing: distance between rows, then between columns, in mm.
+        orientation: ImageOrientationPatient, (6,), two directions.
+        spacing: PixelSpacing, (2,) in mm: the distance between rows, then between columns.
         shape: number of columns and rows.
     """
 
@@ -54,8 +54,8 @@ def sort_slices(slices: Sequence[SlicePlace]) -> tuple[list[int], Floats]:
         slice) to RAS mm.
 
     Raises:
-        DecodeError: fewer than two slices, different orientations, pixel spacings or sizes, doubled, missing or
-            unevenly spaced slices, or slices that are shifted sideways (a tilted gantry).
+        DecodeError: there are fewer than two slices, or their orientations, pixel spacings or sizes differ. Or slices
+            are doubled, missing, unevenly spaced or shifted sideways (a tilted gantry).
     """
     if len(slices) < 2:
         raise DecodeError("one slice; expected a series of at least two slices")
@@ -117,10 +117,10 @@ def _check_steps(names: list[str], positions: Floats, depths: Floats) -> Floats:
         depths: (n,) positions along the normal in mm, ascending.
 
     Returns:
-        (3,) from one slice to the next, in mm.
+        The vector from one slice to the next, (3,) in mm.
 
     Raises:
-        DecodeError: slices are doubled, missing, unevenly spaced or shifted.
+        DecodeError: slices are doubled, missing or unevenly spaced.
     """
     gaps = np.diff(depths)
     usual = float(np.median(gaps))
@@ -136,8 +136,8 @@ def _check_steps(names: list[str], positions: Floats, depths: Floats) -> Floats:
             f"{usual:g} mm between most slices"
         )
     step: Floats = (positions[-1] - positions[0]) / (len(positions) - 1)
-    places = positions[0] + np.arange(len(positions))[:, None] * step
-    if float(np.linalg.norm(positions - places, axis=1).max()) > tolerance:
+    expected = positions[0] + np.arange(len(positions))[:, None] * step
+    if float(np.linalg.norm(positions - expected, axis=1).max()) > tolerance:
         raise DecodeError(
             f"the slices are unevenly spaced: {gaps.min():g} to {gaps.max():g} mm. Resample the series to even spacing"
         )

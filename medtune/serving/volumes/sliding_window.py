@@ -1,9 +1,10 @@
 """Prediction of a volume from overlapping windows with Gaussian weights, in bounded memory.
 
-A voxel gets the weighted mean of the probabilities of all windows that cover it (Isensee et al., nnU-Net, Nature
-Methods 18:203, 2021). The weight is a product over the axes, and the windows form a grid. The sum of the weights is
-therefore a product over the axes too, and needs no array of the volume's size. Windows are processed along the first
-axis. A slab that no later window covers is finished and leaves the memory.
+A window is a box of the size that the network reads. A voxel gets the weighted mean of the probabilities of all windows
+that cover it (Isensee et al., nnU-Net, Nature Methods 18:203, 2021). The weight is a product over the axes, and the
+windows form a grid. The sum of the weights is therefore a product over the axes too, and needs no array of the volume's
+size. Windows are processed along the first axis. A slab is a sequence of planes along this axis. A slab that no later
+window covers is finished and leaves the memory.
 """
 
 import itertools
@@ -37,7 +38,7 @@ def predict(
 ) -> np.ndarray:
     """Predict the label of each voxel.
 
-    The memory is that of `n_outputs` float32 arrays of two windows' thickness across the volume, plus the labels.
+    The memory holds the labels, and the probabilities of a slab with the thickness of two windows.
 
     Args:
         volume: normalized volume (C, X, Y, Z).
@@ -50,7 +51,7 @@ def predict(
         on_progress: called after each call of `run`, with the numbers of finished windows and of all windows.
 
     Returns:
-        uint8 (X, Y, Z), the lowest of equally probable classes.
+        uint8 (X, Y, Z). A voxel gets the lowest of equally probable classes.
 
     Raises:
         ValueError: an argument is out of range. Or `run` returns another shape, NaN or infinity.
@@ -76,7 +77,7 @@ def predict_slabs(
     batch: int,
     on_progress: OnProgress | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Predict the probabilities of consecutive slabs, which together are the volume.
+    """Predict the probabilities of consecutive slabs that together cover the volume.
 
     Args:
         volume: normalized volume (C, X, Y, Z).
@@ -102,7 +103,7 @@ def predict_slabs(
     columns, n_windows = list(itertools.product(*grid[1:])), math.prod(map(len, grid))
     y, z = (slice(start, start + length) for start, length in zip(offset[1:], size[1:], strict=True))
     weights, done = importance(patch), 0
-    # Weighted sums of the planes from the current window's first to its last.
+    # Weighted sums of the probabilities in the planes of the current window.
     sums = np.zeros((n_outputs, patch[0], *volume.shape[2:]), np.float32)
     for x, following in itertools.pairwise([*grid[0], volume.shape[1]]):
         for number in range(0, len(columns), batch):
@@ -114,7 +115,7 @@ def predict_slabs(
                 on_progress(done, n_windows)
         finished = min(following - x, patch[0])
         total = totals[0][x : x + finished, None, None] * totals[1][:, None] * totals[2]
-        # A padded axis has one window.
+        # A padded axis has only one window, so this slab contains all padding of the axis.
         inside = slice(offset[0], min(finished, offset[0] + size[0]))
         yield x, sums[:, inside, y, z] / total[inside, y, z]
         for plane in range(patch[0]):  # one assignment of all planes would copy the overlapping array
@@ -149,6 +150,7 @@ def mirrored(run: Run, axes: Sequence[int]) -> Run:
 def _run(
     run: Run, volume: np.ndarray, x: int, corners: Sequence[tuple[int, ...]], patch: Patch, n_outputs: int
 ) -> np.ndarray:
+    """Run the network on the windows at the corners (x, y, z) and check its output (B, n_outputs, *patch)."""
     windows = np.stack([volume[_box((x, *corner), patch)] for corner in corners])
     outputs = run(np.asarray(windows, np.float32))
     expected = (len(corners), n_outputs, *patch)
@@ -160,5 +162,5 @@ def _run(
 
 
 def _box(corner: Sequence[int], sides: Sequence[int]) -> tuple[Any, ...]:
-    """Return the index of a box along the last axes."""
+    """Return the index of a box (its first corner and the lengths of its sides) along the last axes."""
     return (..., *(slice(start, start + side) for start, side in zip(corner, sides, strict=True)))

@@ -1,4 +1,4 @@
-"""Kind of uploaded files, and the folder of an uploaded DICOM series. The content decides, not the name."""
+"""Kind of uploaded files, which their content decides, and the folder of an uploaded DICOM series."""
 
 import re
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from medtune.serving.volumes.zip_series import is_zip, unpack_zip
 FileKind = Literal["NIfTI", "DICOM", "ZIP"]
 SERIES_KINDS = ("DICOM", "ZIP")
 UploadedFile = tuple[str, Path]  # name in the request, and where the file is stored
-_START_BYTES = 132
+_START_BYTES = 132  # up to the end of the signature of a DICOM file
 _GZIP = b"\x1f\x8b"
 _NAME_CHARS = 80
 _KINDS = "a NIfTI file, a DICOM file or a ZIP archive of a DICOM series"
@@ -42,11 +42,12 @@ def check_kind(files: Sequence[UploadedFile]) -> FileKind:
 
 
 def _kind_of(start_of_message: str, path: Path) -> FileKind:
+    """Return the kind of a file. Raise DecodeError if it is empty or of another kind."""
     with path.open("rb") as stream:
         start = stream.read(_START_BYTES)
     if not start:
         raise DecodeError(f"{start_of_message}the file is empty")
-    if is_dicom(start):  # first, because any bytes are allowed before the signature
+    if is_dicom(start):  # checked first, because DICOM allows any bytes before its signature
         return "DICOM"
     if is_zip(start):
         return "ZIP"
@@ -68,7 +69,7 @@ def make_series(files: Sequence[UploadedFile], folder: Path) -> Path:
         folder: temporary folder of the request.
 
     Returns:
-        The folder. Messages about slices show their names in it, which are those of the request if possible.
+        The folder. Its files have the names in the request if possible, because messages show these names.
 
     Raises:
         DecodeError: the archive cannot be used.
@@ -90,7 +91,7 @@ def make_series(files: Sequence[UploadedFile], folder: Path) -> Path:
 
 
 def _file_name(name: str) -> str:
-    """Return the last part of a path in ASCII, without the names that a search for slices leaves out."""
+    """Return the last part of a path in ASCII. A name that a search for slices would ignore gets a prefix."""
     last = name.replace("\\", "/").rpartition("/")[2]
     text = re.sub(r"[^A-Za-z0-9._ -]", "_", last)[-_NAME_CHARS:].strip(". ")
     return f"slice_{text}" if not text or text.lower() in SYSTEM_FILES else text

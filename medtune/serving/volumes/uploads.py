@@ -1,8 +1,8 @@
-"""Segmentation of an uploaded volume or image.
+"""Segmentation of an uploaded volume or image with a bundle (an exported model).
 
 The request has a NIfTI file, one NIfTI file per channel, the DICOM files of a series, a ZIP archive of a series, or one
-image. Its files are in a temporary folder. One volume is read and segmented at a time, because several would need
-several times the memory.
+image. The files of the request are in a temporary folder. Only one volume is read and segmented at a time, to limit the
+memory.
 """
 
 import math
@@ -35,7 +35,7 @@ from medtune.serving.volumes.volume import Grid, Volume
 
 NIFTI_MEDIA_TYPE, IMAGE_MEDIA_TYPE = "application/gzip", "image/png"
 _MEDIA_TYPES = {OUTPUT_SUFFIX: NIFTI_MEDIA_TYPE, IMAGE_SUFFIX: IMAGE_MEDIA_TYPE, DICOM_SUFFIX: DICOM_MEDIA_TYPE}
-# A compressed upload can be a thousand times larger in memory.
+# A limit is necessary because a compressed upload can be a thousand times larger in memory.
 MAX_VOXELS = 1 << 28
 _ONE_AT_A_TIME = Lock()
 
@@ -84,11 +84,11 @@ def segment_upload(
         writer: file format of the label map; None for an answer without label map.
 
     Returns:
-        The answer. The label map is a .nii.gz file, a .png file for an image, or a DICOM-SEG.
+        The answer. Its label map is a .nii.gz file, a DICOM-SEG, or a .png file for an image.
 
     Raises:
-        DecodeError: the volume cannot be used.
-        NotAcceptableError: a DICOM-SEG was requested, but the upload is not DICOM.
+        DecodeError: the volume cannot be used. The message has the names in the request.
+        NotAcceptableError: a DICOM-SEG was requested, but the upload is not a DICOM series.
         TooLargeError: the volume has more than `MAX_VOXELS` voxels, before or after resampling. Or there are more files
             than channels, or a ZIP archive is too large.
         StorageError: the label map cannot be written, for example because the disk is full.
@@ -104,6 +104,7 @@ def segment_upload(
 def _segment(
     bundle: VolumeBundle, files: Sequence[UploadedFile], folder: Path, writer: LabelMapFormat | None
 ) -> Answer:
+    """Segment as in `segment_upload`, with paths of temporary files in messages."""
     is_planar, paths = bundle.settings.is_planar, [path for _, path in files]
     file_kind = "image" if is_planar else check_kind(files)
     if isinstance(writer, DicomSegFormat) and file_kind not in SERIES_KINDS:
@@ -156,7 +157,7 @@ def _run(
 
 
 def _without_paths(reason: str, files: Sequence[UploadedFile], folder: Path) -> str:
-    """Return a message with the names in the request instead of paths of the service."""
+    """Replace the paths of temporary files in a message by the names in the request."""
     series, here = series_folder(folder), printable(str(folder))
     start = series if series.exists() else files[0][1]
     reason = reason.removeprefix(f"{printable(str(start))}: ").replace(f"{here}/", "")
@@ -174,7 +175,7 @@ def _storage_problem(what: str, error: BaseException | None) -> str:
 def _check_size(bundle: VolumeBundle, grid: Grid) -> None:
     """Check the size of a volume before memory is allocated.
 
-    A small file may have a large spacing. Its resampled volume, with one array per class, then needs most memory.
+    A small file with a large spacing gives a large resampled volume, which has one array per class.
 
     Raises:
         TooLargeError: an array would have more than `MAX_VOXELS` values.

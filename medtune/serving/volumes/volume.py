@@ -1,4 +1,4 @@
-"""A volume in RAS, and the grid of the file that it comes from."""
+"""A volume in RAS (see geometry.py), and the voxel grid of its file."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """The voxel grid of a file, in the order of the file. A label map is written on this grid.
+    """The voxel grid of a file, with the axes of the file. The label map is written on this grid.
 
     Attributes:
         shape: number of voxels along each axis of the file.
@@ -94,7 +94,7 @@ def make_grid(shape: tuple[int, int, int], affine: Floats, space: NiftiSpace) ->
         The grid.
 
     Raises:
-        DecodeError: the affine is not finite, or is singular or sheared. Or the volume is larger than `MAX_EXTENT_MM`.
+        DecodeError: the affine is not finite, or is singular or sheared. Or an axis is longer than `MAX_EXTENT_MM`.
     """
     geometry.check_affine(affine)
     extent = float((geometry.spacing(affine) * shape).max())

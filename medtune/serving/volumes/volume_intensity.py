@@ -1,9 +1,10 @@
-"""Normalization of volumes, with one rule per channel, identical for training and prediction.
+"""Normalization of volumes for training and prediction, with one rule per channel.
 
-The scale of MR differs up to 10,000-fold between scanners and file formats, so `zscore` and `minmax` use the numbers of
-each volume. CT has Hounsfield units, so `window` and `foreground` use the same numbers for every volume. They follow
-nnU-Net (Isensee et al., Nature Methods 18:203, 2021). medtune.data.volume_intensity determines the numbers of
-`foreground`.
+The numbers of a rule are its limits, mean and standard deviation. The values of MR volumes differ up to 10,000-fold
+between scanners and file formats. The rules `zscore` and `minmax` therefore compute their numbers from each volume. CT
+volumes have Hounsfield units. The rules `window` and `foreground` therefore use the same numbers for every volume.
+medtune.data.volume_intensity computes the numbers of `foreground`, which follows nnU-Net (Isensee et al., Nature
+Methods 18:203, 2021).
 """
 
 import math
@@ -19,7 +20,7 @@ from medtune.serving.pixels import DecodeError
 Rule = Literal["zscore", "minmax", "window", "foreground"]
 # Rules that take all numbers from the volume itself.
 PER_VOLUME = ("zscore", "minmax")
-# Percentiles of a volume or of the foreground between which values are kept.
+# Values outside of these percentiles, of a volume or of the foreground, are clipped.
 PERCENTILES = (0.5, 99.5)
 
 _NUMBERS = ("low", "high", "mean", "sd")
@@ -32,7 +33,7 @@ class VolumeIntensity:
     Attributes:
         rule: `zscore` takes all numbers from the volume: its percentiles 0.5 and 99.5, and the mean and standard
             deviation after clipping. `minmax` maps the same percentiles of the volume to 0 and 1. `window` maps a
-            window of values to [-1, 1]. `foreground` uses the foreground of the training volumes.
+            window of values to [-1, 1]. `foreground` takes the numbers from the labeled voxels of the training volumes.
         low: lowest value; None for `PER_VOLUME`.
         high: highest value; None for `PER_VOLUME`.
         mean: value that becomes 0; None for `PER_VOLUME`.
@@ -63,7 +64,7 @@ class VolumeIntensity:
         """Parse the result of `document`.
 
         Args:
-            values: an entry of dataset.json or bundle.json.
+            values: the entry of one channel in dataset.json or bundle.json.
 
         Returns:
             The rule.
@@ -90,7 +91,7 @@ class VolumeIntensity:
         return cls(rule, low, high, mean, sd)
 
     def document(self) -> dict[str, Any]:
-        """Return the entry for dataset.json and bundle.json."""
+        """Return the entry of the channel in dataset.json and bundle.json."""
         return asdict(self)
 
     def normalize(self, channel: np.ndarray) -> np.ndarray:
@@ -142,6 +143,7 @@ def normalize(volume: np.ndarray, rules: Sequence[VolumeIntensity]) -> np.ndarra
 
 
 def _scale_by_own_numbers(values: np.ndarray, rule: Rule) -> np.ndarray:
+    """Normalize a channel with the rule `zscore` or `minmax`."""
     low, high = np.percentile(values, PERCENTILES).tolist()
     if low >= high:
         raise DecodeError(f"constant: 99 % of the voxels are {low:g}")
@@ -149,13 +151,13 @@ def _scale_by_own_numbers(values: np.ndarray, rule: Rule) -> np.ndarray:
     if rule == "minmax":
         return _scale(clipped, low, high - low)
     mean = float(clipped.mean(dtype=np.float64))
-    # One plane after another, because the differences are float64.
+    # Only one plane at a time is converted to float64, which saves memory.
     variance = sum(float(np.square(plane.astype(np.float64) - mean).sum()) for plane in clipped) / clipped.size
     return _scale(clipped, mean, math.sqrt(variance))
 
 
 def _scale(values: np.ndarray, mean: float, sd: float) -> np.ndarray:
-    """Replace float32 values by (values - mean) / sd. float32 alone would lose digits if |mean| exceeds sd by far."""
+    """Replace float32 values by (values - mean) / sd, computed in float64 because |mean| may exceed sd by far."""
     for plane in values:
         plane[...] = (plane.astype(np.float64) - mean) / sd
     return values

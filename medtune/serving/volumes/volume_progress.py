@@ -11,7 +11,7 @@ _WIDTH = 30
 
 
 class VolumeProgress:
-    """Progress of n volumes and of the windows of the current one."""
+    """Progress of several volumes, and of the windows of the current volume."""
 
     def __init__(
         self,
@@ -27,12 +27,21 @@ class VolumeProgress:
         self._last = clock()
 
     def start(self, name: str) -> None:
-        """Begin the next volume, which has this name."""
+        """Begin the next volume.
+
+        Args:
+            name: name of the volume in the output.
+        """
         self._number += 1
         self._name = name
 
     def update(self, done: int, windows: int) -> None:
-        """Show the number of finished windows of the current volume and of all its windows."""
+        """Show the progress of the current volume, unless it was shown a short time ago.
+
+        Args:
+            done: number of finished windows.
+            windows: number of all windows of the volume.
+        """
         now = self._clock()
         if now - self._last < (REDRAW_S if self._bar else INTERVAL_S) and not (self._bar and done == windows):
             return

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-Patch = tuple[int, int, int]
+Patch = tuple[int, int, int]  # voxels of a window along X, Y and Z
 
-_SIGMA = 1 / 8
+_SIGMA = 1 / 8  # standard deviation of the weights as a fraction of the window
 _ROUNDING = 1e-9
 
 
 def window_starts(length: int, patch: int, overlap: float) -> list[int]:
     """Return the first index of each window along an axis.
 
-    The windows cover every voxel. Their distances are equal except for rounding, so that the overlap is at least
+    The windows cover every voxel. Their distances are equal except for rounding. The overlap of neighbors is at least
     `overlap`.
 
     Args:
@@ -56,14 +56,14 @@ def importance(patch: Patch) -> np.ndarray:
 
 
 def pad_to_patch(volume: np.ndarray, patch: Patch) -> tuple[np.ndarray, Patch]:
-    """Pad a normalized volume with zeros to at least the size of a window, for training and prediction.
+    """Pad a normalized volume with zeros on both sides, to at least the size of a window.
 
     Args:
         volume: (C, X, Y, Z).
         patch: voxels of a window per axis.
 
     Returns:
-        The padded volume, and the index of the original first voxel. The volume itself if it is large enough.
+        The padded volume, or `volume` itself if it is large enough. And the index of the first original voxel.
     """
     missing = [max(0, side - length) for side, length in zip(patch, volume.shape[1:], strict=True)]
     x, y, z = (total // 2 for total in missing)

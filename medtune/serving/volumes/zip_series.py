@@ -1,7 +1,7 @@
 """Safe unpacking of an uploaded ZIP archive with one DICOM series.
 
-The sizes that the archive declares are checked before anything is unpacked. A member never has more bytes than it
-declares, because zipfile stops there. Only deflate is decompressed, whose output is limited per call.
+A member is a file in the archive. The declared sizes of all members are checked before anything is unpacked. zipfile
+stops reading a member at its declared size. Members may only use deflate, because zipfile limits its output per call.
 """
 
 import errno
@@ -21,18 +21,18 @@ from medtune.serving.folder_scan import printable
 from medtune.serving.pixels import DecodeError
 from medtune.serving.request_errors import RequestError, TooLargeError
 
-# A series of the largest accepted number of voxels, in 16 bits, has half this size.
+# Twice the size of a series of 16 bits with the largest accepted number of voxels.
 MAX_UNPACKED_BYTES = 1 << 30
 MAX_MEMBERS = 10_000
-_MAX_DEPTH = 16
+_MAX_DEPTH = 16  # parts of a member's path
 _MAX_DIRECTORY_BYTES = 4 << 20  # list of members, which zipfile reads at once
 _CHUNK = 1 << 20
 _ENCRYPTED = 0x1 | 0x40 | 0x2000  # flags of a member: encrypted, strongly encrypted, hidden list of members
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# Start of ZIP, gzip, bzip2, xz, 7z and RAR files. An unread archive may contain slices that the series lacks.
+# Start of ZIP, gzip, bzip2, xz, 7z and RAR files. Such a member is refused, because it may contain slices.
 _ARCHIVES = (b"PK\3\4", b"PK\5\6", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07")
 _START_BYTES = 132  # up to the signature of a DICOM file, before which any bytes are allowed
-# NotImplementedError is a RuntimeError.
+# Errors of zipfile for a damaged archive. A RuntimeError may be a NotImplementedError.
 _DAMAGE = (
     zipfile.BadZipFile, zlib.error, struct.error, ArithmeticError, EOFError, LookupError, RuntimeError, ValueError
 )  # fmt: skip
@@ -51,8 +51,8 @@ def unpack_zip(archive: Path, folder: Path) -> None:
         folder: an existing, empty folder.
 
     Raises:
-        DecodeError: the archive is damaged, encrypted or empty, or has a member that is not allowed: an archive, a
-            link, two members of one name, or a path outside of the folder.
+        DecodeError: the archive is damaged, encrypted or empty, or has a forbidden member. Forbidden are archives,
+            links, equal names, and paths outside of the folder.
         OSError: a file cannot be written.
         TooLargeError: the unpacked files have more than `MAX_UNPACKED_BYTES` bytes, or there are more than
             `MAX_MEMBERS`.
@@ -71,7 +71,7 @@ def unpack_zip(archive: Path, folder: Path) -> None:
 
 
 class _Reader(BufferedReader):
-    """Stream for zipfile that refuses invalid offsets, and a long list of members, which would need gigabytes."""
+    """Stream for zipfile that refuses invalid offsets and long lists of members. A long list would need gigabytes."""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         if whence == os.SEEK_SET and not 0 <= offset <= sys.maxsize:
@@ -109,6 +109,7 @@ def _check(members: Sequence[zipfile.ZipInfo]) -> list[tuple[str, ...]]:
 
 
 def _safe_parts(name: str) -> tuple[str, ...]:
+    """Return the parts of a path. Raise DecodeError if the path leaves the folder or is too deep."""
     path = PurePosixPath(name.replace("\\", "/"))
     parts = tuple(part for part in path.parts if part != ".")
     if path.is_absolute() or ".." in parts or any(":" in part or "\0" in part for part in parts) or not parts:
@@ -119,6 +120,7 @@ def _safe_parts(name: str) -> tuple[str, ...]:
 
 
 def _write(opened: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path, parts: tuple[str, ...]) -> None:
+    """Unpack one member. Raise DecodeError if the member is an archive, or if its name is taken or invalid."""
     target = folder.joinpath(*parts)
     with opened.open(member) as stream:
         start = stream.read(_START_BYTES)

@@ -1,4 +1,4 @@
-"""Task `segmentation`: structures in CT and MR volumes. Importing the params does not import torch."""
+"""Params of the task `segmentation`, which labels voxels of volumes. This module does not import torch."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -38,7 +38,7 @@ class VolumeAugmentParams(StrictParams):
 
 
 class Params(TaskParams):
-    """Patches, sliding windows, augmentation and post-processing."""
+    """Params of patches, sliding windows, augmentation and post-processing."""
 
     EVALUATE_ONLY: ClassVar[frozenset[str]] = frozenset(
         {"tolerance_mm", "largest_component", "min_volume_mm3", "mirror_views", "controls"}

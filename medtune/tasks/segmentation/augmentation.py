@@ -1,7 +1,7 @@
 """Random augmentation of patches: the geometry of image and mask, and the intensities of the image.
 
 The transforms and their order are those of nnU-Net (Isensee et al. 2021, supplementary note 4). Random numbers are
-drawn for the complete batch, and each process uses those of its patches.
+drawn for the complete batch. Each process uses the numbers of its patches.
 """
 
 import math
@@ -15,22 +15,22 @@ from torch import Tensor
 from medtune.tasks.segmentation import VolumeAugmentParams
 from medtune.training.augmentation import PerSampleRng
 
-# Largest random seed of the noise of a patch.
+# Random seeds of the noise of a patch are below this number.
 SEEDS = 2**31
-# Standard deviations of a Gaussian kernel on each side of its center.
+# Half width of a Gaussian kernel in standard deviations.
 REACH = 3
 
 
 def draw_maps(
     params: VolumeAugmentParams, rng: PerSampleRng, spacing: Sequence[float], is_planar: bool = False
 ) -> list[np.ndarray | None]:
-    """Draw rotations about all three axes and zooms.
+    """Draw a random rotation about all three axes and a random zoom for each patch.
 
     Args:
         params: `rotate`, `scale` and `affine_probability` are read.
         rng: source of random numbers.
-        spacing: distance of voxels in mm. Rotations preserve distances in mm, also with anisotropic voxels.
-        is_planar: the patches have one slice, so that they rotate about the z axis only.
+        spacing: distance of voxels along each axis in mm. Rotations preserve distances in mm, not in voxels.
+        is_planar: True for patches of one slice, which rotate about the z axis only.
 
     Returns:
         For each patch, a matrix (3, 3) from voxels of the patch to voxels of the volume, both relative to the center of
@@ -62,10 +62,10 @@ def _rotation(angles: np.ndarray) -> np.ndarray:
 
 
 def source_box(matrix: np.ndarray, center: np.ndarray, patch: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the box of the volume that a transformed patch reads.
+    """Return the box of voxels that a transformed patch reads from the volume.
 
     Args:
-        matrix: from `draw_maps`.
+        matrix: (3, 3) from `draw_maps`.
         center: (3,) center of the patch in voxels of the volume.
         patch: voxels of the patch per axis.
 
@@ -79,7 +79,7 @@ def source_box(matrix: np.ndarray, center: np.ndarray, patch: Sequence[int]) -> 
 
 def resample(box: Tensor, first: np.ndarray, center: np.ndarray, matrix: np.ndarray, patch: Sequence[int],
              nearest: bool = False) -> Tensor:  # fmt: skip
-    """Compute a transformed patch from the box that contains it.
+    """Interpolate a transformed patch from the box that it reads.
 
     Args:
         box: (C, X, Y, Z), the voxels from `source_box`.
@@ -93,7 +93,7 @@ def resample(box: Tensor, first: np.ndarray, center: np.ndarray, matrix: np.ndar
         (C, *patch), float32.
     """
     size = np.array(box.shape[1:], np.float64)
-    # grid_sample has coordinates from -1 to 1 between the outer edges of the array, and the last axis first.
+    # The coordinates of grid_sample are -1 and 1 at the outer edges of the array. The last axis is first.
     linear = matrix * np.asarray(patch, np.float64) / size[:, None]
     shift = (2 * (center - first) + 1) / size - 1
     theta = np.concatenate([linear[::-1, ::-1], shift[::-1, None]], axis=1)
@@ -163,14 +163,14 @@ def _blurred(image: Tensor, sigma: float) -> Tensor:
 
 
 def _low_resolution(image: Tensor, share: float) -> Tensor:
-    """Sample an image (C, X, Y, Z) at a share of its voxels per axis, and interpolate it to its size again."""
+    """Sample an image (C, X, Y, Z) at a share of its voxels per axis, and interpolate back to the original size."""
     size = [max(1, round(side * share)) for side in image.shape[1:]]
     small = F.interpolate(image[None], size=size, mode="nearest-exact")
     return F.interpolate(small, size=image.shape[1:], mode="trilinear")[0]
 
 
 def _with_gamma(image: Tensor, exponent: float) -> Tensor:
-    """Raise the intensities of each channel of (C, X, Y, Z), scaled to 0..1, to a power; the range is unchanged."""
+    """Scale each channel of (C, X, Y, Z) to 0..1, raise it to a power, and scale it back to its original range."""
     low, high = image.amin((1, 2, 3), keepdim=True), image.amax((1, 2, 3), keepdim=True)
     span = (high - low).clamp_min(1e-7)
     return ((image - low) / span).pow(exponent) * span + low

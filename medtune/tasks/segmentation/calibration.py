@@ -1,4 +1,4 @@
-"""Temperature of the probabilities, fitted on validation volumes (Guo et al. 2017, arXiv 1706.04599)."""
+"""Fit of the temperature, which calibrates probabilities, on validation volumes (Guo et al. 2017, arXiv 1706.04599)."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,12 +20,12 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TemperatureEvidence(ImageArrays):
-    """Negative log-likelihood of validation volumes by temperature.
+    """Negative log-likelihood of validation volumes at several temperatures.
 
     Attributes:
         rows: (n,) rows of the volumes in the manifest.
         patient_ids: (n,) patient of each volume.
-        nll: (n, NODES) mean over the voxel sample of each volume at `TEMPERATURES`.
+        nll: (n, NODES) values at `TEMPERATURES` in nats: means over the voxel sample of each volume.
     """
 
     rows: npt.NDArray[np.int64]
@@ -41,7 +41,7 @@ class Temperature:
         value: divisor of the logarithms of the probabilities. 1 has no effect.
         nll_before: mean negative log-likelihood of the validation patients before scaling, in nats; None without them.
         nll_after: the same after scaling.
-        at_bound: True if the optimum is not between `LOWEST` and `HIGHEST`.
+        at_bound: True if the fit ended at `LOWEST` or `HIGHEST`.
         patients: number of validation patients.
     """
 
@@ -52,7 +52,7 @@ class Temperature:
     patients: int = 0
 
     def document(self) -> dict[str, Any]:
-        """Return the JSON values for the evidence of a decision."""
+        """Return the attributes as JSON values."""
         return asdict(self)
 
 
@@ -69,14 +69,14 @@ def temperature_evidence(
     Returns:
         The evidence. Volumes without a voxel sample are left out.
     """
-    found, values = [], []
+    positions, values = [], []
     for position in range(len(rows)):
         segmentation = outputs[position]
         if isinstance(segmentation, RecordedSegmentation) and len(segmentation.voxels.truth):
-            found.append(position)
+            positions.append(position)
             values.append([segmentation.voxels.nll(temperature) for temperature in TEMPERATURES])
-    known = rows[np.array(found, np.int64)]
-    return TemperatureEvidence(known, prepared.patient_ids[known], np.array(values, np.float64).reshape(-1, NODES))
+    sampled = rows[np.array(positions, np.int64)]
+    return TemperatureEvidence(sampled, prepared.patient_ids[sampled], np.array(values, np.float64).reshape(-1, NODES))
 
 
 def fit_temperature(evidence: TemperatureEvidence, kind: str) -> Temperature:
@@ -84,7 +84,7 @@ def fit_temperature(evidence: TemperatureEvidence, kind: str) -> Temperature:
 
     Args:
         evidence: validation volumes, possibly none.
-        kind: `evaluate.calibration`: `temperature`, or `none` for T = 1.
+        kind: the param `evaluate.calibration`: `temperature` to fit, or `none` for the temperature 1.
 
     Returns:
         The temperature; 1 without validation volumes.

@@ -1,7 +1,7 @@
 """Calibration of the voxel probabilities on test volumes, with intervals over patients.
 
 The expected calibration error (Naeini et al., AAAI 2015) is the mean difference between confidence and accuracy over
-bins of the confidence. Every patient has the same weight, and so has every volume of a patient.
+bins of the confidence. All patients have the same weight. All volumes of a patient have the same weight, too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,7 +57,7 @@ def _error(sums: Floats, state: int) -> Floats:
 
 
 def _nll(sums: Floats, state: int) -> Floats:
-    """Return the negative log-likelihood (R,) before (0) or after (1) scaling."""
+    """Return the negative log-likelihood (R,), from the last two columns, before (0) or after (1) scaling."""
     return np.asarray(sums[:, state - 2])
 
 
@@ -79,7 +79,7 @@ def calibration_facts(
     """Describe the calibration of the test volumes.
 
     Args:
-        folds: results of the folds; empty for a bundle.
+        folds: results of the folds; empty if a bundle (an exported model) is evaluated.
         pooled: predictions of the test volumes of these folds.
         confidence: confidence level of the intervals, 0..1.
 
@@ -111,18 +111,18 @@ def calibration_facts(
 
 
 def calibration_warnings(facts: Mapping[str, Any] | None) -> list[str]:
-    """Return a warning if the optimum of a temperature is out of its range; `facts` is from `calibration_facts`."""
-    found = [f"fold {row['fold']}" for row in facts["folds"] if row["at_bound"]] if facts else []
-    if not found:
+    """Return a warning if a fitted temperature is at a limit of its range; `facts` is from `calibration_facts`."""
+    at_bound = [f"fold {row['fold']}" for row in facts["folds"] if row["at_bound"]] if facts else []
+    if not at_bound:
         return []
     return [
-        f"The temperature of {list_names(found)} is at a limit of its range ({LOWEST:g} to {HIGHEST:g}): the "
+        f"The temperature of {list_names(at_bound)} is at a limit of its range ({LOWEST:g} to {HIGHEST:g}): the "
         "probabilities are far from calibrated, and the uncertainty may be too low or too high."
     ]
 
 
 def draw_reliability(path: Path, facts: dict[str, Any], title: str, point: str = "voxel") -> None:
-    """Draw accuracy against confidence before and after scaling. More voxels per bin give larger markers.
+    """Draw the accuracy of bins against their confidence, before and after scaling. Full bins have large markers.
 
     Args:
         path: PNG file to write.
@@ -146,7 +146,7 @@ def draw_reliability(path: Path, facts: dict[str, Any], title: str, point: str =
 
 
 def _rows(bins: Floats) -> list[dict[str, float]]:
-    """Convert the sums (3, BINS) to `{lower, upper, fraction, confidence, accuracy}` per bin with voxels."""
+    """Convert the sums (3, BINS) to `{lower, upper, fraction, confidence, accuracy}` for each bin that has voxels."""
     fraction, confidence, correct = bins
     return [
         {

@@ -1,4 +1,4 @@
-"""Sums over the voxel sample of a volume from which calibration metrics are computed.
+"""Sums over a sample of the voxels of a volume, from which calibration metrics are computed.
 
 The confidence of a voxel is the probability of its predicted label. Bins of equal width group the voxels by confidence.
 """
@@ -10,17 +10,17 @@ from medtune.tasks.segmentation.voxel_samples import VoxelSample
 
 Floats = npt.NDArray[np.float64]
 BINS = 15
-# Before and after temperature scaling; voxels, confidence and correct voxels of each bin.
+# Axes of the sums: before and after temperature scaling; voxels, confidence and correct voxels; bins.
 SHAPE = (2, 3, BINS)
 # `SHAPE` flattened, and the negative log-likelihood before and after scaling.
 WIDTH = 2 * 3 * BINS + 2
 
 
 def calibration_sums(sample: VoxelSample, temperature: float) -> Floats:
-    """Compute the sums of one volume, as fractions of its voxels, so that every volume has the same weight.
+    """Compute the sums of one volume, divided by the number of sampled voxels.
 
     Args:
-        sample: voxels of the volume.
+        sample: sampled voxels of the volume.
         temperature: divisor of the logarithms of the probabilities.
 
     Returns:

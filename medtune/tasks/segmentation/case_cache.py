@@ -1,4 +1,4 @@
-"""Stored metrics of label maps, so that an evaluation with other report settings does not compute them again.
+"""Stored metrics of label maps. A second evaluation with other report settings reads them.
 
 The name of an entry is the digest of everything that the metrics depend on: label map, post-processing, truth, spacing,
 labels, tolerance and source code. A damaged entry is computed again.
@@ -28,7 +28,7 @@ class CaseCache:
     """Metrics of label maps, computed at most once.
 
     Attributes:
-        computed: number of label maps whose metrics were computed, because the cache did not have them.
+        computed: number of label maps whose metrics were not in the cache and had to be computed.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -54,11 +54,11 @@ class CaseCache:
         Args:
             truth: (X, Y, Z) true mask.
             predicted: (X, Y, Z) predicted label map before post-processing.
-            post_processing: removal of components, which is applied first.
+            post_processing: removal of components from `predicted`.
             spacing: (3,) distance between voxel centers in mm.
             labels: value of each label in the masks, by name.
             tolerance: tolerance of the normalized surface distance in mm, or one per label.
-            distances: False to leave the surface distances out.
+            distances: False to skip the surface distances.
 
         Returns:
             The result of `case_metrics`.
@@ -93,6 +93,7 @@ def _read(path: Path, labels: tuple[str, ...]) -> tuple[LabelMetrics, ...] | Non
 
 @cache
 def _source() -> Any:
+    """Return the fingerprint of the code that computes the metrics."""
     return source_fingerprint("medtune.tasks.segmentation.case_metrics", "medtune.serving.volumes.pipeline")
 
 

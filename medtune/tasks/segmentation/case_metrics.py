@@ -1,7 +1,7 @@
 """Metrics of one volume and one label: overlap, surface distance and volume error on the original grid.
 
-The conventions for empty masks are those of docs/segmentation_metrics.md. NaN means that the metric is undefined, and
-that averages leave the volume out. This module must not import torch.
+docs/segmentation_metrics.md explains the conventions for empty masks. An undefined metric is NaN, and averages exclude
+its volume. This module must not import torch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,9 +29,9 @@ class LabelMetrics:
         dice: 2 TP / (2 TP + FP + FN), 1 if both masks are empty.
         sensitivity: TP / (TP + FN), undefined if the truth is empty.
         precision: TP / (TP + FP), undefined if the prediction is empty.
-        nsd: normalized surface distance, 1 if both masks are empty, and 0 if one is.
-        hd95: 95th percentile Hausdorff distance in mm. It is undefined if both masks are empty, and the diagonal of the
-            volume if one is.
+        nsd: normalized surface distance, 1 if both masks are empty, and 0 if only one is empty.
+        hd95: 95th percentile Hausdorff distance in mm. It is undefined if both masks are empty. If only one is empty,
+            it is the diagonal of the volume.
     """
 
     label: str
@@ -55,7 +55,7 @@ class LabelMetrics:
 
     @property
     def outcome(self) -> Outcome:
-        """Masks that contain the label: `both`, only the truth (`missed`), only the prediction (`spurious`) or none."""
+        """`both` masks have the label, only the truth (`missed`), only the prediction (`spurious`), or `both empty`."""
         if self.truth_ml and self.prediction_ml:
             return "both"
         return "missed" if self.truth_ml else "spurious" if self.prediction_ml else "both empty"
@@ -77,7 +77,7 @@ def case_metrics(
         spacing: (3,) distance between voxel centers along each axis in mm.
         labels: value of each label in the masks, by name, without the background.
         tolerance: tolerance of the normalized surface distance in mm, or one per label.
-        distances: False to leave the surface distances out, which take most of the time. They are then NaN.
+        distances: False to skip the surface distances, which take most of the time. `nsd` and `hd95` are then NaN.
 
     Returns:
         Metrics of each label, in the order of `labels`.
@@ -103,6 +103,7 @@ def case_metrics(
 def _label_metrics(
     label: str, truth: Bools, prediction: Bools, spacing: Floats, tolerance: float, distances: bool
 ) -> LabelMetrics:
+    """Compute the metrics of one label from its boolean masks; `tolerance` in mm."""
     actual, predicted = int(np.count_nonzero(truth)), int(np.count_nonzero(prediction))
     correct = int(np.count_nonzero(truth & prediction))
     nsd = hd95 = NAN
@@ -127,6 +128,7 @@ def _label_metrics(
 
 
 def _check_masks(truth: npt.NDArray[Any], prediction: npt.NDArray[Any], labels: Mapping[str, int]) -> None:
+    """Raise ValueError as `case_metrics` for invalid masks or labels."""
     if truth.ndim != 3 or truth.shape != prediction.shape:
         raise ValueError(f"masks of shapes {truth.shape} and {prediction.shape}: one shape (X, Y, Z) is needed")
     if not truth.size:

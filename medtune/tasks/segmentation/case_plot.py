@@ -16,24 +16,24 @@ from medtune.tasks.segmentation.volume_predictions import VolumePredictions
 if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
-PERCENTILES = (1, 99)
-# The axis along which the slices follow each other, the horizontal and the vertical axis.
+PERCENTILES = (1, 99)  # of the image, shown as black and white
+# Axes of each plane: the axis perpendicular to the slice, the horizontal axis and the vertical axis.
 PLANES = {"axial": (2, 0, 1), "coronal": (1, 0, 2), "sagittal": (0, 1, 2)}
 MAX_LEGEND = 12
-# Margin around the labels on each side, the larger of a fraction of their extent and mm.
+# Margin around the labels on each side: this fraction of their extent, but at least this many mm.
 MARGIN, MARGIN_MM = 0.5, 20.0
 
 
 @dataclass(frozen=True)
 class CaseVolumes:
-    """Image and masks of a volume on two grids with the same borders.
+    """Image of a volume on the grid of the network, and masks on the grid of the file. Both have the same borders.
 
     Attributes:
-        image: (X', Y', Z') first channel, normalized and resampled. Of an image with colors: uint8 (X', Y', 1, 3).
-        truth: (X, Y, Z) true mask on the grid of the file in RAS.
-        prediction: (X, Y, Z) predicted mask on the same grid.
+        image: (X', Y', Z') first channel, normalized and resampled; uint8 (X', Y', 1, 3) for an image with colors.
+        truth: (X, Y, Z) true mask in RAS (axes to the right, the front and the head).
+        prediction: (X, Y, Z) predicted mask in RAS.
         size_mm: extent along each axis in mm.
-        window: values of black and white.
+        window: values of `image` that are shown as black and white.
         is_image: True if the volume is an image, whose axes have no anatomical directions.
     """
 
@@ -46,12 +46,12 @@ class CaseVolumes:
 
     @property
     def planes(self) -> dict[str, tuple[int, int, int]]:
-        """The planes to show, as in `PLANES`: a volume of one slice has one plane."""
+        """The planes to show, as in `PLANES`. A volume of one slice has only one plane."""
         flat = {name: axes for name, axes in PLANES.items() if self.truth.shape[axes[0]] == 1}
         return flat if len(flat) == 1 else PLANES
 
     def center(self) -> tuple[float, float, float]:
-        """Return the plane of each axis with the most labeled voxels, as a fraction of the axis, 0..1."""
+        """Return, for each axis, the position with the most labeled voxels, as a fraction of the axis, 0..1."""
         fractions = []
         for axis in range(3):
             others = tuple(other for other in range(3) if other != axis)
@@ -62,9 +62,10 @@ class CaseVolumes:
         return fractions[0], fractions[1], fractions[2]
 
     def field(self) -> tuple[tuple[float, float], ...]:
-        """Return the first and the last mm of each axis that plots show: the true labels with a margin.
+        """Return the part of each axis that plots show, as first and last position in mm.
 
-        Without true labels, the predicted labels count. Without labels, plots show the complete volume.
+        Plots show the true labels with a margin. Without true labels, they show the predicted labels. Without any
+        labels, they show the complete volume.
         """
         mask = self.truth if self.truth.any() else self.prediction
         shown = []
@@ -102,11 +103,20 @@ def load_case(prepared: "PreparedDataset", predictions: VolumePredictions, posit
 
 
 def plane(volume: npt.NDArray[Any], axes: tuple[int, int, int], fraction: float) -> npt.NDArray[Any]:
-    """Return the slice (vertical, horizontal) of a volume at a fraction of the first of `axes`, with its colors."""
+    """Return one slice of a volume.
+
+    Args:
+        volume: (X, Y, Z), or (X, Y, Z, 3) with colors.
+        axes: axis perpendicular to the slice, horizontal axis and vertical axis.
+        fraction: position along the first of `axes`, 0..1.
+
+    Returns:
+        (vertical, horizontal), or (vertical, horizontal, 3).
+    """
     normal, horizontal, vertical = axes
     index = min(int(fraction * volume.shape[normal]), volume.shape[normal] - 1)
-    found = volume.take(index, normal)
-    return np.asarray(found.swapaxes(0, 1) if horizontal < vertical else found)
+    taken = volume.take(index, normal)
+    return np.asarray(taken.swapaxes(0, 1) if horizontal < vertical else taken)
 
 
 def draw_case(path: Path, case: CaseVolumes, labels: Sequence[str], caption: str, dice: Sequence[float | None]) -> None:
@@ -162,6 +172,7 @@ def draw_outlines(axes: Any, mask: npt.NDArray[Any], extent: tuple[float, float,
 
 
 def _draw_legend(figure: Any, case: CaseVolumes, labels: Sequence[str], dice: Sequence[float | None]) -> None:
+    """Draw the colors of the labels in the masks with their Dice, and the line styles."""
     from matplotlib.lines import Line2D
 
     masks = (case.truth, case.prediction)

@@ -1,4 +1,4 @@
-"""Answers of the reporting checklist that differ for volumes."""
+"""Answers to items of the reporting checklist that are specific to volumes."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def checklist_answers(params: AllParams, prepared: "PreparedDataset", facts: Mapping[str, Any]) -> dict[str, str]:
-    """Return the answers by fact.
+    """Return the answers by item of the checklist.
 
     Args:
         params: all params.
         prepared: prepared dataset.
-        facts: facts of the evaluation.
+        facts: facts of the evaluation, not used.
 
     Returns:
         Answers that replace those of `medtune.evaluation.checklist`.

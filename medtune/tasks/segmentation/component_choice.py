@@ -1,8 +1,8 @@
 """Choice of the labels of which only the largest component remains, on validation volumes.
 
-Few validation volumes have extra components, so a single volume could decide. `auto` therefore needs evidence from
-several patients: the mean Dice rises, at least `MIN_IMPROVED` patients improve, and at most one patient gets worse for
-each `IMPROVED_PER_WORSE` patients that improve. Without the evidence nothing is removed.
+Few validation volumes have extra components, so a single volume could decide. The mode `auto` therefore needs evidence
+from several patients. The mean Dice must rise, and at least `MIN_IMPROVED` patients must improve. At most one patient
+may get worse for each `IMPROVED_PER_WORSE` patients that improve. Without this evidence, nothing is removed.
 """
 
 from collections.abc import Sequence
@@ -34,8 +34,8 @@ class ComponentEffects(ImageArrays):
     Attributes:
         rows: (n,) rows of the volumes in the manifest.
         patient_ids: (n,) patient of each volume.
-        before: (n, labels) Dice with all components of at least the smallest volume.
-        after: (n, labels) Dice with only the largest of them.
+        before: (n, labels) Dice with all components of at least `task.min_volume_mm3`.
+        after: (n, labels) Dice with only the largest component.
     """
 
     rows: npt.NDArray[np.int64]
@@ -55,7 +55,7 @@ def component_effects(
         outputs: segmented volumes, in the order of `rows`.
 
     Returns:
-        The effects. If `task.largest_component` is not `auto`, nothing is chosen, and all values are 0.
+        The effects. All values are 0 if `task.largest_component` is not `auto`, because they are not needed.
     """
     labels = {name: index for index, name in enumerate(prepared.classes, 1)}
     size = outputs.options.min_volume_mm3
@@ -77,7 +77,7 @@ def choose_components(
     """Choose the labels of which only the largest component remains.
 
     Args:
-        effects: effects on the validation volumes, possibly none.
+        effects: effects on the validation volumes. There may be no volumes.
         names: names of the labels.
         options: params of the task.
 

@@ -1,8 +1,8 @@
 """Controls of segmentation: the decoder without a backbone, and the complete network from random weights.
 
-A control has the data, folds, patches, augmentation, seed and loss of the model, and as many optimizer steps as all
-training stages of the model together. If both stages repeat the volumes equally often per epoch, the numbers of steps
-are equal. Otherwise they differ, so reports state both.
+A control is another training, which reports compare with the model. It has the data, folds, patches, augmentation, seed
+and loss of the model. It has as many optimizer steps as all training stages of the model together, if the stages repeat
+the volumes equally often per epoch. Otherwise, the numbers of steps differ. Reports state both numbers.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ NOTE = (
 )
 IS_DECODER = "the model itself is this control, because it is the decoder alone"
 IS_RANDOM = "the model itself is this control, because it has no pretrained weights"
-# Keys of the head that only slices use.
+# Params of the head that only networks of slices have.
 SLICE_KEYS = ("slice_scale", "slice_axis")
 FULL = "none"  # PEFT method that trains all parameters
 
@@ -39,17 +39,18 @@ def controls(params: Params) -> tuple[Control, ...]:
     """
     model = params.model
     part = f"network {model.backbone}" if model.backbone in VOLUME_NETWORKS else "backbone"
-    is_decoder = IS_DECODER if model.backbone == NO_BACKBONE else None
-    is_random = IS_RANDOM if model.weights == "none" else None
+    no_decoder = IS_DECODER if model.backbone == NO_BACKBONE else None
+    no_scratch = IS_RANDOM if model.weights == "none" else None
     return (
-        _control(params, DECODER_ONLY, "decoder alone", part, is_decoder),
-        _control(params, SCRATCH, "same network from random weights", "pretraining", is_random),
+        _control(params, DECODER_ONLY, "decoder alone", part, no_decoder),
+        _control(params, SCRATCH, "same network from random weights", "pretraining", no_scratch),
     )
 
 
-def _control(params: Params, name: str, title: str, part: str, is_control: str | None) -> Control:
+def _control(params: Params, name: str, title: str, part: str, absence: str | None) -> Control:
+    """Return a control that lacks `part` of the model, or a control without params and the reason `absence`."""
     selected = name in getattr(params.task, "controls")  # noqa: B009
-    absence = is_control or (None if selected else SWITCHED_OFF)
+    absence = absence or (None if selected else SWITCHED_OFF)
     if absence:
         return Control(name, title, part, absence=absence)
     tree = params.model_dump(mode="json")
@@ -62,8 +63,9 @@ def _control(params: Params, name: str, title: str, part: str, is_control: str |
 def _remove_backbone(params: Params, tree: dict[str, Any]) -> None:
     """Change the params to a training of MedTune's decoder in one stage.
 
-    Its learning rates are those of the head. With schedule full, they are those of the model if all parameters of the
-    model start from random values, too.
+    The decoder has the learning rates of the head. With the schedule `full`, there are no rates of the head alone. The
+    decoder then has the rate of the model if the model trains all parameters from random weights. Otherwise, it has
+    the highest rate.
     """
     head = {key: value for key, value in tree["model"]["head"].items() if key not in SLICE_KEYS}
     tree["model"] = {"backbone": NO_BACKBONE, "weights": "none", "head": head, "peft": {"method": FULL}}
@@ -96,7 +98,7 @@ def _highest_rate() -> float:
 
 
 def _duration(params: Params) -> dict[str, Any]:
-    """Return the epochs and minimum steps of all training stages together, and their smallest batch."""
+    """Return the total epochs and minimum steps of all training stages, and the smallest batch of a stage."""
     stages = [getattr(params, name) for name in params.training_stages]
     epochs = sum(stage.epochs for stage in stages)
     smallest = min(stages, key=lambda stage: stage.batch_size * stage.gradient_accumulation_steps)

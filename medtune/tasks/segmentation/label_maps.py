@@ -1,4 +1,4 @@
-"""Files of the predicted label maps: NIfTI files on the grids of the volumes in RAS, or PNG files of images."""
+"""Files of the predicted label maps: NIfTI files in RAS (axes to the right, the front and the head), or PNG files."""
 
 import hashlib
 import re

@@ -1,6 +1,7 @@
 """Segmentation metrics, averaged over volumes and then over labels.
 
-The averages contain the labels that the truth of at least one volume has. This module must not import torch.
+An average contains only scored labels. The truth of at least one volume has a scored label. This module must not import
+torch.
 """
 
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ class Quantity:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Options of the interval; errors without an upper bound are skewed."""
+        """Arguments of `Metric` for the confidence interval. Quantities to minimize have no upper bound."""
         scale = {} if self.direction == "max" else {"bounds": (0.0, np.inf), "skewed": True}
         return {"min_patients": self.min_patients, **scale}
 
@@ -84,7 +85,7 @@ EACH_EPOCH = tuple(metric for metric in METRICS if metric.each_epoch)
 
 
 def label_metrics(labels: Sequence[str]) -> tuple[Metric, ...]:
-    """Return the metrics of single labels, which are named `<metric>/<label>`.
+    """Return the metrics of single labels, with names such as `dice/liver`.
 
     Args:
         labels: names of the labels, in the order of the statistics.
@@ -107,7 +108,7 @@ def label_metrics(labels: Sequence[str]) -> tuple[Metric, ...]:
 
 
 def score(cases: Sequence[Sequence[LabelMetrics]]) -> dict[str, float]:
-    """Compute the per-epoch metrics.
+    """Compute the metrics that training shows after each epoch.
 
     Args:
         cases: metrics of every label, per volume. The surface distances are not used.
@@ -118,7 +119,7 @@ def score(cases: Sequence[Sequence[LabelMetrics]]) -> dict[str, float]:
     Raises:
         ValueError: no volumes, or volumes with different labels.
     """
-    # A single patient, because patients do not affect these metrics.
+    # All volumes count as one patient, because patients do not affect these metrics.
     stats = accumulate(cases, np.zeros(len(cases), np.int64))
     return {name: float(value[0]) for name, value in compute(EACH_EPOCH, stats).items()}
 

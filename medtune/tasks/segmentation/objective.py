@@ -1,4 +1,4 @@
-"""Training of a segmentation network: soft Dice plus cross-entropy, and Dice of whole validation volumes."""
+"""Loss of a segmentation network, soft Dice plus cross-entropy, and scores of whole validation volumes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from medtune.tasks.segmentation.metrics import score
 from medtune.tasks.segmentation.windowed import VolumeLogits
 from medtune.training.replicas import sum_with_gradient
 
-# Voxels of a patch that several processes compute have this value in all of them except one.
+# Mask value of voxels that the loss ignores. If several processes compute the same patch, only one of them counts it.
 IGNORED = 255
-# Same value as nnU-Net. It defines the ratio of a label that is neither in the masks nor in the prediction.
+# The term s of the Dice loss, as in nnU-Net. A label that is neither in the masks nor predicted has the ratio 1.
 SMOOTH = 1e-5
 
 
@@ -33,8 +33,9 @@ class DiceCrossEntropy:
 
         (2 sum_i p_i g_i + s) / (sum_i p_i + sum_i g_i + s)
 
-    (Milletari et al. 2016, arXiv 1606.04797, section 3, without its squares). The sums run over all voxels of the
-    batch. p are the probabilities and g is 1 for voxels of the label. The background is left out.
+    (Milletari et al. 2016, arXiv 1606.04797, section 3, without the squares). The sums run over all voxels i of the
+    batch. p is the probability of the label. g is 1 for voxels of the label, and otherwise 0. The background is left
+    out.
 
     Attributes:
         volumes: prepared volumes, for the masks of validation.
@@ -49,11 +50,11 @@ class DiceCrossEntropy:
         return self
 
     def averaged_terms(self, n_outputs: int) -> int:
-        """Return 1, because the loss of a patch is not an average over independent findings."""
+        """Return 1, because the loss of a patch is a single term."""
         return 1
 
     def augment(self, target: Tensor, transform: SpatialTransform) -> Tensor:
-        """Return the masks (B, X, Y, Z) of the patches; `target` contains the rows of their volumes."""
+        """Return the masks (B, X, Y, Z) of the patches. `target` has the rows (B,) of their volumes."""
         return transform(target)
 
     def total(self, target: Tensor) -> float:
@@ -63,9 +64,8 @@ class DiceCrossEntropy:
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Compute the loss of a batch, multiplied by its number of patches.
 
-        The loop divides a step's sum by `total`, so a step with several batches has the mean loss of its batches. In
-        distributed training the Dice sums are those of all processes, so that the result does not depend on their
-        number.
+        The training loop divides the sum of a step by `total`. A step with several batches then has their mean loss. In
+        distributed training, the Dice sums run over all processes, so the loss does not depend on their number.
 
         Args:
             output: logits (B, K, X, Y, Z), float32.
@@ -86,12 +86,12 @@ class DiceCrossEntropy:
         """Return the sums of validation volumes, on the prepared grid.
 
         Args:
-            output: logits (B, K, X, Y, Z) of whole volumes of the same shape, float32, or those of one volume in slabs.
+            output: logits (B, K, X, Y, Z) of whole volumes of the same shape, float32, or slabs of one volume.
             target: rows (B,) of the volumes.
 
         Returns:
-            (B, 6 L + 2) float32: soft intersection, soft prediction, truth, intersection, prediction and truth for each
-            of L labels, the summed cross-entropy, and the number of voxels.
+            (B, 6 L + 2) float32. First, for L labels each: soft intersection, soft prediction, truth, intersection,
+            prediction and truth. Then the summed cross-entropy, and the number of voxels.
         """
         slabs: list[Iterable[tuple[int, Tensor]]]
         slabs = [output] if isinstance(output, VolumeLogits) else [[(0, logits)] for logits in output]
@@ -128,10 +128,10 @@ def objective(
     """Build the objective.
 
     Args:
-        params: all params.
-        section: params of the stage.
+        params: all params, not used.
+        section: params of the stage, not used.
         prepared: prepared volumes.
-        train: rows of the training volumes.
+        train: rows of the training volumes, not used.
 
     Returns:
         The objective.
@@ -145,7 +145,7 @@ def _soft_sums(probabilities: Tensor, masks: Tensor, counted: Tensor) -> Tensor:
     Args:
         probabilities: (B, K, X, Y, Z), background first.
         masks: (B, X, Y, Z) integers.
-        counted: (B, X, Y, Z).
+        counted: (B, X, Y, Z), boolean.
 
     Returns:
         (3, L): sums of the probabilities in the label, of all probabilities, and of the label's voxels.
@@ -178,7 +178,7 @@ def _volume_sums(slabs: Iterable[tuple[int, Tensor]], mask: np.ndarray) -> Tenso
 
 
 def _slab_sums(logits: Tensor, mask: Tensor) -> Tensor:
-    """Sum over the voxels of one slab, label by label, so that few arrays of its size are in memory.
+    """Sum over the voxels of one slab. Only one label at a time is computed, which saves memory.
 
     Args:
         logits: (K, planes, Y, Z).
@@ -190,10 +190,10 @@ def _slab_sums(logits: Tensor, mask: Tensor) -> Tensor:
     scale, predicted = logits.logsumexp(0), logits.argmax(0)
     soft, hard = [], []
     for label in range(1, len(logits)):
-        inside, found = mask == label, predicted == label
+        in_truth, in_prediction = mask == label, predicted == label
         probability = (logits[label] - scale).exp()
-        soft.append(torch.stack([probability[inside].sum(), probability.sum(), inside.sum().float()]))
-        hard.append(torch.stack([(inside & found).sum(), found.sum(), inside.sum()]))
+        soft.append(torch.stack([probability[in_truth].sum(), probability.sum(), in_truth.sum().float()]))
+        hard.append(torch.stack([(in_truth & in_prediction).sum(), in_prediction.sum(), in_truth.sum()]))
     entropy = (scale - logits.gather(0, mask[None].long())[0]).sum()
     sums = (torch.stack(soft, 1).flatten(), torch.stack(hard, 1).flatten(), entropy[None])
     return torch.cat([*(part.double() for part in sums), entropy.new_tensor([mask.numel()], dtype=torch.float64)])

@@ -12,7 +12,7 @@ MAX_CENTERS = 10_000
 
 
 class PatchPositions:
-    """Converter of uniform random numbers into positions of patches.
+    """Converts uniform random numbers into positions of patches.
 
     Args:
         volumes: prepared volumes.
@@ -41,11 +41,11 @@ class PatchPositions:
         return x, y, z
 
     def on_label(self, row: int, turn: int, number: float) -> Patch | None:
-        """Return the first voxel of a patch that is centered on a voxel of a label, as far as the volume permits.
+        """Return the first voxel of a patch that is centered on a labeled voxel, or is as near as the volume permits.
 
         Args:
             row: row of the volume.
-            turn: selects the label among those of the volume; consecutive numbers select all of them in turn.
+            turn: integer that selects a label of the volume. Consecutive integers select the labels in turn.
             number: number in 0..1, which selects the voxel.
 
         Returns:
@@ -104,5 +104,5 @@ def read_box(array: np.ndarray, first: Sequence[int], size: Sequence[int]) -> np
 
 
 def _offset(length: int, side: int) -> int:
-    """Return the first voxel of a patch that contains a complete axis, where `pad_to_patch` puts it."""
+    """Return the first voxel, 0 or negative, of a patch that is at least as long as the axis, as in `pad_to_patch`."""
     return -((side - length) // 2)

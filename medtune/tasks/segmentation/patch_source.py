@@ -1,4 +1,4 @@
-"""Batch source of random patches and their masks, augmented on the device."""
+"""Source of batches of random patches and their masks, augmented on the device."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,7 +39,8 @@ def patch_masks(masks: Tensor, batch: int) -> PatchMasks:
 
     Args:
         masks: (B, X, Y, Z), uint8, changed in place.
-        batch: patches of the complete batch. A process that repeats a patch of another one ignores its voxels.
+        batch: number of patches in the complete batch. If there are more processes than patches, the voxels of the
+            additional processes are ignored.
 
     Returns:
         The spatial transform.
@@ -68,7 +69,16 @@ class PatchSource:
     def train(
         self, indices: npt.NDArray[Any], generator: torch.Generator, selected: slice = ALL_ROWS
     ) -> tuple[Tensor, SpatialTransform]:
-        """Load augmented patches (B, C, *patch), float32, of the volumes `indices`, and their masks."""
+        """Load augmented patches and their masks.
+
+        Args:
+            indices: rows of the volumes of the complete batch.
+            generator: source of random numbers.
+            selected: part of the batch that this process loads.
+
+        Returns:
+            Patches (B, C, *patch), float32, and the transform that returns their masks.
+        """
         rng = PerSampleRng(generator, len(indices), selected)
         starts = self._draw_starts(indices, rng)
         options = self.params.augment
@@ -83,11 +93,11 @@ class PatchSource:
         return vary_intensities(images, options, rng), patch_masks(masks, len(indices))
 
     def score(self, indices: npt.NDArray[Any]) -> Tensor:
-        """Load whole volumes (B, C, X, Y, Z), float32; those of a batch have the same shape."""
+        """Load whole volumes (B, C, X, Y, Z), float32. All volumes of `indices` must have the same shape."""
         return torch.stack([self._copy(np.array(self.volumes.image(int(row)))).float() for row in indices])
 
     def labeled(self, indices: npt.NDArray[Any], seed: int, size: int = 8) -> Iterator[tuple[Tensor, Tensor]]:
-        """Iterate once over the volumes in random order, with one patch of each, without augmentation.
+        """Load one patch of each volume, without augmentation, in random order.
 
         Args:
             indices: rows of volumes.
@@ -109,7 +119,7 @@ class PatchSource:
         """Draw the first voxels of the patches that this process computes."""
         numbers = ((rng.uniform(4, 1) + 1) / 2).tolist()
         on_label = rng.bernoulli(self.params.foreground_share).tolist()
-        # The labels take turns within the batch, from a random one.
+        # The labels take turns within the batch. The first label is random.
         first = torch.randint(1 << 16, (), generator=rng.generator)
         turns = (first + torch.arange(rng.batch)[rng.rows]).tolist()
         starts = []
@@ -121,7 +131,14 @@ class PatchSource:
     def _cut(
         self, row: int, start: Patch, matrix: npt.NDArray[Any] | None, mirrored: tuple[int, ...]
     ) -> tuple[Tensor, Tensor]:
-        """Return a patch (C, *patch), float32, and its mask (*patch), uint8, on the device."""
+        """Return a patch (C, *patch), float32, and its mask (*patch), uint8, on the device.
+
+        Args:
+            row: row of the volume.
+            start: first voxel of the patch.
+            matrix: from `draw_maps`.
+            mirrored: axes to mirror, 0..2.
+        """
         stored, truth = self.volumes.image(row), self.volumes.mask(row)
         if matrix is None:
             image = self._copy(read_box(stored, start, self.patch)).float()

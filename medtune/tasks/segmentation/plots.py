@@ -69,8 +69,8 @@ def draw_sizes(
 ) -> None:
     """Draw the agreement of predicted and true sizes of each label (Bland and Altman, Lancet 327:307, 1986).
 
-    The limits of agreement contain 95 % of the differences if these are normally distributed. The spread does not
-    take into account that a patient may have several volumes.
+    The limits of agreement contain 95 % of the differences if the differences are normally distributed. All volumes
+    count as independent, although a patient may have several volumes.
 
     Args:
         path: PNG file to write.
@@ -84,7 +84,7 @@ def draw_sizes(
         for k, name in enumerate(labels)
     ]
     shown = [(name, sizes) for name, sizes in shown if sizes.any()][:MAX_PANELS]
-    unit = "" if words.is_planar else f" {words.size}"  # a number would precede "1,000 pixels"
+    unit = "" if words.is_planar else f" {words.size}"  # the unit "1,000 pixels" cannot follow a number
     columns = min(PANELS_PER_ROW, max(1, len(shown)))
     rows = max(1, -(-len(shown) // columns))
     with plot_file(path, (3.3 * columns, 2.7 * rows + 0.3), nrows=rows, ncols=columns, squeeze=False) as grid:
@@ -120,7 +120,8 @@ def summary_rows(
         patients_known: False if there are no patient ids. `predictions.patient_ids` then has the path of each volume.
 
     Returns:
-        `{name, position, volume, whose, dice}`, at most three entries, without repetition. `whose` states the patient.
+        At most three entries `{name, position, volume, whose, dice}` of different volumes, lowest Dice first. `whose`
+        states the patient.
     """
     order = np.argsort(predictions.dice, kind="stable").tolist()
     chosen: dict[int, str] = {}

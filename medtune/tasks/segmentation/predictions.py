@@ -1,6 +1,6 @@
-"""Segmentation predictions.csv. Evaluate and benchmark write it; comparisons read it.
+"""File predictions.csv of a segmentation. `evaluate` and `benchmark` write it, and comparisons read it.
 
-The file has all values from which the metrics are computed, with all digits. A label map is in the folder
+The file has all values from which the metrics are computed, with all digits. The label maps are in the folder
 `segmentations` of the evaluation.
 """
 
@@ -60,7 +60,7 @@ def read_predictions(path: Path) -> StoredPredictions:
         path: predictions.csv.
 
     Returns:
-        The statistics, which equal those of the written predictions.
+        The statistics of the predictions, the number of patients with each label, and a digest of the test volumes.
 
     Raises:
         OSError: the file cannot be read.

@@ -1,9 +1,9 @@
 """Baseline of segmentation: the mean mask of the training volumes, which shows how much position alone explains.
 
-The masks of the training volumes are resampled to a common grid that spans each volume from border to border, and
-averaged. A voxel of a test volume gets the label whose frequency exceeds its threshold by the largest factor. The
-threshold of a label is the one with the best Dice on the training and validation volumes of the fold. The baseline
-does not read the image.
+The masks of the training volumes are resampled to the same number of voxels and averaged. The result is the frequency
+of each label at each position. A voxel of a test volume gets the label whose frequency exceeds its threshold by the
+largest factor. The threshold of a label has the best Dice on the training and validation volumes of the fold. The
+baseline does not read the image.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
 NAME, TITLE = "prior_map", "mean mask of the training {items}"
-MAX_SIDE = 64
+MAX_SIDE = 64  # voxels of the common grid per axis
 THRESHOLDS = np.linspace(0.05, 0.95, 19)
 Floats = npt.NDArray[np.float64]
 Masks = Mapping[int, npt.NDArray[np.uint8]]
@@ -104,14 +104,14 @@ def fit_scores(
 
 
 def best_threshold(frequency: Floats, masks: Sequence[npt.NDArray[np.bool_]]) -> float:
-    """Return the threshold with the highest mean Dice, the lowest of equally good ones.
+    """Return the threshold with the highest mean Dice. If several are equally good, the lowest is returned.
 
     Args:
         frequency: (X, Y, Z) frequency of the label, 0..1.
         masks: masks of the label on the same grid. Empty masks do not count.
 
     Returns:
-        One of `THRESHOLDS`.
+        One of `THRESHOLDS`; the highest if all masks are empty.
     """
     predicted = (frequency.ravel() > THRESHOLDS[:, None]).astype(np.float32)
     sizes, dice = predicted.sum(axis=1), []
@@ -122,6 +122,6 @@ def best_threshold(frequency: Floats, masks: Sequence[npt.NDArray[np.bool_]]) ->
 
 
 def predict_labels(scores: npt.NDArray[np.float32], prepared: "PreparedDataset", row: int) -> Segmentation:
-    """Return the label map of the baseline on the grid of a volume's file."""
+    """Return the label map of the baseline on the grid of a volume's file, without uncertainty (NaN)."""
     x, y, z = prepared.volumes.entries[row].original_shape
     return Segmentation(resample_to_labels(scores, (x, y, z)), (np.nan,) * (len(scores) - 1))

@@ -1,4 +1,4 @@
-"""Inputs of both training stages: patches, or windows with stored features."""
+"""Inputs of both training stages: patches of volumes, or windows of volumes with stored features of the backbone."""
 
 from functools import partial
 from pathlib import Path
@@ -27,9 +27,9 @@ def frozen_inputs(
     """Create the inputs of stage 1 (see `StageInputs`).
 
     Returns:
-        Windows with stored features, or patches and the complete network. The complete network is used if there is no
-        backbone, if the backbone has no features of slices, if `frozen.feature_views` is online, or if the features
-        need more disk space than `frozen.feature_cache_gb`.
+        Windows with stored features, or patches and the complete network. The complete network is used if one of these
+        conditions is true: there is no backbone, the backbone does not read slices, `frozen.feature_views` is online,
+        or the features need more disk space than `frozen.feature_cache_gb`.
     """
     task, views, budget = params.task, params.frozen.feature_views, params.frozen.feature_cache_gb
     assert isinstance(task, TaskParams)

@@ -1,4 +1,4 @@
-"""Additive segmentation statistics per patient, which resampling can re-weight."""
+"""Segmentation statistics, summed per patient, so that a bootstrap can weight the patients."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class SegmentationStats:
 
     @property
     def scored(self) -> npt.NDArray[np.bool_]:
-        """(labels,) True if the truth of at least one volume has the label; averages contain these labels."""
+        """(labels,) True if the truth of at least one volume has the label. Averages contain only these labels."""
         return np.asarray((self.outcomes["both"] + self.outcomes["missed"]).sum(axis=0) > 0)
 
     def weighted(self, weights: Floats) -> "WeightedVolumes":
@@ -71,7 +71,7 @@ class SegmentationStats:
 
 @dataclass(frozen=True)
 class WeightedVolumes:
-    """Statistics under R weightings of the patients.
+    """Statistics with R different sets of weights of the patients.
 
     Attributes:
         stats: statistics of the set of volumes.
@@ -93,8 +93,8 @@ class WeightedVolumes:
             quantity: key of `QUANTITIES`.
 
         Returns:
-            (R,) averages. An average is NaN for a weighting under which a scored label is undefined, because averages
-            over different labels cannot be compared.
+            (R,) averages. An average is NaN if the quantity of a scored label is undefined with these weights, because
+            averages over different labels cannot be compared.
         """
         scored = self.stats.scored
         return self.mean(quantity)[:, scored].mean(axis=1) if scored.any() else np.full(len(self.weights), np.nan)
@@ -152,7 +152,7 @@ def patients_of_all(quantity: str) -> Callable[[SegmentationStats], int]:
         quantity: key of `QUANTITIES`.
 
     Returns:
-        Function from statistics to the number of pairs of a patient and a scored label for which the quantity is
-        defined, at most the number of patients.
+        Function from statistics to a number. It counts the pairs of a patient and a scored label for which the quantity
+        is defined, and returns at most the number of patients.
     """
     return lambda stats: int(min(stats.n_patients, (stats.counts[quantity][:, stats.scored] > 0).sum()))

@@ -1,9 +1,9 @@
 """Distances between the surfaces of two masks: normalized surface distance and 95th percentile Hausdorff distance.
 
 A surface voxel is a voxel of the mask with at least one of its six face neighbors outside the mask. Voxels outside the
-volume are outside the mask. Along an axis with a single voxel there are no neighbors, because every voxel of a
-two-dimensional mask would otherwise be a surface voxel. Distances are Euclidean, in mm, between voxel centers. Each
-surface voxel has the same weight. docs/segmentation_metrics.md compares this convention with those of libraries.
+volume are outside the mask. An axis with a single voxel has no neighbors. Otherwise, every voxel of a two-dimensional
+mask would be a surface voxel. Distances are Euclidean, in mm, between voxel centers. Each surface voxel has the same
+weight. docs/segmentation_metrics.md compares this convention with those of libraries.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
-# Spacing from an oblique or float32 affine has rounding errors. A distance of one voxel of 1.0000001 mm is within 1 mm.
+# Tolerance for rounding errors of the spacing. A voxel at a distance of 1.0000001 mm is within 1 mm.
 SLACK_MM = 1e-4
 
 
@@ -43,7 +43,7 @@ class SurfaceDistances:
         return float((distances <= tolerance + SLACK_MM).mean())
 
     def hd95(self) -> float:
-        """Compute the larger 95th percentile of the two directions in mm, with linear interpolation."""
+        """Compute the 95th percentile of the distances in both directions, and return the larger one in mm."""
         return float(max(np.percentile(self.from_truth, 95), np.percentile(self.from_prediction, 95)))
 
 

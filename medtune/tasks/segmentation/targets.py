@@ -1,4 +1,4 @@
-"""Targets of a segmentation. They are the masks, which stage `data` stores together with the volumes."""
+"""Targets of a segmentation. The targets are the masks, which the stage `data` stores together with the volumes."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ def check(samples: Sequence[Sample]) -> None:
         samples: all samples of the dataset.
 
     Raises:
-        InputError: a sample is an image.
+        InputError: a sample is not a volume.
     """
     image = next((sample for sample in samples if sample.volume is None), None)
     if image is not None:

@@ -1,9 +1,9 @@
-"""Quantities of a volume for every temperature, from their values at a few temperatures.
+"""Interpolation of quantities of a volume between a few temperatures.
 
 Temperatures are fitted after the volumes are predicted. The probabilities of complete volumes are too large to store.
 The uncertainty of a label and the negative log-likelihood are smooth functions of the logarithm of the temperature. A
-polynomial through their values at Chebyshev points gives them for every temperature in between (Trefethen,
-Approximation Theory and Approximation Practice, 2013, chapter 8). Its error is below 1e-5 for probabilities.
+polynomial through the values at Chebyshev points therefore approximates them between these points (Trefethen,
+Approximation Theory and Approximation Practice, 2013, chapter 8). For probabilities, the error is below 1e-5.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from numpy.polynomial import chebyshev
 
 Floats = npt.NDArray[np.float64]
-# Without bounds, a perfect validation set would have its optimum at T = 0, which is full certainty.
+# Bounds of the temperature. Without bounds, perfect predictions would have the temperature 0.
 LOWEST, HIGHEST = 0.25, 4.0
 NODES = 16
 _POINTS = chebyshev.chebpts1(NODES)
@@ -26,7 +26,7 @@ def at_temperature(values: Floats, temperature: float) -> Floats:
     """Interpolate quantities.
 
     Args:
-        values: (NODES, ...) values at `TEMPERATURES`. A column with NaN has the result NaN.
+        values: (NODES, ...) values at `TEMPERATURES`. A column with NaN gives NaN.
         temperature: from `LOWEST` to `HIGHEST`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Training of segmentation: the network of a volume, and its objective."""
+"""Parts of a training of segmentation: network, inputs and objective."""
 
 from typing import Any
 
@@ -23,5 +23,5 @@ def layout(prepared: PreparedDataset) -> dict[str, Any]:
 
 
 def build(params: Params, layout: dict[str, Any], load_weights: bool = True) -> Network:
-    """Build the network from the result of `layout`; with `load_weights=False` the backbone has random weights."""
+    """Build the network from the result of `layout`. With `load_weights=False`, the backbone has random weights."""
     return segmenter.build(params, layout["channels"], layout["classes"], layout["patch"], load_weights)

@@ -1,4 +1,4 @@
-"""Uncertainty of label maps: its relation to the Dice on test, and the volumes that a person should check."""
+"""Uncertainty of label maps: its correlation with the Dice of test volumes, and volumes that a person should check."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from medtune.data.manifest import PreparedDataset
 
 Floats = npt.NDArray[np.float64]
-FLAG_PERCENTILE = 90
+FLAG_PERCENTILE = 90  # of the validation volumes; test volumes above it are flagged
 # Fewer patients give no usable interval of a rank correlation.
 MIN_PATIENTS = 10
 
@@ -38,19 +38,19 @@ def uncertainty_facts(
 
     A volume is flagged if its uncertainty is above the 90th percentile of the validation volumes of all folds. Test
     volumes without a predicted label have the uncertainty 1. Validation volumes without a predicted label do not
-    count, because the limit would otherwise become 1 if they are frequent.
+    count, because many such volumes would raise the limit to 1.
 
     Args:
         prepared: prepared dataset.
-        folds: results of the folds; empty for a bundle, which has no validation volumes.
+        folds: results of the folds; empty for a bundle (an exported model), which has no validation volumes.
         pooled: predictions of the test volumes of these folds.
         confidence: confidence level of the intervals, 0..1.
 
     Returns:
-        `uncertainty` for metrics.json, which names no patient, and `flagged` for the report. `uncertainty` has
-        `labels`, one entry `{label, mean, correlation, lo, hi, n_patients}` per label, `limit` (None for a bundle),
-        `n_flagged`, and the mean Dice of both groups, `dice_flagged` and `dice_others`, None if a group is empty.
-        `flagged` has one entry `{volume, patient, uncertainty, dice}` per flagged volume, highest uncertainty first.
+        `uncertainty` for metrics.json, without names of patients, and `flagged` for the report. `uncertainty` has
+        `labels`, one entry `{label, mean, correlation, lo, hi, n_patients}` per label. It also has `limit` (None for a
+        bundle), `n_flagged`, and the mean Dice `dice_flagged` and `dice_others`, None for an empty group. `flagged` has
+        one entry `{volume, patient, uncertainty, dice}` per flagged volume, highest uncertainty first.
     """
     labels = []
     for index, name in enumerate(prepared.classes):
@@ -95,8 +95,8 @@ def rank_correlation(
         confidence: confidence level, 0..1.
 
     Returns:
-        `correlation`, `lo`, `hi` and `n_patients`. The correlation is None for fewer than 3 patients or equal values,
-        and the ends are None for fewer than 10 patients.
+        `correlation`, the ends `lo` and `hi` of its interval, and `n_patients`. The correlation is None for fewer than
+        3 patients or equal values. The ends are None for fewer than `MIN_PATIENTS`, or a correlation of 1 or -1.
     """
     from scipy.stats import norm, rankdata
 

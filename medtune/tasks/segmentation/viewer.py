@@ -1,7 +1,7 @@
 """Viewer of report.html: slices of a volume with sliders, in one file without network access.
 
-The slices of a plane are the tiles of one PNG sprite. Two more sprites have the outlines of the truth and the areas of
-the prediction. The slices cover the labels and a margin, at a reduced resolution.
+A sprite is one PNG file with the slices of a plane as tiles. Each plane has three sprites: the image, the outlines of
+the truth, and the areas of the prediction. The slices cover the labels and a margin, at a reduced resolution.
 """
 
 import base64
@@ -19,11 +19,11 @@ from medtune.evaluation.plot_file import COLORS
 from medtune.evaluation.templates import render_template
 from medtune.tasks.segmentation.case_plot import CaseVolumes, plane
 
-# Longest side of a slice in pixels and largest number of slices per plane, best quality first.
+# Longest side of a slice in pixels, and largest number of slices per plane. The best quality is first.
 QUALITIES = ((144, 28), (120, 24), (96, 24), (96, 16), (80, 14), (64, 12), (48, 10))
 MAX_BYTES = 400_000  # of all sprites of a case, in base64
 MARGIN = 0.25  # fraction of the extent of the labels, on both sides
-GRAY_STEP = 8  # 32 gray values compress well
+GRAY_STEP = 8  # difference between gray values. The resulting 32 values compress well
 DISPLAY = 290  # longest side of a slice on the page in pixels
 Pixels = npt.NDArray[np.uint8]
 
@@ -49,7 +49,7 @@ def viewer_section(
     """Render the section of report.html.
 
     Args:
-        cases: entries `{name, volume, whose, dice, labels}` with their volumes.
+        cases: entries `{name, volume, whose, dice, labels}`, each with its image and masks.
         labels: names of the labels.
         item: word for a volume, such as `volume` or `image`.
 
@@ -65,7 +65,7 @@ def viewer_section(
 
 
 def case_planes(case: CaseVolumes) -> list[dict[str, Any]]:
-    """Draw the sprites of the planes with the best quality that `MAX_BYTES` allows.
+    """Draw the sprites of the planes with the best quality that `MAX_BYTES` allows, or else with the lowest.
 
     Args:
         case: image and masks of a volume.
@@ -83,6 +83,7 @@ def case_planes(case: CaseVolumes) -> list[dict[str, Any]]:
 
 
 def _plane(case: CaseVolumes, name: str, axes: tuple[int, int, int], side: int, count: int) -> dict[str, Any]:
+    """Return the entry of `case_planes` for one plane, at most `side` pixels and `count` slices."""
     normal, horizontal, vertical = axes
     (left, right), (bottom, top) = case.field()[horizontal], case.field()[vertical]
     width_mm, height_mm = right - left, top - bottom
@@ -128,7 +129,8 @@ def slice_fractions(case: CaseVolumes, normal: int, count: int) -> list[float]:
         count: largest number of slices.
 
     Returns:
-        Centers of equally spaced voxels around the labels; of the complete axis if there are no labels.
+        Centers of equally spaced voxels in the range of the labels with a margin, or of the complete axis if there are
+        no labels.
     """
     others = tuple(axis for axis in range(3) if axis != normal)
     labeled = np.flatnonzero(((case.truth > 0) | (case.prediction > 0)).any(axis=others))
@@ -167,6 +169,7 @@ def _resize(
 
 
 def _tiles(tiles: Sequence[Pixels], size: SpriteSize) -> Pixels:
+    """Arrange tiles row by row in one array."""
     rows = math.ceil(len(tiles) / size.columns)
     sheet = np.zeros((rows * size.height, size.columns * size.width, *tiles[0].shape[2:]), np.uint8)
     for number, tile in enumerate(tiles):
@@ -189,6 +192,7 @@ def _colored(labels: Pixels) -> Image.Image:
 
 
 def _encode(image: Image.Image) -> str:
+    """Return an image as PNG in base64."""
     stream = io.BytesIO()
     image.save(stream, "PNG", compress_level=7)
     return base64.b64encode(stream.getvalue()).decode()

@@ -1,8 +1,8 @@
 """Sample of the voxels of a volume, with which the probabilities are calibrated.
 
-Most voxels of a volume are background far from every label, and their probabilities are trivial. A sample therefore has
-mostly voxels near a label, and few others. Positions are voxels of the network's grid, and the truth is the resampled
-mask. The sample of a volume depends only on its mask.
+Most voxels of a volume are background far from every label, and their probabilities are trivial. Most voxels of a
+sample are therefore near a label. The voxels are those of the network's grid, and the truth is the resampled mask. The
+selection depends only on the mask.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ import numpy.typing as npt
 from medtune.serving.volumes.confidence import TINY
 
 MAX_VOXELS = 10_000
-# Values of a stored sample; fewer voxels with many labels.
+# Largest number of stored probabilities. With many labels, a sample has fewer voxels.
 MAX_VALUES = 200_000
-NEAR_SHARE = 0.8
-# Voxels with at most this distance from a label are near it.
+NEAR_SHARE = 0.8  # fraction of the sampled voxels that are near a label
+# A voxel is near a label if at most this many steps between faces lead to the label.
 NEAR_VOXELS = 3
 _SEED = 0
 
@@ -34,7 +34,7 @@ class VoxelSample:
     probabilities: npt.NDArray[np.float32]
 
     def log_probabilities(self) -> npt.NDArray[np.float64]:
-        """Return the logarithms (n, K) of the probabilities, finite."""
+        """Return the logarithms (n, K) of the probabilities, which are finite even for the probability 0."""
         return np.asarray(np.log(np.maximum(self.probabilities, TINY, dtype=np.float64)))
 
     def nll(self, temperature: float) -> float:
@@ -65,22 +65,22 @@ def select_voxels(mask: npt.NDArray[np.uint8], n_labels: int) -> npt.NDArray[np.
     return np.sort(np.concatenate(chosen))
 
 
-def _near_labels(found: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return the voxels with at most `NEAR_VOXELS` steps to a face neighbor from a voxel of `found` (X, Y, Z)."""
+def _near_labels(labeled: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return the voxels that are at most `NEAR_VOXELS` steps between faces away from a labeled voxel, (X, Y, Z)."""
     from scipy.ndimage import binary_dilation, generate_binary_structure
 
-    near, box = np.zeros_like(found), []
+    near, box = np.zeros_like(labeled), []
     for axis in range(3):
-        used = np.flatnonzero(found.any(axis=tuple({0, 1, 2} - {axis})))
+        used = np.flatnonzero(labeled.any(axis=tuple({0, 1, 2} - {axis})))
         if not len(used):
             return near
         box.append(slice(max(0, int(used[0]) - NEAR_VOXELS), int(used[-1]) + NEAR_VOXELS + 1))
-    near[tuple(box)] = binary_dilation(found[tuple(box)], generate_binary_structure(3, 1), NEAR_VOXELS)
+    near[tuple(box)] = binary_dilation(labeled[tuple(box)], generate_binary_structure(3, 1), NEAR_VOXELS)
     return near
 
 
 def _draw(draw: np.random.Generator, allowed: npt.NDArray[np.bool_], count: int) -> npt.NDArray[np.int64]:
-    """Draw different indices (count,) of allowed voxels, plane by plane, because a volume has too many indices."""
+    """Draw different indices (count,) of allowed voxels. A list of all indices would need much memory."""
     ends = np.cumsum([np.count_nonzero(plane) for plane in allowed])
     ranks = np.sort(draw.choice(int(ends[-1]), count, replace=False))
     size, parts = allowed[0].size, []

@@ -36,11 +36,11 @@ def evaluation_warnings(
         )
     for outcome, text in (("missed", "is not predicted in"), ("spurious", "is predicted without being present in")):
         counts = stats.outcomes[outcome].sum(axis=0).astype(int)
-        found = [
+        errors = [
             f"{name} {text} {count} of {len(pooled.rows)}" for name, count in zip(names, counts, strict=True) if count
         ]
-        if found:
-            warnings.append(f"Test {words.items}: {list_names(found)}. Their Dice is 0.")
+        if errors:
+            warnings.append(f"Test {words.items}: {list_names(errors)}. Their Dice is 0.")
     counts = stats.patients_per_class()
     few = [f"{name} {count}" for name, count in zip(names, counts.tolist(), strict=True) if 0 < count < FEW_PATIENTS]
     unit = "patients" if prepared.info["patients_known"] else words.items

@@ -1,7 +1,7 @@
 """Features of the frozen backbone for windows of volumes, stored once in half precision.
 
-Training uses a fixed set of random windows of each volume, validation the windows of the grid that covers a volume.
-All folds, seeds and learning rates share them.
+A window is a box of voxels that the network reads at once. Training uses a fixed set of random windows of each volume.
+Validation uses the windows of a grid that covers the volume. All folds, seeds and learning rates use the same windows.
 """
 
 import math
@@ -49,7 +49,7 @@ class Window:
 
 
 class Windows:
-    """Windows of all prepared volumes: random ones for training, and those of the sliding window for validation."""
+    """Windows of all prepared volumes: random windows for training, and windows of a grid for validation."""
 
     def __init__(self, prepared: PreparedDataset, patch: Patch, params: TaskParams, device: torch.device) -> None:
         """Open the prepared volumes.
@@ -66,17 +66,17 @@ class Windows:
 
     @cached_property
     def firsts(self) -> npt.NDArray[np.int64]:
-        """(n + 1,) number of the first grid window of each volume, and finally the number of all grid windows."""
+        """(n + 1,) number of the first grid window of each volume. The last entry is the count of all grid windows."""
         counts = [count_windows(entry.shape, self.patch, self.params.overlap) for entry in self.volumes.entries]
         return np.cumsum([0, *counts])
 
     def grid(self, rows: Sequence[int]) -> npt.NDArray[np.int64]:
-        """Return the numbers of the grid windows of volumes, over all volumes."""
+        """Return the numbers of the grid windows of the volumes `rows`. The windows of all volumes are numbered."""
         numbers = [np.arange(self.firsts[row], self.firsts[row + 1]) for row in rows]
         return np.concatenate([np.empty(0, np.int64), *numbers])
 
     def on_grid(self, number: int) -> Window:
-        """Return the grid window of a number from `grid`."""
+        """Return the grid window with a number from `grid`."""
         row = int(np.searchsorted(self.firsts, number, side="right")) - 1
         shape = self.volumes.entries[row].shape
         corner = window_corner(shape, self.patch, self.params.overlap, number - int(self.firsts[row]))
@@ -85,15 +85,15 @@ class Windows:
         return Window(row, (x, y, z))
 
     def random(self, row: int, view: int) -> Window:
-        """Return a random window of a volume, which depends only on the volume's path and on `view`."""
+        """Return a random window of a volume. It depends only on the volume's path and on `view`, a window number."""
         path, share = self.paths[row], self.params.foreground_share
-        volume = np.random.default_rng(stream_seed("windows", path))
-        phase, turn = volume.random(), int(volume.integers(1 << 16))
+        of_volume = np.random.default_rng(stream_seed("windows", path))
+        phase, turn = of_volume.random(), int(of_volume.integers(1 << 16))
         draw = np.random.default_rng(stream_seed("window", path, view))
         place, mirrored = draw.random(4).tolist(), draw.random(3) < 0.5
-        # Windows on a label follow each other at equal distances, so that their share is exact.
-        done, after = math.floor(view * share + phase), math.floor((view + 1) * share + phase)
-        start = self.positions.on_label(row, turn + done, place[3]) if after > done else None
+        # Windows on a label have equal distances in the sequence of views, so their share is exact.
+        before, after = math.floor(view * share + phase), math.floor((view + 1) * share + phase)
+        start = self.positions.on_label(row, turn + before, place[3]) if after > before else None
         axes = sorted("xyz".index(axis) for axis in self.params.augment.mirror)
         return Window(row, start or self.positions.anywhere(row, place[:3]), tuple(a for a in axes if mirrored[a]))
 
@@ -110,7 +110,7 @@ class Windows:
 
 @torch.inference_mode()
 def level_shapes(model: Any, channels: int, device: torch.device) -> list[tuple[int, ...]]:
-    """Return the shapes (c, h, w, n) of the levels of one window, from a window of zeros."""
+    """Return the shape (c, h, w, n) of each level of features of one window. A level is an output of the backbone."""
     window = torch.zeros(1, channels, *model.patch, device=device)
     return [tuple(level.shape[1:]) for level in model.levels(window)]
 
@@ -159,14 +159,14 @@ def store_levels(
         "device": windows.device.type,
     }
 
-    def of(found: Sequence[Window]) -> Tensor:
-        levels = model.levels(torch.stack([windows.image(window) for window in found]))
+    def features(chosen: Sequence[Window]) -> Tensor:
+        levels = model.levels(torch.stack([windows.image(window) for window in chosen]))
         return torch.cat([level.flatten(1) for level in levels], dim=1)
 
-    # A window has many slices. One window per batch: the features do not depend on those that are computed with them.
+    # A window has many slices. With one window per batch, features do not depend on other windows in the batch.
     random = FeatureSet(
         {**identity, "share": task.foreground_share, "mirror": task.augment.mirror},
-        lambda rows, view: of([windows.random(int(row), view) for row in rows]),
+        lambda rows, view: features([windows.random(int(row), view) for row in rows]),
         lambda row: prepared.paths[row],
         batch=1,
         units="windows",
@@ -174,7 +174,7 @@ def store_levels(
     )
     grid = FeatureSet(
         {**identity, "overlap": task.overlap},
-        lambda numbers, _: of([windows.on_grid(int(number)) for number in numbers]),
+        lambda numbers, _: features([windows.on_grid(int(number)) for number in numbers]),
         lambda number: prepared.paths[windows.on_grid(number).row],
         batch=1,
         units="windows",

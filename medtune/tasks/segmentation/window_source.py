@@ -1,4 +1,4 @@
-"""Batch source of windows with stored features, and the network that reads them."""
+"""Source of batches of windows with stored features, and the network that reads these features."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class StoredWindows:
 
     Attributes:
         volumes: windows (B, C, *patch), or one volume (1, C, X, Y, Z), float32.
-        features: returns the flattened features (b, D), float32, of b of the windows.
+        features: function from a slice of b window numbers to their flattened features (b, D), float32.
         whole: True for a whole volume.
     """
 
@@ -37,7 +37,7 @@ class StoredWindows:
 
 
 class StoredWindowSource:
-    """Source of one random stored window per volume, and of whole volumes with the features of their windows."""
+    """Source of random windows for training, one per volume, and of whole volumes for validation."""
 
     def __init__(self, windows: Windows, train: FeatureStore, grid: FeatureStore) -> None:
         """Combine the windows with their features from `store_levels`."""
@@ -46,7 +46,16 @@ class StoredWindowSource:
     def train(
         self, indices: npt.NDArray[Any], generator: torch.Generator, selected: slice = ALL_ROWS
     ) -> tuple[Any, SpatialTransform]:
-        """Load one of the stored windows of each volume, and its mask."""
+        """Load one random window of each volume, and its mask.
+
+        Args:
+            indices: rows of the volumes of the complete batch.
+            generator: source of random numbers.
+            selected: part of the batch that this process loads.
+
+        Returns:
+            `StoredWindows`, and the transform that returns their masks.
+        """
         views = PerSampleRng(generator, len(indices), selected).integers(self.stored.views).numpy()
         rows = indices[selected]
         windows = [self.windows.random(int(row), int(view)) for row, view in zip(rows, views, strict=True)]
@@ -90,7 +99,7 @@ class StoredDecoder(nn.Module):
         volumes = inputs.volumes
         if not inputs.whole:
             return self._decode(volumes, inputs.features(slice(0, len(volumes))))
-        if torch.is_grad_enabled():  # to find parameters without a gradient, for which the features do not matter
+        if torch.is_grad_enabled():  # a search for parameters without gradient, which needs no real features
             size = sum(map(prod, self.shapes))
             return self._decode(cut_to_patch(volumes, self.patch), volumes.new_zeros(len(volumes), size))
         return VolumeLogits(
@@ -101,6 +110,7 @@ class StoredDecoder(nn.Module):
         )
 
     def _decode(self, windows: Tensor, features: Tensor) -> Tensor:
+        """Compute the logits (b, K, *patch) of windows from their flattened features (b, D)."""
         parts = torch.split(features, [prod(shape) for shape in self.shapes], dim=1)
         levels = [part.reshape(len(part), *shape) for part, shape in zip(parts, self.shapes, strict=True)]
         logits: Tensor = self.model.decode(windows, levels)

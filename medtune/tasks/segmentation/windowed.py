@@ -1,8 +1,8 @@
 """Prediction of whole volumes from overlapping windows, on the device of the network.
 
-Windows, weights and padding are those of `medtune.serving.volumes`, so that validation and a bundle agree. The loop
-passes patches of the training size and whole volumes to the same network. The probabilities of a volume are computed in
-slabs, so that their memory does not depend on the length of its first axis.
+Windows, weights and padding are those of `medtune.serving.volumes`, so validation and a bundle (an exported model)
+agree. The training loop passes patches and whole volumes to the same network. The probabilities of a volume are
+computed in slabs (planes along the first axis). Their memory does not depend on the length of this axis.
 """
 
 import itertools
@@ -21,7 +21,7 @@ from medtune.serving.volumes.windows import Patch, importance, total_weights, wi
 WINDOWS = 4
 # Planes of a slab. Fewer planes need less memory for intermediate results.
 PLANES = 8
-# Smallest probability, whose logarithm is finite.
+# Smaller probabilities are replaced by this one, because the logarithm of 0 is not finite.
 TINY = 1e-30
 
 
@@ -46,7 +46,7 @@ def count_windows(shape: Sequence[int], patch: Patch, overlap: float) -> int:
 
 
 def window_corner(shape: Sequence[int], patch: Patch, overlap: float, number: int) -> Patch:
-    """Return the window of a number in `window_corners`, without listing the others."""
+    """Return the first voxel of window `number` in `window_corners`."""
     starts = _axis_starts(shape, patch, overlap)
     positions = np.unravel_index(number, [len(axis) for axis in starts])
     x, y, z = (axis[int(position)] for axis, position in zip(starts, positions, strict=True))
@@ -54,6 +54,7 @@ def window_corner(shape: Sequence[int], patch: Patch, overlap: float, number: in
 
 
 def _axis_starts(shape: Sequence[int], patch: Patch, overlap: float) -> list[list[int]]:
+    """Return the first indices of the windows along each axis, in the padded volume."""
     return [window_starts(max(length, side), side, overlap) for length, side in zip(shape, patch, strict=True)]
 
 
@@ -70,7 +71,7 @@ def predict_slabs(
         run: maps windows (B, C, *patch) and their numbers in `window_corners` to logits (B, K, *patch).
         patch: voxels of a window per axis.
         overlap: overlap of neighboring windows, fraction of the window.
-        batch: largest B.
+        batch: largest number B of windows per call of `run`.
 
     Yields:
         First plane of each slab, ascending, and its probabilities (K, planes, Y, Z), float32.
@@ -89,7 +90,8 @@ def predict_slabs(
     in_y, in_z = (slice(start, start + length) for start, length in zip(before[1:], (y, z), strict=True))
 
     def finish(sums: Tensor, start: int, planes: int) -> Iterator[tuple[int, Tensor]]:
-        first = max(start, before[0])  # only the planes of a padded axis start before the volume
+        """Yield the slabs of the first `planes` of `sums`, which begin at plane `start` of the padded volume."""
+        first = max(start, before[0])  # planes before the volume are padding
         last = min(start + planes, before[0] + x)
         for plane in range(first, last, PLANES):
             end = min(plane + PLANES, last)
@@ -101,7 +103,7 @@ def predict_slabs(
         numbers = slice(first, min(first + batch, len(corners)))
         windows = torch.stack([padded[_box(corner, patch)] for corner in corners[numbers]])
         probabilities = run(windows, numbers).float().softmax(1) * weights
-        if not len(sums):  # weighted sums of the planes from the current windows' first to their last
+        if not len(sums):  # weighted sums of the probabilities in the planes of the current windows
             sums = probabilities.new_zeros(probabilities.shape[1], patch[0], *padded.shape[2:])
         for corner, part in zip(corners[numbers], probabilities, strict=True):
             if planes := corner[0] - start:
@@ -114,14 +116,15 @@ def predict_slabs(
 
 
 def _box(first: Patch, size: Patch) -> tuple[slice, ...]:
+    """Return the index of a box in all channels."""
     return (slice(None), *(slice(start, start + side) for start, side in zip(first, size, strict=True)))
 
 
 class VolumeLogits:
-    """Logarithms of the averaged probabilities of one volume, which are computed while they are read."""
+    """Logarithms of the averaged probabilities of one volume, computed while they are read."""
 
     def __init__(self, volume: Tensor, run: Callable[[Tensor, slice], Tensor], patch: Patch, overlap: float) -> None:
-        """Store the arguments of `predict_slabs`. The network later runs with the present settings of autocast."""
+        """Store the arguments of `predict_slabs`, and the current settings of autocast for `run`."""
         kind = volume.device.type
         autocast = torch.autocast(kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
         self._slabs = partial(predict_slabs, volume, autocast(run), patch, overlap)
@@ -157,8 +160,8 @@ class WindowedNetwork(nn.Module):
     def forward(self, volumes: Tensor) -> Tensor | VolumeLogits:
         """Compute logits.
 
-        With gradients, a volume is cut to a patch, because the graph of all windows could exceed the memory. Only
-        distributed training does this, to find parameters without a gradient.
+        If gradients are enabled, a volume is cut to a patch, because the graph of all windows could exceed the memory.
+        Only distributed training passes a volume with gradients, to find parameters without a gradient.
 
         Args:
             volumes: patches (B, C, *patch) or a whole volume (1, C, X, Y, Z), normalized.
@@ -174,7 +177,7 @@ class WindowedNetwork(nn.Module):
 
 
 def cut_to_patch(volumes: Tensor, patch: Patch) -> Tensor:
-    """Cut the first patch out of volumes (B, C, X, Y, Z), with zeros behind the end of shorter axes."""
+    """Cut the first patch out of volumes (B, C, X, Y, Z). Shorter axes get zeros at their end."""
     if tuple(volumes.shape[2:]) == patch:
         return volumes
     x, y, z = patch

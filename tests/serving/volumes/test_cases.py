@@ -78,7 +78,7 @@ def test_check_outputs__link_to_an_input_is_refused(tmp_path):
     touch(tmp_path, "in/a.nii.gz", "out/other")
     (tmp_path / "out" / "a.nii.gz").symlink_to(tmp_path / "in" / "a.nii.gz")
     cases = find_cases([tmp_path / "in"], 1, tmp_path / "out")
-    with pytest.raises(BundleError, match=r"a\.nii\.gz there is an input"):
+    with pytest.raises(BundleError, match=r"a\.nii\.gz is an input"):
         check_outputs(cases, tmp_path / "out")
     check_outputs(cases, tmp_path / "new")
 
@@ -100,7 +100,7 @@ def test_check_outputs__other_format_of_an_earlier_run_is_refused(tmp_path):
     check_outputs(segmentations, tmp_path / "out")
     (tmp_path / "out" / "volumes.csv").write_text("path,ml_liver,uncertainty_liver,flags,seconds\n")
     check_outputs(cases, tmp_path / "out")
-    with pytest.raises(BundleError, match=r"out: in\.nii\.gz there has another format\. Use a new folder"):
+    with pytest.raises(BundleError, match=r"out: its file in\.nii\.gz has another format\. Use a new folder"):
         check_outputs(segmentations, tmp_path / "out")
 
 

@@ -88,7 +88,7 @@ def test_command__channels_series_and_json(tmp_path, scans, capsys):
     ("arguments", "message"),
     [
         (["{scans}"], "--out: missing"),
-        (["{scans}", "--out", "{scans}"], "a.nii.gz there is an input. Use another folder"),
+        (["{scans}", "--out", "{scans}"], "a.nii.gz is an input. Use another folder"),
         (["{scans}/absent.nii", "--out", "{out}"], "absent.nii does not exist"),
         (["{scans}/a.nii.gz,{scans}/absent.nii", "--out", "{out}"], "absent.nii does not exist"),
         (["{scans}/a.nii.gz", "--out", "{out}" + 300 * "x"], "--out={out}" + 300 * "x" + ": cannot be created"),
