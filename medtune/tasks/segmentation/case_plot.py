@@ -167,7 +167,7 @@ def draw_outlines(axes: Any, mask: npt.NDArray[Any], extent: tuple[float, float,
     x = (np.arange(-1, columns + 1) + 0.5) * extent[1] / columns
     y = (np.arange(-1, rows + 1) + 0.5) * extent[3] / rows
     for value in np.unique(mask[mask > 0]).tolist():
-        color = COLORS[(value - 1) % len(COLORS)] if value else ""
+        color = COLORS[(value - 1) % len(COLORS)]
         axes.contour(x, y, (padded == value).astype(float), [0.5], colors=[color], linestyles=[style], linewidths=[1.3])
 
 
