@@ -1,4 +1,4 @@
-"""Volume and mask of a sample: their files, or the function that draws them."""
+"""Volume and mask of a sample: their files, or the function that generates them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ NO_STRATUM = "volume"
 
 
 class DrawnVolume(NamedTuple):
-    """Drawn volume, in any orientation that the affine states.
+    """Synthetic volume. Its affine states its orientation.
 
     Attributes:
         image: (C, X, Y, Z) float32 intensities of C channels.
@@ -27,19 +27,18 @@ class DrawnVolume(NamedTuple):
 
 @dataclass(frozen=True)
 class VolumeFiles:
-    """Files of one volume, or the function that draws it.
+    """Files of one volume, or the function that generates it.
 
     Attributes:
-        channels: one file per channel, in channel order, or one file that contains all channels in its fourth axis.
-            Empty for a drawn volume and a series.
-        mask: file with the label numbers; None if the volume is drawn or has no mask.
+        channels: one file per channel, in channel order, or one file with all channels: in the fourth
+            axis of a volume, or the colors of an image. Empty for a synthetic volume and a series.
+        mask: file with the label numbers; None if the volume is synthetic or has no mask.
         spacing: millimeters per voxel along the axes of the file, if a table states them. None: the header of the file
             states them.
-        read: function that draws the volume and its mask; None if they are files.
+        read: function that generates the volume and its mask; None if they are files.
         series: folder of a DICOM series, which is one channel; None for other volumes.
         is_image: True if `channels` is a single two-dimensional image, such as a PNG file: a volume of one slice.
-        mask_values: pairs of a value in the mask of an image and its label number; None if the values are the label
-            numbers.
+        mask_values: pairs (value in the mask, label number) for images; None if the mask contains label numbers.
     """
 
     channels: tuple[Path, ...] = ()
@@ -51,10 +50,11 @@ class VolumeFiles:
     mask_values: tuple[tuple[int, int], ...] | None = None
 
     def __post_init__(self) -> None:
-        """Check that the volume is either drawn or in files.
+        """Check that the volume is either synthetic or in files.
 
         Raises:
-            ValueError: not exactly one of `channels`, `series` and `read` is given, or a drawn volume has a mask file.
+            ValueError: not exactly one of `channels`, `series` and `read` is given, or a synthetic volume has a mask
+                file.
         """
         if [bool(self.channels), self.series is not None, self.read is not None].count(True) != 1:
             raise ValueError("exactly one of channels, series and read is needed")

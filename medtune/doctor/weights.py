@@ -16,11 +16,16 @@ COMPATIBILITY_TIMEOUT_S = 240.0
 HUB_TIMEOUT_S = 5.0
 RESTORE_COMMAND = "git checkout models/bundled"
 PUBLIC_HUB = "https://huggingface.co"
+HUB_HINT = "set model.weights to a weights file or to none, or use another backbone"
 FILE_HINT = "use the weights file of this backbone (.safetensors), or set model.weights to hub or bundled"
+OFFLINE_HINT = "download the weights once without --offline and HF_HUB_OFFLINE, or use a local file as model.weights"
+HUB_FAULT_HINT = (
+    "check the connection or the proxy (HTTPS_PROXY), set a mirror (HF_ENDPOINT), or use a local file as model.weights"
+)
 
 
 def check_weights(context: Context) -> CheckResult:
-    """Check that the weights are unchanged, safe to load, and match the backbone."""
+    """Check that the weights are unchanged and safe to load, and that they match the backbone."""
     model = context.params.model
     try:
         answer = context.questions.ask("medtune.models.compatibility", with_patch(context), COMPATIBILITY_TIMEOUT_S)
@@ -30,7 +35,7 @@ def check_weights(context: Context) -> CheckResult:
     if fault := answer["shape_fault"]:
         return failure(fault, "fix params.yaml with `medtune params set KEY=VALUE`")
     if fault := answer["weights_fault"]:
-        return failure(fault, RESTORE_COMMAND if model.weights == "bundled" else FILE_HINT)
+        return failure(fault, {"bundled": RESTORE_COMMAND, "hub": HUB_HINT}.get(model.weights, FILE_HINT))
     message = f"{answer['parameters']:,} parameters in {model.backbone}"
     if model.backbone == NO_BACKBONE:
         return ok(f"no backbone; {answer['head']:,} parameters in the decoder")
@@ -54,24 +59,20 @@ def check_hub(context: Context) -> CheckResult:
     if context.offline or forbidden:
         message = f"{endpoint} not contacted ({'--offline' if context.offline else 'HF_HUB_OFFLINE is set'}){have}"
         if needed and not cached:
-            return failure(f"{message}; the weights are needed and not cached", _offline_hint())
+            return failure(f"{message}; the weights are needed and not cached", OFFLINE_HINT)
         return ok(message)
     fault = _hub_error(context, f"{endpoint}/{name}/resolve/main/config.json" if needed and name else endpoint)
     if fault is None:
         return ok(f"{endpoint} responds{have}")
-    message = f"{endpoint} does not respond ({fault})"
+    message = f"the request to {endpoint} failed ({fault})"
     if needed and not cached:
-        return failure(message, _offline_hint())
+        return failure(message, HUB_FAULT_HINT)
     why = have.removeprefix("; ") if needed else "not needed: model.weights=" + context.params.model.weights
-    return warning(f"{message}; {why}", "set HF_HUB_OFFLINE=1 to avoid attempts, or HF_ENDPOINT to a mirror")
-
-
-def _offline_hint() -> str:
-    return "check connection or proxy (HTTPS_PROXY), set a mirror (HF_ENDPOINT), or use a local file as model.weights"
+    return warning(f"{message}; {why}", "set HF_HUB_OFFLINE=1 to stop requests to the hub, or HF_ENDPOINT to a mirror")
 
 
 def _hub_error(context: Context, url: str) -> str | None:
-    """Return the error of a request to the hub, or None after success. Record its time as the fact `date`."""
+    """Return the error of a request to the hub, or None after success. Store its date as the fact `date`."""
     import httpx
 
     try:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from medtune.evaluation.metric import Floats
 
 ASSUMPTION = (
-    "An interval is proportional to t(n - 1) / sqrt(n) for the n patients with images of the class, if new patients "
-    "vary like the present ones. More patients make the metrics more precise, not better."
+    "The width of an interval is proportional to t(n - 1) / sqrt(n) for the n patients with images of the class, if "
+    "new patients vary like the present ones. More patients make the metrics more precise, not better."
 )
 
 
@@ -38,7 +38,7 @@ def variance_of_ratio(sums: Floats) -> float:
         sums: (patients, 2) numerators and denominators.
 
     Returns:
-        The variance; NaN if the ratio is undefined without some patient.
+        The variance; NaN if the ratio is undefined without one of the patients.
     """
     n, total = len(sums), sums.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):

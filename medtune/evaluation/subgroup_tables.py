@@ -1,6 +1,7 @@
 """Tables of subgroups for the terminal, CSV, W&B and the model card.
 
-`documents` is always the value of `subgroups` in metrics.json: one `Subgroups.as_dict` per column.
+`documents` is always the value of `subgroups` in metrics.json: one `Subgroups.as_dict` per
+metadata column that divides the images into subgroups, such as sex.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -108,10 +109,10 @@ def table_rows(documents: Sequence[Document]) -> Iterator[list[object]]:
         by_value = {subgroup["value"]: subgroup for subgroup in document["subgroups"]}
         for value, subgroup in by_value.items():
             for name, entry in subgroup["metrics"].items():
-                yield [document["column"], value, None, *_counts(subgroup), name, *_ends(entry)]
+                yield [document["column"], value, None, *_counts(subgroup), name, *_value_cells(entry)]
         for gap in document["gaps"]:
             counts = _counts(by_value[gap["first"]])
-            yield [document["column"], gap["first"], gap["second"], *counts, gap["metric"], *_ends(gap)]
+            yield [document["column"], gap["first"], gap["second"], *counts, gap["metric"], *_value_cells(gap)]
 
 
 def write_subgroups(path: Path, documents: Sequence[Document]) -> None:
@@ -120,7 +121,7 @@ def write_subgroups(path: Path, documents: Sequence[Document]) -> None:
 
 
 def markdown_lines(documents: Sequence[Document], metrics: Sequence[Metric]) -> Iterator[str]:
-    """Yield the lines of one Markdown table per column, with the content of `table_lines`."""
+    """Yield the lines of one Markdown table per column, similar to that of `table_lines`."""
     for document in documents:
         shown = [metric for metric in metrics if metric.headline and metric.name in _names(document)]
         yield f"By {_escape(document['column'])}:"
@@ -146,7 +147,7 @@ def _counts(subgroup: Document) -> tuple[int, int]:
     return subgroup["n_images"], subgroup["n_patients"]
 
 
-def _ends(entry: Document) -> tuple[object, ...]:
+def _value_cells(entry: Document) -> tuple[object, ...]:
     return entry["value"], entry["lo"], entry["hi"], entry.get("reason")
 
 

@@ -1,4 +1,4 @@
-"""Method `none`: full fine-tuning, where stage 2 trains every weight."""
+"""Method `none`: full fine-tuning. After stage 1, which trains only the head, stage 2 trains every weight."""
 
 from typing import TYPE_CHECKING, Literal
 

@@ -91,7 +91,7 @@ def test_doctor__reports_four_faults_in_one_run(tmp_path: Path) -> None:
         ("write artifacts", "wrong", "Read-only file system", "mount it writable"),
         ("write cache", "wrong", "No space left on device", "MEDTUNE_CACHE=DIR"),
         ("disk of cache", "wrong", "0 bytes free", "free space"),
-        ("hub", "warning", f"{NO_SERVER} does not respond", "HF_ENDPOINT"),
+        ("hub", "warning", f"the request to {NO_SERVER} failed", "HF_ENDPOINT"),
         ("weights", "wrong", "other.safetensors: it does not fit", ".safetensors"),
     ):
         result = line(out, label)

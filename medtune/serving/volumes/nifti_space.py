@@ -1,4 +1,4 @@
-"""Fields of a NIfTI header that describe the voxel grid. A label map gets exactly the fields of its volume."""
+"""Fields of a NIfTI header that describe the voxel grid. A label map gets the fields of its volume."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

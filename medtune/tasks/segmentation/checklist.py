@@ -28,7 +28,7 @@ def checklist_answers(params: AllParams, prepared: "PreparedDataset", facts: Map
     spacing = " x ".join(f"{mm:g}" for mm in volumes["spacing"][: words.n_axes]) + f" {words.length}"
     patch = " x ".join(str(side) for side in volumes["patch"][: words.n_axes])
     turned = "turned upright" if words.is_planar else "reoriented to RAS"
-    affine, article = ("", "An") if words.is_planar else (", without a valid affine, or with NaN", "A")
+    affine, article = ("", "An") if words.is_planar else (", have no valid affine or contain NaN", "A")
     rules = sorted({str(rule.get("rule", rule)) for rule in volumes["intensity"]})
     return {
         "preparation": f"{words.items.capitalize()} are {turned} and resampled to a spacing of {spacing}. Intensities "
@@ -37,24 +37,27 @@ def checklist_answers(params: AllParams, prepared: "PreparedDataset", facts: Map
         "outcome": f"Labels: {list_names(list(prepared.classes), 12)}. Masks are used as in the data. Who drew them "
         f"and how: {UNKNOWN}",
         "predictors": f"The {words.points} of one {words.item}. No clinical variables are used.",
-        "missing": f"{article} {words.item} that cannot be read, or without a mask, is an error.",
+        "missing": f"{article} {words.item} that cannot be read or has no mask is an error.",
         "model": f"Backbone {model.backbone}, head {model.head.kind}, PEFT method: {model.peft.method}. Input: windows "
         f"of {patch} {words.points} with {len(volumes['channels'])} channels. Output: one label per {words.point}.",
         "imbalance": f"{100 * task['foreground_share']:g} % of the training patches are centered on a labeled "
         f"{words.point}.",
         "prediction": f"Overlapping windows (overlap {task['overlap']:g}) with Gaussian weights"
-        f"{_mirrored(task['mirror_views'])}. The probabilities are averaged, and the label map is resampled to the "
-        f"grid of the file. The uncertainty uses probabilities that are calibrated on validation {words.items} "
-        f"(evaluate.calibration={params.evaluate.calibration}).",
-        "decision": f"The most probable label per {words.point}. metrics.json has the components that each fold "
-        f"removes, chosen on validation {words.items}.",
-        "availability_model": "ONNX bundle with bundle.json and a model card. bundle.json has spacing, intensities and "
-        "post-processing.",
+        f"{_mirrored(task['mirror_views'])}. The probabilities are averaged and resampled to the grid of the "
+        f"file. Their calibration: {_calibration(params.evaluate.calibration, words.items)}",
+        "decision": f"The most probable label per {words.point}. Post-processing removes connected components. "
+        f"metrics.json has the rule of each fold, which was chosen on validation {words.items}.",
+        "availability_model": "ONNX bundle with bundle.json and a model card. bundle.json has the spacing, the "
+        "normalization of intensities and the post-processing.",
         "poor_input": f"{words.items.capitalize()} that cannot be decoded{affine} are rejected with a reason. Every "
         f"other {words.item} gets a label map, even if it shows no label.",
         "errors": f"The report shows the worst, the median and the best test {words.item}, lists uncertain "
         f"{words.items}, and counts missed and spurious labels. Interpretation: {UNKNOWN}",
     }
+
+
+def _calibration(method: str, items: str) -> str:
+    return "none." if method == "none" else f"{method}, fitted on validation {items}."
 
 
 def _mirrored(axes: list[str]) -> str:

@@ -76,7 +76,7 @@ def segment_volume(
         batch: windows per call of `run`.
         on_progress: called with the number of finished windows and the total number of windows.
         views: axes whose mirrored windows are also predicted.
-        features: features that `run` collects, one per network.
+        features: sums of network features that `run` updates, one per network.
 
     Returns:
         The label map, with the values that the calibration needs, and the features.
@@ -113,7 +113,7 @@ def training_features(
 
     Args:
         prepared: prepared dataset.
-        fold: test fold of the network, or `REFIT`.
+        fold: test fold of the network, or `medtune.serving.members.REFIT`.
         network: the network, a `WindowNetwork`. It is on the CPU afterwards.
         device: torch device.
         overlap: overlap of neighboring windows, fraction of the patch.

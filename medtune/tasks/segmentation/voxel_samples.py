@@ -16,7 +16,7 @@ MAX_VOXELS = 10_000
 # Largest number of stored probabilities. With many labels, a sample has fewer voxels.
 MAX_VALUES = 200_000
 NEAR_SHARE = 0.8  # fraction of the sampled voxels that are near a label
-# A voxel is near a label if at most this many steps between faces lead to the label.
+# A voxel is near a label if the label is at most this many steps away. A step crosses one face of a voxel.
 NEAR_VOXELS = 3
 _SEED = 0
 
@@ -66,7 +66,7 @@ def select_voxels(mask: npt.NDArray[np.uint8], n_labels: int) -> npt.NDArray[np.
 
 
 def _near_labels(labeled: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return the voxels that are at most `NEAR_VOXELS` steps between faces away from a labeled voxel, (X, Y, Z)."""
+    """Return the voxels that are at most `NEAR_VOXELS` steps away from a label, (X, Y, Z)."""
     from scipy.ndimage import binary_dilation, generate_binary_structure
 
     near, box = np.zeros_like(labeled), []
@@ -80,7 +80,7 @@ def _near_labels(labeled: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 
 def _draw(draw: np.random.Generator, allowed: npt.NDArray[np.bool_], count: int) -> npt.NDArray[np.int64]:
-    """Draw different indices (count,) of allowed voxels. A list of all indices would need much memory."""
+    """Draw different indices (count,) of allowed voxels. A list of all indices would need a lot of memory."""
     ends = np.cumsum([np.count_nonzero(plane) for plane in allowed])
     ranks = np.sort(draw.choice(int(ends[-1]), count, replace=False))
     size, parts = allowed[0].size, []
