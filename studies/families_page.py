@@ -49,8 +49,8 @@ def render(rows: list[Row], known: list[str]) -> str:
         "pretrained network that computes features of an image. A *head* is a small network that computes class "
         "probabilities from these features.",
         "",
-        "The table has one row per family. A family is a module of `timm.models`. In each family, one small network "
-        "was tested with random weights. The other networks of the family were not tested.",
+        "The table has one row per family. A family is a module of `timm.models`. In most families, one small "
+        "network was tested with random weights. The other networks of the family were not tested.",
         "",
         "| column | meaning |",
         "|-|-|",
@@ -70,11 +70,11 @@ def render(rows: list[Row], known: list[str]) -> str:
         "Such a network is too large for this test.",
         "",
         "A number in parentheses refers to the list of reasons below the table. For a refused network, the reason is "
-        "the error message of MedTune. The message can name another small network of the family, which was also tried.",
+        "the error message of MedTune. The message can name another small network of the family that was also tested.",
         "",
         f"timm {timm.__version__} has {len(known)} families. In {len(tried)} families, a network was tested. "
-        "The tests succeeded in these numbers of families: "
-        + ", ".join(f"{mode} in {count}" for mode, count in counts.items())
+        "The number of families in which a test succeeded: "
+        + ", ".join(f"{mode} {count}" for mode, count in counts.items())
         + f". {f'{failed} tests' if failed else 'No test'} of an accepted network failed. "
         "`python -m studies.families` repeats the tests.",
         "",

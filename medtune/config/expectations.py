@@ -175,9 +175,12 @@ def _describe_tuple(hint: Hint) -> str:
 
 
 def _describe_section(fields: dict[str, FieldInfo]) -> str:
-    keys = f"key{'s' if len(fields) > 1 else ''} {_join(list(fields), 'and')}"
-    example = _section_example(fields)
-    return f"a mapping with the {keys}{f', such as {_as_yaml(example)}' if example else ''}"
+    """Describe a mapping by its keys and an example. If keys are optional, the example comes first."""
+    names, example = list(fields), _section_example(fields)
+    keys = f"key{'s' if len(names) > 1 else ''} {_join(names, 'and')}"
+    if not example or all(field.is_required() for field in fields.values()) or len(names) == 1:
+        return f"a mapping with the {keys}{f', such as {_as_yaml(example)}' if example else ''}"
+    return f"a mapping such as {_as_yaml(example)} (known {keys})"
 
 
 def _section_example(fields: dict[str, FieldInfo]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
 
 from medtune.config import registry
 from medtune.config.errors import InputError, show_value
@@ -86,9 +87,15 @@ def _parse(text: str, name: str) -> Any:
             raise InputError(f"{name}{where}: a second YAML document starts here (---). Keep only one") from None
         if "for merging" in str(error.problem):
             raise InputError(
-                f"{name}{where}: << merges a mapping or a list of mappings, but this is another value. Remove the line"
+                f"{name}{where}: << merges a mapping or a list of mappings, but this is something else. Remove the line"
             ) from None
         raise InputError(f"{name}{where}: not valid YAML: {_reword(str(error.problem))}") from None
+    except ReaderError as error:
+        where = f" line {text[: error.position].count(chr(10)) + 1}"
+        raise InputError(
+            f"{name}{where}: contains a control character (code {ord(error.character)}). Remove it, or save the file "
+            "as plain text in UTF-8"
+        ) from None
     except YAMLError as error:
         raise InputError(f"{name}: not valid YAML: {first_line(error)}") from None
 

@@ -160,11 +160,14 @@ def _format(problem: _Problem) -> str:
     return f"{name}{shown}: expected {expected}{hint}"
 
 
+_SHELL = " with the double quotes. In a shell, put single quotes around the option"
+
+
 def _quote(value: bool, hint: Hint) -> str:
     """Return how to write a boolean as text, if the hint accepts text or a list of texts."""
     text, options = json.dumps(value), hint.alternatives()
     if any(option.annotation is str for option in options):
-        return f'. If you mean the text "{text}", put it in quotes'
+        return f'. If you mean the text "{text}", write "{text}"{_SHELL}'
     entries = [Hint(get_args(option.annotation)[0]) for option in options if get_origin(option.annotation) is list]
     accepts_text = any(option.annotation is str for entry in entries for option in entry.alternatives())
-    return f'. If you mean the text "{text}", write ["{text}"]' if accepts_text else ""
+    return f'. If you mean the text "{text}", write ["{text}"]{_SHELL}' if accepts_text else ""

@@ -64,13 +64,13 @@ def has_secret(parts: SplitResult) -> bool:
 
 
 def _split(url: str) -> SplitResult:
-    problem = "brackets without an IPv6 address"
+    problem = "it has brackets without an IPv6 address"
     try:
         parts = urlsplit(url)
-        problem = "the port is not a number from 0 to 65535"
+        problem = "its port is not a number from 0 to 65535"
         _ = parts.port
     except ValueError as error:
-        raise InputError(f"{mask_secrets(url)}: not a valid URL, {problem}. Correct it") from error
+        raise InputError(f"{mask_secrets(url)}: not a valid URL: {problem}. Correct the URL") from error
     return parts
 
 
@@ -79,7 +79,9 @@ def _check_endpoint(endpoint: str, scheme: str) -> None:
     if scheme != "s3":
         raise InputError(f"--endpoint={mask_secrets(endpoint)}: applies to s3:// URLs only. Remove it")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-        raise InputError(f"--endpoint={mask_secrets(endpoint)}: expected http(s)://HOST:PORT without user and query")
+        raise InputError(
+            f"--endpoint={mask_secrets(endpoint)}: expected http(s)://HOST:PORT without a user name and a query string"
+        )
 
 
 def _check_path(path: str) -> None:

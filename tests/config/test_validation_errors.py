@@ -126,7 +126,7 @@ def test_format__contains_no_pydantic_wording():
          "mapping with the key kind, such as {kind: linear}"),
         (ModelParams, {"backbone": True},
          "section.backbone=true: a boolean is not allowed. Use a string such as vit_base_patch16_224. "
-         "If you mean the text \"true\", put it in quotes"),
+         "If you mean the text \"true\", write \"true\" with the double quotes"),
         (TrainingParams, {"class_weights": {"a": True}}, "section.class_weights.a=true: a boolean is not allowed"),
         (ExportParams, {"batch_sizes": [1, True]},
          "section.batch_sizes.1=true: a boolean is not allowed. Use an integer above 0"),
@@ -149,4 +149,4 @@ def test_format__reports_one_problem_per_key(value):
 
 
 def test_format__params_without_a_key():
-    assert message_of(Params, 3, prefix="").startswith("params=3: expected a mapping with the keys seed, ")
+    assert message_of(Params, 3, prefix="").startswith("params=3: expected a mapping such as {")
