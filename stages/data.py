@@ -28,8 +28,8 @@ def run(params: Params, paths: RunPaths, before_decoding: Callable[[], None] = l
     Args:
         params: all params.
         paths: where to write.
-        before_decoding: function that is called before the pixels are decoded, after all other checks. It may raise
-            InputError.
+        before_decoding: function that is called after all checks that need no pixels, before the pixels are decoded.
+            It may raise InputError.
 
     Returns:
         The finished artifact data/prepared.
@@ -55,7 +55,7 @@ def run(params: Params, paths: RunPaths, before_decoding: Callable[[], None] = l
     ):
         shutil.rmtree(partial_dir(paths.prepared), ignore_errors=True)  # from a killed run with other params
         unit = wording_of_params(params.data).items
-        console.info(f"data: nothing changed, {done.result()['n_images']:,} {unit} are ready")
+        console.info(f"data: nothing changed; {done.result()['n_images']:,} {unit} are ready")
         return done
     try:
         if params.data.has_volumes:

@@ -24,7 +24,7 @@ def require_volumes(root: Path, layout: volume_layouts.Layout, content: FolderCo
         content: NIfTI files as `images`, and other files.
 
     Raises:
-        InputError: there are no NIfTI files. The message names the files that were found.
+        InputError: there are no NIfTI files. The message states the number of files of other types.
     """
     source = layout.settings["data.source"]
     if content.images or source == "nnunet":  # the source `nnunet` raises a more specific error later
@@ -64,6 +64,6 @@ def describe_no_masks(root: Path, files: Sequence[str], results: Sequence[str]) 
     predicted = f" ({results[0]} lists label maps of `medtune predict`, which are not used)" if results else ""
     return (
         f"{root}: {len(files):,} NIfTI files, but no masks that belong to them{predicted}. Add a table with the "
-        "columns path,mask,patient, or two folders images and masks with equal names, or "
-        f"{FILE} of nnU-Net or the Decathlon"
+        "columns path,mask,patient, or two folders, images and masks, whose files have equal names, or "
+        f"a {FILE} in the format of nnU-Net or the Decathlon"
     )

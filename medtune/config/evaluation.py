@@ -27,7 +27,7 @@ class EvaluateParams(StrictParams):
     """Confidence intervals, calibration, decision rule and subgroups."""
 
     REMOVED: ClassVar[dict[str, str]] = {
-        "evaluate.bootstrap": "no longer supported, because intervals do not use resampling. Delete this key.",
+        "evaluate.bootstrap": "no longer supported, because intervals do not come from a bootstrap. Delete this key.",
         **renamed("evaluate", ece_bins="reliability_bins"),
     }
 
@@ -51,12 +51,14 @@ class EvaluateParams(StrictParams):
     batch_size: Annotated[int, Field(gt=0)] = 64
     by: list[str] = Field(
         [],
-        description="columns of the table that define subgroups, with metrics per subgroup: [sex, site]",
+        description="columns of the table that define subgroups, for example [sex, site]. Metrics are computed per "
+        "subgroup",
         examples=[["sex", "site"]],
     )
     bins: dict[str, list[float]] = Field(
         {},
-        description="limits between the subgroups of a numeric column in evaluate.by: {age: [40, 60]}",
+        description="limits between the subgroups of a numeric column, for example {age: [40, 60]}. evaluate.by must "
+        "name the column",
         examples=[{"age": [40, 60]}],
     )
 
@@ -64,7 +66,7 @@ class EvaluateParams(StrictParams):
     @classmethod
     def _names_differ(cls, names: list[str]) -> list[str]:
         if any(not name.strip() for name in names) or len(set(names)) < len(names):
-            raise ValueError("a column is empty or repeated. Name each column once")
+            raise ValueError("a column name is empty or repeated. Name each column once")
         return names
 
     @field_validator("bins")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Largest allowed difference between the bundle and the predictions of stage evaluate, by device. A GPU sums in another
 # order.
-CONSUMER_TOLERANCE = {"cpu": 1e-4}
+PREDICTION_TOLERANCE = {"cpu": 1e-4}
 GPU_TOLERANCE = 1e-3
 
 
@@ -90,7 +90,7 @@ class ImageExport:
         return calibration(self.params, self.prepared, folds)
 
     def open(self, folder: Path, document: dict[str, Any], session: "onnxruntime.InferenceSession") -> Bundle:
-        """Return the bundle of an open fp32 session."""
+        """Return a bundle that runs the fp32 session."""
         return Bundle(folder, document, "fp32", session)
 
     def load(self, folder: Path, precision: str) -> Bundle:
@@ -106,7 +106,7 @@ class ImageExport:
             bundle.run_members,
             folds,
             predictions if predictions.exists() else evaluated.folder / "predictions.csv",
-            CONSUMER_TOLERANCE.get(device_class(), GPU_TOLERANCE),
+            PREDICTION_TOLERANCE.get(device_class(), GPU_TOLERANCE),
         )
         return result
 

@@ -1,7 +1,7 @@
 """Learning-rate search of a training stage: train with every candidate and select the best on validation.
 
 Each candidate is a complete training run from the same initial weights. A finished candidate has a record on disk, with
-its state and weights. After an interruption, the search reads the record and does not train the candidate again. The
+its state. The record of the best candidate also has its weights. After an interruption, the search reads the record and does not train the candidate again. The
 initial weights are on disk too, so memory does not grow with the number of candidates.
 """
 
@@ -68,7 +68,7 @@ class SearchResult:
     """Result of a learning-rate search.
 
     Attributes:
-        trials: all candidates by ascending rate; empty for a solved head, which has no learning rate.
+        trials: all candidates by ascending rate; empty for a head that is solved directly (`medtune.training.solved_head`).
         lr: selected rate; None for a solved head.
         state: final state of the selected candidate.
         weights: weights of the best epoch of this candidate.
@@ -182,7 +182,7 @@ def _record(folder: Path, rate: float) -> Path:
 
 
 def _read(config: TrainerConfig, rate: float, key: str) -> Trial | None:
-    """Return the candidate in its record; None if there is no valid record with this key."""
+    """Read a candidate from its record; None if there is no valid record with this key."""
     stored = checkpoint.read(config.checkpoint_dir / RECORD_FILE, key)
     if stored is None:
         return None

@@ -21,11 +21,11 @@ class Params(HeadParams):
 
     kind: Literal["decoder"] = "decoder"
     slice_scale: Annotated[float, Field(ge=0.5, le=8)] = Field(
-        2.0, description="pixels of the backbone's image per voxel. Greater for smaller structures"
+        2.0, description="pixels of the backbone's image per voxel. Use a larger value for smaller structures"
     )
     slice_axis: Literal["x", "y", "z"] = Field("z", description="axis along which the slices follow each other")
     width: Annotated[int, Field(ge=4, le=128)] = Field(
-        16, description="channels of the decoder at full resolution. Half the width needs about half of the time"
+        16, description="channels of the decoder at full resolution. Half the width takes about half the time"
     )
 
     @property

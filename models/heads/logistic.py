@@ -19,7 +19,7 @@ Strength = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class Params(HeadParams):
-    """Strength of the penalty. In stage 1, the keys of `frozen` for the optimizer, such as `lr`, have no effect."""
+    """Strength of the penalty. In stage 1, the keys for the optimizer, such as `frozen.lr`, have no effect."""
 
     kind: Literal["logistic"] = "logistic"
     C: Strength | Annotated[list[Strength], Field(min_length=1)] = Field(

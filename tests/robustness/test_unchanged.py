@@ -160,7 +160,7 @@ def test_executed():
     printed = (
         "data: 48 images (glands 12), 12 patients, split by patient\n"
         "frozen fold 1: cached (key 0a1b2c)\nfinetune fold 1: running (key 0a1b2c)\n"
-        "evaluate: running (key 0a1b2c)\ndata: nothing changed, 48 images are ready\n"
+        "evaluate: running (key 0a1b2c)\ndata: nothing changed; 48 images are ready\n"
     )
     assert executed(printed) == "data finetune evaluate"
 

@@ -59,7 +59,7 @@ def test_run__unchanged_input_reuses_the_artifact(root, capsys):
     first = prepare(root)
     before = {path.name: path.stat().st_mtime_ns for path in first.folder.iterdir()}
     assert prepare(root) == first
-    assert "nothing changed, 48 images" in capsys.readouterr().out
+    assert "nothing changed; 48 images" in capsys.readouterr().out
     assert {path.name: path.stat().st_mtime_ns for path in first.folder.iterdir()} == before
 
 

@@ -114,7 +114,7 @@ def test_run__unchanged_files_are_not_decoded(section, tmp_path, capsys):
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))  # same size and time, so the file counts as unchanged
     capsys.readouterr()
     assert prepare(section, tmp_path / "out").digest == prepared.digest
-    assert "data: nothing changed, 12 volumes are ready" in capsys.readouterr().out
+    assert "data: nothing changed; 12 volumes are ready" in capsys.readouterr().out
     path.touch()
     with pytest.raises(InputError, match=r"1 of 12 volumes cannot be used: images/4\.nii\.gz: not a NIfTI file"):
         prepare(section, tmp_path / "out")
@@ -198,7 +198,7 @@ def test_run__does_not_import_torch(tmp_path):
     )
     completed = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=PROJECT, capture_output=True,
                                text=True, check=True, timeout=300)  # fmt: skip
-    assert "nothing changed, 15 volumes are ready" in completed.stdout
+    assert "nothing changed; 15 volumes are ready" in completed.stdout
 
 
 def test_run__spacing_of_the_table_replaces_that_of_the_files(section, tmp_path):

@@ -1,4 +1,4 @@
-"""Source `gashissdb`: crops of gastric histopathology (Hu et al. 2022) in `<size>/Abnormal` and `<size>/Normal`.
+"""Source `gashissdb`: crops of gastric histopathology images (Hu et al. 2022) in `<size>/Abnormal` and `<size>/Normal`.
 
 The set contains the same 600 images three times, cropped to squares of 80, 120 and 160 pixels. The source reads only
 one size, because crops of different sizes show the same tissue. With several sizes, the same tissue would be in both
@@ -39,7 +39,7 @@ _CROP = re.compile(r"(?:ab)?normal-\d{5}\.png", re.IGNORECASE)
 
 
 class Params(DataParams):
-    """Size of the crops, and optional patients."""
+    """Size of the crops, and an optional pattern that finds the patients."""
 
     source: Literal["gashissdb"] = "gashissdb"
     size: Literal[80, 120, 160] = Field(160, description="side of the crops, in pixels")
@@ -138,7 +138,9 @@ def _patient(path: str, pattern: str | None) -> str | None:
     match = re.search(pattern, path)
     patient = match and (match[1] if match.re.groups else match[0])
     if not patient:
-        raise InputError(f"data.patient_pattern={pattern}: finds nothing in {path}. Change the pattern, or set null.")
+        raise InputError(
+            f"data.patient_pattern={pattern}: finds nothing in {path}. Change the pattern, or set it to null."
+        )
     return patient
 
 
@@ -151,7 +153,7 @@ def _check_pixels(root: Path, samples: Sequence[Sample], size: int) -> None:
     ]
     if mismatches:
         path, (width, height) = mismatches[0]
-        fix = f" If all images have {width} pixels, use data.size={width}." if width in SIZES else ""
+        fix = f" If all images are {width} pixels wide and high, use data.size={width}." if width in SIZES else ""
         raise InputError(
             f"data.size={size}: {len(mismatches):,} of {len(samples):,} images have another size; {path} has {width} x "
             f"{height} pixels. Crops of different sizes show the same tissue and must not be mixed.{fix}"

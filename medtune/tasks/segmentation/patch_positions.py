@@ -7,7 +7,7 @@ import numpy as np
 from medtune.data.volume_store import VolumeStore
 from medtune.serving.volumes.windows import Patch
 
-# Labeled voxels of a volume from which patch centers are drawn, per label. nnU-Net stores the same number.
+# Largest number of voxels per label and volume from which patch centers are drawn.
 MAX_CENTERS = 10_000
 
 
@@ -28,11 +28,11 @@ class PatchPositions:
         """Return the first voxel of a patch, uniformly distributed over all patches in the volume.
 
         Args:
-            row: row of the volume.
+            row: index of the volume in `volumes`.
             numbers: three numbers in 0..1.
 
         Returns:
-            X, Y and Z. Negative along an axis that is shorter than the patch, as in `pad_to_patch`.
+            X, Y and Z. Negative along an axis that is shorter than the patch, as in `serving.volumes.windows.pad_to_patch`.
         """
         x, y, z = (
             _offset(length, side) if length <= side else min(int(number * (length - side + 1)), length - side)
@@ -44,7 +44,7 @@ class PatchPositions:
         """Return the first voxel of a patch that is centered on a labeled voxel, or is as near as the volume permits.
 
         Args:
-            row: row of the volume.
+            row: index of the volume in `volumes`.
             turn: integer that selects a label of the volume. Consecutive integers select the labels in turn.
             number: number in 0..1, which selects the voxel.
 
@@ -104,5 +104,5 @@ def read_box(array: np.ndarray, first: Sequence[int], size: Sequence[int]) -> np
 
 
 def _offset(length: int, side: int) -> int:
-    """Return the first voxel, 0 or negative, of a patch that is at least as long as the axis, as in `pad_to_patch`."""
+    """Return the first voxel, 0 or negative, of a patch that is at least as long as the axis, as in `serving.volumes.windows.pad_to_patch`."""
     return -((side - length) // 2)
