@@ -1,8 +1,9 @@
 """Learning-rate search of a training stage: train with every candidate and select the best on validation.
 
 Each candidate is a complete training run from the same initial weights. A finished candidate has a record on disk, with
-its state. The record of the best candidate also has its weights. After an interruption, the search reads the record and does not train the candidate again. The
-initial weights are on disk too, so memory does not grow with the number of candidates.
+its state. The record of the best candidate also has its weights. After an interruption, the search reads the records
+and does not train these candidates again. The initial weights are on disk too, so memory does not grow with the number
+of candidates.
 """
 
 import atexit
@@ -68,7 +69,8 @@ class SearchResult:
     """Result of a learning-rate search.
 
     Attributes:
-        trials: all candidates by ascending rate; empty for a head that is solved directly (`medtune.training.solved_head`).
+        trials: all candidates by ascending rate; empty for a head that is solved directly
+            (`medtune.training.solved_head`).
         lr: selected rate; None for a solved head.
         state: final state of the selected candidate.
         weights: weights of the best epoch of this candidate.

@@ -32,7 +32,7 @@ class PatchPositions:
             numbers: three numbers in 0..1.
 
         Returns:
-            X, Y and Z. Negative along an axis that is shorter than the patch, as in `serving.volumes.windows.pad_to_patch`.
+            X, Y and Z. Negative along an axis that is shorter than the patch, as in `windows.pad_to_patch`.
         """
         x, y, z = (
             _offset(length, side) if length <= side else min(int(number * (length - side + 1)), length - side)
@@ -104,5 +104,5 @@ def read_box(array: np.ndarray, first: Sequence[int], size: Sequence[int]) -> np
 
 
 def _offset(length: int, side: int) -> int:
-    """Return the first voxel, 0 or negative, of a patch that is at least as long as the axis, as in `serving.volumes.windows.pad_to_patch`."""
+    """Return the first voxel, 0 or negative, of a patch that is at least as long as the axis, as in `windows.pad_to_patch`."""
     return -((side - length) // 2)
