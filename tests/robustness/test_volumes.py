@@ -19,7 +19,7 @@ pytestmark = pytest.mark.faults(
     row=16,
     title="a NIfTI file is damaged or cut off",
     target="A refused file is named in one line, and the exit code is 1 (`medtune predict`) or 2 (`medtune data`). "
-    "The result of an accepted file is that of the file as nibabel reads it. Other volumes are not affected",
+    "The result of an accepted file belongs to the values that nibabel reads from it. Other volumes are not affected",
 )
 N_VOLUMES = 15
 

@@ -104,5 +104,5 @@ def read_box(array: np.ndarray, first: Sequence[int], size: Sequence[int]) -> np
 
 
 def _offset(length: int, side: int) -> int:
-    """Return the first voxel, 0 or negative, of a patch that is at least as long as the axis, as in `windows.pad_to_patch`."""
+    """Return the first voxel, 0 or negative, of a patch that is at least as long as the axis."""
     return -((side - length) // 2)
