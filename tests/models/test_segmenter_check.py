@@ -57,7 +57,7 @@ def test_check__accepts_networks_and_keeps_the_random_state(backbone, sets):
         ("none", [], (8, 24, 12), r"data\.patch=\[8, 24, 12\]: slices need sides of at least 12 voxels"),
         ("test_vit", ["model.backbone_args={img_size: 32}"], PATCH, r"data\.patch=\[32, 24, 16\]: .* of 64 pixels"),
         ("unet", ["model.backbone_args={depth: 3}"], None, r"backbone_args=.*depth.*: unet does not accept"),
-        ("test_vit", ["model.backbone_args={deep: 3}"], None, r"backbone_args=.*deep.*: test_vit does not accept"),
+        ("test_vit", ["model.backbone_args={deep: 3}"], None, r"backbone_args=.*deep.*: timm cannot create test_vit"),
     ],
 )  # fmt: skip
 def test_check__refuses_in_one_line(backbone, sets, patch, message):

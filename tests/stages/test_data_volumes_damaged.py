@@ -154,4 +154,4 @@ def test_label__that_no_training_volume_has_is_named(section, tmp_path, capsys):
             change(path, np.where(values(path) == 3, 0, values(path)).astype(np.uint8))
     line = refusal(section, tmp_path, capsys)
     assert line.startswith("data.split.protocol=patient: ")
-    assert "no training volume has the label lesion (2 volumes have it). Add volumes with it" in line
+    assert "no training volume has the label lesion (label in 2 volumes). Add volumes with it" in line

@@ -93,7 +93,7 @@ def test_run__writes_a_report_that_names_the_baseline_and_needs_no_network(make_
     page = (artifact.folder / "report.html").read_text()
     assert "MedTune phantom: evaluation on test volumes" in page
     assert "mean mask of the training volumes" in page
-    assert page.count("does not apply: the model is the decoder alone") == 2  # in both tables
+    assert page.count("the model itself is this control, because it is the decoder alone") == 2  # in both tables
     assert "validation Dice" in page
     assert "<h2>Subgroups</h2>" in page
     assert not re.search(r"(src|href)=\"(?!data:)", page)

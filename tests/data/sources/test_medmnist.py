@@ -91,8 +91,8 @@ def test_samples__real_arrays(shared):
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("AdrenalMNIST3D", "3-D")]
-    + [(f"{organ}mnist3d", "3-D") for organ in ("adrenal", "fracture", "nodule", "organ", "synapse", "vessel")],
+    [("AdrenalMNIST3D", "volumes")]
+    + [(f"{organ}mnist3d", "volumes") for organ in ("adrenal", "fracture", "nodule", "organ", "synapse", "vessel")],
 )
 def test_subset__error_of_unsupported_sets_gives_the_reason(tmp_path, name, reason):
     with pytest.raises(ValueError, match=rf"cannot be used: .*{reason}"):

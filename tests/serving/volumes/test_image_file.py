@@ -60,7 +60,7 @@ def test_write__has_the_pixels_of_the_image(tmp_path):
     assert (image.mode, image.size) == ("L", (3, 2))
     np.testing.assert_array_equal(np.asarray(image), mask)
     assert [path.name for path in tmp_path.iterdir()] == ["m.png"]
-    with pytest.raises(BundleError, match="cannot be written"):
+    with pytest.raises(BundleError, match="does not exist"):
         write_mask(tmp_path / "missing" / "m.png", np.ascontiguousarray(to_volume(mask)))
     with pytest.raises(ValueError, match="expected uint8"):
         write_mask(tmp_path / "m.png", np.zeros((2, 2, 2), np.uint8))
