@@ -26,7 +26,7 @@ def render() -> str:
         "selects the method. The method determines which parameters of the backbone are trained. The head is always "
         "trained. [Settings](settings.md#the-two-stages) describes the training.",
         "",
-        "The table has one row per method:",
+        "The table has one row per method and these columns:",
         "",
         f"- **{', '.join(FAMILIES)}**: an x means that the method supports this family of backbones. MedTune refuses "
         "an unsupported backbone before training.",

@@ -93,7 +93,7 @@ def _parse(text: str, name: str) -> Any:
     except ReaderError as error:
         where = f" line {text[: error.position].count(chr(10)) + 1}"
         raise InputError(
-            f"{name}{where}: contains a control character (code {ord(error.character)}). Remove it, or save the file "
+            f"{name}{where}: contains a control character (code {error.character}). Remove it, or save the file "
             "as plain text in UTF-8"
         ) from None
     except YAMLError as error:

@@ -205,3 +205,9 @@ def test_load__rejects_boolean_as_number(key):
 def test_load__unknown_key_of_an_optional_section():
     with pytest.raises(InputError, match=r"model\.normalization\.meann: unknown key \(did you mean 'mean'"):
         load.load(sets=["model.normalization={meann: [0, 0, 0], mean: [0, 0, 0], std: [1, 1, 1]}"])
+
+
+def test_load__control_character_is_named_with_its_line(tmp_path):
+    (tmp_path / "p.yaml").write_text("seed: 1\nschedule: \0frozen\n")
+    with pytest.raises(InputError, match=r"p\.yaml line 2: contains a control character \(code 0\)"):
+        load.load(tmp_path / "p.yaml")
