@@ -26,6 +26,7 @@ LAZY = {
     "uploads.py": {"python_multipart", "starlette"},  # installed with FastAPI
     "dicom.py": {"pydicom"},
     "dicom_codecs.py": {"pydicom", "imagecodecs"},
+    "dicom_display.py": {"pydicom"},
     "dicom_limits.py": {"pydicom.encaps"},
     "png.py": {"imagecodecs"},
     "tiff.py": {"tifffile"},
